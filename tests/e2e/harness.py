@@ -15,8 +15,6 @@ import tempfile
 import time
 import unittest
 import urllib.request
-import zipfile
-import zlib
 
 BIN = pathlib.Path(os.environ["FINETUNE_BIN"])
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
@@ -27,7 +25,10 @@ _stubs = os.environ.get("FINETUNE_STUBS")
 if _stubs:
     sys.path.insert(0, _stubs)
 
+sys.path.insert(0, str(SOURCE / "deploy"))
+
 import grpc  # noqa: E402
+import sample_images  # noqa: E402
 from google.rpc import error_details_pb2, status_pb2  # noqa: E402
 from segmind.finetune.v1 import fine_tune_pb2 as ft  # noqa: E402
 from segmind.finetune.v1 import fine_tune_service_pb2 as svc  # noqa: E402
@@ -176,22 +177,8 @@ def reason_of(error):
     return info.reason if info else None
 
 
-def png(width, height, shade):
-    """A real PNG image: a gradient."""
-    def chunk(kind, data):
-        body = kind + data
-        return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-
-    rows = b"".join(
-        b"\0" + bytes(v for x in range(width) for v in ((x * 4) % 256, (y * 4) % 256, shade % 256)) for y in range(height))
-    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
 def dataset(path, images=8):
-    with zipfile.ZipFile(path, "w") as archive:
-        for i in range(images):
-            archive.writestr(f"image-{i:02d}.png", png(64, 64, i * 30))
+    sample_images.write(path, images, side=64)
     return path
 
 
