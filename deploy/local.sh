@@ -38,9 +38,10 @@ cmake --build --preset dev --parallel "$(nproc)" --target finetune-gateway finet
 bin=$PWD/.build/dev/bin
 run=$PWD/.run
 [[ -n $keep ]] || rm -rf "$run"
-mkdir -p -m 700 "$run"
+mkdir -p "$run" && chmod 700 "$run"
 
 pids=()
+# shellcheck disable=SC2317 # The trap calls it.
 stop() {
   # The gateway first: it drains its streams.
   for ((i = ${#pids[@]} - 1; i >= 0; --i)); do
