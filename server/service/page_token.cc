@@ -40,7 +40,9 @@ absl::StatusOr<uint64_t> DecodePageToken(std::string_view epoch, std::string_vie
                                          std::string_view token) {
   std::string bytes;
   const bool decoded = absl::WebSafeBase64Unescape({token.data(), token.size()}, &bytes);
-  if (decoded && bytes.size() == kPositionBytes + kSignatureBytes) {
+  // One form only: base64 would ignore a change of the last character's spare bits.
+  const bool canonical = decoded && absl::WebSafeBase64Escape(bytes) == std::string(token);
+  if (canonical && bytes.size() == kPositionBytes + kSignatureBytes) {
     const std::string_view position = std::string_view(bytes).substr(0, kPositionBytes);
     if (CRYPTO_memcmp(bytes.data() + kPositionBytes, Signature(epoch, query, position).data(),
                       kSignatureBytes) == 0) {
