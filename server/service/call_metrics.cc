@@ -5,10 +5,10 @@ namespace {
 
 // Go's spelling, by code.
 constexpr const char* kCodeNames[] = {
-    "OK",           "Canceled",          "Unknown",            "InvalidArgument", "DeadlineExceeded",
-    "NotFound",     "AlreadyExists",     "PermissionDenied",   "ResourceExhausted",
-    "FailedPrecondition", "Aborted",     "OutOfRange",         "Unimplemented",   "Internal",
-    "Unavailable",  "DataLoss",          "Unauthenticated"};
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
 
 std::string TypeOf(const google::protobuf::MethodDescriptor& method) {
   if (method.client_streaming()) return method.server_streaming() ? "bidi_stream" : "client_stream";

@@ -21,8 +21,7 @@ void Freshness::Await(const pb::Freshness& wanted, absl::Time start, absl::Time 
   const uint64_t revision = wanted.min_revision();
   waiters_.WaitForRevision(
       revision, deadline,
-      [this, not_before, deadline, revision, done = std::move(done)](VersionPtr,
-                                                                     bool met) mutable {
+      [this, not_before, deadline, revision, done = std::move(done)](VersionPtr, bool met) mutable {
         if (met) return AwaitRead(not_before, deadline, std::move(done));
         std::move(done)(absl::DeadlineExceededError(
             absl::StrCat("memory did not reach revision ", revision, " in time")));

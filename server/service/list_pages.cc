@@ -107,9 +107,8 @@ grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view)
     out.append(reinterpret_cast<const char*>(ready.begin()), ready.size());
   }
   if (more) {
-    const std::string token =
-        EncodePageToken(catalog_.epoch(), TokenQuery(*query.filter, query.view),
-                        jobs.back()->first_revision);
+    const std::string token = EncodePageToken(
+        catalog_.epoch(), TokenQuery(*query.filter, query.view), jobs.back()->first_revision);
     AppendLengthPrefix(out, Response::kNextPageTokenFieldNumber, token.size());
     out += token;
   }

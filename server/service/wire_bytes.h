@@ -4,19 +4,12 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "server/jobs/wire.h"
 
 namespace finetune {
 
 // The few pieces of protobuf's wire form that answers made of ready bytes are put together with.
 // A field that occurs again overrides (or, for messages, is merged into) the one before it.
-
-inline void AppendVarint(std::string& out, uint64_t value) {
-  while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
-}
 
 inline void AppendVarintField(std::string& out, int field, uint64_t value) {
   AppendVarint(out, static_cast<uint64_t>(field) << 3);
@@ -35,9 +28,9 @@ inline void AppendTimestampField(std::string& out, int field, absl::Time time) {
   const int64_t seconds = absl::ToUnixSeconds(time);
   std::string message;
   AppendVarintField(message, 1, static_cast<uint64_t>(seconds));
-  AppendVarintField(message, 2,
-                    static_cast<uint64_t>(absl::ToInt64Nanoseconds(
-                        time - absl::FromUnixSeconds(seconds))));
+  AppendVarintField(
+      message, 2,
+      static_cast<uint64_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
   AppendLengthPrefix(out, field, message.size());
   out += message;
 }
