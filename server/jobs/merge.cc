@@ -1,7 +1,5 @@
 #include "server/jobs/merge.h"
 
-#include <google/protobuf/util/message_differencer.h>
-
 #include <algorithm>
 #include <optional>
 
@@ -127,12 +125,6 @@ void JoinIds(const UpstreamJob& job, record::FineTuneRecord& record) {
   }
 }
 
-bool OnlyReadTimeDiffers(const record::FineTuneRecord& before, record::FineTuneRecord after) {
-  *after.mutable_read_time() = before.read_time();
-  if (!before.has_read_time()) after.clear_read_time();
-  return google::protobuf::util::MessageDifferencer::Equals(before, after);
-}
-
 bool IsDoubtful(const Reading& reading, const pb::FineTune& job) {
   if (reading.confirmed || reading.job.status.empty() || !HasEnded(job)) return false;
   const auto state = StateOf(reading.job.status);
@@ -169,7 +161,6 @@ void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl:
 }
 
 Joined Join(const Reading& reading, record::FineTuneRecord& record) {
-  const record::FineTuneRecord before = record;
   const bool own = !record.request_id().empty();
   pb::FineTune& job = *record.mutable_fine_tune();
   const Joined result =
@@ -185,9 +176,8 @@ Joined Join(const Reading& reading, record::FineTuneRecord& record) {
   Derive(job);
   if (reading.job.from_details && fresh) record.set_details_known(true);
   if (fresh) *record.mutable_read_time() = ToProto(reading.start_time);
-  if (fresh && !OnlyReadTimeDiffers(before, record)) {
-    *job.mutable_observe_time() = ToProto(reading.start_time);
-  }
+  // The recorder does not count it as a change.
+  if (fresh) *job.mutable_observe_time() = ToProto(reading.start_time);
   return result;
 }
 

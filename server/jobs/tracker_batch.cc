@@ -72,11 +72,6 @@ class Run {
 
   void JoinKnown(const Reading& reading, record::FineTuneRecord record) {
     const UpstreamJob& item = reading.job;
-    auto newer = batch_.details_times.find(record.fine_tune().upstream_id());
-    if (newer != batch_.details_times.end() && newer->second > batch_.start_time &&
-        FromProto(record.read_time()) < newer->second) {
-      *record.mutable_read_time() = ToProto(newer->second);
-    }
     const auto state = record.fine_tune().state();
     switch (Join(reading, record)) {
       case Joined::kDoubtful:

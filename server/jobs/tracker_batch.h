@@ -30,8 +30,6 @@ struct ListBatch {
   std::vector<UpstreamJob> items;
   // Names at Segmind that a webhook gave and nobody knew.
   absl::flat_hash_map<std::string, absl::Time> hinted;
-  // When the newest details read of a job began, where it may be newer than this list.
-  absl::flat_hash_map<std::string, absl::Time> details_times;
   // Candidates that details showed to be something else.
   absl::flat_hash_set<Candidate> rejected;
   // Whether a submission's absence from this list says anything.
