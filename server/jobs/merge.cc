@@ -163,10 +163,10 @@ void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl:
 Joined Join(const Reading& reading, record::FineTuneRecord& record) {
   const bool own = !record.request_id().empty();
   pb::FineTune& job = *record.mutable_fine_tune();
-  const Joined result =
-      record.has_read_time() && reading.start_time < FromProto(record.read_time()) ? Joined::kStale
-      : IsDoubtful(reading, job)                                                   ? Joined::kDoubtful
-                                                                                   : Joined::kFresh;
+  const Joined result = record.has_read_time() && reading.start_time < FromProto(record.read_time())
+                            ? Joined::kStale
+                        : IsDoubtful(reading, job) ? Joined::kDoubtful
+                                                   : Joined::kFresh;
   const bool fresh = result == Joined::kFresh;
   JoinIds(reading.job, record);
   JoinRequest(reading.job, own || !fresh, record);

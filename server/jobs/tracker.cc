@@ -124,10 +124,11 @@ void Tracker::Core::SetTimer(absl::Time when) {
   timer_ = Clock::kNoTimer;
   timer_time_ = when;
   if (when == absl::InfiniteFuture()) return;
-  timer_ = clock_.RunAt(when, [weak = weak_from_this()] {
+  timer_ = clock_.RunAt(when, [weak = weak_from_this(), number = ++last_timer_] {
     auto core = weak.lock();
     if (core == nullptr) return;
-    core->Post([core = core.get()] {
+    core->Post([core = core.get(), number] {
+      if (number != core->last_timer_) return;  // Another one was set meanwhile.
       core->timer_ = Clock::kNoTimer;
       core->Pump();
     });

@@ -124,8 +124,7 @@ class Run {
     bool held = false;
     for (const record::Intent& intent : unmarked_) {
       const pb::FineTune& wanted = intent.fine_tune();
-      if (item.name != wanted.display_name() ||
-          item.data_source_path != wanted.data_source_uri()) {
+      if (item.name != wanted.display_name() || item.data_source_path != wanted.data_source_uri()) {
         continue;
       }
       Candidate candidate{item.id, intent.fine_tune_id()};

@@ -110,6 +110,7 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
   bool started_ = false;
   bool stopped_ = false;
   Clock::TimerId timer_ = Clock::kNoTimer;
+  uint64_t last_timer_ = 0;
   absl::Time timer_time_ = absl::InfiniteFuture();
   absl::Time next_poll_ = absl::InfinitePast();
   absl::Time last_list_start_ = absl::InfinitePast();

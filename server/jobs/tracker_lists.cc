@@ -61,7 +61,7 @@ void Tracker::Core::TakeNextList() {
 // A list that lost more than half of what is known to be there may be a glitch, and so may one in
 // which more than usual cannot be read: what it lacks proves nothing.
 bool Tracker::Core::IsTrusted(const ListDelta& delta) const {
-  return delta.total * 2 >= trusted_total_ && delta.skipped <= usual_skipped_;
+  return delta.total * 2 >= trusted_total_ && (reader_is_new_ || delta.skipped <= usual_skipped_);
 }
 
 void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
@@ -74,7 +74,8 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
                     .total = delta.total,
                     .trusted = IsTrusted(delta),
                     .all_new = std::exchange(reader_is_new_, false)};
-  usual_skipped_ = delta.skipped;
+  // The item that cannot be read may be the one that is looked for.
+  if (unsettled_ == 0 || presence.all_new) usual_skipped_ = delta.skipped;
   auto batch = std::make_shared<ListBatch>();
   batch->start_time = read.answer.start_time;
   batch->items = std::move(delta.changed);
@@ -92,17 +93,15 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
   batch->settle_lists = options_.settle_lists;
   batch->settle_time = options_.settle_time;
   auto outcome = std::make_shared<ListOutcome>();
-  recorder_.Record(
-      [batch, outcome, &catalog = catalog_](Draft& draft) {
-        return RecordList(*batch, catalog, draft, *outcome);
-      },
-      [self = shared_from_this(), read, batch, outcome,
-       presence = std::move(presence)](absl::Status status) {
-        Core* core = self.get();
-        core->Post([core, read, batch, outcome, presence, status] {
-          core->OnListRecorded(read, *batch, presence, *outcome, status);
-        });
-      });
+  recorder_.Record([batch, outcome, &catalog = catalog_](
+                       Draft& draft) { return RecordList(*batch, catalog, draft, *outcome); },
+                   [self = shared_from_this(), read, batch, outcome,
+                    presence = std::move(presence)](absl::Status status) {
+                     Core* core = self.get();
+                     core->Post([core, read, batch, outcome, presence, status] {
+                       core->OnListRecorded(read, *batch, presence, *outcome, status);
+                     });
+                   });
 }
 
 void Tracker::Core::OnListRecorded(const ListRead& read, const ListBatch& batch,
@@ -192,9 +191,9 @@ void Tracker::Core::CheckMissing(const Presence& presence) {
     const VersionPtr version = catalog_.FindUpstream(it->first);
     const bool known = version != nullptr && version->state != pb::FineTune::LOST;
     const bool has_other_name =
-        known && ((version->upstream_id != it->first && reader_.Has(version->upstream_id)) ||
-                  (!version->upstream_request_id.empty() &&
-                   reader_.Has(version->upstream_request_id)));
+        known &&
+        ((version->upstream_id != it->first && reader_.Has(version->upstream_id)) ||
+         (!version->upstream_request_id.empty() && reader_.Has(version->upstream_request_id)));
     if (!known || has_other_name) {
       missing_.erase(it++);
       continue;
