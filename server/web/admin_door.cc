@@ -17,8 +17,11 @@ WebReply Probe(const AdminDoor::Check& check) {
 
 }  // namespace
 
-AdminDoor::AdminDoor(Metrics& metrics, Check live, Check ready)
-    : metrics_(metrics), live_(std::move(live)), ready_(std::move(ready)) {}
+AdminDoor::AdminDoor(Metrics& metrics, std::function<void()> refresh, Check live, Check ready)
+    : metrics_(metrics),
+      refresh_(std::move(refresh)),
+      live_(std::move(live)),
+      ready_(std::move(ready)) {}
 
 WebReply AdminDoor::Handle(const WebRequest& request) {
   if (request.path != "/metrics" && request.path != "/livez" && request.path != "/readyz")
@@ -27,6 +30,7 @@ WebReply AdminDoor::Handle(const WebRequest& request) {
     return {.code = 405, .body = "only GET\n", .allow = "GET, HEAD"};
   if (request.path == "/livez") return Probe(live_);
   if (request.path == "/readyz") return Probe(ready_);
+  refresh_();
   return {.body = prometheus::TextSerializer().Serialize(metrics_.registry()->Collect()),
           .content_type = "text/plain; version=0.0.4; charset=utf-8"};
 }

@@ -14,12 +14,14 @@ class AdminDoor {
   // OK, or why not: the message is what the probe's answer says. May take a second.
   using Check = std::function<absl::Status()>;
 
-  AdminDoor(Metrics& metrics, Check live, Check ready);
+  // `refresh` brings the metrics that are looked up when asked for up to date.
+  AdminDoor(Metrics& metrics, std::function<void()> refresh, Check live, Check ready);
 
   WebReply Handle(const WebRequest& request);
 
  private:
   Metrics& metrics_;
+  const std::function<void()> refresh_;
   const Check live_;
   const Check ready_;
 };
