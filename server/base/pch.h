@@ -1,4 +1,5 @@
-// What nearly every file includes, compiled once. Files still include what they use; this only saves time.
+// What nearly every file includes, compiled once. Files still include what they use; this only
+// saves time.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -1,0 +1,37 @@
+#!/bin/bash
+# Installs the Debian packages that a purpose needs and that are missing.
+#   packages.sh build|local|test|lint
+# Purposes add up: test includes local, local includes build. Needs root (or sudo) only when something is missing.
+set -euo pipefail
+
+build=(ca-certificates ccache clang cmake libabsl-dev libcli11-dev libcurl4-openssl-dev libgrpc++-dev libmicrohttpd-dev
+  libprotobuf-dev libre2-dev libc-ares-dev libspdlog-dev libsqlite3-dev libssl-dev libxxhash-dev lld make ninja-build pkg-config
+  prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc rapidjson-dev zlib1g-dev)
+emulator=(libzip-dev libgtest-dev libgmock-dev libbenchmark-dev curl python3 zip unzip)
+test=(git libclang-rt-14-dev python3-grpcio python3-protobuf sqlite3)
+lint=(clang-format clang-tidy git shellcheck)
+
+case ${1:-} in
+  build) wanted=("${build[@]}") ;;
+  local) wanted=("${build[@]}" "${emulator[@]}") ;;
+  test) wanted=("${build[@]}" "${emulator[@]}" "${test[@]}") ;;
+  lint) wanted=("${lint[@]}") ;;
+  *) sed -n '2,4p' "$0" >&2; exit 2 ;;
+esac
+# Node.js may come from elsewhere, with its own npm.
+if [[ $1 == test || $1 == lint ]] && ! command -v npm >/dev/null; then wanted+=(nodejs npm); fi
+
+missing=()
+for package in "${wanted[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+run=()
+if [[ $(id -u) -ne 0 ]]; then
+  command -v sudo >/dev/null || { echo "packages.sh: needs root to install: ${missing[*]}" >&2; exit 1; }
+  run=(sudo)
+fi
+echo "Installing ${#missing[@]} Debian packages: ${missing[*]}"
+"${run[@]}" apt-get update -qq
+"${run[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

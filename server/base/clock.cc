@@ -1,0 +1,94 @@
+#include "server/base/clock.h"
+
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "server/base/mutex.h"
+#include "server/base/thread.h"
+
+namespace finetune {
+namespace {
+
+class RealClock : public Clock {
+ public:
+  RealClock() : thread_("clock", [this] { Run(); }) {}
+
+  ~RealClock() override {
+    {
+      MutexLock lock(mu_);
+      stopping_ = true;
+      changed_.NotifyAll();
+    }
+    thread_.Join();
+  }
+
+  absl::Time Now() override { return absl::Now(); }
+
+  TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) override {
+    MutexLock lock(mu_);
+    const TimerId id = ++last_id_;
+    when_[id] = when;
+    timers_.emplace(std::make_pair(when, id), std::move(callback));
+    if (timers_.begin()->first.second == id) changed_.NotifyAll();
+    return id;
+  }
+
+  bool Cancel(TimerId timer) override {
+    absl::AnyInvocable<void() &&> dropped;  // Destroyed after the lock: it may own anything.
+    MutexLock lock(mu_);
+    if (auto found = when_.find(timer); found != when_.end()) {
+      auto entry = timers_.find({found->second, timer});
+      dropped = std::move(entry->second);
+      timers_.erase(entry);
+      when_.erase(found);
+      return true;
+    }
+    while (running_ == timer && timer != kNoTimer && !thread_.IsCurrent()) changed_.Wait(mu_);
+    return false;
+  }
+
+ private:
+  void Run() ABSL_LOCKS_EXCLUDED(mu_) {
+    mu_.Lock();
+    while (!stopping_) {
+      if (timers_.empty()) {
+        changed_.Wait(mu_);
+        continue;
+      }
+      auto first = timers_.begin();
+      if (first->first.first > absl::Now()) {
+        changed_.WaitUntil(mu_, absl::ToChronoTime(first->first.first));
+        continue;
+      }
+      running_ = first->first.second;
+      auto callback = std::move(first->second);
+      timers_.erase(first);
+      when_.erase(running_);
+      mu_.Unlock();
+      std::move(callback)();
+      callback = nullptr;
+      mu_.Lock();
+      running_ = kNoTimer;
+      changed_.NotifyAll();
+    }
+    mu_.Unlock();
+  }
+
+  Mutex mu_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  TimerId last_id_ ABSL_GUARDED_BY(mu_) = kNoTimer;
+  TimerId running_ ABSL_GUARDED_BY(mu_) = kNoTimer;
+  std::map<std::pair<absl::Time, TimerId>, absl::AnyInvocable<void() &&>> timers_
+      ABSL_GUARDED_BY(mu_);
+  std::map<TimerId, absl::Time> when_ ABSL_GUARDED_BY(mu_);
+  Thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<Clock> MakeRealClock() { return std::make_unique<RealClock>(); }
+
+}  // namespace finetune

@@ -1,0 +1,140 @@
+#include "server/base/error.h"
+
+#include <memory>
+
+#include "google/rpc/error_details.pb.h"
+
+namespace finetune {
+namespace {
+
+constexpr size_t kMaxMetadataValue = 256;
+constexpr size_t kMaxMessage = 1024;
+constexpr int kMaxFields = 20;
+constexpr absl::string_view kPrefix = "type.googleapis.com/google.rpc.";
+
+std::string TypeUrl(absl::string_view name) { return absl::StrCat(kPrefix, name); }
+
+template <typename Message>
+std::optional<Message> Payload(const absl::Status& status) {
+  auto payload = status.GetPayload(TypeUrl(Message::descriptor()->name()));
+  if (!payload.has_value()) return std::nullopt;
+  Message message;
+  if (!message.ParseFromString(std::string(*payload))) return std::nullopt;
+  return message;
+}
+
+void SetPayload(absl::Status& status, const google::protobuf::Message& message) {
+  status.SetPayload(TypeUrl(message.GetDescriptor()->name()),
+                    absl::Cord(message.SerializeAsString()));
+}
+
+}  // namespace
+
+struct Error::Details {
+  google::rpc::ErrorInfo info;
+  std::optional<google::rpc::RetryInfo> retry;
+  std::optional<google::rpc::BadRequest> bad_request;
+  std::optional<google::rpc::QuotaFailure> quota;
+  std::optional<google::rpc::ResourceInfo> resource;
+};
+
+Error::Error(absl::StatusCode code, pb::ErrorReason reason, std::string_view message)
+    : code_(code),
+      message_(ValidUtf8(message, kMaxMessage)),
+      details_(std::make_shared<Details>()) {
+  details_->info.set_reason(pb::ErrorReason_Name(reason));
+  details_->info.set_domain(std::string(kErrorDomain));
+}
+
+Error&& Error::Metadata(std::string_view key, std::string_view value) && {
+  (*details_->info.mutable_metadata())[std::string(key)] = ValidUtf8(value, kMaxMetadataValue);
+  return std::move(*this);
+}
+
+Error&& Error::RetryAfter(absl::Duration delay) && {
+  details_->retry.emplace();
+  auto* wire = details_->retry->mutable_retry_delay();
+  wire->set_seconds(absl::ToInt64Seconds(delay));
+  wire->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(delay - absl::Seconds(wire->seconds()))));
+  return std::move(*this);
+}
+
+Error&& Error::Field(std::string_view field, std::string_view description) && {
+  if (!details_->bad_request) details_->bad_request.emplace();
+  if (details_->bad_request->field_violations_size() < kMaxFields) {
+    auto* violation = details_->bad_request->add_field_violations();
+    violation->set_field(ValidUtf8(field, kMaxMetadataValue));
+    violation->set_description(ValidUtf8(description, kMaxMetadataValue));
+  }
+  return std::move(*this);
+}
+
+Error&& Error::Quota(std::string_view subject, std::string_view description) && {
+  if (!details_->quota) details_->quota.emplace();
+  auto* violation = details_->quota->add_violations();
+  violation->set_subject(ValidUtf8(subject, kMaxMetadataValue));
+  violation->set_description(ValidUtf8(description, kMaxMetadataValue));
+  return std::move(*this);
+}
+
+Error&& Error::Resource(std::string_view type, std::string_view name) && {
+  details_->resource.emplace();
+  details_->resource->set_resource_type(std::string(type));
+  details_->resource->set_resource_name(ValidUtf8(name, kMaxMetadataValue));
+  return std::move(*this);
+}
+
+Error::operator absl::Status() && {
+  absl::Status status(code_, message_);
+  SetPayload(status, details_->info);
+  if (details_->retry) SetPayload(status, *details_->retry);
+  if (details_->bad_request) SetPayload(status, *details_->bad_request);
+  if (details_->quota) SetPayload(status, *details_->quota);
+  if (details_->resource) SetPayload(status, *details_->resource);
+  return status;
+}
+
+pb::ErrorReason ReasonOf(const absl::Status& status) {
+  auto info = Payload<google::rpc::ErrorInfo>(status);
+  pb::ErrorReason reason = pb::ERROR_REASON_UNSPECIFIED;
+  if (info) pb::ErrorReason_Parse(info->reason(), &reason);
+  return reason;
+}
+
+std::optional<absl::Duration> RetryDelayOf(const absl::Status& status) {
+  auto retry = Payload<google::rpc::RetryInfo>(status);
+  if (!retry) return std::nullopt;
+  return absl::Seconds(retry->retry_delay().seconds()) +
+         absl::Nanoseconds(retry->retry_delay().nanos());
+}
+
+std::string ValidUtf8(std::string_view text, size_t limit) {
+  std::string valid;
+  valid.reserve(std::min(text.size(), limit));
+  size_t i = 0;
+  while (i < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    size_t length = lead < 0x80       ? 1
+                    : lead >> 5 == 6  ? 2
+                    : lead >> 4 == 14 ? 3
+                    : lead >> 3 == 30 ? 4
+                                      : 0;
+    uint32_t code = length == 1 ? lead : length == 0 ? 0 : lead & (0xff >> (length + 1));
+    for (size_t k = 1; length > 1 && k < length; ++k) {
+      const unsigned char next = i + k < text.size() ? text[i + k] : 0;
+      if (next >> 6 != 2) length = 0;
+      code = code << 6 | (next & 0x3f);
+    }
+    constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+    const bool good = length != 0 && code >= kLeast[length] && code <= 0x10ffff &&
+                      (code < 0xd800 || code > 0xdfff);
+    const std::string_view piece = good ? text.substr(i, length) : std::string_view("\xef\xbf\xbd");
+    if (piece.size() > limit - valid.size()) break;
+    valid.append(piece);
+    i += good ? length : 1;
+  }
+  return valid;
+}
+
+}  // namespace finetune

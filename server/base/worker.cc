@@ -1,0 +1,42 @@
+#include "server/base/worker.h"
+
+#include <utility>
+
+namespace finetune {
+
+Worker::Worker(std::string name) : thread_(std::move(name), [this] { Run(); }) {}
+
+Worker::~Worker() { Stop(); }
+
+bool Worker::Post(Task task) {
+  MutexLock lock(mu_);
+  if (stopping_) return false;
+  tasks_.push_back(std::move(task));
+  changed_.NotifyOne();
+  return true;
+}
+
+void Worker::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
+  thread_.Join();
+}
+
+void Worker::Run() {
+  std::deque<Task> batch;
+  while (true) {
+    {
+      MutexLock lock(mu_);
+      while (tasks_.empty() && !stopping_) changed_.Wait(mu_);
+      if (tasks_.empty()) return;
+      batch.swap(tasks_);
+    }
+    for (Task& task : batch) std::move(task)();
+    batch.clear();
+  }
+}
+
+}  // namespace finetune

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <deque>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "server/base/mutex.h"
+#include "server/base/thread.h"
+
+namespace finetune {
+
+// A thread that runs posted tasks one after another, in order. Post is thread-safe and never
+// blocks. The owner calls Stop before what the tasks use goes away; tasks still queued then are run
+// first.
+class Worker {
+ public:
+  using Task = absl::AnyInvocable<void() &&>;
+
+  explicit Worker(std::string name);
+  ~Worker();
+
+  // False, and the task is dropped, once Stop was called.
+  bool Post(Task task) ABSL_LOCKS_EXCLUDED(mu_);
+  // Runs what is queued, then ends the thread. Idempotent.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
+  bool IsCurrent() const { return thread_.IsCurrent(); }
+
+ private:
+  void Run() ABSL_LOCKS_EXCLUDED(mu_);
+
+  Mutex mu_;
+  CondVar changed_;
+  std::deque<Task> tasks_ ABSL_GUARDED_BY(mu_);
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  Thread thread_;
+};
+
+}  // namespace finetune

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/worker.h"
+#include "server/jobs/catalog.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// The records as a mutation sees them (what is committed, what earlier mutations of the same batch
+// put, and its own puts) and what it wants written. Lives on the recorder's thread, for the call of
+// one mutation.
+class Draft {
+ public:
+  virtual ~Draft() = default;
+
+  virtual std::optional<record::FineTuneRecord> Find(std::string_view id) = 0;
+  virtual std::optional<record::FineTuneRecord> FindUpstream(std::string_view upstream_id) = 0;
+
+  // Writes a job. The recorder sets revision, first_revision, etag and update_time. A record that
+  // says nothing new but for read_time is no change and is not written.
+  virtual void Put(record::FineTuneRecord record) = 0;
+
+  // In any state. The store may fail to answer.
+  virtual absl::StatusOr<std::optional<record::Intent>> FindIntent(
+      const std::string& caller, const std::string& request_id) = 0;
+  // Among the unsettled (PREPARED, UNKNOWN).
+  virtual std::optional<record::Intent> FindIntentByMarker(std::string_view marker) = 0;
+  virtual std::vector<record::Intent> UnsettledIntents() = 0;
+  virtual void PutIntent(record::Intent intent) = 0;
+  virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;
+
+  // The time of this batch.
+  virtual absl::Time now() const = 0;
+};
+
+// Who is told of what was committed, after the catalog shows it, in revision order, on the
+// recorder's thread: must not block.
+class CommitListener {
+ public:
+  virtual ~CommitListener() = default;
+  virtual void OnCommitted(absl::Span<const ChangePtr> changes) = 0;
+};
+
+// The only writer of the record. Mutations run one after another on its thread ("recorder"),
+// several share one commit, and what they wrote becomes visible (catalog, then listeners, then
+// `done`) only after the commit. Thread-safe.
+class Recorder {
+ public:
+  // Reads and writes through the draft; an error writes nothing of it. May run more than once (when
+  // the commit has to be made anew): it must set its outputs afresh each time.
+  using Mutation = absl::AnyInvocable<absl::Status(Draft&)>;
+  using Done = absl::AnyInvocable<void(absl::Status) &&>;
+
+  Recorder(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics);
+  ~Recorder();
+
+  // Loads the store into the catalog. Once, before the first Record.
+  absl::Status Load();
+
+  // Before the first Record. Listeners outlive the recorder's Stop.
+  void AddListener(CommitListener* listener);
+
+  // `done` runs exactly once on the recorder's thread: with the mutation's own error, with
+  // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed, or with OK once it is visible.
+  // CANCELLED after Stop.
+  void Record(Mutation mutation, Done done);
+
+  // Finishes what is queued, then refuses. Idempotent.
+  void Stop();
+
+  // The latest commit's outcome, or a probe's: whether the store can be written.
+  absl::Status store_status() const;
+  // Tries the store for real while it failed last; for submissions that must not start in vain, and
+  // for recovery.
+  void Probe(Done done);
+
+ private:
+  class Core;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace finetune

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/jobs/recorder.h"
+#include "server/jobs/tracker.h"
+#include "server/segmind/segmind_client.h"
+
+namespace finetune {
+
+// A checked CreateFineTuneRequest.
+struct CreateCall {
+  std::string caller;
+  std::string request_id;  // Made by the gateway if the caller sent none.
+  pb::FineTune fine_tune;  // Input fields only.
+  absl::Time deadline;
+};
+
+// Spends money, so it is exact: intent committed, then the POST, then the outcome committed. One
+// (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe.
+class Submitter {
+ public:
+  struct Options {
+    // Whether a marker goes into the name that Segmind sees; without one an unknown outcome is
+    // settled by name, data and prompt.
+    bool markers = true;
+    // How long a settled request_id is remembered.
+    absl::Duration keep_intents = absl::Hours(24 * 7);
+  };
+
+  Submitter(Options options, SegmindClient& segmind, Recorder& recorder, Catalog& catalog,
+            Tracker& tracker, Clock& clock, Metrics& metrics);
+  ~Submitter();
+
+  // Makes what the last process left open (PREPARED) unknown, and visible as such. Before the first
+  // Create.
+  absl::Status Recover();
+
+  // The job: accepted, or what it is by now if the request_id came before, or SUBMIT_UNKNOWN
+  // shortly before the deadline if the outcome is not known by then. Errors: the refusal;
+  // REQUEST_ID_REUSED; STORE_UNAVAILABLE and rate limits before anything was sent.
+  void Create(CreateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
+
+  // Refuses new calls; submissions under way are waited for until `deadline`, then left to the next
+  // start. Idempotent.
+  void Stop(absl::Time deadline);
+
+ private:
+  class Core;
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace finetune

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <grpcpp/support/slice.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/container/btree_map.h"
+#include "absl/time/time.h"
+#include "server/base/error.h"
+#include "server/store/record.pb.h"
+
+namespace finetune {
+
+// One committed version of one job: what filters, joins and lists look at, and its bytes, ready to
+// be sent. Immutable, so it is shared without locks by the catalog, the window of changes and the
+// streams.
+struct FineTuneVersion {
+  std::string id;  // Without `fineTunes/`.
+  uint64_t revision = 0;
+  uint64_t first_revision = 0;
+
+  // What filters see.
+  pb::FineTune::State state = pb::FineTune::STATE_UNSPECIFIED;
+  pb::FineTune::Visibility visibility = pb::FineTune::VISIBILITY_UNSPECIFIED;
+  std::string base_model;
+  std::string theme;
+  std::string creator;
+  std::string display_name;
+  std::string upstream_id;
+  absl::Time create_time;
+  absl::Time update_time;
+  absl::btree_map<std::string, std::string> labels;
+
+  // What joins see; see record.proto.
+  std::string upstream_request_id;
+  std::string marker;
+  std::string request_id;
+  absl::Time read_time;
+  bool details_known = false;
+
+  // A serialised pb::FineTune: all of it, and without transitions and model_information.
+  grpc::Slice full;
+  grpc::Slice basic;
+
+  const grpc::Slice& Bytes(pb::FineTuneView view) const {
+    return view == pb::FINE_TUNE_VIEW_FULL ? full : basic;
+  }
+};
+
+using VersionPtr = std::shared_ptr<const FineTuneVersion>;
+
+// The pair of conversions. `record` must be complete: name, revision and first_revision set.
+VersionPtr MakeVersion(const record::FineTuneRecord& record);
+record::FineTuneRecord ToRecord(const FineTuneVersion& version);
+
+// `fineTunes/{id}` and back; nullopt if it has not that form.
+std::string NameOf(std::string_view id);
+std::optional<std::string> IdOf(std::string_view name);
+
+}  // namespace finetune

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/base/secret.h"
+
+namespace finetune {
+
+// One HTTP call. The body is text, or a multipart form when `form` is not empty.
+struct HttpRequest {
+  std::string method = "GET";  // Also with a body, whatever the method.
+  std::string url;
+  std::vector<std::pair<std::string, std::string>> headers;
+  // A header whose value must never be shown, such as x-api-key.
+  std::string secret_header_name;
+  Secret secret_header_value;
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> form;
+  // The call is given up then.
+  absl::Time deadline = absl::InfiniteFuture();
+  // A longer answer fails with RESOURCE_EXHAUSTED.
+  size_t max_body_bytes = size_t{256} << 20;
+};
+
+struct HttpResponse {
+  int code = 0;
+  // Names in lower case.
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;
+
+  // The first header of that (lower-case) name, or empty.
+  std::string_view Header(std::string_view name) const;
+};
+
+// What became of a call. An answer with any code is a success of the transport; `status` speaks of
+// the transport alone: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED,
+// RESOURCE_EXHAUSTED (body too long), DATA_LOSS (a body shorter than announced).
+struct HttpResult {
+  absl::Status status;
+  HttpResponse response;  // Only when status is OK.
+  // Whether a byte of the request may have reached the other side. False is a promise.
+  bool sent = false;
+  // When the call was handed to the transport.
+  absl::Time start_time;
+};
+
+// The seam below everything that speaks HTTP (CurlHttpClient; fakes in tests). Thread-safe.
+class HttpClient {
+ public:
+  using Done = absl::AnyInvocable<void(HttpResult) &&>;
+
+  virtual ~HttpClient() = default;
+
+  // `done` runs exactly once, with no lock held, on the client's thread, on shutdown and
+  // cancellation too: it must not block.
+  virtual void Start(HttpRequest request, Done done) = 0;
+
+  // Fails what is under way, and what comes later, with CANCELLED. Idempotent.
+  virtual void Shutdown() = 0;
+};
+
+}  // namespace finetune

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/segmind/upstream_job.h"
+
+namespace finetune {
+
+// What a `list` says that the one before did not.
+struct ListDelta {
+  // Items that are new or differ from the last list, in the list's order.
+  std::vector<UpstreamJob> changed;
+  // UpstreamJob::id of items that the last list had and this one has not.
+  std::vector<std::string> gone;
+  // Items in this list.
+  size_t total = 0;
+  // Items that could not be read (no id, not an object), left out.
+  size_t skipped = 0;
+  // The body was the same, byte for byte.
+  bool unchanged = false;
+};
+
+// Reads one list after another and says what changed. A body equal to the last costs a comparison;
+// an item equal to one of the last list costs a scan and a hash, and is not parsed or converted
+// again. The first list is all changes. Not thread-safe; owned by the Tracker.
+class ListReader {
+ public:
+  ListReader();
+  ~ListReader();
+
+  // A bare array, or an object with one array of objects in it (sibling endpoints wrap theirs).
+  // Anything else is INTERNAL / UPSTREAM_MALFORMED and changes nothing here.
+  absl::StatusOr<ListDelta> Read(std::string_view body);
+
+  // The next Read takes everything for new: for when what the last one said could not be recorded.
+  void Forget();
+
+  // Whether the last list had this UpstreamJob::id.
+  bool Has(std::string_view id) const;
+
+ private:
+  struct Memory;
+  std::unique_ptr<Memory> memory_;
+};
+
+}  // namespace finetune

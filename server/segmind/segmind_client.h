@@ -1,0 +1,112 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/secret.h"
+#include "server/segmind/http_client.h"
+#include "server/segmind/upstream_job.h"
+
+namespace finetune {
+
+// Where the API key comes from. Thread-safe.
+class ApiKeySource {
+ public:
+  virtual ~ApiKeySource() = default;
+  // The key now. FAILED_PRECONDITION, saying what to do, if there is none.
+  virtual absl::StatusOr<Secret> Get() = 0;
+  // Segmind refused `key`: reads it anew. True if there is another one to try.
+  virtual bool Reread(const Secret& key) = 0;
+};
+
+// What became of a submit.
+struct SubmitOutcome {
+  enum class Kind {
+    kAccepted,  // `job` has the id and, where given, status and name.
+    kRefused,   // A definite no; `status` is the typed error.
+    kNotSent,   // No byte left: it may be tried again. `status` says why.
+    kUnknown,   // Anything else: Segmind may or may not have the job.
+  };
+  Kind kind = Kind::kUnknown;
+  UpstreamJob job;
+  absl::Status status;
+};
+
+struct ListAnswer {
+  std::string body;
+  // When the read began: what it shows is at least as new.
+  absl::Time start_time;
+};
+
+struct DetailsAnswer {
+  UpstreamJob job;
+  absl::Time start_time;
+};
+
+struct UploadUrlAnswer {
+  Secret presigned_url;  // Whoever has it can write the file.
+  std::string s3_url;
+};
+
+// Segmind's fine-tuning API (UPSTREAM.md), one method a call. Keeps the account's rate limit,
+// rereads the API key when it is refused, and retries reads (never a submit) with jitter until
+// their deadline. Thread-safe; every callback runs exactly once, on the transport's or the clock's
+// thread, and must not block. Outlived by `http` and `clock`.
+//
+// Errors are typed (base/error.h): UPSTREAM_* reasons as in the error table of README.
+class SegmindClient {
+ public:
+  struct Options {
+    std::string url = "https://api.segmind.com";
+    int calls_per_minute = 50;
+    // For one try; the caller's deadline cuts it.
+    absl::Duration read_timeout = absl::Seconds(30);
+    absl::Duration list_timeout = absl::Seconds(120);
+    absl::Duration submit_timeout = absl::Seconds(60);
+  };
+
+  template <typename T>
+  using Done = absl::AnyInvocable<void(absl::StatusOr<T>) &&>;
+
+  SegmindClient(Options options, HttpClient& http, ApiKeySource& key, Clock& clock,
+                Metrics& metrics);
+  ~SegmindClient();
+
+  // Sends `fine_tune` under `upstream_name` once, waiting for the rate limit until `deadline`; past
+  // that, kNotSent with UPSTREAM_RATE_LIMITED. Once sent the call runs to options.submit_timeout,
+  // whatever the deadline.
+  void Submit(const pb::FineTune& fine_tune, const std::string& upstream_name, absl::Time deadline,
+              absl::AnyInvocable<void(SubmitOutcome) &&> done);
+
+  // NOT_FOUND / FINE_TUNE_NOT_FOUND if Segmind does not know the id.
+  void GetDetails(const std::string& upstream_id, absl::Time deadline, Done<DetailsAnswer> done);
+
+  // The body, unread: reading 80 MB is not for the transport's thread. See ListReader.
+  void GetList(absl::Time deadline, Done<ListAnswer> done);
+
+  // `file_name` with or without `.zip`.
+  void CreateUploadUrl(const std::string& file_name, bool is_public, absl::Time deadline,
+                       Done<UploadUrlAnswer> done);
+
+  void SetPublic(const std::string& upstream_id, bool is_public, absl::Time deadline,
+                 absl::AnyInvocable<void(absl::Status) &&> done);
+
+  // A temporary URL for weights that are not public.
+  void CreateDownloadUrl(const std::string& cloud_storage_url, absl::Time deadline,
+                         Done<Secret> done);
+
+  // How Segmind answers, for GetGatewayStatus: of the latest calls.
+  pb::GatewayStatus::UpstreamState state() const;
+  // Calls left in the current minute.
+  int calls_left() const;
+
+ private:
+  class Core;
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace finetune

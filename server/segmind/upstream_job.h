@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "google/protobuf/struct.pb.h"
+#include "server/base/error.h"
+
+namespace finetune {
+
+// One job as one answer of Segmind shows it. The two shapes (details, list item) have different
+// fields; what the answer does not have, or has as null, is absent. Strings are valid UTF-8.
+// Source: UPSTREAM.md, "The two shapes of a job".
+struct UpstreamJob {
+  // `finetune_id`, else `id`, else `request_id`; never empty.
+  std::string id;
+  // `id` where it differs from `finetune_id`; both name the job.
+  std::string request_id;
+  // Verbatim; empty if the answer has none.
+  std::string status;
+  std::optional<std::string> name;
+  std::optional<std::string> data_source_path;
+  std::optional<std::string> source_type;
+  std::optional<std::string> base_model;
+  std::optional<std::string> error_message;
+  std::optional<std::string> cloud_storage_url;
+  std::optional<std::string> instance_prompt;
+  std::optional<std::string> trigger_word;
+  std::optional<std::string> slug;
+  std::optional<std::string> theme;
+  std::optional<std::string> train_type;
+  std::optional<std::string> machine_type;
+  std::optional<std::string> segmind_model_path;
+  // `public_model`, `segmind_public_model` or `segmind_public`.
+  std::optional<bool> is_public;
+  std::optional<absl::Time> created;
+  std::optional<absl::Time> updated;
+  std::optional<pb::TrainingParameters> parameters;
+  std::optional<google::protobuf::Struct> model_information;
+  // Whether this came from `details`, so that its missing fields are truly absent there.
+  bool from_details = false;
+};
+
+// The state that stands for Segmind's word, in any case. A word that is not known is
+// STATE_UNSPECIFIED; the caller then keeps the job's state and shows the word.
+pb::FineTune::State StateOf(std::string_view upstream_status);
+
+bool IsTerminal(pb::FineTune::State state);
+
+// The reason behind one of Segmind's error messages.
+pb::Failure::Reason FailureReasonOf(std::string_view error_message);
+
+}  // namespace finetune

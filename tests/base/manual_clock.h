@@ -1,0 +1,66 @@
+#pragma once
+
+#include <map>
+#include <utility>
+
+#include "server/base/clock.h"
+#include "server/base/mutex.h"
+
+namespace finetune {
+
+// A clock that stands still until Advance turns it; due timers run inside Advance, in order, on its
+// caller's thread.
+class ManualClock : public Clock {
+ public:
+  explicit ManualClock(absl::Time start = absl::FromUnixSeconds(1'700'000'000)) : now_(start) {}
+
+  absl::Time Now() override {
+    MutexLock lock(mu_);
+    return now_;
+  }
+
+  TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) override {
+    MutexLock lock(mu_);
+    const TimerId id = ++last_id_;
+    timers_.emplace(std::make_pair(when, id), std::move(callback));
+    return id;
+  }
+
+  bool Cancel(TimerId timer) override {
+    MutexLock lock(mu_);
+    for (auto it = timers_.begin(); it != timers_.end(); ++it) {
+      if (it->first.second == timer) {
+        timers_.erase(it);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void Advance(absl::Duration by) {
+    const absl::Time target = Now() + by;
+    while (true) {
+      absl::AnyInvocable<void() &&> due;
+      {
+        MutexLock lock(mu_);
+        if (timers_.empty() || timers_.begin()->first.first > target) {
+          now_ = target;
+          return;
+        }
+        now_ = std::max(now_, timers_.begin()->first.first);
+        due = std::move(timers_.begin()->second);
+        timers_.erase(timers_.begin());
+      }
+      std::move(due)();
+    }
+  }
+
+ private:
+  Mutex mu_;
+  absl::Time now_ ABSL_GUARDED_BY(mu_);
+  TimerId last_id_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<std::pair<absl::Time, TimerId>, absl::AnyInvocable<void() &&>> timers_
+      ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace finetune

@@ -1,0 +1,265 @@
+// The alternatives that the gateway is measured against, as one server of the same protos: what
+// gRPC itself costs.
+//   --mode ready   get and list answer ready bytes, sharing slices: the floor
+//   --mode typed   get and list fill and serialise messages: what one writes by hand
+// Watches are a bare broadcast: UpdateFineTune sends the same ready bytes to every stream, from
+// --threads threads, in --order connection (all streams of a connection together) or spread (round
+// robin over the connections). Prints its port. For measurements only: it checks nothing and keeps
+// nothing.
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <latch>
+#include <list>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+
+namespace finetune::bench {
+namespace {
+
+namespace pb = ::segmind::finetune::v1;
+
+pb::FineTune SampleJob(int i) {
+  pb::FineTune job;
+  job.set_name("fineTunes/00000000-0000-4000-8000-" + std::to_string(100000000000 + i));
+  job.set_display_name("sample-" + std::to_string(i));
+  job.set_data_source_uri("https://finetune-pipeline.s3.amazonaws.com/uploads/user/" +
+                          std::string(60, 'd') + ".zip");
+  job.set_instance_prompt("1MAN, running in brown suit " + std::string(80, 'p'));
+  job.set_trigger_word("1MAN");
+  job.set_base_model("FAST_FLUX");
+  job.set_theme("subject");
+  job.set_state(pb::FineTune::AVAILABLE);
+  job.set_upstream_status("AVAILABLE");
+  job.set_upstream_id("00000000-0000-4000-8000-" + std::to_string(100000000000 + i));
+  job.set_weights_uri("https://storage.googleapis.com/finetune/" + std::string(70, 'w') +
+                      ".safetensors");
+  job.set_slug(std::string(50, 's'));
+  job.set_revision(i + 1);
+  job.set_etag("0123456789abcdef");
+  return job;
+}
+
+grpc::ByteBuffer Bytes(const std::string& text) {
+  grpc::Slice slice(text);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+class Stream;
+
+// Streams by connection. Thread-safe.
+class Broadcast {
+ public:
+  Broadcast(int threads, bool spread) : threads_(threads), spread_(spread) {}
+  void Add(const std::string& peer, Stream* stream) {
+    std::lock_guard lock(mu_);
+    streams_[peer].push_back(stream);
+  }
+  void Remove(const std::string& peer, Stream* stream) {
+    std::lock_guard lock(mu_);
+    streams_[peer].remove(stream);
+  }
+  void Send(const grpc::ByteBuffer& bytes);
+
+ private:
+  std::vector<Stream*> Ordered();
+
+  const int threads_;
+  const bool spread_;
+  std::mutex mu_;
+  std::map<std::string, std::list<Stream*>> streams_;
+};
+
+class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  Stream(Broadcast& broadcast, std::string peer, grpc::ByteBuffer synced)
+      : broadcast_(broadcast), peer_(std::move(peer)), synced_(std::move(synced)) {
+    broadcast_.Add(peer_, this);
+    StartWrite(&synced_);
+  }
+  void Send(const grpc::ByteBuffer* bytes) {
+    if (!busy_.exchange(true)) StartWrite(bytes);
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) return;
+    busy_ = false;
+  }
+  void OnCancel() override {
+    broadcast_.Remove(peer_, this);
+    Finish(grpc::Status::CANCELLED);
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  Broadcast& broadcast_;
+  const std::string peer_;
+  const grpc::ByteBuffer synced_;
+  std::atomic<bool> busy_{true};
+};
+
+std::vector<Stream*> Broadcast::Ordered() {
+  std::vector<Stream*> ordered;
+  std::lock_guard lock(mu_);
+  if (!spread_) {
+    for (auto& [peer, streams] : streams_)
+      ordered.insert(ordered.end(), streams.begin(), streams.end());
+    return ordered;
+  }
+  std::vector<std::pair<std::list<Stream*>::iterator, std::list<Stream*>::iterator>> cursors;
+  for (auto& [peer, streams] : streams_) cursors.emplace_back(streams.begin(), streams.end());
+  for (bool more = true; more;) {
+    more = false;
+    for (auto& [at, end] : cursors) {
+      if (at == end) continue;
+      ordered.push_back(*at++);
+      more = true;
+    }
+  }
+  return ordered;
+}
+
+void Broadcast::Send(const grpc::ByteBuffer& bytes) {
+  const std::vector<Stream*> ordered = Ordered();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < threads_; ++t) {
+    threads.emplace_back([&, t] {
+      // Contiguous parts keep a connection's streams on one thread; a stride spreads them over all.
+      const size_t from = spread_ ? t : ordered.size() * t / threads_;
+      const size_t to = spread_ ? ordered.size() : ordered.size() * (t + 1) / threads_;
+      for (size_t i = from; i < to; i += spread_ ? threads_ : 1) ordered[i]->Send(&bytes);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+class Ready : public grpc::ServerUnaryReactor {
+ public:
+  void OnDone() override { delete this; }
+};
+
+using Service = pb::FineTuneService::WithRawCallbackMethod_GetFineTune<
+    pb::FineTuneService::WithRawCallbackMethod_ListFineTunes<
+        pb::FineTuneService::WithRawCallbackMethod_WatchFineTunes<
+            pb::FineTuneService::WithCallbackMethod_UpdateFineTune<pb::FineTuneService::Service>>>>;
+
+class BareServer : public Service {
+ public:
+  BareServer(int jobs, bool typed, int threads, bool spread)
+      : typed_(typed), broadcast_(threads, spread) {
+    for (int i = 0; i < jobs; ++i) {
+      jobs_.push_back(SampleJob(i));
+      const std::string bytes = jobs_.back().SerializeAsString();
+      pb::ListFineTunesResponse one;
+      one.add_fine_tunes()->CopyFrom(jobs_.back());
+      items_.emplace_back(one.SerializeAsString());
+      job_bytes_.emplace_back(bytes);
+    }
+    pb::WatchFineTunesResponse synced;
+    synced.mutable_synced();
+    synced_ = Bytes(synced.SerializeAsString());
+  }
+
+  grpc::ServerUnaryReactor* GetFineTune(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override {
+    if (typed_) {
+      pb::GetFineTuneRequest parsed;
+      grpc::ByteBuffer copy = *request;
+      grpc::SerializationTraits<pb::GetFineTuneRequest>::Deserialize(&copy, &parsed);
+      const pb::FineTune answer = jobs_[0];
+      bool own;
+      grpc::SerializationTraits<pb::FineTune>::Serialize(answer, response, &own);
+    } else {
+      *response = grpc::ByteBuffer(&job_bytes_[0], 1);
+    }
+    return Done(context);
+  }
+
+  grpc::ServerUnaryReactor* ListFineTunes(grpc::CallbackServerContext* context,
+                                          const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override {
+    pb::ListFineTunesRequest parsed;
+    grpc::ByteBuffer copy = *request;
+    grpc::SerializationTraits<pb::ListFineTunesRequest>::Deserialize(&copy, &parsed);
+    const size_t count = std::min<size_t>(parsed.page_size(), jobs_.size());
+    if (typed_) {
+      pb::ListFineTunesResponse answer;
+      for (size_t i = 0; i < count; ++i) answer.add_fine_tunes()->CopyFrom(jobs_[i]);
+      bool own;
+      grpc::SerializationTraits<pb::ListFineTunesResponse>::Serialize(answer, response, &own);
+    } else {
+      *response = grpc::ByteBuffer(items_.data(), count);
+    }
+    return Done(context);
+  }
+
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchFineTunes(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override {
+    return new Stream(broadcast_, context->peer(), synced_);
+  }
+
+  grpc::ServerUnaryReactor* UpdateFineTune(grpc::CallbackServerContext* context,
+                                           const pb::UpdateFineTuneRequest* request,
+                                           pb::FineTune* response) override {
+    *response = jobs_[0];
+    response->mutable_labels()->insert(request->fine_tune().labels().begin(),
+                                       request->fine_tune().labels().end());
+    pb::WatchFineTunesResponse change;
+    change.mutable_change()->set_type(pb::Change::UPDATED);
+    *change.mutable_change()->mutable_fine_tune() = *response;
+    change.set_resume_token(std::string(32, 't'));
+    change.set_revision(++revision_);
+    // Kept: writes that are under way point into it.
+    sent_.push_back(Bytes(change.SerializeAsString()));
+    broadcast_.Send(sent_.back());
+    return Done(context);
+  }
+
+ private:
+  static grpc::ServerUnaryReactor* Done(grpc::CallbackServerContext* context) {
+    auto* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+  const bool typed_;
+  Broadcast broadcast_;
+  std::vector<pb::FineTune> jobs_;
+  std::vector<grpc::Slice> items_;
+  std::vector<grpc::Slice> job_bytes_;
+  grpc::ByteBuffer synced_;
+  std::list<grpc::ByteBuffer> sent_;
+  uint64_t revision_ = 0;
+};
+
+}  // namespace
+}  // namespace finetune::bench
+
+int main(int argc, char** argv) {
+  std::string mode = "ready", order = "connection";
+  int jobs = 1000, threads = 1;
+  CLI::App app("Bare gRPC server for comparisons");
+  app.add_option("--mode", mode)->check(CLI::IsMember({"ready", "typed"}));
+  app.add_option("--jobs", jobs);
+  app.add_option("--threads", threads);
+  app.add_option("--order", order)->check(CLI::IsMember({"connection", "spread"}));
+  CLI11_PARSE(app, argc, argv);
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  finetune::bench::BareServer service(jobs, mode == "typed", threads, order == "spread");
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&service);
+  auto server = builder.BuildAndStart();
+  std::cout << port << std::endl;
+  server->Wait();
+}

@@ -1,0 +1,22 @@
+#!/bin/bash
+# Installs what the tests need, builds, and runs them all.
+#   tests/run.sh [--nightly] [--preset dev|asan|tsan] [CTEST-ARGUMENTS...]
+#   --nightly  the long versions of the randomised tests (10,000 watch histories, 5,000 crashes)
+# Example: tests/run.sh -R jobs      runs the tests whose names match "jobs".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+preset=dev
+while [[ ${1:-} == --* ]]; do
+  case $1 in
+    --nightly) export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 ;;
+    --preset) preset=$2; shift ;;
+    --help) sed -n '2,5p' "$0"; exit 0 ;;
+    *) break ;;
+  esac
+  shift
+done
+
+deploy/packages.sh test
+cmake --preset "$preset" >/dev/null
+cmake --build --preset "$preset" --parallel "$(nproc)"
+tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "$@"
