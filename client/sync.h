@@ -33,6 +33,10 @@ class ABSL_SCOPED_LOCKABLE ClientLock {
 class ClientCondition {
  public:
   void Wait(ClientMutex& mu) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) { cv_.wait(mu); }
+  // Returns at the latest after `time`; also without a reason.
+  void WaitFor(ClientMutex& mu, std::chrono::nanoseconds time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    cv_.wait_for(mu, time);
+  }
   void NotifyAll() { cv_.notify_all(); }
 
  private:
