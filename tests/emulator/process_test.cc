@@ -286,6 +286,8 @@ TEST_F(EmulatorTest, TakesTheJobAndLosesTheAnswer) {
   EXPECT_EQ(Submit("http://a/b.zip").code, 503);
   Control("faults", R"({"call":"submit","kind":"close_before"})");
   EXPECT_EQ(Submit("http://a/b.zip").result, CURLE_GOT_NOTHING);
+  Control("faults", R"({"call":"submit","kind":"close_before","reset":true})");
+  EXPECT_EQ(Submit("http://a/b.zip").result, CURLE_RECV_ERROR);
   const Reply stats = Call("GET", url_ + "/emulator/stats");
   EXPECT_THAT(stats.body, HasSubstr(R"("submits_taken":2)"));
   EXPECT_THAT(Call("GET", url_ + "/emulator/duplicates").body, HasSubstr(R"("name":"Cat")"));
