@@ -316,6 +316,20 @@ class Single(EveryOverlay, unittest.TestCase):
 class Emulator(EveryOverlay, unittest.TestCase):
     overlay = "emulator"
 
+    def test_the_urls_that_the_emulator_hands_out_lead_back_to_it(self):
+        (emulator,) = of_kind("emulator", "Deployment")
+        (container,) = emulator["spec"]["template"]["spec"]["containers"]
+        arguments = dict(a.removeprefix("--").split("=", 1) for a in container["args"])
+        (namespace,) = of_kind("emulator", "Namespace")
+        host = f"segmind-emulator.{namespace['metadata']['name']}"
+        self.assertEqual(one("emulator", "Service", "segmind-emulator")["spec"]["ports"][0]["port"], 8090)
+        self.assertEqual(arguments["public_url"], f"http://{host}:8090")
+        self.assertEqual(flags("emulator")["FINETUNE_GATEWAY_UPSTREAM_URL"], f"http://{host}:8090")
+        self.assertEqual(flags("emulator")["FINETUNE_GATEWAY_TRANSFER_HOSTS"], host)
+        self.assertEqual(
+            arguments["webhook_url"], "http://finetune-gateway-webhook:8080/webhooks/segmind/$(WEBHOOK_TOKEN)"
+        )
+
     def test_the_emulator_needs_nothing_from_the_internet(self):
         (emulator,) = of_kind("emulator", "Deployment")
         self.assertEqual(emulator["spec"]["replicas"], 1)
