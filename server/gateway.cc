@@ -87,7 +87,7 @@ absl::Status Gateway::Open() {
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(waiters_.get());
 
-  http_ = std::make_unique<CurlHttpClient>();
+  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   segmind_ =
       std::make_unique<SegmindClient>(SegmindOptions(config_), *http_, *key_, *clock_, metrics_);
   tracker_ = std::make_unique<Tracker>(
