@@ -41,7 +41,6 @@ Curl MakeCurl(const std::string& url) {
   curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT, 15L);
   curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_LIMIT, kStalledBytesPerSecond);
   curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_TIME, kStalledSeconds);
-  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
   return curl;
 }
 
@@ -170,6 +169,7 @@ absl::Status PutFile(const std::string& path, const std::string& url,
   curl_easy_setopt(curl.get(), CURLOPT_READDATA, file.get());
   curl_easy_setopt(curl.get(), CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(size));
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, OnIgnoredBody);
+  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, OnUploadProgress);
   curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &options);
   const CURLcode result = curl_easy_perform(curl.get());

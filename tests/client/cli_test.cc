@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "client/uuid.h"
 #include "tests/client/fake_service.h"
+#include "tests/client/fake_storage.h"
 
 namespace finetune {
 namespace {
@@ -268,6 +269,46 @@ TEST_F(Cli, DownloadAndUploadGoThroughTheGateway) {
   const Result upload = Run({"upload", Path("d.zip"), "--public"});
   EXPECT_THAT(upload.out, HasSubstr("https://storage/d.zip"));
   EXPECT_THAT(upload.err, HasSubstr("warning: 1 sub-folder"));
+}
+
+TEST_F(Cli, DownloadsFromTheStorageWhenTheGatewayMovesNoBytes) {
+  std::string weights;
+  for (int i = 0; i < 50'000; ++i) weights += static_cast<char>(i % 251);
+  FakeStorage storage(weights, "\"v1\"");
+  storage.BreakAfter(20'000);
+  service_.HaveNoTransfers();
+  service_.PutWeightsUri("a", storage.url());
+  const Result result = Run({"download", "a", Path("w"), "--output", "json"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr(R"("sizeBytes":"50000")"));
+  std::stringstream content;
+  content << std::ifstream(Path("w")).rdbuf();
+  EXPECT_EQ(content.str(), weights);
+  EXPECT_GE(storage.requests().size(), 3u);
+
+  storage.Answer(403);
+  const Result refused = Run({"download", "a", Path("v")});
+  EXPECT_EQ(refused.code, 7);
+  EXPECT_FALSE(std::filesystem::exists(Path("v")));
+  EXPECT_FALSE(std::filesystem::exists(Path("v.part")));
+}
+
+TEST_F(Cli, UploadsToTheStorageWhenTheGatewayMovesNoBytes) {
+  FakeStorage storage("", "");
+  service_.HaveNoTransfers();
+  service_.SetUploadUri(storage.url() + "?X-Amz-Signature=secret");
+  std::ofstream(Path("d.zip")) << "the zip";
+  const Result result = Run({"upload", Path("d.zip")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("https://storage/get/d.zip"));
+  const std::string request = storage.requests().at(0);
+  EXPECT_THAT(request, AllOf(HasSubstr("Content-Type: application/zip\r\n"),
+                             HasSubstr("Content-Length: 7\r\n"),
+                             testing::EndsWith("\r\n\r\nthe zip"), Not(HasSubstr("Expect"))));
+  storage.Answer(403);
+  const Result refused = Run({"upload", Path("d.zip")});
+  EXPECT_EQ(refused.code, 7);
+  EXPECT_THAT(refused.err, Not(HasSubstr("secret")));
 }
 
 TEST_F(Cli, EveryKindOfFailureHasItsExitCodeAndOneSentence) {

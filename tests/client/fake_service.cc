@@ -99,6 +99,17 @@ void FakeService::SetWeights(std::string bytes, std::string generation, size_t b
   break_after_ = break_after;
 }
 
+void FakeService::PutWeightsUri(const std::string& id, const std::string& uri) {
+  Put(id, pb::FineTune::TRAINED);
+  std::lock_guard lock(mu_);
+  jobs_["fineTunes/" + id].set_weights_uri(uri);
+}
+
+void FakeService::SetUploadUri(const std::string& uri) {
+  std::lock_guard lock(mu_);
+  upload_uri_ = uri;
+}
+
 void FakeService::HaveNoTransfers() {
   std::lock_guard lock(mu_);
   no_transfers_ = true;
@@ -313,7 +324,9 @@ grpc::Status FakeService::UpdateFineTune(grpc::ServerContext*,
 grpc::Status FakeService::CreateUploadUrl(grpc::ServerContext*,
                                           const pb::CreateUploadUrlRequest* request,
                                           pb::UploadUrl* response) {
-  response->set_upload_uri("https://storage/put/" + request->file_name());
+  std::lock_guard lock(mu_);
+  response->set_upload_uri(upload_uri_.empty() ? "https://storage/put/" + request->file_name()
+                                               : upload_uri_);
   response->set_data_source_uri("https://storage/get/" + request->file_name());
   (*response->mutable_required_headers())["Content-Type"] = "application/zip";
   return grpc::Status::OK;

@@ -49,6 +49,8 @@ class FakeService final : public pb::FineTuneService::Service {
   void LoseAnswers(int count);
   // The weights; each download ends with UNAVAILABLE after so many bytes.
   void SetWeights(std::string bytes, std::string generation, size_t break_after);
+  void PutWeightsUri(const std::string& id, const std::string& uri);
+  void SetUploadUri(const std::string& uri);
   // Uploads and downloads are UNIMPLEMENTED.
   void HaveNoTransfers();
 
@@ -110,7 +112,7 @@ class FakeService final : public pb::FineTuneService::Service {
   std::map<std::string, std::string> by_request_;
   std::vector<pb::UpdateFineTuneRequest> updates_;
   std::string authorization_;
-  std::string weights_, generation_, uploaded_;
+  std::string weights_, generation_, uploaded_, upload_uri_;
   size_t break_after_ = 0;
   bool no_transfers_ = false;
 };
