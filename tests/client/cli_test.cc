@@ -153,6 +153,27 @@ TEST_F(Cli, CreateTakesAFileAndFlagsWinOverIt) {
   EXPECT_THAT(bad.err, HasSubstr("bad.json"));
 }
 
+TEST_F(Cli, CreateZipsAndSendsAFolderOfImages) {
+  std::filesystem::create_directories(Path("dogs/sub"));
+  std::ofstream(Path("dogs/b.JPG")) << "the second image";
+  std::ofstream(Path("dogs/a.png")) << "the first image";
+  std::ofstream(Path("dogs/notes.txt")) << "notes";
+  const Result result =
+      Run({"create", "--name", "dogs", "--base-model", "FAST_FLUX", "--dataset", Path("dogs")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("2 images"), HasSubstr("notes.txt"), HasSubstr("sub is left out")));
+  EXPECT_EQ(service_.creates().at(0).fine_tune().data_source_uri(), "https://storage/dogs.zip");
+  const std::string zip = service_.uploaded();
+  EXPECT_THAT(zip, AllOf(StartsWith("PK\3\4"), HasSubstr("a.pngthe first image")));
+  std::ofstream(Path("made.zip"), std::ios::binary) << zip;
+  const std::string check =
+      "python3 -c 'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); "
+      "sys.exit(z.testzip() is not None or z.namelist() != [\"a.png\", \"b.JPG\"])' ";
+  EXPECT_EQ(std::system((check + Path("made.zip")).c_str()), 0);
+  EXPECT_EQ(Run({"create", "--dataset", Path("dogs/sub")}).code, 2);
+}
+
 TEST_F(Cli, CreateSurvivesALostAnswer) {
   service_.LoseAnswers(3);
   EXPECT_EQ(Run({"create", "--name", "x"}).code, 0);
