@@ -310,6 +310,7 @@ TEST_F(Cli, DownloadsFromTheStorageWhenTheGatewayMovesNoBytes) {
   storage.Answer(403);
   const Result refused = Run({"download", "a", Path("v")});
   EXPECT_EQ(refused.code, 7);
+  EXPECT_EQ(refused.err, "finetune: the storage answered HTTP 403 (PERMISSION_DENIED).\n");
   EXPECT_FALSE(std::filesystem::exists(Path("v")));
   EXPECT_FALSE(std::filesystem::exists(Path("v.part")));
 }
