@@ -19,7 +19,8 @@ google::rpc::Status Wire(const grpc::Status& status) {
 template <typename Detail>
 std::vector<Detail> Details(const grpc::Status& status) {
   std::vector<Detail> found;
-  for (const auto& any : Wire(status).details()) {
+  const google::rpc::Status wire = Wire(status);
+  for (const auto& any : wire.details()) {
     Detail detail;
     if (any.Is<Detail>() && any.UnpackTo(&detail)) found.push_back(detail);
   }
