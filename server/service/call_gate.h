@@ -73,6 +73,8 @@ class CallGate {
 
   // Refuses calls from now on.
   void StartDraining() { draining_ = true; }
+  // Unary calls under way.
+  int unary_calls() const { return unary_calls_; }
 
  private:
   absl::Status Check(Call& call);
