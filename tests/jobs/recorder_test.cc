@@ -315,7 +315,10 @@ TEST(Recorder, ARestartShowsTheSame) {
   std::string token;
   {
     JobsFixture f(OpenSqliteStore(path).value());
-    for (int i = 0; i < 600; ++i) ASSERT_TRUE(f.Put(MakeJob(std::to_string(i % 500))).ok());
+    ASSERT_TRUE(f.Run([](Draft& draft) {
+                   for (int i = 0; i < 500; ++i) draft.Put(MakeJob(std::to_string(i)));
+                   return absl::OkStatus();
+                 }).ok());
     ASSERT_TRUE(f.Put(MakeJob("7", pb::FineTune::AVAILABLE)).ok());
     ASSERT_TRUE(f.Run([](Draft& draft) {
                    draft.PutIntent(MakeIntent("r", record::Intent::UNKNOWN));
