@@ -17,7 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  pylint: disable=wrong-import-position
 
-UNITS = {"s": "s", "percentunit": "", "reqps": "/s", "cpm": "/min", "none": ""}
+UNITS = {"s": "s", "percentunit": "", "reqps": "/s", "cpm": "/min", "none": "", "bytes": "B"}
 CELL_WIDTH, CELL_HEIGHT = 0.9, 0.42
 
 
@@ -51,6 +51,8 @@ def draw_stat(axes, panel, url, now):
             color = step["color"]
     unit = defaults["unit"]
     text = "no data" if value != value else f"{value:.2%}" if unit == "percentunit" else f"{value:.4g} {UNITS[unit]}"
+    for mapping in defaults.get("mappings", []):
+        text = mapping["options"].get(f"{value:.0f}", {"text": text})["text"]
     axes.set_facecolor({"green": "#3f8f4f", "orange": "#d9822b", "red": "#c23030", "blue": "#2b6cb0"}.get(color, color))
     axes.text(0.5, 0.5, text, ha="center", va="center", color="white", fontsize=15, transform=axes.transAxes)
     axes.set_xticks([])
