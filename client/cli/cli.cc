@@ -44,8 +44,7 @@ void AddGlobalOptions(CLI::App& app, Session& session) {
   app.add_option("--output", session.output, "table (default) or json")
       ->check(CLI::IsMember({"table", "json"}))
       ->envname("FINETUNE_OUTPUT");
-  app.add_flag("--no-color", session.no_color, "No colours; NO_COLOR does the same")
-;
+  app.add_flag("--no-color", session.no_color, "No colours; NO_COLOR does the same");
 }
 
 }  // namespace
@@ -96,6 +95,8 @@ int RunCli(const std::vector<std::string>& args, std::ostream& out, std::ostream
   AddWait(app, session);
   AddUpdate(app, session);
   AddUploadUrl(app, session);
+  AddUpload(app, session);
+  AddDownload(app, session);
   AddStatus(app, session);
   AddCompletion(app, session);
   std::vector<std::string> reversed(args.rbegin(), args.rend());

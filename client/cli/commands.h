@@ -17,6 +17,8 @@ void AddWatch(CLI::App& app, Session& session);
 void AddWait(CLI::App& app, Session& session);
 void AddUpdate(CLI::App& app, Session& session);
 void AddUploadUrl(CLI::App& app, Session& session);
+void AddUpload(CLI::App& app, Session& session);
+void AddDownload(CLI::App& app, Session& session);
 void AddStatus(CLI::App& app, Session& session);
 void AddCompletion(CLI::App& app, Session& session);
 

@@ -145,7 +145,8 @@ void AddList(CLI::App& app, Session& session) {
                       "Such as 'state = AVAILABLE AND labels.team = \"art\"'");
   command->add_option("--page-size", flags->page_size, "Jobs per call")
       ->check(CLI::Range(1, kLargestPage));
-  command->add_option("--limit", flags->limit, "Show at most so many")->check(CLI::Range(1, std::numeric_limits<int>::max()));
+  command->add_option("--limit", flags->limit, "Show at most so many")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
   command->add_flag("--all", flags->all, "Show all, not only the first page")->excludes("--limit");
   command->add_option("--view", flags->view, "basic (default) or full")
       ->check(CLI::IsMember({"basic", "full"}));

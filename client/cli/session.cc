@@ -76,14 +76,16 @@ absl::StatusOr<FineTuneClient*> Session::Client() {
 
 int Session::Fail(const absl::Status& status) {
   // Without a reason it comes from the connection, in words that do not name the gateway.
-  const bool from_connection = ErrorReasonNameOf(status).empty();
+  const bool from_connection =
+      ErrorReasonNameOf(status).empty() && !status.GetPayload(kStorageFailure);
   if (from_connection && absl::IsUnavailable(status)) {
-    PrintError(absl::UnavailableError(
-                   absl::StrCat("cannot reach the gateway at ", channel.target, ": ", status.message())),
+    PrintError(absl::UnavailableError(absl::StrCat("cannot reach the gateway at ", channel.target,
+                                                   ": ", status.message())),
                err);
-  } else if (from_connection && absl::IsDeadlineExceeded(status) && status.message() == "Deadline Exceeded") {
-    PrintError(absl::DeadlineExceededError(
-                   absl::StrCat("the gateway at ", channel.target, " did not answer within ", timeout)),
+  } else if (from_connection && absl::IsDeadlineExceeded(status) &&
+             status.message() == "Deadline Exceeded") {
+    PrintError(absl::DeadlineExceededError(absl::StrCat("the gateway at ", channel.target,
+                                                        " did not answer within ", timeout)),
                err);
   } else {
     PrintError(status, err);

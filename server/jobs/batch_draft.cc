@@ -1,6 +1,9 @@
 #include "server/jobs/batch_draft.h"
 
+#include <functional>
+
 #include "absl/strings/str_cat.h"
+#include "server/base/check.h"
 #include "server/base/time_proto.h"
 
 namespace finetune {
@@ -82,9 +85,9 @@ std::optional<Record> BatchDraft::Find(std::string_view id) {
   } else {
     return std::nullopt;
   }
-  for (const ReadTimes* times : {&read_times_, &const_cast<const ReadTimes&>(newer_read_times_)}) {
-    auto it = times->find(key);
-    if (it != times->end() && it->second > FromProto(record->read_time())) {
+  for (const ReadTimes& times : {std::cref(read_times_), std::cref(newer_read_times_)}) {
+    auto it = times.find(key);
+    if (it != times.end() && it->second > FromProto(record->read_time())) {
       *record->mutable_read_time() = ToProto(it->second);
     }
   }
@@ -93,7 +96,9 @@ std::optional<Record> BatchDraft::Find(std::string_view id) {
 
 std::optional<Record> BatchDraft::FindUpstream(std::string_view upstream_id) {
   if (upstream_id.empty()) return std::nullopt;
-  if (auto it = id_by_upstream_.find(std::string(upstream_id)); it != id_by_upstream_.end()) {
+  for (const UpstreamIds* layer : {&own_upstream_, &batch_upstream_}) {
+    auto it = layer->find(std::string(upstream_id));
+    if (it == layer->end()) continue;
     std::optional<Record> record = Find(it->second);
     if (record && IsNamed(*record, upstream_id)) return record;
   }
@@ -112,7 +117,7 @@ void BatchDraft::Put(Record record) {
     return;
   }
   for (const std::string& name : {record.fine_tune().upstream_id(), record.upstream_request_id()}) {
-    if (!name.empty()) id_by_upstream_[name] = *id;
+    if (!name.empty()) own_upstream_[name] = *id;
   }
   auto [it, first] = own_records_.insert_or_assign(*id, std::move(record));
   if (first) own_order_.push_back(*std::move(id));
@@ -180,10 +185,12 @@ absl::Status BatchDraft::EndMutation(absl::Status status) {
   if (status.ok()) {
     for (const std::string& id : own_order_) Accept(std::move(own_records_.at(id)));
     for (auto& [key, intent] : own_intents_) batch_intents_[key] = std::move(intent);
+    for (auto& [name, id] : own_upstream_) batch_upstream_[name] = std::move(id);
   }
   own_records_.clear();
   own_order_.clear();
   own_intents_.clear();
+  own_upstream_.clear();
   own_error_ = absl::OkStatus();
   return status;
 }
@@ -194,7 +201,6 @@ std::optional<BatchDraft::Written> BatchDraft::BaseOf(const std::string& id) con
   if (version == nullptr) return std::nullopt;
   Written base;
   base.record = ToRecord(*version);
-  base.bytes = SerialiseRecord(base.record);
   base.version = std::move(version);
   return base;
 }
@@ -220,12 +226,14 @@ void BatchDraft::Write(Record record, std::optional<Written> base) {
 
   Written written;
   written.bytes = SerialiseRecord(record);
-  written.version = MakeVersion(record);
+  written.version = ParseVersion(written.bytes);
+  CHECK(written.version != nullptr);
   written.record = std::move(record);
   changes_.push_back(std::make_shared<Change>(written.version, base ? base->version : nullptr, now_,
                                               EncodeResumeToken({catalog_.epoch(), revision})));
-  stored_changes_.push_back(
-      {revision, now_, id, written.bytes, base ? std::move(base->bytes) : ""});
+  std::string before;
+  if (base) before = base->bytes.empty() ? SerialiseRecord(base->record) : std::move(base->bytes);
+  stored_changes_.push_back({revision, now_, id, written.bytes, std::move(before)});
   batch_records_.insert_or_assign(id, std::move(written));
 }
 

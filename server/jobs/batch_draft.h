@@ -76,8 +76,10 @@ class BatchDraft : public Draft {
   using IntentKey = IntentTable::Key;
   // Null where the intent is deleted.
   using Intents = absl::btree_map<IntentKey, std::optional<record::Intent>>;
+  // Ids by Segmind's names; whether the job still has the name is asked of the job.
+  using UpstreamIds = absl::flat_hash_map<std::string, std::string>;
 
-  // A job that the batch writes, as its latest change leaves it.
+  // A job as its latest change leaves it. `bytes` is empty if that is not of this batch.
   struct Written {
     Record record;
     std::string bytes;
@@ -101,17 +103,16 @@ class BatchDraft : public Draft {
   absl::flat_hash_map<std::string, Record> own_records_;
   std::vector<std::string> own_order_;
   Intents own_intents_;
+  UpstreamIds own_upstream_;
   absl::Status own_error_;
 
   // The mutations that went well.
   absl::flat_hash_map<std::string, Written> batch_records_;
   Intents batch_intents_;
+  UpstreamIds batch_upstream_;
   std::vector<StoredChange> stored_changes_;
   std::vector<ChangePtr> changes_;
   ReadTimes newer_read_times_;
-
-  // Segmind's names in both layers; whether the job still has the name is asked of the job.
-  absl::flat_hash_map<std::string, std::string> id_by_upstream_;
 };
 
 }  // namespace finetune

@@ -212,11 +212,12 @@ void WatchShard::EndIfLate(const std::shared_ptr<ShardWatcher>& watcher) {
 void WatchShard::Settle() {
   const absl::Time now = context_->clock.Now();
   MutexLock lock(mu_);
-  if (TimerDueLocked(now)) {
-    clock_rang_ = true;
-    wake_.NotifyAll();
-  }
   while (!stopping_ && (busy_ || !queue_.empty() || clock_rang_ || TimerDueLocked(now))) {
+    if (TimerDueLocked(now)) {
+      // The alarm may come a tick late.
+      clock_rang_ = true;
+      wake_.NotifyAll();
+    }
     settled_.Wait(mu_);
   }
 }

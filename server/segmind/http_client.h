@@ -25,6 +25,10 @@ struct HttpRequest {
   absl::Time deadline = absl::InfiniteFuture();
   // A longer answer fails with RESOURCE_EXHAUSTED.
   size_t max_body_bytes = size_t{256} << 20;
+  // For a request that must not be sent twice: it gets a connection of its own. On a reused one
+  // that the other side has just closed, the transport would send it again by itself, and `sent`
+  // could not be told.
+  bool fresh_connection = false;
 };
 
 struct HttpResponse {
@@ -39,7 +43,8 @@ struct HttpResponse {
 
 // What became of a call. An answer with any code is a success of the transport; `status` speaks of
 // the transport alone: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED,
-// RESOURCE_EXHAUSTED (body too long), DATA_LOSS (a body shorter than announced).
+// RESOURCE_EXHAUSTED (body too long), DATA_LOSS (a body shorter than announced), INVALID_ARGUMENT
+// (a URL or a header that cannot be sent). Its message shows neither URL nor headers.
 struct HttpResult {
   absl::Status status;
   HttpResponse response;  // Only when status is OK.
@@ -57,7 +62,7 @@ class HttpClient {
   virtual ~HttpClient() = default;
 
   // `done` runs exactly once, with no lock held, on the client's thread, on shutdown and
-  // cancellation too: it must not block.
+  // cancellation too: it must not block. After Shutdown it runs within Start.
   virtual void Start(HttpRequest request, Done done) = 0;
 
   // Fails what is under way, and what comes later, with CANCELLED. Idempotent.

@@ -81,8 +81,8 @@ SqliteError SqliteConnection::Open(const std::string& path) {
   return {};
 }
 
-SqliteError SqliteConnection::Execute(const char* sql) {
-  return ErrorOf(db_.get(), sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr));
+SqliteError SqliteConnection::Execute(const std::string& sql) {
+  return ErrorOf(db_.get(), sqlite3_exec(db_.get(), sql.c_str(), nullptr, nullptr, nullptr));
 }
 
 SqliteError SqliteConnection::Prepare(const char* sql, SqliteStatement& statement) {

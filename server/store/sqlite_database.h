@@ -62,7 +62,7 @@ class SqliteConnection {
   // Opens or makes the file; its folder must exist.
   SqliteError Open(const std::string& path);
 
-  SqliteError Execute(const char* sql);
+  SqliteError Execute(const std::string& sql);
   SqliteError Prepare(const char* sql, SqliteStatement& statement);
   // Of a statement that yields one number.
   SqliteError Query(const char* sql, int64_t& number);

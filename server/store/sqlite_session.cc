@@ -93,7 +93,7 @@ absl::Status SqliteSession::CreateFile(bool create) {
     if (error) return Refusal(absl::StrCat("cannot be made: ", error.message()));
   }
   const int file = open(path.c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0600);
-  if (file < 0) return Refusal(absl::StrCat("cannot be opened: ", strerror(errno)).c_str());
+  if (file < 0) return Refusal(absl::StrCat("cannot be opened: ", strerror(errno)));
   struct stat info;
   const bool known = fstat(file, &info) == 0;
   close(file);
@@ -120,8 +120,7 @@ absl::Status SqliteSession::MakeTables() {
   if (!error.ok()) return Refusal(error);
   if (version > kSchemaVersion) {
     return Refusal(absl::StrCat("was written by a newer version (format ", version,
-                                ", this one knows ", kSchemaVersion, ")")
-                       .c_str());
+                                ", this one knows ", kSchemaVersion, ")"));
   }
   if (version == kSchemaVersion) {
     // Written for real: a disk that is full or read-only stops a start.
@@ -132,8 +131,7 @@ absl::Status SqliteSession::MakeTables() {
   const std::string epoch = absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16);
   error =
       db.Execute(absl::StrCat("BEGIN IMMEDIATE;", kSchema, "INSERT INTO meta VALUES (1, '", epoch,
-                              "', 0); PRAGMA user_version = ", kSchemaVersion, "; COMMIT")
-                     .c_str());
+                              "', 0); PRAGMA user_version = ", kSchemaVersion, "; COMMIT"));
   return error.ok() ? absl::OkStatus() : Refusal(error);
 }
 
@@ -167,9 +165,8 @@ absl::Status SqliteSession::CheckFile() const {
   if (stat(path.c_str(), &info) == 0 && info.st_dev == device && info.st_ino == inode) {
     return absl::OkStatus();
   }
-  return Error(
-      absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
-      absl::StrCat("the store file ", path, " was removed or replaced while in use").c_str());
+  return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
+               absl::StrCat("the store file ", path, " was removed or replaced while in use"));
 }
 
 absl::Status SqliteSession::Refusal(std::string_view what) const {
@@ -187,7 +184,7 @@ absl::Status SqliteSession::Refusal(const SqliteError& error) const {
     case SQLITE_READONLY:
       return Refusal("cannot be written: it is read-only");
     default:
-      return Refusal(absl::StrCat("cannot be used: ", error.message).c_str());
+      return Refusal(absl::StrCat("cannot be used: ", error.message));
   }
 }
 

@@ -13,8 +13,7 @@ namespace {
 absl::Status Unavailable(const std::string& path, std::string_view why) {
   return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
                absl::StrCat("the store file ", path,
-                            " cannot be used now: ", absl::string_view(why.data(), why.size()))
-                   .c_str());
+                            " cannot be used now: ", absl::string_view(why.data(), why.size())));
 }
 
 absl::Status Damaged(const std::string& path, std::string_view what) {

@@ -257,7 +257,8 @@ std::optional<std::string> ControlDoor::ApplyScenario(std::string_view json) {
     if (items == nullptr) continue;
     for (const Value& item : items->GetArray()) {
       const Answer answer = part[0] == 'f' ? PostFault(item) : PostJob(item);
-      if (answer.code != 200) return absl::StrCat(part, ": ", *answer.text);
+      if (answer.code == 200) continue;
+      return absl::StrCat(part, ": ", *StringMember(*ParseJson(*answer.text), "error"));
     }
   }
   return std::nullopt;

@@ -35,14 +35,15 @@ constexpr Kind kKinds[] = {
     {"lost_answer", kHttp, "any", 1, "acts, closes without a byte (reset: with RST)"},
     {"close_before", kHttp, "any", 1, "closes without acting and without a byte"},
     {"stall", kHttp, "any", 1, "acts, sends bytes of the body or nothing, closes after ms (60000)"},
-    {"unknown_status", kApi | kWebhook, "any", 1, "the job's status reads status"},
-    {"status_backwards", kApi | kWebhook, "any", 1, "the job's status reads status, or two before"},
+    {"unknown_status", kApi | kWebhook, "reads", 1, "the job's status reads status"},
+    {"status_backwards", kApi | kWebhook, "reads", 1,
+     "the job's status reads status, or two before"},
     {"vanish", kApi, "list", 1, "job (or the newest) is not in list; details answers 404"},
     {"list_delay", kApi, "submit", -1, "a job taken now shows after seconds or list_calls"},
     {"wrapped_list", kApi, "list", 1, "the array comes as {key (finetunes): [...]}"},
     {"strings", kApi | kWebhook, "any", 1, "numbers and booleans come as strings"},
-    {"set_field", kApi, "any", 1, "field of the job reads value"},
-    {"remove_field", kApi, "any", 1, "the job lacks field"},
+    {"set_field", kApi, "reads", 1, "field of the job reads value"},
+    {"remove_field", kApi, "reads", 1, "the job lacks field"},
     {"retired", kApi, "submit", -1, "410 to every submit"},
     {"no_credits", kApi, "any", -1, "406 to every submit, no credits left"},
     {"key_revoked", kApi, "any", -1, "401 to every call"},
@@ -80,6 +81,7 @@ unsigned WhereOf(const std::string& call) {
       std::end(kStorageCalls)) {
     return kStorage;
   }
+  if (call == "reads") return kApi;
   return call == "webhook" ? kWebhook : call == "lifecycle" ? kLifecycle : 0;
 }
 
@@ -181,6 +183,7 @@ bool CallMatches(const Fault& fault, const CallSubject& subject) {
   const unsigned where = WhereOf(subject.call);
   if ((FindKind(fault.kind)->where & where) == 0) return false;
   if (fault.call == "any") return where == kApi || where == kStorage;
+  if (fault.call == "reads") return subject.call == "details" || subject.call == "list";
   if (fault.call == "storage_get") {
     return subject.call == "weights_get" || subject.call == "dataset_get";
   }

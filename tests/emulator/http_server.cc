@@ -37,10 +37,12 @@ MHD_Result AddQuery(void* cls, MHD_ValueKind, const char* name, const char* valu
 
 void FreeText(void* cls) { delete static_cast<std::shared_ptr<const std::string>*>(cls); }
 
-void ResetOnClose(MHD_Connection* connection) {
+void Reset(MHD_Connection* connection) {
   const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-  const linger at_once{1, 0};
-  setsockopt(info->connect_fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+  // MHD would shut the socket down first, which is a FIN; Linux answers this with an RST.
+  sockaddr nobody{};
+  nobody.sa_family = AF_UNSPEC;
+  connect(info->connect_fd, &nobody, sizeof(nobody));
 }
 
 }  // namespace
@@ -134,7 +136,7 @@ MHD_Result HttpServer::Exchange::Reply() {
     return MHD_YES;
   }
   if (answer_.close) {
-    if (answer_.reset) ResetOnClose(connection_);
+    if (answer_.reset) Reset(connection_);
     return MHD_NO;
   }
   MHD_Response* response = MakeResponse();

@@ -4,6 +4,7 @@
 #include <rapidjson/writer.h>
 
 #include <charconv>
+#include <cmath>
 
 namespace finetune::emulator {
 namespace {
@@ -75,7 +76,8 @@ std::string Quoted(std::string_view text) {
 
 std::string NumberText(double number) {
   char buffer[64];
-  if (number == static_cast<double>(static_cast<int64_t>(number))) {
+  // Beyond 2^53 a double has no fraction, and a cast of what is larger still is undefined.
+  if (std::abs(number) < 9e15 && number == std::trunc(number)) {
     return std::to_string(static_cast<int64_t>(number));
   }
   const auto end = std::to_chars(buffer, buffer + sizeof(buffer), number).ptr;

@@ -137,7 +137,11 @@ int Serve(Flags flags, const sigset_t& signals) {
     return Complain(error);
   }
   const std::string address = "http://" + host + ":" + std::to_string(server.port());
-  if (flags.settings.public_url.empty()) flags.settings.public_url = address;
+  if (flags.settings.public_url.empty()) {
+    // What listens everywhere is reached from here at least.
+    const std::string reachable = host == "0.0.0.0" ? "127.0.0.1" : host;
+    flags.settings.public_url = "http://" + reachable + ":" + std::to_string(server.port());
+  }
 
   LiveSettings settings(flags.settings);
   FaultBook faults(flags.seed);

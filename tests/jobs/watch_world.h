@@ -37,9 +37,6 @@ inline std::string IdOfChange(const pb::WatchFineTunesResponse& message) {
 // told to. Checks that the hub keeps the sink's rules. Thread-safe.
 class WatchClient : public WatchSink {
  public:
-  // On the writing thread, after each write.
-  std::function<void()> on_write;
-
   absl::Status Start(WatchHub& hub, WatchSpec spec) {
     auto watcher = hub.Watch(std::move(spec), this);
     if (!watcher.ok()) return watcher.status();
@@ -49,20 +46,19 @@ class WatchClient : public WatchSink {
   }
 
   void Write(const grpc::ByteBuffer& message) override {
-    {
-      MutexLock lock(mu_);
-      EXPECT_FALSE(writing_) << "two writes at once";
-      EXPECT_FALSE(finished_) << "a write after Finish";
-      writing_ = true;
-      messages_.push_back(Decode(message));
-    }
-    if (on_write) on_write();
+    MutexLock lock(mu_);
+    EXPECT_FALSE(writing_) << "two writes at once";
+    EXPECT_FALSE(finished_) << "a write after Finish";
+    writing_ = true;
+    messages_.push_back(Decode(message));
+    changed_.NotifyAll();
   }
   void Finish(absl::Status status) override {
     MutexLock lock(mu_);
     EXPECT_FALSE(writing_) << "Finish while a write is under way";
     EXPECT_FALSE(finished_) << "Finish twice";
     finished_ = std::move(status);
+    changed_.NotifyAll();
   }
   void Abort() override {
     MutexLock lock(mu_);
@@ -94,6 +90,20 @@ class WatchClient : public WatchSink {
     if (watcher != nullptr) watcher->Cancel();
   }
 
+  // The connection breaks: a write that is under way, or about to be, fails. Returns once the
+  // stream has finished.
+  void Break() {
+    Cancel();
+    while (true) {
+      {
+        MutexLock lock(mu_);
+        while (!writing_ && !finished_) changed_.Wait(mu_);
+        if (finished_) return;
+      }
+      Read(/*ok=*/false);
+    }
+  }
+
   std::vector<pb::WatchFineTunesResponse> messages() const {
     MutexLock lock(mu_);
     return messages_;
@@ -105,6 +115,12 @@ class WatchClient : public WatchSink {
                                                  messages_.end());
     seen_ = messages_.size();
     return news;
+  }
+  // The message that is being written, if the client is there to read it.
+  std::optional<pb::WatchFineTunesResponse> Peek() const {
+    MutexLock lock(mu_);
+    if (!writing_ || watcher_ == nullptr) return std::nullopt;
+    return messages_.back();
   }
   bool writing() const {
     MutexLock lock(mu_);
@@ -121,6 +137,7 @@ class WatchClient : public WatchSink {
 
  private:
   mutable Mutex mu_;
+  CondVar changed_;
   std::shared_ptr<Watcher> watcher_ ABSL_GUARDED_BY(mu_);
   std::vector<pb::WatchFineTunesResponse> messages_ ABSL_GUARDED_BY(mu_);
   size_t seen_ ABSL_GUARDED_BY(mu_) = 0;

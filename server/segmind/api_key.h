@@ -1,0 +1,17 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/segmind/segmind_client.h"
+
+namespace finetune {
+
+// Where the gateway's Segmind API key comes from: the file at `path`, reread when it changes (also
+// when a Kubernetes secret is rotated under it), or, if `path` is empty, the environment's
+// SEGMIND_API_KEY. White space around the key does not count. Fails with one clear sentence if
+// there is no key to begin with; a file that becomes unreadable later leaves the last key in use.
+absl::StatusOr<std::unique_ptr<ApiKeySource>> MakeApiKeySource(const std::string& path);
+
+}  // namespace finetune

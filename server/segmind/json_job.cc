@@ -1,0 +1,214 @@
+#include "server/segmind/json_job.h"
+
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/match.h"
+#include "server/segmind/json_struct.h"
+
+namespace finetune {
+namespace {
+
+// Longer than any id of Segmind's; what is longer names nothing.
+constexpr size_t kMaxId = 256;
+constexpr size_t kMaxStatus = 256;
+
+// The names of a job that an object gives.
+struct Ids {
+  std::string finetune_id;
+  std::string id;
+  std::string request_id;
+};
+
+struct Target {
+  UpstreamJob job;
+  Ids ids;
+};
+
+using Setter = void (*)(const JsonValue&, Target&);
+
+template <std::string Ids::*field>
+void SetId(const JsonValue& value, Target& target) {
+  if (value.IsString() && value.GetStringLength() > kMaxId) return;
+  if (value.IsBool()) return;
+  std::string id = TextOf(value).value_or("");
+  for (const unsigned char c : id)
+    if (c <= ' ' || c == 0x7f) return;
+  target.ids.*field = std::move(id);
+}
+
+template <std::optional<std::string> UpstreamJob::*field>
+void SetText(const JsonValue& value, Target& target) {
+  if (auto text = TextOf(value)) target.job.*field = *std::move(text);
+}
+
+template <std::optional<absl::Time> UpstreamJob::*field>
+void SetTime(const JsonValue& value, Target& target) {
+  if (auto time = TimeOf(value)) target.job.*field = *time;
+}
+
+void SetStatus(const JsonValue& value, Target& target) {
+  if (value.IsString()) target.job.status = ValidUtf8(RawText(value), kMaxStatus);
+}
+
+void SetPublic(const JsonValue& value, Target& target) {
+  if (auto flag = BoolOf(value)) target.job.is_public = *flag;
+}
+
+// An error may be an object; the words are then in one of its members.
+void SetError(const JsonValue& value, Target& target) {
+  SetText<&UpstreamJob::error_message>(value, target);
+  for (const char* name : {"message", "error", "detail"})
+    if (const JsonValue* words = MemberOf(value, name))
+      return SetText<&UpstreamJob::error_message>(*words, target);
+}
+
+void SetModelInformation(const JsonValue& value, Target& target) {
+  if (!value.IsObject()) return;
+  StructBudget budget;
+  target.job.model_information = ToStruct(value, budget);
+}
+
+// True if `value` could be read into the field that the contract has for this parameter.
+bool SetKnownParameter(std::string_view name, const JsonValue& value,
+                       pb::TrainingParameters& parameters) {
+  if (name == "steps") {
+    if (auto number = Int32Of(value)) return parameters.set_steps(*number), true;
+  } else if (name == "learning_rate") {
+    if (auto number = DoubleOf(value)) return parameters.set_learning_rate(*number), true;
+  } else if (name == "face_crop") {
+    if (auto flag = BoolOf(value)) return parameters.set_face_crop(*flag), true;
+  } else if (name == "finetune_type") {
+    if (auto text = TextOf(value)) return parameters.set_finetune_type(*std::move(text)), true;
+  }
+  return false;
+}
+
+void SetParameters(const JsonValue& value, Target& target) {
+  if (!value.IsObject()) return;
+  pb::TrainingParameters parameters;
+  google::protobuf::Struct extra;
+  StructBudget budget;
+  --budget.depth;
+  for (const auto& member : value.GetObject()) {
+    if (member.value.IsNull()) continue;
+    // A known parameter that its field cannot hold, such as more steps than an int32, is shown
+    // among the others rather than lost.
+    if (SetKnownParameter(RawText(member.name), member.value, parameters)) continue;
+    AddToStruct(RawText(member.name), member.value, budget, extra);
+  }
+  if (extra.fields_size() > 0) *parameters.mutable_extra() = std::move(extra);
+  target.job.parameters = std::move(parameters);
+}
+
+const absl::flat_hash_map<absl::string_view, Setter>& Setters() {
+  static const auto& setters = *new absl::flat_hash_map<absl::string_view, Setter>{
+      {"finetune_id", SetId<&Ids::finetune_id>},
+      {"id", SetId<&Ids::id>},
+      {"request_id", SetId<&Ids::request_id>},
+      {"status", SetStatus},
+      {"name", SetText<&UpstreamJob::name>},
+      {"data_source_path", SetText<&UpstreamJob::data_source_path>},
+      {"source_type", SetText<&UpstreamJob::source_type>},
+      {"base_model", SetText<&UpstreamJob::base_model>},
+      {"error_message", SetError},
+      {"cloud_storage_url", SetText<&UpstreamJob::cloud_storage_url>},
+      {"instance_prompt", SetText<&UpstreamJob::instance_prompt>},
+      {"trigger_word", SetText<&UpstreamJob::trigger_word>},
+      {"slug", SetText<&UpstreamJob::slug>},
+      {"theme", SetText<&UpstreamJob::theme>},
+      {"train_type", SetText<&UpstreamJob::train_type>},
+      {"machine_type", SetText<&UpstreamJob::machine_type>},
+      {"segmind_model_path", SetText<&UpstreamJob::segmind_model_path>},
+      {"public_model", SetPublic},
+      {"segmind_public_model", SetPublic},
+      {"segmind_public", SetPublic},
+      {"created_ts", SetTime<&UpstreamJob::created>},
+      {"updated_ts", SetTime<&UpstreamJob::updated>},
+      {"advance_parameters", SetParameters},
+      {"model_information", SetModelInformation},
+  };
+  return setters;
+}
+
+void WriteText(const char* name, const std::string& text, JsonWriter& writer) {
+  if (text.empty()) return;
+  writer.Key(name);
+  writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+}
+
+void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& writer) {
+  writer.StartObject();
+  if (parameters.has_steps()) {
+    writer.Key("steps");
+    writer.Int(parameters.steps());
+  }
+  if (parameters.has_learning_rate()) {
+    google::protobuf::Value number;
+    number.set_number_value(parameters.learning_rate());
+    writer.Key("learning_rate");
+    WriteJson(number, writer);
+  }
+  if (parameters.has_face_crop()) {
+    writer.Key("face_crop");
+    writer.Bool(parameters.face_crop());
+  }
+  if (parameters.has_finetune_type()) {
+    writer.Key("finetune_type");
+    writer.String(parameters.finetune_type().c_str());
+  }
+  for (const auto& [name, value] : parameters.extra().fields()) {
+    writer.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
+    WriteJson(value, writer);
+  }
+  writer.EndObject();
+}
+
+}  // namespace
+
+std::optional<UpstreamJob> JobOf(const JsonValue& object) {
+  if (!object.IsObject()) return std::nullopt;
+  Target target;
+  for (const auto& member : object.GetObject()) {
+    if (member.value.IsNull()) continue;
+    const auto setter =
+        Setters().find(absl::string_view(member.name.GetString(), member.name.GetStringLength()));
+    if (setter != Setters().end()) setter->second(member.value, target);
+  }
+  UpstreamJob& job = target.job;
+  const Ids& ids = target.ids;
+  for (const std::string* id : {&ids.finetune_id, &ids.id, &ids.request_id}) {
+    if (id->empty()) continue;
+    if (job.id.empty()) job.id = *id;
+    if (job.request_id.empty() && *id != job.id) job.request_id = *id;
+  }
+  if (job.id.empty()) return std::nullopt;
+  return std::move(job);
+}
+
+std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer) {
+  const JsonValue* inner = MemberOf(answer, "finetune");
+  return JobOf(inner != nullptr && inner->IsObject() ? *inner : answer);
+}
+
+std::string SubmitBody(const pb::FineTune& fine_tune, std::string_view upstream_name) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter writer(buffer);
+  writer.StartObject();
+  WriteText("name", std::string(upstream_name), writer);
+  WriteText("data_source_path", fine_tune.data_source_uri(), writer);
+  WriteText("instance_prompt", fine_tune.instance_prompt(), writer);
+  WriteText("trigger_word", fine_tune.trigger_word(), writer);
+  WriteText("base_model", fine_tune.base_model(), writer);
+  WriteText("theme", fine_tune.theme(), writer);
+  WriteText("train_type", fine_tune.train_type(), writer);
+  WriteText("machine_type", fine_tune.machine_type(), writer);
+  writer.Key("segmind_public");
+  writer.Bool(fine_tune.visibility() == pb::FineTune::PUBLIC);
+  writer.Key("advance_parameters");
+  WriteParameters(fine_tune.parameters(), writer);
+  writer.EndObject();
+  return std::string(buffer.GetString(), buffer.GetSize());
+}
+
+}  // namespace finetune

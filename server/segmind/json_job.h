@@ -1,0 +1,25 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "server/segmind/json.h"
+#include "server/segmind/upstream_job.h"
+
+namespace finetune {
+
+// The pair of conversions between a job and Segmind's JSON. Reading is lenient: nulls, missing and
+// extra members and wrong types cost that member only. Writing is exact: it spends money.
+
+// A job's object, of any of the answers; nullopt if it has no id or is no object.
+std::optional<UpstreamJob> JobOf(const JsonValue& object);
+
+// The job in an answer about one job: the object itself, or what it has under `finetune`. Nullopt
+// if that has no id.
+std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer);
+
+// The body of a submit. Fields that are not set are left out.
+std::string SubmitBody(const pb::FineTune& fine_tune, std::string_view upstream_name);
+
+}  // namespace finetune

@@ -1,0 +1,331 @@
+#include "server/segmind/list_reader.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+#include "server/segmind/json_job.h"
+#include "server/segmind/list_scanner.h"
+
+namespace finetune {
+namespace {
+
+// 128 bits: what is equal by it is taken for equal. Not against an attacker, who would be Segmind.
+struct Digest {
+  uint64_t low = 0;
+  uint64_t high = 0;
+
+  bool operator==(const Digest& other) const = default;
+  template <typename H>
+  friend H AbslHashValue(H h, const Digest& digest) {
+    return H::combine(std::move(h), digest.low);
+  }
+};
+
+Digest DigestOf(std::string_view text) {
+  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
+  return {hash.low64, hash.high64};
+}
+
+constexpr uint32_t kNone = 0xffffffff;
+
+struct Item {
+  std::string_view text;
+  Digest digest;
+  uint32_t slot;  // Of the job that these bytes are known to be, or kNone.
+};
+
+// A job of the last list.
+struct Slot {
+  std::string id;
+  Digest digest;
+  uint32_t next = kNone;  // The slot of the item behind it in the last list.
+};
+
+absl::Status Malformed(std::string_view why) {
+  return Error(absl::StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+               absl::StrCat("Segmind's list cannot be read: ",
+                            absl::string_view(why.data(), why.size())))
+      .Metadata("call", "list");
+}
+
+// The names under which a list has been seen, or may be; any other is taken if it is the only one.
+bool IsListName(std::string_view quoted_key) {
+  for (std::string_view name : {"\"finetunes\"", "\"fine_tunes\"", "\"finetune\"", "\"requests\"",
+                                "\"data\"", "\"items\"", "\"results\"", "\"jobs\"", "\"list\""})
+    if (quoted_key == name) return true;
+  return false;
+}
+
+// The arrays in an object that may be its list.
+struct Candidates {
+  std::vector<std::string_view> named;
+  std::vector<std::string_view> of_objects;
+  std::vector<std::string_view> empty;
+
+  void Add(std::string_view key, std::string_view array) {
+    const std::string_view inside = SkipSpace(array.substr(1));
+    const bool is_empty = inside.substr(0, 1) == "]";
+    if (!is_empty && inside.substr(0, 1) != "{") return;
+    if (IsListName(key)) named.push_back(array);
+    (is_empty ? empty : of_objects).push_back(array);
+  }
+  absl::StatusOr<std::string_view> Choose() const {
+    for (const auto* kind : {&named, &of_objects, &empty}) {
+      if (kind->size() == 1) return kind->front();
+      if (kind->size() > 1) return Malformed("it is an object with several arrays");
+    }
+    return Malformed("it is an object without an array of jobs");
+  }
+};
+
+// Finds the array in a body, bare or wrapped in an object.
+class ArrayFinder {
+ public:
+  explicit ArrayFinder(JsonParser& parser) : parser_(parser) {}
+
+  absl::StatusOr<std::string_view> Find(std::string_view body) {
+    if (body.substr(0, 3) == "\xef\xbb\xbf") body.remove_prefix(3);
+    body = SkipSpace(body);
+    if (body.substr(0, 1) == "[") return body;
+    if (body.substr(0, 1) == "{") return Unwrap(body);
+    return Malformed("it is neither an array nor an object");
+  }
+
+ private:
+  absl::StatusOr<std::string_view> Unwrap(std::string_view object) {
+    Candidates candidates;
+    std::string_view rest = SkipSpace(object.substr(1));
+    while (rest.substr(0, 1) != "}") {
+      ASSIGN_OR_RETURN(const std::string_view key, Take(rest));
+      rest = SkipSpace(rest);
+      if (key[0] != '"' || rest.substr(0, 1) != ":") return Malformed("it is not JSON");
+      rest = SkipSpace(rest.substr(1));
+      ASSIGN_OR_RETURN(const std::string_view value, Take(rest));
+      if (value[0] == '[') {
+        candidates.Add(key, value);
+      } else if (parser_.Parse(value) == nullptr && !parser_.refused()) {
+        return Malformed("it is not JSON");
+      }
+      rest = SkipSpace(rest);
+      if (rest.substr(0, 1) == "}") break;
+      if (rest.substr(0, 1) != ",") return Malformed("it is not JSON");
+      rest = SkipSpace(rest.substr(1));
+      if (rest.substr(0, 1) != "\"") return Malformed("it is not JSON");
+    }
+    if (!SkipSpace(rest.substr(1)).empty()) return Malformed("something follows it");
+    return candidates.Choose();
+  }
+
+  // Takes one value off the front of `rest`.
+  absl::StatusOr<std::string_view> Take(std::string_view& rest) {
+    const std::optional<size_t> end = ScanValue(rest);
+    if (!end) return Malformed("it is cut short");
+    const std::string_view value = rest.substr(0, *end);
+    rest.remove_prefix(*end);
+    return value;
+  }
+
+  JsonParser& parser_;
+};
+
+}  // namespace
+
+struct ListReader::Memory {
+  // A job that this list has anew or otherwise.
+  struct Winner {
+    uint32_t item;
+    UpstreamJob job;
+  };
+  struct Comparison {
+    std::vector<Winner> winners;
+    std::vector<uint32_t> gone;
+    size_t skipped = 0;
+  };
+
+  absl::StatusOr<std::vector<Item>> Split(std::string_view array) const;
+  uint32_t Recall(const Digest& digest, uint32_t& guess) const;
+  absl::StatusOr<Comparison> Compare(const std::vector<Item>& items);
+  void Learn(std::vector<Item>& items, const Comparison& comparison);
+  void Drop(uint32_t slot);
+
+  JsonParser parser;
+  // The last list that could be read.
+  Digest body_digest;
+  size_t body_size = 0;  // 0: none, or forgotten.
+  size_t total = 0;
+  size_t skipped = 0;
+  uint32_t first = kNone;
+  std::vector<Slot> slots;  // Free ones have no id.
+  std::vector<uint32_t> free_slots;
+  absl::flat_hash_map<Digest, uint32_t> by_digest;
+  absl::flat_hash_map<std::string, uint32_t> by_id;
+  // What it said to be gone; after Forget that is owed to the next delta.
+  std::vector<std::string> last_gone;
+  absl::flat_hash_set<std::string> owed_gone;
+};
+
+ListReader::ListReader() : memory_(std::make_unique<Memory>()) {}
+ListReader::~ListReader() = default;
+
+absl::StatusOr<ListDelta> ListReader::Read(std::string_view body) {
+  Memory& memory = *memory_;
+  ListDelta delta;
+  const Digest body_digest = DigestOf(body);
+  if (memory.body_size != 0 && memory.body_size == body.size() &&
+      memory.body_digest == body_digest) {
+    memory.last_gone.clear();
+    delta.total = memory.total;
+    delta.skipped = memory.skipped;
+    delta.unchanged = true;
+    return delta;
+  }
+  ASSIGN_OR_RETURN(const std::string_view array, ArrayFinder(memory.parser).Find(body));
+  ASSIGN_OR_RETURN(std::vector<Item> items, memory.Split(array));
+  ASSIGN_OR_RETURN(Memory::Comparison comparison, memory.Compare(items));
+
+  for (uint32_t slot : comparison.gone) delta.gone.push_back(memory.slots[slot].id);
+  memory.Learn(items, comparison);
+  for (const std::string& id : std::exchange(memory.owed_gone, {}))
+    if (!Has(id)) delta.gone.push_back(id);
+  memory.last_gone = delta.gone;
+  memory.body_digest = body_digest;
+  memory.body_size = body.size();
+  memory.total = delta.total = items.size();
+  memory.skipped = delta.skipped = comparison.skipped;
+  delta.changed.reserve(comparison.winners.size());
+  for (Memory::Winner& winner : comparison.winners) delta.changed.push_back(std::move(winner.job));
+  return delta;
+}
+
+void ListReader::Forget() {
+  Memory& memory = *memory_;
+  memory.body_size = 0;
+  memory.first = kNone;
+  memory.by_digest.clear();
+  for (Slot& slot : memory.slots) slot.digest = Digest();
+  memory.owed_gone.insert(memory.last_gone.begin(), memory.last_gone.end());
+  memory.last_gone.clear();
+}
+
+bool ListReader::Has(std::string_view id) const {
+  return memory_->by_id.contains(absl::string_view(id.data(), id.size()));
+}
+
+absl::StatusOr<std::vector<Item>> ListReader::Memory::Split(std::string_view array) const {
+  std::vector<Item> items;
+  items.reserve(total + 16);
+  uint32_t guess = first;
+  const std::optional<size_t> end = ScanArray(array, [&](std::string_view text) {
+    const Digest digest = DigestOf(text);
+    items.push_back({text, digest, Recall(digest, guess)});
+  });
+  if (!end) return Malformed("it is cut short or its items are not well separated");
+  // An array within an object was delimited before.
+  if (!SkipSpace(array.substr(*end)).empty()) return Malformed("something follows it");
+  return items;
+}
+
+// Lists come in the order of the last one, mostly: looking there first saves the table's cache
+// misses. `guess` is where the next item is expected.
+uint32_t ListReader::Memory::Recall(const Digest& digest, uint32_t& guess) const {
+  uint32_t slot = guess;
+  // The second try is for an item that went, or changed.
+  for (int tries = 0; tries < 2 && slot != kNone; ++tries, slot = slots[slot].next) {
+    if (slots[slot].digest == digest) {
+      guess = slots[slot].next;
+      return slot;
+    }
+  }
+  const auto found = by_digest.find(digest);
+  if (found == by_digest.end()) return kNone;
+  guess = slots[found->second].next;
+  return found->second;
+}
+
+absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
+    const std::vector<Item>& items) {
+  Comparison comparison;
+  // Where each known job stands in this list; of several items about one job the last one counts.
+  std::vector<uint32_t> position(slots.size(), kNone);
+  std::vector<Winner> parsed;
+  absl::flat_hash_map<std::string, size_t> last_parsed;
+  for (uint32_t i = 0; i < items.size(); ++i) {
+    if (items[i].slot != kNone) {
+      position[items[i].slot] = i;
+      continue;
+    }
+    const JsonValue* value = parser.Parse(items[i].text);
+    if (value == nullptr && !parser.refused()) return Malformed("an item is not JSON");
+    std::optional<UpstreamJob> job = value == nullptr ? std::nullopt : JobOf(*value);
+    if (!job) {
+      ++comparison.skipped;
+      continue;
+    }
+    last_parsed[job->id] = parsed.size();
+    parsed.push_back({i, *std::move(job)});
+  }
+  if (!items.empty() && comparison.skipped == items.size())
+    return Malformed("none of its items is a job");
+
+  for (size_t p = 0; p < parsed.size(); ++p) {
+    if (last_parsed[parsed[p].job.id] != p) continue;
+    if (const auto known = by_id.find(parsed[p].job.id); known != by_id.end()) {
+      uint32_t& at = position[known->second];
+      if (at != kNone && at > parsed[p].item) continue;
+      at = parsed[p].item;
+    }
+    comparison.winners.push_back(std::move(parsed[p]));
+  }
+  for (uint32_t slot = 0; slot < slots.size(); ++slot)
+    if (position[slot] == kNone && !slots[slot].id.empty()) comparison.gone.push_back(slot);
+  return comparison;
+}
+
+void ListReader::Memory::Drop(uint32_t slot) {
+  if (const auto found = by_digest.find(slots[slot].digest);
+      found != by_digest.end() && found->second == slot) {
+    by_digest.erase(found);
+  }
+  slots[slot].digest = Digest();
+}
+
+void ListReader::Memory::Learn(std::vector<Item>& items, const Comparison& comparison) {
+  for (uint32_t slot : comparison.gone) {
+    Drop(slot);
+    by_id.erase(slots[slot].id);
+    slots[slot] = Slot();
+    free_slots.push_back(slot);
+  }
+  for (const Winner& winner : comparison.winners) {
+    const auto [known, is_new] = by_id.try_emplace(winner.job.id, 0);
+    if (is_new) {
+      if (free_slots.empty()) {
+        free_slots.push_back(static_cast<uint32_t>(slots.size()));
+        slots.emplace_back();
+      }
+      known->second = free_slots.back();
+      free_slots.pop_back();
+      slots[known->second].id = winner.job.id;
+    }
+    const uint32_t slot = known->second;
+    Drop(slot);
+    slots[slot].digest = items[winner.item].digest;
+    by_digest[slots[slot].digest] = slot;
+    items[winner.item].slot = slot;
+  }
+  uint32_t* link = &first;
+  for (const Item& item : items) {
+    if (item.slot == kNone) continue;
+    *link = item.slot;
+    link = &slots[item.slot].next;
+  }
+  *link = kNone;
+}
+
+}  // namespace finetune

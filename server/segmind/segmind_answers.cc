@@ -1,0 +1,187 @@
+#include "server/segmind/segmind_answers.h"
+
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "server/base/log.h"
+#include "server/segmind/json_job.h"
+
+namespace finetune {
+namespace {
+
+constexpr size_t kMaxAnswer = size_t{32} << 20;
+constexpr size_t kMaxList = size_t{1} << 30;
+constexpr size_t kMaxUrl = size_t{16} << 10;
+
+HttpRequest JsonRequest(const char* method, std::string url, std::string body) {
+  HttpRequest request;
+  request.method = method;
+  request.url = std::move(url);
+  request.headers = {{"Accept", "application/json"}};
+  if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
+  request.body = std::move(body);
+  request.max_body_bytes = kMaxAnswer;
+  return request;
+}
+
+// application/x-www-form-urlencoded.
+std::string FormEncoded(const std::string& text) {
+  std::string encoded;
+  for (const char c : text) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' || c == '.' ||
+        c == '~') {
+      encoded += c;
+    } else {
+      constexpr char kHex[] = "0123456789ABCDEF";
+      const auto byte = static_cast<unsigned char>(c);
+      encoded += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    }
+  }
+  return encoded;
+}
+
+bool IsHttpUrl(std::string_view text) {
+  const absl::string_view url(text.data(), text.size());
+  if (url.size() > kMaxUrl ||
+      !(absl::StartsWithIgnoreCase(url, "https://") || absl::StartsWithIgnoreCase(url, "http://")))
+    return false;
+  for (const unsigned char c : url)
+    if (c <= ' ' || c == 0x7f) return false;
+  return true;
+}
+
+// The URL that `value` is, or that one of its members is; empty if there is none.
+std::string UrlIn(const JsonValue& value) {
+  if (value.IsString())
+    return IsHttpUrl(RawText(value)) ? std::string(RawText(value)) : std::string();
+  if (!value.IsObject()) return "";
+  for (const auto& member : value.GetObject())
+    if (member.value.IsString() && IsHttpUrl(RawText(member.value)))
+      return std::string(RawText(member.value));
+  return "";
+}
+
+std::string UrlMember(const JsonValue& object, std::string_view name) {
+  const JsonValue* member = MemberOf(object, name);
+  return member != nullptr && member->IsString() ? UrlIn(*member) : "";
+}
+
+bool SameId(const std::string& a, const std::string& b) { return absl::EqualsIgnoreCase(a, b); }
+
+}  // namespace
+
+HttpRequest SubmitRequest(const std::string& url, const pb::FineTune& fine_tune,
+                          const std::string& upstream_name) {
+  HttpRequest request = JsonRequest("POST", absl::StrCat(url, "/finetune/request/submit"),
+                                    SubmitBody(fine_tune, upstream_name));
+  request.fresh_connection = true;
+  return request;
+}
+
+HttpRequest DetailsRequest(const std::string& url, const std::string& upstream_id) {
+  return JsonRequest("GET", absl::StrCat(url, "/finetune/request/details"),
+                     absl::StrCat("{\"request_id\":", JsonString(upstream_id), "}"));
+}
+
+HttpRequest ListRequest(const std::string& url) {
+  HttpRequest request = JsonRequest("GET", absl::StrCat(url, "/finetune/request/list"), "");
+  request.max_body_bytes = kMaxList;
+  return request;
+}
+
+HttpRequest UploadUrlRequest(const std::string& url, const std::string& file_name, bool is_public) {
+  absl::string_view stem = file_name;
+  if (absl::EndsWithIgnoreCase(stem, ".zip")) stem.remove_suffix(4);
+  return JsonRequest(
+      "GET", absl::StrCat(url, "/finetune/request/upload/pre-signed-url"),
+      absl::StrCat("{\"name\":", JsonString({stem.data(), stem.size()}),
+                   ",\"extension\":\".zip\",\"public\":", is_public ? "true" : "false", "}"));
+}
+
+HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstream_id,
+                                bool is_public) {
+  HttpRequest request =
+      JsonRequest("PUT", absl::StrCat(url, "/finetune/request/access-update"), "");
+  request.form = {{"request_id", upstream_id}, {"segmind_public", is_public ? "True" : "False"}};
+  return request;
+}
+
+HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_storage_url) {
+  HttpRequest request =
+      JsonRequest("GET", absl::StrCat(url, "/finetune/request/file/download"), "");
+  request.headers = {{"Accept", "text/plain, application/json"},
+                     {"Content-Type", "application/x-www-form-urlencoded"}};
+  request.body = absl::StrCat("cloud_storage_url=", FormEncoded(cloud_storage_url));
+  return request;
+}
+
+SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& result) {
+  using Kind = SubmitOutcome::Kind;
+  SubmitOutcome outcome{.kind = Kind::kUnknown, .job = {}, .status = result.status};
+  if (result.status.ok()) {
+    JsonParser parser;
+    const JsonValue* answer = parser.Parse(result.response.body);
+    std::optional<UpstreamJob> job = answer ? JobInAnswer(*answer) : std::nullopt;
+    if (!job) {
+      outcome.status = MalformedAnswer(subject, result.response, "it has no finetune_id");
+      return outcome;
+    }
+    outcome.kind = Kind::kAccepted;
+    outcome.job = *std::move(job);
+    return outcome;
+  }
+  if (result.no_key) {
+    outcome.kind = Kind::kRefused;
+    return outcome;
+  }
+  if (!result.sent) {
+    outcome.kind = Kind::kNotSent;
+    return outcome;
+  }
+  for (int code : {400, 401, 403, 404, 406, 410, 429})
+    if (result.response.code == code) outcome.kind = Kind::kRefused;
+  return outcome;
+}
+
+absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const HttpResponse& response) {
+  JsonParser parser;
+  const JsonValue* answer = parser.Parse(response.body);
+  if (answer == nullptr) return MalformedAnswer(subject, response, "it is not JSON");
+  std::optional<UpstreamJob> job = JobInAnswer(*answer);
+  if (!job) return MalformedAnswer(subject, response, "it has no job with an id");
+  if (!SameId(job->id, subject.upstream_id) && !SameId(job->request_id, subject.upstream_id))
+    return MalformedAnswer(subject, response, "it is about another job");
+  job->from_details = true;
+  return *std::move(job);
+}
+
+absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
+                                              const HttpResponse& response) {
+  JsonParser parser;
+  const JsonValue* answer = parser.Parse(response.body);
+  if (answer == nullptr) return MalformedAnswer(subject, response, "it is not JSON");
+  std::string presigned = UrlMember(*answer, "presigned_url");
+  std::string plain = UrlMember(*answer, "s3_url");
+  if (presigned.empty()) return MalformedAnswer(subject, response, "it has no presigned_url");
+  // Where the file will lie is the same URL without what signs it.
+  if (plain.empty()) plain = presigned.substr(0, presigned.find('?'));
+  return UploadUrlAnswer{Secret(std::move(presigned)), std::move(plain)};
+}
+
+absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const HttpResponse& response) {
+  const absl::string_view text = absl::StripAsciiWhitespace(response.body);
+  if (IsHttpUrl({text.data(), text.size()})) return Secret(std::string(text));
+  JsonParser parser;
+  const JsonValue* answer = parser.Parse({text.data(), text.size()});
+  std::string url = answer == nullptr ? "" : UrlIn(*answer);
+  if (url.empty()) return MalformedAnswer(subject, response, "it is no URL");
+  return Secret(std::move(url));
+}
+
+}  // namespace finetune

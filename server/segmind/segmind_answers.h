@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/segmind/segmind_client.h"
+#include "server/segmind/upstream_exchange.h"
+
+namespace finetune {
+
+// The requests and answers of Segmind's six calls, UPSTREAM.md. Requests lack key and deadline;
+// answers are 2xx, and what cannot be read is INTERNAL / UPSTREAM_MALFORMED.
+
+HttpRequest SubmitRequest(const std::string& url, const pb::FineTune& fine_tune,
+                          const std::string& upstream_name);
+HttpRequest DetailsRequest(const std::string& url, const std::string& upstream_id);
+HttpRequest ListRequest(const std::string& url);
+HttpRequest UploadUrlRequest(const std::string& url, const std::string& file_name, bool is_public);
+HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstream_id,
+                                bool is_public);
+HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_storage_url);
+
+// What became of a submit, by the table in issue and README: what is not a definite answer is
+// kUnknown.
+SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& result);
+
+// The job, which must be the one that was asked for.
+absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const HttpResponse& response);
+absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
+                                              const HttpResponse& response);
+absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const HttpResponse& response);
+
+}  // namespace finetune

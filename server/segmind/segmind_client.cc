@@ -1,0 +1,131 @@
+#include "server/segmind/segmind_client.h"
+
+#include <utility>
+
+#include "absl/strings/strip.h"
+#include "server/segmind/segmind_answers.h"
+#include "server/segmind/upstream_exchange.h"
+
+namespace finetune {
+
+// What each call asks and how its answer is read; UpstreamExchange makes the calls.
+class SegmindClient::Core {
+ public:
+  Core(Options options, HttpClient& http, ApiKeySource& key, Clock& clock, Metrics& metrics)
+      : options_(std::move(options)),
+        exchange_(std::make_shared<UpstreamExchange>(options_.calls_per_minute, http, key, clock,
+                                                     metrics)) {
+    options_.url = std::string(absl::StripSuffix(options_.url, "/"));
+  }
+  ~Core() { exchange_->Shutdown(); }
+
+  const Options& options() const { return options_; }
+  const std::string& url() const { return options_.url; }
+  UpstreamExchange& exchange() { return *exchange_; }
+
+  // Makes a call whose 2xx answer `read` turns into a T.
+  template <typename T, typename Read>
+  void Call(ExchangeCall call, Done<T> done, Read read) {
+    CallSubject subject = call.subject;
+    exchange_->Start(std::move(call), [subject = std::move(subject), read = std::move(read),
+                                       done = std::move(done)](ExchangeResult result) mutable {
+      if (!result.status.ok()) return std::move(done)(std::move(result.status));
+      std::move(done)(read(subject, result));
+    });
+  }
+
+ private:
+  Options options_;  // Constant after construction.
+  const std::shared_ptr<UpstreamExchange> exchange_;
+};
+
+SegmindClient::SegmindClient(Options options, HttpClient& http, ApiKeySource& key, Clock& clock,
+                             Metrics& metrics)
+    : core_(std::make_shared<Core>(std::move(options), http, key, clock, metrics)) {}
+
+SegmindClient::~SegmindClient() = default;
+
+void SegmindClient::Submit(const pb::FineTune& fine_tune, const std::string& upstream_name,
+                           absl::Time deadline, absl::AnyInvocable<void(SubmitOutcome) &&> done) {
+  ExchangeCall call{.subject = {UpstreamCall::kSubmit, ""},
+                    .request = SubmitRequest(core_->url(), fine_tune, upstream_name),
+                    .deadline = deadline,
+                    .try_timeout = core_->options().submit_timeout,
+                    .once = true};
+  core_->exchange().Start(std::move(call), [subject = CallSubject{UpstreamCall::kSubmit, ""},
+                                            done = std::move(done)](ExchangeResult result) mutable {
+    std::move(done)(SubmitOutcomeOf(subject, result));
+  });
+}
+
+void SegmindClient::GetDetails(const std::string& upstream_id, absl::Time deadline,
+                               Done<DetailsAnswer> done) {
+  ExchangeCall call{.subject = {UpstreamCall::kDetails, upstream_id},
+                    .request = DetailsRequest(core_->url(), upstream_id),
+                    .deadline = deadline,
+                    .try_timeout = core_->options().read_timeout,
+                    .priority = RateLimiter::Priority::kBackground};
+  core_->Call<DetailsAnswer>(
+      std::move(call), std::move(done),
+      [](const CallSubject& subject, ExchangeResult& result) -> absl::StatusOr<DetailsAnswer> {
+        absl::StatusOr<UpstreamJob> job = ReadDetails(subject, result.response);
+        if (!job.ok()) return job.status();
+        return DetailsAnswer{*std::move(job), result.start_time};
+      });
+}
+
+void SegmindClient::GetList(absl::Time deadline, Done<ListAnswer> done) {
+  ExchangeCall call{.subject = {UpstreamCall::kList, ""},
+                    .request = ListRequest(core_->url()),
+                    .deadline = deadline,
+                    .try_timeout = core_->options().list_timeout,
+                    .priority = RateLimiter::Priority::kBackground};
+  core_->Call<ListAnswer>(
+      std::move(call), std::move(done),
+      [](const CallSubject&, ExchangeResult& result) -> absl::StatusOr<ListAnswer> {
+        return ListAnswer{std::move(result.response.body), result.start_time};
+      });
+}
+
+void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public,
+                                    absl::Time deadline, Done<UploadUrlAnswer> done) {
+  ExchangeCall call{.subject = {UpstreamCall::kUploadUrl, ""},
+                    .request = UploadUrlRequest(core_->url(), file_name, is_public),
+                    .deadline = deadline,
+                    .try_timeout = core_->options().read_timeout};
+  core_->Call<UploadUrlAnswer>(std::move(call), std::move(done),
+                               [](const CallSubject& subject, ExchangeResult& result) {
+                                 return ReadUploadUrl(subject, result.response);
+                               });
+}
+
+void SegmindClient::SetPublic(const std::string& upstream_id, bool is_public, absl::Time deadline,
+                              absl::AnyInvocable<void(absl::Status) &&> done) {
+  // Retried like a read: it says what shall be, not what shall change. The answer's body is not
+  // looked at: it may be `200`, empty or JSON.
+  ExchangeCall call{.subject = {UpstreamCall::kAccessUpdate, upstream_id},
+                    .request = AccessUpdateRequest(core_->url(), upstream_id, is_public),
+                    .deadline = deadline,
+                    .try_timeout = core_->options().read_timeout};
+  core_->exchange().Start(std::move(call), [done = std::move(done)](ExchangeResult result) mutable {
+    std::move(done)(std::move(result.status));
+  });
+}
+
+void SegmindClient::CreateDownloadUrl(const std::string& cloud_storage_url, absl::Time deadline,
+                                      Done<Secret> done) {
+  ExchangeCall call{.subject = {UpstreamCall::kDownloadUrl, ""},
+                    .request = DownloadUrlRequest(core_->url(), cloud_storage_url),
+                    .deadline = deadline,
+                    .try_timeout = core_->options().read_timeout};
+  core_->Call<Secret>(std::move(call), std::move(done),
+                      [](const CallSubject& subject, ExchangeResult& result) {
+                        return ReadDownloadUrl(subject, result.response);
+                      });
+}
+
+pb::GatewayStatus::UpstreamState SegmindClient::state() const { return core_->exchange().state(); }
+
+int SegmindClient::calls_left() const { return core_->exchange().calls_left(); }
+
+}  // namespace finetune

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "absl/container/flat_hash_map.h"
+#include "server/base/backoff.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+#include "server/segmind/error_table.h"
+#include "server/segmind/http_client.h"
+#include "server/segmind/rate_limiter.h"
+#include "server/segmind/segmind_client.h"
+
+namespace finetune {
+
+// One call to make, whatever it takes.
+struct ExchangeCall {
+  CallSubject subject;
+  HttpRequest request;  // Without key and deadline.
+  absl::Time deadline;
+  absl::Duration try_timeout;
+  RateLimiter::Priority priority = RateLimiter::Priority::kInteractive;
+  // Never sent again once it may have been sent, save after a 401; `try_timeout` then holds
+  // whatever the deadline.
+  bool once = false;
+};
+
+struct ExchangeResult {
+  absl::Status status;    // OK: a 2xx answer. Otherwise a typed error.
+  HttpResponse response;  // Of the last try; code 0 if that had none.
+  bool sent = false;      // Whether the last try may have reached Segmind.
+  bool no_key = false;    // It was not even tried, for want of a key.
+  absl::Time start_time;  // When the last try began.
+};
+
+// Makes calls to Segmind: waits for the rate limit, adds the key, sends, reads the key again after
+// a 401, retries what may be retried, and keeps count. Thread-safe; owned by SegmindClient and held
+// weakly by what is under way; `http`, `key`, `clock` and `metrics` live until Shutdown returns.
+class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
+ public:
+  // Exactly once, with no lock held.
+  using Done = absl::AnyInvocable<void(ExchangeResult) &&>;
+
+  UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKeySource& key, Clock& clock,
+                   Metrics& metrics);
+
+  void Start(ExchangeCall call, Done done) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Ends all calls with CANCELLED; their callbacks have run when it returns. Not from a callback.
+  void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
+
+  pb::GatewayStatus::UpstreamState state() const ABSL_LOCKS_EXCLUDED(mu_);
+  int calls_left() const { return limiter_->calls_left(); }
+
+ private:
+  struct Flight;
+  using FlightPtr = std::shared_ptr<Flight>;
+  class Entry;
+
+  void Queue(const FlightPtr& flight);
+  void Send(const FlightPtr& flight, absl::Status turn);
+  void OnResult(const FlightPtr& flight, HttpResult result);
+  void OnAnswer(const FlightPtr& flight, HttpResponse response);
+  void RetryLater(const FlightPtr& flight, ExchangeResult result);
+  void Finish(const FlightPtr& flight, ExchangeResult result) ABSL_LOCKS_EXCLUDED(mu_);
+  void HoldForLimit(const HttpResponse& response, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  // `code` 0: no answer at all.
+  void Note(UpstreamCall call, int code) ABSL_LOCKS_EXCLUDED(mu_);
+  void Count(UpstreamCall call, int code, absl::Duration took);
+
+  // Constant after construction.
+  HttpClient& http_;
+  ApiKeySource& key_;
+  Clock& clock_;
+  Metrics& metrics_;
+  const std::shared_ptr<RateLimiter> limiter_;
+  std::map<UpstreamCall, prometheus::Histogram*> seconds_;
+
+  mutable Mutex mu_;
+  CondVar left_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  int entries_ ABSL_GUARDED_BY(mu_) = 0;  // Threads within, from callbacks of http, clock, limiter.
+  uint64_t last_flight_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::flat_hash_map<uint64_t, FlightPtr> flights_ ABSL_GUARDED_BY(mu_);
+  Backoff limited_backoff_ ABSL_GUARDED_BY(mu_);
+  // How the latest calls went.
+  pb::GatewayStatus::UpstreamState latest_ ABSL_GUARDED_BY(mu_) = pb::GatewayStatus::HEALTHY;
+  bool retired_ ABSL_GUARDED_BY(mu_) = false;  // By the latest submit.
+};
+
+}  // namespace finetune
