@@ -61,11 +61,9 @@ absl::Status Gateway::Open() {
   auto key = MakeApiKeySource(config_.api_key_file);
   if (!key.ok()) return Blame("api_key_file", key.status());
   key_ = *std::move(key);
-  if (!config_.webhook_token_file.empty()) {
-    auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
-    if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
-    tokens_ = *std::move(tokens);
-  }
+  auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
+  if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
+  tokens_ = *std::move(tokens);
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
@@ -103,9 +101,8 @@ absl::Status Gateway::Open() {
     return Blame("store", recovered);
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
 
-  if (tokens_)
-    webhook_door_ = std::make_unique<WebhookDoor>(
-        *tokens_, [this](std::string id) { tracker_->Hint(std::move(id)); }, *clock_, metrics_);
+  webhook_door_ = std::make_unique<WebhookDoor>(
+      *tokens_, [this](std::string id) { tracker_->Hint(std::move(id)); }, *clock_, metrics_);
   admin_door_ = std::make_unique<AdminDoor>(
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
@@ -121,11 +118,7 @@ absl::Status Gateway::Open() {
                    .hub = *hub_,
                    .segmind = *segmind_,
                    .clock = *clock_,
-                   .last_webhook_time =
-                       [this] {
-                         return webhook_door_ ? webhook_door_->last_event_time()
-                                              : absl::InfinitePast();
-                       }},
+                   .last_webhook_time = [this] { return webhook_door_->last_event_time(); }},
       *gate_);
   RegisterMetrics();
   return absl::OkStatus();
@@ -139,8 +132,8 @@ absl::Status Gateway::Start() {
   Log(LogLevel::kInfo, "serving",
       {{"version", FINETUNE_VERSION},
        {"grpc", Shown(config_.listen, grpc_server_->port())},
-       {"webhook", webhook_server_ ? Shown(config_.webhook_listen, webhook_server_->port())
-                                   : std::string("closed: no --webhook_token_file")},
+       {"webhook", Shown(config_.webhook_listen, webhook_server_->port())},
+       {"webhook_tokens", !config_.webhook_token_file.empty()},
        {"admin", Shown(config_.admin_listen, admin_server_->port())},
        {"tls", config_.tls.enabled()},
        {"upstream", config_.upstream_url},
