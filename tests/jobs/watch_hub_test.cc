@@ -1,5 +1,6 @@
 #include "server/jobs/watch_hub.h"
 
+#include <atomic>
 #include <future>
 
 #include "gmock/gmock.h"
@@ -317,6 +318,44 @@ TEST_F(WatchHubTest, SendsAHeartbeatWhenNothingWasSentForTheInterval) {
   Advance(absl::Seconds(15));
   EXPECT_THAT(Read(client), ElementsAre("HEARTBEAT@2"));
   client.Cancel();
+}
+
+// Holds up its shard in a write.
+class HeldClient : public WatchClient {
+ public:
+  void Write(const grpc::ByteBuffer& message) override {
+    WatchClient::Write(message);
+    if (!hold.exchange(false)) return;
+    held.set_value();
+    release.get_future().wait();
+  }
+
+  std::atomic<bool> hold = false;
+  std::promise<void> held;
+  std::promise<void> release;
+};
+
+TEST_F(WatchHubTest, TellsOfNoReadOfSegmindWhoseChangesWaitToBeDispatched) {
+  Open({.threads = 1});
+  HeldClient held;
+  ASSERT_TRUE(held.Start(world().hub, Spec()).ok());
+  Read(held);
+  held.hold = true;
+  world().Put("a", kQueued);
+  held.held.get_future().wait();
+  world().catalog.SetObserveTime(clock_.Now());
+  WatchClient client;
+  const ResumePoint now{world().catalog.epoch(), 1};
+  ASSERT_TRUE(client.Start(world().hub, Resume(EncodeResumeToken(now))).ok());
+  EXPECT_THAT(Summaries(client.News()), ElementsAre("HEARTBEAT@1"));
+  EXPECT_FALSE(client.messages()[0].heartbeat().has_observe_time());
+  held.release.set_value();
+  Read(client);
+  Advance(absl::Seconds(15));
+  EXPECT_THAT(Summaries(client.News()), ElementsAre("HEARTBEAT@1"));
+  EXPECT_TRUE(client.messages()[1].heartbeat().has_observe_time());
+  client.Break();
+  held.Break();
 }
 
 TEST_F(WatchHubTest, SendsNoHeartbeatWhileSomethingWaits) {

@@ -1,5 +1,5 @@
 // Random histories against the real recorder, catalog and hub. FINETUNE_HISTORIES says how many
-// (default 300), FINETUNE_SEED the first one's seed. A failure prints the seed that shows it again.
+// (default 320), FINETUNE_SEED the first one's seed. A failure prints the seed that shows it again.
 
 #include <cstdlib>
 #include <random>
@@ -296,17 +296,26 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
 }
 
-TEST(WatchProperty, NoClientIsEverToldWrong) {
-  const uint64_t histories = FromEnvironment("FINETUNE_HISTORIES", 300);
-  const uint64_t first = FromEnvironment("FINETUNE_SEED", std::random_device()());
-  std::printf("FINETUNE_SEED=%llu FINETUNE_HISTORIES=%llu\n",
-              static_cast<unsigned long long>(first), static_cast<unsigned long long>(histories));
-  for (uint64_t seed = first; seed < first + histories; ++seed) {
+// In parts, so that they can run beside each other.
+constexpr uint64_t kParts = 8;
+
+class WatchProperty : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(WatchProperty, NoClientIsEverToldWrong) {
+  const uint64_t histories = FromEnvironment("FINETUNE_HISTORIES", 320);
+  const uint64_t base = FromEnvironment("FINETUNE_SEED", std::random_device()());
+  const uint64_t first = base + histories * GetParam() / kParts;
+  const uint64_t end = base + histories * (GetParam() + 1) / kParts;
+  std::printf("seeds %llu to %llu\n", static_cast<unsigned long long>(first),
+              static_cast<unsigned long long>(end));
+  for (uint64_t seed = first; seed < end; ++seed) {
     const std::string failure = History(seed, /*lockstep=*/seed % 2 == 0).Play();
     ASSERT_EQ(failure, "") << "FINETUNE_SEED=" << seed << " FINETUNE_HISTORIES=1 shows it again";
     ASSERT_FALSE(HasFailure()) << "FINETUNE_SEED=" << seed << " FINETUNE_HISTORIES=1";
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Part, WatchProperty, testing::Range(uint64_t{0}, kParts));
 
 }  // namespace
 }  // namespace finetune
