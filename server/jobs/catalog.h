@@ -1,12 +1,14 @@
 #pragma once
 
-#include <atomic>
+#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/types/span.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
@@ -63,12 +65,14 @@ class Catalog {
 
   Catalog(Options options, Metrics& metrics);
 
-  // Fills it from the store; once, before anything reads it.
+  // Fills it from the store; once, before anything reads it. DATA_LOSS if a record cannot be read.
   absl::Status Load(const StoreState& state);
 
-  // Makes committed changes visible: all of them at once.
+  // Makes committed changes visible: all of them at once. They follow the view's revision without
+  // a gap.
   void Apply(absl::Span<const ChangePtr> changes);
 
+  const Options& options() const { return options_; }
   const std::string& epoch() const { return epoch_; }
   ViewPtr view() const ABSL_LOCKS_EXCLUDED(mu_);
   // Null if there is none.
@@ -82,7 +86,8 @@ class Catalog {
   // Never goes back.
   void SetObserveTime(absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // The changes after `revision`, oldest first; nullopt if they are no longer all kept.
+  // The changes after `revision`, oldest first; nullopt if they are no longer all kept, or if
+  // `revision` is still to come.
   std::optional<std::vector<ChangePtr>> ChangesAfter(uint64_t revision,
                                                      size_t limit = SIZE_MAX) const
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -90,14 +95,46 @@ class Catalog {
   uint64_t window_start() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  // Versions found by one of their names, without a copy of it.
+  template <std::string FineTuneVersion::*kName>
+  struct ByName {
+    using is_transparent = void;
+    static std::string_view Key(std::string_view name) { return name; }
+    static std::string_view Key(const VersionPtr& version) { return (*version).*kName; }
+    struct Hash {
+      using is_transparent = void;
+      template <typename T>
+      size_t operator()(const T& value) const {
+        return std::hash<std::string_view>()(Key(value));
+      }
+    };
+    struct Eq {
+      using is_transparent = void;
+      template <typename T, typename U>
+      bool operator()(const T& a, const U& b) const {
+        return Key(a) == Key(b);
+      }
+    };
+    using Set = absl::flat_hash_set<VersionPtr, Hash, Eq>;
+  };
+
+  void Reindex(const VersionPtr& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Moves what is out of bounds to `dropped`, to be destroyed without the lock.
+  void TrimWindow(std::vector<ChangePtr>& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetGauges(const CatalogView& view);
+
   const Options options_;
+  prometheus::Gauge& fine_tunes_gauge_;
+  prometheus::Gauge& active_gauge_;
+  prometheus::Gauge& revision_gauge_;
   // Constant after Load.
   std::string epoch_;
 
   mutable SharedMutex mu_;
   ViewPtr view_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, VersionPtr> by_id_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<std::string, std::string> id_by_upstream_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::id>::Set by_id_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::upstream_request_id>::Set by_upstream_request_id_ ABSL_GUARDED_BY(mu_);
   std::deque<ChangePtr> window_ ABSL_GUARDED_BY(mu_);
   absl::Time observe_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
 };

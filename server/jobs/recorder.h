@@ -28,7 +28,8 @@ class Draft {
   virtual std::optional<record::FineTuneRecord> FindUpstream(std::string_view upstream_id) = 0;
 
   // Writes a job. The recorder sets revision, first_revision, etag and update_time. A record that
-  // says nothing new but for read_time is no change and is not written.
+  // says nothing new but for read_time and observe_time is no change and is not written; its
+  // read_time is remembered until the process ends.
   virtual void Put(record::FineTuneRecord record) = 0;
 
   // In any state. The store may fail to answer.
@@ -73,7 +74,7 @@ class Recorder {
 
   // `done` runs exactly once on the recorder's thread: with the mutation's own error, with
   // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed, or with OK once it is visible.
-  // CANCELLED after Stop.
+  // CANCELLED after Stop, then on the caller's thread.
   void Record(Mutation mutation, Done done);
 
   // Finishes what is queued, then refuses. Idempotent.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -45,6 +46,10 @@ class Tracker {
 
   // Something was submitted or became unknown: poll at the active pace from now on.
   void Wake();
+
+  // Whom to tell, on the tracker's thread, that a job which was SUBMIT_UNKNOWN is so no longer (its
+  // id; the catalog shows it). One listener; before Start.
+  void OnSettled(std::function<void(const std::string& fine_tune_id)> listener);
 
  private:
   class Core;

@@ -3,7 +3,9 @@
 #include <grpcpp/support/slice.h>
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "absl/container/btree_map.h"
 #include "absl/time/time.h"
@@ -39,12 +41,19 @@ struct FineTuneVersion {
   absl::Time read_time;
   bool details_known = false;
 
-  // A serialised pb::FineTune: all of it, and without transitions and model_information.
+  // A serialised pb::FineTune: all of it, and without transitions and model_information. `basic`
+  // shares the memory of `full`.
   grpc::Slice full;
   grpc::Slice basic;
 
   const grpc::Slice& Bytes(pb::FineTuneView view) const {
     return view == pb::FINE_TUNE_VIEW_FULL ? full : basic;
+  }
+
+  // In a state that is not terminal.
+  bool active() const {
+    return state != pb::FineTune::AVAILABLE && state != pb::FineTune::FAILED &&
+           state != pb::FineTune::LOST;
   }
 };
 
@@ -53,6 +62,11 @@ using VersionPtr = std::shared_ptr<const FineTuneVersion>;
 // The pair of conversions. `record` must be complete: name, revision and first_revision set.
 VersionPtr MakeVersion(const record::FineTuneRecord& record);
 record::FineTuneRecord ToRecord(const FineTuneVersion& version);
+
+// MakeVersion from a serialised record, without making the message; null if these bytes are none.
+VersionPtr ParseVersion(std::string_view serialised_record);
+// The same bytes for equal records.
+std::string SerialiseRecord(const record::FineTuneRecord& record);
 
 // `fineTunes/{id}` and back; nullopt if it has not that form.
 std::string NameOf(std::string_view id);

@@ -56,7 +56,7 @@ class Stream;
 // Streams by connection. Thread-safe.
 class Broadcast {
  public:
-  Broadcast(int threads, bool spread) : threads_(threads), spread_(spread) {}
+  Broadcast(int threads, std::string order) : threads_(threads), order_(std::move(order)) {}
   void Add(const std::string& peer, Stream* stream) {
     std::lock_guard lock(mu_);
     streams_[peer].push_back(stream);
@@ -71,7 +71,7 @@ class Broadcast {
   std::vector<Stream*> Ordered();
 
   const int threads_;
-  const bool spread_;
+  const std::string order_;
   std::mutex mu_;
   std::map<std::string, std::list<Stream*>> streams_;
 };
@@ -106,7 +106,7 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 std::vector<Stream*> Broadcast::Ordered() {
   std::vector<Stream*> ordered;
   std::lock_guard lock(mu_);
-  if (!spread_) {
+  if (order_ != "spread") {
     for (auto& [peer, streams] : streams_)
       ordered.insert(ordered.end(), streams.begin(), streams.end());
     return ordered;
@@ -127,12 +127,14 @@ std::vector<Stream*> Broadcast::Ordered() {
 void Broadcast::Send(const grpc::ByteBuffer& bytes) {
   const std::vector<Stream*> ordered = Ordered();
   std::vector<std::thread> threads;
+  // Contiguous parts keep a connection's streams on one thread; a stride lets the threads meet on
+  // it.
+  const bool parts = order_ == "connection";
   for (int t = 0; t < threads_; ++t) {
     threads.emplace_back([&, t] {
-      // Contiguous parts keep a connection's streams on one thread; a stride spreads them over all.
-      const size_t from = spread_ ? t : ordered.size() * t / threads_;
-      const size_t to = spread_ ? ordered.size() : ordered.size() * (t + 1) / threads_;
-      for (size_t i = from; i < to; i += spread_ ? threads_ : 1) ordered[i]->Send(&bytes);
+      const size_t from = parts ? ordered.size() * t / threads_ : t;
+      const size_t to = parts ? ordered.size() * (t + 1) / threads_ : ordered.size();
+      for (size_t i = from; i < to; i += parts ? 1 : threads_) ordered[i]->Send(&bytes);
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -150,8 +152,8 @@ using Service = pb::FineTuneService::WithRawCallbackMethod_GetFineTune<
 
 class BareServer : public Service {
  public:
-  BareServer(int jobs, bool typed, int threads, bool spread)
-      : typed_(typed), broadcast_(threads, spread) {
+  BareServer(int jobs, bool typed, int threads, const std::string& order)
+      : typed_(typed), broadcast_(threads, order) {
     for (int i = 0; i < jobs; ++i) {
       jobs_.push_back(SampleJob(i));
       const std::string bytes = jobs_.back().SerializeAsString();
@@ -248,13 +250,13 @@ int main(int argc, char** argv) {
   app.add_option("--mode", mode)->check(CLI::IsMember({"ready", "typed"}));
   app.add_option("--jobs", jobs);
   app.add_option("--threads", threads);
-  app.add_option("--order", order)->check(CLI::IsMember({"connection", "spread"}));
+  app.add_option("--order", order)->check(CLI::IsMember({"connection", "together", "spread"}));
   CLI11_PARSE(app, argc, argv);
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  finetune::bench::BareServer service(jobs, mode == "typed", threads, order == "spread");
+  finetune::bench::BareServer service(jobs, mode == "typed", threads, order);
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);

@@ -110,11 +110,16 @@ class Emulator(Process):
     def clear_faults(self):
         self.call("DELETE", "/emulator/faults")
 
-    def stats(self):
-        return self.call("GET", "/emulator/stats")
+    def calls(self, name=None):
+        """How many calls it was asked: of one kind, or of Segmind's API in all."""
+        stats = self.call("GET", "/emulator/stats")
+        if name is None:
+            return stats["total_calls"]
+        return stats["calls"].get(name, {"calls": 0})["calls"]
 
     def submits(self):
-        return self.call("GET", "/emulator/submits")
+        """The submits that it took."""
+        return [s for s in self.call("GET", "/emulator/submits?limit=100000") if s["taken"]]
 
     def jobs(self):
         return self.call("GET", "/emulator/jobs")

@@ -5,7 +5,7 @@ import threading
 import unittest
 import urllib.request
 
-from harness import EndToEnd, State, job, rpc, svc, ft, upload, wait_until
+from harness import EndToEnd, State, ft, job, svc, upload, wait_until
 
 
 class MainJob(EndToEnd):
@@ -57,14 +57,14 @@ class MainJob(EndToEnd):
         public = self.stub.UpdateFineTune(svc.UpdateFineTuneRequest(
             fine_tune=ft.FineTune(name=made.name, visibility=ft.FineTune.PUBLIC), update_mask={"paths": ["visibility"]}), timeout=20)
         self.assertEqual(public.visibility, ft.FineTune.PUBLIC)
-        wait_until("the emulator to show the model as public", lambda: "True" in str(self.emulator.jobs()) or "true" in str(self.emulator.jobs()).lower())
+        self.assertTrue(self.emulator.jobs()[0]["public"])
 
         final = self.stub.GetFineTune(svc.GetFineTuneRequest(name=made.name), timeout=10)
         self.assertTrue(final.weights_uri)
         with urllib.request.urlopen(final.weights_uri, timeout=30) as answer:
             weights = answer.read()
-        self.assertGreater(len(weights), 1000)
-        self.assertEqual(len(hashlib.sha256(weights).digest()), 32)
+        known = self.emulator.call("GET", f"/emulator/weights/{final.upstream_id}")
+        self.assertEqual((len(weights), hashlib.sha256(weights).hexdigest()), (known["size"], known["sha256"]))
 
     def test_wait_returns_when_the_job_is_trained(self):
         uri = upload(self.stub, self.folder)

@@ -1,0 +1,251 @@
+#include <google/protobuf/util/json_util.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <ostream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/commands.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/follow.h"
+#include "client/cli/transfer_commands.h"
+#include "client/cli/values.h"
+#include "client/cli/zip_folder.h"
+#include "client/uuid.h"
+
+namespace finetune::cli {
+namespace {
+
+struct CreateFlags {
+  std::string file;
+  std::string dataset;
+  bool dataset_public = false;
+  pb::FineTune job;
+  int steps = 0;
+  double learning_rate = 0;
+  bool face_crop = false;
+  std::string finetune_type;
+  std::vector<std::string> parameters;
+  std::vector<std::string> labels;
+  bool is_public = false;
+  std::string request_id;
+  bool validate_only = false;
+  std::string wait;
+  std::string wait_timeout = "24h";
+
+  // For telling a flag that was given from its default.
+  CLI::Option* steps_option = nullptr;
+  CLI::Option* learning_rate_option = nullptr;
+  CLI::Option* face_crop_option = nullptr;
+  CLI::Option* finetune_type_option = nullptr;
+  CLI::Option* wait_option = nullptr;
+};
+
+absl::Status ReadJob(const std::string& path, pb::FineTune& job) {
+  std::stringstream text;
+  if (path == "-") {
+    text << std::cin.rdbuf();
+  } else {
+    std::ifstream file(path);
+    if (!file.good()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+    text << file.rdbuf();
+  }
+  const auto status = google::protobuf::util::JsonStringToMessage(text.str(), &job);
+  if (status.ok()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, " is not a FineTune in JSON: ", std::string(status.message())));
+}
+
+absl::StatusOr<pb::FineTune> MakeJob(const CreateFlags& flags) {
+  pb::FineTune job;
+  if (!flags.file.empty()) {
+    if (absl::Status status = ReadJob(flags.file, job); !status.ok()) return status;
+  }
+  // Flags win over the file.
+  job.MergeFrom(flags.job);
+  pb::TrainingParameters& parameters = *job.mutable_parameters();
+  if (*flags.steps_option) parameters.set_steps(flags.steps);
+  if (*flags.learning_rate_option) parameters.set_learning_rate(flags.learning_rate);
+  if (*flags.face_crop_option) parameters.set_face_crop(flags.face_crop);
+  if (*flags.finetune_type_option) parameters.set_finetune_type(flags.finetune_type);
+  for (const std::string& text : flags.parameters) {
+    const auto [key, value] = *ParsePair(text);
+    (*parameters.mutable_extra()->mutable_fields())[key] = ParseParameter(value);
+  }
+  for (const std::string& text : flags.labels) {
+    const auto [key, value] = *ParsePair(text);
+    (*job.mutable_labels())[key] = value;
+  }
+  if (flags.is_public) job.set_visibility(pb::FineTune::PUBLIC);
+  return job;
+}
+
+// Zips the dataset if it is a folder, sends it, and lets the job train on it.
+absl::Status SendDatasetOf(Session& session, FineTuneClient& client, const CreateFlags& flags,
+                           pb::FineTune& job) {
+  // What FAST_FLUX trains on must be readable for all.
+  const bool is_public = flags.dataset_public || job.base_model() == "FAST_FLUX";
+  std::filesystem::path path = flags.dataset;
+  std::error_code error;
+  std::filesystem::path draft;
+  if (std::filesystem::is_directory(path)) {
+    draft =
+        std::filesystem::temp_directory_path(error) / absl::StrCat("finetune-", MakeRequestId());
+    if (error || !std::filesystem::create_directory(draft, error)) {
+      return absl::InternalError("cannot make a temporary folder");
+    }
+    const std::string stem = std::filesystem::canonical(path, error).filename().string();
+    const std::filesystem::path zip = draft / absl::StrCat(stem.empty() ? "dataset" : stem, ".zip");
+    auto zipped = ZipFolder(path.string(), zip.string());
+    if (!zipped.ok()) {
+      std::filesystem::remove_all(draft, error);
+      return zipped.status();
+    }
+    session.err << zipped->images.size() << " images zipped\n";
+    for (const std::string& name : zipped->left_out) {
+      session.err << "warning: " << Printable(name) << " is left out: no image at the top level\n";
+    }
+    path = zip;
+  }
+  auto dataset = SendDataset(session, client, path.string(), is_public);
+  if (!draft.empty()) std::filesystem::remove_all(draft, error);
+  if (!dataset.ok()) return dataset.status();
+  session.err << "data: " << Printable(dataset->data_source_uri()) << std::endl;
+  job.set_data_source_uri(dataset->data_source_uri());
+  return absl::OkStatus();
+}
+
+int Create(Session& session, const CreateFlags& flags) {
+  auto job = MakeJob(flags);
+  if (!job.ok()) return session.Fail(job.status());
+  auto client = session.Client();
+  if (!client.ok()) return session.Fail(client.status());
+  if (!flags.dataset.empty()) {
+    if (absl::Status status = SendDatasetOf(session, **client, flags, *job); !status.ok()) {
+      return session.Fail(status);
+    }
+  }
+  pb::CreateFineTuneRequest request;
+  *request.mutable_fine_tune() = *std::move(job);
+  request.set_request_id(flags.request_id.empty() ? MakeRequestId() : flags.request_id);
+  request.set_validate_only(flags.validate_only);
+  if (!flags.validate_only)
+    session.err << "request_id: " << Printable(request.request_id()) << std::endl;
+  absl::StatusOr<pb::FineTune> created = absl::UnknownError("");
+  {
+    Progress progress(session.err, session.terminal.err,
+                      flags.validate_only ? "checking" : "submitting");
+    created = (*client)->CreateFineTune(request);
+  }
+  if (!created.ok()) {
+    const int code = session.Fail(created.status());
+    if (code == kUnavailable && !flags.validate_only) {
+      session.err << "Run the same command again with --request-id "
+                  << Printable(request.request_id());
+      // Sent anew the dataset would have another address, and the job other parameters.
+      if (!flags.dataset.empty()) {
+        session.err << " and --data " << Printable(request.fine_tune().data_source_uri())
+                    << " instead of --dataset";
+      }
+      session.err << ": however often, it makes one job.\n";
+    }
+    return code;
+  }
+  if (flags.validate_only) {
+    session.err << "The job is valid; nothing was submitted.\n";
+  } else if (created->state() == pb::FineTune::SUBMIT_UNKNOWN) {
+    session.err
+        << "Segmind's answer was lost; the gateway is finding out whether it took the job.\n";
+  }
+  if (!*flags.wait_option || flags.validate_only) {
+    PrintJob(session, *created);
+    return kSuccess;
+  }
+  session.err << "name: " << Printable(created->name()) << std::endl;
+  return AwaitJob(session, created->name(), *ParseState(flags.wait),
+                  *ParseTimespan(flags.wait_timeout));
+}
+
+void AddJobOptions(CLI::App& command, CreateFlags& flags) {
+  const auto text = [&](const char* name, const char* help, std::string* (pb::FineTune::*field)()) {
+    command.add_option_function<std::string>(
+        name, [&flags, field](const std::string& value) { *(flags.job.*field)() = value; }, help);
+  };
+  text("--name", "Your name for the job", &pb::FineTune::mutable_display_name);
+  text("--data", "URL of the zip of training images", &pb::FineTune::mutable_data_source_uri);
+  text("--prompt", "Instance prompt, such as 'a photo of TOK dog'",
+       &pb::FineTune::mutable_instance_prompt);
+  text("--trigger", "The word in prompts that stands for the subject",
+       &pb::FineTune::mutable_trigger_word);
+  text("--base-model", "FAST_FLUX, FLUX, FLUX_PRO, QWEN, ...", &pb::FineTune::mutable_base_model);
+  text("--theme", "What is learned; FAST_FLUX: subject", &pb::FineTune::mutable_theme);
+  text("--train-type", "LORA, for the models that take it", &pb::FineTune::mutable_train_type);
+  text("--machine-type", "GPU class, such as NVIDIA_H100", &pb::FineTune::mutable_machine_type);
+  flags.steps_option = command.add_option("--steps", flags.steps, "Training steps");
+  flags.learning_rate_option =
+      command.add_option("--learning-rate", flags.learning_rate, "Learning rate");
+  flags.face_crop_option = command.add_flag("--face-crop,!--no-face-crop", flags.face_crop,
+                                            "Crop the images to faces, or not");
+  flags.finetune_type_option =
+      command.add_option("--finetune-type", flags.finetune_type, "LORA or FULL");
+  command
+      .add_option("--param", flags.parameters,
+                  "Another parameter, by Segmind's name; may be repeated")
+      ->check(IsPair())
+      ->allow_extra_args(false);
+  command.add_option("--label", flags.labels, "Kept by the gateway, for filters; may be repeated")
+      ->check(IsPair())
+      ->allow_extra_args(false);
+  command.add_flag("--public", flags.is_public, "Let others use the model");
+}
+
+}  // namespace
+
+void AddCreate(CLI::App& app, Session& session) {
+  auto flags = std::make_shared<CreateFlags>();
+  CLI::App* command = app.add_subcommand("create", "Submit a fine-tuning job, once");
+  AddJobOptions(*command, *flags);
+  command->add_option("--file", flags->file,
+                      "A FineTune in JSON to start from; - reads standard input");
+  command->add_option("--request-id", flags->request_id,
+                      "A UUID: however often a job is sent with it, it is submitted once. Made and "
+                      "printed if not given");
+  CLI::Option* validate_only = command->add_flag("--validate-only", flags->validate_only,
+                                                 "Check everything, submit nothing");
+  CLI::Option* dataset =
+      command
+          ->add_option("--dataset", flags->dataset,
+                       "A zip, or a folder of images to zip: upload it and train on it")
+          ->type_name("DIR|ZIP")
+          ->check(CLI::ExistingPath)
+          ->excludes(command->get_option("--data"))
+          ->excludes(validate_only);
+  command
+      ->add_flag("--dataset-public", flags->dataset_public,
+                 "Let anyone read it; always so for FAST_FLUX")
+      ->needs(dataset);
+  flags->wait_option =
+      command->add_option("--wait", flags->wait, "Wait for a state; AVAILABLE if none is named")
+          ->expected(0, 1)
+          ->default_str("AVAILABLE")
+          ->check(IsState())
+          ->type_name("[=STATE]");
+  command
+      ->add_option("--wait-timeout", flags->wait_timeout,
+                   "How long to wait at most; 24h if not given")
+      ->check(IsTimespan());
+  command->footer(
+      "Examples:\n"
+      "  finetune create --name my-dog --base-model FAST_FLUX --theme subject --data "
+      "https://.../dogs.zip \\\n"
+      "      --prompt 'a photo of TOK dog' --trigger TOK --steps 1000 --label team=art --wait\n"
+      "  finetune create --file job.json --param lora_rank=16 --param auto_caption=true --output "
+      "json\n"
+      "  finetune create --file job.json --dataset ./dogs --wait\n"
+      "  finetune create --file job.json --validate-only");
+  command->callback([flags, &session] { session.exit_code = Create(session, *flags); });
+}
+
+}  // namespace finetune::cli

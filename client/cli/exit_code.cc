@@ -1,0 +1,132 @@
+#include "client/cli/exit_code.h"
+
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/text.h"
+#include "client/status.h"
+
+namespace finetune::cli {
+namespace {
+
+std::string WaitAdvice(const absl::Status& status, std::string_view otherwise) {
+  const auto delay = RetryDelayOf(status);
+  if (!delay) return std::string(otherwise);
+  return absl::StrCat("Try again in ", ShortDuration(std::max(*delay, absl::Seconds(1))), ".");
+}
+
+std::string AdviceByReason(const absl::Status& status) {
+  switch (ErrorReasonOf(status)) {
+    case pb::REQUEST_ID_REUSED:
+      return "This --request-id was used for another job: leave it out to get a new one.";
+    case pb::FINE_TUNE_NOT_FOUND:
+      return "`finetune list` shows the jobs that exist.";
+    case pb::ETAG_MISMATCH:
+      return "The job has changed: look at it with `finetune get` and use its new etag.";
+    case pb::WEIGHTS_NOT_READY:
+      return "Wait for them with `finetune wait NAME --for TRAINED`.";
+    case pb::UPSTREAM_CREDITS_EXHAUSTED:
+      return "Segmind's account needs more credits.";
+    case pb::UPSTREAM_CREDENTIAL_REJECTED:
+      return "The gateway's own API key is refused: tell who operates the gateway.";
+    case pb::UPSTREAM_RETIRED:
+      return "Segmind takes no new jobs; get, list, watch and download still work.";
+    case pb::CREDENTIALS_MISSING:
+      return "Give a token with --token-file, or a certificate with --tls-cert and --tls-key.";
+    case pb::CREDENTIALS_INVALID:
+      return "The token or certificate is not valid here, or has expired.";
+    case pb::ROLE_NOT_ALLOWED:
+      return "Your identity may not do this: ask who operates the gateway.";
+    case pb::STORE_UNAVAILABLE:
+      return "The gateway cannot write its store; reads still work. Try again later.";
+    case pb::CHECKSUM_MISMATCH:
+      return "The bytes were damaged on the way: try again.";
+    default:
+      return "";
+  }
+}
+
+std::string AdviceByCode(const absl::Status& status) {
+  if (status.GetPayload(kStorageFailure)) return "";
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      return WaitAdvice(status, "Is the gateway running there? See --server and the --tls flags.");
+    case absl::StatusCode::kDeadlineExceeded:
+      return "Give it more time with --timeout.";
+    case absl::StatusCode::kResourceExhausted:
+      return WaitAdvice(status, "Try again later.");
+    case absl::StatusCode::kUnimplemented:
+      return "This gateway is too old for that.";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+const char kExitCodesHelp[] =
+    R"(Exit codes:
+  0    done
+  1    the awaited job FAILED or is LOST (wait, watch --until, create --wait)
+  2    wrong usage or an invalid argument
+  3    not found
+  4    the job is not in the right state, or changed meanwhile (etag)
+  5    a quota, rate or credit limit
+  6    the gateway or Segmind cannot be reached, or the time ran out
+  7    not allowed, or not authenticated
+  8    an internal error, of the gateway or of Segmind
+  130  Ctrl-C)";
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kSuccess;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kAlreadyExists:
+      return kUsage;
+    case absl::StatusCode::kNotFound:
+      return kNotFound;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kAborted:
+      return kPrecondition;
+    case absl::StatusCode::kResourceExhausted:
+      return kQuota;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+      return kUnavailable;
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return kPermission;
+    default:
+      return kInternal;
+  }
+}
+
+void PrintError(const absl::Status& status, std::ostream& err) {
+  std::string message = Printable(std::string(status.message()));
+  if (message.empty()) message = absl::StatusCodeToString(status.code());
+  if (message.back() == '.') message.pop_back();
+  const std::string reason = ErrorReasonNameOf(status);
+  err << "finetune: " << message << " ("
+      << Printable(reason.empty() ? absl::StatusCodeToString(status.code()) : reason) << ").\n";
+  if (const auto request = DetailOf<google::rpc::BadRequest>(status)) {
+    for (const auto& violation : request->field_violations()) {
+      err << "  " << Printable(violation.field()) << ": " << Printable(violation.description())
+          << "\n";
+    }
+  }
+  if (const auto quota = DetailOf<google::rpc::QuotaFailure>(status)) {
+    for (const auto& violation : quota->violations()) {
+      err << "  " << Printable(violation.subject()) << ": " << Printable(violation.description())
+          << "\n";
+    }
+  }
+  std::string advice = AdviceByReason(status);
+  if (advice.empty()) advice = AdviceByCode(status);
+  if (!advice.empty()) err << advice << "\n";
+  err.flush();
+}
+
+}  // namespace finetune::cli

@@ -1,0 +1,37 @@
+// What scripts learn from the process's end.
+#pragma once
+
+#include <iosfwd>
+
+#include "absl/status/status.h"
+
+namespace finetune::cli {
+
+enum ExitCode : int {
+  kSuccess = 0,
+  // The awaited job ended as FAILED or LOST.
+  kJobFailed = 1,
+  kUsage = 2,
+  kNotFound = 3,
+  kPrecondition = 4,
+  kQuota = 5,
+  kUnavailable = 6,
+  kPermission = 7,
+  kInternal = 8,
+  kInterrupted = 130,
+};
+
+// The same list, for --help.
+extern const char kExitCodesHelp[];
+
+// The payload that marks a failure of Segmind's storage, as opposed to one of the gateway or on the
+// way to it.
+inline constexpr char kStorageFailure[] = "finetune.cli/storage_failure";
+
+ExitCode ExitCodeOf(const absl::Status& status);
+
+// One sentence with the reason, then what is wrong with which field, then what to do, as far as
+// each is known.
+void PrintError(const absl::Status& status, std::ostream& err);
+
+}  // namespace finetune::cli

@@ -1,0 +1,23 @@
+// Files straight from and to Segmind's storage, for gateways that do not move them.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/transfer.h"
+
+namespace finetune::cli {
+
+// PUTs the file with exactly these headers. No URL, which is a secret, is named in an error.
+absl::Status PutFile(const std::string& path, const std::string& url,
+                     const std::map<std::string, std::string>& headers,
+                     const TransferOptions& options);
+
+// Fetches `url` into `path`, going on where an earlier transfer broke, unless the file has changed
+// (ETag).
+absl::StatusOr<Download> GetFile(const std::string& url, const std::string& path,
+                                 const TransferOptions& options);
+
+}  // namespace finetune::cli

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "absl/time/time.h"
+#include "client/sync.h"
+
+namespace finetune::cli {
+
+// The line that shows that something is awaited: a spinner, what is awaited and for how long,
+// redrawn by a thread of its own. Elsewhere than on a terminal it draws nothing, and only Say()
+// prints. Thread-safe.
+class Progress {
+ public:
+  // `err` must not be written by others while the Progress lives, but through Say().
+  Progress(std::ostream& err, bool on_terminal, std::string text);
+  ~Progress();
+
+  // What is awaited, from now on.
+  void Show(std::string text) ABSL_LOCKS_EXCLUDED(mu_);
+  // A line that stays, above the progress.
+  void Say(std::string_view line) ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes the progress line away, such as before a line on the other output of the same terminal;
+  // it comes back with the next redrawing.
+  void Hide() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  void Redraw();
+  void DrawLine() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  std::ostream& err_;
+  const bool on_terminal_;
+  const absl::Time start_;
+
+  ClientMutex mu_;
+  std::string text_ ABSL_GUARDED_BY(mu_);
+  bool done_ ABSL_GUARDED_BY(mu_) = false;
+  int frame_ ABSL_GUARDED_BY(mu_) = 0;
+  ClientCondition changed_;
+
+  std::thread thread_;
+};
+
+}  // namespace finetune::cli

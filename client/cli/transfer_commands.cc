@@ -1,0 +1,208 @@
+// upload and download: files, through the gateway where it moves them, else straight to and from
+// Segmind's storage.
+#include "client/cli/transfer_commands.h"
+
+#include <google/protobuf/struct.pb.h>
+
+#include <filesystem>
+#include <ostream>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "client/cli/commands.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/http_transfer.h"
+#include "client/cli/progress.h"
+#include "client/cli/values.h"
+#include "client/transfer.h"
+
+namespace finetune::cli {
+namespace {
+
+struct UploadFlags {
+  std::string file;
+  bool is_public = false;
+};
+
+struct DownloadFlags {
+  std::string name;
+  std::string path;
+};
+
+// How far a transfer is, its rate and the time left, in the progress line.
+TransferOptions ShowIn(Progress& progress, const std::string& what) {
+  struct Begin {
+    absl::Time time;
+    int64_t done;
+  };
+  auto begin = std::make_shared<std::optional<Begin>>();
+  TransferOptions options;
+  options.on_progress = [&progress, what, begin](int64_t done, int64_t total) {
+    const absl::Time now = absl::Now();
+    if (!*begin) *begin = Begin{now, done};
+    const double seconds = absl::ToDoubleSeconds(now - (*begin)->time);
+    const double rate = seconds > 0 ? (done - (*begin)->done) / seconds : 0;
+    std::string text = absl::StrCat(what, " ", Bytes(done));
+    if (total > 0) {
+      absl::StrAppendFormat(&text, " of %s (%d%%)", Bytes(total), 100 * done / total);
+    }
+    if (rate > 0) absl::StrAppend(&text, ", ", Bytes(rate), "/s");
+    if (rate > 0 && total > done) {
+      absl::StrAppend(&text, ", ", ShortDuration(absl::Seconds((total - done) / rate)), " left");
+    }
+    progress.Show(std::move(text));
+  };
+  return options;
+}
+
+absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::string& path,
+                                           bool is_public, const TransferOptions& options) {
+  pb::CreateUploadUrlRequest request;
+  request.set_file_name(std::filesystem::path(path).filename().string());
+  request.set_public_(is_public);
+  auto url = client.CreateUploadUrl(request);
+  if (!url.ok()) return url.status();
+  const std::map<std::string, std::string> headers(url->required_headers().begin(),
+                                                   url->required_headers().end());
+  if (absl::Status status = PutFile(path, url->upload_uri(), headers, options); !status.ok())
+    return status;
+  pb::Dataset dataset;
+  dataset.set_data_source_uri(url->data_source_uri());
+  dataset.set_size_bytes(static_cast<int64_t>(std::filesystem::file_size(path)));
+  return dataset;
+}
+
+int Upload(Session& session, const UploadFlags& flags) {
+  auto client = session.Client();
+  if (!client.ok()) return session.Fail(client.status());
+  auto dataset = SendDataset(session, **client, flags.file, flags.is_public);
+  if (!dataset.ok()) return session.Fail(dataset.status());
+  if (session.json()) {
+    session.PrintJson(*dataset);
+    return kSuccess;
+  }
+  session.out << "data_source_uri  " << Printable(dataset->data_source_uri()) << "\n"
+              << "size             " << Bytes(static_cast<double>(dataset->size_bytes())) << "\n";
+  if (!dataset->sha256().empty()) {
+    session.out << "sha256           " << absl::BytesToHexString(dataset->sha256()) << "\n";
+  }
+  if (dataset->image_count() > 0)
+    session.out << "images           " << dataset->image_count() << "\n";
+  return kSuccess;
+}
+
+absl::StatusOr<Download> DownloadDirectly(FineTuneClient& client, const std::string& name,
+                                          const std::string& path, const TransferOptions& options) {
+  auto job = client.GetFineTune(name);
+  if (!job.ok()) return job.status();
+  if (job->weights_uri().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("there are no weights yet; the job is ", StateName(job->state())));
+  }
+  return GetFile(job->weights_uri(), path, options);
+}
+
+int Fetch(Session& session, const DownloadFlags& flags) {
+  auto client = session.Client();
+  if (!client.ok()) return session.Fail(client.status());
+  const std::string name = FullName(flags.name);
+  const std::string path =
+      flags.path.empty() ? absl::StrCat(ShortName(name), ".safetensors") : flags.path;
+  if (std::filesystem::is_directory(path)) {
+    return session.Fail(
+        absl::InvalidArgumentError(absl::StrCat(path, " is a directory; name a file")));
+  }
+  absl::StatusOr<Download> download = absl::UnknownError("");
+  {
+    Progress progress(session.err, session.terminal.err, "downloading");
+    const TransferOptions options = ShowIn(progress, "downloading");
+    download = DownloadWeights(**client, name, path, options);
+    if (absl::IsUnimplemented(download.status())) {
+      download = DownloadDirectly(**client, name, path, options);
+    }
+  }
+  if (!download.ok()) {
+    const int code = session.Fail(download.status());
+    std::error_code ignored;
+    const std::string part = path + ".part";
+    if (std::filesystem::file_size(part, ignored) == 0) std::filesystem::remove(part, ignored);
+    if (std::filesystem::exists(part, ignored)) {
+      session.err << "What has arrived is kept in " << part
+                  << "; the same command goes on from there.\n";
+    }
+    return code;
+  }
+  const std::string digest = absl::BytesToHexString(download->sha256);
+  if (session.json()) {
+    google::protobuf::Struct result;
+    auto& fields = *result.mutable_fields();
+    fields["path"].set_string_value(path);
+    fields["sizeBytes"].set_string_value(absl::StrCat(download->size_bytes));
+    fields["sha256"].set_string_value(digest);
+    session.PrintJson(result);
+    return kSuccess;
+  }
+  session.out << "file    " << path << "\n"
+              << "size    " << download->size_bytes << " bytes ("
+              << Bytes(static_cast<double>(download->size_bytes)) << ")\n"
+              << "sha256  " << digest << std::endl;
+  if (download->resumed_bytes > 0) {
+    session.err << Bytes(static_cast<double>(download->resumed_bytes))
+                << " were there from an earlier attempt.\n";
+  }
+  return kSuccess;
+}
+
+}  // namespace
+
+absl::StatusOr<pb::Dataset> SendDataset(Session& session, FineTuneClient& client,
+                                        const std::string& path, bool is_public) {
+  absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
+  {
+    Progress progress(session.err, session.terminal.err, "uploading");
+    const TransferOptions options = ShowIn(progress, "uploading");
+    dataset = UploadDataset(client, path, is_public, options);
+    if (absl::IsUnimplemented(dataset.status()))
+      dataset = UploadDirectly(client, path, is_public, options);
+  }
+  if (!dataset.ok()) return dataset;
+  for (const std::string& warning : dataset->warnings())
+    session.err << "warning: " << Printable(warning) << "\n";
+  return dataset;
+}
+
+void AddUpload(CLI::App& app, Session& session) {
+  auto flags = std::make_shared<UploadFlags>();
+  CLI::App* command = app.add_subcommand("upload", "Send a zip of training images");
+  command->add_option("file", flags->file, "The zip; images flat at its top level")
+      ->required()
+      ->type_name("FILE");
+  command->add_flag("--public", flags->is_public,
+                    "Let anyone read the uploaded file; FAST_FLUX needs it");
+  command->footer(
+      "Prints the data_source_uri for `finetune create --data`.\n"
+      "Examples:\n"
+      "  finetune upload dogs.zip --public\n"
+      "  finetune create --data \"$(finetune upload dogs.zip --output json | jq -r "
+      ".dataSourceUri)\" ...");
+  command->callback([flags, &session] { session.exit_code = Upload(session, *flags); });
+}
+
+void AddDownload(CLI::App& app, Session& session) {
+  auto flags = std::make_shared<DownloadFlags>();
+  CLI::App* command = app.add_subcommand("download", "Fetch a job's weights (.safetensors)");
+  command->add_option("name", flags->name, "The job, with or without fineTunes/")->required();
+  command->add_option("file", flags->path, "Where to; ID.safetensors here if not given")
+      ->type_name("FILE");
+  command->footer(
+      "Goes on where a broken download stopped. The file has its final name only when it is "
+      "complete.\n"
+      "Examples:\n"
+      "  finetune download 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b\n"
+      "  finetune download 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b dog.safetensors");
+  command->callback([flags, &session] { session.exit_code = Fetch(session, *flags); });
+}
+
+}  // namespace finetune::cli

@@ -1,0 +1,63 @@
+#include <ostream>
+
+#include "client/cli/commands.h"
+#include "client/cli/exit_code.h"
+
+namespace finetune::cli {
+namespace {
+
+struct UploadUrlFlags {
+  std::string file_name;
+  bool is_public = false;
+};
+
+std::string Quoted(const std::string& text) {
+  std::string result = "'";
+  for (char c : text) c == '\'' ? result.append("'\\''") : result.append(1, c);
+  return result.append("'");
+}
+
+int MakeUploadUrl(Session& session, const UploadUrlFlags& flags) {
+  auto client = session.Client();
+  if (!client.ok()) return session.Fail(client.status());
+  pb::CreateUploadUrlRequest request;
+  request.set_file_name(flags.file_name);
+  request.set_public_(flags.is_public);
+  auto url = (*client)->CreateUploadUrl(request);
+  if (!url.ok()) return session.Fail(url.status());
+  if (session.json()) {
+    session.PrintJson(*url);
+    return kSuccess;
+  }
+  session.out << "data_source_uri  " << Printable(url->data_source_uri()) << "\n"
+              << "upload_uri       " << Printable(url->upload_uri()) << "\n";
+  for (const auto& [name, value] : url->required_headers()) {
+    session.out << "header           " << Printable(name) << ": " << Printable(value) << "\n";
+  }
+  session.out << "\ncurl --upload-file " << Quoted(flags.file_name);
+  for (const auto& [name, value] : url->required_headers()) {
+    session.out << " --header " << Quoted(Printable(name + ": " + value));
+  }
+  session.out << " " << Quoted(Printable(url->upload_uri())) << "\n";
+  return kSuccess;
+}
+
+}  // namespace
+
+void AddUploadUrl(CLI::App& app, Session& session) {
+  auto flags = std::make_shared<UploadUrlFlags>();
+  CLI::App* command = app.add_subcommand("upload-url", "Get a URL to which a dataset can be PUT");
+  command->add_option("file", flags->file_name, "The zip's file name, such as dogs.zip")
+      ->required();
+  command->add_flag("--public", flags->is_public,
+                    "Let anyone read the uploaded file; FAST_FLUX needs it");
+  command->footer(
+      "Whoever has the URL can write the file. Use its data_source_uri with `finetune create "
+      "--data`.\n"
+      "Examples:\n"
+      "  finetune upload-url dogs.zip --public\n"
+      "  finetune upload-url dogs.zip --public --output json | jq -r .uploadUri");
+  command->callback([flags, &session] { session.exit_code = MakeUploadUrl(session, *flags); });
+}
+
+}  // namespace finetune::cli

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/digest.h"
+
+namespace finetune::inline client {
+
+// A file that is being fetched: its bytes gather in `PATH.part` and get the final name only when
+// all are there. What is there already is kept for a later attempt, also of another process,
+// together with the version of the source that it is from (`PATH.part.generation`). Locked against
+// a second fetch of the same path. Not thread-safe.
+class PartialFile {
+ public:
+  // FAILED_PRECONDITION while another process fetches the same path; PERMISSION_DENIED, NOT_FOUND
+  // or INTERNAL if the file cannot be written.
+  static absl::StatusOr<std::unique_ptr<PartialFile>> Open(const std::string& path);
+  ~PartialFile();
+  PartialFile(const PartialFile&) = delete;
+  PartialFile& operator=(const PartialFile&) = delete;
+
+  // The bytes that are there, and the version they are of; empty without bytes.
+  int64_t size() const { return size_; }
+  const std::string& generation() const { return generation_; }
+
+  // Drops what is there: from now on the file is of this version. An empty one cannot be continued
+  // later.
+  absl::Status Restart(std::string_view generation);
+  absl::Status Append(std::string_view bytes);
+
+  // Gives the complete file its name, durably. Returns the SHA-256 of its bytes. Nothing else may
+  // be called afterwards.
+  absl::StatusOr<std::string> Finish();
+
+ private:
+  PartialFile(std::string path, int file);
+
+  absl::Status Load();
+  absl::Status Failed(std::string_view what) const;
+  std::string part_path() const { return path_ + ".part"; }
+  std::string generation_path() const { return path_ + ".part.generation"; }
+
+  const std::string path_;
+  const int file_;
+  int64_t size_ = 0;
+  std::string generation_;
+  Sha256 digest_;
+};
+
+}  // namespace finetune::inline client

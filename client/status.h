@@ -1,0 +1,44 @@
+// What a call's failure says, beyond its code: the google.rpc details that the gateway attaches.
+#pragma once
+
+#include <google/rpc/error_details.pb.h>
+#include <grpcpp/support/status.h>
+#include <segmind/finetune/v1/fine_tune_service.pb.h>
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+
+namespace finetune::inline client {
+
+namespace pb = ::segmind::finetune::v1;
+
+// Keeps code and message; each detail becomes a payload under its type URL
+// (`type.googleapis.com/google.rpc.…`). Details that cannot be read are left out.
+absl::Status ToStatus(const grpc::Status& status);
+
+// The detail of type T (a message of google.rpc), if the status carries one.
+template <typename T>
+std::optional<T> DetailOf(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload =
+      status.GetPayload(absl::StrCat("type.googleapis.com/", T::descriptor()->full_name()));
+  T detail;
+  if (!payload || !detail.ParseFromString(std::string(*payload))) return std::nullopt;
+  return detail;
+}
+
+// ERROR_REASON_UNSPECIFIED when there is none, when it is not the gateway's, or when this build
+// does not know it.
+pb::ErrorReason ErrorReasonOf(const absl::Status& status);
+
+// The reason by its name, also one that this build does not know; empty when there is none.
+std::string ErrorReasonNameOf(const absl::Status& status);
+
+// How long the server asks to wait before trying again. Never negative.
+std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
+
+}  // namespace finetune::inline client

@@ -1,0 +1,166 @@
+#pragma once
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
+#include <segmind/finetune/v1/fine_tune_service.grpc.pb.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "client/channel.h"
+#include "client/retry_backoff.h"
+#include "client/sync.h"
+#include "client/watch_event.h"
+#include "client/watch_view.h"
+
+namespace finetune::inline client {
+
+// The stream's ups and downs, for logs and progress lines.
+struct WatchConnection {
+  // True: the stream is up. False: it broke (or could not be opened) and is tried again after
+  // `retry_in`.
+  bool connected = false;
+  // Why it broke. OK for a server that ended it in order.
+  absl::Status status;
+  absl::Duration retry_in;
+};
+
+struct WatcherOptions {
+  // What the server is asked for, for all subscriptions together: see WatchFineTunesRequest. Leave
+  // `names` and `filter` empty to let subscriptions choose.
+  std::vector<std::string> names;
+  std::string filter;
+  pb::FineTuneView view = pb::FINE_TUNE_VIEW_UNSPECIFIED;
+  pb::WatchFineTunesRequest::Delivery delivery = pb::WatchFineTunesRequest::DELIVERY_UNSPECIFIED;
+  pb::WatchFineTunesRequest::GapPolicy gap_policy =
+      pb::WatchFineTunesRequest::GAP_POLICY_UNSPECIFIED;
+  bool skip_snapshot = false;
+  // From an event of an earlier watch with the same names and filter.
+  std::string resume_token;
+
+  // How often the server shows that it is there (1 s to 60 s).
+  absl::Duration heartbeat_interval = absl::Seconds(15);
+  // A stream on which nothing came for so long is given up and opened anew. Zero means three
+  // heartbeat intervals.
+  absl::Duration silence_limit;
+  BackoffOptions backoff;
+
+  // Called on the watcher's thread.
+  std::function<void(const WatchConnection&)> on_connection;
+};
+
+// One local interest in a Watcher's stream. Its destruction ends it: after that the callback is not
+// called any more and not running, unless the destruction happens inside of it. Outlived by its
+// Watcher.
+class Subscription {
+ public:
+  ~Subscription();
+  Subscription(const Subscription&) = delete;
+  Subscription& operator=(const Subscription&) = delete;
+
+ private:
+  friend class Watcher;
+  Subscription(class Watcher& watcher, std::shared_ptr<Subscriber> subscriber)
+      : watcher_(watcher), subscriber_(std::move(subscriber)) {}
+
+  class Watcher& watcher_;
+  const std::shared_ptr<Subscriber> subscriber_;
+};
+
+// One WatchFineTunes stream that stays up: it resumes where it broke, backs off as the server asks,
+// notices silence, and tells any number of local subscriptions. Every subscription is told of every
+// job that concerns it: first as a snapshot of what is known, then kSynced, then each change once,
+// whatever happens to the connection.
+//
+// Ended (kEnded) only by what trying again cannot cure: NOT_FOUND for a name, a refused filter,
+// missing permission, a gap with GapPolicy FAIL. Owns one thread, which runs everything but the
+// public methods; those are thread-safe. The destructor ends the stream and waits for the thread,
+// so it must not run inside a callback.
+class Watcher {
+ public:
+  Watcher(std::shared_ptr<pb::FineTuneService::StubInterface> stub,
+          std::shared_ptr<TokenFile> token, WatcherOptions options);
+  ~Watcher();
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+
+  // The first one opens the stream, so that it is told of all that a resume token brings.
+  // Never blocks; the callback's first event comes on the watcher's thread. Subscriptions can be
+  // added and removed at any time, inside callbacks too.
+  std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
+      ABSL_LOCKS_EXCLUDED(mu_);
+
+  // All events up to this token were handled by all callbacks. Empty when there is none yet.
+  std::string resume_token() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  friend class Subscription;
+
+  enum class Phase { kWaiting, kStarting, kReading, kFinishing, kEnded };
+  // What a completion is about; passed through the queue as its tag.
+  enum Tag : intptr_t { kStarted = 1, kRead, kFinished, kWoken };
+
+  // The watcher's thread.
+  void Run();
+  void Handle(Tag tag, bool ok);
+  void OnTimer();
+  void Open();
+  void ReadOn();
+  void Finish();
+  void OnResponse();
+  void OnStreamEnd();
+  void TakeCommands() ABSL_LOCKS_EXCLUDED(mu_);
+  void CloseQueue() ABSL_LOCKS_EXCLUDED(mu_);
+  void SetToken(std::string token) ABSL_LOCKS_EXCLUDED(mu_);
+  // The status with which the watch ends for good, or OK if it is to be tried again.
+  absl::Status FatalPart(const absl::Status& status) const;
+  void WaitAtMost(absl::Duration duration);
+
+  void Wake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Remove(const std::shared_ptr<Subscriber>& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Constant after construction.
+  const std::shared_ptr<pb::FineTuneService::StubInterface> stub_;
+  const std::shared_ptr<TokenFile> token_file_;
+  const WatcherOptions options_;
+  const absl::Duration silence_limit_;
+
+  // Watcher's thread only (view_.Remove() excepted).
+  WatchView view_;
+  Phase phase_ = Phase::kWaiting;
+  // When OnTimer() is due, on the monotonic clock.
+  gpr_timespec timer_;
+  RetryBackoff backoff_;
+  std::string token_;
+  bool opened_ = false;
+  bool ever_connected_ = false;
+  bool silent_ = false;
+  bool stopped_ = false;
+  std::unique_ptr<grpc::ClientContext> context_;
+  std::unique_ptr<grpc::ClientAsyncReaderInterface<pb::WatchFineTunesResponse>> stream_;
+  pb::WatchFineTunesResponse response_;
+  bool answered_ = false;
+  grpc::Status finish_status_;
+
+  grpc::CompletionQueue queue_;
+
+  mutable ClientMutex mu_;
+  std::vector<std::shared_ptr<Subscriber>> added_ ABSL_GUARDED_BY(mu_);
+  bool some_removed_ ABSL_GUARDED_BY(mu_) = false;
+  bool stop_ ABSL_GUARDED_BY(mu_) = false;
+  bool woken_ ABSL_GUARDED_BY(mu_) = false;
+  bool queue_open_ ABSL_GUARDED_BY(mu_) = true;
+  grpc::Alarm alarm_ ABSL_GUARDED_BY(mu_);
+  std::string handled_token_ ABSL_GUARDED_BY(mu_);
+
+  // Last, so that it runs only when all else is there.
+  std::thread thread_;
+};
+
+}  // namespace finetune::inline client

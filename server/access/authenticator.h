@@ -1,0 +1,26 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/access/caller.h"
+
+namespace finetune {
+
+// Decides who makes a call, by its connection and its metadata. Thread-safe; never blocks. Every
+// method asks it, through CallGate.
+class Authenticator {
+ public:
+  virtual ~Authenticator() = default;
+
+  // Never null. UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID.
+  virtual absl::StatusOr<std::shared_ptr<const Caller>> Authenticate(
+      const grpc::ServerContextBase& context) = 0;
+};
+
+// Without a policy whoever reaches the port may do everything: one caller, without a name.
+std::unique_ptr<Authenticator> MakeOpenAuthenticator();
+
+}  // namespace finetune

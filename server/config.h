@@ -1,0 +1,65 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/access/server_credentials.h"
+#include "server/base/log.h"
+
+namespace finetune {
+
+struct Address {
+  std::string host;  // IPv6 in brackets.
+  int port = 0;      // 0: any.
+};
+
+// The service's settings, checked. `--help` says what each means and its unit.
+struct Config {
+  Address listen;
+  Address webhook_listen;
+  Address admin_listen;
+  std::string port_file;
+  bool allow_insecure = false;
+  TlsFiles tls;
+  bool reflection = true;
+  bool channelz = true;
+
+  std::string upstream_url;
+  std::string api_key_file;        // Empty: SEGMIND_API_KEY.
+  std::string webhook_token_file;  // Empty: no webhook is accepted.
+  int upstream_calls_per_minute = 50;
+  absl::Duration upstream_timeout;
+  absl::Duration submit_timeout;
+  absl::Duration active_poll_interval;
+  absl::Duration idle_poll_interval;
+  int settle_lists = 3;
+  absl::Duration settle_time;
+  bool markers = true;
+
+  std::string sqlite_path;
+  int max_watchers = 0;
+  int max_watchers_per_caller = 0;
+  absl::Duration max_stream_age;
+  int watch_window_changes = 0;
+  absl::Duration watch_window_age;
+
+  absl::Duration drain_delay;
+  absl::Duration drain_time;
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+// The value of an environment variable, or null.
+using Environment = std::function<const char*(const std::string& name)>;
+
+// Reads flags and, for those not given, FINETUNE_GATEWAY_<FLAG>. Errors are one sentence:
+// NOT_FOUND for a flag that there is not, INVALID_ARGUMENT for a value that does not do.
+absl::StatusOr<Config> ReadConfig(const std::vector<std::string>& arguments,
+                                  const Environment& environment);
+
+// What --help prints: every flag with its meaning and default.
+std::string HelpText();
+
+}  // namespace finetune

@@ -1,0 +1,296 @@
+#include "server/gateway.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/machine.h"
+#include "server/segmind/api_key.h"
+#include "server/segmind/curl_http_client.h"
+#include "server/service/listener_probe.h"
+#include "server/store/sqlite_store.h"
+
+namespace finetune {
+namespace {
+
+constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
+// A view that could not be made by then is served as it is: empty, with its honest age.
+constexpr absl::Duration kFirstReadPatience = absl::Seconds(10);
+constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
+
+// The error with the flag that it is about in front.
+absl::Status Blame(absl::string_view flag, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("--", flag, ": ", status.message()));
+}
+
+SegmindClient::Options SegmindOptions(const Config& config) {
+  return {.url = config.upstream_url,
+          .calls_per_minute = config.upstream_calls_per_minute,
+          .read_timeout = config.upstream_timeout,
+          .list_timeout = 4 * config.upstream_timeout,
+          .submit_timeout = config.submit_timeout};
+}
+
+std::string Shown(const Address& address, int port) {
+  return absl::StrCat(address.host, ":", port);
+}
+
+}  // namespace
+
+Gateway::Gateway(const Config& config) : config_(config), clock_(MakeRealClock()) {
+  start_time_ = clock_->Now();
+}
+
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(const Config& config) {
+  std::unique_ptr<Gateway> gateway(new Gateway(config));
+  RETURN_IF_ERROR(gateway->Open());
+  return gateway;
+}
+
+absl::Status Gateway::Open() {
+  ASSIGN_OR_RETURN(credentials_, MakeServerCredentials(config_.tls));
+  auto key = MakeApiKeySource(config_.api_key_file);
+  if (!key.ok()) return Blame("api_key_file", key.status());
+  key_ = *std::move(key);
+  auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
+  if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
+  tokens_ = *std::move(tokens);
+  auto store = OpenSqliteStore(config_.sqlite_path);
+  if (!store.ok()) return Blame("store", store.status());
+  store_ = *std::move(store);
+
+  catalog_ = std::make_unique<Catalog>(
+      Catalog::Options{.window_changes = static_cast<size_t>(config_.watch_window_changes),
+                       .window_age = config_.watch_window_age},
+      metrics_);
+  recorder_ = std::make_unique<Recorder>(*store_, *catalog_, *clock_, metrics_);
+  if (absl::Status loaded = recorder_->Load(); !loaded.ok()) return Blame("store", loaded);
+  had_jobs_ = catalog_->view()->size() > 0;
+  waiters_ = std::make_unique<Waiters>(*catalog_, *clock_);
+  hub_ = std::make_unique<WatchHub>(
+      WatchHub::Options{.threads = std::max(4, CpuLimit()),
+                        .max_watchers = config_.max_watchers,
+                        .max_watchers_per_caller = config_.max_watchers_per_caller,
+                        .max_age = config_.max_stream_age},
+      *catalog_, *clock_, metrics_);
+  recorder_->AddListener(hub_.get());
+  recorder_->AddListener(waiters_.get());
+
+  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
+  segmind_ =
+      std::make_unique<SegmindClient>(SegmindOptions(config_), *http_, *key_, *clock_, metrics_);
+  tracker_ = std::make_unique<Tracker>(
+      Tracker::Options{.active_poll_interval = config_.active_poll_interval,
+                       .idle_poll_interval = config_.idle_poll_interval,
+                       .settle_lists = config_.settle_lists,
+                       .settle_time = config_.settle_time},
+      *segmind_, *recorder_, *catalog_, *clock_, metrics_);
+  submitter_ =
+      std::make_unique<Submitter>(Submitter::Options{.markers = config_.markers}, *segmind_,
+                                  *recorder_, *catalog_, *tracker_, *clock_, metrics_);
+  if (absl::Status recovered = submitter_->Recover(); !recovered.ok())
+    return Blame("store", recovered);
+  updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
+
+  webhook_door_ = std::make_unique<WebhookDoor>(
+      *tokens_, [this](std::string id) { tracker_->Hint(std::move(id)); }, *clock_, metrics_);
+  admin_door_ = std::make_unique<AdminDoor>(
+      metrics_, [this] { UpdateMetrics(); },
+      [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
+      [this] { return Readiness(); });
+  authenticator_ = MakeOpenAuthenticator();
+  gate_ = std::make_unique<CallGate>(CallGate::Options{}, *authenticator_, *clock_, metrics_);
+  service_ = std::make_unique<FineTuneService>(
+      ServiceParts{.catalog = *catalog_,
+                   .tracker = *tracker_,
+                   .submitter = *submitter_,
+                   .updater = *updater_,
+                   .waiters = *waiters_,
+                   .hub = *hub_,
+                   .segmind = *segmind_,
+                   .clock = *clock_,
+                   .last_webhook_time = [this] { return webhook_door_->last_event_time(); }},
+      *gate_);
+  RegisterMetrics();
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::Start() {
+  if (absl::Status opened = OpenDoors(); !opened.ok()) return opened;
+  tracker_->Start();
+  FollowReadiness();
+  RETURN_IF_ERROR(WritePorts());
+  Log(LogLevel::kInfo, "serving",
+      {{"version", FINETUNE_VERSION},
+       {"grpc", Shown(config_.listen, grpc_server_->port())},
+       {"webhook", Shown(config_.webhook_listen, webhook_server_->port())},
+       {"webhook_tokens", !config_.webhook_token_file.empty()},
+       {"admin", Shown(config_.admin_listen, admin_server_->port())},
+       {"tls", config_.tls.enabled()},
+       {"upstream", config_.upstream_url},
+       {"store", config_.sqlite_path},
+       {"fine_tunes", catalog_->view()->size()},
+       {"revision", catalog_->view()->revision()}});
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::OpenDoors() {
+  auto grpc_server = GrpcServer::Start({.host = config_.listen.host,
+                                        .port = config_.listen.port,
+                                        .credentials = credentials_,
+                                        .reflection = config_.reflection,
+                                        .channelz = config_.channelz},
+                                       *service_, *gate_, *clock_);
+  if (!grpc_server.ok()) return Blame("listen", grpc_server.status());
+  grpc_server_ = *std::move(grpc_server);
+  if (webhook_door_) {
+    auto server = HttpServer::Start(
+        {.host = config_.webhook_listen.host, .port = config_.webhook_listen.port},
+        [this](const WebRequest& request) { return webhook_door_->Handle(request); });
+    if (!server.ok()) return Blame("webhook_listen", server.status());
+    webhook_server_ = *std::move(server);
+  }
+  auto server =
+      HttpServer::Start({.host = config_.admin_listen.host, .port = config_.admin_listen.port},
+                        [this](const WebRequest& request) { return admin_door_->Handle(request); });
+  if (!server.ok()) return Blame("admin_listen", server.status());
+  admin_server_ = *std::move(server);
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::WritePorts() const {
+  if (config_.port_file.empty()) return absl::OkStatus();
+  // Whole or not at all: readers may look at any time.
+  const std::string draft = absl::StrCat(config_.port_file, ".", getpid(), ".tmp");
+  std::ofstream file(draft);
+  file << "{\"grpc\": " << grpc_server_->port()
+       << ", \"webhook\": " << (webhook_server_ ? std::to_string(webhook_server_->port()) : "null")
+       << ", \"admin\": " << admin_server_->port() << "}\n";
+  file.close();
+  if (!file || std::rename(draft.c_str(), config_.port_file.c_str()) != 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("--port_file: cannot write '", config_.port_file, "'"));
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::Readiness() const {
+  if (draining_) return absl::UnavailableError("draining");
+  const bool patient = clock_->Now() < start_time_ + kFirstReadPatience;
+  if (patient && !had_jobs_ && catalog_->observe_time() == absl::InfinitePast())
+    return absl::UnavailableError("waiting for the first list from Segmind");
+  return absl::OkStatus();
+}
+
+void Gateway::FollowReadiness() {
+  MutexLock lock(mu_);
+  if (!following_) return;
+  if (Readiness().ok()) {
+    grpc_server_->SetServing(true);
+    Log(LogLevel::kInfo, "ready", {{"fine_tunes", catalog_->view()->size()}});
+    return;
+  }
+  follow_timer_ = clock_->RunAfter(kFollowInterval, [this] { FollowReadiness(); });
+}
+
+void Gateway::Drain() {
+  Log(LogLevel::kInfo, "draining");
+  draining_ = true;
+  grpc_server_->SetServing(false);
+  absl::SleepFor(config_.drain_delay);
+  Close(config_.drain_time);
+  Log(LogLevel::kInfo, "drained");
+}
+
+void Gateway::Close(absl::Duration grace) {
+  if (std::exchange(closed_, true)) return;
+  draining_ = true;
+  StopFollowing();
+  if (grpc_server_) {
+    auto ended = std::make_shared<absl::Notification>();
+    hub_->Drain(grace / 2, [ended] { ended->Notify(); });
+    ended->WaitForNotificationWithTimeout(grace + absl::Seconds(1));
+    gate_->StartDraining();
+    service_->Drain();
+    CloseGrpc(clock_->Now() + grace);
+  }
+  webhook_server_.reset();
+  if (submitter_) submitter_->Stop(clock_->Now());
+  if (tracker_) tracker_->Stop();
+  if (http_) http_->Shutdown();
+  if (recorder_) recorder_->Stop();
+  admin_server_.reset();
+}
+
+void Gateway::StopFollowing() {
+  Clock::TimerId timer = Clock::kNoTimer;
+  {
+    MutexLock lock(mu_);
+    following_ = false;
+    timer = follow_timer_;
+  }
+  clock_->Cancel(timer);
+}
+
+void Gateway::CloseGrpc(absl::Time deadline) {
+  // A call that waits for Segmind would keep the server from shutting down.
+  const Clock::TimerId last_resort = clock_->RunAt(deadline, [this] { http_->Shutdown(); });
+  grpc_server_->Shutdown(deadline);
+  clock_->Cancel(last_resort);
+}
+
+Gateway::~Gateway() { Close(absl::ZeroDuration()); }
+
+void Gateway::RegisterMetrics() {
+  metrics_
+      .Gauge("finetune_gateway_build_info", "1, with the version.", {{"version", FINETUNE_VERSION}})
+      .Set(1);
+  view_age_ = &metrics_.Gauge("finetune_gateway_view_age_seconds",
+                              "Since the newest whole read of Segmind that the view includes "
+                              "began; since the start, before the first.");
+  calls_left_ = &metrics_.Gauge("finetune_gateway_upstream_calls_left",
+                                "Calls left in this minute of Segmind's rate limit.");
+  upstream_state_ = &metrics_.Gauge(
+      "finetune_gateway_upstream_state",
+      "How Segmind answers: 1 healthy, 2 degraded, 3 retired, 4 the API key is refused.");
+  store_writable_ = &metrics_.Gauge("finetune_gateway_store_writable",
+                                    "Whether the last write of the store went well.");
+  memory_ = &metrics_.Gauge("process_resident_memory_bytes", "Resident memory.");
+  open_files_ = &metrics_.Gauge("process_open_fds", "Open files.");
+  cpu_seconds_ = &metrics_.Gauge("process_cpu_seconds_total", "CPU used, user and system.");
+  metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
+      .Set(absl::ToDoubleSeconds(start_time_ - absl::UnixEpoch()));
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  metrics_.Gauge("process_max_fds", "The limit of open files.")
+      .Set(static_cast<double>(files.rlim_cur));
+}
+
+void Gateway::UpdateMetrics() {
+  const absl::Time observed = std::max(catalog_->observe_time(), start_time_);
+  view_age_->Set(absl::ToDoubleSeconds(clock_->Now() - observed));
+  calls_left_->Set(segmind_->calls_left());
+  upstream_state_->Set(segmind_->state());
+  store_writable_->Set(recorder_->store_status().ok() ? 1 : 0);
+  std::ifstream statm("/proc/self/statm");
+  int64_t pages = 0, resident = 0;
+  if (statm >> pages >> resident)
+    memory_->Set(static_cast<double>(resident * sysconf(_SC_PAGESIZE)));
+  std::error_code ignored;
+  open_files_->Set(static_cast<double>(
+      std::distance(std::filesystem::directory_iterator("/proc/self/fd", ignored), {})));
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  cpu_seconds_->Set(absl::ToDoubleSeconds(absl::DurationFromTimeval(used.ru_utime) +
+                                          absl::DurationFromTimeval(used.ru_stime)));
+}
+
+}  // namespace finetune

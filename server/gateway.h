@@ -1,0 +1,108 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/access/authenticator.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+#include "server/config.h"
+#include "server/jobs/catalog.h"
+#include "server/jobs/recorder.h"
+#include "server/jobs/submitter.h"
+#include "server/jobs/tracker.h"
+#include "server/jobs/updater.h"
+#include "server/jobs/waiters.h"
+#include "server/jobs/watch_hub.h"
+#include "server/segmind/segmind_client.h"
+#include "server/service/call_gate.h"
+#include "server/service/fine_tune_service.h"
+#include "server/service/grpc_server.h"
+#include "server/store/store.h"
+#include "server/web/admin_door.h"
+#include "server/web/http_server.h"
+#include "server/web/webhook_door.h"
+
+namespace finetune {
+
+// The whole service: makes the objects in the order of their dependencies, opens the doors once
+// the record is loaded, and closes everything in the order that loses nothing. One thread uses it.
+class Gateway {
+ public:
+  // Opens and loads what the service rests on. Errors are one sentence that says what to do.
+  static absl::StatusOr<std::unique_ptr<Gateway>> Create(const Config& config);
+  ~Gateway();
+
+  // Opens the doors and begins to read Segmind. Errors as above.
+  absl::Status Start();
+
+  // Takes no new work, ends streams so that clients resume elsewhere, finishes calls, and closes.
+  // Blocks for up to drain_delay and twice drain_time. After a Start that went well, once.
+  void Drain();
+
+ private:
+  explicit Gateway(const Config& config);
+
+  absl::Status Open();
+  absl::Status OpenDoors();
+  absl::Status WritePorts() const;
+  void RegisterMetrics();
+  void UpdateMetrics();
+  // Whether reads are worth serving, or why not.
+  absl::Status Readiness() const;
+  // Keeps gRPC health's answer equal to Readiness.
+  void FollowReadiness() ABSL_LOCKS_EXCLUDED(mu_);
+  void StopFollowing() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends streams within `grace`, then calls within as much again, then all the rest. Idempotent.
+  void Close(absl::Duration grace);
+  // Calls to Segmind that are still under way after `deadline` are cancelled.
+  void CloseGrpc(absl::Time deadline);
+
+  const Config config_;
+  absl::Time start_time_;
+  bool had_jobs_ = false;
+  std::atomic<bool> draining_ = false;
+  bool closed_ = false;
+
+  // In the order of their dependencies.
+  std::unique_ptr<Clock> clock_;
+  Metrics metrics_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Recorder> recorder_;
+  std::unique_ptr<ApiKeySource> key_;
+  std::unique_ptr<HttpClient> http_;
+  std::unique_ptr<SegmindClient> segmind_;
+  std::unique_ptr<Waiters> waiters_;
+  std::unique_ptr<WatchHub> hub_;
+  std::unique_ptr<Tracker> tracker_;
+  std::unique_ptr<Submitter> submitter_;
+  std::unique_ptr<Updater> updater_;
+  std::unique_ptr<WebhookTokens> tokens_;
+  std::unique_ptr<WebhookDoor> webhook_door_;
+  std::unique_ptr<AdminDoor> admin_door_;
+  std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<CallGate> gate_;
+  std::unique_ptr<FineTuneService> service_;
+  std::shared_ptr<grpc::ServerCredentials> credentials_;
+  std::unique_ptr<GrpcServer> grpc_server_;
+  std::unique_ptr<HttpServer> webhook_server_;
+  std::unique_ptr<HttpServer> admin_server_;
+
+  prometheus::Gauge* view_age_ = nullptr;
+  prometheus::Gauge* calls_left_ = nullptr;
+  prometheus::Gauge* upstream_state_ = nullptr;
+  prometheus::Gauge* store_writable_ = nullptr;
+  prometheus::Gauge* memory_ = nullptr;
+  prometheus::Gauge* open_files_ = nullptr;
+  prometheus::Gauge* cpu_seconds_ = nullptr;
+
+  Mutex mu_;
+  bool following_ ABSL_GUARDED_BY(mu_) = true;
+  Clock::TimerId follow_timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
+};
+
+}  // namespace finetune

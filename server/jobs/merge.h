@@ -1,0 +1,53 @@
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "server/segmind/upstream_job.h"
+#include "server/store/record.pb.h"
+
+namespace finetune {
+
+// One job as one read of Segmind showed it.
+struct Reading {
+  const UpstreamJob& job;
+  // When the read began: what it shows is at least as new.
+  absl::Time start_time;
+  pb::StateTransition::Source source = pb::StateTransition::POLL;
+  // Made to check what a list said of a job that had ended: believed.
+  bool confirmed = false;
+};
+
+enum class Joined {
+  kFresh,
+  // The record rests on a newer read. Only what the record lacked was taken.
+  kStale,
+  // It says that a job which had ended has another state now. Nothing but what the record lacked
+  // was taken; a details read, with `confirmed`, has to say so too.
+  kDoubtful,
+};
+
+// Joins a reading into the record. What the reading does not have stays; what the caller asked for
+// (name, data, prompt, parameters; see record.request_id) and labels and creator stay in any case.
+// A word for the state that is not known is shown, and the state stays. A job whose words were
+// never known has STATE_UNSPECIFIED, which is not terminal.
+Joined Join(const Reading& reading, record::FineTuneRecord& record);
+
+// The record of a job that was made elsewhere.
+record::FineTuneRecord ForeignRecord(const std::string& id, const Reading& reading);
+
+// The id of a job that was made elsewhere: Segmind's own where it can stand in a resource name,
+// else a UUID derived from it.
+std::string ForeignId(const std::string& upstream_id);
+// The second choice: always the derived one.
+std::string DerivedId(const std::string& upstream_id);
+
+// Moves the record to a state and a word of Segmind's, and notes the transition if either is new.
+// The first transition and the latest are kept, 100 in all.
+void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl::Time time,
+            pb::StateTransition::Source source, record::FineTuneRecord& record);
+
+// Whether the job is FAILED because Segmind never had it, as far as could be found out.
+bool WasNotSubmitted(const pb::FineTune& fine_tune);
+
+}  // namespace finetune

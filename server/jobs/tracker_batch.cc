@@ -1,0 +1,203 @@
+#include "server/jobs/tracker_batch.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "server/base/time_proto.h"
+#include "server/jobs/marker.h"
+#include "server/jobs/merge.h"
+#include "server/jobs/settle.h"
+
+namespace finetune {
+namespace {
+
+// How far Segmind's clock may be behind ours before a submission's job looks older than it.
+constexpr absl::Duration kClockSkew = absl::Seconds(30);
+
+// One run of RecordList.
+class Run {
+ public:
+  Run(const ListBatch& batch, const Catalog& catalog, Draft& draft, ListOutcome& outcome)
+      : batch_(batch), catalog_(catalog), draft_(draft), outcome_(outcome) {}
+
+  void Record() {
+    unmarked_ = draft_.UnsettledIntents();
+    unmarked_.erase(std::remove_if(unmarked_.begin(), unmarked_.end(),
+                                   [](const auto& intent) { return !intent.marker().empty(); }),
+                    unmarked_.end());
+    std::sort(unmarked_.begin(), unmarked_.end(), [](const auto& a, const auto& b) {
+      return FromProto(a.create_time()) < FromProto(b.create_time());
+    });
+    for (const UpstreamJob& item : batch_.items) RecordItem(item);
+    CountAbsence();
+  }
+
+ private:
+  Reading ReadingOf(const UpstreamJob& item) {
+    Reading reading{.job = item, .start_time = batch_.start_time};
+    for (const std::string* name : {&item.id, &item.request_id}) {
+      auto hint = batch_.hinted.find(*name);
+      if (name->empty() || hint == batch_.hinted.end()) continue;
+      reading.source = pb::StateTransition::WEBHOOK;
+      outcome_.hint_times.push_back(hint->second);
+    }
+    return reading;
+  }
+
+  void RecordItem(const UpstreamJob& item) {
+    const Reading reading = ReadingOf(item);
+    auto record = draft_.FindUpstream(item.id);
+    if (!record && !item.request_id.empty()) record = draft_.FindUpstream(item.request_id);
+    if (!record) record = FindAbandoned(item);
+    if (record) return JoinKnown(reading, *std::move(record));
+
+    if (const auto intent = FindIntent(item)) {
+      Reading found = reading;
+      if (intent->state() == record::Intent::UNKNOWN) {
+        found.source = pb::StateTransition::RECONCILE;
+      }
+      outcome_.settled.push_back(Accept(draft_, *intent, found));
+      outcome_.incomplete.push_back(item.id);
+      return;
+    }
+    if (HoldBack(item)) return;
+
+    std::string id = ForeignId(item.id);
+    if (draft_.Find(id)) id = DerivedId(item.id);
+    if (draft_.Find(id)) return;  // The name of a job that lost its id at Segmind to another.
+    draft_.Put(ForeignRecord(id, reading));
+    outcome_.incomplete.push_back(item.id);
+  }
+
+  void JoinKnown(const Reading& reading, record::FineTuneRecord record) {
+    const UpstreamJob& item = reading.job;
+    const auto state = record.fine_tune().state();
+    switch (Join(reading, record)) {
+      case Joined::kDoubtful:
+        outcome_.doubtful.push_back(item.id);
+        break;
+      case Joined::kStale:
+        outcome_.stale.push_back(item.id);
+        break;
+      case Joined::kFresh:
+        if (record.fine_tune().state() != state && IsTerminal(record.fine_tune().state())) {
+          outcome_.incomplete.push_back(item.id);
+        }
+        break;
+    }
+    draft_.Put(std::move(record));
+  }
+
+  std::optional<record::Intent> FindIntent(const UpstreamJob& item) {
+    if (!item.name) return std::nullopt;
+    const std::string marker = StripMarker(*item.name).marker;
+    if (marker.empty()) return std::nullopt;
+    return draft_.FindIntentByMarker(marker);
+  }
+
+  // A submission that was given up, or whose request_id went on to another attempt, and that
+  // Segmind has after all.
+  std::optional<record::FineTuneRecord> FindAbandoned(const UpstreamJob& item) {
+    if (!item.name) return std::nullopt;
+    const std::string marker = StripMarker(*item.name).marker;
+    if (marker.empty() || draft_.FindIntentByMarker(marker)) return std::nullopt;
+    if (!abandoned_) {
+      abandoned_.emplace();
+      const ViewPtr view = catalog_.view();
+      for (size_t i = 0; i < view->size(); ++i) {
+        const FineTuneVersion& version = *view->at(i);
+        if (!version.marker.empty() && version.upstream_id.empty()) {
+          abandoned_->emplace(version.marker, version.id);
+        }
+      }
+    }
+    auto found = abandoned_->find(marker);
+    if (found == abandoned_->end()) return std::nullopt;
+    auto record = draft_.Find(found->second);
+    if (!record || !record->fine_tune().upstream_id().empty()) return std::nullopt;
+    return record;
+  }
+
+  // Without markers: whether the item may be a submission's.
+  bool HoldBack(const UpstreamJob& item) {
+    bool held = false;
+    for (const record::Intent& intent : unmarked_) {
+      const pb::FineTune& wanted = intent.fine_tune();
+      if (item.name != wanted.display_name() || item.data_source_path != wanted.data_source_uri()) {
+        continue;
+      }
+      Candidate candidate{item.id, intent.fine_tune_id()};
+      if (batch_.rejected.contains(candidate)) continue;
+      held = true;
+      present_.insert(intent.fine_tune_id());
+      if (intent.state() == record::Intent::UNKNOWN) {
+        outcome_.candidates.push_back(std::move(candidate));
+        break;
+      }
+    }
+    if (held) outcome_.held.push_back(item);
+    return held;
+  }
+
+  void CountAbsence() {
+    for (record::Intent& intent : draft_.UnsettledIntents()) {
+      ++outcome_.unsettled;
+      // A PREPARED one's answer is still awaited.
+      if (intent.state() != record::Intent::UNKNOWN || !batch_.counts_absence) continue;
+      const absl::Time since = FromProto(intent.unknown_time());
+      if (batch_.start_time <= since || present_.contains(intent.fine_tune_id())) continue;
+      intent.set_lists_without(intent.lists_without() + 1);
+      if (intent.lists_without() < batch_.settle_lists ||
+          batch_.start_time - since < batch_.settle_time) {
+        draft_.PutIntent(std::move(intent));
+        continue;
+      }
+      --outcome_.unsettled;
+      outcome_.settled.push_back(intent.fine_tune_id());
+      Abandon(draft_, std::move(intent), "Segmind does not have the submission.",
+              pb::StateTransition::RECONCILE);
+    }
+  }
+
+  const ListBatch& batch_;
+  const Catalog& catalog_;
+  Draft& draft_;
+  ListOutcome& outcome_;
+  // Unsettled submissions without a marker, oldest first.
+  std::vector<record::Intent> unmarked_;
+  // Those of them that an item was held back for.
+  absl::flat_hash_set<std::string> present_;
+  // By marker; made when it is first needed, for it looks at every job.
+  std::optional<absl::flat_hash_map<std::string, std::string>> abandoned_;
+};
+
+}  // namespace
+
+absl::Status RecordList(const ListBatch& batch, const Catalog& catalog, Draft& draft,
+                        ListOutcome& outcome) {
+  outcome = ListOutcome();
+  Run(batch, catalog, draft, outcome).Record();
+  return absl::OkStatus();
+}
+
+absl::Status RecordCandidate(const Candidate& candidate, const UpstreamJob& job,
+                             absl::Time start_time, Draft& draft, bool& matched) {
+  matched = false;
+  // Somebody's already: the next list joins it there.
+  if (draft.FindUpstream(job.id)) return absl::OkStatus();
+  for (record::Intent& intent : draft.UnsettledIntents()) {
+    if (intent.fine_tune_id() != candidate.fine_tune_id) continue;
+    const bool same_prompt = job.instance_prompt == intent.fine_tune().instance_prompt();
+    const bool made_since =
+        !job.created || *job.created >= FromProto(intent.create_time()) - kClockSkew;
+    if (!same_prompt || !made_since) return absl::OkStatus();
+    Accept(draft, std::move(intent),
+           {.job = job, .start_time = start_time, .source = pb::StateTransition::RECONCILE});
+    matched = true;
+    return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace finetune

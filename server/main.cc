@@ -1,0 +1,94 @@
+#include <grpc/support/log.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "server/base/log.h"
+#include "server/config.h"
+#include "server/gateway.h"
+#include "server/machine.h"
+
+namespace finetune {
+namespace {
+
+// gRPC's own lines, which would go to stderr as text.
+void LogOfGrpc(gpr_log_func_args* line) {
+  const LogLevel level =
+      line->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
+  Log(level, "grpc", {{"text", line->message}, {"file", line->file}, {"line", line->line}});
+}
+
+// Exit codes: 0 after a drain or --help, 1 if the start failed, 2 for a flag that there is not.
+int Fail(const absl::Status& status, int code = 1) {
+  FlushLog();
+  const std::string message(status.message());
+  std::fprintf(stderr, "finetune-gateway: %s\n", message.c_str());
+  return code;
+}
+
+// SIGTERM and SIGINT, blocked in every thread so that one waits for them.
+sigset_t StopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  return signals;
+}
+
+void EndAtOnceOnNextSignal(const sigset_t& signals) {
+  std::thread([signals] {
+    int number = 0;
+    sigwait(&signals, &number);
+    _exit(128 + number);
+  }).detach();
+}
+
+int Run(const std::vector<std::string>& arguments) {
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  ForbidCoreDumps();
+  const auto config =
+      ReadConfig(arguments, [](const std::string& name) { return std::getenv(name.c_str()); });
+  if (!config.ok()) return Fail(config.status(), absl::IsNotFound(config.status()) ? 2 : 1);
+  SetLogLevel(config->log_level);
+  gpr_set_log_function(LogOfGrpc);
+  Log(LogLevel::kInfo, "starting",
+      {{"version", FINETUNE_VERSION}, {"open_files", RaiseFileLimit()}, {"cpus", CpuLimit()}});
+  auto gateway = Gateway::Create(*config);
+  if (!gateway.ok()) return Fail(gateway.status());
+  if (absl::Status started = (*gateway)->Start(); !started.ok()) {
+    gateway->reset();
+    return Fail(started);
+  }
+  int number = 0;
+  sigwait(&signals, &number);
+  EndAtOnceOnNextSignal(signals);
+  (*gateway)->Drain();
+  gateway->reset();
+  FlushLog();
+  return 0;
+}
+
+}  // namespace
+}  // namespace finetune
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (const std::string& argument : arguments) {
+    if (argument == "--help" || argument == "-h") {
+      std::fputs(finetune::HelpText().c_str(), stdout);
+      return 0;
+    }
+    if (argument == "--version") {
+      std::puts("finetune-gateway " FINETUNE_VERSION);
+      return 0;
+    }
+  }
+  return finetune::Run(arguments);
+}

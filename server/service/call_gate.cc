@@ -1,0 +1,161 @@
+#include "server/service/call_gate.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "server/base/check.h"
+#include "server/base/error.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+
+namespace finetune {
+namespace {
+
+struct Rule {
+  const char* name;
+  Role least_role;
+  // For calls without a deadline of their own; streams have none.
+  absl::Duration default_deadline;
+  // Served from memory: logged by sample.
+  bool cheap;
+};
+
+const Rule& RuleOf(Method method) {
+  static const absl::Duration kUnary = absl::Seconds(30);
+  static const absl::Duration kStream = absl::InfiniteDuration();
+  static const Rule kRules[kMethods] = {
+      {"CreateFineTune", Role::kSubmitter, kUnary, false},
+      {"GetFineTune", Role::kViewer, kUnary, true},
+      {"ListFineTunes", Role::kViewer, kUnary, true},
+      {"WatchFineTunes", Role::kViewer, kStream, false},
+      {"WaitFineTune", Role::kViewer, absl::Hours(1), false},
+      {"UpdateFineTune", Role::kSubmitter, kUnary, false},
+      {"CreateUploadUrl", Role::kSubmitter, kUnary, false},
+      {"UploadDataset", Role::kSubmitter, kStream, false},
+      {"DownloadWeights", Role::kViewer, kStream, false},
+      {"GetGatewayStatus", Role::kViewer, kUnary, true},
+  };
+  return kRules[static_cast<int>(method)];
+}
+
+bool IsUnary(Method method) {
+  return method != Method::kWatchFineTunes && method != Method::kUploadDataset &&
+         method != Method::kDownloadWeights;
+}
+
+const google::protobuf::ServiceDescriptor& Descriptor() {
+  return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
+}
+
+struct Trace {
+  std::string trace_id;
+  std::string span_id;
+};
+
+bool IsHex(absl::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
+  });
+}
+
+// W3C `traceparent`: 00-{32 hex}-{16 hex}-{2 hex}.
+Trace TraceOf(const grpc::ServerContextBase& context) {
+  const auto& metadata = context.client_metadata();
+  const auto found = metadata.find("traceparent");
+  if (found == metadata.end()) return {};
+  const absl::string_view text(found->second.data(), found->second.size());
+  if (text.size() < 55 || text[2] != '-' || text[35] != '-' || text[52] != '-') return {};
+  const absl::string_view trace = text.substr(3, 32), span = text.substr(36, 16);
+  if (!IsHex(trace) || !IsHex(span)) return {};
+  return {std::string(trace), std::string(span)};
+}
+
+absl::Status Draining() {
+  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
+               "this server is going away; use another")
+      .RetryAfter(absl::Milliseconds(500));
+}
+
+}  // namespace
+
+absl::Time Call::answer_by() const {
+  const absl::Duration left = deadline - start;
+  return deadline - std::clamp(left / 10, absl::Milliseconds(20), absl::Milliseconds(500));
+}
+
+CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics)
+    : options_(options), authenticator_(authenticator), clock_(clock), unknown_(metrics) {
+  const auto& service = Descriptor();
+  CHECK(service.method_count() == kMethods);
+  for (int i = 0; i < kMethods; ++i) {
+    CHECK(service.method(i)->name() == RuleOf(static_cast<Method>(i)).name);
+    methods_.emplace_back(metrics, *service.method(i));
+  }
+}
+
+absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Call& call) {
+  methods_[static_cast<int>(method)].OnStarted();
+  call.method = method;
+  call.context = context;
+  call.start = clock_.Now();
+  const absl::Time latest = call.start + RuleOf(method).default_deadline;
+  const absl::Time asked = absl::FromChrono(context->deadline());
+  // gRPC says "none" by a time that is very far away.
+  call.deadline = asked > call.start + absl::Hours(24 * 365) ? latest : asked;
+  if (IsUnary(method)) ++unary_calls_;
+  return Check(call);
+}
+
+absl::Status CallGate::Check(Call& call) {
+  if (draining_) return Draining();
+  if (unary_calls_ > options_.max_calls)
+    return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
+                 "too many calls at once; try again later")
+        .RetryAfter(absl::Seconds(1));
+  ASSIGN_OR_RETURN(call.caller, authenticator_.Authenticate(*call.context));
+  if (call.caller->role < RuleOf(call.method).least_role)
+    return Error(absl::StatusCode::kPermissionDenied, pb::ROLE_NOT_ALLOWED,
+                 absl::StrCat("your role does not allow ", RuleOf(call.method).name));
+  return absl::OkStatus();
+}
+
+void CallGate::End(const Call& call, const absl::Status& status, double messages_sent) {
+  const absl::Duration took = clock_.Now() - call.start;
+  MethodMetrics& metrics = methods_[static_cast<int>(call.method)];
+  // A unary call, and one with a streamed answer, has exactly one message from the client.
+  if (call.method != Method::kUploadDataset) metrics.OnReceived();
+  if (messages_sent > 0) metrics.OnSent(messages_sent);
+  metrics.OnHandled(status.code(), took);
+  if (IsUnary(call.method)) --unary_calls_;
+  WriteLog(call, status, took);
+}
+
+void CallGate::CountUnknownMethod(absl::Duration took) {
+  unknown_.OnStarted();
+  unknown_.OnHandled(absl::StatusCode::kUnimplemented, took);
+}
+
+void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Duration took) {
+  const Rule& rule = RuleOf(call.method);
+  const bool unremarkable = status.ok() || status.code() == absl::StatusCode::kNotFound ||
+                            status.code() == absl::StatusCode::kInvalidArgument;
+  if (rule.cheap && unremarkable && took < absl::Seconds(1) &&
+      cheap_calls_.fetch_add(1, std::memory_order_relaxed) % options_.log_one_in != 0)
+    return;
+  if (!LogEnabled(LogLevel::kInfo)) return;
+  const Trace trace = TraceOf(*call.context);
+  Log(LogLevel::kInfo, "call",
+      {{"trace_id", trace.trace_id},
+       {"span_id", trace.span_id},
+       {"grpc_method", rule.name},
+       {"grpc_code", absl::StatusCodeToString(status.code())},
+       {"duration_s", absl::ToDoubleSeconds(took)},
+       {"peer", call.context->peer()},
+       {"client", call.caller ? call.caller->identity : std::string()},
+       {"fine_tune", call.fine_tune},
+       {"reason", ReasonOf(status) == pb::ERROR_REASON_UNSPECIFIED
+                      ? std::string()
+                      : pb::ErrorReason_Name(ReasonOf(status))}});
+}
+
+}  // namespace finetune

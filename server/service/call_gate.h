@@ -1,0 +1,90 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/access/authenticator.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/service/call_metrics.h"
+
+namespace finetune {
+
+// The methods of FineTuneService, by their index in the descriptor.
+enum class Method {
+  kCreateFineTune,
+  kGetFineTune,
+  kListFineTunes,
+  kWatchFineTunes,
+  kWaitFineTune,
+  kUpdateFineTune,
+  kCreateUploadUrl,
+  kUploadDataset,
+  kDownloadWeights,
+  kGetGatewayStatus,
+};
+inline constexpr int kMethods = 10;
+
+// One call between Admit and End.
+struct Call {
+  Method method;
+  grpc::ServerContextBase* context = nullptr;  // gRPC's; lives until the call's OnDone.
+  std::shared_ptr<const Caller> caller;        // Null if it was refused.
+  absl::Time start;
+  // The client's, or the method's default.
+  absl::Time deadline;
+  std::string fine_tune;  // The job that it is about, for the log.
+
+  // When to answer so that the answer is there before the deadline.
+  absl::Time answer_by() const;
+};
+
+// What every method passes through, whatever it does: counted, authenticated, given a deadline,
+// and written to the access log (a sample of the cheap ones). Refuses while draining and beyond
+// the cap on calls at once. Thread-safe; outlives the server's calls.
+class CallGate {
+ public:
+  struct Options {
+    // Unary calls at once; beyond, RESOURCE_EXHAUSTED / OVERLOADED.
+    int max_calls = 20'000;
+    // Of the cheap calls that went well, one in so many is logged.
+    uint32_t log_one_in = 100;
+  };
+
+  CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics);
+
+  // Begins `call`; End must follow, whatever this returns. UNAUTHENTICATED, PERMISSION_DENIED,
+  // UNAVAILABLE / SERVER_DRAINING, RESOURCE_EXHAUSTED / OVERLOADED.
+  absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
+  void End(const Call& call, const absl::Status& status, double messages_sent);
+
+  // For a method that no service has.
+  void CountUnknownMethod(absl::Duration took);
+
+  // Refuses calls from now on.
+  void StartDraining() { draining_ = true; }
+
+ private:
+  absl::Status Check(Call& call);
+  void WriteLog(const Call& call, const absl::Status& status, absl::Duration took);
+
+  // Constant after construction.
+  const Options options_;
+  Authenticator& authenticator_;
+  Clock& clock_;
+  std::vector<MethodMetrics> methods_;
+  MethodMetrics unknown_;
+
+  std::atomic<bool> draining_ = false;
+  std::atomic<int> unary_calls_ = 0;
+  std::atomic<uint32_t> cheap_calls_ = 0;
+};
+
+}  // namespace finetune

@@ -1,0 +1,183 @@
+#include "server/service/grpc_server.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/ext/channelz_service_plugin.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server_builder.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/mutex.h"
+#include "server/service/grpc_status.h"
+
+namespace finetune {
+namespace {
+
+// gRPC says only that it could not listen: the same attempt tells why.
+std::string WhyNotListen(const std::string& host, int port) {
+  const std::string bare =
+      host.size() > 2 && host.front() == '[' ? host.substr(1, host.size() - 2) : host;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int failure = getaddrinfo(bare.c_str(), std::to_string(port).c_str(), &hints, &found);
+  if (failure != 0) return gai_strerror(failure);
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
+  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return std::strerror(errno);
+  const int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  const bool bound = bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1) == 0;
+  const std::string why = bound ? "unknown cause" : std::strerror(errno);
+  close(fd);
+  return why;
+}
+
+void ConfigurePlugins(const GrpcServer::Options& options) {
+  grpc::EnableDefaultHealthCheckService(true);
+  // Process-wide and not to be undone: once is enough.
+  static std::once_flag reflection, channelz;
+  if (options.reflection)
+    std::call_once(reflection, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
+  if (options.channelz)
+    std::call_once(channelz, [] { grpc::channelz::experimental::InitChannelzService(); });
+}
+
+void SetConnectionOptions(grpc::ServerBuilder& builder) {
+  // A second process must not share the port silently.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  // Dead clients are found within a minute; a client may ping as often as every 20 s.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 40'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 20'000);
+  // A chunk of a dataset has at most 1 MiB.
+  builder.SetMaxReceiveMessageSize(4 << 20);
+  builder.SetMaxSendMessageSize(-1);
+}
+
+}  // namespace
+
+// Answers for methods that no service has, so that they are counted and typed like all else.
+class GrpcServer::UnknownMethods : public grpc::CallbackGenericService {
+ public:
+  explicit UnknownMethods(CallGate& gate) : gate_(gate) {}
+
+  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext*) override {
+    class Reactor : public grpc::ServerGenericBidiReactor {
+     public:
+      Reactor() { Finish(ToGrpcStatus(absl::UnimplementedError("no such method"))); }
+      void OnDone() override { delete this; }
+    };
+    gate_.CountUnknownMethod(absl::ZeroDuration());
+    return new Reactor;
+  }
+
+ private:
+  CallGate& gate_;
+};
+
+// Calls health in this process every 400 ms: the threads of gRPC 1.51's callback API fall into naps
+// of 100 ms after a second without work, and the next call would wait for them. Thread-safe.
+class GrpcServer::Waker : public std::enable_shared_from_this<Waker> {
+ public:
+  Waker(std::shared_ptr<grpc::Channel> channel, Clock& clock)
+      : stub_(std::move(channel)), clock_(clock) {}
+
+  void Schedule() {
+    MutexLock lock(mu_);
+    if (stopped_) return;
+    timer_ = clock_.RunAfter(kInterval, [weak = weak_from_this()] {
+      if (auto waker = weak.lock()) waker->Call();
+    });
+  }
+
+  void Stop() {
+    Clock::TimerId timer = Clock::kNoTimer;
+    {
+      MutexLock lock(mu_);
+      stopped_ = true;
+      timer = timer_;
+    }
+    clock_.Cancel(timer);
+  }
+
+ private:
+  static constexpr absl::Duration kInterval = absl::Milliseconds(400);
+
+  struct HealthCall {
+    grpc::ClientContext context;
+    grpc::ByteBuffer request;
+    grpc::ByteBuffer response;
+  };
+
+  void Call() {
+    auto call = std::make_shared<HealthCall>();
+    const grpc::Slice empty;
+    call->request = grpc::ByteBuffer(&empty, 1);
+    call->context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(5)));
+    stub_.UnaryCall(&call->context, "/grpc.health.v1.Health/Check", {}, &call->request,
+                    &call->response,
+                    [self = shared_from_this(), call](grpc::Status) { self->Schedule(); });
+  }
+
+  grpc::GenericStub stub_;
+  Clock& clock_;
+
+  Mutex mu_;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  Clock::TimerId timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
+};
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options,
+                                                              grpc::Service& service,
+                                                              CallGate& gate, Clock& clock) {
+  ConfigurePlugins(options);
+  std::unique_ptr<GrpcServer> made(new GrpcServer());
+  made->unknown_methods_ = std::make_unique<UnknownMethods>(gate);
+  grpc::ServerBuilder builder;
+  SetConnectionOptions(builder);
+  builder.AddListeningPort(absl::StrCat(options.host, ":", options.port), options.credentials,
+                           &made->port_);
+  builder.RegisterService(&service);
+  builder.RegisterCallbackGenericService(made->unknown_methods_.get());
+  made->server_ = builder.BuildAndStart();
+  if (made->server_ == nullptr || made->port_ == 0)
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.host, ":", options.port,
+                                               ": ", WhyNotListen(options.host, options.port)));
+  made->SetServing(false);
+  made->waker_ = std::make_shared<Waker>(made->InProcessChannel(), clock);
+  made->waker_->Schedule();
+  return made;
+}
+
+GrpcServer::~GrpcServer() { Shutdown(absl::Now()); }
+
+void GrpcServer::SetServing(bool serving) {
+  if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(serving);
+}
+
+void GrpcServer::Shutdown(absl::Time deadline) {
+  if (waker_ != nullptr) waker_->Stop();
+  if (server_ == nullptr) return;
+  server_->Shutdown(absl::ToChronoTime(deadline));
+  waker_.reset();
+  server_.reset();
+}
+
+std::shared_ptr<grpc::Channel> GrpcServer::InProcessChannel() {
+  return server_->InProcessChannel(grpc::ChannelArguments());
+}
+
+}  // namespace finetune

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/service/call_gate.h"
+
+namespace finetune {
+
+// The gRPC listener with standard health and, if asked for, reflection and channelz. The owner
+// finishes all streams and waits before Shutdown, which otherwise takes its whole deadline.
+class GrpcServer {
+ public:
+  struct Options {
+    std::string host;
+    int port = 0;  // 0: any.
+    std::shared_ptr<grpc::ServerCredentials> credentials;
+    bool reflection = false;
+    bool channelz = false;
+  };
+
+  // Listens and serves; health says NOT_SERVING. `service`, `gate` and `clock` outlive it.
+  // UNAVAILABLE, saying why, if it cannot listen.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
+                                                           grpc::Service& service, CallGate& gate,
+                                                           Clock& clock);
+  ~GrpcServer();
+
+  int port() const { return port_; }
+  // What health answers.
+  void SetServing(bool serving);
+  // Takes no more calls, waits for those under way, cancels what is left at the deadline.
+  // Idempotent.
+  void Shutdown(absl::Time deadline);
+
+  std::shared_ptr<grpc::Channel> InProcessChannel();
+
+ private:
+  class UnknownMethods;
+  class Waker;
+
+  GrpcServer() = default;
+
+  std::unique_ptr<UnknownMethods> unknown_methods_;
+  std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<Waker> waker_;
+  int port_ = 0;
+};
+
+}  // namespace finetune

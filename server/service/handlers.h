@@ -1,0 +1,83 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/worker.h"
+#include "server/jobs/catalog.h"
+#include "server/jobs/submitter.h"
+#include "server/jobs/tracker.h"
+#include "server/jobs/updater.h"
+#include "server/jobs/waiters.h"
+#include "server/jobs/watch_hub.h"
+#include "server/segmind/segmind_client.h"
+#include "server/service/freshness.h"
+#include "server/service/list_pages.h"
+#include "server/service/unary_call.h"
+
+namespace finetune {
+
+// What the service is made of; all of it outlives the server's calls.
+struct ServiceParts {
+  Catalog& catalog;
+  Tracker& tracker;
+  Submitter& submitter;
+  Updater& updater;
+  Waiters& waiters;
+  WatchHub& hub;
+  SegmindClient& segmind;
+  Clock& clock;
+  // InfinitePast if there was none.
+  std::function<absl::Time()> last_webhook_time;
+};
+
+// The calls that only look. Handlers are thread-safe and answer `call` exactly once.
+class ReadHandlers {
+ public:
+  explicit ReadHandlers(const ServiceParts& parts);
+
+  void Get(pb::GetFineTuneRequest request, UnaryCall& call);
+  void List(pb::ListFineTunesRequest request, UnaryCall& call);
+  void Wait(pb::WaitFineTuneRequest request, UnaryCall& call);
+  void Status(pb::GetGatewayStatusRequest request, UnaryCall& call);
+  absl::StatusOr<WatchSpec> CheckWatch(const pb::WatchFineTunesRequest& request,
+                                       const Caller& caller);
+
+  // Ends waits; they tell their callers that this server goes. Idempotent.
+  void Drain();
+
+ private:
+  void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
+  void EndWait(VersionPtr version, bool met, UnaryCall& call);
+  // `version.full` and after it what overrides its observe_time.
+  std::string ObserveTimeOf(const FineTuneVersion& version) const;
+
+  const ServiceParts parts_;
+  Freshness freshness_;
+  ListPages pages_;
+  std::atomic<bool> draining_ = false;
+  // Answers waits, so that the recorder, which ends them, does not write to sockets.
+  Worker replies_{"replies"};
+};
+
+// The calls that change something at Segmind. As above.
+class WriteHandlers {
+ public:
+  explicit WriteHandlers(const ServiceParts& parts) : parts_(parts) {}
+
+  void Create(pb::CreateFineTuneRequest request, UnaryCall& call);
+  void Update(pb::UpdateFineTuneRequest request, UnaryCall& call);
+  void CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCall& call);
+
+ private:
+  const ServiceParts parts_;
+};
+
+// The job of that name, if the caller may see it. INVALID_ARGUMENT / INVALID_FIELD on `field` for
+// what is no name; NOT_FOUND / FINE_TUNE_NOT_FOUND.
+absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string& name,
+                                       const std::string& field, const Caller& caller);
+
+}  // namespace finetune

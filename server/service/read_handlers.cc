@@ -1,0 +1,191 @@
+#include <algorithm>
+#include <utility>
+
+#include "server/base/status_macros.h"
+#include "server/base/time_proto.h"
+#include "server/segmind/upstream_job.h"
+#include "server/service/handlers.h"
+#include "server/service/violations.h"
+#include "server/service/wire_bytes.h"
+
+namespace finetune {
+namespace {
+
+constexpr absl::Duration kMaxWait = absl::Hours(1);
+
+// States are passed in order, and may be skipped: a later one meets the wish for an earlier one.
+bool Meets(pb::FineTune::State state, pb::FineTune::State until) {
+  if (state == until || IsTerminal(state)) return true;
+  return until >= pb::FineTune::QUEUED && until <= pb::FineTune::AVAILABLE && state > until &&
+         state <= pb::FineTune::AVAILABLE;
+}
+
+grpc::ByteBuffer WaitAnswer(const FineTuneVersion& version, std::string observe_time, bool done) {
+  std::string head;
+  AppendLengthPrefix(head, pb::WaitFineTuneResponse::kFineTuneFieldNumber,
+                     version.full.size() + observe_time.size());
+  AppendVarintField(observe_time, pb::WaitFineTuneResponse::kDoneFieldNumber, done ? 1 : 0);
+  const grpc::Slice slices[] = {grpc::Slice(head), version.full, grpc::Slice(observe_time)};
+  return grpc::ByteBuffer(slices, 3);
+}
+
+absl::Status WaitDrained() {
+  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
+               "this server is going away; wait again at another")
+      .RetryAfter(absl::Milliseconds(500));
+}
+
+}  // namespace
+
+absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string& name,
+                                       const std::string& field, const Caller& caller) {
+  const auto id = IdOf(name);
+  if (!id) return InvalidField(field, "must be fineTunes/{fine_tune_id}");
+  VersionPtr version = catalog.Find(*id);
+  if (version != nullptr && (caller.sees_all || version->creator == caller.identity))
+    return version;
+  return Error(absl::StatusCode::kNotFound, pb::FINE_TUNE_NOT_FOUND,
+               absl::StrCat("no fine-tune '", ValidUtf8(name, 128), "'"))
+      .Resource("segmind.finetune.v1.FineTune", name);
+}
+
+ReadHandlers::ReadHandlers(const ServiceParts& parts)
+    : parts_(parts),
+      freshness_(parts.catalog, parts.tracker, parts.waiters),
+      pages_(parts.catalog) {}
+
+std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
+  const absl::Time newest = std::max(version.read_time, parts_.catalog.observe_time());
+  std::string field;
+  if (newest > absl::UnixEpoch())
+    AppendTimestampField(field, pb::FineTune::kObserveTimeFieldNumber, newest);
+  return field;
+}
+
+void ReadHandlers::Get(pb::GetFineTuneRequest request, UnaryCall& call) {
+  if (!request.has_freshness()) return AnswerGet(request, call);
+  const pb::Freshness freshness = request.freshness();
+  freshness_.Await(freshness, call.start(), call.answer_by(),
+                   [this, request = std::move(request), &call](absl::Status status) {
+                     if (status.ok())
+                       AnswerGet(request, call);
+                     else
+                       call.Fail(status);
+                   });
+}
+
+void ReadHandlers::AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call) {
+  auto version = FindVisible(parts_.catalog, request.name(), "name", call.caller());
+  if (!version.ok()) return call.Fail(version.status());
+  call.SetFineTune(request.name());
+  const grpc::Slice slices[] = {(*version)->full, grpc::Slice(ObserveTimeOf(**version))};
+  call.ReplyBytes(grpc::ByteBuffer(slices, 2));
+}
+
+void ReadHandlers::List(pb::ListFineTunesRequest request, UnaryCall& call) {
+  auto query = pages_.Check(request, call.caller());
+  if (!query.ok()) return call.Fail(query.status());
+  if (!request.has_freshness()) return call.ReplyBytes(pages_.Page(*query));
+  freshness_.Await(request.freshness(), call.start(), call.answer_by(),
+                   [this, query = *std::move(query), &call](absl::Status status) {
+                     if (status.ok())
+                       call.ReplyBytes(pages_.Page(query));
+                     else
+                       call.Fail(status);
+                   });
+}
+
+void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {
+  Violations violations;
+  if (!pb::FineTune::State_IsValid(request.until()))
+    violations.Add("until", "is not a known state");
+  absl::Duration timeout = kMaxWait;
+  if (request.has_timeout()) timeout = std::min(timeout, FromProto(request.timeout()));
+  if (timeout < absl::ZeroDuration()) violations.Add("timeout", "must not be negative");
+  if (!violations.empty()) return call.Fail(violations.ToStatus());
+  auto version = FindVisible(parts_.catalog, request.name(), "name", call.caller());
+  if (!version.ok()) return call.Fail(version.status());
+  call.SetFineTune(request.name());
+  const auto until = request.until() == pb::FineTune::STATE_UNSPECIFIED ? pb::FineTune::AVAILABLE
+                                                                        : request.until();
+  const absl::Time deadline = std::min(call.start() + timeout, call.answer_by());
+  const uint64_t ticket = parts_.waiters.WaitForFineTune(
+      (*version)->id, [until](const FineTuneVersion& seen) { return Meets(seen.state, until); },
+      deadline,
+      [this, last = *version, &call](VersionPtr seen, bool met) {
+        EndWait(seen != nullptr ? std::move(seen) : last, met, call);
+      });
+  call.OnCancelDo([this, ticket] { parts_.waiters.Cancel(ticket); });
+}
+
+void ReadHandlers::EndWait(VersionPtr version, bool met, UnaryCall& call) {
+  const bool posted = replies_.Post([this, version, met, &call] {
+    if (!met && draining_ && parts_.clock.Now() < call.answer_by()) return call.Fail(WaitDrained());
+    call.ReplyBytes(WaitAnswer(*version, ObserveTimeOf(*version), met));
+  });
+  if (!posted) call.Fail(WaitDrained());
+}
+
+void ReadHandlers::Drain() {
+  draining_ = true;
+  parts_.waiters.Shutdown();
+}
+
+void ReadHandlers::Status(pb::GetGatewayStatusRequest, UnaryCall& call) {
+  pb::GatewayStatus status;
+  const absl::Time observed = parts_.catalog.observe_time();
+  const ViewPtr view = parts_.catalog.view();
+  status.set_version(FINETUNE_VERSION);
+  status.set_upstream_state(parts_.segmind.state());
+  if (observed != absl::InfinitePast()) *status.mutable_observe_time() = ToProto(observed);
+  if (const absl::Time webhook = parts_.last_webhook_time(); webhook != absl::InfinitePast())
+    *status.mutable_last_webhook_time() = ToProto(webhook);
+  status.set_revision(view->revision());
+  status.set_fine_tune_count(static_cast<int64_t>(view->size()));
+  status.set_active_fine_tune_count(static_cast<int64_t>(view->active()));
+  status.set_watcher_count(parts_.hub.watcher_count());
+  status.set_upstream_calls_left(parts_.segmind.calls_left());
+  call.Reply(status);
+}
+
+absl::StatusOr<WatchSpec> ReadHandlers::CheckWatch(const pb::WatchFineTunesRequest& request,
+                                                   const Caller& caller) {
+  constexpr int kMaxNames = 1000;
+  constexpr size_t kMaxFilterBytes = 4096;
+  Violations violations;
+  if (request.names_size() > kMaxNames)
+    violations.Add("names", absl::StrCat("at most ", kMaxNames, " names"));
+  if (request.filter().size() > kMaxFilterBytes)
+    violations.Add("filter", absl::StrCat("must have at most ", kMaxFilterBytes, " bytes"));
+  if (!pb::FineTuneView_IsValid(request.view())) violations.Add("view", "is not a known view");
+  if (!pb::WatchFineTunesRequest::Delivery_IsValid(request.delivery()))
+    violations.Add("delivery", "is not a known delivery");
+  if (!pb::WatchFineTunesRequest::GapPolicy_IsValid(request.gap_policy()))
+    violations.Add("gap_policy", "is not a known policy");
+  WatchSpec spec;
+  if (request.has_heartbeat_interval()) {
+    spec.heartbeat_interval = FromProto(request.heartbeat_interval());
+    if (spec.heartbeat_interval < absl::Seconds(1) || spec.heartbeat_interval > absl::Minutes(1))
+      violations.Add("heartbeat_interval", "must be 1 to 60 seconds");
+  }
+  RETURN_IF_ERROR(violations.ToStatus());
+  for (const std::string& name : request.names()) {
+    ASSIGN_OR_RETURN(const VersionPtr version, FindVisible(parts_.catalog, name, "names", caller));
+    spec.ids.push_back(version->id);
+  }
+  std::sort(spec.ids.begin(), spec.ids.end());
+  spec.ids.erase(std::unique(spec.ids.begin(), spec.ids.end()), spec.ids.end());
+  ASSIGN_OR_RETURN(spec.filter, Filter::Parse(request.filter()));
+  if (!caller.sees_all) spec.filter = Filter::WithCreator(spec.filter, caller.identity);
+  if (!request.resume_token().empty()) {
+    ASSIGN_OR_RETURN(spec.resume, DecodeResumeToken(request.resume_token()));
+  }
+  spec.skip_snapshot = request.skip_snapshot();
+  if (request.view() == pb::FINE_TUNE_VIEW_FULL) spec.view = pb::FINE_TUNE_VIEW_FULL;
+  spec.every = request.delivery() == pb::WatchFineTunesRequest::EVERY;
+  spec.fail_on_gap = request.gap_policy() == pb::WatchFineTunesRequest::FAIL;
+  spec.caller = caller.identity;
+  return spec;
+}
+
+}  // namespace finetune

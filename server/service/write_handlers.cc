@@ -1,0 +1,86 @@
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "server/base/uuid.h"
+#include "server/service/create_check.h"
+#include "server/service/field_rules.h"
+#include "server/service/handlers.h"
+#include "server/service/update_check.h"
+#include "server/service/violations.h"
+
+namespace finetune {
+namespace {
+
+void Answer(absl::StatusOr<VersionPtr> version, UnaryCall& call) {
+  if (!version.ok()) return call.Fail(version.status());
+  call.SetFineTune(NameOf((*version)->id));
+  call.ReplyBytes(grpc::ByteBuffer(&(*version)->full, 1));
+}
+
+std::string WrongWithFileName(const std::string& name) {
+  constexpr absl::string_view kSuffix = ".zip";
+  if (name.size() <= kSuffix.size() || !absl::EndsWithIgnoreCase(name, kSuffix))
+    return "must be a file name ending in .zip";
+  if (absl::StrContains(name, "/") || absl::StrContains(name, "\\") || absl::StartsWith(name, "."))
+    return "must be a file name without a path";
+  return WrongWithText(name, 128);
+}
+
+}  // namespace
+
+void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
+  auto checked = CheckCreate(request);
+  if (!checked.ok()) return call.Fail(checked.status());
+  if (request.validate_only()) return call.Reply(*checked);
+  CreateCall create{.caller = call.caller().identity,
+                    .request_id = request.request_id().empty()
+                                      ? MakeUuid()
+                                      : absl::AsciiStrToLower(request.request_id()),
+                    .fine_tune = *std::move(checked),
+                    .deadline = call.deadline()};
+  parts_.submitter.Create(std::move(create), [&call](absl::StatusOr<VersionPtr> version) {
+    Answer(std::move(version), call);
+  });
+}
+
+void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
+  auto update = CheckUpdate(request);
+  if (!update.ok()) return call.Fail(update.status());
+  auto version =
+      FindVisible(parts_.catalog, request.fine_tune().name(), "fine_tune.name", call.caller());
+  if (!version.ok()) return call.Fail(version.status());
+  auto labels = (*version)->labels;
+  for (const auto& [key, value] : update->label_changes) {
+    if (value)
+      labels[key] = *value;
+    else
+      labels.erase(key);
+  }
+  if (labels.size() > kMaxLabels && !update->label_changes.empty())
+    return call.Fail(
+        InvalidField("fine_tune.labels", absl::StrCat("at most ", kMaxLabels, " labels")));
+  update->deadline = call.answer_by();
+  parts_.updater.Update(*std::move(update), [&call](absl::StatusOr<VersionPtr> updated) {
+    Answer(std::move(updated), call);
+  });
+}
+
+void WriteHandlers::CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCall& call) {
+  if (auto wrong = WrongWithFileName(request.file_name()); !wrong.empty())
+    return call.Fail(InvalidField("file_name", wrong));
+  const bool is_public = request.public_();
+  parts_.segmind.CreateUploadUrl(request.file_name(), is_public, call.answer_by(),
+                                 [is_public, &call](absl::StatusOr<UploadUrlAnswer> made) {
+                                   if (!made.ok()) return call.Fail(made.status());
+                                   pb::UploadUrl url;
+                                   url.set_upload_uri(made->presigned_url.Reveal());
+                                   url.set_data_source_uri(made->s3_url);
+                                   auto& headers = *url.mutable_required_headers();
+                                   headers["Content-Type"] = "application/zip";
+                                   if (is_public) headers["x-amz-acl"] = "public-read";
+                                   call.Reply(url);
+                                 });
+}
+
+}  // namespace finetune

@@ -1,0 +1,65 @@
+#include "server/web/webhook_door.h"
+
+#include <utility>
+
+#include "server/base/log.h"
+#include "server/segmind/webhook_event.h"
+
+namespace finetune {
+namespace {
+
+constexpr std::string_view kPath = "/webhooks/segmind/";
+
+prometheus::Counter& Results(Metrics& metrics, const std::string& result) {
+  return metrics.Counter("finetune_gateway_webhooks_total",
+                         "Webhook calls by result: hint, unreadable (acknowledged all the same), "
+                         "not_found (wrong token or path), refused (wrong verb, too long).",
+                         {{"result", result}});
+}
+
+}  // namespace
+
+WebhookDoor::WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics& metrics)
+    : tokens_(tokens),
+      hint_(std::move(hint)),
+      clock_(clock),
+      hinted_(Results(metrics, "hint")),
+      unreadable_(Results(metrics, "unreadable")),
+      unknown_path_(Results(metrics, "not_found")),
+      refused_(Results(metrics, "refused")) {}
+
+WebReply WebhookDoor::Handle(const WebRequest& request) {
+  if (!request.path.starts_with(kPath) || !tokens_.Accepts(request.path.substr(kPath.size()))) {
+    unknown_path_.Increment();
+    return {.code = 404, .body = "not found\n"};
+  }
+  if (request.method != "POST") {
+    refused_.Increment();
+    return {.code = 405, .body = "only POST\n", .allow = "POST"};
+  }
+  if (request.body_too_long) {
+    refused_.Increment();
+    return {.code = 413, .body = "too long\n"};
+  }
+  {
+    MutexLock lock(mu_);
+    last_event_time_ = clock_.Now();
+  }
+  auto event = ParseWebhook(request.body);
+  if (!event.has_value()) {
+    unreadable_.Increment();
+    Log(LogLevel::kInfo, "webhook without a readable id", {{"bytes", request.body.size()}});
+    return {.body = "ok\n"};
+  }
+  hinted_.Increment();
+  Log(LogLevel::kInfo, "webhook", {{"upstream_id", event->id}, {"status", event->status}});
+  hint_(std::move(event->id));
+  return {.body = "ok\n"};
+}
+
+absl::Time WebhookDoor::last_event_time() const {
+  MutexLock lock(mu_);
+  return last_event_time_;
+}
+
+}  // namespace finetune

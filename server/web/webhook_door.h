@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+#include "server/web/http_server.h"
+#include "server/web/webhook_tokens.h"
+
+namespace finetune {
+
+// The public door: POST /webhooks/segmind/{token}. What a webhook says is a hint that is passed on
+// and confirmed by a read; nothing else is believed. It shows nothing to who has no token: a wrong
+// one is as unknown as a wrong path. Thread-safe.
+class WebhookDoor {
+ public:
+  // Told of the job that an event names; must not block.
+  using Hint = std::function<void(std::string upstream_id)>;
+
+  WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics& metrics);
+
+  WebReply Handle(const WebRequest& request);
+
+  // When the last event with a valid token came; InfinitePast before the first.
+  absl::Time last_event_time() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  WebhookTokens& tokens_;
+  const Hint hint_;
+  Clock& clock_;
+  prometheus::Counter& hinted_;
+  prometheus::Counter& unreadable_;
+  prometheus::Counter& unknown_path_;
+  prometheus::Counter& refused_;
+
+  mutable Mutex mu_;
+  absl::Time last_event_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+};
+
+}  // namespace finetune

@@ -1,0 +1,379 @@
+"""Renders every overlay with kubectl and looks at what a cluster would get."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+import yaml
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+OVERLAYS = os.path.join(ROOT, "deploy/kubernetes/overlays")
+NAMES = sorted(os.listdir(OVERLAYS))
+GATEWAY = {"app.kubernetes.io/name": "finetune-gateway"}
+
+
+def kubectl_is_new_enough():
+    """Older ones have a kustomize that lacks what the manifests use."""
+    if not shutil.which("kubectl"):
+        return False
+    said = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, check=False)
+    try:
+        version = json.loads(said.stdout)["clientVersion"]
+        return (int(version["major"]), int(re.match(r"\d+", version["minor"]).group())) >= (1, 27)
+    except (ValueError, KeyError, AttributeError):
+        return False
+
+
+def renderer():
+    if shutil.which("kustomize"):
+        return ["kustomize", "build"]
+    return ["kubectl", "kustomize"] if kubectl_is_new_enough() else None
+
+
+RENDERER = renderer()
+RENDERED = {}
+
+
+def objects(overlay):
+    if overlay not in RENDERED:
+        done = subprocess.run(
+            RENDERER + [os.path.join(OVERLAYS, overlay)], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0 or done.stderr:
+            raise AssertionError(f"{overlay} does not render cleanly: {done.stderr}")
+        RENDERED[overlay] = [o for o in yaml.safe_load_all(done.stdout) if o]
+    return RENDERED[overlay]
+
+
+def of_kind(overlay, kind, name=None):
+    return [o for o in objects(overlay) if o["kind"] == kind and name in (None, o["metadata"]["name"])]
+
+
+def one(overlay, kind, name):
+    found = of_kind(overlay, kind, name)
+    if len(found) != 1:
+        raise AssertionError(f"{overlay} has {len(found)} {kind}s named {name}")
+    return found[0]
+
+
+def workloads(overlay):
+    return of_kind(overlay, "StatefulSet") + of_kind(overlay, "Deployment")
+
+
+def gateway(overlay):
+    return one(overlay, "StatefulSet", "finetune-gateway")
+
+
+def flags(overlay):
+    """The gateway's flags, as it will find them in its environment."""
+    pod = gateway(overlay)["spec"]["template"]["spec"]
+    name = pod["containers"][0]["envFrom"][0]["configMapRef"]["name"]
+    return one(overlay, "ConfigMap", name)["data"]
+
+
+def flags_in_sources():
+    """The gateway's flags and their defaults, as the sources write them."""
+    with open(os.path.join(ROOT, "server/config.cc"), encoding="utf-8") as f:
+        return dict(re.findall(r"ABSL_FLAG\(\s*[\w:]+,\s*(\w+),\s*([^,]+),", f.read()))
+
+
+class EveryOverlay:
+    """What holds for each; `overlay` names one."""
+
+    overlay = ""
+
+    def test_every_object_is_what_the_api_expects(self):
+        overlay = self.overlay
+        done = subprocess.run(
+            ["node", os.path.join(HERE, "schema.js")],
+            input=json.dumps(objects(overlay)),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_everything_lives_in_one_namespace_that_enforces_restricted_pods(self):
+        overlay = self.overlay
+        (namespace,) = of_kind(overlay, "Namespace")
+        self.assertEqual(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
+        for o in objects(overlay):
+            if o["kind"] != "Namespace":
+                self.assertEqual(o["metadata"]["namespace"], namespace["metadata"]["name"], o["metadata"])
+
+    def test_pods_meet_the_restricted_standard_and_more(self):
+        overlay = self.overlay
+        for workload in workloads(overlay):
+            pod = workload["spec"]["template"]["spec"]
+            self.assertIs(pod["automountServiceAccountToken"], False)
+            for forbidden in ("hostNetwork", "hostPID", "hostIPC", "hostUsers"):
+                self.assertNotIn(forbidden, pod)
+            context = pod["securityContext"]
+            self.assertIs(context["runAsNonRoot"], True)
+            self.assertEqual(context["runAsUser"], 65532)
+            self.assertEqual(context["runAsGroup"], 65532)
+            self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
+            self.assertTrue(pod["containers"])
+            for container in pod["containers"] + pod.get("initContainers", []):
+                security = container["securityContext"]
+                self.assertIs(security["readOnlyRootFilesystem"], True)
+                self.assertIs(security["allowPrivilegeEscalation"], False)
+                self.assertIs(security["privileged"], False)
+                self.assertEqual(security["capabilities"], {"drop": ["ALL"]})
+                self.assertNotIn("runAsUser", security)
+                self.assertNotIn("seccompProfile", security)
+                for port in container["ports"]:
+                    self.assertNotIn("hostPort", port)
+            for volume in pod.get("volumes", []):
+                kind = next(k for k in volume if k != "name")
+                self.assertIn(kind, ("secret", "configMap", "emptyDir", "csi", "persistentVolumeClaim"))
+
+    def test_no_secret_is_in_the_environment_or_the_arguments_of_the_gateway(self):
+        overlay = self.overlay
+        (container,) = gateway(overlay)["spec"]["template"]["spec"]["containers"]
+        self.assertNotIn("env", container)
+        self.assertNotIn("args", container)
+        for source in container["envFrom"]:
+            self.assertNotIn("secretRef", source)
+
+    def test_a_mounted_secret_follows_its_source(self):
+        overlay = self.overlay
+        (container,) = gateway(overlay)["spec"]["template"]["spec"]["containers"]
+        for mount in container["volumeMounts"]:
+            self.assertNotIn("subPath", mount)
+
+    def test_secret_files_are_for_the_group_alone(self):
+        overlay = self.overlay
+        for volume in gateway(overlay)["spec"]["template"]["spec"]["volumes"]:
+            if "secret" in volume:
+                self.assertEqual(volume["secret"]["defaultMode"], 0o440)
+
+    def test_every_file_named_in_a_flag_is_in_a_mounted_directory(self):
+        overlay = self.overlay
+        (container,) = gateway(overlay)["spec"]["template"]["spec"]["containers"]
+        mounts = [m["mountPath"] + "/" for m in container["volumeMounts"]]
+        for flag, value in flags(overlay).items():
+            path = value.removeprefix("sqlite:")
+            if path.startswith("/"):
+                self.assertTrue(any(path.startswith(m) for m in mounts), flag)
+
+    def test_images_are_pinned_and_resources_bounded(self):
+        overlay = self.overlay
+        for workload in workloads(overlay):
+            for container in workload["spec"]["template"]["spec"]["containers"]:
+                self.assertRegex(container["image"], r"(:\d+\.\d+\.\d+|@sha256:[0-9a-f]{64})$")
+                for side in ("requests", "limits"):
+                    self.assertEqual(set(container["resources"][side]), {"cpu", "memory"})
+
+    def test_the_network_is_closed_both_ways_by_default(self):
+        overlay = self.overlay
+        deny = one(overlay, "NetworkPolicy", "default-deny")["spec"]
+        self.assertEqual(deny["podSelector"], {})
+        self.assertEqual(sorted(deny["policyTypes"]), ["Egress", "Ingress"])
+        self.assertNotIn("ingress", deny)
+        self.assertNotIn("egress", deny)
+
+    def test_every_network_rule_names_its_peers_and_its_ports(self):
+        overlay = self.overlay
+        for policy in of_kind(overlay, "NetworkPolicy"):
+            for direction, side in (("ingress", "from"), ("egress", "to")):
+                for rule in policy["spec"].get(direction, []):
+                    self.assertTrue(rule.get(side), policy["metadata"]["name"])
+                    self.assertTrue(rule.get("ports"), policy["metadata"]["name"])
+                    for peer in rule[side]:
+                        self.assertNotIn({}, peer.values())
+
+    def test_the_only_addresses_outside_are_public_ones_on_443(self):
+        private = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "100.64.0.0/10"}
+        overlay = self.overlay
+        for policy in of_kind(overlay, "NetworkPolicy"):
+            for rule in policy["spec"].get("ingress", []):
+                self.assertFalse([p for p in rule["from"] if "ipBlock" in p])
+            for rule in policy["spec"].get("egress", []):
+                blocks = [p["ipBlock"] for p in rule["to"] if "ipBlock" in p]
+                if not blocks:
+                    continue
+                self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": 443}])
+                for block in blocks:
+                    self.assertIn(block["cidr"], ("0.0.0.0/0", "2000::/3"))
+                    if block["cidr"] == "0.0.0.0/0":
+                        self.assertLessEqual(private, set(block["except"]))
+
+    def test_the_doors_are_open_to_those_whom_they_are_for(self):
+        overlay = self.overlay
+        who = {}
+        for policy in of_kind(overlay, "NetworkPolicy"):
+            if policy["spec"]["podSelector"].get("matchLabels") == GATEWAY:
+                for rule in policy["spec"]["ingress"]:
+                    for port in rule["ports"]:
+                        who.setdefault(port["port"], []).extend(rule["from"])
+        self.assertEqual(set(who), {50051, 8080, 9090})
+        self.assertEqual(
+            who[50051], [{"namespaceSelector": {"matchLabels": {"finetune-gateway/client": "allowed"}}}]
+        )
+        for peer in who[9090]:
+            self.assertEqual(
+                peer["namespaceSelector"], {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+            )
+
+    def test_the_ingress_shows_the_webhook_door_alone(self):
+        overlay = self.overlay
+        backends = [
+            (path["path"], path["backend"]["service"]["name"])
+            for ingress in of_kind(overlay, "Ingress")
+            for rule in ingress["spec"]["rules"]
+            for path in rule["http"]["paths"]
+        ]
+        self.assertLessEqual(set(backends), {("/webhooks/segmind/", "finetune-gateway-webhook")})
+        for ingress in of_kind(overlay, "Ingress"):
+            self.assertNotIn("defaultBackend", ingress["spec"])
+            self.assertTrue(ingress["spec"]["tls"])
+        service = one(overlay, "Service", "finetune-gateway-webhook")
+        self.assertEqual([p["port"] for p in service["spec"]["ports"]], [8080])
+
+    def test_no_service_is_reachable_from_outside_the_cluster(self):
+        overlay = self.overlay
+        for service in of_kind(overlay, "Service"):
+            self.assertEqual(service["spec"].get("type", "ClusterIP"), "ClusterIP")
+
+    def test_services_and_budgets_select_the_pods(self):
+        overlay = self.overlay
+        pods = [w["spec"]["template"]["metadata"]["labels"] for w in workloads(overlay)]
+        selectors = [s["spec"]["selector"] for s in of_kind(overlay, "Service")]
+        selectors += [b["spec"]["selector"]["matchLabels"] for b in of_kind(overlay, "PodDisruptionBudget")]
+        for selector in selectors:
+            self.assertEqual(len([p for p in pods if selector.items() <= p.items()]), 1, selector)
+
+    def test_clients_can_balance_by_themselves_or_not(self):
+        overlay = self.overlay
+        headless = one(overlay, "Service", "finetune-gateway-headless")["spec"]
+        plain = one(overlay, "Service", "finetune-gateway")["spec"]
+        self.assertEqual(headless["clusterIP"], "None")
+        self.assertNotIn("clusterIP", plain)
+        self.assertFalse(headless.get("publishNotReadyAddresses", False))
+        self.assertEqual(gateway(overlay)["spec"]["serviceName"], "finetune-gateway-headless")
+
+    def test_probes_ask_the_admin_door(self):
+        overlay = self.overlay
+        (container,) = gateway(overlay)["spec"]["template"]["spec"]["containers"]
+        ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+        for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+            self.assertEqual(container[probe]["httpGet"], {"path": path, "port": "admin"})
+        for flag, port in (("LISTEN", "grpc"), ("WEBHOOK_LISTEN", "webhook"), ("ADMIN_LISTEN", "admin")):
+            self.assertEqual(flags(overlay)["FINETUNE_GATEWAY_" + flag], f"0.0.0.0:{ports[port]}")
+
+    def test_there_is_time_to_drain(self):
+        known = flags_in_sources()
+        delay, drain = (int(re.fullmatch(r"absl::Seconds\((\d+)\)", known[f]).group(1)) for f in ("drain_delay", "drain_time"))
+        given = gateway(self.overlay)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        # Streams have drain_time, then calls as much again.
+        self.assertGreaterEqual(given, delay + 2 * drain + 10)
+
+    def test_a_disruption_budget_lets_nodes_be_drained(self):
+        overlay = self.overlay
+        self.assertEqual(one(overlay, "PodDisruptionBudget", "finetune-gateway")["spec"]["maxUnavailable"], 1)
+
+    def test_only_the_emulator_overlay_does_without_protection(self):
+        overlay = self.overlay
+        insecure = flags(overlay).get("FINETUNE_GATEWAY_ALLOW_INSECURE")
+        self.assertEqual(insecure, "true" if overlay == "emulator" else None)
+
+    def test_every_flag_that_is_set_is_one_of_the_gateway(self):
+        known = flags_in_sources()
+        for name in flags(self.overlay):
+            self.assertRegex(name, r"^FINETUNE_GATEWAY_[A-Z_]+$")
+            self.assertIn(name.removeprefix("FINETUNE_GATEWAY_").lower(), known)
+
+
+SKIP = "needs kubectl 1.27 or later, or kustomize 5; Debian 12 has neither"
+
+
+@unittest.skipUnless(RENDERER, SKIP)
+class Single(EveryOverlay, unittest.TestCase):
+    overlay = "single"
+
+    def test_the_single_gateway_keeps_its_record_on_a_volume_of_its_own(self):
+        spec = gateway("single")["spec"]
+        self.assertEqual(spec["replicas"], 1)
+        (claim,) = spec["volumeClaimTemplates"]
+        self.assertEqual(claim["spec"]["accessModes"], ["ReadWriteOncePod"])
+        (container,) = spec["template"]["spec"]["containers"]
+        path = flags("single")["FINETUNE_GATEWAY_STORE"].removeprefix("sqlite:")
+        mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+        self.assertEqual(mounts[os.path.dirname(path)], claim["metadata"]["name"])
+
+    def test_the_single_gateway_demands_client_certificates_and_shows_nothing_for_debugging(self):
+        for flag in ("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE"):
+            self.assertTrue(flags("single")["FINETUNE_GATEWAY_" + flag].startswith("/etc/finetune-gateway/tls/"))
+        for flag in ("CHANNELZ", "REFLECTION"):
+            self.assertEqual(flags("single")["FINETUNE_GATEWAY_" + flag], "false")
+
+    def test_the_single_gateway_ships_no_secret(self):
+        self.assertEqual(of_kind("single", "Secret"), [])
+
+    def test_prometheus_finds_the_pods_even_when_they_are_not_ready(self):
+        (monitor,) = of_kind("single", "ServiceMonitor")
+        wanted = monitor["spec"]["selector"]["matchLabels"]
+        found = [s for s in of_kind("single", "Service") if wanted.items() <= s["metadata"]["labels"].items()]
+        self.assertEqual(len(found), 1)
+        self.assertIs(found[0]["spec"]["publishNotReadyAddresses"], True)
+        (endpoint,) = monitor["spec"]["endpoints"]
+        self.assertIn(endpoint["port"], [p["name"] for p in found[0]["spec"]["ports"]])
+
+
+@unittest.skipUnless(RENDERER, SKIP)
+class Emulator(EveryOverlay, unittest.TestCase):
+    overlay = "emulator"
+
+    def test_the_urls_that_the_emulator_hands_out_lead_back_to_it(self):
+        (emulator,) = of_kind("emulator", "Deployment")
+        (container,) = emulator["spec"]["template"]["spec"]["containers"]
+        arguments = dict(a.removeprefix("--").split("=", 1) for a in container["args"])
+        (namespace,) = of_kind("emulator", "Namespace")
+        host = f"segmind-emulator.{namespace['metadata']['name']}"
+        self.assertEqual(one("emulator", "Service", "segmind-emulator")["spec"]["ports"][0]["port"], 8090)
+        self.assertEqual(arguments["public_url"], f"http://{host}:8090")
+        self.assertEqual(flags("emulator")["FINETUNE_GATEWAY_UPSTREAM_URL"], f"http://{host}:8090")
+        self.assertEqual(
+            arguments["webhook_url"], "http://finetune-gateway-webhook:8080/webhooks/segmind/$(WEBHOOK_TOKEN)"
+        )
+
+    def test_the_emulator_needs_nothing_from_the_internet(self):
+        (emulator,) = of_kind("emulator", "Deployment")
+        self.assertEqual(emulator["spec"]["replicas"], 1)
+        policy = one("emulator", "NetworkPolicy", "segmind-emulator")
+        for rule in policy["spec"]["egress"]:
+            self.assertFalse([p for p in rule["to"] if "ipBlock" in p])
+
+
+class AllOverlays(unittest.TestCase):
+    def test_each_is_looked_at(self):
+        self.assertEqual(NAMES, sorted(t.overlay for t in EveryOverlay.__subclasses__()))
+
+
+class Examples(unittest.TestCase):
+    def test_the_example_secrets_have_the_files_that_the_flags_name(self):
+        with open(os.path.join(ROOT, "deploy/kubernetes/examples/secrets.yaml"), encoding="utf-8") as f:
+            secrets = {s["metadata"]["name"]: s for s in yaml.safe_load_all(f)}
+        self.assertEqual(set(secrets["finetune-gateway-segmind"]["stringData"]), {"api-key", "webhook-token"})
+        self.assertEqual(set(secrets["finetune-gateway-tls"]["stringData"]), {"tls.crt", "tls.key", "ca.crt"})
+
+    def test_no_example_holds_a_value_that_someone_might_use(self):
+        with open(os.path.join(ROOT, "deploy/kubernetes/examples/secrets.yaml"), encoding="utf-8") as f:
+            for secret in yaml.safe_load_all(f):
+                self.assertEqual(set(secret["stringData"].values()), {""})
+
+    def test_every_example_is_readable(self):
+        folder = os.path.join(ROOT, "deploy/kubernetes/examples")
+        for file in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, file), encoding="utf-8") as f:
+                for o in yaml.safe_load_all(f):
+                    self.assertEqual(o["metadata"]["namespace"], "finetune-gateway", file)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,129 @@
+#include "tests/emulator/job_store.h"
+
+#include <algorithm>
+
+namespace finetune::emulator {
+
+JobStore::Entry* JobStore::FindEntry(const std::string& id) const {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+bool JobStore::Add(Job job) {
+  MutexLock lock(&mu_);
+  if (by_id_.count(job.id) != 0 || by_id_.count(job.finetune_id) != 0) return false;
+  auto entry = std::make_unique<Entry>();
+  entry->job = std::move(job);
+  by_id_[entry->job.id] = entry.get();
+  by_id_[entry->job.finetune_id] = entry.get();
+  if (entry->job.hidden_lists > 0 || entry->job.visible_at > std::chrono::steady_clock::now()) {
+    entry->shown = false;
+    hidden_.push_back(entry.get());
+  }
+  entries_.push_back(std::move(entry));
+  list_body_ = nullptr;
+  return true;
+}
+
+std::optional<Job> JobStore::Find(const std::string& id) const {
+  MutexLock lock(&mu_);
+  const Entry* entry = FindEntry(id);
+  if (entry == nullptr) return std::nullopt;
+  return entry->job;
+}
+
+std::optional<Job> JobStore::Update(const std::string& id,
+                                    const std::function<void(Job*)>& change) {
+  MutexLock lock(&mu_);
+  Entry* entry = FindEntry(id);
+  if (entry == nullptr) return std::nullopt;
+  const std::string old_id = entry->job.id;
+  const std::string old_finetune_id = entry->job.finetune_id;
+  change(&entry->job);
+  // A job's ids are how it is found; they never change.
+  entry->job.id = old_id;
+  entry->job.finetune_id = old_finetune_id;
+  entry->item.clear();
+  list_body_ = nullptr;
+  return entry->job;
+}
+
+bool JobStore::Remove(const std::string& id) {
+  MutexLock lock(&mu_);
+  Entry* entry = FindEntry(id);
+  if (entry == nullptr) return false;
+  by_id_.erase(entry->job.finetune_id);
+  by_id_.erase(entry->job.id);
+  std::erase(hidden_, entry);
+  std::erase_if(entries_, [&](const auto& owned) { return owned.get() == entry; });
+  list_body_ = nullptr;
+  return true;
+}
+
+void JobStore::Clear() {
+  MutexLock lock(&mu_);
+  hidden_.clear();
+  by_id_.clear();
+  entries_.clear();
+  list_body_ = nullptr;
+}
+
+void JobStore::ShowDueJobs() {
+  if (hidden_.empty()) return;
+  const auto now = std::chrono::steady_clock::now();
+  const size_t shown = std::erase_if(hidden_, [&](Entry* entry) {
+    Job& job = entry->job;
+    if (job.hidden_lists > 0) {
+      --job.hidden_lists;
+      return false;
+    }
+    if (job.visible_at > now) return false;
+    entry->shown = true;
+    return true;
+  });
+  if (shown > 0) list_body_ = nullptr;
+}
+
+std::shared_ptr<const std::string> JobStore::ListBody() {
+  const std::shared_ptr<const Settings> settings = settings_->Get();
+  MutexLock lock(&mu_);
+  ShowDueJobs();
+  if (list_body_ != nullptr) return list_body_;
+  size_t total = 2;
+  for (const auto& entry : entries_) {
+    if (entry->item.empty()) entry->item = ListItemText(entry->job, *settings);
+    total += entry->item.size() + 1;
+  }
+  auto body = std::make_shared<std::string>();
+  body->reserve(total);
+  *body += '[';
+  for (auto it = entries_.rbegin(); it != entries_.rend(); ++it) {
+    if (!(*it)->shown) continue;
+    if (body->size() > 1) *body += ',';
+    *body += (*it)->item;
+  }
+  *body += ']';
+  list_body_ = std::move(body);
+  return list_body_;
+}
+
+void JobStore::Rerender() {
+  MutexLock lock(&mu_);
+  for (const auto& entry : entries_) entry->item.clear();
+  list_body_ = nullptr;
+}
+
+std::vector<Job> JobStore::All() const {
+  MutexLock lock(&mu_);
+  std::vector<Job> jobs;
+  jobs.reserve(entries_.size());
+  for (const auto& entry : entries_) jobs.push_back(entry->job);
+  return jobs;
+}
+
+size_t JobStore::size() const {
+  MutexLock lock(&mu_);
+  return entries_.size();
+}
+
+}  // namespace finetune::emulator

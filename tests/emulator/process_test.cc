@@ -1,0 +1,388 @@
+// Drives the real program from outside, as its users do.
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zip.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/emulator/json.h"
+
+namespace finetune::emulator {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr char kKey[] = "x-api-key: emulator-key";
+constexpr char kJson[] = "Content-Type: application/json";
+constexpr char kZip[] = "Content-Type: application/zip";
+constexpr char kForm[] = "Content-Type: application/x-www-form-urlencoded";
+
+struct Reply {
+  CURLcode result = CURLE_OK;
+  long code = 0;
+  std::string head;
+  std::string body;
+};
+
+size_t Append(char* bytes, size_t size, size_t count, void* text) {
+  static_cast<std::string*>(text)->append(bytes, size * count);
+  return size * count;
+}
+
+Reply Call(const std::string& method, const std::string& url,
+           const std::vector<std::string>& headers = {}, const std::string& body = "",
+           bool follow = false) {
+  CURL* curl = curl_easy_init();
+  curl_slist* list = curl_slist_append(nullptr, "Expect:");
+  bool typed = false;
+  for (const std::string& header : headers) {
+    list = curl_slist_append(list, header.c_str());
+    typed = typed || header.rfind("Content-Type", 0) == 0;
+  }
+  if (!typed) list = curl_slist_append(list, "Content-Type:");
+  Reply reply;
+  curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_TIMEOUT, 30L);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, Append);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &reply.body);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, Append);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &reply.head);
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, follow ? 1L : 0L);
+  if (method == "HEAD") {
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  } else {
+    if (!body.empty() || method != "GET") {
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
+      curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, body.c_str());
+    }
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method.c_str());
+  }
+  reply.result = curl_easy_perform(curl);
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply.code);
+  curl_slist_free_all(list);
+  curl_easy_cleanup(curl);
+  return reply;
+}
+
+std::string Text(const std::string& json, const char* name) {
+  const auto document = ParseJson(json);
+  return document ? StringMember(*document, name).value_or("") : "";
+}
+
+std::string ZipOf(const std::vector<std::string>& names) {
+  std::string path = testing::TempDir() + "emulator-zip-XXXXXX";
+  close(mkstemp(path.data()));
+  int error = 0;
+  zip_t* zip = zip_open(path.c_str(), ZIP_TRUNCATE | ZIP_CREATE, &error);
+  for (const std::string& name : names) {
+    zip_file_add(zip, name.c_str(), zip_source_buffer(zip, "image", 5, 0), 0);
+  }
+  zip_close(zip);
+  FILE* file = std::fopen(path.c_str(), "rb");
+  std::string bytes(1 << 16, '\0');
+  bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file));
+  std::fclose(file);
+  std::remove(path.c_str());
+  return bytes;
+}
+
+// The emulator as a process of its own.
+class EmulatorTest : public testing::Test {
+ protected:
+  void SetUp() override { Start({"--time_scale=1000"}); }
+  void TearDown() override {
+    if (pid_ > 0) EXPECT_EQ(Stop(), 0);
+  }
+
+  void Start(std::vector<std::string> flags) {
+    int out[2];
+    ASSERT_EQ(pipe(out), 0);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+    posix_spawn_file_actions_addclose(&actions, out[0]);
+    flags.insert(flags.begin(), {EMULATOR_BINARY, "--listen=127.0.0.1:0"});
+    std::vector<char*> arguments;
+    for (std::string& flag : flags) arguments.push_back(flag.data());
+    arguments.push_back(nullptr);
+    ASSERT_EQ(posix_spawn(&pid_, EMULATOR_BINARY, &actions, nullptr, arguments.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    close(out[1]);
+    std::string line;
+    for (char c = 0; read(out[0], &c, 1) == 1 && c != '\n';) line += c;
+    close(out[0]);
+    ASSERT_THAT(line, StartsWith("segmind-emulator listening on http://127.0.0.1:"));
+    url_ = line.substr(line.find("http"));
+  }
+
+  // The exit code.
+  int Stop() {
+    int status = 0;
+    kill(pid_, SIGTERM);
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  Reply Api(const std::string& method, const std::string& path, const std::string& body = "",
+            const std::string& type = kJson) {
+    std::vector<std::string> headers = {kKey};
+    if (!body.empty()) headers.push_back(type);
+    return Call(method, url_ + path, headers, body);
+  }
+  Reply Control(const std::string& what, const std::string& body = "{}") {
+    return Call("POST", url_ + "/emulator/" + what, {kJson}, body);
+  }
+  Reply List() { return Api("GET", "/finetune/request/list"); }
+  Reply Details(const std::string& id) {
+    return Api("GET", "/finetune/request/details", R"({"request_id":")" + id + "\"}");
+  }
+  Reply Submit(const std::string& source, const std::string& model = "FAST_FLUX",
+               const std::string& theme = "subject") {
+    return Api("POST", "/finetune/request/submit",
+               R"({"name":"Cat","data_source_path":")" + source +
+                   R"(","instance_prompt":"TOK","trigger_word":"TOK","base_model":")" + model +
+                   R"(","theme":")" + theme + R"("})");
+  }
+  // Uploads a zip and returns its URL.
+  std::string Upload(const std::string& bytes, bool is_public) {
+    const Reply grant = Api("GET", "/finetune/request/upload/pre-signed-url",
+                            std::string(R"({"name":"my cats","extension":".zip","public":)") +
+                                (is_public ? "true}" : "false}"));
+    std::vector<std::string> headers = {kZip};
+    if (is_public) headers.push_back("x-amz-acl: public-read");
+    const Reply put = Call("PUT", Text(grant.body, "presigned_url"), headers, bytes);
+    EXPECT_EQ(put.code, 200) << put.body;
+    EXPECT_THAT(put.head, HasSubstr("ETag: \""));
+    return Text(grant.body, "s3_url");
+  }
+  // Reads the job until its status is one of the two ends.
+  std::string Ended(const std::string& id) {
+    for (int i = 0; i < 2000; ++i) {
+      const Reply reply = Details(id);
+      const auto document = ParseJson(reply.body);
+      if (document && Member(*document, "finetune") != nullptr) {
+        const std::string status = (*document)["finetune"]["status"].GetString();
+        if (status == "AVAILABLE" || status == "FAILED") return ToText((*document)["finetune"]);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return "";
+  }
+
+  pid_t pid_ = 0;
+  std::string url_;
+};
+
+TEST_F(EmulatorTest, RefusesAsDocumented) {
+  const std::string list = url_ + "/finetune/request/list";
+  const std::string details = url_ + "/finetune/request/details";
+  EXPECT_THAT(Call("GET", list).body, HasSubstr("Missing Authorization or x-api-key in header"));
+  EXPECT_EQ(Call("GET", list, {"x-api-key: wrong"}).code, 401);
+  const Reply wrong_verb = Api("POST", "/finetune/request/list", "{}");
+  EXPECT_EQ(wrong_verb.code, 405);
+  EXPECT_THAT(wrong_verb.head, HasSubstr("Content-Type: text/html"));
+  EXPECT_EQ(Call("GET", details, {kKey}).code, 400);
+  EXPECT_EQ(Call("GET", details, {kKey}, R"({"request_id":"x"})").code, 406);
+  EXPECT_EQ(Call("GET", details, {kKey, kJson}, "{").code, 400);
+  EXPECT_EQ(Details("unknown").code, 404);
+  EXPECT_EQ(Api("POST", "/finetune/request/submit", R"({"name":"x"})").code, 400);
+  EXPECT_EQ(Submit("http://a/b.zip", "NO_SUCH_MODEL").code, 406);
+  const std::string access = "/finetune/request/access-update";
+  EXPECT_EQ(Api("PUT", access, "request_id=x&segmind_public=true", kForm).code, 400);
+  EXPECT_EQ(Api("PUT", access, "request_id=x&segmind_public=True", kForm).code, 404);
+  EXPECT_EQ(Api("PUT", access, "{}", kJson).code, 406);
+  EXPECT_EQ(List().body, "[]");
+  EXPECT_EQ(Api("GET", "/v1/get-user-credits").body, R"({"credits":1000000,"free-credits":0})");
+}
+
+TEST_F(EmulatorTest, PlaysAWholeLife) {
+  const std::string source = Upload(ZipOf({"a.jpg", "b.jpg"}), true);
+  const Reply taken = Submit(source);
+  const std::string id = Text(taken.body, "finetune_id");
+  EXPECT_EQ(taken.body, R"({"status":"REQUESTED","finetune_id":")" + id + R"(","name":"Cat"})");
+  const std::string job = Ended(id);
+  EXPECT_EQ(Text(job, "status"), "AVAILABLE") << job;
+  EXPECT_EQ(Text(job, "slug"), id + "-cat");
+  EXPECT_EQ(Api("PUT", "/finetune/request/access-update",
+                "request_id=" + id + "&segmind_public=True", kForm)
+                .body,
+            "200");
+  EXPECT_THAT(List().body, HasSubstr(R"("segmind_public_model":true)"));
+  const std::string weights = Text(job, "cloud_storage_url");
+  EXPECT_EQ(Call("GET", weights).code, 302);
+  const Reply whole = Call("GET", weights, {}, "", true);
+  EXPECT_EQ(whole.body.size(), 4u << 20);
+  const Reply part = Call("GET", weights, {"Range: bytes=1000-1999"}, "", true);
+  EXPECT_EQ(part.code, 206);
+  EXPECT_EQ(part.body, whole.body.substr(1000, 1000));
+  EXPECT_EQ(Call("GET", weights, {"Range: bytes=99999999-"}, "", true).code, 416);
+  const Reply head = Call("HEAD", weights, {}, "", true);
+  EXPECT_THAT(head.head, HasSubstr("Content-Length: 4194304"));
+}
+
+TEST_F(EmulatorTest, LooksIntoTheDataset) {
+  const auto error_of = [&](const Reply& taken, const char* id_name) {
+    const std::string job = Ended(Text(taken.body, id_name));
+    EXPECT_EQ(Text(job, "status"), "FAILED") << job;
+    return Text(job, "error_message");
+  };
+  EXPECT_EQ(error_of(Submit("http://127.0.0.1:1/none.zip"), "finetune_id"), "Download failed");
+  EXPECT_THAT(error_of(Submit(Upload(ZipOf({"photos/a.jpg"}), true)), "finetune_id"),
+              HasSubstr("do not create subfolders"));
+  const std::string own = Upload(ZipOf({"a.jpg"}), false);
+  EXPECT_EQ(error_of(Submit(own), "finetune_id"), "Download failed");
+  EXPECT_EQ(Call("GET", own).code, 403);
+  const Reply qwen = Submit(own, "QWEN", "QWEN");
+  const std::string job = Ended(Text(qwen.body, "request_id"));
+  EXPECT_EQ(Text(job, "status"), "AVAILABLE") << job;
+  // Weights that are not public go through file/download.
+  const std::string weights = Text(job, "cloud_storage_url");
+  EXPECT_EQ(Call("GET", weights, {}, "", true).code, 403);
+  const Reply url =
+      Api("GET", "/finetune/request/file/download", "cloud_storage_url=" + weights, kForm);
+  EXPECT_THAT(url.head, HasSubstr("Content-Type: text/plain"));
+  EXPECT_EQ(Call("GET", url.body, {}, "", true).body.size(), 4u << 20);
+}
+
+TEST_F(EmulatorTest, ChecksTheUploadsSignature) {
+  const Reply grant = Api("GET", "/finetune/request/upload/pre-signed-url",
+                          R"({"name":"x","extension":".zip","public":true})");
+  const std::string url = Text(grant.body, "presigned_url");
+  const std::string acl = "x-amz-acl: public-read";
+  EXPECT_THAT(Call("PUT", url, {kZip}, "zip").body, HasSubstr("SignatureDoesNotMatch"));
+  EXPECT_THAT(Call("PUT", url, {acl}, "zip").body, HasSubstr("SignatureDoesNotMatch"));
+  EXPECT_EQ(Call("PUT", url + "0", {kZip, acl}, "zip").code, 403);
+  EXPECT_EQ(Call("PUT", url.substr(0, url.find('?')), {kZip, acl}, "zip").code, 403);
+  EXPECT_EQ(Call("PUT", url, {kZip, acl, kKey}, "zip").code, 403);
+  EXPECT_THAT(Call("GET", url_ + "/emulator/stats").body,
+              HasSubstr(R"("keys_leaked_to_storage":1)"));
+  EXPECT_EQ(Call("PUT", url, {kZip, acl}, "zip").code, 200);
+  EXPECT_EQ(Call("GET", Text(grant.body, "s3_url")).body, "zip");
+}
+
+TEST_F(EmulatorTest, TakesTheJobAndLosesTheAnswer) {
+  Control("settings", R"({"check_datasets":false,"time_scale":0})");
+  Control("faults", R"({"call":"submit","kind":"lost_answer"})");
+  EXPECT_EQ(Submit("http://a/b.zip").result, CURLE_GOT_NOTHING);
+  EXPECT_THAT(List().body, HasSubstr(R"("name":"Cat")"));
+  Control("faults", R"({"call":"submit","kind":"error_after","code":503})");
+  EXPECT_EQ(Submit("http://a/b.zip").code, 503);
+  Control("faults", R"({"call":"submit","kind":"close_before"})");
+  EXPECT_EQ(Submit("http://a/b.zip").result, CURLE_GOT_NOTHING);
+  Control("faults", R"({"call":"submit","kind":"close_before","reset":true})");
+  EXPECT_EQ(Submit("http://a/b.zip").result, CURLE_RECV_ERROR);
+  const Reply stats = Call("GET", url_ + "/emulator/stats");
+  EXPECT_THAT(stats.body, HasSubstr(R"("submits_taken":2)"));
+  EXPECT_THAT(Call("GET", url_ + "/emulator/duplicates").body, HasSubstr(R"("name":"Cat")"));
+}
+
+TEST_F(EmulatorTest, MisbehavesOnTheWire) {
+  Control("prefill", R"({"count":20})");
+  const std::string good = List().body;
+  Control("faults", R"({"call":"list","kind":"truncated"})");
+  const Reply cut = List();
+  EXPECT_EQ(cut.result, CURLE_OK);
+  EXPECT_EQ(cut.body, good.substr(0, good.size() / 2));
+  Control("faults", R"({"call":"list","kind":"partial","bytes":100})");
+  const Reply partial = List();
+  EXPECT_EQ(partial.result, CURLE_PARTIAL_FILE);
+  EXPECT_EQ(partial.body, good.substr(0, 100));
+  Control("faults", R"({"call":"list","kind":"stall","bytes":10,"ms":50})");
+  EXPECT_EQ(List().body, good.substr(0, 10));
+  Control("faults", R"({"call":"list","kind":"rate_limited"})");
+  const Reply limited = List();
+  EXPECT_EQ(limited.code, 429);
+  EXPECT_THAT(limited.head, HasSubstr("x-rate-limit-reset-at-utc: 2"));
+  Control("faults", R"({"call":"list","kind":"html"})");
+  EXPECT_THAT(List().body, StartsWith("<!doctype html>"));
+  Control("faults", R"({"kind":"key_revoked"})");
+  EXPECT_EQ(List().code, 401);
+  EXPECT_EQ(List().code, 401);
+  Call("DELETE", url_ + "/emulator/faults");
+  EXPECT_EQ(List().body, good);
+}
+
+TEST_F(EmulatorTest, HoldsUpNobodyWithAStalledCall) {
+  Control("faults", R"({"call":"list","kind":"stall","ms":600000,"count":8})");
+  std::vector<std::thread> stalled;
+  for (int i = 0; i < 8; ++i) stalled.emplace_back([this] { List(); });
+  // All eight are in their stalls once the fault is used up.
+  while (Call("GET", url_ + "/emulator/faults").body != "[]") std::this_thread::yield();
+  EXPECT_EQ(List().body, "[]");
+  EXPECT_EQ(Stop(), 0);  // Which ends the stalls.
+  for (std::thread& thread : stalled) thread.join();
+}
+
+TEST_F(EmulatorTest, HidesANewJobForSomeLists) {
+  Control("settings", R"({"check_datasets":false,"time_scale":0})");
+  Control("faults", R"({"kind":"list_delay","list_calls":2,"count":1})");
+  const std::string id = Text(Submit("http://a/b.zip").body, "finetune_id");
+  EXPECT_EQ(Details(id).code, 404);
+  EXPECT_EQ(List().body, "[]");
+  EXPECT_EQ(List().body, "[]");
+  EXPECT_THAT(List().body, HasSubstr(id));
+  EXPECT_EQ(Details(id).code, 200);
+}
+
+TEST_F(EmulatorTest, KeepsTheRateLimit) {
+  Control("settings", R"({"rate_limit_per_minute":3})");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(List().code, 200);
+  const Reply refused = List();
+  EXPECT_EQ(refused.code, 429);
+  EXPECT_THAT(refused.head, HasSubstr("x-rate-limit-reset-at-utc: "));
+}
+
+TEST_F(EmulatorTest, PostsWebhooksAndSpoilsThem) {
+  // Its own API is the receiver: what arrives there is counted as a refused call.
+  Control("settings",
+          R"({"check_datasets":false,"webhook_url":")" + url_ + R"(/finetune/request/submit"})");
+  Control("faults", R"({"kind":"webhook_lost","stage":"TRAINING_INITIATED"})");
+  Control("faults", R"({"kind":"webhook_duplicate","stage":"TRAINING_COMPLETED"})");
+  Control("faults", R"({"kind":"webhook_reordered","stage":"DEPLOYING"})");
+  const std::string id = Text(Submit("http://a/b.zip").body, "finetune_id");
+  EXPECT_EQ(Text(Ended(id), "status"), "AVAILABLE");
+  std::string events;
+  for (int i = 0; i < 2000; ++i) {
+    const auto seen = ParseJson(Call("GET", url_ + "/emulator/webhooks").body);
+    if (seen && seen->Size() == 6) {
+      for (const auto& record : seen->GetArray()) {
+        if (Text(ToText(record), "outcome") == "lost") continue;
+        events += std::string(record["event"].GetString()) + " ";
+      }
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_EQ(events, "DATA_PROCESSING TRAINING_COMPLETED TRAINING_COMPLETED AVAILABLE DEPLOYING ");
+}
+
+TEST_F(EmulatorTest, IsMovedByHandAndReset) {
+  const Reply made = Control("jobs", R"({"name":"by hand","status":"QUEUED"})");
+  const std::string id = Text(made.body, "id");
+  EXPECT_EQ(Control("jobs/" + id, R"({"status":"SOMETHING_NEW","details":{"extra":1}})").code, 200);
+  EXPECT_THAT(Details(id).body,
+              testing::AllOf(HasSubstr(R"("status":"SOMETHING_NEW")"), HasSubstr(R"("extra":1)")));
+  EXPECT_EQ(Control("jobs/" + id, R"({"colour":"red"})").code, 400);
+  EXPECT_EQ(Control("reset").code, 200);
+  EXPECT_EQ(List().body, "[]");
+}
+
+}  // namespace
+}  // namespace finetune::emulator

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <rapidjson/document.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "tests/emulator/mutex.h"
+
+namespace finetune::emulator {
+
+// Everything that can be turned while the emulator runs. Times are in seconds of the job clock
+// (which time_scale speeds up) where the name says stage, in real seconds elsewhere.
+struct Settings {
+  std::string api_key = "emulator-key";
+  std::string public_url;  // What the URLs in answers begin with.
+
+  double time_scale = 1;  // 0: jobs move only when the control door moves them.
+  std::map<std::string, double> stage_seconds = {{"REQUESTED", 2},
+                                                 {"QUEUED", 20},
+                                                 {"RETRIED", 5},
+                                                 {"DATA_PROCESSING", 30},
+                                                 {"TRAINING_INITIATED", 600},
+                                                 {"TRAINING_COMPLETED", 20},
+                                                 {"INFERENCE_QUEUED", 30},
+                                                 {"DEPLOYING", 60}};  // 0: the stage is skipped.
+  bool check_datasets = true;  // false: any data_source_path is good, nothing is fetched.
+
+  std::string webhook_url;
+  std::string webhook_vocabulary = "webhook";  // Five events; or "model": three.
+  std::string webhook_shape = "flat";          // Or "nested", "request_id".
+  int64_t webhook_attempts = 1;
+
+  double credits = 1000000;
+  double price_per_job = 1;
+  int64_t rate_limit_per_minute = 0;                // 0: none.
+  std::string rate_limit_reset_format = "rfc3339";  // Or "epoch".
+
+  bool distinct_ids = false;        // `id` and `finetune_id` differ.
+  bool timestamp_fraction = false;  // 2025-01-01T00:00:00.123456Z.
+  bool list_cloud_storage_url = true;
+  std::string access_update_answer = "200";  // Or "empty", "json".
+
+  int64_t weights_bytes = 4 << 20;
+  int64_t weights_redirects = 1;
+  int64_t upload_url_seconds = 3600;
+  int64_t download_url_seconds = 3600;
+};
+
+// Sets the members that `object` names. Returns what is wrong with it, or nothing. On an error
+// `settings` may be partly changed.
+std::optional<std::string> ApplySettings(const rapidjson::Value& object, Settings* settings);
+
+std::string SettingsText(const Settings& settings);
+
+// The settings in force. Thread-safe. Owned by main; outlives all who read it.
+class LiveSettings {
+ public:
+  explicit LiveSettings(Settings settings)
+      : current_(std::make_shared<const Settings>(std::move(settings))) {}
+
+  std::shared_ptr<const Settings> Get() const {
+    MutexLock lock(&mu_);
+    return current_;
+  }
+  void Set(Settings settings) {
+    auto next = std::make_shared<const Settings>(std::move(settings));
+    MutexLock lock(&mu_);
+    current_ = std::move(next);
+  }
+
+ private:
+  mutable Mutex mu_;
+  // Guarded by mu_.
+  std::shared_ptr<const Settings> current_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace finetune::emulator

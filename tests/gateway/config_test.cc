@@ -1,0 +1,129 @@
+#include "server/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "absl/flags/reflection.h"
+#include "server/machine.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<Config> Read(const std::vector<std::string>& arguments) {
+    return ReadConfig(arguments, [this](const std::string& name) -> const char* {
+      const auto found = environment_.find(name);
+      return found == environment_.end() ? nullptr : found->second.c_str();
+    });
+  }
+  std::string ErrorOf(const std::vector<std::string>& arguments) {
+    auto config = Read(arguments);
+    return config.ok() ? "" : std::string(config.status().message());
+  }
+
+  absl::FlagSaver saver_;
+  std::map<std::string, std::string> environment_ = {{"HOME", "/home/someone"}};
+};
+
+TEST_F(ConfigTest, HasDefaults) {
+  auto config = Read({});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->listen.host, "127.0.0.1");
+  EXPECT_EQ(config->listen.port, 50051);
+  EXPECT_EQ(config->upstream_url, "https://api.segmind.com");
+  EXPECT_EQ(config->sqlite_path, "/home/someone/.local/state/finetune-gateway/store.db");
+  EXPECT_TRUE(config->markers);
+}
+
+TEST_F(ConfigTest, ReadsFlagsInAnyForm) {
+  auto config = Read({"--listen", "127.0.0.1:0", "--active_poll_interval=200ms", "--nomarkers",
+                      "--reflection=false", "--channelz", "--settle_lists", "5"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->listen.port, 0);
+  EXPECT_EQ(config->active_poll_interval, absl::Milliseconds(200));
+  EXPECT_FALSE(config->markers);
+  EXPECT_FALSE(config->reflection);
+  EXPECT_TRUE(config->channelz);
+  EXPECT_EQ(config->settle_lists, 5);
+}
+
+TEST_F(ConfigTest, ReadsTheEnvironmentAndTheFlagWins) {
+  environment_["FINETUNE_GATEWAY_SETTLE_LISTS"] = "7";
+  environment_["FINETUNE_GATEWAY_LISTEN"] = "127.0.0.1:1";
+  auto config = Read({"--listen=127.0.0.1:2"});
+  ASSERT_TRUE(config.ok());
+  EXPECT_EQ(config->settle_lists, 7);
+  EXPECT_EQ(config->listen.port, 2);
+}
+
+TEST_F(ConfigTest, NamesTheVariableThatIsBad) {
+  environment_["FINETUNE_GATEWAY_ACTIVE_POLL_INTERVAL"] = "soon";
+  EXPECT_THAT(ErrorOf({}), HasSubstr("FINETUNE_GATEWAY_ACTIVE_POLL_INTERVAL: 'soon' is not a "
+                                     "duration"));
+}
+
+TEST_F(ConfigTest, RefusesBadValuesNamingTheFlag) {
+  const std::vector<std::pair<std::string, std::string>> kBad = {
+      {"listen", "127.0.0.1"},
+      {"listen", ":1"},
+      {"listen", "127.0.0.1:99999"},
+      {"listen", "::1:5"},
+      {"listen", "0.0.0.0:1"},
+      {"upstream_url", "not a url"},
+      {"upstream_url", "ftp://x"},
+      {"upstream_url", "https://u:p@x"},
+      {"upstream_url", "https://"},
+      {"store", "mysql:x"},
+      {"store", "postgresql://x"},
+      {"active_poll_interval", "0s"},
+      {"active_poll_interval", "inf"},
+      {"idle_poll_interval", "1s"},
+      {"log_level", "loud"},
+      {"settle_lists", "0"},
+      {"upstream_calls_per_minute", "0"},
+      {"settle_lists", "many"},
+      {"markers", "perhaps"},
+  };
+  for (const auto& [flag, value] : kBad) {
+    absl::FlagSaver saver;
+    EXPECT_THAT(ErrorOf({absl::StrCat("--", flag, "=", value)}),
+                HasSubstr(absl::StrCat("--", flag)))
+        << value;
+  }
+}
+
+TEST_F(ConfigTest, SaysThatThereIsNoPostgres) {
+  EXPECT_THAT(ErrorOf({"--store=postgresql://u:secret@h/db"}), HasSubstr("no PostgreSQL store"));
+  EXPECT_THAT(ErrorOf({"--store=postgresql://u:secret@h/db"}), Not(HasSubstr("secret")));
+}
+
+TEST_F(ConfigTest, HintsAtTheFlagThatWasMeant) {
+  EXPECT_EQ(Read({"--lisen=x"}).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(ErrorOf({"--lisen=x"}), HasSubstr("did you mean --listen?"));
+  EXPECT_EQ(Read({"stray"}).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Read({"--flagfile=/etc/passwd"}).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(ConfigTest, OpensToOthersOnlyWhenAsked) {
+  EXPECT_THAT(ErrorOf({"--listen=0.0.0.0:1"}), HasSubstr("--allow_insecure"));
+  EXPECT_TRUE(Read({"--listen=0.0.0.0:1", "--allow_insecure"}).ok());
+}
+
+TEST_F(ConfigTest, HelpNamesEveryFlagWithItsMeaning) {
+  const std::string help = HelpText();
+  for (const char* flag : {"--listen (", "--store (", "--drain_time (", "--log_level ("})
+    EXPECT_THAT(help, HasSubstr(flag));
+}
+
+TEST(Machine, HasAtLeastOneCpu) {
+  EXPECT_GE(CpuLimit(), 1);
+  EXPECT_GT(RaiseFileLimit(), 100u);
+}
+
+}  // namespace
+}  // namespace finetune

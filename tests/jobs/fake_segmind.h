@@ -1,0 +1,113 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/base/clock.h"
+#include "server/base/mutex.h"
+#include "server/base/worker.h"
+#include "server/segmind/http_client.h"
+
+namespace finetune {
+
+// What happens to a call.
+enum class Fate {
+  kFine,
+  kRefused,           // `refusal`; nothing is taken.
+  kNoConnection,      // No byte left.
+  kLostBefore,        // The request left and never arrived.
+  kLostAfter,         // Segmind took it and the answer was lost.
+  kServerError,       // 502, nothing taken.
+  kServerErrorAfter,  // 502, taken.
+  kTruncated,         // Taken; the answer breaks off, as valid HTTP.
+  kHeld,              // Taken; the answer waits for Release().
+  kHeldBefore,        // Waits for Release() and is taken then.
+  kHeldRefused,       // Waits for Release() and is refused then.
+};
+
+struct FakeJob {
+  std::string id;
+  std::string name;
+  std::string data_source;
+  std::string prompt;
+  std::string status = "REQUESTED";
+  std::string error_message;
+  absl::Time created;
+  // Lists show it from then on.
+  absl::Time visible;
+  bool is_public = false;
+  bool hidden = false;  // From lists and details.
+};
+
+// Segmind's fine-tuning API in memory. Outlives the connections to it. Thread-safe.
+class FakeSegmind {
+ public:
+  explicit FakeSegmind(Clock& clock) : clock_(clock), worker_("fake-segmind") {}
+  ~FakeSegmind() { worker_.Stop(); }
+
+  // A gateway's way here. Each has to be Shutdown.
+  std::unique_ptr<HttpClient> Connect();
+
+  // The fate of the next submits, in order, then of all others; and of lists and details.
+  void NextSubmits(std::vector<Fate> fates);
+  void set_submit_fate(std::function<Fate()> fate);
+  void set_list_fate(std::function<Fate()> fate);
+  void set_details_fate(std::function<Fate()> fate);
+  void set_refusal(int code, std::string error);
+  // How long lists do not show a new job.
+  void set_list_delay(std::function<absl::Duration()> delay);
+  // Called before a submit is looked at and after it was taken; false cuts the connection then and
+  // there.
+  void set_submit_hook(std::function<bool(bool after)> hook);
+  void Release();
+
+  void Add(FakeJob job);
+  void Change(const std::string& id, const std::function<void(FakeJob&)>& change);
+  std::vector<FakeJob> jobs() const;
+  int posts() const;  // Submits that left their gateway.
+  int lists() const;
+  int details() const;
+  int taken() const { return static_cast<int>(jobs().size()); }
+
+ private:
+  class Connection;
+  struct Held {
+    HttpRequest request;
+    HttpClient::Done done;
+    bool taken;
+    HttpResult result;
+  };
+
+  void Handle(HttpRequest request, HttpClient::Done done);
+  void HandleSubmit(HttpRequest request, HttpClient::Done done);
+  HttpResult Take(const HttpRequest& request);
+  HttpResult List();
+  HttpResult Details(const HttpRequest& request);
+  HttpResult SetPublic(const HttpRequest& request);
+  HttpResult Answer(int code, std::string body);
+  static HttpResult Lost(bool sent);
+
+  Clock& clock_;
+  mutable Mutex mu_;
+  std::vector<FakeJob> jobs_ ABSL_GUARDED_BY(mu_);
+  std::deque<Fate> next_submits_ ABSL_GUARDED_BY(mu_);
+  std::function<Fate()> submit_fate_ ABSL_GUARDED_BY(mu_);
+  std::function<Fate()> list_fate_ ABSL_GUARDED_BY(mu_);
+  std::function<Fate()> details_fate_ ABSL_GUARDED_BY(mu_);
+  std::function<absl::Duration()> list_delay_ ABSL_GUARDED_BY(mu_);
+  std::function<bool(bool)> submit_hook_ ABSL_GUARDED_BY(mu_);
+  int refusal_code_ ABSL_GUARDED_BY(mu_) = 400;
+  std::string refusal_ ABSL_GUARDED_BY(mu_) = "Missing field";
+  std::vector<Held> held_ ABSL_GUARDED_BY(mu_);
+  int posts_ ABSL_GUARDED_BY(mu_) = 0;
+  int lists_ ABSL_GUARDED_BY(mu_) = 0;
+  int details_ ABSL_GUARDED_BY(mu_) = 0;
+  Worker worker_;
+};
+
+}  // namespace finetune
