@@ -5,6 +5,7 @@
 
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/message_differencer.h"
+#include "segmind/finetune/v1/fine_tune_service.pb.h"
 #include "tests/segmind/samples.h"
 
 namespace finetune {
@@ -178,7 +179,12 @@ TEST(Struct, DropsWhatIsNestedTooDeeply) {
   int depth = 0;
   for (const auto* at = &*job->model_information; at->fields_size() > 0; ++depth)
     at = &at->fields().at("a").struct_value();
-  EXPECT_EQ(depth, 63);
+  EXPECT_EQ(depth, 27);
+  // Clients must be able to parse a list that has it.
+  pb::ListFineTunesResponse list;
+  *list.add_fine_tunes()->mutable_model_information() = *job->model_information;
+  pb::ListFineTunesResponse copy;
+  EXPECT_TRUE(copy.ParseFromString(list.SerializeAsString()));
 }
 
 TEST(Struct, KeepsNoMoreThanItsBudget) {
