@@ -65,7 +65,6 @@ void Watcher::Wake() {
 }
 
 void Watcher::Run() {
-  Open();
   while (!stopped_ || phase_ != Phase::kEnded) {
     void* tag = nullptr;
     bool ok = false;
@@ -117,6 +116,7 @@ void Watcher::OnTimer() {
 }
 
 void Watcher::Open() {
+  opened_ = true;
   context_ = std::make_unique<grpc::ClientContext>();
   silent_ = false;
   answered_ = false;
@@ -250,7 +250,10 @@ void Watcher::TakeCommands() {
   }
   if (stopped_) return;
   if (some_removed) view_.Prune();
-  for (auto& subscriber : added) view_.Add(std::move(subscriber));
+  for (auto& subscriber : added) {
+    view_.Add(std::move(subscriber));
+    if (!opened_) Open();
+  }
 }
 
 void Watcher::CloseQueue() {

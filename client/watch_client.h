@@ -90,6 +90,7 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
+  // The first one opens the stream, so that it is told of all that a resume token brings.
   // Never blocks; the callback's first event comes on the watcher's thread. Subscriptions can be
   // added and removed at any time, inside callbacks too.
   std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
@@ -137,6 +138,7 @@ class Watcher {
   gpr_timespec timer_;
   RetryBackoff backoff_;
   std::string token_;
+  bool opened_ = false;
   bool ever_connected_ = false;
   bool silent_ = false;
   bool stopped_ = false;

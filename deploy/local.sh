@@ -29,7 +29,7 @@ bold='' plain=''
 if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; fi
 step() { printf '\n%s── %s%s\n' "$bold" "$1" "$plain"; }
 die() { echo "local.sh: $1" >&2; exit 1; }
-show() { printf '%s$ finetune %s%s\n' "$bold" "$*" "$plain"; "$bin/finetune" --server "$address" "$@"; }
+show() { printf '%s$ finetune %s%s\n' "$bold" "$*" "$plain" >&2; "$bin/finetune" --server "$address" "$@"; }
 
 step 'Setting up'
 deploy/packages.sh local

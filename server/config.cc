@@ -18,8 +18,8 @@ ABSL_FLAG(
     "HOST:PORT of the gRPC service; port 0 takes any. Beyond loopback it needs TLS with client "
     "certificates, or --allow_insecure.");
 ABSL_FLAG(std::string, webhook_listen, "127.0.0.1:8080",
-          "HOST:PORT of the webhook door, POST /webhooks/segmind/{token}. Open only with "
-          "--webhook_token_file.");
+          "HOST:PORT of the webhook door, POST /webhooks/segmind/{token}. Without "
+          "--webhook_token_file it accepts nothing.");
 ABSL_FLAG(std::string, admin_listen, "127.0.0.1:9090",
           "HOST:PORT of the operators' door: /metrics, /livez, /readyz.");
 ABSL_FLAG(std::string, port_file, "",

@@ -29,7 +29,7 @@ struct Config {
 
   std::string upstream_url;
   std::string api_key_file;        // Empty: SEGMIND_API_KEY.
-  std::string webhook_token_file;  // Empty: no webhook door.
+  std::string webhook_token_file;  // Empty: no webhook is accepted.
   int upstream_calls_per_minute = 50;
   absl::Duration upstream_timeout;
   absl::Duration submit_timeout;

@@ -24,6 +24,7 @@ namespace {
 constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
 // A view that could not be made by then is served as it is: empty, with its honest age.
 constexpr absl::Duration kFirstReadPatience = absl::Seconds(10);
+constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
 
 // The error with the flag that it is about in front.
@@ -61,11 +62,9 @@ absl::Status Gateway::Open() {
   auto key = MakeApiKeySource(config_.api_key_file);
   if (!key.ok()) return Blame("api_key_file", key.status());
   key_ = *std::move(key);
-  if (!config_.webhook_token_file.empty()) {
-    auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
-    if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
-    tokens_ = *std::move(tokens);
-  }
+  auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
+  if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
+  tokens_ = *std::move(tokens);
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
@@ -87,7 +86,7 @@ absl::Status Gateway::Open() {
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(waiters_.get());
 
-  http_ = std::make_unique<CurlHttpClient>();
+  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   segmind_ =
       std::make_unique<SegmindClient>(SegmindOptions(config_), *http_, *key_, *clock_, metrics_);
   tracker_ = std::make_unique<Tracker>(
@@ -103,9 +102,8 @@ absl::Status Gateway::Open() {
     return Blame("store", recovered);
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
 
-  if (tokens_)
-    webhook_door_ = std::make_unique<WebhookDoor>(
-        *tokens_, [this](std::string id) { tracker_->Hint(std::move(id)); }, *clock_, metrics_);
+  webhook_door_ = std::make_unique<WebhookDoor>(
+      *tokens_, [this](std::string id) { tracker_->Hint(std::move(id)); }, *clock_, metrics_);
   admin_door_ = std::make_unique<AdminDoor>(
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
@@ -121,11 +119,7 @@ absl::Status Gateway::Open() {
                    .hub = *hub_,
                    .segmind = *segmind_,
                    .clock = *clock_,
-                   .last_webhook_time =
-                       [this] {
-                         return webhook_door_ ? webhook_door_->last_event_time()
-                                              : absl::InfinitePast();
-                       }},
+                   .last_webhook_time = [this] { return webhook_door_->last_event_time(); }},
       *gate_);
   RegisterMetrics();
   return absl::OkStatus();
@@ -139,8 +133,8 @@ absl::Status Gateway::Start() {
   Log(LogLevel::kInfo, "serving",
       {{"version", FINETUNE_VERSION},
        {"grpc", Shown(config_.listen, grpc_server_->port())},
-       {"webhook", webhook_server_ ? Shown(config_.webhook_listen, webhook_server_->port())
-                                   : std::string("closed: no --webhook_token_file")},
+       {"webhook", Shown(config_.webhook_listen, webhook_server_->port())},
+       {"webhook_tokens", !config_.webhook_token_file.empty()},
        {"admin", Shown(config_.admin_listen, admin_server_->port())},
        {"tls", config_.tls.enabled()},
        {"upstream", config_.upstream_url},
@@ -223,11 +217,15 @@ void Gateway::Close(absl::Duration grace) {
   StopFollowing();
   if (grpc_server_) {
     auto ended = std::make_shared<absl::Notification>();
-    hub_->Drain(grace / 2, [ended] { ended->Notify(); });
+    // Jitter spreads the reconnections of many watchers; a few need none.
+    const absl::Duration over = std::min(grace / 2, hub_->watcher_count() * absl::Milliseconds(10));
+    hub_->Drain(over, [ended] { ended->Notify(); });
     ended->WaitForNotificationWithTimeout(grace + absl::Seconds(1));
-    gate_->StartDraining();
     service_->Drain();
-    CloseGrpc(clock_->Now() + grace);
+    // Without calls under way only clients that are idle would be waited for: gRPC waits for them
+    // to acknowledge its farewell, and those that do not poll take seconds.
+    const bool busy = gate_->unary_calls() > 0;
+    CloseGrpc(clock_->Now() + (busy ? grace : std::min(grace, kIdleFarewell)));
   }
   webhook_server_.reset();
   if (submitter_) submitter_->Stop(clock_->Now());

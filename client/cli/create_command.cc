@@ -1,5 +1,6 @@
 #include <google/protobuf/util/json_util.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <ostream>
@@ -9,7 +10,9 @@
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/follow.h"
+#include "client/cli/transfer_commands.h"
 #include "client/cli/values.h"
+#include "client/cli/zip_folder.h"
 #include "client/uuid.h"
 
 namespace finetune::cli {
@@ -17,6 +20,8 @@ namespace {
 
 struct CreateFlags {
   std::string file;
+  std::string dataset;
+  bool dataset_public = false;
   pb::FineTune job;
   int steps = 0;
   double learning_rate = 0;
@@ -77,11 +82,51 @@ absl::StatusOr<pb::FineTune> MakeJob(const CreateFlags& flags) {
   return job;
 }
 
+// Zips the dataset if it is a folder, sends it, and lets the job train on it.
+absl::Status SendDatasetOf(Session& session, FineTuneClient& client, const CreateFlags& flags,
+                           pb::FineTune& job) {
+  // What FAST_FLUX trains on must be readable for all.
+  const bool is_public = flags.dataset_public || job.base_model() == "FAST_FLUX";
+  std::filesystem::path path = flags.dataset;
+  std::error_code error;
+  std::filesystem::path draft;
+  if (std::filesystem::is_directory(path)) {
+    draft =
+        std::filesystem::temp_directory_path(error) / absl::StrCat("finetune-", MakeRequestId());
+    if (error || !std::filesystem::create_directory(draft, error)) {
+      return absl::InternalError("cannot make a temporary folder");
+    }
+    const std::string stem = std::filesystem::canonical(path, error).filename().string();
+    const std::filesystem::path zip = draft / absl::StrCat(stem.empty() ? "dataset" : stem, ".zip");
+    auto zipped = ZipFolder(path.string(), zip.string());
+    if (!zipped.ok()) {
+      std::filesystem::remove_all(draft, error);
+      return zipped.status();
+    }
+    session.err << zipped->images.size() << " images zipped\n";
+    for (const std::string& name : zipped->left_out) {
+      session.err << "warning: " << Printable(name) << " is left out: no image at the top level\n";
+    }
+    path = zip;
+  }
+  auto dataset = SendDataset(session, client, path.string(), is_public);
+  if (!draft.empty()) std::filesystem::remove_all(draft, error);
+  if (!dataset.ok()) return dataset.status();
+  session.err << "data: " << Printable(dataset->data_source_uri()) << std::endl;
+  job.set_data_source_uri(dataset->data_source_uri());
+  return absl::OkStatus();
+}
+
 int Create(Session& session, const CreateFlags& flags) {
   auto job = MakeJob(flags);
   if (!job.ok()) return session.Fail(job.status());
   auto client = session.Client();
   if (!client.ok()) return session.Fail(client.status());
+  if (!flags.dataset.empty()) {
+    if (absl::Status status = SendDatasetOf(session, **client, flags, *job); !status.ok()) {
+      return session.Fail(status);
+    }
+  }
   pb::CreateFineTuneRequest request;
   *request.mutable_fine_tune() = *std::move(job);
   request.set_request_id(flags.request_id.empty() ? MakeRequestId() : flags.request_id);
@@ -98,7 +143,13 @@ int Create(Session& session, const CreateFlags& flags) {
     const int code = session.Fail(created.status());
     if (code == kUnavailable && !flags.validate_only) {
       session.err << "Run the same command again with --request-id "
-                  << Printable(request.request_id()) << ": however often, it makes one job.\n";
+                  << Printable(request.request_id());
+      // Sent anew the dataset would have another address, and the job other parameters.
+      if (!flags.dataset.empty()) {
+        session.err << " and --data " << Printable(request.fine_tune().data_source_uri())
+                    << " instead of --dataset";
+      }
+      session.err << ": however often, it makes one job.\n";
     }
     return code;
   }
@@ -161,7 +212,20 @@ void AddCreate(CLI::App& app, Session& session) {
   command->add_option("--request-id", flags->request_id,
                       "A UUID: however often a job is sent with it, it is submitted once. Made and "
                       "printed if not given");
-  command->add_flag("--validate-only", flags->validate_only, "Check everything, submit nothing");
+  CLI::Option* validate_only = command->add_flag("--validate-only", flags->validate_only,
+                                                 "Check everything, submit nothing");
+  CLI::Option* dataset =
+      command
+          ->add_option("--dataset", flags->dataset,
+                       "A zip, or a folder of images to zip: upload it and train on it")
+          ->type_name("DIR|ZIP")
+          ->check(CLI::ExistingPath)
+          ->excludes(command->get_option("--data"))
+          ->excludes(validate_only);
+  command
+      ->add_flag("--dataset-public", flags->dataset_public,
+                 "Let anyone read it; always so for FAST_FLUX")
+      ->needs(dataset);
   flags->wait_option =
       command->add_option("--wait", flags->wait, "Wait for a state; AVAILABLE if none is named")
           ->expected(0, 1)
@@ -179,6 +243,7 @@ void AddCreate(CLI::App& app, Session& session) {
       "      --prompt 'a photo of TOK dog' --trigger TOK --steps 1000 --label team=art --wait\n"
       "  finetune create --file job.json --param lora_rank=16 --param auto_caption=true --output "
       "json\n"
+      "  finetune create --file job.json --dataset ./dogs --wait\n"
       "  finetune create --file job.json --validate-only");
   command->callback([flags, &session] { session.exit_code = Create(session, *flags); });
 }

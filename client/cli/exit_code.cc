@@ -47,6 +47,7 @@ std::string AdviceByReason(const absl::Status& status) {
 }
 
 std::string AdviceByCode(const absl::Status& status) {
+  if (status.GetPayload(kStorageFailure)) return "";
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       return WaitAdvice(status, "Is the gateway running there? See --server and the --tls flags.");

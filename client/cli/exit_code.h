@@ -24,6 +24,10 @@ enum ExitCode : int {
 // The same list, for --help.
 extern const char kExitCodesHelp[];
 
+// The payload that marks a failure of Segmind's storage, as opposed to one of the gateway or on the
+// way to it.
+inline constexpr char kStorageFailure[] = "finetune.cli/storage_failure";
+
 ExitCode ExitCodeOf(const absl::Status& status);
 
 // One sentence with the reason, then what is wrong with which field, then what to do, as far as

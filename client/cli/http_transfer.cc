@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cli/exit_code.h"
 #include "client/partial_file.h"
 
 namespace finetune::cli {
@@ -41,26 +42,29 @@ Curl MakeCurl(const std::string& url) {
   curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT, 15L);
   curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_LIMIT, kStalledBytesPerSecond);
   curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_TIME, kStalledSeconds);
-  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
   return curl;
+}
+
+absl::Status OfStorage(absl::Status status) {
+  if (!status.ok()) status.SetPayload(kStorageFailure, absl::Cord());
+  return status;
 }
 
 absl::Status StatusOfCode(long code) {
   const std::string message = absl::StrCat("the storage answered HTTP ", code);
   if (code >= 200 && code < 300) return absl::OkStatus();
-  if (code == 401 || code == 403) return absl::PermissionDeniedError(message);
-  if (code == 404 || code == 410) return absl::NotFoundError(message);
-  if (code == 408 || code == 429 || code >= 500) return absl::UnavailableError(message);
-  return absl::InternalError(message);
+  if (code == 401 || code == 403) return OfStorage(absl::PermissionDeniedError(message));
+  if (code == 404 || code == 410) return OfStorage(absl::NotFoundError(message));
+  if (code == 408 || code == 429 || code >= 500) return OfStorage(absl::UnavailableError(message));
+  return OfStorage(absl::InternalError(message));
 }
 
 absl::Status StatusOfCurl(CURLcode code) {
   if (code == CURLE_OK) return absl::OkStatus();
   const std::string message =
       absl::StrCat("the transfer with the storage broke: ", curl_easy_strerror(code));
-  return code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL
-             ? absl::InternalError(message)
-             : absl::UnavailableError(message);
+  const bool bad_url = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL;
+  return OfStorage(bad_url ? absl::InternalError(message) : absl::UnavailableError(message));
 }
 
 // What the callbacks of one GET share.
@@ -170,6 +174,7 @@ absl::Status PutFile(const std::string& path, const std::string& url,
   curl_easy_setopt(curl.get(), CURLOPT_READDATA, file.get());
   curl_easy_setopt(curl.get(), CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(size));
   curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, OnIgnoredBody);
+  curl_easy_setopt(curl.get(), CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl.get(), CURLOPT_XFERINFOFUNCTION, OnUploadProgress);
   curl_easy_setopt(curl.get(), CURLOPT_XFERINFODATA, &options);
   const CURLcode result = curl_easy_perform(curl.get());

@@ -76,7 +76,8 @@ absl::StatusOr<FineTuneClient*> Session::Client() {
 
 int Session::Fail(const absl::Status& status) {
   // Without a reason it comes from the connection, in words that do not name the gateway.
-  const bool from_connection = ErrorReasonNameOf(status).empty();
+  const bool from_connection =
+      ErrorReasonNameOf(status).empty() && !status.GetPayload(kStorageFailure);
   if (from_connection && absl::IsUnavailable(status)) {
     PrintError(absl::UnavailableError(absl::StrCat("cannot reach the gateway at ", channel.target,
                                                    ": ", status.message())),

@@ -21,18 +21,18 @@ constexpr absl::string_view kNames[] = {"debug", "info", "warning", "error"};
 
 spdlog::logger& Logger() {
   // Never destroyed, so that threads may log until the process ends.
-  static spdlog::logger& logger =
-      *[] {
-        static auto pool = std::make_shared<spdlog::details::thread_pool>(8192, 1);
-        auto* made = new spdlog::async_logger("", std::make_shared<spdlog::sinks::stdout_sink_mt>(),
-                                              pool, spdlog::async_overflow_policy::overrun_oldest);
-        made->set_pattern("%v");
-        made->set_level(spdlog::level::trace);
-        made->flush_on(spdlog::level::trace);
-        return new std::shared_ptr<spdlog::async_logger>(made);
-      }()
-           ->get();
-  return logger;
+  static auto* const pool =
+      new std::shared_ptr(std::make_shared<spdlog::details::thread_pool>(8192, 1));
+  static auto* const logger = [] {
+    auto made = std::make_shared<spdlog::async_logger>(
+        "", std::make_shared<spdlog::sinks::stdout_sink_mt>(), *pool,
+        spdlog::async_overflow_policy::overrun_oldest);
+    made->set_pattern("%v");
+    made->set_level(spdlog::level::trace);
+    made->flush_on(spdlog::level::trace);
+    return new std::shared_ptr(std::move(made));
+  }();
+  return **logger;
 }
 
 void AppendValue(std::string& line, const LogField::Value& value) {

@@ -15,7 +15,9 @@ using JsonWriter = rapidjson::Writer<rapidjson::StringBuffer>;
 // How much of one Struct is kept; what exceeds it is dropped, so that one strange job cannot make
 // every list too large to send.
 struct StructBudget {
-  int depth = 64;
+  // Each level is three messages on the wire (Struct, entry, Value), and protobuf's parsers refuse
+  // what is nested more than 100 deep, with the whole message around it.
+  int depth = 28;
   int values = 4096;
   size_t bytes = size_t{256} << 10;
 };

@@ -116,15 +116,14 @@ void RateLimiter::ForgetOld(absl::Time now) {
 }
 
 absl::Time RateLimiter::TurnOf(size_t ahead, absl::Time now) const {
-  absl::Time turn = now;
-  if (const size_t place = made_.size() + ahead; place >= limit_) {
-    // When the call `limit_` places before it leaves the window; which one that is may be one of
-    // those that wait.
-    const size_t before = place - limit_;
-    turn = before < made_.size() ? made_[before] + kWindow
-                                 : now + kWindow * (1 + (before - made_.size()) / limit_);
-  }
-  return std::max(turn, hold_until_);
+  const absl::Time soonest = std::max(now, hold_until_);
+  // Each call is made a window after the one `limit_` places before it, which may be one that still
+  // waits: back to one that was made, or that nothing keeps waiting.
+  size_t place = made_.size() + ahead;
+  int windows = 0;
+  for (; place >= made_.size() && place >= limit_; place -= limit_) ++windows;
+  if (place >= made_.size()) return soonest + kWindow * windows;
+  return std::max(made_[place] + kWindow, soonest) + kWindow * (windows - 1);
 }
 
 void RateLimiter::ArmTimer(absl::Time now) {

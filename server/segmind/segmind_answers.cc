@@ -1,7 +1,5 @@
 #include "server/segmind/segmind_answers.h"
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
 
 #include <utility>
 

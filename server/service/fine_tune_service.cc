@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "server/base/status_macros.h"
 #include "server/service/grpc_status.h"
 #include "server/service/violations.h"
 #include "server/service/watch_stream.h"
@@ -60,12 +61,12 @@ FineTuneService::Unary* FineTuneService::ListFineTunes(Context* context, const B
 grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::WatchFineTunes(Context* context,
                                                                             const Bytes* request) {
   auto call = std::make_unique<Call>();
-  absl::Status status = gate_.Admit(Method::kWatchFineTunes, context, *call);
-  absl::StatusOr<WatchSpec> spec = status;
-  if (status.ok()) {
-    auto message = Read<pb::WatchFineTunesRequest>(*request);
-    spec = message.ok() ? reads_.CheckWatch(*message, *call->caller) : message.status();
-  }
+  const auto check = [&]() -> absl::StatusOr<WatchSpec> {
+    RETURN_IF_ERROR(gate_.Admit(Method::kWatchFineTunes, context, *call));
+    ASSIGN_OR_RETURN(const auto message, Read<pb::WatchFineTunesRequest>(*request));
+    return reads_.CheckWatch(message, *call->caller);
+  };
+  auto spec = check();
   if (!spec.ok()) {
     gate_.End(*call, spec.status(), 0);
     return new WriteRefusal(spec.status());

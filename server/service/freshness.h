@@ -2,7 +2,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
-#include "server/base/clock.h"
+#include "absl/time/time.h"
 #include "server/jobs/catalog.h"
 #include "server/jobs/tracker.h"
 #include "server/jobs/waiters.h"
@@ -12,8 +12,8 @@ namespace finetune {
 // Keeps what a request's Freshness asks for. Thread-safe; outlived by what it is made of.
 class Freshness {
  public:
-  Freshness(Catalog& catalog, Tracker& tracker, Waiters& waiters, Clock& clock)
-      : catalog_(catalog), tracker_(tracker), waiters_(waiters), clock_(clock) {}
+  Freshness(Catalog& catalog, Tracker& tracker, Waiters& waiters)
+      : catalog_(catalog), tracker_(tracker), waiters_(waiters) {}
 
   // Runs `done` once memory is as new as asked for (at once if it is), or with the reason why it
   // could not be by `deadline`. Ages count from `start`.
@@ -27,7 +27,6 @@ class Freshness {
   Catalog& catalog_;
   Tracker& tracker_;
   Waiters& waiters_;
-  Clock& clock_;
 };
 
 }  // namespace finetune

@@ -51,7 +51,7 @@ absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string
 
 ReadHandlers::ReadHandlers(const ServiceParts& parts)
     : parts_(parts),
-      freshness_(parts.catalog, parts.tracker, parts.waiters, parts.clock),
+      freshness_(parts.catalog, parts.tracker, parts.waiters),
       pages_(parts.catalog) {}
 
 std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {

@@ -59,6 +59,7 @@ absl::StatusOr<std::vector<Secret>> WebhookTokens::Read(const std::string& path)
 
 absl::StatusOr<std::unique_ptr<WebhookTokens>> WebhookTokens::Open(std::string path, Clock& clock) {
   std::unique_ptr<WebhookTokens> made(new WebhookTokens(std::move(path), clock));
+  if (made->path_.empty()) return made;
   MutexLock lock(made->mu_);
   made->stamp_ = StampOf(made->path_);
   ASSIGN_OR_RETURN(made->tokens_, Read(made->path_));
@@ -66,6 +67,7 @@ absl::StatusOr<std::unique_ptr<WebhookTokens>> WebhookTokens::Open(std::string p
 }
 
 void WebhookTokens::RereadIfChanged() {
+  if (path_.empty()) return;
   absl::Status failure;
   {
     MutexLock lock(mu_);

@@ -18,7 +18,8 @@ namespace finetune {
 class WebhookTokens {
  public:
   // INVALID_ARGUMENT, in one sentence, if the file cannot be read, is empty, or has a token that is
-  // shorter than 128 bits take (22 characters) or does not fit into a URL.
+  // shorter than 128 bits take (22 characters) or does not fit into a URL. An empty path: no token
+  // is valid.
   static absl::StatusOr<std::unique_ptr<WebhookTokens>> Open(std::string path, Clock& clock);
 
   // In time that does not depend on how much of it is right.

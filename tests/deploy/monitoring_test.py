@@ -12,9 +12,6 @@ import yaml
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MONITORING = os.path.join(ROOT, "deploy/monitoring")
-# What Prometheus itself makes.
-FOREIGN = {"ALERTS"}
-
 
 def read(path):
     with open(path, encoding="utf-8") as f:
@@ -26,19 +23,19 @@ def promtool(*arguments):
 
 
 def metrics_in_sources():
-    """Metric names in string literals, with the type by which each is made."""
+    """Metric names in string literals, with where they are."""
     names = {}
     for folder, _, files in os.walk(os.path.join(ROOT, "server")):
         for file in files:
             if file.endswith((".cc", ".h")):
                 source = read(os.path.join(folder, file))
-                for name in re.findall(r'"((?:finetune_gateway|grpc_server)_[a-z0-9_]+)"', source):
+                for name in re.findall(r'"((?:finetune_gateway|grpc_server|process)_[a-z0-9_]+)"', source):
                     names.setdefault(name, set()).add(os.path.relpath(os.path.join(folder, file), ROOT))
     return names
 
 
 def metrics_in(expression):
-    return set(re.findall(r"(?<![\w:])((?:finetune_gateway|grpc_server)_[a-z0-9_]+)(?![\w:(])", expression))
+    return set(re.findall(r"(?<![\w:])((?:finetune_gateway|grpc_server|process)_[a-z0-9_]+)(?![\w:(])", expression))
 
 
 def exposed(name):

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Tests what is deployed: manifests, rules, dashboard, certificates. Needs no build and no cluster.
 #   tests/deploy/run.sh [TEST...]      tests: manifests monitoring dev_certs (default: all)
-# Needs python3-yaml, prometheus (for promtool), openssl, node with npm, and kubectl 1.21 or later (or
+# Needs python3-yaml, prometheus (for promtool), openssl, node with npm, and kubectl 1.27 or later (or
 # kustomize): Debian 12 packages all but the last, without which the rendered objects are not looked at.
 # Exits with 77 if everything else passed and that was left out.
 set -euo pipefail
@@ -31,6 +31,6 @@ for test in "${tests[@]}"; do
   esac
 done
 if [[ -n $left_out ]]; then
-  echo "tests/deploy: kubectl 1.21 or later was not found: the manifests were not rendered" >&2
+  echo "tests/deploy: kubectl 1.27 or later was not found: the manifests were not rendered" >&2
   exit 77
 fi

@@ -65,6 +65,16 @@ class FakeSegmind::Connection : public HttpClient {
       result.status = absl::CancelledError("shut down");
       return std::move(*waiting)(std::move(result));
     }
+    if (request.deadline != absl::InfiniteFuture()) {
+      segmind_.clock_.RunAt(request.deadline, [state = state_, id] {
+        auto call = state->Take(id);
+        if (call == nullptr) return;
+        HttpResult result;
+        result.status = absl::DeadlineExceededError("timeout");
+        result.sent = true;
+        std::move (*call)(std::move(result));
+      });
+    }
     segmind_.worker_.Post(
         [&segmind = segmind_, state = state_, id, request = std::move(request)]() mutable {
           segmind.Handle(std::move(request), [state, id](HttpResult result) {
@@ -250,6 +260,12 @@ void FakeSegmind::HandleSubmit(HttpRequest request, HttpClient::Done done) {
   if (hook && !hook(false)) return std::move(done)(Lost(true));
   if (fate == Fate::kNoConnection) return std::move(done)(Lost(false));
   if (fate == Fate::kLostBefore) return std::move(done)(Lost(true));
+  if (fate == Fate::kHeldRefused) {
+    HttpResult refused = Answer(code, refusal);
+    MutexLock lock(mu_);
+    held_.push_back({std::move(request), std::move(done), true, std::move(refused)});
+    return;
+  }
   if (fate == Fate::kHeldBefore) {
     MutexLock lock(mu_);
     held_.push_back({std::move(request), std::move(done), false, {}});

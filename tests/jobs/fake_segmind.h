@@ -27,6 +27,7 @@ enum class Fate {
   kTruncated,         // Taken; the answer breaks off, as valid HTTP.
   kHeld,              // Taken; the answer waits for Release().
   kHeldBefore,        // Waits for Release() and is taken then.
+  kHeldRefused,       // Waits for Release() and is refused then.
 };
 
 struct FakeJob {

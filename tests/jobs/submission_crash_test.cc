@@ -214,8 +214,11 @@ class History {
   }
 
   void TakeJob(Caller& caller, const FineTuneVersion& version) {
-    if (!caller.fine_tune_id.empty()) {
-      EXPECT_EQ(version.id, caller.fine_tune_id) << "the job's name changed";
+    // Another name is another attempt, after one that is known to have failed.
+    if (!caller.fine_tune_id.empty() && version.id != caller.fine_tune_id) {
+      const VersionPtr earlier = process_->catalog.Find(caller.fine_tune_id);
+      ASSERT_NE(earlier, nullptr);
+      EXPECT_EQ(earlier->state, FineTune::FAILED) << "the job's name changed";
     }
     caller.fine_tune_id = version.id;
     if (version.state == FineTune::SUBMIT_UNKNOWN) {

@@ -1,0 +1,108 @@
+#include "server/base/clock.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <vector>
+
+#include "tests/base/manual_clock.h"
+#include "tests/base/notification.h"
+
+namespace finetune {
+namespace {
+
+TEST(RealClock, RunsTimersInTheOrderOfTheirTimes) {
+  auto clock = MakeRealClock();
+  std::vector<int> ran;
+  Notification done;
+  const absl::Time now = clock->Now();
+  clock->RunAt(now + absl::Milliseconds(40), [&] {
+    ran.push_back(2);
+    done.Notify();
+  });
+  clock->RunAt(now + absl::Milliseconds(20), [&] { ran.push_back(1); });
+  done.WaitForNotification();
+  EXPECT_EQ(ran, (std::vector<int>{1, 2}));
+  EXPECT_GE(clock->Now(), now + absl::Milliseconds(40));
+}
+
+TEST(RealClock, RunsWhatIsOverdueAtOnceAndOnItsOwnThread) {
+  auto clock = MakeRealClock();
+  Notification done;
+  std::thread::id thread;
+  clock->RunAt(absl::InfinitePast(), [&] {
+    thread = std::this_thread::get_id();
+    done.Notify();
+  });
+  done.WaitForNotification();
+  EXPECT_NE(thread, std::this_thread::get_id());
+}
+
+TEST(RealClock, NeverRunsATimerThatWasCancelled) {
+  auto clock = MakeRealClock();
+  bool ran = false;
+  const Clock::TimerId timer = clock->RunAfter(absl::Hours(1), [&] { ran = true; });
+  EXPECT_NE(timer, Clock::kNoTimer);
+  EXPECT_TRUE(clock->Cancel(timer));
+  EXPECT_FALSE(clock->Cancel(timer));
+  EXPECT_FALSE(clock->Cancel(Clock::kNoTimer));
+  clock.reset();
+  EXPECT_FALSE(ran);
+}
+
+TEST(RealClock, CancelWaitsForACallbackThatIsRunning) {
+  auto clock = MakeRealClock();
+  Notification started;
+  std::atomic<bool> finished = false;
+  const Clock::TimerId timer = clock->RunAfter(absl::ZeroDuration(), [&] {
+    started.Notify();
+    std::this_thread::yield();
+    finished = true;
+  });
+  started.WaitForNotification();
+  EXPECT_FALSE(clock->Cancel(timer));
+  EXPECT_TRUE(finished);
+}
+
+TEST(RealClock, LetsACallbackCancelItselfAndSetTimers) {
+  auto clock = MakeRealClock();
+  Notification done;
+  std::atomic<Clock::TimerId> own{Clock::kNoTimer};
+  Notification known;
+  own = clock->RunAfter(absl::ZeroDuration(), [&] {
+    known.WaitForNotification();
+    EXPECT_FALSE(clock->Cancel(own));
+    clock->RunAfter(absl::ZeroDuration(), [&] { done.Notify(); });
+  });
+  known.Notify();
+  done.WaitForNotification();
+}
+
+TEST(RealClock, SurvivesATimerInTheInfiniteFuture) {
+  auto clock = MakeRealClock();
+  bool ran = false;
+  clock->RunAt(absl::InfiniteFuture(), [&] { ran = true; });
+  Notification done;
+  clock->RunAfter(absl::Milliseconds(1), [&] { done.Notify(); });
+  done.WaitForNotification();
+  EXPECT_FALSE(ran);
+}
+
+TEST(ManualClock, StandsStillUntilItIsTurned) {
+  ManualClock clock;
+  const absl::Time start = clock.Now();
+  std::vector<int> ran;
+  clock.RunAfter(absl::Seconds(2), [&] { ran.push_back(2); });
+  clock.RunAfter(absl::Seconds(1), [&] { ran.push_back(1); });
+  const auto cancelled = clock.RunAfter(absl::Seconds(1), [&] { ran.push_back(3); });
+  EXPECT_TRUE(clock.Cancel(cancelled));
+  EXPECT_EQ(clock.Now(), start);
+  clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(ran, (std::vector<int>{1}));
+  clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(ran, (std::vector<int>{1, 2}));
+}
+
+}  // namespace
+}  // namespace finetune

@@ -1,0 +1,409 @@
+#include "client/cli/cli.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+#include <google/rpc/error_details.pb.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_split.h"
+#include "client/uuid.h"
+#include "tests/client/fake_service.h"
+#include "tests/client/fake_storage.h"
+
+namespace finetune {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::Not;
+using testing::StartsWith;
+
+struct Result {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+class Cli : public testing::Test {
+ protected:
+  Cli() {
+    folder_ = std::filesystem::temp_directory_path() / ("cli_test." + MakeRequestId());
+    std::filesystem::create_directory(folder_);
+  }
+  ~Cli() override { std::filesystem::remove_all(folder_); }
+
+  Result Run(std::vector<std::string> args, cli::Terminal terminal = {}) {
+    args.push_back("--server");
+    args.push_back(service_.target());
+    std::ostringstream out, err;
+    Result result;
+    result.code = cli::RunCli(args, out, err, terminal);
+    result.out = out.str();
+    result.err = err.str();
+    return result;
+  }
+  std::string Path(const std::string& name) const { return folder_ / name; }
+
+  FakeService service_;
+  std::filesystem::path folder_;
+};
+
+std::vector<std::string> Lines(const std::string& text) {
+  return absl::StrSplit(text, '\n', absl::SkipEmpty());
+}
+
+TEST_F(Cli, GetTakesANameWithAndWithoutThePrefix) {
+  service_.Put("a", pb::FineTune::TRAINING);
+  EXPECT_THAT(Run({"get", "a"}).out,
+              AllOf(HasSubstr("fineTunes/a"), HasSubstr("TRAINING"), Not(HasSubstr("\033"))));
+  const Result json = Run({"get", "fineTunes/a", "--output", "json"});
+  pb::FineTune job;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(json.out, &job).ok()) << json.out;
+  EXPECT_EQ(job.state(), pb::FineTune::TRAINING);
+  EXPECT_THAT(json.out, HasSubstr("\"displayName\""));
+}
+
+TEST_F(Cli, ColoursAreForTerminalsOnly) {
+  service_.Put("a", pb::FineTune::AVAILABLE);
+  EXPECT_THAT(Run({"list"}, {.out = true}).out, HasSubstr("\033[32mAVAILABLE"));
+  EXPECT_THAT(Run({"list", "--no-color"}, {.out = true}).out, Not(HasSubstr("\033")));
+}
+
+TEST_F(Cli, ListAlignsItsColumnsAndPagesThroughAll) {
+  for (int i = 0; i < 7; ++i) service_.Put("job" + std::to_string(i), pb::FineTune::QUEUED);
+  const Result page = Run({"list", "--page-size", "3"});
+  const auto lines = Lines(page.out);
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_THAT(lines[0], StartsWith("ID "));
+  EXPECT_EQ(lines[0].find("STATE"), lines[1].find("QUEUED"));
+  EXPECT_THAT(page.err, HasSubstr("3 of 7 jobs"));
+  EXPECT_EQ(Lines(Run({"list", "--all", "--page-size", "3", "--output", "json"}).out).size(), 7u);
+  EXPECT_EQ(Lines(Run({"list", "--limit", "5", "--page-size", "2", "--output", "json"}).out).size(),
+            5u);
+}
+
+TEST_F(Cli, CreateSendsEveryFlagAndPrintsItsRequestId) {
+  const Result result = Run({"create",
+                             "--name",
+                             "dogs",
+                             "--data",
+                             "https://x/d.zip",
+                             "--prompt",
+                             "a photo of TOK dog",
+                             "--trigger",
+                             "TOK",
+                             "--base-model",
+                             "FAST_FLUX",
+                             "--theme",
+                             "subject",
+                             "--train-type",
+                             "LORA",
+                             "--machine-type",
+                             "NVIDIA_H100",
+                             "--steps",
+                             "500",
+                             "--learning-rate",
+                             "0.0004",
+                             "--no-face-crop",
+                             "--finetune-type",
+                             "LORA",
+                             "--param",
+                             "lora_rank=16",
+                             "--param",
+                             "auto_caption=true",
+                             "--label",
+                             "team=art",
+                             "--label",
+                             "x=",
+                             "--public"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  const auto create = service_.creates().at(0);
+  EXPECT_THAT(result.err, HasSubstr("request_id: " + create.request_id()));
+  const pb::FineTune& job = create.fine_tune();
+  EXPECT_EQ(job.display_name(), "dogs");
+  EXPECT_EQ(job.machine_type(), "NVIDIA_H100");
+  EXPECT_EQ(job.parameters().steps(), 500);
+  EXPECT_EQ(job.parameters().learning_rate(), 0.0004);
+  EXPECT_TRUE(job.parameters().has_face_crop());
+  EXPECT_FALSE(job.parameters().face_crop());
+  EXPECT_EQ(job.parameters().extra().fields().at("lora_rank").number_value(), 16);
+  EXPECT_TRUE(job.parameters().extra().fields().at("auto_caption").bool_value());
+  EXPECT_EQ(job.labels().at("team"), "art");
+  EXPECT_EQ(job.labels().at("x"), "");
+  EXPECT_EQ(job.visibility(), pb::FineTune::PUBLIC);
+}
+
+TEST_F(Cli, CreateTakesAFileAndFlagsWinOverIt) {
+  std::ofstream(Path("job.json"))
+      << R"({"displayName": "file", "theme": "subject", "parameters": {"steps": 5}})";
+  EXPECT_EQ(Run({"create", "--file", Path("job.json"), "--name", "flag"}).code, 0);
+  const auto create = service_.creates().at(0);
+  EXPECT_EQ(create.fine_tune().display_name(), "flag");
+  EXPECT_EQ(create.fine_tune().theme(), "subject");
+  EXPECT_EQ(create.fine_tune().parameters().steps(), 5);
+  EXPECT_FALSE(create.fine_tune().parameters().has_face_crop());
+  std::ofstream(Path("bad.json")) << R"({"displayname": "x"})";
+  const Result bad = Run({"create", "--file", Path("bad.json")});
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_THAT(bad.err, HasSubstr("bad.json"));
+}
+
+TEST_F(Cli, CreateZipsAndSendsAFolderOfImages) {
+  std::filesystem::create_directories(Path("dogs/sub"));
+  std::ofstream(Path("dogs/b.JPG")) << "the second image";
+  std::ofstream(Path("dogs/a.png")) << "the first image";
+  std::ofstream(Path("dogs/notes.txt")) << "notes";
+  const Result result =
+      Run({"create", "--name", "dogs", "--base-model", "FAST_FLUX", "--dataset", Path("dogs")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.err,
+              AllOf(HasSubstr("2 images"), HasSubstr("notes.txt"), HasSubstr("sub is left out")));
+  EXPECT_EQ(service_.creates().at(0).fine_tune().data_source_uri(), "https://storage/dogs.zip");
+  const std::string zip = service_.uploaded();
+  EXPECT_THAT(zip, AllOf(StartsWith("PK\3\4"), HasSubstr("a.pngthe first image")));
+  std::ofstream(Path("made.zip"), std::ios::binary) << zip;
+  const std::string check =
+      "python3 -c 'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); "
+      "sys.exit(z.testzip() is not None or z.namelist() != [\"a.png\", \"b.JPG\"])' ";
+  EXPECT_EQ(std::system((check + Path("made.zip")).c_str()), 0);
+  EXPECT_EQ(Run({"create", "--dataset", Path("dogs/sub")}).code, 2);
+}
+
+TEST_F(Cli, CreateSurvivesALostAnswer) {
+  service_.LoseAnswers(3);
+  EXPECT_EQ(Run({"create", "--name", "x"}).code, 0);
+  EXPECT_GE(service_.creates().size(), 4u);
+}
+
+TEST_F(Cli, CreateSaysHowToGoOnWhenTheGatewayIsAway) {
+  service_.FailCalls({grpc::StatusCode::UNAVAILABLE, "away"});
+  const Result result = Run({"create", "--name", "x", "--timeout", "1s", "--request-id", "abc"});
+  EXPECT_EQ(result.code, 6);
+  EXPECT_THAT(result.err, HasSubstr("--request-id abc"));
+}
+
+TEST_F(Cli, CreateWaits) {
+  std::thread segmind([&] {
+    service_.AwaitStreams(1);
+    service_.Put("new1", pb::FineTune::TRAINING);
+    service_.Put("new1", pb::FineTune::TRAINED);
+  });
+  const Result result = Run({"create", "--name", "x", "--wait=TRAINED"});
+  segmind.join();
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("TRAINED"));
+  EXPECT_THAT(result.err, AllOf(HasSubstr("TRAINING"), Not(HasSubstr("\r"))));
+}
+
+TEST_F(Cli, WaitTellsByItsExitCodeHowTheJobEnded) {
+  service_.Put("good", pb::FineTune::AVAILABLE);
+  service_.Put("bad", pb::FineTune::FAILED);
+  service_.Put("slow", pb::FineTune::TRAINING);
+  EXPECT_EQ(Run({"wait", "good"}).code, 0);
+  EXPECT_EQ(Run({"wait", "good", "--for", "trained"}).code, 0);
+  EXPECT_EQ(Run({"wait", "bad"}).code, 1);
+  EXPECT_EQ(Run({"wait", "bad", "--for", "FAILED"}).code, 0);
+  EXPECT_EQ(Run({"wait", "none"}).code, 3);
+  const Result slow = Run({"wait", "slow", "--timeout", "100ms"});
+  EXPECT_EQ(slow.code, 6);
+  EXPECT_THAT(slow.err, HasSubstr("TRAINING"));
+}
+
+TEST_F(Cli, WaitShowsProgressOnATerminal) {
+  service_.Put("a", pb::FineTune::AVAILABLE);
+  const Result result = Run({"wait", "a"}, {.out = true, .err = true});
+  EXPECT_THAT(result.err, HasSubstr("\r\033[K"));
+}
+
+TEST_F(Cli, WatchPrintsOneResponseALineUntilTheStateIsReached) {
+  service_.Put("a", pb::FineTune::QUEUED);
+  std::thread segmind([&] {
+    service_.AwaitStreams(1);
+    service_.Put("a", pb::FineTune::TRAINING);
+    service_.Put("a", pb::FineTune::AVAILABLE);
+  });
+  const Result result = Run({"watch", "a", "--until", "AVAILABLE", "--output", "json"});
+  segmind.join();
+  EXPECT_EQ(result.code, 0) << result.err;
+  const auto lines = Lines(result.out);
+  ASSERT_GE(lines.size(), 3u);
+  for (const std::string& line : lines) {
+    pb::WatchFineTunesResponse response;
+    EXPECT_TRUE(google::protobuf::util::JsonStringToMessage(line, &response).ok()) << line;
+  }
+  EXPECT_THAT(lines.back(), HasSubstr("\"AVAILABLE\""));
+}
+
+TEST_F(Cli, WatchGoesOnFromItsTokenFile) {
+  service_.Put("a", pb::FineTune::QUEUED);
+  service_.Put("b", pb::FineTune::AVAILABLE);
+  EXPECT_EQ(Run({"watch", "b", "--until", "AVAILABLE", "--resume-token", Path("place")}).code, 0);
+  // Met by the snapshot already: no place is known yet.
+  EXPECT_FALSE(std::filesystem::exists(Path("place")));
+  std::thread segmind([&] {
+    service_.AwaitStreams(2);
+    service_.Put("a", pb::FineTune::AVAILABLE);
+  });
+  EXPECT_EQ(Run({"watch", "--until", "AVAILABLE", "--resume-token", Path("place")}).code, 0);
+  segmind.join();
+  EXPECT_TRUE(std::filesystem::exists(Path("place")));
+  std::thread later([&] {
+    service_.AwaitStreams(3);
+    service_.Put("a", pb::FineTune::FAILED);
+  });
+  service_.Put("a", pb::FineTune::TRAINING);
+  const Result resumed =
+      Run({"watch", "a", "--until", "AVAILABLE", "--resume-token", Path("place")});
+  later.join();
+  EXPECT_EQ(resumed.code, 1);
+  EXPECT_THAT(resumed.out, AllOf(HasSubstr("FAILED"), Not(HasSubstr("SNAPSHOT"))));
+}
+
+TEST_F(Cli, UpdateNamesWhatItChanges) {
+  EXPECT_EQ(
+      Run({"update", "a", "--private", "--label", "k=v", "--remove-label", "old", "--etag", "e1"})
+          .code,
+      0);
+  const auto update = service_.updates().at(0);
+  EXPECT_EQ(update.fine_tune().name(), "fineTunes/a");
+  EXPECT_EQ(update.fine_tune().visibility(), pb::FineTune::PRIVATE);
+  EXPECT_EQ(update.fine_tune().etag(), "e1");
+  EXPECT_THAT(update.update_mask().paths(),
+              testing::ElementsAre("visibility", "labels.k", "labels.old"));
+  EXPECT_EQ(update.fine_tune().labels().count("old"), 0u);
+  EXPECT_EQ(Run({"update", "a"}).code, 2);
+  EXPECT_EQ(Run({"update", "a", "--public", "--private"}).code, 2);
+}
+
+TEST_F(Cli, DownloadAndUploadGoThroughTheGateway) {
+  service_.SetWeights("weights", "g", 100);
+  const Result download = Run({"download", "a", Path("w.safetensors")});
+  EXPECT_EQ(download.code, 0) << download.err;
+  EXPECT_THAT(download.out,
+              HasSubstr("9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"));
+  std::ofstream(Path("d.zip")) << "zip";
+  const Result upload = Run({"upload", Path("d.zip"), "--public"});
+  EXPECT_THAT(upload.out, HasSubstr("https://storage/d.zip"));
+  EXPECT_THAT(upload.err, HasSubstr("warning: 1 sub-folder"));
+}
+
+TEST_F(Cli, DownloadsFromTheStorageWhenTheGatewayMovesNoBytes) {
+  std::string weights;
+  for (int i = 0; i < 50'000; ++i) weights += static_cast<char>(i % 251);
+  FakeStorage storage(weights, "\"v1\"");
+  storage.BreakAfter(20'000);
+  service_.HaveNoTransfers();
+  service_.PutWeightsUri("a", storage.url());
+  const Result result = Run({"download", "a", Path("w"), "--output", "json"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr(R"("sizeBytes":"50000")"));
+  std::stringstream content;
+  content << std::ifstream(Path("w")).rdbuf();
+  EXPECT_EQ(content.str(), weights);
+  EXPECT_GE(storage.requests().size(), 3u);
+
+  storage.Answer(403);
+  const Result refused = Run({"download", "a", Path("v")});
+  EXPECT_EQ(refused.code, 7);
+  EXPECT_EQ(refused.err, "finetune: the storage answered HTTP 403 (PERMISSION_DENIED).\n");
+  EXPECT_FALSE(std::filesystem::exists(Path("v")));
+  EXPECT_FALSE(std::filesystem::exists(Path("v.part")));
+}
+
+TEST_F(Cli, UploadsToTheStorageWhenTheGatewayMovesNoBytes) {
+  FakeStorage storage("", "");
+  service_.HaveNoTransfers();
+  service_.SetUploadUri(storage.url() + "?X-Amz-Signature=secret");
+  std::ofstream(Path("d.zip")) << "the zip";
+  const Result result = Run({"upload", Path("d.zip")});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("https://storage/get/d.zip"));
+  const std::string request = storage.requests().at(0);
+  EXPECT_THAT(request, AllOf(HasSubstr("Content-Type: application/zip\r\n"),
+                             HasSubstr("Content-Length: 7\r\n"),
+                             testing::EndsWith("\r\n\r\nthe zip"), Not(HasSubstr("Expect"))));
+  storage.Answer(403);
+  const Result refused = Run({"upload", Path("d.zip")});
+  EXPECT_EQ(refused.code, 7);
+  EXPECT_THAT(refused.err, Not(HasSubstr("secret")));
+}
+
+TEST_F(Cli, EveryKindOfFailureHasItsExitCodeAndOneSentence) {
+  const std::vector<std::pair<grpc::StatusCode, int>> codes = {
+      {grpc::StatusCode::INVALID_ARGUMENT, 2},
+      {grpc::StatusCode::NOT_FOUND, 3},
+      {grpc::StatusCode::FAILED_PRECONDITION, 4},
+      {grpc::StatusCode::ABORTED, 4},
+      {grpc::StatusCode::RESOURCE_EXHAUSTED, 5},
+      {grpc::StatusCode::DEADLINE_EXCEEDED, 6},
+      {grpc::StatusCode::PERMISSION_DENIED, 7},
+      {grpc::StatusCode::UNAUTHENTICATED, 7},
+      {grpc::StatusCode::INTERNAL, 8},
+      {grpc::StatusCode::DATA_LOSS, 8},
+  };
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("fine_tune.theme");
+  bad.mutable_field_violations(0)->set_description("is not known");
+  for (const auto& [code, exit_code] : codes) {
+    service_.FailCalls(FakeError(code, "this went wrong.", pb::INVALID_FIELD, {&bad}));
+    const Result result = Run({"get", "a"});
+    EXPECT_EQ(result.code, exit_code);
+    EXPECT_EQ(result.out, "");
+    EXPECT_THAT(
+        result.err,
+        StartsWith(
+            "finetune: this went wrong (INVALID_FIELD).\n  fine_tune.theme: is not known\n"));
+  }
+}
+
+TEST_F(Cli, WrongUsageIsToldBeforeAnyCall) {
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"frobnicate"},
+                                             {"get"},
+                                             {"list", "--page-size", "0"},
+                                             {"wait", "a", "--for", "HAPPY"},
+                                             {"wait", "a", "--timeout", "soon"},
+                                             {"create", "--label", "novalue"},
+                                             {"list", "--output", "xml"},
+                                             {"get", "a", "--tls-cert", "/nonexistent"}}) {
+    const Result result = Run(args);
+    EXPECT_EQ(result.code, 2) << args[0];
+    EXPECT_NE(result.err, "");
+  }
+}
+
+TEST_F(Cli, HelpHasExamplesAtEveryLevel) {
+  const Result top = Run({"--help"});
+  EXPECT_EQ(top.code, 0);
+  EXPECT_THAT(top.out, AllOf(HasSubstr("Exit codes"), HasSubstr("Examples")));
+  for (const char* command : {"create", "get", "list", "watch", "wait", "update", "upload-url",
+                              "upload", "download", "status", "completion"}) {
+    EXPECT_THAT(top.out, HasSubstr(command));
+    const Result help = Run({command, "--help"});
+    EXPECT_EQ(help.code, 0);
+    EXPECT_THAT(help.out, HasSubstr("Examples")) << command;
+  }
+}
+
+TEST_F(Cli, CompletionKnowsTheCommandsAndTheirOptions) {
+  for (const char* shell : {"bash", "zsh"}) {
+    const Result result = Run({"completion", shell});
+    EXPECT_THAT(result.out, AllOf(HasSubstr("--max-staleness"), HasSubstr("upload-url"),
+                                  HasSubstr("--tls-ca")));
+  }
+}
+
+TEST_F(Cli, StatusAndUploadUrlPrintWhatTheyAreTold) {
+  EXPECT_THAT(Run({"status"}).out, AllOf(HasSubstr("HEALTHY"), HasSubstr("1.2.3")));
+  EXPECT_THAT(Run({"upload-url", "d.zip"}).out, HasSubstr("https://storage/put/d.zip"));
+  EXPECT_THAT(Run({"upload-url", "d.zip", "--output", "json"}).out,
+              HasSubstr("\"requiredHeaders\""));
+}
+
+}  // namespace
+}  // namespace finetune

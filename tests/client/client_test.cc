@@ -1,0 +1,215 @@
+#include "client/client.h"
+
+#include <gmock/gmock.h>
+#include <google/rpc/error_details.pb.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "client/cli/text.h"
+#include "client/cli/values.h"
+#include "client/states.h"
+#include "client/transfer.h"
+#include "client/uuid.h"
+#include "tests/client/fake_service.h"
+
+namespace finetune {
+namespace {
+
+using testing::HasSubstr;
+using testing::MatchesRegex;
+
+class Calls : public testing::Test {
+ protected:
+  Calls() {
+    options_.channel.target = service_.target();
+    options_.backoff = {.initial = absl::Milliseconds(1), .maximum = absl::Milliseconds(5)};
+    folder_ = std::filesystem::temp_directory_path() / ("client_test." + MakeRequestId());
+    std::filesystem::create_directory(folder_);
+  }
+  ~Calls() override { std::filesystem::remove_all(folder_); }
+
+  FineTuneClient& client() {
+    if (client_ == nullptr) client_ = *FineTuneClient::Create(options_);
+    return *client_;
+  }
+  std::string Path(const std::string& name) const { return folder_ / name; }
+
+  FakeService service_;
+  ClientOptions options_;
+  std::filesystem::path folder_;
+  std::unique_ptr<FineTuneClient> client_;
+};
+
+std::string Content(const std::string& path) {
+  std::stringstream content;
+  content << std::ifstream(path, std::ios::binary).rdbuf();
+  return content.str();
+}
+
+TEST_F(Calls, CreateRepeatsALostAnswerWithTheSameRequestId) {
+  service_.LoseAnswers(7);
+  pb::CreateFineTuneRequest request;
+  request.mutable_fine_tune()->set_display_name("dogs");
+  auto job = client().CreateFineTune(request);
+  ASSERT_TRUE(job.ok()) << job.status();
+  const auto creates = service_.creates();
+  EXPECT_GE(creates.size(), 8u);
+  for (const auto& create : creates) EXPECT_EQ(create.request_id(), creates.front().request_id());
+  EXPECT_THAT(creates.front().request_id(),
+              MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
+  EXPECT_EQ(job->name(), "fineTunes/new1");
+}
+
+TEST_F(Calls, CreateDoesNotRepeatARefusal) {
+  service_.FailCalls(
+      FakeError(grpc::StatusCode::FAILED_PRECONDITION, "retired", pb::UPSTREAM_RETIRED));
+  EXPECT_EQ(ErrorReasonOf(client().CreateFineTune({}).status()), pb::UPSTREAM_RETIRED);
+  EXPECT_EQ(service_.creates().size(), 1u);
+}
+
+TEST_F(Calls, UpdateWithAnEtagIsSentOnce) {
+  service_.FailCalls({grpc::StatusCode::UNAVAILABLE, "away"});
+  pb::UpdateFineTuneRequest request;
+  request.mutable_fine_tune()->set_etag("e");
+  EXPECT_TRUE(absl::IsUnavailable(client().UpdateFineTune(request).status()));
+  EXPECT_EQ(service_.updates().size(), 1u);
+}
+
+TEST_F(Calls, FailuresKeepTheirDetails) {
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(7);
+  google::rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("fine_tune.theme");
+  service_.FailCalls(
+      FakeError(grpc::StatusCode::INVALID_ARGUMENT, "no", pb::INVALID_FIELD, {&retry, &bad}));
+  const absl::Status status = client().GetFineTune("fineTunes/a").status();
+  EXPECT_EQ(ErrorReasonOf(status), pb::INVALID_FIELD);
+  EXPECT_EQ(RetryDelayOf(status), absl::Seconds(7));
+  const auto request = DetailOf<google::rpc::BadRequest>(status);
+  ASSERT_TRUE(request.has_value());
+  EXPECT_EQ(request->field_violations(0).field(), "fine_tune.theme");
+  EXPECT_FALSE(DetailOf<google::rpc::QuotaFailure>(status).has_value());
+}
+
+TEST_F(Calls, WaitUntilTellsTheJobOrThatTheTimeIsUp) {
+  service_.Put("a", pb::FineTune::TRAINING);
+  auto response =
+      client().WaitUntil("fineTunes/a", pb::FineTune::AVAILABLE, absl::Milliseconds(50));
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_FALSE(response->done());
+  service_.Put("a", pb::FineTune::AVAILABLE);
+  response = client().WaitUntil("fineTunes/a", pb::FineTune::AVAILABLE, absl::Seconds(20));
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_TRUE(response->done());
+}
+
+TEST_F(Calls, TheTokenFileIsReadAgainWhenItChanges) {
+  std::ofstream(Path("token")) << "first\n";
+  options_.channel.token_file = Path("token");
+  EXPECT_FALSE(client().GetFineTune("fineTunes/a").ok());
+  EXPECT_EQ(service_.last_authorization(), "Bearer first");
+  std::ofstream(Path("token")) << "the second\n";
+  EXPECT_FALSE(client().GetFineTune("fineTunes/a").ok());
+  EXPECT_EQ(service_.last_authorization(), "Bearer first") << "a space is no part of a token";
+  std::ofstream(Path("token")) << "second-one\n";
+  EXPECT_FALSE(client().GetFineTune("fineTunes/a").ok());
+  EXPECT_EQ(service_.last_authorization(), "Bearer second-one");
+}
+
+TEST_F(Calls, OptionsThatCannotWorkAreRefusedAtOnce) {
+  std::ofstream(Path("token")) << "t";
+  options_.channel.token_file = Path("token");
+  options_.channel.target = "gateway.example:50051";
+  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
+              HasSubstr("without encryption"));
+  options_.channel.token_file = Path("missing");
+  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
+              HasSubstr("cannot read"));
+  options_.channel.token_file.clear();
+  options_.channel.tls_cert_file = Path("token");
+  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
+              HasSubstr("needs its key"));
+}
+
+TEST_F(Calls, ADownloadThatBreaksGoesOnWhereItBroke) {
+  std::string weights;
+  for (int i = 0; i < 30'000; ++i) weights += static_cast<char>(i * 7 + i / 256);
+  service_.SetWeights(weights, "g1", 4'000);
+  TransferOptions options;
+  options.backoff = {.initial = absl::Milliseconds(1)};
+  auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), options);
+  ASSERT_TRUE(download.ok()) << download.status();
+  EXPECT_EQ(download->size_bytes, 30'000);
+  EXPECT_EQ(Content(Path("w")), weights);
+  EXPECT_FALSE(std::filesystem::exists(Path("w.part")));
+  EXPECT_FALSE(std::filesystem::exists(Path("w.part.generation")));
+}
+
+TEST_F(Calls, ADownloadLeftByAnEarlierProcessIsContinuedOnlyIfTheFileIsTheSame) {
+  TransferOptions once;
+  once.attempts = 1;
+  once.backoff = {.initial = absl::Milliseconds(1)};
+  service_.SetWeights(std::string(5'000, 'a'), "g1", 0);
+  EXPECT_FALSE(DownloadWeights(client(), "fineTunes/a", Path("w"), once).ok());
+  std::ofstream(Path("w.part")) << std::string(2'000, 'a');
+  std::ofstream(Path("w.part.generation")) << "g1";
+  service_.SetWeights(std::string(5'000, 'a'), "g1", 100'000);
+  auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), once);
+  ASSERT_TRUE(download.ok()) << download.status();
+  EXPECT_EQ(download->resumed_bytes, 2'000);
+
+  std::ofstream(Path("v.part")) << std::string(2'000, 'a');
+  std::ofstream(Path("v.part.generation")) << "g1";
+  service_.SetWeights(std::string(6'000, 'b'), "g2", 100'000);
+  download = DownloadWeights(client(), "fineTunes/a", Path("v"), {.backoff = once.backoff});
+  ASSERT_TRUE(download.ok()) << download.status();
+  EXPECT_EQ(download->resumed_bytes, 0);
+  EXPECT_EQ(Content(Path("v")), std::string(6'000, 'b'));
+}
+
+TEST_F(Calls, AnUploadSendsTheFileWithItsDigest) {
+  std::ofstream(Path("d.zip")) << std::string(3 << 20, 'z');
+  auto dataset = UploadDataset(client(), Path("d.zip"), true);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(service_.uploaded().size(), 3u << 20);
+  EXPECT_EQ(dataset->sha256().size(), 32u);
+  EXPECT_TRUE(absl::IsInvalidArgument(UploadDataset(client(), Path("none"), true).status()));
+}
+
+TEST(States, LaterStagesMeetEarlierWishes) {
+  EXPECT_TRUE(HasReached(pb::FineTune::DEPLOYING, pb::FineTune::TRAINED));
+  EXPECT_TRUE(HasReached(pb::FineTune::FAILED, pb::FineTune::FAILED));
+  EXPECT_FALSE(HasReached(pb::FineTune::FAILED, pb::FineTune::TRAINED));
+  EXPECT_FALSE(HasReached(pb::FineTune::TRAINING, pb::FineTune::TRAINED));
+  EXPECT_FALSE(IsTerminal(static_cast<pb::FineTune::State>(77)));
+}
+
+TEST(Values, ParametersAreWhatTheyLookLike) {
+  EXPECT_EQ(cli::ParseParameter("16").number_value(), 16);
+  EXPECT_EQ(cli::ParseParameter("-1.5e-4").number_value(), -1.5e-4);
+  EXPECT_TRUE(cli::ParseParameter("true").bool_value());
+  EXPECT_EQ(cli::ParseParameter("[1, 2]").list_value().values_size(), 2);
+  EXPECT_EQ(cli::ParseParameter("\"16\"").string_value(), "16");
+  for (const char* text : {"adamw", "007", "nan", "0x10", "1.", "True", "[broken", "", "-"}) {
+    EXPECT_EQ(cli::ParseParameter(text).kind_case(), google::protobuf::Value::kStringValue) << text;
+  }
+}
+
+TEST(Values, TimespansAndStatesAreReadLeniently) {
+  EXPECT_EQ(*cli::ParseTimespan("90"), absl::Seconds(90));
+  EXPECT_EQ(*cli::ParseTimespan("1h30m"), absl::Minutes(90));
+  for (const char* text : {"", "x", "-1s", "nan", "inf"})
+    EXPECT_FALSE(cli::ParseTimespan(text).ok()) << text;
+  EXPECT_EQ(*cli::ParseState("submit-unknown"), pb::FineTune::SUBMIT_UNKNOWN);
+  EXPECT_FALSE(cli::ParseState("STATE_UNSPECIFIED").ok());
+}
+
+TEST(Text, ForeignTextCannotMoveTheCursor) {
+  EXPECT_EQ(cli::Printable("a\033[31mb\nc\xc2\x9b"), "a [31mb c ");
+  EXPECT_EQ(cli::Shorten("größer", 4), "grö…");
+}
+
+}  // namespace
+}  // namespace finetune

@@ -1,0 +1,390 @@
+#include "tests/client/fake_service.h"
+
+#include <google/rpc/error_details.pb.h>
+#include <google/rpc/status.pb.h>
+#include <grpcpp/server_builder.h>
+
+#include <algorithm>
+
+namespace finetune {
+
+grpc::Status FakeError(grpc::StatusCode code, const std::string& message, pb::ErrorReason reason,
+                       const std::vector<const google::protobuf::Message*>& details) {
+  google::rpc::Status status;
+  status.set_code(code);
+  status.set_message(message);
+  google::rpc::ErrorInfo info;
+  info.set_reason(pb::ErrorReason_Name(reason));
+  info.set_domain("segmind-finetune-gateway");
+  status.add_details()->PackFrom(info);
+  for (const auto* detail : details) status.add_details()->PackFrom(*detail);
+  return {code, message, status.SerializeAsString()};
+}
+
+FakeService::FakeService() {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+  builder.RegisterService(this);
+  server_ = builder.BuildAndStart();
+}
+
+FakeService::~FakeService() {
+  {
+    std::lock_guard lock(mu_);
+    ending_ = true;
+    changed_.notify_all();
+  }
+  server_->Shutdown(std::chrono::system_clock::now());
+}
+
+uint64_t FakeService::Put(const std::string& id, pb::FineTune::State state,
+                          const std::string& base_model) {
+  std::lock_guard lock(mu_);
+  pb::FineTune& job = jobs_["fineTunes/" + id];
+  job.set_name("fineTunes/" + id);
+  job.set_state(state);
+  if (!base_model.empty()) job.set_base_model(base_model);
+  if (job.display_name().empty()) job.set_display_name("job " + id);
+  job.set_revision(++revision_);
+  job.set_etag("etag-" + std::to_string(revision_));
+  log_.push_back(job);
+  changed_.notify_all();
+  return revision_;
+}
+
+void FakeService::BreakStreamsAfter(std::vector<int> messages) {
+  std::lock_guard lock(mu_);
+  breaks_ = std::move(messages);
+  breaks_.insert(breaks_.begin(), streams_, -1);
+}
+
+void FakeService::BeginAnotherHistory() {
+  std::lock_guard lock(mu_);
+  ++history_;
+  log_.clear();
+  jobs_.clear();
+  revision_ = 0;
+  oldest_kept_ = 0;
+}
+
+void FakeService::ForgetHistory() {
+  std::lock_guard lock(mu_);
+  oldest_kept_ = revision_ + 1;
+}
+
+void FakeService::FallSilent() {
+  std::lock_guard lock(mu_);
+  silent_up_to_ = streams_;
+}
+
+void FakeService::RefuseTokens() {
+  std::lock_guard lock(mu_);
+  refuse_tokens_ = true;
+}
+
+void FakeService::FailCalls(grpc::Status status) {
+  std::lock_guard lock(mu_);
+  failure_ = std::move(status);
+}
+
+void FakeService::LoseAnswers(int count) {
+  std::lock_guard lock(mu_);
+  lost_answers_ = count;
+}
+
+void FakeService::SetWeights(std::string bytes, std::string generation, size_t break_after) {
+  std::lock_guard lock(mu_);
+  weights_ = std::move(bytes);
+  generation_ = std::move(generation);
+  break_after_ = break_after;
+}
+
+void FakeService::PutWeightsUri(const std::string& id, const std::string& uri) {
+  Put(id, pb::FineTune::TRAINED);
+  std::lock_guard lock(mu_);
+  jobs_["fineTunes/" + id].set_weights_uri(uri);
+}
+
+void FakeService::SetUploadUri(const std::string& uri) {
+  std::lock_guard lock(mu_);
+  upload_uri_ = uri;
+}
+
+void FakeService::HaveNoTransfers() {
+  std::lock_guard lock(mu_);
+  no_transfers_ = true;
+}
+
+int FakeService::streams_opened() {
+  std::lock_guard lock(mu_);
+  return streams_;
+}
+
+void FakeService::AwaitStreams(int count) {
+  std::unique_lock lock(mu_);
+  changed_.wait(lock, [&] { return streams_ >= count; });
+}
+
+std::vector<pb::CreateFineTuneRequest> FakeService::creates() {
+  std::lock_guard lock(mu_);
+  return creates_;
+}
+
+std::vector<pb::UpdateFineTuneRequest> FakeService::updates() {
+  std::lock_guard lock(mu_);
+  return updates_;
+}
+
+std::string FakeService::last_authorization() {
+  std::lock_guard lock(mu_);
+  return authorization_;
+}
+
+std::string FakeService::uploaded() {
+  std::lock_guard lock(mu_);
+  return uploaded_;
+}
+
+std::string FakeService::Token(uint64_t revision) const {
+  return std::to_string(history_) + ":" + std::to_string(revision);
+}
+
+grpc::Status FakeService::CreateFineTune(grpc::ServerContext*,
+                                         const pb::CreateFineTuneRequest* request,
+                                         pb::FineTune* response) {
+  std::string id;
+  {
+    std::lock_guard lock(mu_);
+    creates_.push_back(*request);
+    if (!failure_.ok()) return failure_;
+    std::string& known = by_request_[request->request_id()];
+    if (known.empty()) known = "new" + std::to_string(by_request_.size());
+    id = known;
+    if (jobs_.count("fineTunes/" + id) == 0) jobs_["fineTunes/" + id] = request->fine_tune();
+    if (lost_answers_ > 0) {
+      --lost_answers_;
+      return {grpc::StatusCode::UNAVAILABLE, "the answer was lost"};
+    }
+  }
+  Put(id, pb::FineTune::QUEUED);
+  std::lock_guard lock(mu_);
+  *response = jobs_["fineTunes/" + id];
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::GetFineTune(grpc::ServerContext* context,
+                                      const pb::GetFineTuneRequest* request,
+                                      pb::FineTune* response) {
+  std::lock_guard lock(mu_);
+  const auto header = context->client_metadata().find("authorization");
+  if (header != context->client_metadata().end()) {
+    authorization_ = std::string(header->second.data(), header->second.size());
+  }
+  if (!failure_.ok()) return failure_;
+  const auto job = jobs_.find(request->name());
+  if (job == jobs_.end()) {
+    return FakeError(grpc::StatusCode::NOT_FOUND, "no job " + request->name(),
+                     pb::FINE_TUNE_NOT_FOUND);
+  }
+  *response = job->second;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::ListFineTunes(grpc::ServerContext*,
+                                        const pb::ListFineTunesRequest* request,
+                                        pb::ListFineTunesResponse* response) {
+  std::lock_guard lock(mu_);
+  if (!failure_.ok()) return failure_;
+  const size_t first = request->page_token().empty() ? 0 : std::stoul(request->page_token());
+  const size_t size = request->page_size() == 0 ? 50 : request->page_size();
+  size_t position = 0;
+  for (const auto& [name, job] : jobs_) {
+    if (position >= first && position < first + size) *response->add_fine_tunes() = job;
+    ++position;
+  }
+  if (first + size < jobs_.size()) response->set_next_page_token(std::to_string(first + size));
+  response->set_total_size(static_cast<int>(jobs_.size()));
+  return grpc::Status::OK;
+}
+
+struct FakeService::Stream {
+  std::vector<pb::WatchFineTunesResponse> due;
+  size_t sent = 0;
+  uint64_t cursor = 0;
+  size_t log_position = 0;
+};
+
+std::optional<pb::WatchFineTunesResponse> FakeService::Next(
+    Stream& stream, const pb::WatchFineTunesRequest& request) {
+  if (stream.sent < stream.due.size()) return stream.due[stream.sent++];
+  while (stream.log_position < log_.size()) {
+    const pb::FineTune& job = log_[stream.log_position++];
+    const bool wanted = request.names().empty() ||
+                        std::count(request.names().begin(), request.names().end(), job.name()) > 0;
+    if (job.revision() <= stream.cursor || !wanted) continue;
+    pb::WatchFineTunesResponse response;
+    response.mutable_change()->set_type(pb::Change::UPDATED);
+    *response.mutable_change()->mutable_fine_tune() = job;
+    response.set_revision(job.revision());
+    response.set_resume_token(Token(job.revision()));
+    return response;
+  }
+  return std::nullopt;
+}
+
+grpc::Status FakeService::WatchFineTunes(grpc::ServerContext* context,
+                                         const pb::WatchFineTunesRequest* request,
+                                         grpc::ServerWriter<pb::WatchFineTunesResponse>* writer) {
+  std::unique_lock lock(mu_);
+  const int index = streams_++;
+  changed_.notify_all();
+  const int break_after = index < static_cast<int>(breaks_.size()) ? breaks_[index] : -1;
+  for (const std::string& name : request->names()) {
+    if (jobs_.count(name) == 0) {
+      return FakeError(grpc::StatusCode::NOT_FOUND, "no job " + name, pb::FINE_TUNE_NOT_FOUND);
+    }
+  }
+  Stream stream;
+  bool resumes = false;
+  if (!request->resume_token().empty()) {
+    if (refuse_tokens_) {
+      return FakeError(grpc::StatusCode::INVALID_ARGUMENT, "not my token",
+                       pb::RESUME_TOKEN_INVALID);
+    }
+    const size_t colon = request->resume_token().find(':');
+    const int history = std::stoi(request->resume_token().substr(0, colon));
+    stream.cursor = std::stoull(request->resume_token().substr(colon + 1));
+    resumes = history == history_ && stream.cursor + 1 >= oldest_kept_;
+    if (!resumes) {
+      pb::WatchFineTunesResponse reset;
+      reset.mutable_reset()->set_reason(history == history_ ? pb::Reset::EXPIRED
+                                                            : pb::Reset::OTHER_HISTORY);
+      stream.due.push_back(reset);
+    }
+  }
+  if (!resumes) {
+    for (const auto& [name, job] : jobs_) {
+      if (!request->names().empty() &&
+          std::count(request->names().begin(), request->names().end(), name) == 0) {
+        continue;
+      }
+      pb::WatchFineTunesResponse response;
+      response.mutable_change()->set_type(pb::Change::SNAPSHOT);
+      *response.mutable_change()->mutable_fine_tune() = job;
+      response.set_revision(job.revision());
+      if (!request->skip_snapshot()) stream.due.push_back(response);
+    }
+    pb::WatchFineTunesResponse synced;
+    synced.mutable_synced();
+    synced.set_revision(revision_);
+    synced.set_resume_token(Token(revision_));
+    stream.due.push_back(synced);
+    stream.cursor = revision_;
+  }
+  for (int messages = 0;;) {
+    if (messages == break_after) return {grpc::StatusCode::UNAVAILABLE, "the stream broke"};
+    if (ending_ || context->IsCancelled()) return grpc::Status::OK;
+    auto response = index < silent_up_to_ ? std::nullopt : Next(stream, *request);
+    if (!response) {
+      // A cancellation wakes nobody.
+      changed_.wait_for(lock, std::chrono::milliseconds(10));
+      continue;
+    }
+    lock.unlock();
+    writer->Write(*response);
+    ++messages;
+    lock.lock();
+  }
+}
+
+grpc::Status FakeService::WaitFineTune(grpc::ServerContext* context,
+                                       const pb::WaitFineTuneRequest* request,
+                                       pb::WaitFineTuneResponse* response) {
+  std::unique_lock lock(mu_);
+  if (!failure_.ok()) return failure_;
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::seconds(request->timeout().seconds()) +
+                   std::chrono::nanoseconds(request->timeout().nanos());
+  const auto reached = [&] { return jobs_[request->name()].state() == request->until(); };
+  response->set_done(changed_.wait_until(lock, end, reached));
+  *response->mutable_fine_tune() = jobs_[request->name()];
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::UpdateFineTune(grpc::ServerContext*,
+                                         const pb::UpdateFineTuneRequest* request,
+                                         pb::FineTune* response) {
+  std::lock_guard lock(mu_);
+  updates_.push_back(*request);
+  if (!failure_.ok()) return failure_;
+  *response = request->fine_tune();
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::CreateUploadUrl(grpc::ServerContext*,
+                                          const pb::CreateUploadUrlRequest* request,
+                                          pb::UploadUrl* response) {
+  std::lock_guard lock(mu_);
+  response->set_upload_uri(upload_uri_.empty() ? "https://storage/put/" + request->file_name()
+                                               : upload_uri_);
+  response->set_data_source_uri("https://storage/get/" + request->file_name());
+  (*response->mutable_required_headers())["Content-Type"] = "application/zip";
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::GetGatewayStatus(grpc::ServerContext*, const pb::GetGatewayStatusRequest*,
+                                           pb::GatewayStatus* response) {
+  std::lock_guard lock(mu_);
+  if (!failure_.ok()) return failure_;
+  response->set_version("1.2.3");
+  response->set_upstream_state(pb::GatewayStatus::HEALTHY);
+  response->set_fine_tune_count(static_cast<int64_t>(jobs_.size()));
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::UploadDataset(grpc::ServerContext*,
+                                        grpc::ServerReader<pb::UploadDatasetRequest>* reader,
+                                        pb::Dataset* response) {
+  pb::UploadDatasetRequest request;
+  std::string bytes;
+  reader->Read(&request);
+  const pb::DatasetSpec spec = request.spec();
+  while (reader->Read(&request)) bytes += request.chunk();
+  std::lock_guard lock(mu_);
+  if (no_transfers_) return {grpc::StatusCode::UNIMPLEMENTED, ""};
+  uploaded_ = bytes;
+  response->set_data_source_uri("https://storage/" + spec.file_name());
+  response->set_size_bytes(static_cast<int64_t>(bytes.size()));
+  response->set_sha256(spec.sha256());
+  response->add_warnings("1 sub-folder");
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::DownloadWeights(grpc::ServerContext*,
+                                          const pb::DownloadWeightsRequest* request,
+                                          grpc::ServerWriter<pb::DownloadWeightsResponse>* writer) {
+  std::unique_lock lock(mu_);
+  if (no_transfers_) return {grpc::StatusCode::UNIMPLEMENTED, ""};
+  if (!failure_.ok()) return failure_;
+  const std::string weights = weights_;
+  const size_t break_after = break_after_;
+  pb::DownloadWeightsResponse response;
+  response.set_total_size_bytes(static_cast<int64_t>(weights.size()));
+  response.set_generation(generation_);
+  lock.unlock();
+  constexpr size_t kChunk = 1000;
+  size_t sent = 0;
+  for (size_t offset = request->read_offset(); offset < weights.size() && sent < break_after;
+       offset += kChunk) {
+    response.set_offset(static_cast<int64_t>(offset));
+    response.set_chunk(weights.substr(offset, kChunk));
+    sent += response.chunk().size();
+    writer->Write(response);
+    response.Clear();
+  }
+  if (request->read_offset() + sent < weights.size())
+    return {grpc::StatusCode::UNAVAILABLE, "broken"};
+  return grpc::Status::OK;
+}
+
+}  // namespace finetune

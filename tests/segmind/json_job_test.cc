@@ -1,0 +1,305 @@
+#include "server/segmind/json_job.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "google/protobuf/text_format.h"
+#include "google/protobuf/util/message_differencer.h"
+#include "segmind/finetune/v1/fine_tune_service.pb.h"
+#include "tests/segmind/samples.h"
+
+namespace finetune {
+namespace {
+
+std::optional<UpstreamJob> Read(const std::string& json) {
+  JsonParser parser;
+  const JsonValue* value = parser.Parse(json);
+  if (value == nullptr) return std::nullopt;
+  return JobInAnswer(*value);
+}
+
+// The value that `json` has as member `v`.
+template <typename Reader>
+auto Member(const std::string& json, Reader reader) {
+  JsonParser parser;
+  const JsonValue* value = parser.Parse("{\"v\":" + json + "}");
+  EXPECT_NE(value, nullptr) << json;
+  return reader((*value)["v"]);
+}
+
+std::optional<absl::Time> TimeIn(const std::string& json) {
+  return Member(json, [](const JsonValue& v) { return TimeOf(v); });
+}
+
+TEST(Job, IsReadFromTheDocumentedDetails) {
+  const auto job = Read(Sample("details.json"));
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->id, "uuid");
+  EXPECT_EQ(job->request_id, "");
+  EXPECT_EQ(job->name, "fine-tune-job-name");
+  EXPECT_EQ(job->data_source_path, "https://your-bucket.s3.amazonaws.com/path/to/dataset.zip");
+  EXPECT_EQ(job->instance_prompt, "sample instance prompt");
+  EXPECT_EQ(job->status, "AVAILABLE");
+  EXPECT_EQ(job->source_type, "AWS_S3");
+  EXPECT_EQ(job->base_model, "BASE_MODEL_NAME");
+  EXPECT_EQ(job->slug, "model-slug");
+  EXPECT_EQ(job->is_public, false);
+  EXPECT_EQ(job->error_message, std::nullopt);
+  EXPECT_EQ(job->cloud_storage_url,
+            "https://your-bucket.s3.amazonaws.com/path/to/model.safetensors");
+  EXPECT_EQ(job->created, absl::FromUnixSeconds(1735689600));
+  EXPECT_EQ(job->updated, absl::FromUnixSeconds(1735689600));
+}
+
+TEST(Job, IsReadFromTheDocumentedSubmitAnswer) {
+  const auto job = Read(Sample("submit.json"));
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->id, "uuid");
+  EXPECT_EQ(job->status, "REQUESTED");
+  EXPECT_EQ(job->name, "fine-tune-job-name");
+  EXPECT_EQ(job->is_public, std::nullopt);
+}
+
+TEST(Job, TakesFinetuneIdBeforeIdBeforeRequestId) {
+  auto job = Read(R"({"request_id":"r","id":"i","finetune_id":"f"})");
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->id, "f");
+  EXPECT_EQ(job->request_id, "i");
+  job = Read(R"({"request_id":"r","id":null,"finetune_id":""})");
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->id, "r");
+  EXPECT_EQ(job->request_id, "");
+  EXPECT_EQ(Read(R"({"id":42})")->id, "42");
+}
+
+TEST(Job, NeedsAnId) {
+  for (const char* json :
+       {"{}", R"({"id":null})", R"({"id":""})", R"({"id":{}})", R"({"id":true})", "[]", "3",
+        R"({"id":"a b"})", R"({"id":"a\u0000"})", R"({"finetune":null})"})
+    EXPECT_FALSE(Read(json)) << json;
+  EXPECT_FALSE(Read("{\"id\":\"" + std::string(1000, 'x') + "\"}"));
+}
+
+TEST(Job, HasThreeNamesForThePublicFlag) {
+  for (const char* name : {"public_model", "segmind_public_model", "segmind_public"}) {
+    for (const char* yes : {"true", "\"True\"", "\"true\"", "1", "\"1\"", "\" TRUE \""})
+      EXPECT_EQ(Read(std::string("{\"id\":\"x\",\"") + name + "\":" + yes + "}")->is_public, true);
+    for (const char* no : {"false", "\"False\"", "0", "\"no\""})
+      EXPECT_EQ(Read(std::string("{\"id\":\"x\",\"") + name + "\":" + no + "}")->is_public, false);
+    for (const char* neither : {"null", "\"maybe\"", "{}", "[true]"})
+      EXPECT_EQ(Read(std::string("{\"id\":\"x\",\"") + name + "\":" + neither + "}")->is_public,
+                std::nullopt);
+  }
+}
+
+TEST(Job, KeepsParametersByTheContractsFieldsAndTheRestAsExtra) {
+  const auto job = Read(R"({"id":"x","advance_parameters":{
+      "steps":"2000","learning_rate":0.0001,"face_crop":"False","finetune_type":"LORA",
+      "prompt":"p","lora_rank":16,"nested":{"a":[1,null]},"none":null}})");
+  ASSERT_TRUE(job && job->parameters);
+  pb::TrainingParameters want;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      R"pb(steps: 2000
+           learning_rate: 0.0001
+           face_crop: false
+           finetune_type: "LORA"
+           extra {
+             fields {
+               key: "prompt"
+               value { string_value: "p" }
+             }
+             fields {
+               key: "lora_rank"
+               value { number_value: 16 }
+             }
+             fields {
+               key: "nested"
+               value {
+                 struct_value {
+                   fields {
+                     key: "a"
+                     value {
+                       list_value {
+                         values { number_value: 1 }
+                         values { null_value: NULL_VALUE }
+                       }
+                     }
+                   }
+                 }
+               }
+             }
+           })pb",
+      &want));
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(*job->parameters, want))
+      << job->parameters->DebugString();
+}
+
+TEST(Job, ShowsAKnownParameterThatDoesNotFitAmongTheOthers) {
+  const auto job =
+      Read(R"({"id":"x","advance_parameters":{"steps":3000000000,"learning_rate":"fast"}})");
+  ASSERT_TRUE(job && job->parameters);
+  EXPECT_FALSE(job->parameters->has_steps());
+  EXPECT_EQ(job->parameters->extra().fields().at("steps").number_value(), 3e9);
+  EXPECT_EQ(job->parameters->extra().fields().at("learning_rate").string_value(), "fast");
+}
+
+TEST(Job, ReadsTimesInAllTheirForms) {
+  const absl::Time time = absl::FromUnixSeconds(1735689600);
+  for (const char* json :
+       {"\"2025-01-01T00:00:00Z\"", "\"2025-01-01T00:00:00.000Z\"", "\"2025-01-01T00:00:00\"",
+        "\"2025-01-01 00:00:00\"", "\"2025-01-01T01:00:00+01:00\"", "\"2025-01-01\"", "1735689600",
+        "1735689600.0", "1735689600000", "\"1735689600\"", "\"2025-01-01 00:00:00+00:00\""})
+    EXPECT_EQ(TimeIn(json), time) << json;
+  EXPECT_EQ(TimeIn("\"2025-01-01T00:00:00.123456Z\""), time + absl::Microseconds(123456));
+  for (const char* json : {"null", "\"\"", "\"soon\"", "0", "-1", "1e300", "true", "{}", "NaN",
+                           "\"infinite-future\"", "\"99999-01-01T00:00:00Z\""})
+    EXPECT_EQ(TimeIn(json), std::nullopt) << json;
+}
+
+TEST(Job, CutsLongTextsAndRepairsTheirEncoding) {
+  auto job = Read("{\"id\":\"x\",\"name\":\"" + std::string(10 << 20, 'n') + "\"}");
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->name->size(), kMaxJsonString);
+  job = Read("{\"id\":\"x\",\"name\":\"a\xff\"}");
+  EXPECT_EQ(job->name, "a\xef\xbf\xbd");
+}
+
+TEST(Job, FindsTheWordsInAnErrorThatIsAnObject) {
+  EXPECT_EQ(Read(R"({"id":"x","error_message":{"message":"Download failed"}})")->error_message,
+            "Download failed");
+  EXPECT_EQ(Read(R"({"id":"x","error_message":""})")->error_message, "");
+  EXPECT_EQ(Read(R"({"id":"x","error_message":[]})")->error_message, std::nullopt);
+}
+
+TEST(Struct, DropsWhatIsNestedTooDeeply) {
+  std::string json = "1";
+  for (int i = 0; i < 100; ++i) json = "{\"a\":" + json + "}";
+  const auto job = Read("{\"id\":\"x\",\"model_information\":" + json + "}");
+  ASSERT_TRUE(job && job->model_information);
+  int depth = 0;
+  for (const auto* at = &*job->model_information; at->fields_size() > 0; ++depth)
+    at = &at->fields().at("a").struct_value();
+  EXPECT_EQ(depth, 27);
+  // Clients must be able to parse a list that has it.
+  pb::ListFineTunesResponse list;
+  *list.add_fine_tunes()->mutable_model_information() = *job->model_information;
+  pb::ListFineTunesResponse copy;
+  EXPECT_TRUE(copy.ParseFromString(list.SerializeAsString()));
+}
+
+TEST(Struct, KeepsNoMoreThanItsBudget) {
+  std::string many = "{";
+  for (int i = 0; i < 100'000; ++i) many += "\"k" + std::to_string(i) + "\":1,";
+  many.back() = '}';
+  EXPECT_LE(
+      Read("{\"id\":\"x\",\"model_information\":" + many + "}")->model_information->fields_size(),
+      4096);
+  const std::string large = "{\"a\":[" + std::string(20, ' ') + "\"" + std::string(100'000, 'x') +
+                            "\"" +
+                            [] {
+                              std::string more;
+                              for (int i = 0; i < 20; ++i)
+                                more += ",\"" + std::string(60'000, 'y') + "\"";
+                              return more;
+                            }() +
+                            "]}";
+  EXPECT_LE(
+      Read("{\"id\":\"x\",\"model_information\":" + large + "}")->model_information->ByteSizeLong(),
+      300'000);
+}
+
+TEST(SubmitBody, IsTheDocumentedOne) {
+  pb::FineTune fine_tune;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      R"pb(display_name: "ignored"
+           data_source_uri: "any public zip url"
+           instance_prompt: "1MAN, running in brown suit"
+           trigger_word: "1MAN"
+           base_model: "FAST_FLUX"
+           theme: "subject"
+           parameters { steps: 2000 face_crop: false finetune_type: "LORA" })pb",
+      &fine_tune));
+  EXPECT_EQ(SubmitBody(fine_tune, "fastfluxtest1"),
+            R"({"name":"fastfluxtest1","data_source_path":"any public zip url",)"
+            R"("instance_prompt":"1MAN, running in brown suit","trigger_word":"1MAN",)"
+            R"("base_model":"FAST_FLUX","theme":"subject","segmind_public":false,)"
+            R"("advance_parameters":{"steps":2000,"face_crop":false,"finetune_type":"LORA"}})");
+}
+
+TEST(SubmitBody, WritesWholeNumbersAsIntegersAndLeavesOutWhatIsNotSet) {
+  pb::FineTune fine_tune;
+  ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(
+      R"pb(base_model: "FLUX"
+           theme: "KONTEXT"
+           train_type: "LORA"
+           machine_type: "NVIDIA_H100"
+           visibility: PUBLIC
+           parameters {
+             learning_rate: 0.0001
+             extra {
+               fields {
+                 key: "n"
+                 value {
+                   list_value {
+                     values { number_value: 16 }
+                     values { number_value: -9007199254740992 }
+                     values { number_value: 0.5 }
+                     values { number_value: 1e300 }
+                     values { bool_value: true }
+                     values { null_value: NULL_VALUE }
+                     values { struct_value {} }
+                     values { string_value: "\"" }
+                   }
+                 }
+               }
+             }
+           })pb",
+      &fine_tune));
+  EXPECT_EQ(SubmitBody(fine_tune, "n"),
+            R"({"name":"n","base_model":"FLUX","theme":"KONTEXT","train_type":"LORA",)"
+            R"("machine_type":"NVIDIA_H100","segmind_public":true,"advance_parameters":)"
+            R"({"learning_rate":0.0001,"n":[16,-9007199254740992,0.5,1e300,true,null,{},"\""]}})");
+}
+
+TEST(State, IsKnownForEveryWordInAnyCase) {
+  const std::vector<std::pair<const char*, pb::FineTune::State>> words = {
+      {"REQUESTED", pb::FineTune::QUEUED},
+      {"QUEUED", pb::FineTune::QUEUED},
+      {"RETRIED", pb::FineTune::QUEUED},
+      {"DATA_PROCESSING", pb::FineTune::PREPARING},
+      {"TRAINING_INITIATED", pb::FineTune::TRAINING},
+      {"TRAINING", pb::FineTune::TRAINING},
+      {"TRAINING_COMPLETED", pb::FineTune::TRAINED},
+      {"INFERENCE_QUEUED", pb::FineTune::DEPLOYING},
+      {"DEPLOYING", pb::FineTune::DEPLOYING},
+      {"AVAILABLE", pb::FineTune::AVAILABLE},
+      {"FAILED", pb::FineTune::FAILED},
+      {"available", pb::FineTune::AVAILABLE},
+      {" Training Completed ", pb::FineTune::TRAINED},
+      {"PURRING", pb::FineTune::STATE_UNSPECIFIED},
+      {"", pb::FineTune::STATE_UNSPECIFIED},
+  };
+  for (const auto& [word, state] : words) EXPECT_EQ(StateOf(word), state) << word;
+}
+
+TEST(State, IsTerminalWhereNothingMoreIsExpected) {
+  for (auto state : {pb::FineTune::AVAILABLE, pb::FineTune::FAILED, pb::FineTune::LOST})
+    EXPECT_TRUE(IsTerminal(state));
+  for (auto state : {pb::FineTune::STATE_UNSPECIFIED, pb::FineTune::SUBMIT_UNKNOWN,
+                     pb::FineTune::QUEUED, pb::FineTune::TRAINED, pb::FineTune::DEPLOYING})
+    EXPECT_FALSE(IsTerminal(state));
+}
+
+TEST(FailureReason, IsFoundInTheWordsThatWereSeen) {
+  EXPECT_EQ(FailureReasonOf("Download failed"), pb::Failure::DATASET_UNREACHABLE);
+  EXPECT_EQ(FailureReasonOf("GPU overloaded, try with smaller dataset"),
+            pb::Failure::OUT_OF_MEMORY);
+  EXPECT_EQ(FailureReasonOf("Looks like empty dataset. Please do not create subfolders, only zip "
+                            "the images"),
+            pb::Failure::DATASET_INVALID);
+  EXPECT_EQ(FailureReasonOf("Internal Server Error"), pb::Failure::UPSTREAM_INTERNAL);
+  EXPECT_EQ(FailureReasonOf("something new"), pb::Failure::REASON_UNSPECIFIED);
+}
+
+}  // namespace
+}  // namespace finetune

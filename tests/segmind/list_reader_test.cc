@@ -1,0 +1,293 @@
+#include "server/segmind/list_reader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "server/segmind/json_job.h"
+#include "server/segmind/list_scanner.h"
+#include "tests/segmind/samples.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+std::string Item(const std::string& id, const std::string& status) {
+  return "{\"id\":\"" + id + "\",\"status\":\"" + status + "\",\"note\":\"a \\\"]}\\\\\"}";
+}
+
+std::string List(const std::vector<std::string>& items) {
+  std::string list = "[";
+  for (const std::string& item : items) list += (list.size() > 1 ? ", " : "") + item;
+  return list + "]";
+}
+
+std::vector<std::string> Ids(const std::vector<UpstreamJob>& jobs) {
+  std::vector<std::string> ids;
+  for (const UpstreamJob& job : jobs) ids.push_back(job.id);
+  return ids;
+}
+
+ListDelta Read(ListReader& reader, const std::string& body) {
+  absl::StatusOr<ListDelta> delta = reader.Read(body);
+  EXPECT_TRUE(delta.ok()) << delta.status() << body.substr(0, 200);
+  return delta.ok() ? *std::move(delta) : ListDelta();
+}
+
+TEST(ListReader, TakesTheFirstListForAllChanges) {
+  ListReader reader;
+  const ListDelta delta = Read(reader, Sample("list.json"));
+  ASSERT_EQ(delta.changed.size(), 1);
+  const UpstreamJob& job = delta.changed[0];
+  EXPECT_EQ(job.id, "uuid");
+  EXPECT_EQ(job.status, "AVAILABLE");
+  EXPECT_EQ(job.train_type, "LORA");
+  EXPECT_EQ(job.is_public, false);
+  EXPECT_EQ(job.cloud_storage_url, std::nullopt);
+  EXPECT_EQ(job.parameters->steps(), 10);
+  EXPECT_EQ(job.parameters->extra().fields().at("prompt").string_value(), "sample prompt");
+  EXPECT_TRUE(job.model_information.has_value());
+  EXPECT_FALSE(job.from_details);
+  EXPECT_EQ(delta.total, 1);
+  EXPECT_EQ(delta.skipped, 0);
+  EXPECT_FALSE(delta.unchanged);
+  EXPECT_TRUE(reader.Has("uuid"));
+  EXPECT_FALSE(reader.Has("other"));
+}
+
+TEST(ListReader, SaysWhatChangedAndWhatIsGone) {
+  ListReader reader;
+  const std::string first = List({Item("a", "QUEUED"), Item("b", "QUEUED"), Item("c", "QUEUED")});
+  EXPECT_THAT(Ids(Read(reader, first).changed), ElementsAre("a", "b", "c"));
+  ListDelta delta = Read(reader, first);
+  EXPECT_TRUE(delta.unchanged);
+  EXPECT_EQ(delta.total, 3);
+  EXPECT_THAT(delta.changed, IsEmpty());
+
+  delta = Read(reader, List({Item("d", "QUEUED"), Item("c", "QUEUED"), Item("a", "FAILED")}));
+  EXPECT_THAT(Ids(delta.changed), ElementsAre("d", "a"));
+  EXPECT_THAT(delta.gone, ElementsAre("b"));
+  EXPECT_FALSE(reader.Has("b"));
+
+  // Other spaces and another order: nothing has changed.
+  delta = Read(reader, " [ " + Item("a", "FAILED") + "\n,\t" + Item("d", "QUEUED") + "," +
+                           Item("c", "QUEUED") + " ] \r\n");
+  EXPECT_FALSE(delta.unchanged);
+  EXPECT_THAT(delta.changed, IsEmpty());
+  EXPECT_THAT(delta.gone, IsEmpty());
+
+  delta = Read(reader, "[]");
+  EXPECT_THAT(delta.gone, UnorderedElementsAre("a", "c", "d"));
+  EXPECT_EQ(delta.total, 0);
+}
+
+TEST(ListReader, LetsTheLastOfSeveralItemsAboutOneJobCount) {
+  ListReader reader;
+  ListDelta delta = Read(reader, List({Item("a", "QUEUED"), Item("a", "FAILED")}));
+  ASSERT_EQ(delta.changed.size(), 1);
+  EXPECT_EQ(delta.changed[0].status, "FAILED");
+  EXPECT_EQ(delta.total, 2);
+  // The one that lost is now alone.
+  delta = Read(reader, List({Item("a", "QUEUED")}));
+  ASSERT_EQ(delta.changed.size(), 1);
+  EXPECT_EQ(delta.changed[0].status, "QUEUED");
+  EXPECT_THAT(delta.gone, IsEmpty());
+  // A new one that loses against a known one.
+  delta = Read(reader, List({Item("a", "AVAILABLE"), Item("a", "QUEUED")}));
+  EXPECT_THAT(delta.changed, IsEmpty());
+  EXPECT_THAT(delta.gone, IsEmpty());
+  // A new one that wins against a known one.
+  delta = Read(reader, List({Item("a", "QUEUED"), Item("a", "AVAILABLE")}));
+  ASSERT_EQ(delta.changed.size(), 1);
+  EXPECT_EQ(delta.changed[0].status, "AVAILABLE");
+}
+
+TEST(ListReader, TakesAListThatIsWrapped) {
+  for (const std::string& wrapped :
+       {"{\"finetunes\":" + List({Item("a", "QUEUED")}) + "}",
+        " {\"total\" : 1 , \"anything\" : " + List({Item("a", "QUEUED")}) + ", \"next\":null } ",
+        "{\"tags\":[\"x\"],\"data\":" + List({Item("a", "QUEUED")}) + ",\"w\":[{\"m\":1}]}",
+        "\xef\xbb\xbf" + List({Item("a", "QUEUED")})}) {
+    ListReader reader;
+    EXPECT_THAT(Ids(Read(reader, wrapped).changed), ElementsAre("a")) << wrapped;
+  }
+  ListReader reader;
+  EXPECT_EQ(Read(reader, "{\"finetunes\":[]}").total, 0);
+}
+
+TEST(ListReader, LeavesOutWhatIsNoJob) {
+  ListReader reader;
+  const ListDelta delta = Read(reader, "[null, 3, \"x\", {\"status\":\"QUEUED\"}, [1], " +
+                                           Item("a", "QUEUED") + ", true, {\"id\":1e999}]");
+  EXPECT_THAT(Ids(delta.changed), ElementsAre("a"));
+  EXPECT_EQ(delta.total, 8);
+  EXPECT_EQ(delta.skipped, 7);
+}
+
+TEST(ListReader, RefusesWhatIsNoListAndForgetsNothing) {
+  ListReader reader;
+  const std::string good = List({Item("a", "QUEUED"), Item("b", "QUEUED")});
+  Read(reader, good);
+  const std::string a = Item("a", "QUEUED");
+  const std::string n = Item("n", "QUEUED");
+  for (const std::string& bad :
+       std::vector<std::string>{"",
+                                " ",
+                                "null",
+                                "3",
+                                "\"x\"",
+                                "<html>",
+                                "{}",
+                                "{\"error\":\"x\"}",
+                                "[",
+                                "[" + a,
+                                "[" + a + ",",
+                                "[" + a + ",]",
+                                "[," + a + "]",
+                                "[" + a + " " + n + "]",
+                                "[" + a + ",," + n + "]",
+                                "[" + a + "] x",
+                                "[" + a + "]]",
+                                "[" + a + "}",
+                                "[" + a + ":" + n + "]",
+                                "[" + a + "," + n.substr(0, n.size() / 2),
+                                "[" + a + ",{\"id\":\"n\"]]",
+                                "[" + a + ",{\"id\":n}]",
+                                "[" + a + ",{'id':1}]",
+                                "[nul]",
+                                "[\"open]",
+                                "[{\"error\":1}]",
+                                "{\"data\":[" + a + "],\"items\":[" + a + "]}",
+                                "{\"data\":[" + a + "]",
+                                "{\"data\":[" + a + "]} x",
+                                "{\"data\":[" + a + "],}",
+                                "{data:[" + a + "]}",
+                                "[" + a + "," + n + std::string(1, '\0') + "]"}) {
+    const absl::StatusOr<ListDelta> delta = reader.Read(bad);
+    ASSERT_FALSE(delta.ok()) << bad;
+    EXPECT_EQ(delta.status().code(), absl::StatusCode::kInternal);
+    EXPECT_EQ(ReasonOf(delta.status()), pb::UPSTREAM_MALFORMED);
+  }
+  EXPECT_TRUE(Read(reader, good).unchanged);
+  EXPECT_TRUE(reader.Has("a"));
+}
+
+TEST(ListReader, SaysAllAgainAfterForgetAlsoWhatWasGone) {
+  ListReader reader;
+  Read(reader, List({Item("a", "QUEUED"), Item("b", "QUEUED"), Item("c", "QUEUED")}));
+  EXPECT_THAT(Read(reader, List({Item("a", "QUEUED")})).gone, UnorderedElementsAre("b", "c"));
+  reader.Forget();
+  EXPECT_TRUE(reader.Has("a"));
+  const ListDelta delta = Read(reader, List({Item("a", "QUEUED"), Item("c", "QUEUED")}));
+  EXPECT_THAT(Ids(delta.changed), ElementsAre("a", "c"));
+  EXPECT_THAT(delta.gone, ElementsAre("b"));
+  EXPECT_THAT(Read(reader, List({Item("a", "QUEUED")})).gone, ElementsAre("c"));
+}
+
+TEST(ListReader, AgreesWithReadingEveryListAnewOverRandomHistories) {
+  std::mt19937 random(7);
+  const auto pick = [&](int n) { return static_cast<int>(random() % n); };
+  for (int history = 0; history < 50; ++history) {
+    ListReader reader;
+    std::map<std::string, std::string> known;  // Status by id, as the deltas say.
+    std::vector<std::string> items;
+    for (int round = 0; round < 30; ++round) {
+      for (int i = pick(4); i > 0; --i) {
+        const std::string item = Item("job" + std::to_string(pick(20)), std::to_string(pick(5)));
+        if (items.empty() || pick(3) == 0) {
+          items.insert(items.begin() + pick(items.size() + 1), item);
+        } else if (pick(3) == 0) {
+          items.erase(items.begin() + pick(items.size()));
+        } else {
+          items[pick(items.size())] = item;
+        }
+      }
+      if (pick(8) == 0) reader.Forget();
+      const std::string body = List(items);
+      const ListDelta delta = Read(reader, body);
+      for (const std::string& id : delta.gone) known.erase(id);
+      for (const UpstreamJob& job : delta.changed) known[job.id] = job.status;
+
+      std::map<std::string, std::string> want;
+      JsonParser parser;
+      for (const JsonValue& value : parser.Parse(body)->GetArray())
+        want[JobOf(value)->id] = JobOf(value)->status;
+      ASSERT_EQ(known, want) << body;
+      for (const auto& [id, status] : want) ASSERT_TRUE(reader.Has(id));
+    }
+  }
+}
+
+// The plain way to find the end of a bracketed range. A backslash outside of strings is no JSON,
+// and is refused by the parser later.
+std::optional<size_t> PlainEnd(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\\') {
+      if (i + 1 < text.size() && (text[i + 1] == '"' || text[i + 1] == '\\')) ++i;
+    } else if (in_string) {
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (c == '}' || c == ']') {
+      if (--depth == 0) return i + 1;
+    }
+  }
+  return std::nullopt;
+}
+
+TEST(ListScanner, FindsTheSameEndsAsAPlainLoop) {
+  std::mt19937 random(3);
+  constexpr std::string_view kAlphabet = "\"\"\\{}[]a,: ";
+  for (int i = 0; i < 20'000; ++i) {
+    std::string text = "{";
+    for (size_t n = random() % 200; n > 0; --n) {
+      text += kAlphabet[random() % kAlphabet.size()];
+      if (random() % 10 == 0) text += "\"\\\\\\\"\"";
+    }
+    ASSERT_EQ(ScanBrackets(text, [](size_t, size_t) {}), PlainEnd(text)) << text;
+  }
+}
+
+TEST(ListScanner, FollowsRunsOfBackslashesAcrossBlocks) {
+  for (size_t lead = 0; lead < 130; ++lead) {
+    for (size_t run = 0; run < 70; ++run) {
+      const std::string text = "[\"" + std::string(lead, 'x') + std::string(run, '\\') + "\"]]\"]]";
+      ASSERT_EQ(ScanBrackets(text, [](size_t, size_t) {}), PlainEnd(text)) << lead << " " << run;
+    }
+  }
+}
+
+TEST(ListReader, NeverCrashesOnHostileLists) {
+  const std::string sample = Sample("list.json");
+  const std::vector<Variation> variations = HostileVariations(sample);
+  EXPECT_GE(variations.size(), 30);
+  for (const Variation& variation : variations) {
+    ListReader reader;
+    Read(reader, List({Item("old", "QUEUED")}));
+    const absl::StatusOr<ListDelta> delta = reader.Read(variation.body);
+    if (!delta.ok()) {
+      EXPECT_EQ(ReasonOf(delta.status()), pb::UPSTREAM_MALFORMED) << variation.name;
+      EXPECT_TRUE(reader.Has("old")) << variation.name;
+      continue;
+    }
+    for (const UpstreamJob& job : delta->changed) {
+      EXPECT_FALSE(job.id.empty()) << variation.name;
+      EXPECT_TRUE(IsValidUtf8(job.id)) << variation.name;
+      EXPECT_TRUE(IsValidUtf8(job.status)) << variation.name;
+      EXPECT_TRUE(IsValidUtf8(job.name.value_or(""))) << variation.name;
+    }
+    EXPECT_THAT(delta->gone, ElementsAre("old")) << variation.name;
+  }
+}
+
+}  // namespace
+}  // namespace finetune
