@@ -5,6 +5,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/server_builder.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -14,6 +16,7 @@
 #include <cstring>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/mutex.h"
@@ -45,13 +48,34 @@ std::string WhyNotListen(const std::string& host, int port) {
 
 void ConfigurePlugins(const GrpcServer::Options& options) {
   grpc::EnableDefaultHealthCheckService(true);
-  // Process-wide and not to be undone: once is enough.
+  // Process-wide and not to be undone: once is enough, and OnlyWhatWasAskedFor does the rest.
   static std::once_flag reflection, channelz;
   if (options.reflection)
     std::call_once(reflection, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
   if (options.channelz)
     std::call_once(channelz, [] { grpc::channelz::experimental::InitChannelzService(); });
 }
+
+// Takes out the services that were not asked for: gRPC's library for reflection serves it in every
+// server of a process that is linked with it, and what one server asked for, others get too.
+class OnlyWhatWasAskedFor : public grpc::ServerBuilderOption {
+ public:
+  explicit OnlyWhatWasAskedFor(const GrpcServer::Options& options)
+      : reflection_(options.reflection), channelz_(options.channelz) {}
+
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [this](const auto& plugin) {
+      const std::string name = plugin->name();
+      return (!reflection_ && name == "proto_server_reflection") ||
+             (!channelz_ && name == "channelz_service");
+    });
+  }
+
+ private:
+  const bool reflection_;
+  const bool channelz_;
+};
 
 void SetConnectionOptions(grpc::ServerBuilder& builder) {
   // A second process must not share the port silently.
@@ -148,6 +172,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
   made->unknown_methods_ = std::make_unique<UnknownMethods>(gate);
   grpc::ServerBuilder builder;
   SetConnectionOptions(builder);
+  builder.SetOption(std::make_unique<OnlyWhatWasAskedFor>(options));
   builder.AddListeningPort(absl::StrCat(options.host, ":", options.port), options.credentials,
                            &made->port_);
   builder.RegisterService(&service);
