@@ -26,6 +26,10 @@ class Killed(Exception):
     """The gateway was killed before it listened."""
 
 
+class WorldEnded(Exception):
+    """No gateway will come any more."""
+
+
 class MortalGateway(Gateway):
     """A gateway that may be killed so long after its start, whatever it is doing then."""
 
@@ -53,6 +57,7 @@ class Submission:
         self.display_name = f"crash-{self.request_id[:8]}"
         self.job = None  # The final answer: a job, or ...
         self.refusal = None  # ... the reason why there is none.
+        self.history = []  # All answers, with their times.
 
     def request(self, emulator):
         return svc.CreateFineTuneRequest(request_id=self.request_id, fine_tune=ft.FineTune(
@@ -63,8 +68,9 @@ class Submission:
 class World:
     """One store and one emulator, and the gateways that live and die on them. Thread-safe but for start and kill."""
 
-    def __init__(self, folder, emulator, *flags):
+    def __init__(self, folder, emulator, *flags, webhooks=False):
         self.folder = pathlib.Path(folder)
+        self.webhooks = webhooks
         self.emulator = emulator
         self.flags = FLAGS + flags
         self.lock = threading.Condition()
@@ -83,6 +89,8 @@ class World:
         except Killed:
             self.kills += 1
             return None
+        if self.webhooks:
+            self.emulator.call("POST", "/emulator/settings", {"webhook_url": gateway.webhook_url})
         with self.lock:
             self.gateway = gateway
             self.lock.notify_all()
@@ -113,8 +121,9 @@ class World:
         """Of the gateway that lives; waits for one."""
         with self.lock:
             while self.gateway is None:
-                if not self.lock.wait(60):
-                    raise AssertionError("no gateway came")
+                if self.stopped:
+                    raise WorldEnded
+                self.lock.wait(1)
             return self.gateway.stub
 
     # --- callers
@@ -134,12 +143,17 @@ class World:
         """One call: `again`, `none` (there is no job, for a reason), `job`."""
         with self.lock:
             self.calls += 1
+
+        def remember(what):
+            submission.history.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {what}")
+
         try:
             job = self.stub().CreateFineTune(submission.request(self.emulator), timeout=timeout)
         except ValueError:  # The channel was closed meanwhile.
             return "again"
         except grpc.RpcError as error:
             reason = reason_of(error)
+            remember(f"{error.code().name} {reason} {error.details()}")
             if reason in REFUSALS:
                 self.expect_no_job(submission, reason)
                 submission.refusal = reason
@@ -148,6 +162,7 @@ class World:
                 self.note_wrong(f"{submission.request_id}: {error.code()} {reason} {error.details()}")
             return "again"
         self.note(job)
+        remember(f"{job.name} {State.Name(job.state)} {job.upstream_id}")
         if job.state == State.SUBMIT_UNKNOWN:
             return "again"
         if job.state == State.FAILED and job.failure.reason == ft.Failure.NOT_SUBMITTED:
@@ -192,6 +207,8 @@ class World:
                     token = response.resume_token or token
             except (grpc.RpcError, ValueError):
                 time.sleep(0.02)
+            except WorldEnded:
+                return
 
     # --- the account
 
@@ -218,7 +235,7 @@ class World:
             open_ones = any(job.state == State.SUBMIT_UNKNOWN for job in jobs)
             return jobs if ids <= {job.upstream_id for job in jobs} and not open_ones else None
 
-        jobs = wait_until("lists to show all jobs, settled", settled)
+        jobs = wait_until("lists to show all jobs, settled", settled, seconds=60)
         for job in jobs:
             self.note(job)
         by_name = {}
@@ -232,7 +249,8 @@ class World:
             self.wrong.append(f"names taken twice: {self.emulator.call('GET', '/emulator/duplicates')}")
         self.accepted = sum(1 for s in self.submissions if s.job)
         self.duplicates = sum(len(found) - 1 for found in taken.values() if len(found) > 1)
-        self.lost_answers = sum(1 for job in jobs if job.upstream_id and any(t.source == ft.StateTransition.RECONCILE for t in job.transitions))
+        self.lost_answers = sum(1 for job in jobs if job.upstream_id and any(
+            transition.source == ft.StateTransition.RECONCILE for transition in job.transitions))
         if self.wrong:
             self.end()
             test.fail("\n".join(self.wrong + self.log_of_wrong()))
@@ -249,7 +267,8 @@ class World:
                 wrong(f"{who}: its caller has {submission.job.name}, and Segmind has nothing")
             now = [job for job in listed if job.name == submission.job.name]
             if len(now) != 1 or now[0].upstream_id not in taken or submission.job.upstream_id not in ("", now[0].upstream_id):
-                wrong(f"{who}: Segmind has {taken}, its caller has {submission.job.name} {submission.job.upstream_id}, lists have {now}")
+                wrong(f"{who}: Segmind has {taken}, its caller has {submission.job.name} {submission.job.upstream_id}, "
+                      f"lists have {now}")
         for job in listed:
             if not job.upstream_id and not (job.state == State.FAILED and job.failure.reason == ft.Failure.NOT_SUBMITTED):
                 wrong(f"{who}: lists show {job.name} in {State.Name(job.state)} without Segmind's id")
@@ -258,10 +277,11 @@ class World:
             wrong(f"{who}: one job was seen as {real}, Segmind has {taken}")
 
     def log_of_wrong(self):
-        """What the gateways logged about the request_ids that went wrong."""
-        ids = [s.request_id for s in self.submissions if any(s.request_id in what for what in self.wrong)]
+        """What callers were told and the gateways logged about the request_ids that went wrong."""
+        found = [s for s in self.submissions if any(s.request_id in what for what in self.wrong)]
+        told = [f"{s.request_id} was told {answer}" for s in found for answer in s.history]
         with open(self.folder / "gateways.log") as log:
-            return [line.rstrip() for line in log if any(i in line for i in ids)][:100]
+            return told + [line.rstrip() for line in log if any(s.request_id in line for s in found)][:100]
 
     def totals(self):
         return {"submissions": len(self.submissions), "accepted": self.accepted, "calls": self.calls, "crashes": self.kills,
