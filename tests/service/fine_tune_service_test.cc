@@ -187,8 +187,7 @@ TEST_F(ServiceTest, AWaitEndsBeforeTheDeadlineOfItsCall) {
   request.set_name("fineTunes/a");
   pb::WaitFineTuneResponse response;
   ASSERT_TRUE(
-      world_.stub->WaitFineTune(Context("", absl::Milliseconds(400)).get(), request, &response)
-          .ok());
+      world_.stub->WaitFineTune(Context("", absl::Seconds(2)).get(), request, &response).ok());
   EXPECT_FALSE(response.done());
   EXPECT_EQ(response.fine_tune().name(), "fineTunes/a");
   request.mutable_timeout();
