@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<FineTuneClient>> FineTuneClient::Create(ClientOpt
 }
 
 FineTuneClient::FineTuneClient(ClientOptions options,
-                               std::shared_ptr<grpc::ChannelCredentials> credentials)
+                               const std::shared_ptr<grpc::ChannelCredentials>& credentials)
     : options_(std::move(options)),
       token_(std::make_shared<TokenFile>(options_.channel.token_file)),
       calls_(pb::FineTuneService::NewStub(MakeChannel(options_.channel, credentials))),

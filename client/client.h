@@ -98,7 +98,8 @@ class FineTuneClient {
   absl::Status Prepare(grpc::ClientContext& context, std::optional<absl::Duration> timeout);
 
  private:
-  FineTuneClient(ClientOptions options, std::shared_ptr<grpc::ChannelCredentials> credentials);
+  FineTuneClient(ClientOptions options,
+                 const std::shared_ptr<grpc::ChannelCredentials>& credentials);
 
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (pb::FineTuneService::StubInterface::*method)(

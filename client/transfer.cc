@@ -109,7 +109,7 @@ absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile&
     if (broken.ok() && options.on_progress) options.on_progress(file.size(), total);
   }
   if (!broken.ok()) context.TryCancel();
-  const absl::Status status = ToStatus(reader->Finish());
+  absl::Status status = ToStatus(reader->Finish());
   if (!broken.ok()) return broken;
   if (!status.ok()) return status;
   if (total >= 0 && file.size() < total) {

@@ -24,6 +24,7 @@ namespace {
 constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
 // A view that could not be made by then is served as it is: empty, with its honest age.
 constexpr absl::Duration kFirstReadPatience = absl::Seconds(10);
+constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
 
 // The error with the flag that it is about in front.
@@ -216,11 +217,15 @@ void Gateway::Close(absl::Duration grace) {
   StopFollowing();
   if (grpc_server_) {
     auto ended = std::make_shared<absl::Notification>();
-    hub_->Drain(grace / 2, [ended] { ended->Notify(); });
+    // Jitter spreads the reconnections of many watchers; a few need none.
+    const absl::Duration over = std::min(grace / 2, hub_->watcher_count() * absl::Milliseconds(10));
+    hub_->Drain(over, [ended] { ended->Notify(); });
     ended->WaitForNotificationWithTimeout(grace + absl::Seconds(1));
-    gate_->StartDraining();
     service_->Drain();
-    CloseGrpc(clock_->Now() + grace);
+    // Without calls under way only clients that are idle would be waited for: gRPC waits for them
+    // to acknowledge its farewell, and those that do not poll take seconds.
+    const bool busy = gate_->unary_calls() > 0;
+    CloseGrpc(clock_->Now() + (busy ? grace : std::min(grace, kIdleFarewell)));
   }
   webhook_server_.reset();
   if (submitter_) submitter_->Stop(clock_->Now());

@@ -36,7 +36,7 @@ int MakeUploadUrl(Session& session, const UploadUrlFlags& flags) {
   }
   session.out << "\ncurl --upload-file " << Quoted(flags.file_name);
   for (const auto& [name, value] : url->required_headers()) {
-    session.out << " --header " << Quoted(Printable(name + ": " + value));
+    session.out << " --header " << Quoted(Printable(absl::StrCat(name, ": ", value)));
   }
   session.out << " " << Quoted(Printable(url->upload_uri())) << "\n";
   return kSuccess;

@@ -74,6 +74,11 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
                     .total = delta.total,
                     .trusted = IsTrusted(delta),
                     .all_new = std::exchange(reader_is_new_, false)};
+  if (!presence.trusted) {
+    Log(LogLevel::kWarning,
+        "Segmind's list lacks too much to be trusted: what it lacks is not taken for gone",
+        {{"items", delta.total}, {"expected", trusted_total_}, {"unreadable", delta.skipped}});
+  }
   // The item that cannot be read may be the one that is looked for.
   if (unsettled_ == 0 || presence.all_new) usual_skipped_ = delta.skipped;
   auto batch = std::make_shared<ListBatch>();

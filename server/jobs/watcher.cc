@@ -365,7 +365,6 @@ void ShardWatcher::Abort() {
     MutexLock lock(mu_);
     aborting_ = false;
     if (!std::exchange(done_meanwhile_, false)) return;
-    cancelled_ = true;
   }
   DeliveryTally tally(context_->metrics);
   Pump(tally);

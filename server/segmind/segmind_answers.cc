@@ -1,6 +1,5 @@
 #include "server/segmind/segmind_answers.h"
 
-
 #include <utility>
 
 #include "absl/strings/ascii.h"

@@ -103,6 +103,7 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
   // gRPC says "none" by a time that is very far away.
   call.deadline = asked > call.start + absl::Hours(24 * 365) ? latest : asked;
   if (IsUnary(method)) ++unary_calls_;
+  if (!RuleOf(method).cheap) call.peer = context->peer();
   return Check(call);
 }
 
@@ -150,7 +151,7 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Dura
        {"grpc_method", rule.name},
        {"grpc_code", absl::StatusCodeToString(status.code())},
        {"duration_s", absl::ToDoubleSeconds(took)},
-       {"peer", call.context->peer()},
+       {"peer", rule.cheap ? call.context->peer() : call.peer},
        {"client", call.caller ? call.caller->identity : std::string()},
        {"fine_tune", call.fine_tune},
        {"reason", ReasonOf(status) == pb::ERROR_REASON_UNSPECIFIED

@@ -40,7 +40,10 @@ struct Call {
   absl::Time start;
   // The client's, or the method's default.
   absl::Time deadline;
-  std::string fine_tune;  // The job that it is about, for the log.
+  // For the log: the job that it is about, and of calls that are always logged, who is at the other
+  // end, which is not known any more once the connection is gone.
+  std::string fine_tune;
+  std::string peer;
 
   // When to answer so that the answer is there before the deadline.
   absl::Time answer_by() const;
@@ -70,6 +73,8 @@ class CallGate {
 
   // Refuses calls from now on.
   void StartDraining() { draining_ = true; }
+  // Unary calls under way.
+  int unary_calls() const { return unary_calls_; }
 
  private:
   absl::Status Check(Call& call);

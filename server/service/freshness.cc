@@ -31,7 +31,14 @@ void Freshness::Await(const pb::Freshness& wanted, absl::Time start, absl::Time 
 void Freshness::AwaitRead(absl::Time not_before, absl::Time deadline,
                           absl::AnyInvocable<void(absl::Status) &&> done) {
   if (catalog_.observe_time() >= not_before) return std::move(done)(absl::OkStatus());
-  tracker_.Refresh(not_before, deadline, std::move(done));
+  tracker_.Refresh(not_before, deadline, [done = std::move(done)](absl::Status status) mutable {
+    // The call's own deadline has not passed: what failed it is Segmind.
+    if (absl::IsDeadlineExceeded(status))
+      status = Error(absl::StatusCode::kUnavailable, pb::UPSTREAM_UNAVAILABLE,
+                     "no read of Segmind that is fresh enough ended in time")
+                   .RetryAfter(absl::Seconds(1));
+    std::move(done)(std::move(status));
+  });
 }
 
 }  // namespace finetune

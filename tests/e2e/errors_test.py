@@ -127,7 +127,7 @@ class Errors(EndToEnd):
                              svc.CreateUploadUrlRequest(file_name="a.zip"), timeout=3)
         self.assertIn("RetryInfo", details_of(error))
         self.emulator.clear_faults()
-        self.emulator.fault("upload_url", "html", count=-1)
+        self.emulator.fault("upload_url", "malformed", count=-1)
         self.refused(Code.INTERNAL, "UPSTREAM_MALFORMED", self.stub.CreateUploadUrl, svc.CreateUploadUrlRequest(file_name="a.zip"), timeout=5)
 
     def test_watchers_beyond_the_cap(self):
@@ -176,7 +176,7 @@ class Errors(EndToEnd):
 
     def test_a_fresh_read_that_cannot_be_had_is_an_error(self):
         self.emulator.fault("list", "status", code=503, body="{}", count=-1)
-        self.refused(Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", self.stub.ListFineTunes, svc.ListFineTunesRequest(
+        self.refused(Code.DEADLINE_EXCEEDED, "UPSTREAM_UNAVAILABLE", self.stub.ListFineTunes, svc.ListFineTunesRequest(
             freshness=svc.Freshness(max_staleness=duration_pb2.Duration())), timeout=5)
         # Memory is served all the same.
         self.assertIsNotNone(self.listed())

@@ -64,7 +64,7 @@ class MainJob(EndToEnd):
         with urllib.request.urlopen(final.weights_uri, timeout=30) as answer:
             weights = answer.read()
         known = self.emulator.call("GET", f"/emulator/weights/{final.upstream_id}")
-        self.assertEqual((len(weights), hashlib.sha256(weights).hexdigest()), (known["size"], known["sha256"]))
+        self.assertEqual((len(weights), hashlib.sha256(weights).hexdigest()), (known["bytes"], known["sha256"]))
 
     def test_wait_returns_when_the_job_is_trained(self):
         uri = upload(self.stub, self.folder)

@@ -7,7 +7,7 @@ import uuid
 
 import grpc
 
-from harness import EndToEnd, job, svc, wait_until
+from harness import EndToEnd, job, reason_of, svc, wait_until
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root to mount a small file system")
@@ -16,7 +16,7 @@ class FullDisk(EndToEnd):
         super().setUp()
         self.disk = self.folder / "disk"
         self.disk.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", self.disk], capture_output=True, check=False)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", self.disk], capture_output=True, check=False)
         if mounted.returncode != 0:
             self.skipTest("cannot mount a tmpfs here")
         self.addCleanup(lambda: subprocess.run(["umount", "-l", self.disk], check=False))
@@ -31,13 +31,7 @@ class FullDisk(EndToEnd):
 
         made = create()
         filler = self.disk / "filler"
-        with open(filler, "wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * 4096)
-                    file.flush()
-            except OSError:
-                pass
+        subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], capture_output=True, check=False)
 
         def refused():
             before = len(emulator.submits())
@@ -50,7 +44,6 @@ class FullDisk(EndToEnd):
 
         error = wait_until("the disk to be full", refused)
         self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
-        from harness import reason_of
         self.assertEqual(reason_of(error), "STORE_UNAVAILABLE")
         self.assertEqual(gateway.stub.GetFineTune(svc.GetFineTuneRequest(name=made.name), timeout=10).name, made.name)
         filler.unlink()

@@ -417,6 +417,25 @@ TEST_F(WatchHubTest, EndsAllStreamsWhenItDrains) {
   EXPECT_TRUE(drained);
 }
 
+// Reads at the very moment when its stream is to be aborted.
+class LastMinuteClient : public WatchClient {
+ public:
+  void Abort() override { Read(); }
+};
+
+TEST_F(WatchHubTest, EndsAStreamInOrderWhoseWriteIsDoneWhileItIsAborted) {
+  LastMinuteClient client;
+  ASSERT_TRUE(client.Start(world().hub, Spec()).ok());
+  world().hub.Drain(absl::Seconds(5), nullptr);
+  for (int i = 0; i < 3 && !client.finished(); ++i) {
+    Advance(absl::Seconds(5));
+    if (client.messages().size() > 1) client.Read();
+  }
+  EXPECT_THAT(Summaries(client.News()), ElementsAre("SYNCED@0", "HEARTBEAT@0"));
+  ASSERT_TRUE(client.finished());
+  EXPECT_EQ(ReasonOf(*client.finished()), pb::SERVER_DRAINING);
+}
+
 TEST_F(WatchHubTest, RefusesWatchersBeyondTheCaps) {
   Open({.max_watchers = 3, .max_watchers_per_caller = 2});
   WatchSpec spec = Spec();

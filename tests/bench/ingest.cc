@@ -1,0 +1,95 @@
+// What reading a list costs: a poll with no change, with one, with all, against RapidJSON alone on
+// the same bytes. Prints one JSON object.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "server/segmind/json.h"
+#include "server/segmind/list_reader.h"
+#include "tests/bench/process.h"
+
+namespace finetune::bench {
+namespace {
+
+std::string Item(int i, const char* status) {
+  return absl::StrFormat(
+      R"({"id":"00000000-0000-4000-8000-%012d","data_source_path":"https://finetune-pipeline.s3.amazonaws.com/uploads/)"
+      R"(3b0c8f6e-51c2-4a17-9d57-2f7d0e8a1b11/9d3c7a52-7f0b-4b5e-8a6f-%012d-cats.zip","name":"sample-job-number-%d","status":"%s",)"
+      R"("error_message":null,"segmind_model_path":null,"advance_parameters":{"steps":%d,"learning_rate":0.0001,"prompt":"a photo of TOK )"
+      R"(cat sitting on a red sofa in the morning light","theme":"subject","face_crop":false},"segmind_public_model":false,"train_type":"LORA",)"
+      R"("source_type":"AWS_S3","base_model":"FAST_FLUX","theme":"subject","cloud_storage_url":"https://storage.googleapis.com/segmind-finetune/)"
+      R"(00000000-0000-4000-8000-%012d/model.safetensors","finetune_id":"00000000-0000-4000-8000-%012d","model_information":{"rank":16}})",
+      i, i, i, status, 500 + i % 1000, i, i);
+}
+
+std::string List(int jobs, int changed) {
+  std::string text = "[";
+  for (int i = 0; i < jobs; ++i) {
+    if (i > 0) text += ',';
+    text += Item(i, i == changed || changed == -2 ? "DEPLOYING" : "AVAILABLE");
+  }
+  return text += "]";
+}
+
+double Median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
+  return values[values.size() / 2];
+}
+
+template <typename Body>
+double Milliseconds(Body body) {
+  const int64_t start = NowNanoseconds();
+  body();
+  return static_cast<double>(NowNanoseconds() - start) / 1e6;
+}
+
+}  // namespace
+}  // namespace finetune::bench
+
+int main(int argc, char** argv) {
+  using namespace finetune::bench;  // NOLINT: a program of one file.
+  int jobs = 100'000, repeats = 7;
+  CLI::App app("Reads lists");
+  app.add_option("--jobs", jobs);
+  app.add_option("--repeats", repeats);
+  CLI11_PARSE(app, argc, argv);
+
+  const std::string same = List(jobs, -1), one = List(jobs, jobs / 2), all = List(jobs, -2);
+  std::map<std::string, std::vector<double>> times;
+  bool good = true;
+  for (int i = 0; i < repeats; ++i) {
+    std::string copy = same;
+    times["rapidjson_sax_in_situ"].push_back(Milliseconds([&] {
+      rapidjson::InsituStringStream stream(copy.data());
+      rapidjson::BaseReaderHandler<> handler;
+      rapidjson::Reader reader;
+      good &= !reader.Parse<rapidjson::kParseInsituFlag>(stream, handler).IsError();
+    }));
+    finetune::ListReader reader;
+    const auto read = [&](const char* name, const std::string& body, size_t changed) {
+      times[name].push_back(Milliseconds([&] {
+        auto delta = reader.Read(body);
+        good &= delta.ok() && delta->changed.size() == changed &&
+                delta->total == static_cast<size_t>(jobs);
+      }));
+    };
+    read("all_new", same, jobs);
+    read("unchanged", same, 0);
+    read("one_changed", one, 1);
+    read("all_changed", all, jobs);
+  }
+  std::cout << absl::StrFormat(R"({"jobs": %d, "bytes": %d, "repeats": %d, "runs": {)", jobs,
+                               same.size(), repeats);
+  const char* separator = "";
+  for (const auto& [name, values] : times) {
+    const double ms = Median(values);
+    std::cout << absl::StrFormat(R"(%s"%s": {"ms": %.3f, "mb_per_s": %.1f})", separator, name, ms,
+                                 static_cast<double>(same.size()) / 1e3 / ms);
+    separator = ", ";
+  }
+  std::cout << "}}" << std::endl;
+  return good ? 0 : 1;
+}

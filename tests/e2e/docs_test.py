@@ -1,0 +1,36 @@
+"""What the README says of flags, errors and calls is what there is."""
+
+import re
+import subprocess
+import unittest
+
+from harness import BIN, SOURCE, svc
+
+README = (SOURCE / "README.md").read_text()
+
+
+class Docs(unittest.TestCase):
+    def test_every_flag_stands_in_the_readme_with_its_default(self):
+        text = subprocess.run([BIN / "finetune-gateway", "--help"], capture_output=True, text=True, check=True).stdout
+        flags = re.findall(r"^  --(\w+) \((.*)\)$", text, re.M)
+        self.assertGreater(len(flags), 20)
+        for name, default in flags:
+            self.assertIn(f"| `--{name}` | {f'`{default}`' if default else '–'} |", README)
+
+    def test_every_flag_of_the_emulator_stands_in_the_readme(self):
+        text = subprocess.run([BIN / "segmind-emulator", "--help"], capture_output=True, text=True, check=True).stdout
+        for name in set(re.findall(r"^  --(\w+)", text, re.M)) - {"help"}:
+            self.assertIn(f"`--{name}`", README)
+
+    def test_every_error_reason_stands_in_the_readme(self):
+        for reason in svc.ErrorReason.keys():
+            if reason != "ERROR_REASON_UNSPECIFIED":
+                self.assertIn(f"`{reason}`", README)
+
+    def test_every_call_has_an_example(self):
+        for method in svc.DESCRIPTOR.services_by_name["FineTuneService"].methods:
+            self.assertIn(f"| `{method.name}` |", README)
+
+
+if __name__ == "__main__":
+    unittest.main()

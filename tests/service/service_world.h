@@ -1,0 +1,153 @@
+#pragma once
+
+#include <grpcpp/create_channel.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "server/base/time_proto.h"
+#include "server/base/uuid.h"
+#include "server/service/fine_tune_service.h"
+#include "server/service/grpc_server.h"
+#include "server/store/sqlite_store.h"
+#include "tests/service/fake_segmind.h"
+
+namespace finetune {
+
+// An Authenticator that takes the metadata `who` for the caller: `nobody` is refused, `viewer` may
+// only look, `alice` and `bob` see only their own, and without it everything is allowed.
+class AuthenticatorByName : public Authenticator {
+ public:
+  absl::StatusOr<std::shared_ptr<const Caller>> Authenticate(
+      const grpc::ServerContextBase& context) override {
+    const auto found = context.client_metadata().find("who");
+    if (found == context.client_metadata().end())
+      return std::make_shared<const Caller>(Caller{"", Role::kAdmin, true});
+    const std::string who(found->second.data(), found->second.size());
+    if (who == "nobody")
+      return Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID, "who are you?");
+    return std::make_shared<const Caller>(
+        Caller{who, who == "viewer" ? Role::kViewer : Role::kSubmitter, who == "viewer"});
+  }
+};
+
+// The whole service in this process, with a real server and a fake Segmind.
+class ServiceWorld {
+ public:
+  ServiceWorld() {
+    EXPECT_TRUE(recorder.Load().ok());
+    recorder.AddListener(&hub);
+    recorder.AddListener(&waiters);
+    EXPECT_TRUE(submitter.Recover().ok());
+    server = *GrpcServer::Start(
+        {.host = "127.0.0.1", .credentials = grpc::InsecureServerCredentials(), .reflection = true},
+        service, gate, *clock);
+    channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server->port()),
+                                  grpc::InsecureChannelCredentials());
+    stub = pb::FineTuneService::NewStub(channel);
+  }
+  ~ServiceWorld() { Stop(); }
+
+  void Stop() {
+    if (!server) return;
+    auto ended = std::make_shared<absl::Notification>();
+    hub.Drain(absl::ZeroDuration(), [ended] { ended->Notify(); });
+    ended->WaitForNotification();
+    gate.StartDraining();
+    service.Drain();
+    server->Shutdown(absl::Now() + absl::Seconds(5));
+    server.reset();
+    submitter.Stop(absl::Now());
+    tracker.Stop();
+    segmind_http.Shutdown();
+    recorder.Stop();
+  }
+
+  // Commits a job as if a read had brought it.
+  void Put(const std::string& id, pb::FineTune::State state = pb::FineTune::TRAINING,
+           const std::string& creator = "") {
+    absl::Notification done;
+    recorder.Record(
+        [&](Draft& draft) {
+          auto record = draft.Find(id).value_or(record::FineTuneRecord());
+          pb::FineTune& job = *record.mutable_fine_tune();
+          job.set_name(NameOf(id));
+          job.set_display_name("job " + id);
+          job.set_base_model("FLUX");
+          job.set_upstream_id("up-" + id);
+          job.set_creator(creator);
+          job.set_state(state);
+          draft.Put(std::move(record));
+          return absl::OkStatus();
+        },
+        [&](absl::Status status) {
+          EXPECT_TRUE(status.ok()) << status;
+          done.Notify();
+        });
+    done.WaitForNotification();
+  }
+
+  FakeSegmind segmind_http;
+  FixedKey key;
+  std::unique_ptr<Clock> clock = MakeRealClock();
+  Metrics metrics;
+  std::unique_ptr<Store> store = *OpenSqliteStore(":memory:");
+  Catalog catalog{{}, metrics};
+  Recorder recorder{*store, catalog, *clock, metrics};
+  SegmindClient segmind{{.url = "http://segmind.test", .calls_per_minute = 100'000},
+                        segmind_http,
+                        key,
+                        *clock,
+                        metrics};
+  Waiters waiters{catalog, *clock};
+  WatchHub hub{{}, catalog, *clock, metrics};
+  Tracker tracker{{.active_poll_interval = absl::Hours(1), .idle_poll_interval = absl::Hours(1)},
+                  segmind,
+                  recorder,
+                  catalog,
+                  *clock,
+                  metrics};
+  Submitter submitter{{}, segmind, recorder, catalog, tracker, *clock, metrics};
+  Updater updater{segmind, recorder, catalog};
+  AuthenticatorByName authenticator;
+  CallGate gate{{}, authenticator, *clock, metrics};
+  ServiceParts parts{.catalog = catalog,
+                     .tracker = tracker,
+                     .submitter = submitter,
+                     .updater = updater,
+                     .waiters = waiters,
+                     .hub = hub,
+                     .segmind = segmind,
+                     .clock = *clock,
+                     .last_webhook_time = [] { return absl::InfinitePast(); }};
+  FineTuneService service{parts, gate};
+  std::unique_ptr<GrpcServer> server;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<pb::FineTuneService::Stub> stub;
+};
+
+// A context with a deadline and, if `who` is not empty, a caller.
+inline std::unique_ptr<grpc::ClientContext> Context(const std::string& who = "",
+                                                    absl::Duration timeout = absl::Seconds(20)) {
+  auto context = std::make_unique<grpc::ClientContext>();
+  context->set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  if (!who.empty()) context->AddMetadata("who", who);
+  return context;
+}
+
+inline std::string ReasonIn(const grpc::Status& status) {
+  google::rpc::Status wire;
+  wire.ParseFromString(status.error_details());
+  google::rpc::ErrorInfo info;
+  for (const auto& detail : wire.details())
+    if (detail.Is<google::rpc::ErrorInfo>()) detail.UnpackTo(&info);
+  return info.reason();
+}
+
+}  // namespace finetune
