@@ -172,12 +172,12 @@ TEST_F(SubmitterTest, AnotherPromptIsAnotherJobWithoutMarkers) {
 
 TEST_F(SubmitterTest, AnUnknownOutcomeIsShownAtTheDeadlineAndSettledLater) {
   StartProcess();
-  segmind_.set_list_delay([] { return absl::Seconds(20); });
+  segmind_.set_list_delay([] { return absl::Milliseconds(2500); });
   segmind_.NextSubmits({Fate::kLostAfter});
-  auto shown = Await(Create("r1", absl::Seconds(10)));
+  auto shown = Await(Create("r1", absl::Seconds(2)));
   ASSERT_TRUE(shown.ok());
   EXPECT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
-  auto settled = Await(Create("r1", absl::Minutes(2)));
+  auto settled = Await(Create("r1", absl::Seconds(20)));
   EXPECT_EQ((*settled)->id, (*shown)->id);
   EXPECT_EQ((*settled)->state, FineTune::QUEUED);
   EXPECT_EQ(segmind_.posts(), 1);
