@@ -15,7 +15,7 @@ import unittest
 import grpc
 
 from crash_world import Submission, World
-from harness import Emulator, EndToEnd, State, reason_of, rpc, svc, wait_until
+from harness import Emulator, EndToEnd, State, ft, reason_of, rpc, svc, wait_until
 
 NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
 CRASHES = int(os.environ.get("FINETUNE_CRASHES", 60))
@@ -99,9 +99,10 @@ class EveryStep(CrashTest):
                            "--idle_poll_interval", "1h", *flags, time_scale=1000000)
         for thread, call, stride in steps:
             walked = self.walk(world, thread, call, stride, fault)
-            self.assertGreater(walked, 0, f"{thread} never called {call}")
+            # The intent and its outcome are two commits.
+            self.assertGreaterEqual(walked, 2 if call == "fdatasync" else 1, f"{thread} did not call {call}")
         world.check(self)
-        print(f"Killed at every step ({' '.join(flags) or 'markers'}, {fault or 'no fault'}):", world.totals())
+        print(f"Killed at every step ({' '.join(flags) or 'markers'}, {fault or 'no fault'}):", in_words(world.totals()))
 
     def test_a_kill_at_every_step_of_a_submission(self):
         self.run_steps(self.EVERY_STEP if NIGHTLY else self.STEPS)
@@ -193,7 +194,7 @@ class AnyMoment(CrashTest):
                 for what, count in world.result().items():
                     sum_of[what] = sum_of.get(what, 0) + count
                 print(f"Killed at any moment ({' '.join(flags) or 'markers'}), {time.monotonic() - begun:.0f} s:",
-                      ", ".join(f"{count} {what}" for what, count in sum_of.items()), flush=True)
+                      in_words(sum_of), flush=True)
 
     def test_kills_at_random(self):
         self.run_worlds(CRASHES * 2 // 3)
@@ -257,6 +258,26 @@ class OneRequestId(CrashTest):
                 self.assertEqual(world.emulator.calls("submit"), 1)
                 world.check(self)
 
+    def test_a_lost_submission_does_not_get_the_job_of_another_that_asks_for_the_same(self):
+        for flags in ((), ("--markers=false",)):
+            with self.subTest(flags=flags):
+                world = self.world("--submit_timeout", "20s", "--active_poll_interval", "50ms", *flags)
+                world.start().ready()
+                lost, late = Submission(), Submission()
+                late.display_name = lost.display_name
+                asked_by_lost, asked_by_late = lost.request(world.emulator), late.request(world.emulator)
+                asked_by_late.fine_tune.CopyFrom(asked_by_lost.fine_tune)
+                world.emulator.fault("submit", "close_before")
+                with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                    unknown = pool.submit(world.stub().CreateFineTune, asked_by_lost, timeout=30)
+                    wait_until("the outcome to be unknown", lambda w=world: any(j.state == State.SUBMIT_UNKNOWN for j in w.listed()))
+                    world.emulator.fault("submit", "latency", ms=2500)
+                    made = world.stub().CreateFineTune(asked_by_late, timeout=30)
+                    absent = unknown.result(60)
+                self.assertEqual([made.upstream_id], [s["id"] for s in world.emulator.submits()])
+                self.assertNotEqual(absent.name, made.name)
+                self.assertEqual((absent.state, absent.failure.reason), (State.FAILED, ft.Failure.NOT_SUBMITTED))
+
     def test_watchers_see_one_job_when_lists_are_faster_than_the_answer(self):
         for flags in ((), ("--markers=false",)):
             for patience in (20, 0.5):
@@ -287,6 +308,10 @@ class OneRequestId(CrashTest):
         world.check(self)
         self.assertEqual(list(world.seen[submission.display_name]), [submission.job.name])
         self.assertEqual(world.emulator.calls("submit"), 1)
+
+
+def in_words(totals):
+    return ", ".join(f"{count} {what}" for what, count in totals.items())
 
 
 def answers(gateway):
