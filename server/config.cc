@@ -15,10 +15,10 @@
 #include "server/base/status_macros.h"
 #include "server/segmind/address_policy.h"
 
-ABSL_FLAG(
-    std::string, listen, "127.0.0.1:50051",
-    "HOST:PORT of the gRPC service; port 0 takes any. Beyond loopback it needs TLS with client "
-    "certificates, or --allow_insecure.");
+ABSL_FLAG(std::string, listen, "127.0.0.1:50051",
+          "HOST:PORT of the gRPC service; port 0 takes any. Beyond loopback it needs TLS and a "
+          "policy, or "
+          "--allow_insecure.");
 ABSL_FLAG(std::string, webhook_listen, "127.0.0.1:8080",
           "HOST:PORT of the webhook door, POST /webhooks/segmind/{token}. Without "
           "--webhook_token_file it accepts nothing.");
@@ -35,8 +35,15 @@ ABSL_FLAG(std::string, tls_cert_file, "",
 ABSL_FLAG(std::string, tls_key_file, "", "PEM file with its private key; reread when it changes.");
 ABSL_FLAG(std::string, tls_client_ca_file, "",
           "PEM file with the authorities of client certificates, which are then required.");
-ABSL_FLAG(bool, reflection, true, "Serve gRPC reflection, which tells clients the contract.");
-ABSL_FLAG(bool, channelz, true, "Serve gRPC channelz, which shows connections for debugging.");
+ABSL_FLAG(
+    std::string, policy_file, "",
+    "Who may call, in which role and how much: the proto3 JSON of server/access/policy.proto, "
+    "reread when it changes. Without it whoever reaches the port may do everything.");
+ABSL_FLAG(bool, reflection, true,
+          "Serve gRPC reflection, which tells clients the contract; with --policy_file only if "
+          "asked for, because everybody may use it.");
+ABSL_FLAG(bool, channelz, true,
+          "Serve gRPC channelz, which shows connections for debugging; likewise.");
 ABSL_FLAG(std::string, upstream_url, "https://api.segmind.com",
           "Segmind's API, or the emulator's.");
 ABSL_FLAG(std::string, api_key_file, "",
@@ -98,6 +105,7 @@ constexpr absl::string_view kFlags[] = {"listen",
                                         "tls_cert_file",
                                         "tls_key_file",
                                         "tls_client_ca_file",
+                                        "policy_file",
                                         "reflection",
                                         "channelz",
                                         "upstream_url",
@@ -199,13 +207,15 @@ absl::StatusOr<std::vector<std::string>> ApplyArguments(const std::vector<std::s
   return given;
 }
 
-absl::Status ApplyEnvironment(const Environment& environment,
-                              const std::vector<std::string>& given) {
+// Adds to `given` what the environment gave.
+absl::Status ApplyEnvironment(const Environment& environment, std::vector<std::string>& given) {
   for (absl::string_view name : kFlags) {
     if (std::find(given.begin(), given.end(), name) != given.end()) continue;
     const std::string variable = absl::StrCat("FINETUNE_GATEWAY_", absl::AsciiStrToUpper(name));
-    if (const char* value = environment(variable))
-      RETURN_IF_ERROR(SetFlag(*FindFlag(name), value, variable));
+    const char* value = environment(variable);
+    if (value == nullptr) continue;
+    RETURN_IF_ERROR(SetFlag(*FindFlag(name), value, variable));
+    given.emplace_back(name);
   }
   return absl::OkStatus();
 }
@@ -299,6 +309,7 @@ void ReadPlainFlags(Config& config) {
   config.tls = {.cert = absl::GetFlag(FLAGS_tls_cert_file),
                 .key = absl::GetFlag(FLAGS_tls_key_file),
                 .client_ca = absl::GetFlag(FLAGS_tls_client_ca_file)};
+  config.policy_file = absl::GetFlag(FLAGS_policy_file);
   config.reflection = absl::GetFlag(FLAGS_reflection);
   config.channelz = absl::GetFlag(FLAGS_channelz);
   config.api_key_file = absl::GetFlag(FLAGS_api_key_file);
@@ -328,10 +339,15 @@ void ReadPlainFlags(Config& config) {
 
 absl::StatusOr<Config> ReadConfig(const std::vector<std::string>& arguments,
                                   const Environment& environment) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> given, ApplyArguments(arguments));
+  ASSIGN_OR_RETURN(std::vector<std::string> given, ApplyArguments(arguments));
   RETURN_IF_ERROR(ApplyEnvironment(environment, given));
   Config config;
   ReadPlainFlags(config);
+  const auto open_or_asked_for = [&](absl::string_view flag) {
+    return config.policy_file.empty() || std::find(given.begin(), given.end(), flag) != given.end();
+  };
+  config.reflection = config.reflection && open_or_asked_for("reflection");
+  config.channelz = config.channelz && open_or_asked_for("channelz");
   ASSIGN_OR_RETURN(config.listen, ReadAddress("listen", absl::GetFlag(FLAGS_listen)));
   ASSIGN_OR_RETURN(config.webhook_listen,
                    ReadAddress("webhook_listen", absl::GetFlag(FLAGS_webhook_listen)));
@@ -341,7 +357,8 @@ absl::StatusOr<Config> ReadConfig(const std::vector<std::string>& arguments,
   ASSIGN_OR_RETURN(config.sqlite_path, ReadStore(absl::GetFlag(FLAGS_store), environment));
   ASSIGN_OR_RETURN(config.log_level, ReadLogLevel(absl::GetFlag(FLAGS_log_level)));
   RETURN_IF_ERROR(CheckRanges(config));
-  RETURN_IF_ERROR(CheckBinding(config.listen.host, config.tls, config.allow_insecure));
+  RETURN_IF_ERROR(CheckBinding(config.listen.host, config.tls, !config.policy_file.empty(),
+                               config.allow_insecure));
   return config;
 }
 

@@ -24,6 +24,7 @@ struct Config {
   std::string port_file;
   bool allow_insecure = false;
   TlsFiles tls;
+  std::string policy_file;  // Empty: whoever reaches the port may do everything.
   bool reflection = true;
   bool channelz = true;
 

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "server/access/policy_authenticator.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/machine.h"
@@ -66,6 +67,7 @@ absl::Status Gateway::Open() {
   auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
   if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
   tokens_ = *std::move(tokens);
+  RETURN_IF_ERROR(OpenPolicy());
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
@@ -116,7 +118,6 @@ absl::Status Gateway::Open() {
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
       [this] { return Readiness(); });
-  authenticator_ = MakeOpenAuthenticator();
   gate_ = std::make_unique<CallGate>(CallGate::Options{}, *authenticator_, *clock_, metrics_);
   service_ = std::make_unique<FineTuneService>(
       ServiceParts{.catalog = *catalog_,
@@ -134,6 +135,18 @@ absl::Status Gateway::Open() {
   return absl::OkStatus();
 }
 
+absl::Status Gateway::OpenPolicy() {
+  if (config_.policy_file.empty()) {
+    authenticator_ = MakeOpenAuthenticator();
+    return absl::OkStatus();
+  }
+  auto policy = PolicyFile::Open(config_.policy_file, *clock_, metrics_);
+  if (!policy.ok()) return Blame("policy_file", policy.status());
+  policy_ = *std::move(policy);
+  authenticator_ = MakePolicyAuthenticator(*policy_, *clock_);
+  return absl::OkStatus();
+}
+
 absl::Status Gateway::Start() {
   if (absl::Status opened = OpenDoors(); !opened.ok()) return opened;
   tracker_->Start();
@@ -146,6 +159,8 @@ absl::Status Gateway::Start() {
        {"webhook_tokens", !config_.webhook_token_file.empty()},
        {"admin", Shown(config_.admin_listen, admin_server_->port())},
        {"tls", config_.tls.enabled()},
+       {"client_certificates", config_.tls.mutual()},
+       {"policy", config_.policy_file},
        {"upstream", config_.upstream_url},
        {"store", config_.sqlite_path},
        {"fine_tunes", catalog_->view()->size()},

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/access/authenticator.h"
+#include "server/access/policy_file.h"
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
@@ -48,6 +49,7 @@ class Gateway {
   explicit Gateway(const Config& config);
 
   absl::Status Open();
+  absl::Status OpenPolicy();
   absl::Status OpenDoors();
   absl::Status WritePorts() const;
   void RegisterMetrics();
@@ -87,6 +89,7 @@ class Gateway {
   std::unique_ptr<WebhookTokens> tokens_;
   std::unique_ptr<WebhookDoor> webhook_door_;
   std::unique_ptr<AdminDoor> admin_door_;
+  std::unique_ptr<PolicyFile> policy_;  // Null without one.
   std::unique_ptr<Authenticator> authenticator_;
   std::unique_ptr<CallGate> gate_;
   std::unique_ptr<FineTuneService> service_;

@@ -1,11 +1,25 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 
 namespace finetune {
 
+class CallerUse;
+
 // What a caller may do; each role may do all that those before it may.
 enum class Role { kViewer, kSubmitter, kAdmin };
+
+// How much a caller may do. Not limited where absent; policy.proto says what each counts.
+struct CallerLimits {
+  std::optional<int64_t> creates_per_day;
+  std::optional<int64_t> active_jobs;
+  std::optional<double> calls_per_second;
+  std::optional<int64_t> watchers;
+  std::optional<int64_t> transfers;
+};
 
 // Who makes a call. Immutable once made.
 struct Caller {
@@ -14,6 +28,10 @@ struct Caller {
   Role role = Role::kViewer;
   // Otherwise only the jobs that it created; others' are NOT_FOUND to it.
   bool sees_all = false;
+  CallerLimits limits;
+  // What it does just now, for the limits that are not about money; the same for as long as the
+  // process knows the caller, whatever its limits become. Null where nothing is limited.
+  std::shared_ptr<CallerUse> use;
 };
 
 }  // namespace finetune

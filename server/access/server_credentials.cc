@@ -110,12 +110,13 @@ bool IsLoopback(const std::string& host) {
          std::memcmp(&v6, &in6addr_loopback, sizeof(v6)) == 0;
 }
 
-absl::Status CheckBinding(const std::string& host, const TlsFiles& files, bool allow_insecure) {
-  if (allow_insecure || IsLoopback(host) || (files.enabled() && files.mutual()))
+absl::Status CheckBinding(const std::string& host, const TlsFiles& files, bool has_policy,
+                          bool allow_insecure) {
+  if (allow_insecure || IsLoopback(host) || (files.enabled() && has_policy))
     return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      "--listen: without TLS and client certificates (--tls_cert_file, --tls_key_file, "
-      "--tls_client_ca_file) the service binds only to loopback, not to '",
+      "--listen: without TLS (--tls_cert_file, --tls_key_file) and a policy (--policy_file) the "
+      "service binds only to loopback, not to '",
       host, "'; --allow_insecure opens it to everyone who can reach the port"));
 }
 

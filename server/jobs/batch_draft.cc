@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/check.h"
 #include "server/base/time_proto.h"
+#include "server/segmind/upstream_job.h"
 
 namespace finetune {
 namespace {
@@ -178,6 +179,84 @@ void BatchDraft::PutIntent(record::Intent intent) {
 
 void BatchDraft::DeleteIntent(const std::string& caller, const std::string& request_id) {
   own_intents_.insert_or_assign(IntentKey(caller, request_id), std::nullopt);
+}
+
+bool BatchDraft::Counts(const record::Intent& intent) const {
+  return intent.state() != record::Intent::NOT_SUBMITTED &&
+         FromProto(intent.create_time()) > now_ - kSpendingWindow;
+}
+
+absl::StatusOr<bool> BatchDraft::CountsInStore(const IntentKey& key) {
+  if (auto it = counts_in_store_.find(key); it != counts_in_store_.end()) return it->second;
+  bool counts = false;
+  if (const record::Intent* intent = unsettled_.Find(key)) {
+    counts = Counts(*intent);
+  } else {
+    auto found = store_.FindIntent(key.first, key.second);
+    if (!found.ok()) return found.status();
+    counts = found->has_value() && Counts(**found);
+  }
+  return counts_in_store_[key] = counts;
+}
+
+absl::StatusOr<CreateCount> BatchDraft::CountCreates(const std::string& caller) {
+  auto stored = stored_creates_.find(caller);
+  if (stored == stored_creates_.end()) {
+    auto counted = store_.CountCreates(caller, now_ - kSpendingWindow);
+    if (!counted.ok()) return counted.status();
+    stored = stored_creates_.emplace(caller, *counted).first;
+  }
+  CreateCount creates = stored->second;
+  for (const Intents* layer : {&batch_intents_, &own_intents_}) {
+    for (auto it = layer->lower_bound({caller, ""}); it != layer->end(); ++it) {
+      const auto& [key, intent] = *it;
+      if (key.first != caller) break;
+      if (FindLayered(key) != &intent) continue;
+      auto counted = CountsInStore(key);
+      if (!counted.ok()) return counted.status();
+      const bool counts = intent && Counts(*intent);
+      creates.count += (counts ? 1 : 0) - (*counted ? 1 : 0);
+      if (counts) creates.oldest = std::min(creates.oldest, FromProto(intent->create_time()));
+    }
+  }
+  return creates;
+}
+
+int64_t BatchDraft::CountActive(const std::string& caller) const {
+  int64_t active = catalog_.ActiveOf(caller);
+  const auto count = [&](const std::string& id, const pb::FineTune& job) {
+    const VersionPtr before = catalog_.Find(id);
+    if (before != nullptr && before->active() && before->creator == caller) --active;
+    if (!IsTerminal(job.state()) && job.creator() == caller) ++active;
+  };
+  for (const auto& [id, written] : batch_records_) {
+    if (!own_records_.contains(id)) count(id, written.record.fine_tune());
+  }
+  for (const auto& [id, record] : own_records_) count(id, record.fine_tune());
+  const auto is_visible = [&](const std::string& id) {
+    return own_records_.contains(id) || batch_records_.contains(id) || catalog_.Find(id);
+  };
+  const auto count_hidden = [&](const record::Intent& intent) {
+    if (IntentTable::IsUnsettled(intent) && !is_visible(intent.fine_tune_id())) ++active;
+  };
+  const auto& all = unsettled_.all();
+  for (auto it = all.lower_bound({caller, ""}); it != all.end(); ++it) {
+    if (it->first.first != caller) break;
+    if (FindLayered(it->first) == nullptr) count_hidden(it->second);
+  }
+  for (const Intents* layer : {&batch_intents_, &own_intents_}) {
+    for (auto it = layer->lower_bound({caller, ""}); it != layer->end(); ++it) {
+      if (it->first.first != caller) break;
+      if (it->second && FindLayered(it->first) == &it->second) count_hidden(*it->second);
+    }
+  }
+  return active;
+}
+
+absl::StatusOr<Spending> BatchDraft::SpendingOf(const std::string& caller) {
+  auto creates = CountCreates(caller);
+  if (!creates.ok()) return creates.status();
+  return Spending{*creates, CountActive(caller)};
 }
 
 absl::Status BatchDraft::EndMutation(absl::Status status) {

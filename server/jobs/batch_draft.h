@@ -57,6 +57,7 @@ class BatchDraft : public Draft {
   std::vector<record::Intent> UnsettledIntents() override;
   void PutIntent(record::Intent intent) override;
   void DeleteIntent(const std::string& caller, const std::string& request_id) override;
+  absl::StatusOr<Spending> SpendingOf(const std::string& caller) override;
   absl::Time now() const override { return now_; }
 
   // Ends the mutation that ran: what it put joins the batch, or is forgotten if it failed. Its
@@ -89,6 +90,10 @@ class BatchDraft : public Draft {
   void Accept(Record record);
   void Write(Record record, std::optional<Written> base);
   std::optional<Written> BaseOf(const std::string& id) const;
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller);
+  absl::StatusOr<bool> CountsInStore(const IntentKey& key);
+  bool Counts(const record::Intent& intent) const;
+  int64_t CountActive(const std::string& caller) const;
   // In this batch's layers; null if they say nothing of it.
   const std::optional<record::Intent>* FindLayered(const IntentKey& key) const;
 
@@ -105,6 +110,10 @@ class BatchDraft : public Draft {
   Intents own_intents_;
   UpstreamIds own_upstream_;
   absl::Status own_error_;
+
+  // What the store said; it does not change while the batch is made.
+  absl::flat_hash_map<std::string, CreateCount> stored_creates_;
+  absl::btree_map<IntentKey, bool> counts_in_store_;
 
   // The mutations that went well.
   absl::flat_hash_map<std::string, Written> batch_records_;

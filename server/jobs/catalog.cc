@@ -175,6 +175,9 @@ void Catalog::Reindex(const VersionPtr& version) {
     by_id_.erase(it);
   }
   by_id_.insert(version);
+  if (old != nullptr && old->active() && --active_by_creator_[old->creator] == 0)
+    active_by_creator_.erase(old->creator);
+  if (version->active()) ++active_by_creator_[version->creator];
   index(by_upstream_id_, version->upstream_id, old ? old->upstream_id : "");
   index(by_upstream_request_id_, version->upstream_request_id, old ? old->upstream_request_id : "");
 }
@@ -212,6 +215,12 @@ VersionPtr Catalog::FindUpstream(std::string_view upstream_id) const {
   if (auto it = by_upstream_id_.find(upstream_id); it != by_upstream_id_.end()) return *it;
   auto it = by_upstream_request_id_.find(upstream_id);
   return it == by_upstream_request_id_.end() ? nullptr : *it;
+}
+
+int64_t Catalog::ActiveOf(std::string_view creator) const {
+  ReaderLock lock(mu_);
+  auto it = active_by_creator_.find(absl::string_view(creator.data(), creator.size()));
+  return it == active_by_creator_.end() ? 0 : it->second;
 }
 
 absl::Time Catalog::observe_time() const {

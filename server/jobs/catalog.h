@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/types/span.h"
 #include "server/base/metrics.h"
@@ -80,6 +81,9 @@ class Catalog {
   // By either of the names that Segmind has for a job.
   VersionPtr FindUpstream(std::string_view upstream_id) const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // This creator's jobs in a state that is not terminal.
+  int64_t ActiveOf(std::string_view creator) const ABSL_LOCKS_EXCLUDED(mu_);
+
   // When the newest whole read of Segmind that the view includes began; InfinitePast before the
   // first. Read it before the view: then the view is at least as new.
   absl::Time observe_time() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -135,6 +139,8 @@ class Catalog {
   ByName<&FineTuneVersion::id>::Set by_id_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::upstream_request_id>::Set by_upstream_request_id_ ABSL_GUARDED_BY(mu_);
+  // Without those that have none.
+  absl::flat_hash_map<std::string, int64_t> active_by_creator_ ABSL_GUARDED_BY(mu_);
   std::deque<ChangePtr> window_ ABSL_GUARDED_BY(mu_);
   absl::Time observe_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
 };

@@ -17,6 +17,16 @@
 
 namespace finetune {
 
+// Limits on submissions a day are about the last 24 hours, whenever the day began.
+inline constexpr absl::Duration kSpendingWindow = absl::Hours(24);
+
+// What a caller has spent: what limits on money are held against.
+struct Spending {
+  CreateCount creates;
+  // Jobs that it created, or is creating, and that are not in a terminal state.
+  int64_t active_jobs = 0;
+};
+
 // The records as a mutation sees them (what is committed, what earlier mutations of the same batch
 // put, and its own puts) and what it wants written. Lives on the recorder's thread, for the call of
 // one mutation.
@@ -40,6 +50,10 @@ class Draft {
   virtual std::vector<record::Intent> UnsettledIntents() = 0;
   virtual void PutIntent(record::Intent intent) = 0;
   virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;
+
+  // With what this batch adds to it: committing a new intent in the mutation that asked is to
+  // reserve it. The store may fail to answer.
+  virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
 
   // The time of this batch.
   virtual absl::Time now() const = 0;

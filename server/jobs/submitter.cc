@@ -89,8 +89,8 @@ void Submitter::Core::Create(CreateCall call, CreateDone done) {
   std::string fingerprint = FingerprintOf(call.fine_tune);
   FlightPtr& flight = flights_[key];
   if (flight == nullptr) {
-    flight =
-        std::make_shared<Flight>(std::move(key), std::move(fingerprint), std::move(call.fine_tune));
+    flight = std::make_shared<Flight>(std::move(key), call.limits, std::move(fingerprint),
+                                      std::move(call.fine_tune));
     const FlightPtr made = flight;
     AddWaiter(*made, call.deadline, std::move(done));
     NoteBusy();
@@ -212,6 +212,23 @@ void Submitter::Core::Forget(const FlightPtr& flight) {
   NoteBusy();
 }
 
+void Submitter::Core::CountSpending(const std::string& caller,
+                                    absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done) {
+  auto spending = std::make_shared<Spending>();
+  recorder_.Record(
+      [caller, spending](Draft& draft) {
+        auto counted = draft.SpendingOf(caller);
+        if (counted.ok()) *spending = *counted;
+        return counted.status();
+      },
+      [spending, done = std::move(done)](absl::Status status) mutable {
+        if (status.ok())
+          std::move(done)(*spending);
+        else
+          std::move(done)(std::move(status));
+      });
+}
+
 void Submitter::Core::NoteBusy() {
   const bool busy = std::any_of(flights_.begin(), flights_.end(), [](const auto& entry) {
     return entry.second->phase != Phase::kSettling;
@@ -287,6 +304,11 @@ void Submitter::Create(CreateCall call,
     core->Create(std::move(call), std::move(*shared));
   });
   if (!posted) std::move (*shared)(Draining());
+}
+
+void Submitter::CountSpending(const std::string& caller,
+                              absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done) {
+  core_->CountSpending(caller, std::move(done));
 }
 
 void Submitter::Stop(absl::Time deadline) { core_->Drain(deadline); }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -13,9 +14,16 @@
 
 namespace finetune {
 
+// How much a caller may spend; not limited where absent.
+struct SpendingLimits {
+  std::optional<int64_t> creates_per_day;
+  std::optional<int64_t> active_jobs;
+};
+
 // A checked CreateFineTuneRequest.
 struct CreateCall {
   std::string caller;
+  SpendingLimits limits;
   std::string request_id;  // Made by the gateway if the caller sent none.
   pb::FineTune fine_tune;  // Input fields only.
   absl::Time deadline;
@@ -43,8 +51,13 @@ class Submitter {
 
   // The job: accepted, or what it is by now if the request_id came before, or SUBMIT_UNKNOWN
   // shortly before the deadline if the outcome is not known by then. Errors: the refusal;
-  // REQUEST_ID_REUSED; STORE_UNAVAILABLE and rate limits before anything was sent.
+  // REQUEST_ID_REUSED; CLIENT_QUOTA_EXCEEDED; STORE_UNAVAILABLE and rate limits before anything was
+  // sent.
   void Create(CreateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
+
+  // What a caller has spent by now. STORE_UNAVAILABLE.
+  void CountSpending(const std::string& caller,
+                     absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done);
 
   // Refuses new calls; submissions under way are waited for until `deadline`, then left to the next
   // start. Idempotent.

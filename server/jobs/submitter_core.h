@@ -35,6 +35,9 @@ class Submitter::Core : public std::enable_shared_from_this<Core> {
 
   void Create(CreateCall call, CreateDone done);
   void OnSettled(const std::string& fine_tune_id);
+  // Any thread.
+  void CountSpending(const std::string& caller,
+                     absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done);
 
  private:
   using Key = std::pair<std::string, std::string>;  // (caller, request_id).
@@ -55,14 +58,16 @@ class Submitter::Core : public std::enable_shared_from_this<Core> {
   };
 
   struct Flight {
-    Flight(Key k, std::string print, pb::FineTune what)
+    Flight(Key k, SpendingLimits most, std::string print, pb::FineTune what)
         : key(std::move(k)),
+          limits(most),
           fingerprint(std::move(print)),
           fine_tune(std::move(what)),
           tries(absl::Milliseconds(100), absl::Seconds(5)),
           records(absl::Milliseconds(100), absl::Seconds(5)) {}
 
     const Key key;
+    const SpendingLimits limits;
     const std::string fingerprint;
     const pb::FineTune fine_tune;
     Phase phase = Phase::kPreparing;

@@ -1,10 +1,12 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "server/base/error.h"
 #include "server/base/log.h"
+#include "server/base/quota.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
 #include "server/jobs/digest.h"
@@ -34,6 +36,23 @@ pb::FineTune InputOf(const pb::FineTune& fine_tune) {
   return input;
 }
 
+// Whether the caller may have one more job. What cannot be counted is refused.
+absl::Status CheckSpending(Draft& draft, const std::string& caller, const SpendingLimits& limits) {
+  if (!limits.creates_per_day && !limits.active_jobs) return absl::OkStatus();
+  auto spending = draft.SpendingOf(caller);
+  if (!spending.ok()) return spending.status();
+  if (limits.creates_per_day && spending->creates.count >= *limits.creates_per_day) {
+    const absl::Duration until_free = spending->creates.oldest + kSpendingWindow - draft.now();
+    return QuotaExceeded(caller, "creates_per_day", absl::StrCat(*limits.creates_per_day),
+                         std::clamp(until_free, absl::Seconds(1), kSpendingWindow));
+  }
+  if (limits.active_jobs && spending->active_jobs >= *limits.active_jobs) {
+    return QuotaExceeded(caller, "active_jobs", absl::StrCat(*limits.active_jobs),
+                         absl::Minutes(1));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string FingerprintOf(const pb::FineTune& fine_tune) {
@@ -58,7 +77,8 @@ void Submitter::Core::Prepare(const FlightPtr& flight) {
   *intent.mutable_fine_tune() = InputOf(flight->fine_tune);
   auto prepared = std::make_shared<Prepared>();
   recorder_.Record(
-      [intent = std::move(intent), prepared](Draft& draft) -> absl::Status {
+      [intent = std::move(intent), limits = flight->limits,
+       prepared](Draft& draft) -> absl::Status {
         *prepared = Prepared();
         auto found = draft.FindIntent(intent.caller(), intent.request_id());
         if (!found.ok()) return found.status();
@@ -76,6 +96,8 @@ void Submitter::Core::Prepare(const FlightPtr& flight) {
             return absl::OkStatus();
           }
         }
+        // Reserved by the intent, in this very commit.
+        if (absl::Status may = CheckSpending(draft, intent.caller(), limits); !may.ok()) return may;
         prepared->is_new = true;
         prepared->intent = intent;
         *prepared->intent.mutable_create_time() = ToProto(draft.now());

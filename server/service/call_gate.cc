@@ -43,6 +43,19 @@ bool IsUnary(Method method) {
          method != Method::kDownloadWeights;
 }
 
+// Calls that change something; where they are tried, somebody may want to know it.
+bool IsWrite(Method method) { return RuleOf(method).least_role > Role::kViewer; }
+
+std::optional<CallerUse::Slot> SlotOf(Method method) {
+  if (method == Method::kWatchFineTunes) return CallerUse::kWatcher;
+  if (method == Method::kUploadDataset || method == Method::kDownloadWeights)
+    return CallerUse::kTransfer;
+  return std::nullopt;
+}
+
+constexpr pb::ErrorReason kRefusals[] = {pb::CREDENTIALS_MISSING, pb::CREDENTIALS_INVALID,
+                                         pb::ROLE_NOT_ALLOWED, pb::CLIENT_QUOTA_EXCEEDED};
+
 const google::protobuf::ServiceDescriptor& Descriptor() {
   return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
 }
@@ -91,6 +104,12 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
     CHECK(service.method(i)->name() == RuleOf(static_cast<Method>(i)).name);
     methods_.emplace_back(metrics, *service.method(i));
   }
+  for (const pb::ErrorReason reason : kRefusals) {
+    refusals_[reason] =
+        &metrics.Counter("finetune_gateway_refused_calls_total",
+                         "Calls refused for who made them or for their caller's limits.",
+                         {{"reason", pb::ErrorReason_Name(reason)}});
+  }
 }
 
 absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Call& call) {
@@ -117,7 +136,22 @@ absl::Status CallGate::Check(Call& call) {
   if (call.caller->role < RuleOf(call.method).least_role)
     return Error(absl::StatusCode::kPermissionDenied, pb::ROLE_NOT_ALLOWED,
                  absl::StrCat("your role does not allow ", RuleOf(call.method).name));
+  return call.caller->use == nullptr ? absl::OkStatus() : CheckLimits(call);
+}
+
+absl::Status CallGate::CheckLimits(Call& call) {
+  CallerUse& use = *call.caller->use;
+  RETURN_IF_ERROR(use.TakeCall(*call.caller, call.start));
+  const auto slot = SlotOf(call.method);
+  if (!slot) return absl::OkStatus();
+  RETURN_IF_ERROR(use.TakeSlot(*call.caller, *slot));
+  call.slot = slot;
   return absl::OkStatus();
+}
+
+void CallGate::CountRefusal(pb::ErrorReason reason) {
+  const auto found = refusals_.find(reason);
+  if (found != refusals_.end()) found->second->Increment();
 }
 
 void CallGate::End(const Call& call, const absl::Status& status, double messages_sent) {
@@ -128,6 +162,8 @@ void CallGate::End(const Call& call, const absl::Status& status, double messages
   if (messages_sent > 0) metrics.OnSent(messages_sent);
   metrics.OnHandled(status.code(), took);
   if (IsUnary(call.method)) --unary_calls_;
+  if (call.slot) call.caller->use->ReleaseSlot(*call.slot);
+  if (!status.ok()) CountRefusal(ReasonOf(status));
   WriteLog(call, status, took);
 }
 
@@ -152,6 +188,7 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Dura
        {"grpc_code", absl::StatusCodeToString(status.code())},
        {"duration_s", absl::ToDoubleSeconds(took)},
        {"peer", rule.cheap ? call.context->peer() : call.peer},
+       {"audit", IsWrite(call.method) || refusals_.contains(ReasonOf(status))},
        {"client", call.caller ? call.caller->identity : std::string()},
        {"fine_tune", call.fine_tune},
        {"reason", ReasonOf(status) == pb::ERROR_REASON_UNSPECIFIED

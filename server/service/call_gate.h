@@ -3,7 +3,9 @@
 #include <grpcpp/server_context.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,7 +13,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/access/authenticator.h"
+#include "server/access/caller_use.h"
 #include "server/base/clock.h"
+#include "server/base/error.h"
 #include "server/base/metrics.h"
 #include "server/service/call_metrics.h"
 
@@ -40,6 +44,8 @@ struct Call {
   absl::Time start;
   // The client's, or the method's default.
   absl::Time deadline;
+  // What the call takes of its caller's streams until End.
+  std::optional<CallerUse::Slot> slot;
   // For the log: the job that it is about, and of calls that are always logged, who is at the other
   // end, which is not known any more once the connection is gone.
   std::string fine_tune;
@@ -49,9 +55,10 @@ struct Call {
   absl::Time answer_by() const;
 };
 
-// What every method passes through, whatever it does: counted, authenticated, given a deadline,
-// and written to the access log (a sample of the cheap ones). Refuses while draining and beyond
-// the cap on calls at once. Thread-safe; outlives the server's calls.
+// What every method passes through, whatever it does: counted, authenticated, held to its caller's
+// role and limits, given a deadline, and written to the access log (a sample of the cheap ones; all
+// that change something or are refused, as audit lines). Refuses while draining and beyond the cap
+// on calls at once. Thread-safe; outlives the server's calls.
 class CallGate {
  public:
   struct Options {
@@ -64,7 +71,7 @@ class CallGate {
   CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics);
 
   // Begins `call`; End must follow, whatever this returns. UNAUTHENTICATED, PERMISSION_DENIED,
-  // UNAVAILABLE / SERVER_DRAINING, RESOURCE_EXHAUSTED / OVERLOADED.
+  // UNAVAILABLE / SERVER_DRAINING, RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED.
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
   void End(const Call& call, const absl::Status& status, double messages_sent);
 
@@ -78,6 +85,8 @@ class CallGate {
 
  private:
   absl::Status Check(Call& call);
+  absl::Status CheckLimits(Call& call);
+  void CountRefusal(pb::ErrorReason reason);
   void WriteLog(const Call& call, const absl::Status& status, absl::Duration took);
 
   // Constant after construction.
@@ -86,6 +95,8 @@ class CallGate {
   Clock& clock_;
   std::vector<MethodMetrics> methods_;
   MethodMetrics unknown_;
+  // By reason.
+  std::map<pb::ErrorReason, prometheus::Counter*> refusals_;
 
   std::atomic<bool> draining_ = false;
   std::atomic<int> unary_calls_ = 0;

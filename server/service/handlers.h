@@ -52,6 +52,8 @@ class ReadHandlers {
   void Drain();
 
  private:
+  // With the limits of its caller, as far as they could be counted.
+  void AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
   void EndWait(VersionPtr version, bool met, UnaryCall& call);
   // `version.full` and after it what overrides its observe_time.

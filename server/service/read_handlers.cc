@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/access/caller_use.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/segmind/upstream_job.h"
@@ -33,6 +34,29 @@ absl::Status WaitDrained() {
   return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
                "this server is going away; wait again at another")
       .RetryAfter(absl::Milliseconds(500));
+}
+
+void AddQuotas(const Caller& caller, const absl::StatusOr<Spending>& spending, absl::Time now,
+               pb::GatewayStatus& status) {
+  const auto add = [&](const char* metric, auto limit, int64_t used) {
+    pb::QuotaUse& quota = *status.add_quotas();
+    quota.set_metric(metric);
+    quota.set_limit(static_cast<int64_t>(limit));
+    quota.set_used(used);
+  };
+  const CallerLimits& limits = caller.limits;
+  if (spending.ok() && limits.creates_per_day)
+    add("creates_per_day", *limits.creates_per_day, spending->creates.count);
+  if (spending.ok() && limits.active_jobs)
+    add("active_jobs", *limits.active_jobs, spending->active_jobs);
+  if (caller.use == nullptr) return;
+  if (limits.calls_per_second)
+    add("calls_per_second", *limits.calls_per_second,
+        caller.use->calls_used(*limits.calls_per_second, now));
+  if (limits.watchers)
+    add("watchers", *limits.watchers, caller.use->slots_used(CallerUse::kWatcher));
+  if (limits.transfers)
+    add("transfers", *limits.transfers, caller.use->slots_used(CallerUse::kTransfer));
 }
 
 }  // namespace
@@ -132,6 +156,16 @@ void ReadHandlers::Drain() {
 }
 
 void ReadHandlers::Status(pb::GetGatewayStatusRequest, UnaryCall& call) {
+  const CallerLimits& limits = call.caller().limits;
+  if (!limits.creates_per_day && !limits.active_jobs) return AnswerStatus(Spending(), call);
+  parts_.submitter.CountSpending(
+      call.caller().identity, [this, &call](absl::StatusOr<Spending> spending) {
+        if (!replies_.Post([this, spending, &call] { AnswerStatus(spending, call); }))
+          AnswerStatus(spending, call);
+      });
+}
+
+void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call) {
   pb::GatewayStatus status;
   const absl::Time observed = parts_.catalog.observe_time();
   const ViewPtr view = parts_.catalog.view();
@@ -145,6 +179,7 @@ void ReadHandlers::Status(pb::GetGatewayStatusRequest, UnaryCall& call) {
   status.set_active_fine_tune_count(static_cast<int64_t>(view->active()));
   status.set_watcher_count(parts_.hub.watcher_count());
   status.set_upstream_calls_left(parts_.segmind.calls_left());
+  AddQuotas(call.caller(), spending, parts_.clock.Now(), status);
   call.Reply(status);
 }
 

@@ -24,12 +24,14 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
   auto checked = CheckCreate(request);
   if (!checked.ok()) return call.Fail(checked.status());
   if (request.validate_only()) return Validate(*std::move(checked), call);
-  CreateCall create{.caller = call.caller().identity,
-                    .request_id = request.request_id().empty()
-                                      ? MakeUuid()
-                                      : absl::AsciiStrToLower(request.request_id()),
-                    .fine_tune = *std::move(checked),
-                    .deadline = call.deadline()};
+  const CallerLimits& limits = call.caller().limits;
+  CreateCall create{
+      .caller = call.caller().identity,
+      .limits = {.creates_per_day = limits.creates_per_day, .active_jobs = limits.active_jobs},
+      .request_id =
+          request.request_id().empty() ? MakeUuid() : absl::AsciiStrToLower(request.request_id()),
+      .fine_tune = *std::move(checked),
+      .deadline = call.deadline()};
   parts_.submitter.Create(std::move(create), [&call](absl::StatusOr<VersionPtr> version) {
     Answer(std::move(version), call);
   });
@@ -51,6 +53,10 @@ void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
   auto version =
       FindVisible(parts_.catalog, request.fine_tune().name(), "fine_tune.name", call.caller());
   if (!version.ok()) return call.Fail(version.status());
+  call.SetFineTune(request.fine_tune().name());
+  if (call.caller().role < Role::kAdmin && (*version)->creator != call.caller().identity)
+    return call.Fail(Error(absl::StatusCode::kPermissionDenied, pb::ROLE_NOT_ALLOWED,
+                           "your role allows UpdateFineTune only of jobs that you created"));
   auto labels = (*version)->labels;
   for (const auto& [key, value] : update->label_changes) {
     if (value)

@@ -13,13 +13,15 @@
 #include "absl/strings/str_replace.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
+#include "server/base/time_proto.h"
 #include "server/base/uuid.h"
+#include "server/store/record.pb.h"
 
 namespace finetune {
 namespace {
 
 // In SQLite's user_version.
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 
 constexpr char kInMemory[] = ":memory:";
 
@@ -54,9 +56,11 @@ constexpr char kSchema[] = R"(
     marker TEXT NOT NULL,
     settle_time INTEGER,
     intent BLOB NOT NULL,
+    create_time INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (caller, request_id)) WITHOUT ROWID;
   CREATE INDEX intents_by_state ON intents (state) WHERE state < 3;
   CREATE INDEX intents_by_settle_time ON intents (settle_time) WHERE settle_time IS NOT NULL;
+  CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
 )";
 
 // Long enough for a process that is just ending to let go of the file.
@@ -122,6 +126,10 @@ absl::Status SqliteSession::MakeTables() {
     return Refusal(absl::StrCat("was written by a newer version (format ", version,
                                 ", this one knows ", kSchemaVersion, ")"));
   }
+  if (version == 1) {
+    if (error = AddCreateTimes(); !error.ok()) return Refusal(error);
+    version = kSchemaVersion;
+  }
   if (version == kSchemaVersion) {
     // Written for real: a disk that is full or read-only stops a start.
     error = db.Execute("BEGIN IMMEDIATE; UPDATE meta SET revision = revision; COMMIT");
@@ -133,6 +141,35 @@ absl::Status SqliteSession::MakeTables() {
       db.Execute(absl::StrCat("BEGIN IMMEDIATE;", kSchema, "INSERT INTO meta VALUES (1, '", epoch,
                               "', 0); PRAGMA user_version = ", kSchemaVersion, "; COMMIT"));
   return error.ok() ? absl::OkStatus() : Refusal(error);
+}
+
+SqliteError SqliteSession::AddCreateTimes() {
+  SqliteError error = db.Execute(R"(
+    BEGIN IMMEDIATE;
+    ALTER TABLE intents ADD COLUMN create_time INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
+    PRAGMA user_version = 2)");
+  SqliteStatement select, update;
+  if (error.ok()) error = db.Prepare("SELECT intent FROM intents", select);
+  if (!error.ok()) return error;
+  std::vector<record::Intent> intents;
+  while (select.Step()) {
+    const std::string_view bytes = select.Blob(0);
+    intents.emplace_back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+  }
+  error = select.Reset();
+  if (error.ok()) {
+    error = db.Prepare("UPDATE intents SET create_time = ?3 WHERE caller = ?1 AND request_id = ?2",
+                       update);
+  }
+  for (const record::Intent& intent : intents) {
+    if (!error.ok()) return error;
+    error = update.Bind(1, intent.caller())
+                .Bind(2, intent.request_id())
+                .Bind(3, absl::ToUnixNanos(FromProto(intent.create_time())))
+                .Run();
+  }
+  return error.ok() ? db.Execute("COMMIT") : error;
 }
 
 SqliteError SqliteSession::PrepareAll() {
@@ -148,10 +185,14 @@ SqliteError SqliteSession::PrepareAll() {
       {&update_fine_tune, "UPDATE fine_tunes SET record = ?2 WHERE id = ?1"},
       {&insert_change, "INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5)"},
       {&forget_changes, "DELETE FROM changes WHERE revision <= ?1"},
-      {&put_intent, "INSERT OR REPLACE INTO intents VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
+      {&put_intent, "INSERT OR REPLACE INTO intents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
       {&delete_intent, "DELETE FROM intents WHERE caller = ?1 AND request_id = ?2"},
       {&forget_intents, "DELETE FROM intents WHERE settle_time < ?1"},
       {&find_intent, "SELECT intent FROM intents WHERE caller = ?1 AND request_id = ?2"},
+      // NOT_SUBMITTED is 4.
+      {&count_creates,
+       "SELECT count(*), min(create_time) FROM intents "
+       "WHERE caller = ?1 AND create_time > ?2 AND state < 4"},
   };
   for (const auto& [statement, sql] : all) {
     if (SqliteError error = db.Prepare(sql, *statement); !error.ok()) return error;

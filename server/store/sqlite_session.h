@@ -39,11 +39,14 @@ struct SqliteSession {
   SqliteStatement delete_intent;
   SqliteStatement forget_intents;
   SqliteStatement find_intent;
+  SqliteStatement count_creates;
 
  private:
   absl::Status CreateFile(bool create);
   absl::Status OpenFile();
   absl::Status MakeTables();
+  // To form 2, in which intents have their create_time as a column.
+  SqliteError AddCreateTimes();
   SqliteError PrepareAll();
   absl::Status Refusal(std::string_view what) const;
   absl::Status Refusal(const SqliteError& error) const;

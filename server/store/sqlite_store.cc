@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
+#include "server/base/time_proto.h"
 #include "server/store/sqlite_session.h"
 
 namespace finetune {
@@ -31,6 +32,7 @@ class SqliteStore : public Store {
   absl::Status Commit(const Batch& batch) override;
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
                                                            const std::string& request_id) override;
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override;
   absl::Status CheckWritable() override;
 
  private:
@@ -135,7 +137,8 @@ absl::Status SqliteStore::WriteIntents(const Batch& batch) {
         .Bind(2, intent.request_id())
         .Bind(3, intent.state())
         .Bind(4, intent.marker())
-        .BindBlob(6, bytes);
+        .BindBlob(6, bytes)
+        .Bind(7, absl::ToUnixNanos(FromProto(intent.create_time())));
     if (intent.has_settle_time()) {
       const auto& time = intent.settle_time();
       s.put_intent.Bind(5, time.seconds() * 1'000'000'000 + time.nanos());
@@ -220,6 +223,18 @@ absl::StatusOr<std::optional<record::Intent>> SqliteStore::FindIntent(
   RETURN_IF_ERROR(Check(find.Reset()));
   if (!readable) return Damaged(path_, "a submission's intent");
   return intent;
+}
+
+absl::StatusOr<CreateCount> SqliteStore::CountCreates(const std::string& caller, absl::Time since) {
+  RETURN_IF_ERROR(EnsureOpen());
+  SqliteStatement& select = session_->count_creates;
+  CreateCount creates;
+  if (select.Bind(1, caller).Bind(2, absl::ToUnixNanos(since)).Step()) {
+    creates.count = select.Number(0);
+    if (creates.count > 0) creates.oldest = absl::FromUnixNanos(select.Number(1));
+  }
+  RETURN_IF_ERROR(Check(select.Reset()));
+  return creates;
 }
 
 absl::Status SqliteStore::CheckWritable() {

@@ -49,6 +49,12 @@ struct StoreState {
   std::vector<record::Intent> unsettled_intents;
 };
 
+// A caller's submissions that made a job, or may have.
+struct CreateCount {
+  int64_t count = 0;
+  absl::Time oldest = absl::InfiniteFuture();
+};
+
 // The record: what is committed here survives the process and the machine. Called from one thread
 // at a time. Every failure to write is UNAVAILABLE / STORE_UNAVAILABLE; afterwards nothing of the
 // batch is there, and a later Commit may succeed without anything being reopened by the caller.
@@ -65,6 +71,9 @@ class Store {
   // An intent in any state.
   virtual absl::StatusOr<std::optional<record::Intent>> FindIntent(
       const std::string& caller, const std::string& request_id) = 0;
+
+  // Intents of this caller made after `since` that are not NOT_SUBMITTED.
+  virtual absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) = 0;
 
   // Whether the store can be written now, tried for real.
   virtual absl::Status CheckWritable() = 0;

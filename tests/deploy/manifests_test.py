@@ -312,6 +312,9 @@ class Single(EveryOverlay, unittest.TestCase):
         for flag in ("CHANNELZ", "REFLECTION"):
             self.assertEqual(flags("single")["FINETUNE_GATEWAY_" + flag], "false")
 
+    def test_the_single_gateway_knows_its_callers(self):
+        self.assertTrue(flags("single")["FINETUNE_GATEWAY_POLICY_FILE"].startswith("/etc/finetune-gateway/policy/"))
+
     def test_the_single_gateway_ships_no_secret(self):
         self.assertEqual(of_kind("single", "Secret"), [])
 

@@ -69,6 +69,14 @@ class Start(EndToEnd):
         self.stops(["--active_poll_interval"], "--active_poll_interval", "0s")
         self.stops(["--webhook_token_file"], "--webhook_token_file", "/nowhere/token")
 
+    def test_a_bad_policy(self):
+        policy = self.folder / "policy.json"
+        self.stops(["--policy_file", str(policy)], "--policy_file", str(policy))
+        policy.write_text('{"callers": [{"name": "a", "role": "ADMIN", "bearer_tokens": ["canary-token"]}]}')
+        self.stops(["--policy_file", str(policy), "bearer_tokens"], "--policy_file", str(policy))
+        policy.write_text('{"callers": []}')
+        self.stops(["--policy_file", "names no callers"], "--policy_file", str(policy))
+
     def test_an_open_door_needs_to_be_asked_for(self):
         self.stops(["--allow_insecure"], "--listen", "0.0.0.0:0")
 

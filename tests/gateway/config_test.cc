@@ -112,6 +112,16 @@ TEST_F(ConfigTest, HintsAtTheFlagThatWasMeant) {
 TEST_F(ConfigTest, OpensToOthersOnlyWhenAsked) {
   EXPECT_THAT(ErrorOf({"--listen=0.0.0.0:1"}), HasSubstr("--allow_insecure"));
   EXPECT_TRUE(Read({"--listen=0.0.0.0:1", "--allow_insecure"}).ok());
+  EXPECT_TRUE(Read({"--listen=0.0.0.0:1", "--noallow_insecure", "--tls_cert_file=c",
+                    "--tls_key_file=k", "--policy_file=p"})
+                  .ok());
+}
+
+TEST_F(ConfigTest, ShowsNothingForDebuggingBesideAPolicyUnlessAsked) {
+  auto config = Read({"--policy_file=p", "--channelz"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->reflection);
+  EXPECT_TRUE(config->channelz);
 }
 
 TEST_F(ConfigTest, HelpNamesEveryFlagWithItsMeaning) {

@@ -28,6 +28,9 @@ class FlakyStore : public Store {
                                                            const std::string& id) override {
     return store_->FindIntent(caller, id);
   }
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
+    return store_->CountCreates(caller, since);
+  }
   absl::Status CheckWritable() override { return failure; }
 
   absl::Status failure;

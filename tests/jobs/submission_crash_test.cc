@@ -80,6 +80,10 @@ class MortalStore : public Store {
     if (mortality_.dead()) return Dead();
     return under_->FindIntent(caller, request_id);
   }
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
+    if (mortality_.dead()) return Dead();
+    return under_->CountCreates(caller, since);
+  }
   absl::Status CheckWritable() override { return under_->CheckWritable(); }
 
  private:

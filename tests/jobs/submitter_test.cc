@@ -21,6 +21,9 @@ class RefusingStore : public Store {
                                                            const std::string& request_id) override {
     return under_->FindIntent(caller, request_id);
   }
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
+    return under_->CountCreates(caller, since);
+  }
   absl::Status CheckWritable() override { return refuses_ ? Full() : under_->CheckWritable(); }
 
  private:

@@ -43,6 +43,9 @@ class WatchMemoryStore : public Store {
                                                            const std::string&) override {
     return std::nullopt;
   }
+  absl::StatusOr<CreateCount> CountCreates(const std::string&, absl::Time) override {
+    return CreateCount();
+  }
   absl::Status CheckWritable() override { return absl::OkStatus(); }
 
  private:

@@ -181,6 +181,55 @@ TEST_F(SqliteStoreTest, RefusesAFileInOneClearSentence) {
   EXPECT_THAT(refusal("/proc/none/store.db"), HasSubstr("cannot be made"));
 }
 
+record::Intent MakeIntentAt(const std::string& id, record::Intent::State state, int64_t seconds) {
+  record::Intent intent = MakeIntent(id, state);
+  *intent.mutable_create_time() = ToProto(absl::FromUnixSeconds(seconds));
+  return intent;
+}
+
+Batch IntentsAtSeconds1To6() {
+  Batch batch;
+  batch.put_intents = {MakeIntentAt("1", record::Intent::ACCEPTED, 1),
+                       MakeIntentAt("2", record::Intent::PREPARED, 2),
+                       MakeIntentAt("3", record::Intent::UNKNOWN, 3),
+                       MakeIntentAt("4", record::Intent::NOT_SUBMITTED, 4),
+                       MakeIntentAt("5", record::Intent::ACCEPTED, 5),
+                       MakeIntentAt("6", record::Intent::ACCEPTED, 6)};
+  batch.put_intents.back().set_caller("somebody else");
+  return batch;
+}
+
+TEST_F(SqliteStoreTest, CountsTheCreatesOfACaller) {
+  auto store = OpenSqliteStore(path_).value();
+  ASSERT_TRUE(store->Commit(IntentsAtSeconds1To6()).ok());
+  CreateCount creates = store->CountCreates("caller", absl::FromUnixSeconds(1)).value();
+  EXPECT_EQ(creates.count, 3);
+  EXPECT_EQ(creates.oldest, absl::FromUnixSeconds(2));
+  EXPECT_EQ(store->CountCreates("caller", absl::FromUnixSeconds(5))->count, 0);
+  EXPECT_EQ(store->CountCreates("nobody", absl::FromUnixSeconds(0))->count, 0);
+  Batch given_back;
+  given_back.delete_intents = {{"caller", "2"}};
+  given_back.put_intents = {MakeIntentAt("3", record::Intent::NOT_SUBMITTED, 3)};
+  ASSERT_TRUE(store->Commit(given_back).ok());
+  EXPECT_EQ(store->CountCreates("caller", absl::FromUnixSeconds(1))->count, 1);
+}
+
+TEST_F(SqliteStoreTest, BringsTheFirstFormToTheSecond) {
+  {
+    auto store = OpenSqliteStore(path_).value();
+    ASSERT_TRUE(store->Commit(IntentsAtSeconds1To6()).ok());
+  }
+  Execute(path_,
+          "DROP INDEX intents_by_create_time; ALTER TABLE intents DROP COLUMN create_time;"
+          "PRAGMA user_version = 1");
+  for (int i = 0; i < 2; ++i) {
+    auto store = OpenSqliteStore(path_);
+    ASSERT_TRUE(store.ok()) << store.status();
+    EXPECT_EQ((*store)->CountCreates("caller", absl::FromUnixSeconds(1))->count, 3);
+    EXPECT_EQ((*store)->Load()->unsettled_intents.size(), 2u);
+  }
+}
+
 TEST_F(SqliteStoreTest, AFileThatWasTakenAwayIsNoticed) {
   auto store = OpenSqliteStore(path_).value();
   ASSERT_TRUE(store->Commit(MakeBatch(0, {MakeChange(1, "a", "")})).ok());

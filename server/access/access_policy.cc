@@ -1,0 +1,238 @@
+#include "server/access/access_policy.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <openssl/sha.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/access/caller_use.h"
+#include "server/base/error.h"
+#include "server/base/status_macros.h"
+#include "server/base/time_proto.h"
+
+namespace finetune {
+namespace {
+
+constexpr size_t kMaxName = 128;
+constexpr size_t kMaxVerified = 10'000;
+constexpr absl::Duration kDefaultLeeway = absl::Seconds(30);
+constexpr absl::Duration kMaxLeeway = absl::Minutes(5);
+
+template <typename... Words>
+absl::Status Bad(const Words&... words) {
+  return absl::InvalidArgumentError(absl::StrCat(words...));
+}
+
+absl::Status Invalid(absl::string_view why) {
+  return Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID,
+               std::string_view(why.data(), why.size()));
+}
+
+std::string Digest(std::string_view token) {
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(),
+         reinterpret_cast<unsigned char*>(digest.data()));
+  return digest;
+}
+
+bool IsName(absl::string_view name) {
+  return !name.empty() && name.size() <= kMaxName &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+                  absl::StrContains("-_.:/@", absl::string_view(&c, 1));
+         });
+}
+
+// As bytes; empty if it is not 64 hexadecimal digits.
+std::string ReadSha256(const std::string& hex) {
+  const bool good =
+      hex.size() == 2 * SHA256_DIGEST_LENGTH && std::all_of(hex.begin(), hex.end(), [](char c) {
+        return absl::ascii_isxdigit(static_cast<unsigned char>(c));
+      });
+  return good ? absl::HexStringToBytes(hex) : "";
+}
+
+absl::Status CheckLimits(const policy::Limits& limits) {
+  if (limits.creates_per_day() < 0 || limits.active_jobs() < 0 || limits.watchers() < 0 ||
+      limits.transfers() < 0)
+    return Bad("limits must not be negative");
+  const double rate = limits.calls_per_second();
+  if (!std::isfinite(rate) || rate < 0) return Bad("calls_per_second must not be negative");
+  return absl::OkStatus();
+}
+
+CallerLimits ToLimits(const policy::Limits& limits) {
+  CallerLimits made;
+  if (limits.has_creates_per_day()) made.creates_per_day = limits.creates_per_day();
+  if (limits.has_active_jobs()) made.active_jobs = limits.active_jobs();
+  if (limits.has_calls_per_second()) made.calls_per_second = limits.calls_per_second();
+  if (limits.has_watchers()) made.watchers = limits.watchers();
+  if (limits.has_transfers()) made.transfers = limits.transfers();
+  return made;
+}
+
+absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
+  policy::Policy read;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = false;
+  const auto status = google::protobuf::util::JsonStringToMessage(json, &read, options);
+  if (status.ok()) return read;
+  // The lines after the first quote the text, which may hold what should not be there.
+  const std::string message(status.message());
+  return Bad("is no policy: ", message.substr(0, message.find('\n')));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const AccessPolicy>> AccessPolicy::Parse(
+    const std::string& json, const std::string& folder, ReadFile read,
+    const AccessPolicy* previous) {
+  ASSIGN_OR_RETURN(const policy::Policy proto, ReadJson(json));
+  auto made = std::make_shared<AccessPolicy>();
+  RETURN_IF_ERROR(made->AddIssuers(proto, folder, read));
+  if (proto.callers().empty()) return Bad("names no callers, so nobody could call");
+  for (int i = 0; i < proto.callers_size(); ++i) {
+    const absl::Status added = made->AddCaller(proto.callers(i), previous);
+    if (added.ok()) continue;
+    const std::string& name = proto.callers(i).name();
+    return Bad("callers[", i, "]", IsName(name) ? absl::StrCat(" '", name, "'") : "", ": ",
+               added.message());
+  }
+  return made;
+}
+
+absl::Status AccessPolicy::AddIssuers(const policy::Policy& policy, const std::string& folder,
+                                      ReadFile read) {
+  for (int i = 0; i < policy.jwt_issuers_size(); ++i) {
+    const policy::JwtIssuer& entry = policy.jwt_issuers(i);
+    const std::string where = absl::StrCat("jwt_issuers[", i, "]: ");
+    if (entry.issuer().empty()) return Bad(where, "needs an issuer");
+    if (KnowsIssuer(entry.issuer())) return Bad(where, "the issuer is there twice");
+    if (entry.audiences().empty() || std::find(entry.audiences().begin(), entry.audiences().end(),
+                                               "") != entry.audiences().end())
+      return Bad(where, "needs an audience, or tokens for others would do");
+    if (entry.jwks_file().empty()) return Bad(where, "needs a jwks_file");
+    const absl::Duration leeway = entry.has_leeway() ? FromProto(entry.leeway()) : kDefaultLeeway;
+    if (leeway < absl::ZeroDuration() || leeway > kMaxLeeway)
+      return Bad(where, "leeway must be 0s to ", absl::FormatDuration(kMaxLeeway));
+    const std::string path = absl::StartsWith(entry.jwks_file(), "/")
+                                 ? entry.jwks_file()
+                                 : absl::StrCat(folder, "/", entry.jwks_file());
+    ASSIGN_OR_RETURN(const std::string text, read(path));
+    auto keys = KeySet::Parse(text);
+    if (!keys.ok()) return Bad(where, "'", path, "' ", keys.status().message());
+    issuers_.push_back({entry.issuer(),
+                        {entry.audiences().begin(), entry.audiences().end()},
+                        *std::move(keys),
+                        leeway});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AccessPolicy::AddCaller(const policy::Caller& entry, const AccessPolicy* previous) {
+  if (!IsName(entry.name())) return Bad("name must be 1 to 128 letters, digits and -_.:/@");
+  if (by_name_.contains(entry.name())) return Bad("the name is there twice");
+  if (entry.role() == policy::Caller::ROLE_UNSPECIFIED)
+    return Bad("role must be VIEWER, SUBMITTER or ADMIN");
+  RETURN_IF_ERROR(CheckLimits(entry.limits()));
+  auto caller = std::make_shared<Caller>();
+  caller->identity = entry.name();
+  caller->role = static_cast<Role>(entry.role() - policy::Caller::VIEWER);
+  caller->sees_all = entry.sees_all_jobs();
+  caller->limits = ToLimits(entry.limits());
+  const CallerPtr before = previous == nullptr ? nullptr : Find(previous->by_name_, entry.name());
+  caller->use = before == nullptr ? std::make_shared<CallerUse>() : before->use;
+  by_name_[entry.name()] = caller;
+  if (entry.bearer_token_sha256().empty() && entry.spiffe_ids().empty() &&
+      entry.dns_names().empty() && entry.jwts().empty())
+    return Bad("needs a way to be recognised: bearer_token_sha256, spiffe_ids, dns_names or jwts");
+  RETURN_IF_ERROR(AddKeys(entry, caller));
+  return AddJwts(entry, caller);
+}
+
+absl::Status AccessPolicy::AddKeys(const policy::Caller& entry, const CallerPtr& caller) {
+  for (const std::string& hex : entry.bearer_token_sha256()) {
+    const std::string digest = ReadSha256(hex);
+    if (digest.empty())
+      return Bad("bearer_token_sha256 must be 64 hexadecimal digits, not a token itself");
+    if (!by_token_.emplace(digest, caller).second)
+      return Bad("a bearer_token_sha256 is there twice");
+  }
+  for (const std::string& id : entry.spiffe_ids()) {
+    if (!absl::StartsWith(id, "spiffe://") || id.size() < 12)
+      return Bad("spiffe_ids must be spiffe://TRUST-DOMAIN/PATH");
+    if (!by_spiffe_id_.emplace(id, caller).second) return Bad("a SPIFFE id is there twice");
+  }
+  for (const std::string& name : entry.dns_names()) {
+    if (name.empty() || absl::StrContains(name, "*"))
+      return Bad("dns_names must be whole names, without wildcards");
+    if (!by_dns_name_.emplace(absl::AsciiStrToLower(name), caller).second)
+      return Bad("a DNS name is there twice");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AccessPolicy::AddJwts(const policy::Caller& entry, const CallerPtr& caller) {
+  for (const policy::JwtMatch& match : entry.jwts()) {
+    if (!KnowsIssuer(match.issuer())) return Bad("jwts: the issuer is not among jwt_issuers");
+    if (match.subject().empty() && match.claims().empty())
+      return Bad("jwts: needs a subject or claims, or all of the issuer's tokens would do");
+    JwtRule rule{match.issuer(), match.subject(), {}, caller};
+    rule.claims.assign(match.claims().begin(), match.claims().end());
+    jwt_rules_.push_back(std::move(rule));
+  }
+  return absl::OkStatus();
+}
+
+bool AccessPolicy::KnowsIssuer(const std::string& issuer) const {
+  return std::any_of(issuers_.begin(), issuers_.end(),
+                     [&](const JwtIssuer& known) { return known.issuer == issuer; });
+}
+
+AccessPolicy::CallerPtr AccessPolicy::Find(const Index& index, std::string_view key) {
+  const auto found = index.find(absl::string_view(key.data(), key.size()));
+  return found == index.end() ? nullptr : found->second;
+}
+
+AccessPolicy::CallerPtr AccessPolicy::FindByClaims(const JwtClaims& claims) const {
+  for (const JwtRule& rule : jwt_rules_) {
+    const bool fits = rule.issuer == claims.issuer->issuer &&
+                      (rule.subject.empty() || rule.subject == claims.subject) &&
+                      std::all_of(rule.claims.begin(), rule.claims.end(), [&](const auto& claim) {
+                        return HasClaim(claims.all, claim.first, claim.second);
+                      });
+    if (fits) return rule.caller;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<AccessPolicy::CallerPtr> AccessPolicy::FindByToken(std::string_view token,
+                                                                  absl::Time now) const {
+  const std::string digest = Digest(token);
+  if (CallerPtr caller = Find(by_token_, digest)) return caller;
+  if (!LooksLikeJwt(token) || issuers_.empty()) return Invalid("the token is not known here");
+  {
+    MutexLock lock(mu_);
+    const auto found = verified_.find(digest);
+    if (found != verified_.end() && now >= found->second.not_before &&
+        now < found->second.good_until)
+      return found->second.caller;
+  }
+  auto claims = VerifyJwt(token, issuers_, now);
+  if (!claims.ok()) return Invalid(claims.status().message());
+  CallerPtr caller = FindByClaims(*claims);
+  if (caller == nullptr)
+    return Invalid("the token is valid, and the policy does not know its bearer");
+  MutexLock lock(mu_);
+  if (verified_.size() >= kMaxVerified) verified_.clear();
+  verified_[digest] = {caller, claims->not_before, claims->good_until};
+  return caller;
+}
+
+}  // namespace finetune

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/access/caller.h"
+#include "server/access/jwt.h"
+#include "server/access/policy.pb.h"
+#include "server/base/mutex.h"
+
+namespace finetune {
+
+// A policy (policy.proto), checked and ready to be asked. Immutable but for the tokens that it
+// remembers having verified; thread-safe.
+class AccessPolicy {
+ public:
+  using CallerPtr = std::shared_ptr<const Caller>;
+  using ReadFile = absl::FunctionRef<absl::StatusOr<std::string>(const std::string& path)>;
+
+  // `read` gives the texts of the key files, whose relative paths start at `folder`. Callers of
+  // `previous` (may be null) go on with what they use there. INVALID_ARGUMENT in one sentence,
+  // which says where it is wrong and quotes no token.
+  static absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& json,
+                                                                   const std::string& folder,
+                                                                   ReadFile read,
+                                                                   const AccessPolicy* previous);
+
+  // Whose bearer token this is. UNAUTHENTICATED / CREDENTIALS_INVALID.
+  absl::StatusOr<CallerPtr> FindByToken(std::string_view token, absl::Time now) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Null if there is none.
+  CallerPtr FindBySpiffeId(std::string_view id) const { return Find(by_spiffe_id_, id); }
+  CallerPtr FindByDnsName(std::string_view name) const { return Find(by_dns_name_, name); }
+
+  size_t size() const { return by_name_.size(); }
+
+ private:
+  using Index = absl::flat_hash_map<std::string, CallerPtr>;
+  struct JwtRule {
+    std::string issuer;
+    std::string subject;
+    std::vector<std::pair<std::string, std::string>> claims;
+    CallerPtr caller;
+  };
+  struct VerifiedJwt {
+    CallerPtr caller;
+    absl::Time not_before;
+    absl::Time good_until;
+  };
+
+  static CallerPtr Find(const Index& index, std::string_view key);
+  absl::Status AddIssuers(const policy::Policy& policy, const std::string& folder, ReadFile read);
+  absl::Status AddCaller(const policy::Caller& entry, const AccessPolicy* previous);
+  absl::Status AddKeys(const policy::Caller& entry, const CallerPtr& caller);
+  absl::Status AddJwts(const policy::Caller& entry, const CallerPtr& caller);
+  bool KnowsIssuer(const std::string& issuer) const;
+  CallerPtr FindByClaims(const JwtClaims& claims) const;
+
+  // Constant after Parse.
+  Index by_name_;
+  Index by_token_;  // By SHA-256, 32 bytes.
+  Index by_spiffe_id_;
+  Index by_dns_name_;
+  std::vector<JwtIssuer> issuers_;
+  std::vector<JwtRule> jwt_rules_;
+
+  // Verifying a signature costs as much as several calls: once per token is enough.
+  mutable Mutex mu_;
+  mutable absl::flat_hash_map<std::string, VerifiedJwt> verified_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace finetune

@@ -1,0 +1,126 @@
+#include "server/access/jwt.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "server/base/status_macros.h"
+
+namespace finetune {
+namespace {
+
+using google::protobuf::Struct;
+using google::protobuf::Value;
+
+// Seconds since 1970 up to the year 9999.
+constexpr double kLatestTime = 253402300799.0;
+
+absl::Status Bad(absl::string_view why) { return absl::InvalidArgumentError(why); }
+
+struct Parts {
+  std::string_view header;
+  std::string_view payload;
+  std::string_view signature;
+  std::string_view signed_text;
+};
+
+std::optional<Parts> Split(std::string_view token) {
+  const size_t first = token.find('.');
+  if (first == token.npos) return std::nullopt;
+  const size_t second = token.find('.', first + 1);
+  if (second == token.npos || token.find('.', second + 1) != token.npos) return std::nullopt;
+  return Parts{token.substr(0, first), token.substr(first + 1, second - first - 1),
+               token.substr(second + 1), token.substr(0, second)};
+}
+
+bool ReadObject(std::string_view part, Struct& object) {
+  std::string json;
+  return DecodeBase64Url(part, json) &&
+         google::protobuf::util::JsonStringToMessage(json, &object).ok();
+}
+
+const Value* Find(const Struct& object, const std::string& name) {
+  const auto found = object.fields().find(name);
+  return found == object.fields().end() ? nullptr : &found->second;
+}
+
+std::string Text(const Struct& object, const std::string& name) {
+  const Value* value = Find(object, name);
+  return value == nullptr ? "" : value->string_value();
+}
+
+absl::StatusOr<JwtAlgorithm> AlgorithmOf(const Struct& header) {
+  if (Find(header, "crit") != nullptr) return Bad("the token asks for extensions");
+  const std::string name = Text(header, "alg");
+  if (name == "RS256") return JwtAlgorithm::kRs256;
+  if (name == "ES256") return JwtAlgorithm::kEs256;
+  return Bad("the token's algorithm is not RS256 or ES256");
+}
+
+// Nullopt if the claim is missing or no time.
+std::optional<absl::Time> TimeOf(const Struct& claims, const std::string& name) {
+  const Value* value = Find(claims, name);
+  if (value == nullptr || !value->has_number_value()) return std::nullopt;
+  const double seconds = value->number_value();
+  if (!(seconds >= 0 && seconds <= kLatestTime)) return std::nullopt;
+  return absl::FromUnixSeconds(static_cast<int64_t>(std::floor(seconds)));
+}
+
+absl::Status CheckTimes(absl::Time now, JwtClaims& claims) {
+  const auto expires = TimeOf(claims.all, "exp");
+  if (!expires) return Bad("the token does not say when it expires");
+  claims.good_until = *expires + claims.issuer->leeway;
+  if (now >= claims.good_until) return Bad("the token has expired");
+  claims.not_before = absl::InfinitePast();
+  if (Find(claims.all, "nbf") == nullptr) return absl::OkStatus();
+  const auto begins = TimeOf(claims.all, "nbf");
+  if (!begins) return Bad("the token does not say from when it is valid");
+  claims.not_before = *begins - claims.issuer->leeway;
+  if (now < claims.not_before) return Bad("the token is not valid yet");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+bool LooksLikeJwt(std::string_view token) { return Split(token).has_value(); }
+
+bool HasClaim(const Struct& claims, const std::string& name, std::string_view value) {
+  const Value* claim = Find(claims, name);
+  if (claim == nullptr) return false;
+  if (claim->has_string_value()) return claim->string_value() == value;
+  if (!claim->has_list_value()) return false;
+  const auto& values = claim->list_value().values();
+  return std::any_of(values.begin(), values.end(), [&](const Value& one) {
+    return one.has_string_value() && one.string_value() == value;
+  });
+}
+
+absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<JwtIssuer>& issuers,
+                                    absl::Time now) {
+  const auto parts = Split(token);
+  Struct header;
+  JwtClaims claims;
+  std::string signature;
+  if (!parts || !ReadObject(parts->header, header) || !ReadObject(parts->payload, claims.all) ||
+      !DecodeBase64Url(parts->signature, signature))
+    return Bad("the token is no JWT");
+  ASSIGN_OR_RETURN(const JwtAlgorithm algorithm, AlgorithmOf(header));
+  const std::string issuer = Text(claims.all, "iss");
+  for (const JwtIssuer& known : issuers)
+    if (known.issuer == issuer) claims.issuer = &known;
+  if (claims.issuer == nullptr) return Bad("the token's issuer is not known here");
+  if (!claims.issuer->keys.Verify(algorithm, Text(header, "kid"), parts->signed_text, signature))
+    return Bad("the token's signature is not its issuer's");
+  RETURN_IF_ERROR(CheckTimes(now, claims));
+  const auto& audiences = claims.issuer->audiences;
+  if (!std::any_of(audiences.begin(), audiences.end(),
+                   [&](const std::string& one) { return HasClaim(claims.all, "aud", one); }))
+    return Bad("the token is for another audience");
+  claims.subject = Text(claims.all, "sub");
+  return claims;
+}
+
+}  // namespace finetune

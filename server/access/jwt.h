@@ -1,0 +1,46 @@
+#pragma once
+
+#include <google/protobuf/struct.pb.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/access/key_set.h"
+
+namespace finetune {
+
+// Who may issue tokens, for whom, and how they are verified.
+struct JwtIssuer {
+  std::string issuer;
+  std::vector<std::string> audiences;
+  KeySet keys;
+  absl::Duration leeway;
+};
+
+// What a token says that was verified.
+struct JwtClaims {
+  const JwtIssuer* issuer = nullptr;
+  std::string subject;
+  // From when, and until when it is good, leeway included.
+  absl::Time not_before;
+  absl::Time good_until;
+  google::protobuf::Struct all;
+};
+
+// Whether this could be a JWT at all: three parts between dots.
+bool LooksLikeJwt(std::string_view token);
+
+// Verifies a token in the compact form of RFC 7515: its signature by a key of its issuer, with the
+// algorithm of that key, then `iss`, `aud`, `exp` (required) and `nbf`. INVALID_ARGUMENT with the
+// cause, which quotes nothing of the token.
+absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<JwtIssuer>& issuers,
+                                    absl::Time now);
+
+// Whether the claim is this text, or a list that holds it.
+bool HasClaim(const google::protobuf::Struct& claims, const std::string& name,
+              std::string_view value);
+
+}  // namespace finetune

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <openssl/evp.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace finetune {
+
+// The signature algorithms of JWTs that are taken. What signs with a shared secret, or not at all,
+// is not among them.
+enum class JwtAlgorithm { kRs256, kEs256 };
+
+// The public keys of a JSON Web Key Set (RFC 7517). A key verifies for its own algorithm only,
+// whatever a token says. Immutable, thread-safe.
+class KeySet {
+ public:
+  // Keys of other kinds are skipped. INVALID_ARGUMENT if it is no key set, if a key that would be
+  // used is malformed or weak, or if none is left.
+  static absl::StatusOr<KeySet> Parse(const std::string& json);
+
+  // Whether `signature` over `text` was made by a key of this name, or, without a name, by any.
+  bool Verify(JwtAlgorithm algorithm, std::string_view kid, std::string_view text,
+              std::string_view signature) const;
+
+ private:
+  struct FreeKey {
+    void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+  };
+  struct Key {
+    std::string kid;
+    JwtAlgorithm algorithm;
+    std::unique_ptr<EVP_PKEY, FreeKey> key;
+  };
+
+  std::vector<Key> keys_;
+};
+
+// The bytes of base64url without padding, in its one canonical form; false for anything else.
+bool DecodeBase64Url(std::string_view text, std::string& bytes);
+
+}  // namespace finetune

@@ -1,0 +1,80 @@
+#include "server/access/policy_authenticator.h"
+
+#include <grpc/grpc_security_constants.h>
+#include <grpcpp/security/auth_context.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "server/base/error.h"
+
+namespace finetune {
+namespace {
+
+absl::Status Refusal(pb::ErrorReason reason, std::string_view why) {
+  return Error(absl::StatusCode::kUnauthenticated, reason, why);
+}
+
+// The token after `Bearer`; nullopt if there is no authorization at all.
+absl::StatusOr<std::optional<std::string_view>> BearerToken(
+    const grpc::ServerContextBase& context) {
+  const auto range = context.client_metadata().equal_range("authorization");
+  if (range.first == range.second) return std::optional<std::string_view>();
+  if (std::next(range.first) != range.second)
+    return Refusal(pb::CREDENTIALS_INVALID, "authorization is there more than once");
+  absl::string_view text(range.first->second.data(), range.first->second.size());
+  constexpr absl::string_view kScheme = "Bearer ";
+  if (!absl::StartsWithIgnoreCase(text, kScheme))
+    return Refusal(pb::CREDENTIALS_INVALID, "authorization must be 'Bearer' and a token");
+  text = absl::StripAsciiWhitespace(text.substr(kScheme.size()));
+  if (text.empty()) return Refusal(pb::CREDENTIALS_INVALID, "the token is empty");
+  return std::optional(std::string_view(text.data(), text.size()));
+}
+
+class PolicyAuthenticator : public Authenticator {
+ public:
+  PolicyAuthenticator(const PolicyFile& policy, Clock& clock) : policy_(policy), clock_(clock) {}
+
+  absl::StatusOr<std::shared_ptr<const Caller>> Authenticate(
+      const grpc::ServerContextBase& context) override {
+    const auto policy = policy_.current();
+    auto token = BearerToken(context);
+    if (!token.ok()) return token.status();
+    if (token->has_value()) return policy->FindByToken(**token, clock_.Now());
+    return FindByCertificate(*policy, context);
+  }
+
+ private:
+  static absl::StatusOr<std::shared_ptr<const Caller>> FindByCertificate(
+      const AccessPolicy& policy, const grpc::ServerContextBase& context) {
+    const auto auth = context.auth_context();
+    if (auth == nullptr || !auth->IsPeerAuthenticated())
+      return Refusal(pb::CREDENTIALS_MISSING,
+                     "send a token as 'authorization: Bearer TOKEN', or call with a client "
+                     "certificate");
+    for (const grpc::string_ref& id : auth->FindPropertyValues(GRPC_PEER_SPIFFE_ID_PROPERTY_NAME))
+      if (auto caller = policy.FindBySpiffeId({id.data(), id.size()})) return caller;
+    for (const grpc::string_ref& name : auth->FindPropertyValues(GRPC_PEER_DNS_PROPERTY_NAME)) {
+      const std::string lower = absl::AsciiStrToLower({name.data(), name.size()});
+      if (auto caller = policy.FindByDnsName(lower)) return caller;
+    }
+    return Refusal(pb::CREDENTIALS_INVALID,
+                   "the policy knows none of the names in your client certificate");
+  }
+
+  const PolicyFile& policy_;
+  Clock& clock_;
+};
+
+}  // namespace
+
+std::unique_ptr<Authenticator> MakePolicyAuthenticator(const PolicyFile& policy, Clock& clock) {
+  return std::make_unique<PolicyAuthenticator>(policy, clock);
+}
+
+}  // namespace finetune

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <memory>
+
+#include "server/access/authenticator.h"
+#include "server/access/policy_file.h"
+#include "server/base/clock.h"
+
+namespace finetune {
+
+// Knows callers by the policy: by their bearer token if they send one, or else by their client
+// certificate's SPIFFE URI or a DNS name in it. `policy` and `clock` outlive it.
+std::unique_ptr<Authenticator> MakePolicyAuthenticator(const PolicyFile& policy, Clock& clock);
+
+}  // namespace finetune

@@ -1,0 +1,271 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <openssl/sha.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "server/access/access_policy.h"
+#include "server/access/caller_use.h"
+#include "server/access/policy_file.h"
+#include "server/base/error.h"
+#include "tests/access/jwt_signer.h"
+#include "tests/base/manual_clock.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+constexpr char kToken[] = "token-of-the-indexer-0123456789";
+
+std::string HashOf(const std::string& token) {
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(),
+         reinterpret_cast<unsigned char*>(digest.data()));
+  return absl::BytesToHexString(digest);
+}
+
+std::string OneCaller(const std::string& more = "", const std::string& name = "indexer",
+                      const std::string& token = kToken) {
+  return absl::StrCat(R"({"name":")", name, R"(","role":"SUBMITTER","bearer_token_sha256":[")",
+                      HashOf(token), R"("])", more, "}");
+}
+std::string PolicyOf(const std::string& callers, const std::string& more = "") {
+  return absl::StrCat(R"({"callers":[)", callers, "]", more, "}");
+}
+
+absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& json,
+                                                          const std::string& key_set = "",
+                                                          const AccessPolicy* previous = nullptr) {
+  return AccessPolicy::Parse(
+      json, "/folder",
+      [&](const std::string& path) -> absl::StatusOr<std::string> {
+        EXPECT_EQ(path, "/folder/keys.json");
+        if (key_set.empty()) return absl::InvalidArgumentError("cannot read it");
+        return key_set;
+      },
+      previous);
+}
+
+std::string ErrorOf(const std::string& json, const std::string& key_set = "") {
+  auto policy = Parse(json, key_set);
+  return policy.ok() ? "accepted" : std::string(policy.status().message());
+}
+
+TEST(Policy, KnowsCallersByTheirToken) {
+  auto policy = Parse(PolicyOf(OneCaller(
+      R"(,"seesAllJobs":true,"limits":{"creates_per_day":"5","callsPerSecond":2.5,"watchers":0})")));
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  auto caller = (*policy)->FindByToken(kToken, kNow);
+  ASSERT_TRUE(caller.ok()) << caller.status();
+  EXPECT_EQ((*caller)->identity, "indexer");
+  EXPECT_EQ((*caller)->role, Role::kSubmitter);
+  EXPECT_TRUE((*caller)->sees_all);
+  EXPECT_EQ((*caller)->limits.creates_per_day, 5);
+  EXPECT_EQ((*caller)->limits.calls_per_second, 2.5);
+  EXPECT_EQ((*caller)->limits.watchers, 0);
+  EXPECT_EQ((*caller)->limits.active_jobs, std::nullopt);
+  auto other = (*policy)->FindByToken("another-token", kNow);
+  EXPECT_EQ(ReasonOf(other.status()), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kUnauthenticated);
+}
+
+TEST(Policy, KnowsCallersByTheirCertificate) {
+  auto policy = Parse(PolicyOf(
+      R"({"name":"a","role":"VIEWER","spiffe_ids":["spiffe://x/a"],"dns_names":["A.example"]})"));
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  EXPECT_EQ((*policy)->FindBySpiffeId("spiffe://x/a")->identity, "a");
+  EXPECT_EQ((*policy)->FindBySpiffeId("spiffe://x/b"), nullptr);
+  EXPECT_EQ((*policy)->FindByDnsName("a.example")->identity, "a");
+}
+
+class PolicyWithJwts : public ::testing::Test {
+ protected:
+  std::string Json(const std::string& matches) {
+    return absl::StrCat(R"({"jwtIssuers":[{"issuer":"https://k8s","audiences":["gateway"],)",
+                        R"("jwks_file":"keys.json"}],"callers":[)", matches, "]}");
+  }
+  std::string Token(const std::string& sub, const std::string& more = "",
+                    int64_t exp = 1'700'000'600) {
+    return signer_.Sign(absl::StrCat(R"({"iss":"https://k8s","aud":["gateway"],"sub":")", sub,
+                                     R"(","exp":)", exp, more, "}"));
+  }
+  const JwtSigner signer_ = JwtSigner::Ec();
+};
+
+TEST_F(PolicyWithJwts, KnowsCallersBySubjectAndClaims) {
+  auto policy = Parse(
+      Json(
+          R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"one"}]},)"
+          R"({"name":"b","role":"VIEWER","jwts":[{"issuer":"https://k8s","claims":{"groups":"g"}}]})"),
+      signer_.KeySetJson());
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  EXPECT_EQ((*(*policy)->FindByToken(Token("one"), kNow))->identity, "a");
+  EXPECT_EQ((*(*policy)->FindByToken(Token("two", R"(,"groups":["f","g"])"), kNow))->identity, "b");
+  auto unknown = (*policy)->FindByToken(Token("two"), kNow);
+  EXPECT_EQ(ReasonOf(unknown.status()), pb::CREDENTIALS_INVALID);
+}
+
+TEST_F(PolicyWithJwts, ForgetsAVerifiedTokenWhenItExpires) {
+  auto policy = Parse(
+      Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"one"}]})"),
+      signer_.KeySetJson());
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  const std::string token = Token("one");
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE((*policy)->FindByToken(token, kNow).ok());
+  EXPECT_TRUE((*policy)->FindByToken(token, kNow + absl::Seconds(629)).ok());
+  EXPECT_FALSE((*policy)->FindByToken(token, kNow + absl::Seconds(630)).ok());
+}
+
+TEST_F(PolicyWithJwts, SaysWhatIsWrongWithAnIssuer) {
+  const std::string caller =
+      R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"one"}]})";
+  EXPECT_THAT(ErrorOf(Json(caller)), HasSubstr("cannot read"));
+  EXPECT_THAT(ErrorOf(Json(caller), "{}"), HasSubstr("keys.json"));
+  EXPECT_THAT(ErrorOf(Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s"}]})"),
+                      signer_.KeySetJson()),
+              HasSubstr("subject or claims"));
+  EXPECT_THAT(
+      ErrorOf(Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"x","subject":"one"}]})"),
+              signer_.KeySetJson()),
+      HasSubstr("not among jwt_issuers"));
+  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(), R"(,"jwt_issuers":[{"issuer":"x","jwks_file":"k"}])")),
+              HasSubstr("audience"));
+}
+
+TEST(Policy, SaysWhatIsWrong) {
+  EXPECT_THAT(ErrorOf(""), HasSubstr("no policy"));
+  EXPECT_THAT(ErrorOf("{}"), HasSubstr("names no callers"));
+  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(R"(,"rolle":"ADMIN")"))), HasSubstr("rolle"));
+  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(R"(,"limits":{"creates_per_hour":1})"))),
+              HasSubstr("creates_per_hour"));
+  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"OWNER","dns_names":["a"]})")),
+              HasSubstr("role"));
+  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","dns_names":["a"]})")), HasSubstr("VIEWER"));
+  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"ADMIN"})")), HasSubstr("recognised"));
+  EXPECT_THAT(ErrorOf(PolicyOf(R"({"role":"ADMIN","dns_names":["a"]})")), HasSubstr("name"));
+  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller() + "," + OneCaller("", "indexer", "t2"))),
+              HasSubstr("the name is there twice"));
+  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller() + "," + OneCaller("", "other"))),
+              HasSubstr("callers[1] 'other': a bearer_token_sha256 is there twice"));
+  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(R"(,"limits":{"active_jobs":-1})"))),
+              HasSubstr("negative"));
+  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"ADMIN","dns_names":["*.x"]})")),
+              HasSubstr("wildcards"));
+}
+
+TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
+  const std::string error = ErrorOf(
+      PolicyOf(R"({"name":"a","role":"ADMIN","bearer_token_sha256":["canary-token-0123456"]})"));
+  EXPECT_THAT(error, HasSubstr("hexadecimal"));
+  EXPECT_THAT(error, ::testing::Not(HasSubstr("canary")));
+  EXPECT_THAT(ErrorOf(R"({"callers": ["canary-token-0123456" "x"]})"),
+              ::testing::Not(HasSubstr("canary")));
+}
+
+TEST(Policy, CallersGoOnWithWhatTheyUse) {
+  auto first = Parse(PolicyOf(OneCaller()));
+  auto second = Parse(PolicyOf(OneCaller(R"(,"limits":{"watchers":1})")), "", first->get());
+  EXPECT_EQ((*(*first)->FindByToken(kToken, kNow))->use,
+            (*(*second)->FindByToken(kToken, kNow))->use);
+}
+
+class PolicyFiles : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() /
+              absl::StrCat("policy-", getpid(), "-",
+                           ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string Path() const { return folder_ / "policy.json"; }
+  void Write(const std::string& text) const { std::ofstream(Path()) << text; }
+
+  std::filesystem::path folder_;
+  ManualClock clock_;
+  Metrics metrics_;
+};
+
+TEST_F(PolicyFiles, NameTheFileThatIsBad) {
+  auto missing = PolicyFile::Open(Path(), clock_, metrics_);
+  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("policy.json"));
+}
+
+TEST_F(PolicyFiles, AreRereadAndABadOneIsRefused) {
+  const std::unique_ptr<Clock> clock = MakeRealClock();
+  Write(PolicyOf(OneCaller()));
+  auto file = PolicyFile::Open(Path(), *clock, metrics_);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto wait_until = [&](auto condition) {
+    const absl::Time end = absl::Now() + absl::Seconds(20);
+    while (!condition() && absl::Now() < end) absl::SleepFor(absl::Milliseconds(5));
+    return condition();
+  };
+  prometheus::Gauge& refused =
+      prometheus::BuildGauge()
+          .Name("finetune_gateway_policy_refused")
+          .Help("1 while the policy's files are bad and an older policy is in force.")
+          .Register(*metrics_.registry())
+          .Add({});
+  Write("{");
+  EXPECT_TRUE(wait_until([&] { return refused.Value() == 1; }));
+  EXPECT_TRUE((*file)->current()->FindByToken(kToken, kNow).ok()) << "the old one stays";
+  Write(PolicyOf(OneCaller("", "indexer", "new-token")));
+  EXPECT_TRUE(wait_until([&] { return (*file)->current()->FindByToken("new-token", kNow).ok(); }));
+  EXPECT_FALSE((*file)->current()->FindByToken(kToken, kNow).ok());
+  EXPECT_EQ(refused.Value(), 0);
+}
+
+Caller Limited(CallerLimits limits) {
+  return {.identity = "a", .role = Role::kAdmin, .sees_all = true, .limits = limits, .use = {}};
+}
+
+TEST(CallerUse, LetsThroughAsManyCallsASecondAsAllowed) {
+  CallerUse use;
+  const Caller caller = Limited({.calls_per_second = 10});
+  const auto let_through = [&](absl::Time now) {
+    int count = 0;
+    for (int i = 0; i < 100; ++i) count += use.TakeCall(caller, now).ok() ? 1 : 0;
+    return count;
+  };
+  EXPECT_EQ(let_through(kNow), 10);
+  EXPECT_EQ(let_through(kNow), 0);
+  EXPECT_EQ(let_through(kNow + absl::Milliseconds(250)), 2);
+  EXPECT_EQ(let_through(kNow + absl::Hours(1)), 10);
+  const absl::Status refusal = use.TakeCall(caller, kNow + absl::Hours(1));
+  EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ReasonOf(refusal), pb::CLIENT_QUOTA_EXCEEDED);
+  EXPECT_EQ(RetryDelayOf(refusal), absl::Milliseconds(100));
+}
+
+TEST(CallerUse, AClockThatGoesBackGivesNothing) {
+  CallerUse use;
+  const Caller caller = Limited({.calls_per_second = 1});
+  EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
+  EXPECT_FALSE(use.TakeCall(caller, kNow - absl::Hours(1)).ok());
+  EXPECT_FALSE(use.TakeCall(caller, kNow).ok());
+}
+
+TEST(CallerUse, ZeroAllowsNone) {
+  CallerUse use;
+  EXPECT_FALSE(use.TakeCall(Limited({.calls_per_second = 0}), kNow).ok());
+  EXPECT_FALSE(use.TakeSlot(Limited({.watchers = 0}), CallerUse::kWatcher).ok());
+}
+
+TEST(CallerUse, CountsStreamsByKind) {
+  CallerUse use;
+  const Caller caller = Limited({.watchers = 2, .transfers = 1});
+  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
+  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
+  EXPECT_EQ(ReasonOf(use.TakeSlot(caller, CallerUse::kWatcher)), pb::CLIENT_QUOTA_EXCEEDED);
+  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kTransfer).ok());
+  EXPECT_EQ(use.slots_used(CallerUse::kWatcher), 2);
+  use.ReleaseSlot(CallerUse::kWatcher);
+  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
+}
+
+}  // namespace
+}  // namespace finetune
