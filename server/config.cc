@@ -10,8 +10,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "server/base/status_macros.h"
+#include "server/segmind/address_policy.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051",
           "HOST:PORT of the gRPC service; port 0 takes any. Beyond loopback it needs TLS and a "
@@ -69,6 +71,15 @@ ABSL_FLAG(bool, markers, true,
 ABSL_FLAG(std::string, store, "sqlite:",
           "The record: sqlite:PATH. Without a path, finetune-gateway/store.db under "
           "$XDG_STATE_HOME or ~/.local/state.");
+ABSL_FLAG(
+    std::string, transfer_hosts, std::string(finetune::kDefaultTransferHosts),
+    "Hosts that datasets are sent to and weights fetched from, with commas between: NAME, "
+    "*.NAME for all below it, NAME:PORT. The upstream URL's own is always one. Those that are "
+    "named in full here, beyond the default ones, may have private addresses.");
+ABSL_FLAG(int, max_concurrent_transfers, 64,
+          "Datasets and weights on the way at once; each takes a few MiB of memory at most.");
+ABSL_FLAG(absl::Duration, transfer_idle_timeout, absl::Seconds(60),
+          "A transfer in which no byte has moved for so long is ended.");
 ABSL_FLAG(int, max_watchers, 20'000, "Watch streams at once.");
 ABSL_FLAG(int, max_watchers_per_caller, 20'000, "Watch streams at once of one caller.");
 ABSL_FLAG(absl::Duration, max_stream_age, absl::Minutes(30),
@@ -109,6 +120,9 @@ constexpr absl::string_view kFlags[] = {"listen",
                                         "settle_time",
                                         "markers",
                                         "store",
+                                        "transfer_hosts",
+                                        "max_concurrent_transfers",
+                                        "transfer_idle_timeout",
                                         "max_watchers",
                                         "max_watchers_per_caller",
                                         "max_stream_age",
@@ -281,6 +295,9 @@ absl::Status CheckRanges(const Config& config) {
   RETURN_IF_ERROR(CheckAtLeast("drain_time", config.drain_time, absl::ZeroDuration()));
   RETURN_IF_ERROR(CheckAtLeast("upstream_calls_per_minute", config.upstream_calls_per_minute, 1));
   RETURN_IF_ERROR(CheckAtLeast("settle_lists", config.settle_lists, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_concurrent_transfers", config.max_concurrent_transfers, 1));
+  RETURN_IF_ERROR(
+      CheckAtLeast("transfer_idle_timeout", config.transfer_idle_timeout, absl::Milliseconds(100)));
   RETURN_IF_ERROR(CheckAtLeast("max_watchers", config.max_watchers, 0));
   RETURN_IF_ERROR(CheckAtLeast("max_watchers_per_caller", config.max_watchers_per_caller, 0));
   return CheckAtLeast("watch_window_changes", config.watch_window_changes, 0);
@@ -305,6 +322,10 @@ void ReadPlainFlags(Config& config) {
   config.settle_lists = absl::GetFlag(FLAGS_settle_lists);
   config.settle_time = absl::GetFlag(FLAGS_settle_time);
   config.markers = absl::GetFlag(FLAGS_markers);
+  config.transfer_hosts =
+      absl::StrSplit(absl::GetFlag(FLAGS_transfer_hosts), ',', absl::SkipWhitespace());
+  config.max_concurrent_transfers = absl::GetFlag(FLAGS_max_concurrent_transfers);
+  config.transfer_idle_timeout = absl::GetFlag(FLAGS_transfer_idle_timeout);
   config.max_watchers = absl::GetFlag(FLAGS_max_watchers);
   config.max_watchers_per_caller = absl::GetFlag(FLAGS_max_watchers_per_caller);
   config.max_stream_age = absl::GetFlag(FLAGS_max_stream_age);

@@ -41,6 +41,10 @@ struct Config {
   bool markers = true;
 
   std::string sqlite_path;
+  std::vector<std::string> transfer_hosts;
+  int max_concurrent_transfers = 0;
+  absl::Duration transfer_idle_timeout;
+
   int max_watchers = 0;
   int max_watchers_per_caller = 0;
   absl::Duration max_stream_age;

@@ -16,6 +16,7 @@
 #include "server/machine.h"
 #include "server/segmind/api_key.h"
 #include "server/segmind/curl_http_client.h"
+#include "server/segmind/curl_streamer.h"
 #include "server/service/listener_probe.h"
 #include "server/store/sqlite_store.h"
 
@@ -89,6 +90,9 @@ absl::Status Gateway::Open() {
   recorder_->AddListener(waiters_.get());
 
   ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
+  auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
+  if (!policy.ok()) return Blame("transfer_hosts", policy.status());
+  ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({}, *std::move(policy)));
   segmind_ =
       std::make_unique<SegmindClient>(SegmindOptions(config_), *http_, *key_, *clock_, metrics_);
   tracker_ = std::make_unique<Tracker>(
@@ -103,6 +107,10 @@ absl::Status Gateway::Open() {
   if (absl::Status recovered = submitter_->Recover(); !recovered.ok())
     return Blame("store", recovered);
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
+  transfers_ = std::make_unique<Transfers>(
+      Transfers::Options{.max_concurrent = config_.max_concurrent_transfers,
+                         .idle_timeout = config_.transfer_idle_timeout},
+      *segmind_, *streamer_, *clock_, metrics_);
 
   webhook_door_ = std::make_unique<WebhookDoor>(
       *tokens_, [this](std::string id) { tracker_->Hint(std::move(id)); }, *clock_, metrics_);
@@ -120,7 +128,8 @@ absl::Status Gateway::Open() {
                    .hub = *hub_,
                    .segmind = *segmind_,
                    .clock = *clock_,
-                   .last_webhook_time = [this] { return webhook_door_->last_event_time(); }},
+                   .last_webhook_time = [this] { return webhook_door_->last_event_time(); },
+                   .transfers = transfers_.get()},
       *gate_);
   RegisterMetrics();
   return absl::OkStatus();
@@ -237,6 +246,7 @@ void Gateway::Close(absl::Duration grace) {
     hub_->Drain(over, [ended] { ended->Notify(); });
     ended->WaitForNotificationWithTimeout(grace + absl::Seconds(1));
     service_->Drain();
+    transfers_->Drain(grace);
     // Without calls under way only clients that are idle would be waited for: gRPC waits for them
     // to acknowledge its farewell, and those that do not poll take seconds.
     const bool busy = gate_->unary_calls() > 0;
@@ -246,6 +256,7 @@ void Gateway::Close(absl::Duration grace) {
   if (submitter_) submitter_->Stop(clock_->Now());
   if (tracker_) tracker_->Stop();
   if (http_) http_->Shutdown();
+  if (streamer_) streamer_->Shutdown();
   if (recorder_) recorder_->Stop();
   admin_server_.reset();
 }
@@ -262,7 +273,10 @@ void Gateway::StopFollowing() {
 
 void Gateway::CloseGrpc(absl::Time deadline) {
   // A call that waits for Segmind would keep the server from shutting down.
-  const Clock::TimerId last_resort = clock_->RunAt(deadline, [this] { http_->Shutdown(); });
+  const Clock::TimerId last_resort = clock_->RunAt(deadline, [this] {
+    http_->Shutdown();
+    streamer_->Shutdown();
+  });
   grpc_server_->Shutdown(deadline);
   clock_->Cancel(last_resort);
 }

@@ -22,6 +22,7 @@
 #include "server/service/call_gate.h"
 #include "server/service/fine_tune_service.h"
 #include "server/service/grpc_server.h"
+#include "server/service/transfers.h"
 #include "server/store/store.h"
 #include "server/web/admin_door.h"
 #include "server/web/http_server.h"
@@ -77,12 +78,14 @@ class Gateway {
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<ApiKeySource> key_;
   std::unique_ptr<HttpClient> http_;
+  std::unique_ptr<HttpStreamer> streamer_;
   std::unique_ptr<SegmindClient> segmind_;
   std::unique_ptr<Waiters> waiters_;
   std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<Tracker> tracker_;
   std::unique_ptr<Submitter> submitter_;
   std::unique_ptr<Updater> updater_;
+  std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<WebhookTokens> tokens_;
   std::unique_ptr<WebhookDoor> webhook_door_;
   std::unique_ptr<AdminDoor> admin_door_;

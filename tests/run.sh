@@ -19,4 +19,4 @@ done
 deploy/packages.sh test
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" --parallel "$(nproc)"
-tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "$@"
+tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure -j "$(nproc)" --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "$@"

@@ -121,23 +121,33 @@ class Run {
 
   // Without markers: whether the item may be a submission's.
   bool HoldBack(const UpstreamJob& item) {
+    const auto seen = batch_.held_since.find(item.id);
+    const absl::Time since = seen == batch_.held_since.end() ? draft_.now() : seen->second;
     bool held = false;
+    bool awaited = false;
+    std::optional<Candidate> candidate;
     for (const record::Intent& intent : unmarked_) {
       const pb::FineTune& wanted = intent.fine_tune();
       if (item.name != wanted.display_name() || item.data_source_path != wanted.data_source_uri()) {
         continue;
       }
-      Candidate candidate{item.id, intent.fine_tune_id()};
-      if (batch_.rejected.contains(candidate)) continue;
+      Candidate possible{item.id, intent.fine_tune_id()};
+      if (batch_.rejected.contains(possible)) continue;
       held = true;
-      present_.insert(intent.fine_tune_id());
-      if (intent.state() == record::Intent::UNKNOWN) {
-        outcome_.candidates.push_back(std::move(candidate));
-        break;
+      if (intent.state() != record::Intent::UNKNOWN) {
+        // One that began after the item was there did not make it.
+        awaited = awaited || FromProto(intent.create_time()) <= since;
+      } else if (!candidate) {
+        present_.insert(intent.fine_tune_id());
+        candidate = std::move(possible);
       }
     }
-    if (held) outcome_.held.push_back(item);
-    return held;
+    if (!held) return false;
+    outcome_.held.push_back(item);
+    outcome_.held_since.emplace(item.id, since);
+    // Two submissions may ask for the same: an answer that is still to come may be about this item.
+    if (candidate && !awaited) outcome_.candidates.push_back(*std::move(candidate));
+    return true;
   }
 
   void CountAbsence() {

@@ -28,6 +28,8 @@ struct ListBatch {
   absl::Time start_time;
   // What changed, and what earlier batches held back.
   std::vector<UpstreamJob> items;
+  // When those that were held back were first seen, by UpstreamJob::id.
+  absl::flat_hash_map<std::string, absl::Time> held_since;
   // Names at Segmind that a webhook gave and nobody knew.
   absl::flat_hash_map<std::string, absl::Time> hinted;
   // Candidates that details showed to be something else.
@@ -47,6 +49,7 @@ struct ListOutcome {
   std::vector<std::string> incomplete;
   // Not made visible until it is known whose they are.
   std::vector<UpstreamJob> held;
+  absl::flat_hash_map<std::string, absl::Time> held_since;
   std::vector<Candidate> candidates;
   // Ids of jobs that are no longer SUBMIT_UNKNOWN.
   std::vector<std::string> settled;

@@ -135,6 +135,7 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
   size_t usual_skipped_ = 0;
   absl::flat_hash_map<std::string, absl::Time> hinted_;
   std::vector<UpstreamJob> held_;
+  absl::flat_hash_map<std::string, absl::Time> held_since_;  // By UpstreamJob::id.
   std::vector<Candidate> candidates_;
   absl::flat_hash_set<Candidate> rejected_;
   // Jobs that lists no longer have, with the number of lists; and the whole look for them.

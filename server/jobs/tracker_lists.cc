@@ -92,6 +92,7 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
     if (!changed.contains(item.id) && reader_.Has(item.id)) batch->items.push_back(item);
   }
   for (const UpstreamJob& item : batch->items) doubtful_.erase(item.id);
+  batch->held_since = held_since_;
   batch->hinted = hinted_;
   batch->rejected = rejected_;
   batch->counts_absence = presence.trusted;
@@ -131,6 +132,7 @@ void Tracker::Core::OnListRecorded(const ListRead& read, const ListBatch& batch,
   unsettled_ = outcome.unsettled;
   unsettled_gauge_.Set(unsettled_);
   held_ = outcome.held;
+  held_since_ = outcome.held_since;
   candidates_ = outcome.candidates;
   absl::erase_if(rejected_, [&](const Candidate& c) { return !reader_.Has(c.upstream_id); });
   absl::erase_if(hinted_, [&](const auto& hint) { return hint.second <= start; });

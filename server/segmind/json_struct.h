@@ -1,8 +1,5 @@
 #pragma once
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include "google/protobuf/struct.pb.h"
 #include "server/segmind/json.h"
 

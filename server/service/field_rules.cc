@@ -84,6 +84,16 @@ std::string WrongWithText(std::string_view text, size_t most, bool lines) {
   return "";
 }
 
+std::string WrongWithFileName(std::string_view file_name) {
+  const absl::string_view name(file_name.data(), file_name.size());
+  constexpr absl::string_view kSuffix = ".zip";
+  if (name.size() <= kSuffix.size() || !absl::EndsWithIgnoreCase(name, kSuffix))
+    return "must be a file name ending in .zip";
+  if (absl::StrContains(name, "/") || absl::StrContains(name, "\\") || absl::StartsWith(name, "."))
+    return "must be a file name without a path";
+  return WrongWithText(file_name, 128);
+}
+
 std::string WrongWithWord(std::string_view word, bool upper) {
   for (char c : word) {
     const bool good =

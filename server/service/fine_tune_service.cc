@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "server/base/status_macros.h"
+#include "server/service/download_weights.h"
 #include "server/service/grpc_status.h"
+#include "server/service/upload_dataset.h"
 #include "server/service/violations.h"
 #include "server/service/watch_stream.h"
 
@@ -99,20 +101,42 @@ FineTuneService::Unary* FineTuneService::CreateUploadUrl(Context* context, const
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* FineTuneService::UploadDataset(Context* context,
                                                                           Bytes* answer) {
-  Call call;
-  absl::Status status = gate_.Admit(Method::kUploadDataset, context, call);
-  if (status.ok()) status = absl::UnimplementedError("this gateway does not transfer datasets");
-  gate_.End(call, status, 0);
-  return new ReadRefusal(status);
+  auto call = std::make_unique<Call>();
+  absl::Status status = gate_.Admit(Method::kUploadDataset, context, *call);
+  if (status.ok() && parts_.transfers == nullptr)
+    status = absl::UnimplementedError("this gateway does not transfer datasets");
+  if (!status.ok()) {
+    gate_.End(*call, status, 0);
+    return new ReadRefusal(status);
+  }
+  return StartUpload(*parts_.transfers, context, answer,
+                     [this, call = std::move(call)](const absl::Status& ended) {
+                       gate_.End(*call, ended, ended.ok() ? 1 : 0);
+                     });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::DownloadWeights(Context* context,
                                                                              const Bytes* request) {
-  Call call;
-  absl::Status status = gate_.Admit(Method::kDownloadWeights, context, call);
-  if (status.ok()) status = absl::UnimplementedError("this gateway does not transfer weights");
-  gate_.End(call, status, 0);
-  return new WriteRefusal(status);
+  auto call = std::make_unique<Call>();
+  const auto check = [&]() -> absl::StatusOr<DownloadSpec> {
+    RETURN_IF_ERROR(gate_.Admit(Method::kDownloadWeights, context, *call));
+    if (parts_.transfers == nullptr)
+      return absl::UnimplementedError("this gateway does not transfer weights");
+    ASSIGN_OR_RETURN(const auto message, Read<pb::DownloadWeightsRequest>(*request));
+    ASSIGN_OR_RETURN(const VersionPtr version,
+                     FindVisible(parts_.catalog, message.name(), "name", *call->caller));
+    call->fine_tune = message.name();
+    return CheckDownload(message, *version);
+  };
+  auto spec = check();
+  if (!spec.ok()) {
+    gate_.End(*call, spec.status(), 0);
+    return new WriteRefusal(spec.status());
+  }
+  return StartDownload(*parts_.transfers, *std::move(spec), context,
+                       [this, call = std::move(call)](const absl::Status& ended, double messages) {
+                         gate_.End(*call, ended, messages);
+                       });
 }
 
 FineTuneService::Unary* FineTuneService::GetGatewayStatus(Context* context, const Bytes* request,

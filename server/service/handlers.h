@@ -15,6 +15,7 @@
 #include "server/segmind/segmind_client.h"
 #include "server/service/freshness.h"
 #include "server/service/list_pages.h"
+#include "server/service/transfers.h"
 #include "server/service/unary_call.h"
 
 namespace finetune {
@@ -31,6 +32,8 @@ struct ServiceParts {
   Clock& clock;
   // InfinitePast if there was none.
   std::function<absl::Time()> last_webhook_time;
+  // Null: this gateway moves no datasets and weights.
+  Transfers* transfers = nullptr;
 };
 
 // The calls that only look. Handlers are thread-safe and answer `call` exactly once.
@@ -74,6 +77,8 @@ class WriteHandlers {
   void CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCall& call);
 
  private:
+  void Validate(pb::FineTune checked, UnaryCall& call);
+
   const ServiceParts parts_;
 };
 

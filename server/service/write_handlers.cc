@@ -1,9 +1,9 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "server/base/uuid.h"
 #include "server/service/create_check.h"
+#include "server/service/dataset_url.h"
 #include "server/service/field_rules.h"
 #include "server/service/handlers.h"
 #include "server/service/update_check.h"
@@ -18,21 +18,12 @@ void Answer(absl::StatusOr<VersionPtr> version, UnaryCall& call) {
   call.ReplyBytes(grpc::ByteBuffer(&(*version)->full, 1));
 }
 
-std::string WrongWithFileName(const std::string& name) {
-  constexpr absl::string_view kSuffix = ".zip";
-  if (name.size() <= kSuffix.size() || !absl::EndsWithIgnoreCase(name, kSuffix))
-    return "must be a file name ending in .zip";
-  if (absl::StrContains(name, "/") || absl::StrContains(name, "\\") || absl::StartsWith(name, "."))
-    return "must be a file name without a path";
-  return WrongWithText(name, 128);
-}
-
 }  // namespace
 
 void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
   auto checked = CheckCreate(request);
   if (!checked.ok()) return call.Fail(checked.status());
-  if (request.validate_only()) return call.Reply(*checked);
+  if (request.validate_only()) return Validate(*std::move(checked), call);
   const CallerLimits& limits = call.caller().limits;
   CreateCall create{
       .caller = call.caller().identity,
@@ -44,6 +35,16 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
   parts_.submitter.Create(std::move(create), [&call](absl::StatusOr<VersionPtr> version) {
     Answer(std::move(version), call);
   });
+}
+
+void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
+  if (parts_.transfers == nullptr) return call.Reply(checked);
+  auto job = std::make_shared<const pb::FineTune>(std::move(checked));
+  CheckDatasetUrl(parts_.transfers->streamer(), *job, call.answer_by(),
+                  [job, &call](absl::Status status) {
+                    if (!status.ok()) return call.Fail(status);
+                    call.Reply(*job);
+                  });
 }
 
 void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {

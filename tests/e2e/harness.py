@@ -74,7 +74,7 @@ class Process:
                 return None
             return text.strip() or None
 
-        return wait_until(f"{self.name} to listen", read)
+        return wait_until(f"{self.name} to listen", read, seconds=120)
 
     def kill(self):
         if self.popen.poll() is None:

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -128,12 +129,15 @@ class Rig : public ::testing::Test {
   }
 
   // Turns the clock until the condition holds. False after a minute of real time.
+  // Between two steps the threads get real time to act; sanitizers make them slower.
   bool RunUntil(const std::function<bool()>& condition,
                 absl::Duration step = absl::Milliseconds(20)) {
+    static const auto pause =
+        std::chrono::microseconds(std::getenv("FINETUNE_SANITIZER_RUN") != nullptr ? 3000 : 200);
     for (int i = 0; i < 200'000; ++i) {
       if (condition()) return true;
       clock_.Advance(step);
-      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      std::this_thread::sleep_for(pause);
     }
     return false;
   }

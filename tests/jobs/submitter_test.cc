@@ -173,11 +173,31 @@ TEST_F(SubmitterTest, AnotherPromptIsAnotherJobWithoutMarkers) {
   EXPECT_EQ(JobCount(), 2u);
 }
 
+TEST_F(SubmitterTest, AJobWhoseAnswerIsAwaitedIsNotItsTwinsWithoutMarkers) {
+  options_.submitter.markers = false;
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostBefore, Fate::kHeld});
+  auto lost = Create("r1", absl::Seconds(60));
+  ASSERT_TRUE(RunUntil([&] { return JobCount() == 1; }));
+  auto awaited = Create("r2", absl::Seconds(60));
+  ASSERT_TRUE(RunUntil([&] { return segmind_.taken() == 1; }));
+  RunFor(absl::Seconds(5));
+  EXPECT_FALSE(lost.ready());
+  segmind_.Release();
+  auto made = Await(awaited);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(Job((*made)->id).upstream_id(), segmind_.jobs()[0].id);
+  auto absent = Await(lost);
+  ASSERT_TRUE(absent.ok()) << absent.status();
+  EXPECT_NE((*absent)->id, (*made)->id);
+  EXPECT_EQ((*absent)->state, FineTune::FAILED);
+}
+
 TEST_F(SubmitterTest, AnUnknownOutcomeIsShownAtTheDeadlineAndSettledLater) {
   StartProcess();
-  segmind_.set_list_delay([] { return absl::Seconds(2); });
+  segmind_.set_list_delay([] { return absl::Milliseconds(2500); });
   segmind_.NextSubmits({Fate::kLostAfter});
-  auto shown = Await(Create("r1", absl::Seconds(1)));
+  auto shown = Await(Create("r1", absl::Seconds(2)));
   ASSERT_TRUE(shown.ok());
   EXPECT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
   auto settled = Await(Create("r1", absl::Seconds(20)));

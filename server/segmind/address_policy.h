@@ -1,0 +1,70 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace finetune {
+
+// Segmind's own hosts and the clouds' storages that it uses (UPSTREAM.md).
+inline constexpr std::string_view kDefaultTransferHosts =
+    "segmind.com,*.segmind.com,s3.amazonaws.com,*.s3.amazonaws.com,s3.*.amazonaws.com,"
+    "*.s3.*.amazonaws.com,storage.googleapis.com,*.storage.googleapis.com";
+
+// Where a URL leads, as far as the policy cares.
+struct UrlTarget {
+  bool secure = false;  // https.
+  std::string host;     // In lower case; IPv6 without brackets.
+  int port = 0;
+};
+
+// INVALID_ARGUMENT, without showing it, for what is no plain http or https URL. Anything that
+// parsers are known to disagree about (backslashes, spaces, credentials, odd numbers) is refused.
+absl::StatusOr<UrlTarget> ParseTarget(std::string_view url);
+
+// Whether an address is one of the public internet's: not loopback, private, link-local, shared
+// (CGNAT), multicast, reserved, nor an IPv6 form that leads to such an IPv4 address.
+bool IsPublicAddress(const sockaddr* address);
+
+// Which hosts bytes may come from and go to, so that no answer, redirect or caller can make the
+// gateway talk to the network that it stands in. Hosts are checked by name before a connection, and
+// the socket's address right before connect, when DNS has spoken. Immutable; thread-safe.
+//
+// Only hosts that the operator has named exactly may have addresses that are not public, and be
+// spoken to without TLS: the upstream URL's, for the emulator, and those in `hosts` beyond the
+// default ones.
+class AddressPolicy {
+ public:
+  // `hosts`: names, `*.name` (anything below it), `*` for one label elsewhere, each with `:port` if
+  // only that one is meant. INVALID_ARGUMENT, in one sentence, for what is none.
+  static absl::StatusOr<AddressPolicy> Create(const std::vector<std::string>& hosts,
+                                              const std::string& upstream_url);
+
+  // Of the host lists: whether a transfer may use this URL. PERMISSION_DENIED, naming the host;
+  // INVALID_ARGUMENT.
+  absl::Status CheckTransfer(std::string_view url) const;
+  // The same for a URL that a caller brings: any host, but none that is a non-public address.
+  absl::Status CheckForeign(std::string_view url) const;
+
+  // Whether a connection for that URL may go to addresses that are not public.
+  bool MayBePrivate(const UrlTarget& target) const;
+
+ private:
+  struct Rule {
+    std::vector<std::string> labels;  // "*" stands for one; in front, for one or more.
+    int port = 0;                     // 0: any.
+    bool exact = true;                // Named by the operator, so that it may be private.
+  };
+
+  static absl::StatusOr<Rule> ParseRule(const std::string& text);
+  static bool Matches(const Rule& rule, const UrlTarget& target);
+
+  std::vector<Rule> rules_;
+};
+
+}  // namespace finetune

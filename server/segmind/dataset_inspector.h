@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace finetune {
+
+// Segmind takes datasets below this, for every base model that it documents (UPSTREAM.md).
+inline constexpr int64_t kDatasetLimitBytes = int64_t{100} << 20;
+
+// What a dataset that passed by was like.
+struct DatasetFindings {
+  // Images that training would see: at the top level, not encrypted.
+  int image_count = 0;
+  // What Segmind may refuse or do badly with, one sentence each, at most a dozen.
+  std::vector<std::string> warnings;
+};
+
+// Looks into a zip while its bytes pass, in pieces of any size. A zip says at its end what is in
+// it, so only the end is kept, up to kKept bytes, and nothing is ever unpacked: hostile archives
+// cost no more than honest ones. Entries beyond what was kept are not looked at, and a warning says
+// so. Not thread-safe.
+class DatasetInspector {
+ public:
+  // Some 10,000 entries, and the longest comment that may follow them.
+  static constexpr size_t kKept = (size_t{1} << 20) + (size_t{68} << 10);
+
+  // `size_bytes` is what the whole will have.
+  explicit DatasetInspector(int64_t size_bytes);
+
+  // The next bytes. What exceeds the announced size is ignored.
+  void Write(std::string_view bytes);
+
+  // Once all is written.
+  DatasetFindings Finish() const;
+
+ private:
+  // Constant after construction.
+  const int64_t size_;
+  const int64_t kept_from_;
+
+  int64_t seen_ = 0;
+  std::string head_;  // The first four bytes.
+  std::string tail_;  // From kept_from_ on.
+};
+
+}  // namespace finetune

@@ -1,0 +1,323 @@
+#include "server/service/download_weights.h"
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+#include "server/service/grpc_status.h"
+#include "server/service/violations.h"
+#include "server/service/weights_answer.h"
+#include "server/service/wire_bytes.h"
+
+namespace finetune {
+namespace {
+
+// Beyond it the source is paused, until there is less than half of it.
+constexpr size_t kQueue = size_t{2} << 20;
+// What one message takes at most.
+constexpr size_t kMessage = size_t{1} << 20;
+constexpr size_t kMaxErrorBody = 4 << 10;
+constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
+
+class DownloadReactor;
+
+class Download final : public Transfer {
+ public:
+  Download(Transfers& transfers, DownloadSpec spec, DownloadReactor& reactor)
+      : Transfer(transfers),
+        reactor_(reactor),
+        spec_(std::move(spec)),
+        range_{.offset = spec_.offset, .limit = spec_.limit},
+        next_offset_(spec_.offset) {}
+
+  void Begin();
+  void OnWritten(bool ok) ABSL_LOCKS_EXCLUDED(mu_);
+
+  bool resumable() const override { return true; }
+  double messages() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // HttpStreamListener.
+  void OnHead(const HttpResponse& head) override;
+  bool OnData(std::string_view bytes) override;
+  size_t OnSend(char*, size_t) override { return 0; }
+  void OnEnd(absl::Status status) override;
+
+ private:
+  Step Next() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Take(Step step) override;
+  void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { queue_.clear(), queued_ = 0; }
+  bool AwaitsClient() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return writing_; }
+
+  void Fetch(Secret url);
+  void FetchSigned();
+  grpc::ByteBuffer TakeMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status EndOf(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Constant after construction.
+  DownloadReactor& reactor_;  // Only in Take.
+  const DownloadSpec spec_;
+  const WeightsRange range_;
+
+  // Guarded by mu_.
+  bool asked_signed_ ABSL_GUARDED_BY(mu_) = false;
+  int code_ ABSL_GUARDED_BY(mu_) = 0;
+  std::string error_body_ ABSL_GUARDED_BY(mu_);
+  absl::StatusOr<WeightsAnswer> answer_ ABSL_GUARDED_BY(mu_) = absl::UnknownError("none yet");
+  int64_t to_skip_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t to_come_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<grpc::Slice> queue_ ABSL_GUARDED_BY(mu_);
+  size_t queued_ ABSL_GUARDED_BY(mu_) = 0;
+  // Set when the source is done: what to end with once the queue is sent.
+  std::optional<absl::Status> source_end_ ABSL_GUARDED_BY(mu_);
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool aborted_ ABSL_GUARDED_BY(mu_) = false;
+  int64_t next_offset_ ABSL_GUARDED_BY(mu_);
+  int64_t messages_ ABSL_GUARDED_BY(mu_) = 0;
+  grpc::ByteBuffer message_ ABSL_GUARDED_BY(mu_);
+};
+
+// gRPC's side: passes on what happens, and does what it is told.
+class DownloadReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  DownloadReactor(Transfers& transfers, DownloadSpec spec, grpc::CallbackServerContext* context,
+                  DownloadDone done)
+      : context_(context),
+        done_(std::move(done)),
+        download_(std::make_shared<Download>(transfers, std::move(spec), *this)) {}
+
+  void Begin() { download_->Begin(); }
+
+  // Of Download::Take.
+  void Write(grpc::ByteBuffer message) {
+    message_.Swap(&message);
+    StartWrite(&message_);
+  }
+  void Abort() { context_->TryCancel(); }
+  void End(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
+
+ private:
+  void OnWriteDone(bool ok) override {
+    message_.Clear();
+    download_->OnWritten(ok);
+  }
+  void OnCancel() override { download_->Fail(absl::CancelledError("the client is gone")); }
+  void OnDone() override {
+    std::move(done_)(download_->end(), download_->messages());
+    delete this;
+  }
+
+  grpc::CallbackServerContext* const context_;
+  DownloadDone done_;
+  const std::shared_ptr<Download> download_;
+  grpc::ByteBuffer message_;
+};
+
+void Download::Begin() {
+  Watch();
+  if (absl::Status status = transfers_.Enter(shared_from_this()); !status.ok())
+    return Fail(std::move(status));
+  if (spec_.open)
+    Fetch(Secret(spec_.weights_uri));
+  else
+    FetchSigned();
+}
+
+void Download::Fetch(Secret url) {
+  StreamRequest request{.url = std::move(url), .follow_redirects = true};
+  if (const std::string header = range_.header(); !header.empty())
+    request.headers.emplace_back("Range", header);
+  StartStream(std::move(request));
+}
+
+void Download::FetchSigned() {
+  {
+    MutexLock lock(mu_);
+    asked_signed_ = true;
+    code_ = 0;
+    error_body_.clear();
+    NoteProgress();
+  }
+  auto self = std::static_pointer_cast<Download>(shared_from_this());
+  transfers_.segmind().CreateDownloadUrl(spec_.weights_uri, transfers_.clock().Now() + kUrlTimeout,
+                                         [self](absl::StatusOr<Secret> url) {
+                                           if (!url.ok()) return self->Fail(url.status());
+                                           self->Fetch(*std::move(url));
+                                         });
+}
+
+void Download::OnHead(const HttpResponse& head) {
+  MutexLock lock(mu_);
+  NoteProgress();
+  code_ = head.code;
+  if (code_ != 200 && code_ != 206 && code_ != 416) return;
+  answer_ = ReadWeightsAnswer(range_, head);
+  if (!answer_.ok()) return;
+  to_skip_ = answer_->skip;
+  to_come_ = answer_->wanted;
+}
+
+bool Download::OnData(std::string_view bytes) {
+  {
+    MutexLock lock(mu_);
+    if (!answer_.ok()) {
+      error_body_.append(bytes.substr(0, kMaxErrorBody - error_body_.size()));
+      return true;
+    }
+    if (queued_ >= kQueue) {
+      paused_ = true;
+      return false;
+    }
+    NoteProgress();
+    const size_t skipped = std::min<size_t>(bytes.size(), static_cast<size_t>(to_skip_));
+    to_skip_ -= static_cast<int64_t>(skipped);
+    bytes = bytes.substr(skipped);
+    bytes = bytes.substr(0, static_cast<size_t>(to_come_));
+    if (bytes.empty()) return true;
+    to_come_ -= static_cast<int64_t>(bytes.size());
+    queued_ += bytes.size();
+    queue_.emplace_back(bytes.data(), bytes.size());
+    if (to_come_ == 0) source_end_ = absl::OkStatus();
+  }
+  Turn();
+  return true;
+}
+
+// What the end of the stream means.
+absl::Status Download::EndOf(const absl::Status& status) const {
+  if (code_ != 0 && code_ != 200 && code_ != 206 && code_ != 416) {
+    if (code_ != 404) return StorageError(code_, error_body_);
+    return Error(absl::StatusCode::kFailedPrecondition, pb::WEIGHTS_NOT_READY,
+                 "Segmind's storage has no weights of this job");
+  }
+  if (code_ != 0 && !answer_.ok()) return answer_.status();
+  if (!status.ok()) return StreamError(status);
+  if (to_come_ > 0)
+    return StreamError(absl::DataLossError("the answer is shorter than was asked for"));
+  return absl::OkStatus();
+}
+
+void Download::OnEnd(absl::Status status) {
+  bool again = false;
+  {
+    MutexLock lock(mu_);
+    if (end_ || source_end_) return;
+    // Weights that were thought to be open, and are not (any more).
+    again = !asked_signed_ && (code_ == 401 || code_ == 403);
+    if (!again) source_end_ = EndOf(status);
+  }
+  if (again) return FetchSigned();
+  Turn();
+}
+
+Download::Step Download::Next() {
+  if (writing_) {
+    if (!stuck_ || aborted_) return Step::kNone;
+    // Its status cannot pass what the client does not read.
+    aborted_ = true;
+    return Step::kAbort;
+  }
+  if (end_) return Step::kFinish;
+  const bool first = messages_ == 0;
+  // The first message tells the size, also of a file without bytes.
+  if (!queue_.empty() || (first && answer_.ok() && source_end_ && source_end_->ok())) {
+    writing_ = true;
+    message_ = TakeMessage();
+    return Step::kWrite;
+  }
+  if (!source_end_) return Step::kNone;
+  end_ = source_end_;
+  return Step::kFinish;
+}
+
+grpc::ByteBuffer Download::TakeMessage() {
+  std::vector<grpc::Slice> slices(1);
+  size_t size = 0;
+  while (!queue_.empty() && (size == 0 || size + queue_.front().size() <= kMessage)) {
+    size += queue_.front().size();
+    slices.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  queued_ -= size;
+  std::string head;
+  if (next_offset_ != 0)
+    AppendVarintField(head, pb::DownloadWeightsResponse::kOffsetFieldNumber,
+                      static_cast<uint64_t>(next_offset_));
+  if (messages_ == 0) {
+    AppendVarintField(head, pb::DownloadWeightsResponse::kTotalSizeBytesFieldNumber,
+                      static_cast<uint64_t>(answer_->total));
+    AppendLengthPrefix(head, pb::DownloadWeightsResponse::kGenerationFieldNumber,
+                       answer_->generation.size());
+    head += answer_->generation;
+  }
+  AppendLengthPrefix(head, pb::DownloadWeightsResponse::kChunkFieldNumber, size);
+  slices[0] = grpc::Slice(head);
+  next_offset_ += static_cast<int64_t>(size);
+  ++messages_;
+  transfers_.CountDownloaded(static_cast<int64_t>(size));
+  return grpc::ByteBuffer(slices.data(), slices.size());
+}
+
+void Download::Take(Step step) {
+  if (step == Step::kAbort) return reactor_.Abort();
+  if (step == Step::kFinish) return reactor_.End(end());
+  grpc::ByteBuffer message;
+  bool room;
+  {
+    MutexLock lock(mu_);
+    message.Swap(&message_);
+    room = queued_ < kQueue / 2;
+  }
+  reactor_.Write(std::move(message));
+  if (room) ResumeStream();
+}
+
+void Download::OnWritten(bool ok) {
+  {
+    MutexLock lock(mu_);
+    writing_ = false;
+    if (ok) NoteProgress();
+  }
+  if (!ok) return Fail(absl::CancelledError("the client is gone"));
+  Turn();
+}
+
+double Download::messages() const {
+  MutexLock lock(mu_);
+  return static_cast<double>(messages_);
+}
+
+}  // namespace
+
+absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& request,
+                                           const FineTuneVersion& version) {
+  Violations violations;
+  if (request.read_offset() < 0) violations.Add("read_offset", "must not be negative");
+  if (request.read_limit() < 0) violations.Add("read_limit", "must not be negative");
+  if (absl::Status status = violations.ToStatus(); !status.ok()) return status;
+  pb::FineTune job;
+  if (!job.ParseFromArray(version.full.begin(), static_cast<int>(version.full.size())))
+    return absl::InternalError("the record of the job cannot be read");
+  if (job.weights_uri().empty())
+    return Error(absl::StatusCode::kFailedPrecondition, pb::WEIGHTS_NOT_READY,
+                 absl::StrCat("'", request.name(), "' has no weights yet"))
+        .Resource("segmind.finetune.v1.FineTune", request.name());
+  return DownloadSpec{.weights_uri = job.weights_uri(),
+                      .open = job.base_model() == "FAST_FLUX",
+                      .offset = request.read_offset(),
+                      .limit = request.read_limit()};
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartDownload(Transfers& transfers, DownloadSpec spec,
+                                                          grpc::CallbackServerContext* context,
+                                                          DownloadDone done) {
+  auto* reactor = new DownloadReactor(transfers, std::move(spec), context, std::move(done));
+  reactor->Begin();
+  return reactor;
+}
+
+}  // namespace finetune

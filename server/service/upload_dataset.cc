@@ -1,0 +1,341 @@
+#include "server/service/upload_dataset.h"
+
+#include <grpcpp/impl/codegen/proto_utils.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+#include "server/segmind/dataset_inspector.h"
+#include "server/service/field_rules.h"
+#include "server/service/grpc_status.h"
+#include "server/service/sha256.h"
+#include "server/service/violations.h"
+
+namespace finetune {
+namespace {
+
+// What one PUT to S3 may hold; Segmind's own limit is a warning.
+constexpr int64_t kMaxSize = int64_t{5} << 30;
+// Beyond it the client is not read. One message more, at most 4 MiB, may be on top of it.
+constexpr size_t kQueue = size_t{1} << 20;
+constexpr size_t kMaxErrorBody = 4 << 10;
+constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
+
+class UploadReactor;
+
+absl::Status WrongBytes(const std::string& message) {
+  return Error(absl::StatusCode::kDataLoss, pb::CHECKSUM_MISMATCH, message);
+}
+
+absl::Status CheckSpec(const pb::DatasetSpec& spec) {
+  Violations violations;
+  if (auto wrong = WrongWithFileName(spec.file_name()); !wrong.empty())
+    violations.Add("spec.file_name", wrong);
+  if (spec.size_bytes() < 1 || spec.size_bytes() > kMaxSize)
+    violations.Add("spec.size_bytes", absl::StrCat("must be 1 to ", kMaxSize));
+  if (!spec.sha256().empty() && spec.sha256().size() != 32)
+    violations.Add("spec.sha256", "must be empty or have 32 bytes");
+  return violations.ToStatus();
+}
+
+class Upload final : public Transfer {
+ public:
+  Upload(Transfers& transfers, UploadReactor& reactor) : Transfer(transfers), reactor_(reactor) {}
+
+  void Begin() {
+    Watch();
+    Turn();
+  }
+  // Of the one read under way: nobody else touches what belongs to the reader.
+  void OnMessage(pb::UploadDatasetRequest request);
+  void OnHalfClose();
+
+  bool resumable() const override { return false; }
+  // Once it ended well.
+  pb::Dataset dataset() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // HttpStreamListener.
+  void OnHead(const HttpResponse& head) override;
+  bool OnData(std::string_view bytes) override;
+  size_t OnSend(char* to, size_t room) override;
+  void OnEnd(absl::Status status) override;
+
+ private:
+  Step Next() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Take(Step step) override;
+  void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { queue_.clear(), queued_ = 0; }
+  bool AwaitsClient() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return reading_ && queued_ <= 1;
+  }
+
+  absl::Status TakeSpec(const pb::DatasetSpec& spec);
+  absl::Status TakeChunk(std::string chunk) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Verify() ABSL_LOCKS_EXCLUDED(mu_);
+  void OnUrl(absl::StatusOr<UploadUrlAnswer> made) ABSL_LOCKS_EXCLUDED(mu_);
+
+  UploadReactor& reactor_;  // Only in Take.
+
+  // The reader's alone.
+  std::optional<pb::DatasetSpec> spec_;
+  std::optional<DatasetInspector> inspector_;
+  Sha256 sha256_;
+  int64_t received_ = 0;
+
+  // Guarded by mu_.
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;
+  bool half_closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool verified_ ABSL_GUARDED_BY(mu_) = false;
+  int64_t size_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<std::string> queue_ ABSL_GUARDED_BY(mu_);
+  size_t front_sent_ ABSL_GUARDED_BY(mu_) = 0;  // Of the queue's first.
+  size_t queued_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t sent_ ABSL_GUARDED_BY(mu_) = 0;
+  int code_ ABSL_GUARDED_BY(mu_) = 0;
+  std::string error_body_ ABSL_GUARDED_BY(mu_);
+  pb::Dataset dataset_ ABSL_GUARDED_BY(mu_);
+};
+
+// gRPC's side: passes on what happens, and does what it is told.
+class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
+ public:
+  UploadReactor(Transfers& transfers, grpc::CallbackServerContext* context,
+                grpc::ByteBuffer* answer, UploadDone done)
+      : context_(context),
+        answer_(answer),
+        done_(std::move(done)),
+        upload_(std::make_shared<Upload>(transfers, *this)) {}
+
+  void Begin() { upload_->Begin(); }
+
+  // Of Upload::Take.
+  void Read() { StartRead(&message_); }
+  void End(const absl::Status& status) {
+    if (status.ok()) {
+      const pb::Dataset dataset = upload_->dataset();
+      grpc::Slice slice(dataset.ByteSizeLong());
+      dataset.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
+      grpc::ByteBuffer bytes(&slice, 1);
+      answer_->Swap(&bytes);
+    }
+    Finish(ToGrpcStatus(status));
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      if (context_->IsCancelled()) return upload_->Fail(absl::CancelledError("the client is gone"));
+      return upload_->OnHalfClose();
+    }
+    pb::UploadDatasetRequest request;
+    const bool read =
+        grpc::SerializationTraits<pb::UploadDatasetRequest>::Deserialize(&message_, &request).ok();
+    message_.Clear();
+    if (!read)
+      return upload_->Fail(Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
+                                 "a message is not of this method's type"));
+    upload_->OnMessage(std::move(request));
+  }
+  void OnCancel() override { upload_->Fail(absl::CancelledError("the client is gone")); }
+  void OnDone() override {
+    std::move(done_)(upload_->end());
+    delete this;
+  }
+
+  grpc::CallbackServerContext* const context_;
+  grpc::ByteBuffer* const answer_;
+  UploadDone done_;
+  const std::shared_ptr<Upload> upload_;
+  grpc::ByteBuffer message_;
+};
+
+Upload::Step Upload::Next() {
+  if (end_) return Step::kFinish;
+  if (reading_ || half_closed_ || queued_ >= kQueue) return Step::kNone;
+  reading_ = true;
+  return Step::kRead;
+}
+
+void Upload::Take(Step step) {
+  if (step == Step::kRead) return reactor_.Read();
+  if (step == Step::kFinish) reactor_.End(end());
+}
+
+pb::Dataset Upload::dataset() const {
+  MutexLock lock(mu_);
+  return dataset_;
+}
+
+void Upload::OnMessage(pb::UploadDatasetRequest request) {
+  absl::Status status;
+  if (request.has_spec())
+    status = TakeSpec(request.spec());
+  else if (!spec_)
+    status = InvalidField("spec", "must come first");
+  else if (request.has_chunk())
+    status = TakeChunk(std::move(*request.mutable_chunk()));
+  else
+    status = InvalidField("part", "must be a spec or a chunk");
+  if (!status.ok()) return Fail(std::move(status));
+  {
+    MutexLock lock(mu_);
+    reading_ = false;
+    NoteProgress();
+  }
+  ResumeStream();
+  Turn();
+}
+
+absl::Status Upload::TakeSpec(const pb::DatasetSpec& spec) {
+  if (spec_) return InvalidField("spec", "must come only once");
+  if (absl::Status status = CheckSpec(spec); !status.ok()) return status;
+  if (absl::Status status = transfers_.Enter(shared_from_this()); !status.ok()) return status;
+  spec_ = spec;
+  inspector_.emplace(spec.size_bytes());
+  {
+    MutexLock lock(mu_);
+    size_ = spec.size_bytes();
+  }
+  auto self = std::static_pointer_cast<Upload>(shared_from_this());
+  transfers_.segmind().CreateUploadUrl(
+      spec.file_name(), spec.public_(), transfers_.clock().Now() + kUrlTimeout,
+      [self](absl::StatusOr<UploadUrlAnswer> made) { self->OnUrl(std::move(made)); });
+  return absl::OkStatus();
+}
+
+void Upload::OnUrl(absl::StatusOr<UploadUrlAnswer> made) {
+  if (!made.ok()) return Fail(made.status());
+  StreamRequest request{.method = "PUT", .url = std::move(made->presigned_url)};
+  request.headers = {{"Content-Type", "application/zip"}};
+  {
+    MutexLock lock(mu_);
+    dataset_.set_data_source_uri(made->s3_url);
+    request.body_size = size_;
+    NoteProgress();
+  }
+  // The spec does not change any more; nobody reads another one.
+  if (spec_->public_()) request.headers.emplace_back("x-amz-acl", "public-read");
+  StartStream(std::move(request));
+}
+
+absl::Status Upload::TakeChunk(std::string chunk) {
+  if (static_cast<int64_t>(chunk.size()) > spec_->size_bytes() - received_)
+    return WrongBytes(absl::StrCat("more bytes came than the ", spec_->size_bytes(),
+                                   " that spec.size_bytes says"));
+  received_ += static_cast<int64_t>(chunk.size());
+  sha256_.Update(chunk);
+  inspector_->Write(chunk);
+  MutexLock lock(mu_);
+  if (chunk.empty() || end_) return absl::OkStatus();
+  queued_ += chunk.size();
+  queue_.push_back(std::move(chunk));
+  return absl::OkStatus();
+}
+
+void Upload::OnHalfClose() {
+  if (absl::Status status = Verify(); !status.ok()) return Fail(std::move(status));
+  ResumeStream();
+  Turn();
+}
+
+absl::Status Upload::Verify() {
+  if (!spec_) return InvalidField("spec", "must come first");
+  if (received_ != spec_->size_bytes())
+    return WrongBytes(absl::StrCat("only ", received_, " of the ", spec_->size_bytes(),
+                                   " bytes came that spec.size_bytes says"));
+  std::string digest = sha256_.Finish();
+  if (!spec_->sha256().empty() && spec_->sha256() != digest)
+    return WrongBytes("the bytes that came do not have the SHA-256 of the spec");
+  const DatasetFindings findings = inspector_->Finish();
+  MutexLock lock(mu_);
+  dataset_.set_size_bytes(received_);
+  dataset_.set_sha256(std::move(digest));
+  dataset_.set_image_count(findings.image_count);
+  for (const std::string& warning : findings.warnings) dataset_.add_warnings(warning);
+  reading_ = false;
+  half_closed_ = true;
+  verified_ = true;
+  NoteProgress();
+  return absl::OkStatus();
+}
+
+size_t Upload::OnSend(char* to, size_t room) {
+  size_t copied = 0;
+  {
+    MutexLock lock(mu_);
+    // The last byte makes the dataset whole: it waits until all is known to be right.
+    const int64_t may_go = (verified_ ? size_ : size_ - 1) - sent_;
+    room = std::min(room, static_cast<size_t>(std::max<int64_t>(may_go, 0)));
+    while (copied < room && !queue_.empty()) {
+      const std::string& front = queue_.front();
+      const size_t take = std::min(room - copied, front.size() - front_sent_);
+      std::memcpy(to + copied, front.data() + front_sent_, take);
+      copied += take;
+      front_sent_ += take;
+      if (front_sent_ == front.size()) {
+        queue_.pop_front();
+        front_sent_ = 0;
+      }
+    }
+    queued_ -= copied;
+    sent_ += static_cast<int64_t>(copied);
+    if (copied == 0)
+      paused_ = true;
+    else
+      NoteProgress();
+  }
+  if (copied > 0) {
+    transfers_.CountUploaded(static_cast<int64_t>(copied));
+    Turn();
+  }
+  return copied;
+}
+
+void Upload::OnHead(const HttpResponse& head) {
+  MutexLock lock(mu_);
+  code_ = head.code;
+  NoteProgress();
+}
+
+bool Upload::OnData(std::string_view bytes) {
+  MutexLock lock(mu_);
+  error_body_.append(bytes.substr(0, kMaxErrorBody - error_body_.size()));
+  return true;
+}
+
+void Upload::OnEnd(absl::Status status) {
+  {
+    MutexLock lock(mu_);
+    if (end_) return;
+    // An answer that came before the bytes were taken often ends with a reset.
+    const bool refused = code_ >= 300;
+    if (refused)
+      end_ = StorageError(code_, error_body_);
+    else if (!status.ok())
+      end_ = StreamError(status);
+    else if (!verified_ || sent_ != size_)
+      end_ = Error(absl::StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+                   "Segmind's storage said yes before it had all of the dataset");
+    else
+      end_ = absl::OkStatus();
+    Drop();
+  }
+  Turn();
+}
+
+}  // namespace
+
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
+                                                       grpc::CallbackServerContext* context,
+                                                       grpc::ByteBuffer* answer, UploadDone done) {
+  auto* reactor = new UploadReactor(transfers, context, answer, std::move(done));
+  reactor->Begin();
+  return reactor;
+}
+
+}  // namespace finetune
