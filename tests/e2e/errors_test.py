@@ -7,7 +7,7 @@ import uuid
 import grpc
 from google.protobuf import duration_pb2, struct_pb2
 
-from harness import EndToEnd, details_of, ft, job, reason_of, svc, wait_until
+from harness import EndToEnd, details_of, ft, job, reason_of, svc, upload, wait_until
 
 Code = grpc.StatusCode
 
@@ -46,7 +46,9 @@ class Errors(EndToEnd):
         self.assertEqual(self.emulator.calls("submit"), 0)
 
     def test_validate_only_submits_nothing(self):
-        self.create(validate_only=True)
+        self.create(fine_tune=job(upload(self.stub, self.folder)), validate_only=True)
+        error = self.refused_create(Code.INVALID_ARGUMENT, "INVALID_FIELD", validate_only=True)
+        self.assertEqual(details_of(error)["BadRequest"].field_violations[0].field, "fine_tune.data_source_uri")
         self.assertEqual(len(self.listed()), 0)
         self.assertEqual(self.emulator.calls("submit"), 0)
 
@@ -176,8 +178,9 @@ class Errors(EndToEnd):
 
     def test_a_fresh_read_that_cannot_be_had_is_an_error(self):
         self.emulator.fault("list", "status", code=503, body="{}", count=-1)
-        self.refused(Code.DEADLINE_EXCEEDED, "UPSTREAM_UNAVAILABLE", self.stub.ListFineTunes, svc.ListFineTunesRequest(
+        error = self.refused(Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", self.stub.ListFineTunes, svc.ListFineTunesRequest(
             freshness=svc.Freshness(max_staleness=duration_pb2.Duration())), timeout=5)
+        self.assertIn("RetryInfo", details_of(error))
         # Memory is served all the same.
         self.assertIsNotNone(self.listed())
 

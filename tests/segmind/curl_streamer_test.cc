@@ -123,7 +123,8 @@ TEST(CurlStreamer, SendsABodyAsItComesWithExactlyTheHeadersAndTheLength) {
   EXPECT_TRUE(absl::StrContains(seen, "Content-Length: 10\r\n")) << seen;
   EXPECT_TRUE(absl::EndsWith(seen, "\r\n\r\n0123456789")) << seen;
   for (const char* header : {"Expect", "Transfer-Encoding", "x-api-key"})
-    EXPECT_FALSE(absl::StrContains(absl::AsciiStrToLower(seen), absl::AsciiStrToLower(header))) << seen;
+    EXPECT_FALSE(absl::StrContains(absl::AsciiStrToLower(seen), absl::AsciiStrToLower(header)))
+        << seen;
 }
 
 TEST(CurlStreamer, FollowsRedirectsToAllowedHostsOnly) {

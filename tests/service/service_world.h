@@ -28,12 +28,12 @@ class AuthenticatorByName : public Authenticator {
       const grpc::ServerContextBase& context) override {
     const auto found = context.client_metadata().find("who");
     if (found == context.client_metadata().end())
-      return std::make_shared<const Caller>(Caller{"", Role::kAdmin, true});
+      return std::make_shared<const Caller>(Caller{"", Role::kAdmin, true, {}, {}});
     const std::string who(found->second.data(), found->second.size());
     if (who == "nobody")
       return Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID, "who are you?");
     return std::make_shared<const Caller>(
-        Caller{who, who == "viewer" ? Role::kViewer : Role::kSubmitter, who == "viewer"});
+        Caller{who, who == "viewer" ? Role::kViewer : Role::kSubmitter, who == "viewer", {}, {}});
   }
 };
 
