@@ -7,7 +7,7 @@ import uuid
 import grpc
 from google.protobuf import duration_pb2, struct_pb2
 
-from harness import EndToEnd, details_of, ft, job, reason_of, svc, wait_until
+from harness import EndToEnd, details_of, ft, job, reason_of, svc, upload, wait_until
 
 Code = grpc.StatusCode
 
@@ -46,7 +46,8 @@ class Errors(EndToEnd):
         self.assertEqual(self.emulator.calls("submit"), 0)
 
     def test_validate_only_submits_nothing(self):
-        self.create(validate_only=True)
+        self.create(fine_tune=job(upload(self.stub, self.folder)), validate_only=True)
+        self.refused_create(Code.INVALID_ARGUMENT, "INVALID_FIELD", validate_only=True)  # There is no such dataset.
         self.assertEqual(len(self.listed()), 0)
         self.assertEqual(self.emulator.calls("submit"), 0)
 

@@ -312,7 +312,7 @@ class Downloads(Transfers):
         digest, at, breaks = hashlib.sha256(), 0, 0
         while at < weights["bytes"]:
             if breaks < 20:
-                self.emulator.fault("weights_get", dice.choice(["short_body", "partial", "lost_answer"]), job="gcs-content",
+                self.emulator.fault("weights_get", dice.choice(["short_body", "partial"]), job="gcs-content",
                                     fraction=dice.uniform(0, 0.1), count=1)
             try:
                 for response in self.download(name, at):
