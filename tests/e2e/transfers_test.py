@@ -153,7 +153,9 @@ class Uploads(Transfers):
                 setattr(spec, field, value)
             self.failed([Code.DATA_LOSS], "CHECKSUM_MISMATCH", lambda: self.upload(data, spec=spec))
         self.all_is_left()
-        self.assertEqual(self.emulator.calls("dataset_get"), 0)
+        self.assertEqual(self.emulator.calls("storage_put"), 0, "storage took a dataset that is wrong")
+        self.upload(data)
+        self.assertEqual(self.emulator.calls("storage_put"), 1)
 
     def test_what_is_no_upload_is_refused(self):
         data = self.zip()
