@@ -21,6 +21,10 @@ namespace {
 constexpr size_t kQueue = size_t{2} << 20;
 // What one message takes at most.
 constexpr size_t kMessage = size_t{1} << 20;
+// A fast source comes in small pieces: of those that come right after a message, so many make the
+// next one.
+constexpr size_t kBatch = size_t{512} << 10;
+constexpr absl::Duration kRightAfter = absl::Milliseconds(2);
 constexpr size_t kMaxErrorBody = 4 << 10;
 constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
 
@@ -55,6 +59,7 @@ class Download final : public Transfer {
 
   void Fetch(Secret url);
   void FetchSigned();
+  bool WorthAMessage() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   grpc::ByteBuffer TakeMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status EndOf(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -78,6 +83,7 @@ class Download final : public Transfer {
   bool aborted_ ABSL_GUARDED_BY(mu_) = false;
   int64_t next_offset_ ABSL_GUARDED_BY(mu_);
   int64_t messages_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Time last_message_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   grpc::ByteBuffer message_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -224,7 +230,7 @@ Download::Step Download::Next() {
   if (end_) return Step::kFinish;
   const bool first = messages_ == 0;
   // The first message tells the size, also of a file without bytes.
-  if (!queue_.empty() || (first && answer_.ok() && source_end_ && source_end_->ok())) {
+  if (WorthAMessage() || (first && answer_.ok() && source_end_ && source_end_->ok())) {
     writing_ = true;
     message_ = TakeMessage();
     return Step::kWrite;
@@ -232,6 +238,11 @@ Download::Step Download::Next() {
   if (!source_end_) return Step::kNone;
   end_ = source_end_;
   return Step::kFinish;
+}
+
+bool Download::WorthAMessage() const {
+  if (queue_.empty()) return false;
+  return queued_ >= kBatch || source_end_ || absl::Now() - last_message_ >= kRightAfter;
 }
 
 grpc::ByteBuffer Download::TakeMessage() {
@@ -258,6 +269,7 @@ grpc::ByteBuffer Download::TakeMessage() {
   slices[0] = grpc::Slice(head);
   next_offset_ += static_cast<int64_t>(size);
   ++messages_;
+  last_message_ = absl::Now();
   transfers_.CountDownloaded(static_cast<int64_t>(size));
   return grpc::ByteBuffer(slices.data(), slices.size());
 }

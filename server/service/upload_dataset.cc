@@ -1,13 +1,12 @@
 #include "server/service/upload_dataset.h"
 
-#include <grpcpp/impl/codegen/proto_utils.h>
-
 #include <algorithm>
 #include <cstring>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
@@ -15,6 +14,7 @@
 #include "server/service/field_rules.h"
 #include "server/service/grpc_status.h"
 #include "server/service/sha256.h"
+#include "server/service/upload_part.h"
 #include "server/service/violations.h"
 
 namespace finetune {
@@ -53,7 +53,7 @@ class Upload final : public Transfer {
     Turn();
   }
   // Of the one read under way: nobody else touches what belongs to the reader.
-  void OnMessage(pb::UploadDatasetRequest request);
+  void OnMessage(const grpc::ByteBuffer& message);
   void OnHalfClose();
 
   bool resumable() const override { return false; }
@@ -75,7 +75,8 @@ class Upload final : public Transfer {
   }
 
   absl::Status TakeSpec(const pb::DatasetSpec& spec);
-  absl::Status TakeChunk(std::string chunk) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status TakeChunk(std::vector<grpc::Slice> pieces) ABSL_LOCKS_EXCLUDED(mu_);
+  void GoOn() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Verify() ABSL_LOCKS_EXCLUDED(mu_);
   void OnUrl(absl::StatusOr<UploadUrlAnswer> made) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -92,7 +93,7 @@ class Upload final : public Transfer {
   bool half_closed_ ABSL_GUARDED_BY(mu_) = false;
   bool verified_ ABSL_GUARDED_BY(mu_) = false;
   int64_t size_ ABSL_GUARDED_BY(mu_) = 0;
-  std::deque<std::string> queue_ ABSL_GUARDED_BY(mu_);
+  std::deque<grpc::Slice> queue_ ABSL_GUARDED_BY(mu_);
   size_t front_sent_ ABSL_GUARDED_BY(mu_) = 0;  // Of the queue's first.
   size_t queued_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t sent_ ABSL_GUARDED_BY(mu_) = 0;
@@ -132,14 +133,7 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       if (context_->IsCancelled()) return upload_->Fail(absl::CancelledError("the client is gone"));
       return upload_->OnHalfClose();
     }
-    pb::UploadDatasetRequest request;
-    const bool read =
-        grpc::SerializationTraits<pb::UploadDatasetRequest>::Deserialize(&message_, &request).ok();
-    message_.Clear();
-    if (!read)
-      return upload_->Fail(Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
-                                 "a message is not of this method's type"));
-    upload_->OnMessage(std::move(request));
+    upload_->OnMessage(message_);
   }
   void OnCancel() override { upload_->Fail(absl::CancelledError("the client is gone")); }
   void OnDone() override {
@@ -171,17 +165,22 @@ pb::Dataset Upload::dataset() const {
   return dataset_;
 }
 
-void Upload::OnMessage(pb::UploadDatasetRequest request) {
+void Upload::OnMessage(const grpc::ByteBuffer& message) {
   absl::Status status;
-  if (request.has_spec())
-    status = TakeSpec(request.spec());
+  auto part = ReadUploadPart(message);
+  if (!part.ok())
+    status = part.status();
+  else if (part->spec)
+    status = TakeSpec(*part->spec);
   else if (!spec_)
     status = InvalidField("spec", "must come first");
-  else if (request.has_chunk())
-    status = TakeChunk(std::move(*request.mutable_chunk()));
   else
-    status = InvalidField("part", "must be a spec or a chunk");
+    status = TakeChunk(std::move(part->chunk));
   if (!status.ok()) return Fail(std::move(status));
+  GoOn();
+}
+
+void Upload::GoOn() {
   {
     MutexLock lock(mu_);
     reading_ = false;
@@ -223,17 +222,23 @@ void Upload::OnUrl(absl::StatusOr<UploadUrlAnswer> made) {
   StartStream(std::move(request));
 }
 
-absl::Status Upload::TakeChunk(std::string chunk) {
-  if (static_cast<int64_t>(chunk.size()) > spec_->size_bytes() - received_)
-    return WrongBytes(absl::StrCat("more bytes came than the ", spec_->size_bytes(),
-                                   " that spec.size_bytes says"));
-  received_ += static_cast<int64_t>(chunk.size());
-  sha256_.Update(chunk);
-  inspector_->Write(chunk);
+absl::Status Upload::TakeChunk(std::vector<grpc::Slice> pieces) {
+  for (const grpc::Slice& piece : pieces) {
+    if (static_cast<int64_t>(piece.size()) > spec_->size_bytes() - received_)
+      return WrongBytes(absl::StrCat("more bytes came than the ", spec_->size_bytes(),
+                                     " that spec.size_bytes says"));
+    const std::string_view bytes(reinterpret_cast<const char*>(piece.begin()), piece.size());
+    received_ += static_cast<int64_t>(bytes.size());
+    sha256_.Update(bytes);
+    inspector_->Write(bytes);
+  }
   MutexLock lock(mu_);
-  if (chunk.empty() || end_) return absl::OkStatus();
-  queued_ += chunk.size();
-  queue_.push_back(std::move(chunk));
+  if (end_) return absl::OkStatus();
+  for (grpc::Slice& piece : pieces) {
+    if (piece.size() == 0) continue;
+    queued_ += piece.size();
+    queue_.push_back(std::move(piece));
+  }
   return absl::OkStatus();
 }
 
@@ -272,9 +277,9 @@ size_t Upload::OnSend(char* to, size_t room) {
     const int64_t may_go = (verified_ ? size_ : size_ - 1) - sent_;
     room = std::min(room, static_cast<size_t>(std::max<int64_t>(may_go, 0)));
     while (copied < room && !queue_.empty()) {
-      const std::string& front = queue_.front();
+      const grpc::Slice& front = queue_.front();
       const size_t take = std::min(room - copied, front.size() - front_sent_);
-      std::memcpy(to + copied, front.data() + front_sent_, take);
+      std::memcpy(to + copied, front.begin() + front_sent_, take);
       copied += take;
       front_sent_ += take;
       if (front_sent_ == front.size()) {

@@ -122,9 +122,8 @@ TEST(CurlStreamer, SendsABodyAsItComesWithExactlyTheHeadersAndTheLength) {
   EXPECT_TRUE(listener->Ended().ok());
   EXPECT_TRUE(absl::StrContains(seen, "Content-Length: 10\r\n")) << seen;
   EXPECT_TRUE(absl::EndsWith(seen, "\r\n\r\n0123456789")) << seen;
-  for (const char* header : {"Expect", "Transfer-Encoding", "x-api-key"})
-    EXPECT_FALSE(absl::StrContains(absl::AsciiStrToLower(seen), absl::AsciiStrToLower(header)))
-        << seen;
+  for (const char* header : {"expect", "transfer-encoding", "x-api-key"})
+    EXPECT_FALSE(absl::StrContains(absl::AsciiStrToLower(seen), header)) << seen;
 }
 
 TEST(CurlStreamer, FollowsRedirectsToAllowedHostsOnly) {
