@@ -2,6 +2,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+#include <chrono>
 #include <future>
 #include <thread>
 
@@ -108,10 +110,22 @@ TEST_F(WatchStreamTest, CarriesSnapshotSyncedChangesAndHeartbeats) {
   world_.Put("a", pb::FineTune::TRAINING);
   EXPECT_EQ(call->Next(), "UPDATED a@2");
   world_.hub.Settle();
-  clock_.Advance(absl::Seconds(15));
+  // The stream is idle, and the heartbeat due 15 s later, only once gRPC has told it that the write
+  // is done: some time after the client has read it.
+  std::atomic<bool> came = false;
+  std::thread time([&] {
+    while (!came) {
+      clock_.Advance(absl::Seconds(15));
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  });
   EXPECT_EQ(call->Next(), "HEARTBEAT@2");
+  came = true;
+  time.join();
   call->context.TryCancel();
-  EXPECT_EQ(call->Next(), "END");
+  std::string last = call->Next();
+  while (last == "HEARTBEAT@2") last = call->Next();
+  EXPECT_EQ(last, "END");
   EXPECT_EQ(call->reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
   EXPECT_THAT(service_.WaitForEnds(1), ElementsAre(absl::StatusCode::kCancelled));
   EXPECT_EQ(world_.hub.watcher_count(), 0);
