@@ -37,8 +37,6 @@ class Submitter {
     // Whether a marker goes into the name that Segmind sees; without one an unknown outcome is
     // settled by name, data and prompt.
     bool markers = true;
-    // How long a settled request_id is remembered.
-    absl::Duration keep_intents = absl::Hours(24 * 7);
   };
 
   Submitter(Options options, SegmindClient& segmind, Recorder& recorder, Catalog& catalog,
