@@ -13,6 +13,7 @@
 #include "server/access/policy_authenticator.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/key_fetch.h"
 #include "server/machine.h"
 #include "server/segmind/api_key.h"
 #include "server/segmind/curl_http_client.h"
@@ -67,6 +68,7 @@ absl::Status Gateway::Open() {
   auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
   if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
   tokens_ = *std::move(tokens);
+  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   RETURN_IF_ERROR(OpenPolicy());
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());
@@ -89,7 +91,6 @@ absl::Status Gateway::Open() {
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(waiters_.get());
 
-  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
   ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({}, *std::move(policy)));
@@ -119,6 +120,7 @@ absl::Status Gateway::Open() {
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
       [this] { return Readiness(); });
   gate_ = std::make_unique<CallGate>(CallGate::Options{}, *authenticator_, *clock_, metrics_);
+  if (policy_) policy_->OnChangeDo([this] { gate_->JudgeLastingCalls(); });
   service_ = std::make_unique<FineTuneService>(
       ServiceParts{.catalog = *catalog_,
                    .tracker = *tracker_,
@@ -140,7 +142,7 @@ absl::Status Gateway::OpenPolicy() {
     authenticator_ = MakeOpenAuthenticator();
     return absl::OkStatus();
   }
-  auto policy = PolicyFile::Open(config_.policy_file, *clock_, metrics_);
+  auto policy = PolicyFile::Open(config_.policy_file, MakeKeyFetch(*http_), *clock_, metrics_);
   if (!policy.ok()) return Blame("policy_file", policy.status());
   policy_ = *std::move(policy);
   authenticator_ = MakePolicyAuthenticator(*policy_, *clock_);
@@ -212,6 +214,8 @@ absl::Status Gateway::Readiness() const {
   const bool patient = clock_->Now() < start_time_ + kFirstReadPatience;
   if (patient && !had_jobs_ && catalog_->observe_time() == absl::InfinitePast())
     return absl::UnavailableError("waiting for the first list from Segmind");
+  if (patient && policy_ && !policy_->HasAllKeys())
+    return absl::UnavailableError("waiting for the keys of the policy's JWT issuers");
   return absl::OkStatus();
 }
 
@@ -253,6 +257,7 @@ void Gateway::Close(absl::Duration grace) {
     CloseGrpc(clock_->Now() + (busy ? grace : std::min(grace, kIdleFarewell)));
   }
   webhook_server_.reset();
+  if (policy_) policy_->Stop();
   if (submitter_) submitter_->Stop(clock_->Now());
   if (tracker_) tracker_->Stop();
   if (http_) http_->Shutdown();

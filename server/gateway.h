@@ -77,7 +77,7 @@ class Gateway {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<ApiKeySource> key_;
-  std::unique_ptr<HttpClient> http_;
+  std::unique_ptr<HttpClient> http_;  // Also for the policy's keys.
   std::unique_ptr<HttpStreamer> streamer_;
   std::unique_ptr<SegmindClient> segmind_;
   std::unique_ptr<Waiters> waiters_;

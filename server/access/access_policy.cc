@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,9 +13,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/access/caller_use.h"
+#include "server/access/server_credentials.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
+#include "server/base/url.h"
 
 namespace finetune {
 namespace {
@@ -32,6 +35,12 @@ absl::Status Bad(const Words&... words) {
 absl::Status Invalid(absl::string_view why) {
   return Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID,
                std::string_view(why.data(), why.size()));
+}
+
+absl::Status KeysMissing(absl::string_view why) {
+  return Error(absl::StatusCode::kUnavailable, pb::ISSUER_KEYS_UNAVAILABLE,
+               std::string_view(why.data(), why.size()))
+      .RetryAfter(absl::Seconds(1));
 }
 
 std::string Digest(std::string_view token) {
@@ -88,14 +97,54 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
   return Bad("is no policy: ", message.substr(0, message.find('\n')));
 }
 
+// Empty stays empty.
+std::string PathIn(const std::string& folder, const std::string& path) {
+  return path.empty() || path.front() == '/' ? path : absl::StrCat(folder, "/", path);
+}
+
+absl::Status CheckKeyUrl(const std::string& url) {
+  const auto target = ParseTarget(url);
+  if (!target.ok()) return Bad("jwks_url: ", target.status().message());
+  if (absl::StrContains(url, "#")) return Bad("jwks_url must not have a fragment");
+  if (!target->secure && !IsLoopback(target->host))
+    return Bad("jwks_url must be https, or whoever is on the way could put in keys");
+  return absl::OkStatus();
+}
+
+// Fills in `issuer.keys`, as far as they are there.
+absl::Status FindKeys(const policy::JwtIssuer& entry, const std::string& folder,
+                      const AccessPolicy::KeySources& sources, JwtIssuer& issuer) {
+  if (entry.jwks_file().empty() == entry.jwks_url().empty())
+    return Bad("needs a jwks_file or a jwks_url, and not both");
+  std::optional<std::string> text;
+  std::string from = entry.jwks_url();
+  if (from.empty()) {
+    if (!entry.jwks_ca_file().empty() || !entry.jwks_token_file().empty())
+      return Bad("jwks_ca_file and jwks_token_file go with a jwks_url");
+    from = PathIn(folder, entry.jwks_file());
+    ASSIGN_OR_RETURN(text, sources.file(from));
+  } else {
+    RETURN_IF_ERROR(CheckKeyUrl(entry.jwks_url()));
+    const auto remote = sources.remote({entry.jwks_url(), PathIn(folder, entry.jwks_ca_file()),
+                                        PathIn(folder, entry.jwks_token_file())});
+    text = remote->text();
+    issuer.look_again = [remote] { return remote->LookAgain(); };
+  }
+  if (!text) return absl::OkStatus();
+  auto keys = KeySet::Parse(*text);
+  if (!keys.ok()) return Bad("'", from, "' ", keys.status().message());
+  issuer.keys = *std::move(keys);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const AccessPolicy>> AccessPolicy::Parse(
-    const std::string& json, const std::string& folder, ReadFile read,
+    const std::string& json, const std::string& folder, const KeySources& sources,
     const AccessPolicy* previous) {
   ASSIGN_OR_RETURN(const policy::Policy proto, ReadJson(json));
   auto made = std::make_shared<AccessPolicy>();
-  RETURN_IF_ERROR(made->AddIssuers(proto, folder, read));
+  RETURN_IF_ERROR(made->AddIssuers(proto, folder, sources));
   if (proto.callers().empty()) return Bad("names no callers, so nobody could call");
   for (int i = 0; i < proto.callers_size(); ++i) {
     const absl::Status added = made->AddCaller(proto.callers(i), previous);
@@ -108,7 +157,7 @@ absl::StatusOr<std::shared_ptr<const AccessPolicy>> AccessPolicy::Parse(
 }
 
 absl::Status AccessPolicy::AddIssuers(const policy::Policy& policy, const std::string& folder,
-                                      ReadFile read) {
+                                      const KeySources& sources) {
   for (int i = 0; i < policy.jwt_issuers_size(); ++i) {
     const policy::JwtIssuer& entry = policy.jwt_issuers(i);
     const std::string where = absl::StrCat("jwt_issuers[", i, "]: ");
@@ -117,20 +166,14 @@ absl::Status AccessPolicy::AddIssuers(const policy::Policy& policy, const std::s
     if (entry.audiences().empty() || std::find(entry.audiences().begin(), entry.audiences().end(),
                                                "") != entry.audiences().end())
       return Bad(where, "needs an audience, or tokens for others would do");
-    if (entry.jwks_file().empty()) return Bad(where, "needs a jwks_file");
     const absl::Duration leeway = entry.has_leeway() ? FromProto(entry.leeway()) : kDefaultLeeway;
     if (leeway < absl::ZeroDuration() || leeway > kMaxLeeway)
       return Bad(where, "leeway must be 0s to ", absl::FormatDuration(kMaxLeeway));
-    const std::string path = absl::StartsWith(entry.jwks_file(), "/")
-                                 ? entry.jwks_file()
-                                 : absl::StrCat(folder, "/", entry.jwks_file());
-    ASSIGN_OR_RETURN(const std::string text, read(path));
-    auto keys = KeySet::Parse(text);
-    if (!keys.ok()) return Bad(where, "'", path, "' ", keys.status().message());
-    issuers_.push_back({entry.issuer(),
-                        {entry.audiences().begin(), entry.audiences().end()},
-                        *std::move(keys),
-                        leeway});
+    JwtIssuer issuer{
+        entry.issuer(), {entry.audiences().begin(), entry.audiences().end()}, {}, leeway};
+    const absl::Status found = FindKeys(entry, folder, sources, issuer);
+    if (!found.ok()) return Bad(where, found.message());
+    issuers_.push_back(std::move(issuer));
   }
   return absl::OkStatus();
 }
@@ -161,6 +204,8 @@ absl::Status AccessPolicy::AddKeys(const policy::Caller& entry, const CallerPtr&
     const std::string digest = ReadSha256(hex);
     if (digest.empty())
       return Bad("bearer_token_sha256 must be 64 hexadecimal digits, not a token itself");
+    if (digest == Digest("") || digest == Digest("\n"))
+      return Bad("a bearer_token_sha256 is the hash of an empty token");
     if (!by_token_.emplace(digest, caller).second)
       return Bad("a bearer_token_sha256 is there twice");
   }
@@ -185,6 +230,11 @@ absl::Status AccessPolicy::AddJwts(const policy::Caller& entry, const CallerPtr&
       return Bad("jwts: needs a subject or claims, or all of the issuer's tokens would do");
     JwtRule rule{match.issuer(), match.subject(), {}, caller};
     rule.claims.assign(match.claims().begin(), match.claims().end());
+    std::sort(rule.claims.begin(), rule.claims.end());
+    for (const JwtRule& other : jwt_rules_)
+      if (rule.issuer == other.issuer && rule.subject == other.subject &&
+          rule.claims == other.claims)
+        return Bad("jwts: the same issuer, subject and claims are there twice");
     jwt_rules_.push_back(std::move(rule));
   }
   return absl::OkStatus();
@@ -212,27 +262,28 @@ AccessPolicy::CallerPtr AccessPolicy::FindByClaims(const JwtClaims& claims) cons
   return nullptr;
 }
 
-absl::StatusOr<AccessPolicy::CallerPtr> AccessPolicy::FindByToken(std::string_view token,
-                                                                  absl::Time now) const {
+absl::StatusOr<Admission> AccessPolicy::FindByToken(std::string_view token, absl::Time now) const {
   const std::string digest = Digest(token);
-  if (CallerPtr caller = Find(by_token_, digest)) return caller;
+  if (CallerPtr caller = Find(by_token_, digest)) return Admission{std::move(caller)};
   if (!LooksLikeJwt(token) || issuers_.empty()) return Invalid("the token is not known here");
   {
     MutexLock lock(mu_);
     const auto found = verified_.find(digest);
     if (found != verified_.end() && now >= found->second.not_before &&
-        now < found->second.good_until)
-      return found->second.caller;
+        now < found->second.admission.good_until)
+      return found->second.admission;
   }
   auto claims = VerifyJwt(token, issuers_, now);
+  if (absl::IsUnavailable(claims.status())) return KeysMissing(claims.status().message());
   if (!claims.ok()) return Invalid(claims.status().message());
   CallerPtr caller = FindByClaims(*claims);
   if (caller == nullptr)
     return Invalid("the token is valid, and the policy does not know its bearer");
   MutexLock lock(mu_);
   if (verified_.size() >= kMaxVerified) verified_.clear();
-  verified_[digest] = {caller, claims->not_before, claims->good_until};
-  return caller;
+  const Admission admission{std::move(caller), claims->good_until};
+  verified_[digest] = {admission, claims->not_before};
+  return admission;
 }
 
 }  // namespace finetune

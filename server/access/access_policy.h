@@ -12,6 +12,7 @@
 #include "server/access/caller.h"
 #include "server/access/jwt.h"
 #include "server/access/policy.pb.h"
+#include "server/access/remote_keys.h"
 #include "server/base/mutex.h"
 
 namespace finetune {
@@ -21,18 +22,22 @@ namespace finetune {
 class AccessPolicy {
  public:
   using CallerPtr = std::shared_ptr<const Caller>;
-  using ReadFile = absl::FunctionRef<absl::StatusOr<std::string>(const std::string& path)>;
+  // Where key sets come from: files, and locations that are fetched from.
+  struct KeySources {
+    absl::FunctionRef<absl::StatusOr<std::string>(const std::string& path)> file;
+    absl::FunctionRef<std::shared_ptr<RemoteKeys>(const KeyLocation& location)> remote;
+  };
 
-  // `read` gives the texts of the key files, whose relative paths start at `folder`. Callers of
-  // `previous` (may be null) go on with what they use there. INVALID_ARGUMENT in one sentence,
-  // which says where it is wrong and quotes no token.
+  // Relative paths start at `folder`. Callers of `previous` (may be null) go on with what they use
+  // there. INVALID_ARGUMENT in one sentence, which says where it is wrong and quotes no token.
   static absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& json,
                                                                    const std::string& folder,
-                                                                   ReadFile read,
+                                                                   const KeySources& sources,
                                                                    const AccessPolicy* previous);
 
-  // Whose bearer token this is. UNAUTHENTICATED / CREDENTIALS_INVALID.
-  absl::StatusOr<CallerPtr> FindByToken(std::string_view token, absl::Time now) const
+  // Whose bearer token this is. UNAUTHENTICATED / CREDENTIALS_INVALID, UNAVAILABLE /
+  // ISSUER_KEYS_UNAVAILABLE.
+  absl::StatusOr<Admission> FindByToken(std::string_view token, absl::Time now) const
       ABSL_LOCKS_EXCLUDED(mu_);
   // Null if there is none.
   CallerPtr FindBySpiffeId(std::string_view id) const { return Find(by_spiffe_id_, id); }
@@ -49,13 +54,13 @@ class AccessPolicy {
     CallerPtr caller;
   };
   struct VerifiedJwt {
-    CallerPtr caller;
+    Admission admission;
     absl::Time not_before;
-    absl::Time good_until;
   };
 
   static CallerPtr Find(const Index& index, std::string_view key);
-  absl::Status AddIssuers(const policy::Policy& policy, const std::string& folder, ReadFile read);
+  absl::Status AddIssuers(const policy::Policy& policy, const std::string& folder,
+                          const KeySources& sources);
   absl::Status AddCaller(const policy::Caller& entry, const AccessPolicy* previous);
   absl::Status AddKeys(const policy::Caller& entry, const CallerPtr& caller);
   absl::Status AddJwts(const policy::Caller& entry, const CallerPtr& caller);

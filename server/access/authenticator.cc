@@ -5,14 +5,13 @@ namespace {
 
 class OpenAuthenticator : public Authenticator {
  public:
-  absl::StatusOr<std::shared_ptr<const Caller>> Authenticate(
-      const grpc::ServerContextBase&) override {
+  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase&) override {
     return everyone_;
   }
 
  private:
-  const std::shared_ptr<const Caller> everyone_ = std::make_shared<const Caller>(
-      Caller{.identity = "", .role = Role::kAdmin, .sees_all = true});
+  const Admission everyone_{std::make_shared<const Caller>(
+      Caller{.identity = "", .role = Role::kAdmin, .sees_all = true, .limits = {}, .use = {}})};
 };
 
 }  // namespace

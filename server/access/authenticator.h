@@ -15,9 +15,9 @@ class Authenticator {
  public:
   virtual ~Authenticator() = default;
 
-  // Never null. UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID.
-  virtual absl::StatusOr<std::shared_ptr<const Caller>> Authenticate(
-      const grpc::ServerContextBase& context) = 0;
+  // UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID; UNAVAILABLE /
+  // ISSUER_KEYS_UNAVAILABLE if that cannot be told just now.
+  virtual absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context) = 0;
 };
 
 // Without a policy whoever reaches the port may do everything: one caller, without a name.

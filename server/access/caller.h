@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "absl/time/time.h"
+
 namespace finetune {
 
 class CallerUse;
@@ -32,6 +34,12 @@ struct Caller {
   // What it does just now, for the limits that are not about money; the same for as long as the
   // process knows the caller, whatever its limits become. Null where nothing is limited.
   std::shared_ptr<CallerUse> use;
+};
+
+// What a credential says: whose it is, and when it ends. Other than JWTs have no known end.
+struct Admission {
+  std::shared_ptr<const Caller> caller;  // Never null.
+  absl::Time good_until = absl::InfiniteFuture();
 };
 
 }  // namespace finetune

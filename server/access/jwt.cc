@@ -60,6 +60,14 @@ absl::StatusOr<JwtAlgorithm> AlgorithmOf(const Struct& header) {
   return Bad("the token's algorithm is not RS256 or ES256");
 }
 
+absl::Status CheckKeyIsHere(const JwtIssuer& issuer, const std::string& kid) {
+  if (!issuer.keys.empty() && (kid.empty() || issuer.keys.Has(kid))) return absl::OkStatus();
+  const bool on_the_way = issuer.look_again != nullptr && issuer.look_again();
+  if (on_the_way || issuer.keys.empty())
+    return absl::UnavailableError("the keys of the token's issuer are being fetched");
+  return Bad("the token's signature is not its issuer's: no key has its kid");
+}
+
 // Nullopt if the claim is missing or no time.
 std::optional<absl::Time> TimeOf(const Struct& claims, const std::string& name) {
   const Value* value = Find(claims, name);
@@ -112,6 +120,7 @@ absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<Jw
   for (const JwtIssuer& known : issuers)
     if (known.issuer == issuer) claims.issuer = &known;
   if (claims.issuer == nullptr) return Bad("the token's issuer is not known here");
+  RETURN_IF_ERROR(CheckKeyIsHere(*claims.issuer, Text(header, "kid")));
   if (!claims.issuer->keys.Verify(algorithm, Text(header, "kid"), parts->signed_text, signature))
     return Bad("the token's signature is not its issuer's");
   RETURN_IF_ERROR(CheckTimes(now, claims));

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/struct.pb.h>
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,8 @@ struct JwtIssuer {
   std::vector<std::string> audiences;
   KeySet keys;
   absl::Duration leeway;
+  // Asks for newer keys; true if they are on the way. Null where nobody can be asked.
+  std::function<bool()> look_again = nullptr;
 };
 
 // What a token says that was verified.
@@ -35,7 +38,7 @@ bool LooksLikeJwt(std::string_view token);
 
 // Verifies a token in the compact form of RFC 7515: its signature by a key of its issuer, with the
 // algorithm of that key, then `iss`, `aud`, `exp` (required) and `nbf`. INVALID_ARGUMENT with the
-// cause, which quotes nothing of the token.
+// cause, which quotes nothing of the token. UNAVAILABLE if its key is not here and is on the way.
 absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<JwtIssuer>& issuers,
                                     absl::Time now);
 

@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,8 @@ using BnPtr = std::unique_ptr<BIGNUM, decltype(&BN_free)>;
 constexpr size_t kCoordinateBytes = 32;
 constexpr int kLeastRsaBits = 2048;
 constexpr int kMostRsaBits = 8192;
+// A token without a kid is tried with every one.
+constexpr size_t kMostKeys = 100;
 
 // Empty if it is missing or no text.
 std::string Text(const Struct& key, const char* name) {
@@ -149,9 +152,15 @@ absl::StatusOr<KeySet> KeySet::Parse(const std::string& json) {
     made.keys_.push_back({Text(jwk, "kid"), rsa ? JwtAlgorithm::kRs256 : JwtAlgorithm::kEs256,
                           std::unique_ptr<EVP_PKEY, FreeKey>(*key)});
   }
+  if (made.keys_.size() > kMostKeys)
+    return absl::InvalidArgumentError(absl::StrCat("holds more than ", kMostKeys, " keys"));
   if (made.keys_.empty())
     return absl::InvalidArgumentError("holds no public key for RS256 or ES256");
   return made;
+}
+
+bool KeySet::Has(std::string_view kid) const {
+  return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return key.kid == kid; });
 }
 
 bool KeySet::Verify(JwtAlgorithm algorithm, std::string_view kid, std::string_view text,

@@ -20,8 +20,12 @@ enum class JwtAlgorithm { kRs256, kEs256 };
 class KeySet {
  public:
   // Keys of other kinds are skipped. INVALID_ARGUMENT if it is no key set, if a key that would be
-  // used is malformed or weak, or if none is left.
+  // used is malformed or weak, or if none is left or too many to try them all.
   static absl::StatusOr<KeySet> Parse(const std::string& json);
+
+  // A set that was not parsed is empty.
+  bool empty() const { return keys_.empty(); }
+  bool Has(std::string_view kid) const;
 
   // Whether `signature` over `text` was made by a key of this name, or, without a name, by any.
   bool Verify(JwtAlgorithm algorithm, std::string_view kid, std::string_view text,

@@ -3,10 +3,12 @@
 #include <grpc/grpc_security_constants.h>
 #include <grpcpp/security/auth_context.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -40,8 +42,7 @@ class PolicyAuthenticator : public Authenticator {
  public:
   PolicyAuthenticator(const PolicyFile& policy, Clock& clock) : policy_(policy), clock_(clock) {}
 
-  absl::StatusOr<std::shared_ptr<const Caller>> Authenticate(
-      const grpc::ServerContextBase& context) override {
+  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context) override {
     const auto policy = policy_.current();
     auto token = BearerToken(context);
     if (!token.ok()) return token.status();
@@ -50,21 +51,27 @@ class PolicyAuthenticator : public Authenticator {
   }
 
  private:
-  static absl::StatusOr<std::shared_ptr<const Caller>> FindByCertificate(
-      const AccessPolicy& policy, const grpc::ServerContextBase& context) {
+  static absl::StatusOr<Admission> FindByCertificate(const AccessPolicy& policy,
+                                                     const grpc::ServerContextBase& context) {
     const auto auth = context.auth_context();
     if (auth == nullptr || !auth->IsPeerAuthenticated())
       return Refusal(pb::CREDENTIALS_MISSING,
                      "send a token as 'authorization: Bearer TOKEN', or call with a client "
                      "certificate");
+    std::vector<AccessPolicy::CallerPtr> known;
     for (const grpc::string_ref& id : auth->FindPropertyValues(GRPC_PEER_SPIFFE_ID_PROPERTY_NAME))
-      if (auto caller = policy.FindBySpiffeId({id.data(), id.size()})) return caller;
-    for (const grpc::string_ref& name : auth->FindPropertyValues(GRPC_PEER_DNS_PROPERTY_NAME)) {
-      const std::string lower = absl::AsciiStrToLower({name.data(), name.size()});
-      if (auto caller = policy.FindByDnsName(lower)) return caller;
-    }
-    return Refusal(pb::CREDENTIALS_INVALID,
-                   "the policy knows none of the names in your client certificate");
+      known.push_back(policy.FindBySpiffeId({id.data(), id.size()}));
+    for (const grpc::string_ref& name : auth->FindPropertyValues(GRPC_PEER_DNS_PROPERTY_NAME))
+      known.push_back(policy.FindByDnsName(absl::AsciiStrToLower({name.data(), name.size()})));
+    std::erase(known, nullptr);
+    if (known.empty())
+      return Refusal(pb::CREDENTIALS_INVALID,
+                     "the policy knows none of the names in your client certificate");
+    // Whose jobs and money it were would be a guess.
+    if (std::any_of(known.begin(), known.end(), [&](const auto& one) { return one != known[0]; }))
+      return Refusal(pb::CREDENTIALS_INVALID,
+                     "the names in your client certificate are those of several callers");
+    return Admission{std::move(known[0])};
   }
 
   const PolicyFile& policy_;

@@ -9,7 +9,8 @@
 namespace finetune {
 
 // Knows callers by the policy: by their bearer token if they send one, or else by their client
-// certificate's SPIFFE URI or a DNS name in it. `policy` and `clock` outlive it.
+// certificate's SPIFFE URI and DNS names, which must not be those of two callers. `policy` and
+// `clock` outlive it.
 std::unique_ptr<Authenticator> MakePolicyAuthenticator(const PolicyFile& policy, Clock& clock);
 
 }  // namespace finetune

@@ -60,6 +60,9 @@ class Watcher {
   // The client went. Finish follows: at once, or after the OnWriteDone of a write that is under
   // way.
   virtual void Cancel() = 0;
+  // Ends it with this: at once, or after the write that is under way, without a heartbeat. Nothing
+  // if it has ended.
+  virtual void End(absl::Status status) = 0;
 };
 
 // Tells watchers what was committed. The recorder hands changes over and never waits; dispatch is

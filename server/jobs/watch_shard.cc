@@ -33,7 +33,7 @@ void WatchShard::Stop() {
   }
   if (thread_ != nullptr) thread_->Join();
   thread_ = nullptr;
-  for (const auto& watcher : left) watcher->EndAtOnce();
+  for (const auto& watcher : left) watcher->End(WatchEnds("this server is going away"));
 }
 
 void WatchShard::Enqueue(absl::Span<const ChangePtr> changes) {

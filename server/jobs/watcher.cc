@@ -209,6 +209,7 @@ ShardWatcher::Step ShardWatcher::FarewellLocked() {
     said_farewell_ = true;
     return HeartbeatLocked();
   }
+  if (!end_status_.ok()) return {.kind = Step::Kind::kFinish, .status = end_status_};
   return {.kind = Step::Kind::kFinish, .status = WatchEnds("the stream ends here: resume it")};
 }
 
@@ -416,15 +417,19 @@ void ShardWatcher::EndAt(absl::Time when, absl::Time abort) {
   abort_at_ = std::min(abort_at_, abort);
 }
 
-void ShardWatcher::EndAtOnce() {
+void ShardWatcher::End(absl::Status status) {
+  const absl::Time now = context_->clock.Now();
   {
     MutexLock lock(mu_);
     ending_ = true;
     said_farewell_ = true;
+    // A client that does not read is cut off.
+    abort_at_ = std::min(abort_at_, now + kPatience);
+    if (end_status_.ok()) end_status_ = status;
     if (ended_ || writing_) return;
     ended_ = true;
   }
-  Finish(WatchEnds("this server is going away"));
+  Finish(std::move(status));
 }
 
 }  // namespace finetune

@@ -32,6 +32,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
 
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel() override ABSL_LOCKS_EXCLUDED(mu_);
+  void End(absl::Status status) override ABSL_LOCKS_EXCLUDED(mu_);
 
   // Shard's thread.
 
@@ -45,8 +46,6 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
 
   // Ends it at `when` (the shard calls OnTimer then), and by force at `abort`.
   void EndAt(absl::Time when, absl::Time abort) ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends it now, or after the write that is under way, without a heartbeat.
-  void EndAtOnce() ABSL_LOCKS_EXCLUDED(mu_);
 
   const WatchSpec& spec() const { return spec_; }
   // When OnTimer is to be called first.
@@ -131,6 +130,8 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   bool heartbeat_due_ ABSL_GUARDED_BY(mu_) = false;
   bool ending_ ABSL_GUARDED_BY(mu_) = false;
   bool said_farewell_ ABSL_GUARDED_BY(mu_) = false;
+  // What End said; OK: the stream's age, or the drain, ends it.
+  absl::Status end_status_ ABSL_GUARDED_BY(mu_);
   bool aborting_ ABSL_GUARDED_BY(mu_) = false;        // Abort is being called.
   bool done_meanwhile_ ABSL_GUARDED_BY(mu_) = false;  // OnWriteDone, while aborting_.
   absl::Time last_write_ ABSL_GUARDED_BY(mu_);

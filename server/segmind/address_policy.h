@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/base/url.h"
 
 namespace finetune {
 
@@ -15,17 +16,6 @@ namespace finetune {
 inline constexpr std::string_view kDefaultTransferHosts =
     "segmind.com,*.segmind.com,s3.amazonaws.com,*.s3.amazonaws.com,s3.*.amazonaws.com,"
     "*.s3.*.amazonaws.com,storage.googleapis.com,*.storage.googleapis.com";
-
-// Where a URL leads, as far as the policy cares.
-struct UrlTarget {
-  bool secure = false;  // https.
-  std::string host;     // In lower case; IPv6 without brackets.
-  int port = 0;
-};
-
-// INVALID_ARGUMENT, without showing it, for what is no plain http or https URL. Anything that
-// parsers are known to disagree about (backslashes, spaces, credentials, odd numbers) is refused.
-absl::StatusOr<UrlTarget> ParseTarget(std::string_view url);
 
 // Whether an address is one of the public internet's: not loopback, private, link-local, shared
 // (CGNAT), multicast, reserved, nor an IPv6 form that leads to such an IPv4 address.

@@ -71,7 +71,12 @@ void CurlTransfer::SetConnection(const CurlTransferOptions& options) {
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
   curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN,
                    static_cast<long>(absl::ToInt64Seconds(options.max_connection_age)));
-  if (!options.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options.ca_file.c_str());
+  const std::string& ca_file = request_.ca_file.empty() ? options.ca_file : request_.ca_file;
+  if (!ca_file.empty()) {
+    curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file.c_str());
+    // Else curl keeps for a day what the file said.
+    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+  }
   if (!options.use_environment_proxy) curl_easy_setopt(curl, CURLOPT_PROXY, "");
   if (request_.fresh_connection) curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
   // Curl has a retry of its own for HTTP/2 streams that the server refuses. And without TLS there

@@ -21,6 +21,8 @@ struct HttpRequest {
   Secret secret_header_value;
   std::string body;
   std::vector<std::pair<std::string, std::string>> form;
+  // PEM certificates to trust instead of the client's, for this call.
+  std::string ca_file;
   // The call is given up then.
   absl::Time deadline = absl::InfiniteFuture();
   // A longer answer fails with RESOURCE_EXHAUSTED.

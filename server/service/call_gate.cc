@@ -43,6 +43,8 @@ bool IsUnary(Method method) {
          method != Method::kDownloadWeights;
 }
 
+bool MayLast(Method method) { return !IsUnary(method) || method == Method::kWaitFineTune; }
+
 // Calls that change something; where they are tried, somebody may want to know it.
 bool IsWrite(Method method) { return RuleOf(method).least_role > Role::kViewer; }
 
@@ -54,7 +56,8 @@ std::optional<CallerUse::Slot> SlotOf(Method method) {
 }
 
 constexpr pb::ErrorReason kRefusals[] = {pb::CREDENTIALS_MISSING, pb::CREDENTIALS_INVALID,
-                                         pb::ROLE_NOT_ALLOWED, pb::CLIENT_QUOTA_EXCEEDED};
+                                         pb::ROLE_NOT_ALLOWED,    pb::CLIENT_QUOTA_EXCEEDED,
+                                         pb::ACCESS_CHANGED,      pb::ISSUER_KEYS_UNAVAILABLE};
 
 const google::protobuf::ServiceDescriptor& Descriptor() {
   return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
@@ -97,7 +100,11 @@ absl::Time Call::answer_by() const {
 }
 
 CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics)
-    : options_(options), authenticator_(authenticator), clock_(clock), unknown_(metrics) {
+    : options_(options),
+      authenticator_(authenticator),
+      clock_(clock),
+      unknown_(metrics),
+      lasting_(authenticator, clock) {
   const auto& service = Descriptor();
   CHECK(service.method_count() == kMethods);
   for (int i = 0; i < kMethods; ++i) {
@@ -132,11 +139,17 @@ absl::Status CallGate::Check(Call& call) {
     return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
                  "too many calls at once; try again later")
         .RetryAfter(absl::Seconds(1));
-  ASSIGN_OR_RETURN(call.caller, authenticator_.Authenticate(*call.context));
-  if (call.caller->role < RuleOf(call.method).least_role)
-    return Error(absl::StatusCode::kPermissionDenied, pb::ROLE_NOT_ALLOWED,
-                 absl::StrCat("your role does not allow ", RuleOf(call.method).name));
-  return call.caller->use == nullptr ? absl::OkStatus() : CheckLimits(call);
+  const uint64_t judgements = lasting_.judgements();
+  ASSIGN_OR_RETURN(Admission admission, authenticator_.Authenticate(*call.context));
+  call.caller = std::move(admission.caller);
+  const Rule& rule = RuleOf(call.method);
+  if (call.caller->role < rule.least_role) return RoleNotAllowed(rule.name);
+  if (call.caller->use != nullptr) RETURN_IF_ERROR(CheckLimits(call));
+  if (!MayLast(call.method)) return absl::OkStatus();
+  call.lasting =
+      std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.caller);
+  lasting_.Add(call.lasting, admission.good_until, judgements);
+  return absl::OkStatus();
 }
 
 absl::Status CallGate::CheckLimits(Call& call) {
@@ -162,6 +175,7 @@ void CallGate::End(const Call& call, const absl::Status& status, double messages
   if (messages_sent > 0) metrics.OnSent(messages_sent);
   metrics.OnHandled(status.code(), took);
   if (IsUnary(call.method)) --unary_calls_;
+  if (call.lasting) lasting_.Remove(call.lasting);
   if (call.slot) call.caller->use->ReleaseSlot(*call.slot);
   if (!status.ok()) CountRefusal(ReasonOf(status));
   WriteLog(call, status, took);

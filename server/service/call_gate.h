@@ -18,6 +18,7 @@
 #include "server/base/error.h"
 #include "server/base/metrics.h"
 #include "server/service/call_metrics.h"
+#include "server/service/lasting_calls.h"
 
 namespace finetune {
 
@@ -46,6 +47,8 @@ struct Call {
   absl::Time deadline;
   // What the call takes of its caller's streams until End.
   std::optional<CallerUse::Slot> slot;
+  // Of streams and waits that were admitted; null for all else.
+  std::shared_ptr<LastingCall> lasting;
   // For the log: the job that it is about, and of calls that are always logged, who is at the other
   // end, which is not known any more once the connection is gone.
   std::string fine_tune;
@@ -58,7 +61,8 @@ struct Call {
 // What every method passes through, whatever it does: counted, authenticated, held to its caller's
 // role and limits, given a deadline, and written to the access log (a sample of the cheap ones; all
 // that change something or are refused, as audit lines). Refuses while draining and beyond the cap
-// on calls at once. Thread-safe; outlives the server's calls.
+// on calls at once. Streams and waits it ends when their caller may not make them any more.
+// Thread-safe; outlives the server's calls.
 class CallGate {
  public:
   struct Options {
@@ -74,6 +78,9 @@ class CallGate {
   // UNAVAILABLE / SERVER_DRAINING, RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED.
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
   void End(const Call& call, const absl::Status& status, double messages_sent);
+
+  // The policy has changed: judges anew who makes the streams and waits under way.
+  void JudgeLastingCalls() { lasting_.JudgeAll(); }
 
   // For a method that no service has.
   void CountUnknownMethod(absl::Duration took);
@@ -98,6 +105,7 @@ class CallGate {
   // By reason.
   std::map<pb::ErrorReason, prometheus::Counter*> refusals_;
 
+  LastingCalls lasting_;
   std::atomic<bool> draining_ = false;
   std::atomic<int> unary_calls_ = 0;
   std::atomic<uint32_t> cheap_calls_ = 0;

@@ -96,7 +96,10 @@ class DownloadReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> 
         done_(std::move(done)),
         download_(std::make_shared<Download>(transfers, std::move(spec), *this)) {}
 
-  void Begin() { download_->Begin(); }
+  void Begin(LastingCall& lasting) {
+    download_->Begin();
+    lasting.OnRevokedDo([download = download_](const absl::Status& why) { download->Fail(why); });
+  }
 
   // Of Download::Take.
   void Write(grpc::ByteBuffer message) {
@@ -324,11 +327,11 @@ absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& req
                       .limit = request.read_limit()};
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartDownload(Transfers& transfers, DownloadSpec spec,
-                                                          grpc::CallbackServerContext* context,
-                                                          DownloadDone done) {
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartDownload(
+    Transfers& transfers, DownloadSpec spec, grpc::CallbackServerContext* context,
+    const std::shared_ptr<LastingCall>& lasting, DownloadDone done) {
   auto* reactor = new DownloadReactor(transfers, std::move(spec), context, std::move(done));
-  reactor->Begin();
+  reactor->Begin(*lasting);
   return reactor;
 }
 

@@ -4,9 +4,12 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <memory>
+
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "server/jobs/version.h"
+#include "server/service/lasting_calls.h"
 #include "server/service/transfers.h"
 
 namespace finetune {
@@ -34,9 +37,10 @@ using DownloadDone = absl::AnyInvocable<void(const absl::Status& status, double 
 // UNAVAILABLE / UPSTREAM_UNAVAILABLE (storage refuses, breaks off or stalls: continue at the next
 // byte), OUT_OF_RANGE (the file ends before the offset), INTERNAL / UPSTREAM_MALFORMED (it leads to
 // a host that is not allowed, or contradicts itself), what Transfers and
-// SegmindClient::CreateDownloadUrl refuse with. A client that stops reading is cut off.
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartDownload(Transfers& transfers, DownloadSpec spec,
-                                                          grpc::CallbackServerContext* context,
-                                                          DownloadDone done);
+// SegmindClient::CreateDownloadUrl refuse with, and what `lasting` is revoked with. A client that
+// stops reading is cut off.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartDownload(
+    Transfers& transfers, DownloadSpec spec, grpc::CallbackServerContext* context,
+    const std::shared_ptr<LastingCall>& lasting, DownloadDone done);
 
 }  // namespace finetune

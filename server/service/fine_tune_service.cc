@@ -73,8 +73,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::WatchFineTunes(Cont
     gate_.End(*call, spec.status(), 0);
     return new WriteRefusal(spec.status());
   }
+  const auto lasting = call->lasting;
   return StartWatchStream(
-      parts_.hub, *std::move(spec), context,
+      parts_.hub, *std::move(spec), context, lasting,
       [this, call = std::move(call)](const absl::Status& ended) { gate_.End(*call, ended, 0); });
 }
 
@@ -109,7 +110,8 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* FineTuneService::UploadDataset(Contex
     gate_.End(*call, status, 0);
     return new ReadRefusal(status);
   }
-  return StartUpload(*parts_.transfers, context, answer,
+  const auto lasting = call->lasting;
+  return StartUpload(*parts_.transfers, context, answer, lasting,
                      [this, call = std::move(call)](const absl::Status& ended) {
                        gate_.End(*call, ended, ended.ok() ? 1 : 0);
                      });
@@ -133,7 +135,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::DownloadWeights(Con
     gate_.End(*call, spec.status(), 0);
     return new WriteRefusal(spec.status());
   }
-  return StartDownload(*parts_.transfers, *std::move(spec), context,
+  const auto lasting = call->lasting;
+  return StartDownload(*parts_.transfers, *std::move(spec), context, lasting,
                        [this, call = std::move(call)](const absl::Status& ended, double messages) {
                          gate_.End(*call, ended, messages);
                        });

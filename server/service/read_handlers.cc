@@ -140,10 +140,12 @@ void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {
         EndWait(seen != nullptr ? std::move(seen) : last, met, call);
       });
   call.OnCancelDo([this, ticket] { parts_.waiters.Cancel(ticket); });
+  call.OnRevokedDo([this, ticket](const absl::Status&) { parts_.waiters.Cancel(ticket); });
 }
 
 void ReadHandlers::EndWait(VersionPtr version, bool met, UnaryCall& call) {
   const bool posted = replies_.Post([this, version, met, &call] {
+    if (absl::Status why = call.revoked(); !why.ok()) return call.Fail(why);
     if (!met && draining_ && parts_.clock.Now() < call.answer_by()) return call.Fail(WaitDrained());
     call.ReplyBytes(WaitAnswer(*version, ObserveTimeOf(*version), met));
   });

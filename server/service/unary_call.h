@@ -48,6 +48,11 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // time: gRPC tells of it after that.
   void OnCancelDo(absl::AnyInvocable<void() &&> action) { on_cancel_ = std::move(action); }
 
+  // For calls that may last: runs once if the caller may not make it any more; `revoked` then says
+  // why.
+  void OnRevokedDo(LastingCall::End action) { call_.lasting->OnRevokedDo(std::move(action)); }
+  absl::Status revoked() const { return call_.lasting->revoked(); }
+
   void Reply(const google::protobuf::MessageLite& message);
   void ReplyBytes(grpc::ByteBuffer bytes);
   void Fail(const absl::Status& status);

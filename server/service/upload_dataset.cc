@@ -112,7 +112,10 @@ class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
         done_(std::move(done)),
         upload_(std::make_shared<Upload>(transfers, *this)) {}
 
-  void Begin() { upload_->Begin(); }
+  void Begin(LastingCall& lasting) {
+    upload_->Begin();
+    lasting.OnRevokedDo([upload = upload_](const absl::Status& why) { upload->Fail(why); });
+  }
 
   // Of Upload::Take.
   void Read() { StartRead(&message_); }
@@ -337,9 +340,11 @@ void Upload::OnEnd(absl::Status status) {
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
                                                        grpc::CallbackServerContext* context,
-                                                       grpc::ByteBuffer* answer, UploadDone done) {
+                                                       grpc::ByteBuffer* answer,
+                                                       const std::shared_ptr<LastingCall>& lasting,
+                                                       UploadDone done) {
   auto* reactor = new UploadReactor(transfers, context, answer, std::move(done));
-  reactor->Begin();
+  reactor->Begin(*lasting);
   return reactor;
 }
 

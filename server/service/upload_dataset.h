@@ -4,8 +4,11 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <memory>
+
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "server/service/lasting_calls.h"
 #include "server/service/transfers.h"
 
 namespace finetune {
@@ -20,9 +23,11 @@ using UploadDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
 //
 // INVALID_ARGUMENT / INVALID_FIELD, DATA_LOSS / CHECKSUM_MISMATCH, UNAVAILABLE /
 // UPSTREAM_UNAVAILABLE (storage), DEADLINE_EXCEEDED (the client sends nothing), what Transfers and
-// SegmindClient::CreateUploadUrl refuse with.
+// SegmindClient::CreateUploadUrl refuse with, and what `lasting` is revoked with.
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
                                                        grpc::CallbackServerContext* context,
-                                                       grpc::ByteBuffer* answer, UploadDone done);
+                                                       grpc::ByteBuffer* answer,
+                                                       const std::shared_ptr<LastingCall>& lasting,
+                                                       UploadDone done);
 
 }  // namespace finetune

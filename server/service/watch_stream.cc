@@ -17,13 +17,12 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Wa
   WatchStream(grpc::CallbackServerContext* context, WatchStreamDone done)
       : context_(context), done_(std::move(done)) {}
 
-  void Start(WatchHub& hub, WatchSpec spec) {
+  void Start(WatchHub& hub, WatchSpec spec, LastingCall* lasting) {
     auto watcher = hub.Watch(std::move(spec), this);
-    if (watcher.ok()) {
-      watcher_ = *std::move(watcher);
-    } else {
-      Finish(watcher.status());
-    }
+    if (!watcher.ok()) return Finish(watcher.status());
+    watcher_ = *std::move(watcher);
+    if (lasting != nullptr)
+      lasting->OnRevokedDo([watcher = watcher_](const absl::Status& why) { watcher->End(why); });
   }
 
   // WatchSink. After StartWrite and Finish this may be gone.
@@ -77,9 +76,10 @@ class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public Wa
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatchStream(WatchHub& hub, WatchSpec spec,
                                                              grpc::CallbackServerContext* context,
+                                                             std::shared_ptr<LastingCall> lasting,
                                                              WatchStreamDone done) {
   auto* stream = new WatchStream(context, std::move(done));
-  stream->Start(hub, std::move(spec));
+  stream->Start(hub, std::move(spec), lasting.get());
   return stream;
 }
 

@@ -59,9 +59,9 @@ TEST(OpenAuthenticator, LetsEveryoneDoEverything) {
   grpc::CallbackServerContext context;
   auto caller = MakeOpenAuthenticator()->Authenticate(context);
   ASSERT_TRUE(caller.ok());
-  EXPECT_EQ((*caller)->identity, "");
-  EXPECT_EQ((*caller)->role, Role::kAdmin);
-  EXPECT_TRUE((*caller)->sees_all);
+  EXPECT_EQ(caller->caller->identity, "");
+  EXPECT_EQ(caller->caller->role, Role::kAdmin);
+  EXPECT_TRUE(caller->caller->sees_all);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_join.h"
 #include "tests/access/jwt_signer.h"
 
 namespace finetune {
@@ -127,6 +128,15 @@ TEST(KeySets, SkipOtherKindsAndRefuseWeakOnes) {
         absl::StrCat(R"({"keys":[{"kty":"EC","crv":"P-256","x":")", Base64Url(std::string(32, 'x')),
                      R"(","y":")", Base64Url(std::string(32, 'y')), R"("}]})")})
     EXPECT_FALSE(KeySet::Parse(json).ok()) << json;
+}
+
+TEST(KeySets, HoldSoManyKeysThatAllCanBeTried) {
+  const std::string key = JwtSigner::Ec().Jwk();
+  const auto set_of = [&](int count) {
+    return absl::StrCat(R"({"keys":[)", absl::StrJoin(std::vector(count, key), ","), "]}");
+  };
+  EXPECT_TRUE(KeySet::Parse(set_of(100)).ok());
+  EXPECT_FALSE(KeySet::Parse(set_of(101)).ok());
 }
 
 }  // namespace

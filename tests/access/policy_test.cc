@@ -39,14 +39,16 @@ std::string PolicyOf(const std::string& callers, const std::string& more = "") {
 absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& json,
                                                           const std::string& key_set = "",
                                                           const AccessPolicy* previous = nullptr) {
-  return AccessPolicy::Parse(
-      json, "/folder",
-      [&](const std::string& path) -> absl::StatusOr<std::string> {
-        EXPECT_EQ(path, "/folder/keys.json");
-        if (key_set.empty()) return absl::InvalidArgumentError("cannot read it");
-        return key_set;
-      },
-      previous);
+  const auto file = [&](const std::string& path) -> absl::StatusOr<std::string> {
+    EXPECT_EQ(path, "/folder/keys.json");
+    if (key_set.empty()) return absl::InvalidArgumentError("cannot read it");
+    return key_set;
+  };
+  const auto remote = [](const KeyLocation&) -> std::shared_ptr<RemoteKeys> {
+    ADD_FAILURE() << "nothing is to be fetched";
+    return nullptr;
+  };
+  return AccessPolicy::Parse(json, "/folder", {file, remote}, previous);
 }
 
 std::string ErrorOf(const std::string& json, const std::string& key_set = "") {
@@ -60,13 +62,15 @@ TEST(Policy, KnowsCallersByTheirToken) {
   ASSERT_TRUE(policy.ok()) << policy.status();
   auto caller = (*policy)->FindByToken(kToken, kNow);
   ASSERT_TRUE(caller.ok()) << caller.status();
-  EXPECT_EQ((*caller)->identity, "indexer");
-  EXPECT_EQ((*caller)->role, Role::kSubmitter);
-  EXPECT_TRUE((*caller)->sees_all);
-  EXPECT_EQ((*caller)->limits.creates_per_day, 5);
-  EXPECT_EQ((*caller)->limits.calls_per_second, 2.5);
-  EXPECT_EQ((*caller)->limits.watchers, 0);
-  EXPECT_EQ((*caller)->limits.active_jobs, std::nullopt);
+  const Caller& known = *caller->caller;
+  EXPECT_EQ(known.identity, "indexer");
+  EXPECT_EQ(known.role, Role::kSubmitter);
+  EXPECT_TRUE(known.sees_all);
+  EXPECT_EQ(known.limits.creates_per_day, 5);
+  EXPECT_EQ(known.limits.calls_per_second, 2.5);
+  EXPECT_EQ(known.limits.watchers, 0);
+  EXPECT_EQ(known.limits.active_jobs, std::nullopt);
+  EXPECT_EQ(caller->good_until, absl::InfiniteFuture());
   auto other = (*policy)->FindByToken("another-token", kNow);
   EXPECT_EQ(ReasonOf(other.status()), pb::CREDENTIALS_INVALID);
   EXPECT_EQ(other.status().code(), absl::StatusCode::kUnauthenticated);
@@ -102,8 +106,9 @@ TEST_F(PolicyWithJwts, KnowsCallersBySubjectAndClaims) {
           R"({"name":"b","role":"VIEWER","jwts":[{"issuer":"https://k8s","claims":{"groups":"g"}}]})"),
       signer_.KeySetJson());
   ASSERT_TRUE(policy.ok()) << policy.status();
-  EXPECT_EQ((*(*policy)->FindByToken(Token("one"), kNow))->identity, "a");
-  EXPECT_EQ((*(*policy)->FindByToken(Token("two", R"(,"groups":["f","g"])"), kNow))->identity, "b");
+  EXPECT_EQ((*policy)->FindByToken(Token("one"), kNow)->caller->identity, "a");
+  EXPECT_EQ((*policy)->FindByToken(Token("two", R"(,"groups":["f","g"])"), kNow)->caller->identity,
+            "b");
   auto unknown = (*policy)->FindByToken(Token("two"), kNow);
   EXPECT_EQ(ReasonOf(unknown.status()), pb::CREDENTIALS_INVALID);
 }
@@ -133,6 +138,10 @@ TEST_F(PolicyWithJwts, SaysWhatIsWrongWithAnIssuer) {
       HasSubstr("not among jwt_issuers"));
   EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(), R"(,"jwt_issuers":[{"issuer":"x","jwks_file":"k"}])")),
               HasSubstr("audience"));
+  EXPECT_THAT(ErrorOf(Json(caller + R"(,{"name":"b","role":"VIEWER",)" +
+                           R"("jwts":[{"issuer":"https://k8s","subject":"one"}]})"),
+                      signer_.KeySetJson()),
+              HasSubstr("there twice"));
 }
 
 TEST(Policy, SaysWhatIsWrong) {
@@ -154,6 +163,7 @@ TEST(Policy, SaysWhatIsWrong) {
               HasSubstr("negative"));
   EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"ADMIN","dns_names":["*.x"]})")),
               HasSubstr("wildcards"));
+  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller("", "indexer", ""))), HasSubstr("an empty token"));
 }
 
 TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
@@ -168,8 +178,8 @@ TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
 TEST(Policy, CallersGoOnWithWhatTheyUse) {
   auto first = Parse(PolicyOf(OneCaller()));
   auto second = Parse(PolicyOf(OneCaller(R"(,"limits":{"watchers":1})")), "", first->get());
-  EXPECT_EQ((*(*first)->FindByToken(kToken, kNow))->use,
-            (*(*second)->FindByToken(kToken, kNow))->use);
+  EXPECT_EQ((*first)->FindByToken(kToken, kNow)->caller->use,
+            (*second)->FindByToken(kToken, kNow)->caller->use);
 }
 
 class PolicyFiles : public ::testing::Test {
@@ -190,14 +200,14 @@ class PolicyFiles : public ::testing::Test {
 };
 
 TEST_F(PolicyFiles, NameTheFileThatIsBad) {
-  auto missing = PolicyFile::Open(Path(), clock_, metrics_);
+  auto missing = PolicyFile::Open(Path(), nullptr, clock_, metrics_);
   EXPECT_THAT(std::string(missing.status().message()), HasSubstr("policy.json"));
 }
 
 TEST_F(PolicyFiles, AreRereadAndABadOneIsRefused) {
   const std::unique_ptr<Clock> clock = MakeRealClock();
   Write(PolicyOf(OneCaller()));
-  auto file = PolicyFile::Open(Path(), *clock, metrics_);
+  auto file = PolicyFile::Open(Path(), nullptr, *clock, metrics_);
   ASSERT_TRUE(file.ok()) << file.status();
   const auto wait_until = [&](auto condition) {
     const absl::Time end = absl::Now() + absl::Seconds(20);

@@ -417,6 +417,27 @@ TEST_F(WatchHubTest, EndsAllStreamsWhenItDrains) {
   EXPECT_TRUE(drained);
 }
 
+TEST_F(WatchHubTest, EndsAStreamAsItIsTold) {
+  const absl::Status why = absl::UnauthenticatedError("no more");
+  WatchClient idle;
+  ASSERT_TRUE(idle.Start(world().hub, Spec()).ok());
+  Read(idle);
+  WatchClient stuck;
+  ASSERT_TRUE(stuck.Start(world().hub, Spec()).ok());
+  world().Put("a", kQueued);
+  Read(idle);
+  idle.End(why);
+  EXPECT_EQ(idle.finished(), why);
+  stuck.End(why);
+  EXPECT_FALSE(stuck.finished());
+  // It does not read, and is cut off.
+  for (int i = 0; i < 10 && !stuck.aborted(); ++i) Advance(absl::Seconds(5));
+  EXPECT_TRUE(stuck.aborted());
+  stuck.Read(false);
+  EXPECT_TRUE(stuck.finished());
+  EXPECT_EQ(world().hub.watcher_count(), 0);
+}
+
 // Reads at the very moment when its stream is to be aborted.
 class LastMinuteClient : public WatchClient {
  public:

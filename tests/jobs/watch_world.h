@@ -82,13 +82,10 @@ class WatchClient : public WatchSink {
     }
   }
   void Cancel() {
-    std::shared_ptr<Watcher> watcher;
-    {
-      MutexLock lock(mu_);
-      watcher = watcher_;
-    }
-    if (watcher != nullptr) watcher->Cancel();
+    if (const auto watcher = TheWatcher(); watcher != nullptr) watcher->Cancel();
   }
+  // The server ends it.
+  void End(absl::Status status) { TheWatcher()->End(std::move(status)); }
 
   // The connection breaks: a write that is under way, or about to be, fails. Returns once the
   // stream has finished.
@@ -136,6 +133,11 @@ class WatchClient : public WatchSink {
   }
 
  private:
+  std::shared_ptr<Watcher> TheWatcher() const {
+    MutexLock lock(mu_);
+    return watcher_;
+  }
+
   mutable Mutex mu_;
   CondVar changed_;
   std::shared_ptr<Watcher> watcher_ ABSL_GUARDED_BY(mu_);

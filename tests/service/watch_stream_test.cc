@@ -33,11 +33,12 @@ class WatchService final : public pb::FineTuneService::WithRawCallbackMethod_Wat
         grpc::SerializationTraits<pb::WatchFineTunesRequest>::Deserialize(&copy, &parsed).ok());
     if (!parsed.resume_token().empty()) spec.resume = *DecodeResumeToken(parsed.resume_token());
     spec.fail_on_gap = parsed.gap_policy() == pb::WatchFineTunesRequest::FAIL;
-    return StartWatchStream(hub_, std::move(spec), context, [this](const absl::Status& status) {
-      MutexLock lock(mu_);
-      ended_.push_back(status.code());
-      changed_.NotifyAll();
-    });
+    return StartWatchStream(hub_, std::move(spec), context, nullptr,
+                            [this](const absl::Status& status) {
+                              MutexLock lock(mu_);
+                              ended_.push_back(status.code());
+                              changed_.NotifyAll();
+                            });
   }
 
   // How the first `count` streams ended.

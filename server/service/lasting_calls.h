@@ -1,0 +1,88 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "server/access/authenticator.h"
+#include "server/base/clock.h"
+#include "server/base/mutex.h"
+
+namespace finetune {
+
+// A call that may last for hours: a stream or a wait. It is ended early when its caller may not
+// make it any more. Thread-safe; shared by the call and by LastingCalls.
+class LastingCall {
+ public:
+  using End = absl::AnyInvocable<void(const absl::Status& why) &&>;
+
+  // `context` is looked at until LastingCalls::Remove.
+  LastingCall(std::string_view method, Role least_role, const grpc::ServerContextBase& context,
+              std::shared_ptr<const Caller> caller)
+      : method_(method), least_role_(least_role), caller_(std::move(caller)), context_(&context) {}
+
+  // What ends the call. Runs at most once, with no lock held, on any thread: within this, if the
+  // end is due already.
+  void OnRevokedDo(End end) ABSL_LOCKS_EXCLUDED(mu_);
+  // Why it is to end; OK if it may go on.
+  absl::Status revoked() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  friend class LastingCalls;
+
+  // Whether the caller may still make it.
+  absl::Status Judge(Authenticator& authenticator) const ABSL_LOCKS_EXCLUDED(mu_);
+  void Revoke(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Constant after construction.
+  const std::string method_;
+  const Role least_role_;
+  const std::shared_ptr<const Caller> caller_;
+
+  mutable Mutex mu_;
+  const grpc::ServerContextBase* context_ ABSL_GUARDED_BY(mu_);  // Null once it is removed.
+  absl::Status revoked_ ABSL_GUARDED_BY(mu_);
+  End end_ ABSL_GUARDED_BY(mu_);
+  Clock::TimerId timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
+};
+
+// The lasting calls under way. A call whose token ends, and one whose caller would see less or be
+// somebody else if it came now, ends with UNAVAILABLE / ACCESS_CHANGED, so that it comes again; one
+// that would be refused now, with that refusal. Thread-safe; outlived by what it is made of.
+class LastingCalls {
+ public:
+  LastingCalls(Authenticator& authenticator, Clock& clock)
+      : authenticator_(authenticator), clock_(clock) {}
+
+  // How many times JudgeAll has begun: to be read before a call is authenticated.
+  uint64_t judgements() const { return judgements_; }
+
+  // Adds a call that was admitted as `good_until` says; Remove must follow.
+  void Add(const std::shared_ptr<LastingCall>& call, absl::Time good_until,
+           uint64_t judgements_before) ABSL_LOCKS_EXCLUDED(mu_);
+  void Remove(const std::shared_ptr<LastingCall>& call) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Once what callers may do has changed. Takes as long as authenticating them all.
+  void JudgeAll() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  void JudgeOne(LastingCall& call);
+
+  Authenticator& authenticator_;
+  Clock& clock_;
+  std::atomic<uint64_t> judgements_ = 0;
+
+  Mutex mu_;
+  absl::flat_hash_set<std::shared_ptr<LastingCall>> calls_ ABSL_GUARDED_BY(mu_);
+};
+
+// PERMISSION_DENIED / ROLE_NOT_ALLOWED.
+absl::Status RoleNotAllowed(std::string_view method);
+
+}  // namespace finetune
