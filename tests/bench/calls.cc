@@ -8,7 +8,9 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -29,6 +31,18 @@ grpc::ByteBuffer ToBytes(const google::protobuf::Message& message) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
+// Empty for no file.
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(const CallsOptions& options) {
+  if (options.tls_ca_file.empty()) return grpc::InsecureChannelCredentials();
+  return grpc::SslCredentials({ReadFile(options.tls_ca_file), ReadFile(options.tls_key_file),
+                               ReadFile(options.tls_cert_file)});
+}
+
 // Raw calls, so that the generator does not parse what it measures; the first answer is parsed and
 // the others must be as long.
 class Generator {
@@ -39,9 +53,10 @@ class Generator {
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
       arguments.SetInt("connection", i);
       arguments.SetMaxReceiveMessageSize(-1);
-      stubs_.push_back(std::make_unique<grpc::GenericStub>(grpc::CreateCustomChannel(
-          options.target, grpc::InsecureChannelCredentials(), arguments)));
+      stubs_.push_back(std::make_unique<grpc::GenericStub>(
+          grpc::CreateCustomChannel(options.target, CredentialsOf(options), arguments)));
     }
+    if (!options.token_file.empty()) authorization_ = "Bearer " + ReadFile(options.token_file);
     if (options.call == "get") {
       method_ = "/segmind.finetune.v1.FineTuneService/GetFineTune";
       pb::GetFineTuneRequest request;
@@ -89,13 +104,16 @@ class Generator {
 
  private:
   struct Call {
+    explicit Call(const std::string& authorization) {
+      if (!authorization.empty()) context.AddMetadata("authorization", authorization);
+    }
     grpc::ClientContext context;
     grpc::ByteBuffer response;
     int64_t scheduled = 0;
   };
 
   bool CheckOne() {
-    Call call;
+    Call call(authorization_);
     std::mutex mu;
     std::condition_variable cv;
     std::optional<grpc::Status> status;
@@ -138,7 +156,7 @@ class Generator {
       std::lock_guard lock(mu_);
       ++out_;
     }
-    auto* call = new Call;
+    auto* call = new Call(authorization_);
     call->scheduled = scheduled;
     stubs_[next_++ % stubs_.size()]->UnaryCall(
         &call->context, method_, {}, &request_, &call->response,
@@ -165,6 +183,7 @@ class Generator {
   const CallsOptions options_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
   std::string method_;
+  std::string authorization_;
   grpc::ByteBuffer request_;
   size_t answer_bytes_ = 0;
   int64_t end_ = 0;

@@ -10,6 +10,11 @@ struct CallsOptions {
   std::string call = "get";  // get, list, status
   std::string job;           // For get.
   int page_size = 50;
+  std::string token_file;  // Sent as a bearer token.
+  // TLS, if there is an authority; with a certificate, mutual.
+  std::string tls_ca_file;
+  std::string tls_cert_file;
+  std::string tls_key_file;
   int connections = 4;
   int outstanding = 64;  // Closed loop; with a rate, the most that may be out.
   double rate =

@@ -23,6 +23,10 @@ int main(int argc, char** argv) {
   calls_command->add_option("--call", calls.call)->check(CLI::IsMember({"get", "list", "status"}));
   calls_command->add_option("--job", calls.job);
   calls_command->add_option("--page-size", calls.page_size);
+  calls_command->add_option("--token-file", calls.token_file);
+  calls_command->add_option("--tls-ca", calls.tls_ca_file);
+  calls_command->add_option("--tls-cert", calls.tls_cert_file);
+  calls_command->add_option("--tls-key", calls.tls_key_file);
   calls_command->add_option("--connections", calls.connections);
   calls_command->add_option("--outstanding", calls.outstanding);
   calls_command->add_option("--rate", calls.rate);

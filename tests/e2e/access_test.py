@@ -1,10 +1,11 @@
 """Who may call what: every method with every kind of credential, and exactly the documented answer."""
 
+import time
 import unittest
 import uuid
 
 import credentials
-from harness import API_KEY, EndToEnd, WEBHOOK_TOKEN, ft, grpc, job, reason_of, rpc, svc, wait_until
+from harness import API_KEY, EndToEnd, WEBHOOK_TOKEN, details_of, ft, grpc, job, reason_of, rpc, svc, wait_until
 
 METHODS = svc.DESCRIPTOR.services_by_name["FineTuneService"].methods_by_name
 WRITES = {"CreateFineTune", "UpdateFineTune", "CreateUploadUrl", "UploadDataset"}
@@ -15,6 +16,10 @@ DENIED = (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED")
 NOT_FOUND = (grpc.StatusCode.NOT_FOUND, "FINE_TUNE_NOT_FOUND")
 NO_HANDSHAKE = (grpc.StatusCode.UNAVAILABLE, None)
 OK = (grpc.StatusCode.OK, None)
+# What requests of this table end with where the caller may make the call: they bring no dataset and ask for weights too early.
+ALLOWED = {"UploadDataset": (grpc.StatusCode.DATA_LOSS, "CHECKSUM_MISMATCH"),
+           "DownloadWeights": (grpc.StatusCode.FAILED_PRECONDITION, "WEIGHTS_NOT_READY")}
+OF_ONE_JOB = {"GetFineTune", "WatchFineTunes", "WaitFineTune", "UpdateFineTune", "DownloadWeights"}
 
 TOKENS = {name: f"canary-token-{name}-0123456789abcdef" for name in ("viewer", "submitter", "admin", "other")}
 SUBJECT = "system:serviceaccount:search:indexer"
@@ -37,6 +42,18 @@ def send(channel, method, request, token=None, timeout=20):
             stream.cancel()
         else:
             channel.unary_unary(name, write, read)(request, **options)
+    except grpc.RpcError as error:
+        info = details_of(error).get("ErrorInfo")
+        if info is not None and info.domain != "segmind-finetune-gateway":
+            raise AssertionError(f"{method}: an error of the domain {info.domain}") from error
+        return error.code(), reason_of(error)
+    return OK
+
+
+def send_with(channel, metadata):
+    """How a list ends that is sent with this metadata."""
+    try:
+        rpc.FineTuneServiceStub(channel).ListFineTunes(svc.ListFineTunesRequest(), timeout=20, metadata=metadata)
     except grpc.RpcError as error:
         return error.code(), reason_of(error)
     return OK
@@ -109,13 +126,15 @@ class Access(EndToEnd):
     def expect_role(self, channel, writes, name, what, token=None):
         for method in METHODS:
             with self.subTest(method=method, what=what):
-                found = send(channel, method, request_for(method, name), token)
-                if method in WRITES and not writes:
-                    self.assertEqual(found, DENIED)
-                elif method in ("UploadDataset", "DownloadWeights"):
-                    self.assertNotIn(found[0], (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED))
-                else:
-                    self.assertEqual(found, OK)
+                expected = DENIED if method in WRITES and not writes else ALLOWED.get(method, OK)
+                self.assertEqual(send(channel, method, request_for(method, name), token), expected)
+
+    @staticmethod
+    def nested(levels):
+        value = 1
+        for _ in range(levels):
+            value = [value]
+        return value
 
     def bad_tokens(self):
         good = self.rsa.sign(SUBJECT)
@@ -128,6 +147,14 @@ class Access(EndToEnd):
             "alg none": self.rsa.sign(SUBJECT, algorithm="none"),
             "HMAC with the public key": self.rsa.sign(SUBJECT, algorithm="HS256"),
             "another's key": self.stranger.sign(SUBJECT),
+            "another's key under our kid": self.stranger.sign(SUBJECT, header={"kid": "rsa"}),
+            "our key under another's kid": self.rsa.sign(SUBJECT, header={"kid": "ec"}),
+            "a key of its own": self.stranger.sign(SUBJECT, header={"jwk": self.stranger.jwk(), "jku": "https://evil.test/jwks"}),
+            "critical extension": self.rsa.sign(SUBJECT, header={"crit": ["b64"], "b64": False}),
+            "not valid yet": self.rsa.sign(SUBJECT, claims={"nbf": int(time.time()) + 60}),
+            "no expiry": self.rsa.sign(SUBJECT, claims={"exp": None}),
+            "expiry as text": self.rsa.sign(SUBJECT, claims={"exp": "9999999999"}),
+            "nested too deep": self.rsa.sign(SUBJECT, claims={"x": self.nested(200)}),
             "changed signature": good[:-8] + ("AAAAAAAA" if not good.endswith("AAAAAAAA") else "BBBBBBBB"),
             "empty": "",
         }
@@ -146,9 +173,10 @@ class Access(EndToEnd):
         for signer in (self.rsa, self.ec):
             token = signer.sign(SUBJECT)
             self.expect_role(channel, True, self.create(channel, token).name, f"JWT {signer.algorithm}", token)
-        self.expect(channel, NOT_FOUND, mine, "other owner", TOKENS["other"],
-                    ("GetFineTune", "WatchFineTunes", "WaitFineTune", "UpdateFineTune", "DownloadWeights"))
+        self.expect(channel, NOT_FOUND, mine, "other owner", TOKENS["other"], OF_ONE_JOB)
         self.check_ownership(channel, mine)
+        for method in set(METHODS) - OF_ONE_JOB:
+            self.expect(channel, ALLOWED.get(method, OK), mine, "other owner", TOKENS["other"], (method,))
         self.check_no_secret(gateway, [*bad.values(), self.rsa.sign(SUBJECT)])
 
     def check_ownership(self, channel, mine):
@@ -196,8 +224,7 @@ class Access(EndToEnd):
         self.expect_role(channel, True, mine.name, "SPIFFE URI")
         self.expect(self.secure_channel(gateway, "nobody"), INVALID, mine.name, "a certificate that the policy does not know")
         for bad in (None, "expired", "self-signed", "wrong-ca"):
-            self.expect(self.secure_channel(gateway, bad), NO_HANDSHAKE, mine.name, f"{bad} certificate",
-                        methods=("GetFineTune", "CreateFineTune", "WatchFineTunes"))
+            self.expect(self.secure_channel(gateway, bad), NO_HANDSHAKE, mine.name, f"{bad} certificate")
         # A token says more than the certificate beside it.
         self.expect(channel, DENIED, mine.name, "viewer's token", TOKENS["viewer"], ("CreateFineTune",))
         self.expect(channel, INVALID, mine.name, "wrong token", "wrong", METHODS)
@@ -208,6 +235,35 @@ class Access(EndToEnd):
         mine = self.create(self.secure_channel(gateway, "dev")).name
         self.expect(self.secure_channel(gateway, "by-name"), DENIED, mine, "DNS name", methods=("CreateFineTune",))
         self.expect(self.secure_channel(gateway, "by-name"), NOT_FOUND, mine, "DNS name", methods=("GetFineTune",))
+
+    def test_names_in_a_client_certificate_count_only_if_they_are_one_callers(self):
+        self.certificates.make("both", "URI:spiffe://finetune.dev/dev", "DNS:by-name")
+        self.certificates.make("several", "DNS:nobody", "DNS:by-name", "DNS:BY-NAME")
+        self.certificates.make("wildcard", "DNS:*")
+        self.certificates.make("common-name", subject="by-name")
+        self.certificates.make("two-ids", "URI:spiffe://finetune.dev/dev", "URI:spiffe://finetune.dev/other")
+        self.certificates.make("longer", "URI:spiffe://finetune.dev/dev/x", "DNS:by-name.evil.test")
+        gateway = self.gateway(*self.certificates.flags(mutual=True))
+        for name in ("both", "wildcard", "common-name", "two-ids", "longer"):
+            self.expect(self.secure_channel(gateway, name), INVALID, "fineTunes/x", name, methods=("ListFineTunes",))
+        self.expect(self.secure_channel(gateway, "several"), OK, "", "several names of which one is known", methods=("ListFineTunes",))
+
+    def test_authorizations_that_are_none(self):
+        gateway = self.gateway()
+        listed = lambda *metadata: send_with(gateway.channel, metadata)
+        good = ("authorization", f"Bearer {TOKENS['viewer']}")
+        self.assertEqual(listed(good), OK)
+        self.assertEqual(listed(("authorization", f"bearer  {TOKENS['viewer']} ")), OK)
+        self.assertEqual(listed(good, good), INVALID)
+        self.assertEqual(listed(good, ("authorization", "Bearer x")), INVALID)
+        for text in ("", "Bearer", "Bearer ", f"Basic {TOKENS['viewer']}", TOKENS["viewer"], f"Bearer {TOKENS['viewer']} x",
+                     f"Bearer {TOKENS['viewer'][:-1]}", f"Bearer {TOKENS['viewer']}x", f"Bearer {credentials.sha256(TOKENS['viewer'])}"):
+            self.assertEqual(listed(("authorization", text)), INVALID, text)
+        self.assertEqual(listed(("x-authorization", good[1])), MISSING)
+        # More than the 8 KiB of metadata that gRPC takes.
+        self.assertEqual(listed(("authorization", "Bearer " + "x" * 6000)), INVALID)
+        self.assertEqual(listed(("authorization", "Bearer " + "x" * 100000))[0], grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.assertEqual(listed(good), OK)
 
     def test_health_is_open_and_reflection_is_not_served(self):
         gateway = self.gateway()

@@ -42,10 +42,11 @@ class Signer:
         point = openssl("pkey", "-pubin", "-outform", "DER", data=self.public_pem)[-64:]
         return {"kty": "EC", "crv": "P-256", "kid": self.name, "x": base64url(point[:32]), "y": base64url(point[32:])}
 
-    def sign(self, subject, audience=AUDIENCE, expires_in=600, algorithm=None, issuer=ISSUER):
+    def sign(self, subject, audience=AUDIENCE, expires_in=600, algorithm=None, issuer=ISSUER, header=None, claims=None):
+        """A token; `header` and `claims` are laid over what it says otherwise."""
         algorithm = algorithm or self.algorithm
-        header = {"alg": algorithm, "kid": self.name, "typ": "JWT"}
-        claims = {"iss": issuer, "aud": [audience], "sub": subject, "exp": int(time.time()) + expires_in}
+        header = {"alg": algorithm, "kid": self.name, "typ": "JWT", **(header or {})}
+        claims = {"iss": issuer, "aud": [audience], "sub": subject, "exp": int(time.time()) + expires_in, **(claims or {})}
         text = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
         return f"{text}.{base64url(self._signature(text.encode(), algorithm))}"
 
@@ -88,6 +89,16 @@ class Certificates:
         if client is None:
             return grpc.ssl_channel_credentials(read("ca.crt"))
         return grpc.ssl_channel_credentials(read("ca.crt"), read(f"{client}.key"), read(f"{client}.crt"))
+
+    def make(self, name, *alternative_names, subject=None):
+        """A client certificate of the CA with these names: `DNS:a`, `URI:spiffe://x/a`."""
+        names = self.folder / f"{name}.cnf"
+        names.write_text("extendedKeyUsage=clientAuth\n" + (f"subjectAltName={','.join(alternative_names)}\n" if alternative_names else ""))
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.folder / f"{name}.key")
+        request = openssl("req", "-new", "-key", self.folder / f"{name}.key", "-subj", f"/CN={subject or name}")
+        (self.folder / f"{name}.crt").write_bytes(openssl(
+            "x509", "-req", "-CA", self.folder / "ca.crt", "-CAkey", self.folder / "ca.key", "-extfile", names, "-set_serial", "8",
+            "-days", "1", data=request))
 
     def make_bad_ones(self, name):
         """expired, self-signed and wrong-ca: certificates that claim to be `name`."""
