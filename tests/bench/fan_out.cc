@@ -67,6 +67,7 @@ bool RunFanOut(const FanOutOptions& options) {
     ChangesResult result = MeasureChanges(changes, receipts, make);
     result.made_alone = alone;
     result.bytes_per_receiver = memory / options.streams;
+    receipts.Ignore();
     std::cout << ToJson(changes, receipts, result) << std::endl;
     complete = result.complete;
   }
@@ -80,6 +81,7 @@ bool RunHold(const FanOutOptions& options) {
   if (!receipts.AwaitReady(options.streams)) return false;
   std::cout << R"({"ready": )" << options.streams << "}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
+    std::cout << R"({"lowest_revision": )" << streams.LowestRevision() << "}" << std::endl;
   }
   return true;
 }

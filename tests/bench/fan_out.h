@@ -27,7 +27,8 @@ struct FanOutOptions {
 // missed, repeated or reordered a change.
 bool RunFanOut(const FanOutOptions& options);
 
-// Opens the streams, says so with a line, and keeps reading until standard input ends.
+// Opens the streams, says so with a line, and keeps reading until standard input ends; for each
+// line there it says what revision all streams have come to.
 bool RunHold(const FanOutOptions& options);
 
 }  // namespace finetune::bench

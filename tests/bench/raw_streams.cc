@@ -3,6 +3,9 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+#include <atomic>
+
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
 #include "server/jobs/wire.h"
 #include "tests/bench/process.h"
@@ -78,6 +81,7 @@ class RawStreams::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   void OnDone(const grpc::Status&) override { receipts_.AddEnded(); }
 
   void Cancel() { context_.TryCancel(); }
+  uint64_t revision() const { return revision_; }
 
  private:
   void WriteOn() {
@@ -104,7 +108,7 @@ class RawStreams::Stream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
   grpc::ByteBuffer message_;
   size_t written_ = 0;
   int ready_ = 0;
-  uint64_t revision_ = 0;
+  std::atomic<uint64_t> revision_{0};
   int times_ = 0;
 };
 
@@ -121,6 +125,12 @@ RawStreams::~RawStreams() {
 void RawStreams::Open(const StreamPlan& plan) {
   const auto& channel = channels_[streams_.size() % channels_.size()];
   streams_.push_back(std::make_unique<Stream>(channel, plan, receipts_));
+}
+
+uint64_t RawStreams::LowestRevision() const {
+  uint64_t lowest = UINT64_MAX;
+  for (const auto& stream : streams_) lowest = std::min(lowest, stream->revision());
+  return lowest;
 }
 
 }  // namespace finetune::bench

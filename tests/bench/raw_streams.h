@@ -54,6 +54,8 @@ class RawStreams {
   void Open(const StreamPlan& plan);
 
   int size() const { return static_cast<int>(streams_.size()); }
+  // What the stream that is furthest behind has come to.
+  uint64_t LowestRevision() const;
 
  private:
   class Stream;

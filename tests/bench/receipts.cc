@@ -11,8 +11,9 @@ constexpr std::chrono::seconds kPatience{120};
 }  // namespace
 
 void Receipts::Add(int64_t now) {
-  const int at = added_.fetch_add(1, std::memory_order_acq_rel);
   const int expected = expected_.load(std::memory_order_relaxed);
+  if (expected == kIgnored) return;
+  const int at = added_.fetch_add(1, std::memory_order_acq_rel);
   if (at >= expected) {
     ++wrong_;
     return;

@@ -27,6 +27,8 @@ class Receipts {
   // ---- Who makes the changes ----
   // Forgets the change before; the next one is complete with so many receipts.
   void Expect(int count);
+  // Whatever is received until the next Expect is of no interest.
+  void Ignore() { expected_ = kIgnored; }
   // False if it took too long, or if a receiver ended.
   bool Await();
   bool AwaitReady(int count);
@@ -37,11 +39,13 @@ class Receipts {
   size_t bytes() const { return bytes_; }
 
  private:
+  static constexpr int kIgnored = -1;
+
   void Count(int& what);
 
   std::vector<std::atomic<int64_t>> times_;
   std::atomic<int> added_{0};
-  std::atomic<int> expected_{0};
+  std::atomic<int> expected_{kIgnored};
   std::atomic<int64_t> wrong_{0};
   std::atomic<size_t> bytes_{0};
 
