@@ -71,6 +71,8 @@ void CurlTransfer::SetConnection(const CurlTransferOptions& options) {
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
   curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN,
                    static_cast<long>(absl::ToInt64Seconds(options.max_connection_age)));
+  // Asks for bodies as they are, and unpacks those that come packed all the same.
+  curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
   const std::string& ca_file = request_.ca_file.empty() ? options.ca_file : request_.ca_file;
   if (!ca_file.empty()) {
     curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file.c_str());
