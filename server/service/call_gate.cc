@@ -83,12 +83,6 @@ Trace TraceOf(const grpc::ServerContextBase& context) {
   return {std::string(trace), std::string(span)};
 }
 
-absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
-               "this server is going away; use another")
-      .RetryAfter(absl::Milliseconds(500));
-}
-
 }  // namespace
 
 absl::Time Call::answer_by() const {
@@ -127,7 +121,6 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
 }
 
 absl::Status CallGate::Check(Call& call) {
-  if (draining_) return Draining();
   if (unary_calls_ > options_.max_calls)
     return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
                  "too many calls at once; try again later")
