@@ -7,6 +7,7 @@
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/service/draining.h"
 
 namespace finetune {
 namespace {
