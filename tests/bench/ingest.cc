@@ -29,7 +29,7 @@ std::string List(int jobs, int changed) {
   std::string text = "[";
   for (int i = 0; i < jobs; ++i) {
     if (i > 0) text += ',';
-    text += Item(i, i == changed || changed == -2 ? "DEPLOYING" : "AVAILABLE");
+    text += Item(i, changed == -2 ? "DEPLOYING" : i == changed ? "FAILED" : "AVAILABLE");
   }
   return text += "]";
 }

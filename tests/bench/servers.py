@@ -1,0 +1,72 @@
+"""What is measured: the gateway, and what it is compared with. Each has an `address`, a `pid` and `close()`."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / "tests/e2e"))
+
+from harness import BIN, Emulator, Gateway, svc  # noqa: E402
+
+# Only what a section asks for is read from the emulator.
+QUIET = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h", "--log_level", "warning")
+
+
+class Bare:
+    """The bare gRPC server of bare_server.cc."""
+
+    job = "fineTunes/x"
+
+    def __init__(self, *args):
+        self.popen = subprocess.Popen([BIN / "bench-bare-server", *map(str, args)], stdout=subprocess.PIPE, text=True)
+        self.address = f"127.0.0.1:{int(self.popen.stdout.readline())}"
+        self.pid = self.popen.pid
+
+    def close(self):
+        self.popen.kill()
+        self.popen.wait()
+
+
+class Ours:
+    """The gateway with an emulator of so many jobs behind it, which it has seen; it reads them again only when asked."""
+
+    def __init__(self, jobs, *args):
+        self.folder = tempfile.mkdtemp(prefix="finetune-bench-")
+        self.emulator = Emulator(self.folder, "--list_size", str(jobs), time_scale=0)
+        self.gateway = Gateway(self.folder, self.emulator.url, *QUIET, *args).ready()
+        self.address = self.gateway.address
+        self.pid = self.gateway.popen.pid
+        end = time.monotonic() + 120
+        while self.gateway.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=30).fine_tune_count < jobs:
+            if time.monotonic() > end:
+                raise SystemExit("the gateway never saw all jobs:\n" + self.gateway.log)
+            time.sleep(0.1)
+        found = self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1), timeout=30).fine_tunes
+        self.job = found[0].name if found else ""
+
+    def close(self):
+        self.gateway.close()
+        self.gateway.kill()
+        self.emulator.kill()
+        for process in (self.gateway, self.emulator):
+            os.unlink(process.log_path)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def load(*args):
+    """One run of the load generator; ends everything if it found a wrong answer."""
+    done = subprocess.run([BIN / "bench-load", *map(str, args)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench-load {' '.join(map(str, args))} failed: {done.stderr}{done.stdout}")
+    return json.loads(done.stdout)
+
+
+def resident_kb(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
