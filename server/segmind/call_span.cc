@@ -16,7 +16,9 @@ void SetServer(Span& span, std::string_view url) {
 }
 
 // Without what may be secret: credentials are no part of the URLs that ParseTarget takes.
-std::string_view WithoutQuery(std::string_view url) { return url.substr(0, url.find_first_of("?#")); }
+std::string_view WithoutQuery(std::string_view url) {
+  return url.substr(0, url.find_first_of("?#"));
+}
 
 std::string_view PathOf(std::string_view url) {
   const size_t host = url.find("://");
