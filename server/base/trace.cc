@@ -50,6 +50,7 @@ Span TraceContext::StartSpan(SpanKind kind, std::string_view name) const {
 Span TraceContext::StartSpanAt(absl::Time start, SpanKind kind, std::string_view name) const {
   if (tracer == nullptr || !sampled) return Span(*this);
   auto record = std::make_unique<SpanRecord>();
+  record->attributes.reserve(8);
   record->context = *this;
   record->context.span_id = RandomId();
   record->parent_id = span_id;
