@@ -8,6 +8,7 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/service/call_trace.h"
+#include "server/service/draining.h"
 
 namespace finetune {
 namespace {
@@ -59,12 +60,6 @@ constexpr pb::ErrorReason kRefusals[] = {pb::CREDENTIALS_MISSING, pb::CREDENTIAL
 
 const google::protobuf::ServiceDescriptor& Descriptor() {
   return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
-}
-
-absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
-               "this server is going away; use another")
-      .RetryAfter(absl::Milliseconds(500));
 }
 
 }  // namespace
