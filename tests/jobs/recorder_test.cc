@@ -377,7 +377,7 @@ TEST(Recorder, ACommitIsASpanOfEachTraceThatHasSomethingInIt) {
   // Nothing to write, and nothing written.
   ASSERT_TRUE(record([](Draft&) { return absl::OkStatus(); }).ok());
   EXPECT_FALSE(record([&](Draft& draft) {
-                 put(draft);
+                 EXPECT_TRUE(put(draft).ok());
                  return absl::NotFoundError("no");
                }).ok());
   // Another's commit is none of this trace.
