@@ -77,7 +77,7 @@ def measure(report, options):
     with tempfile.TemporaryDirectory(prefix="finetune-bench-") as folder:
         names_file = pathlib.Path(folder) / "names"
         names_file.write_text(ours.job + "\n")
-        load = Generator("fan-out", ours, "--pid", ours.pid, "--streams", others, "--connections", others // 100 + 1, "--changes", changes,
+        load = Generator("fan-out", ours, "--frames", "--pid", ours.pid, "--streams", others, "--connections", others // 100 + 1, "--changes", changes,
                          "--job", ours.job, "--names-file", names_file, "--rounds", 3)
         rounds = {"all reading": load.said()}
     for holder in holders:
