@@ -25,7 +25,7 @@ class VanishedClient(EndToEnd):
         wait_until("both watches", lambda: self.watchers() == 2)
         # The kernel still acknowledges for it: only an answer to a ping would show life.
         os.kill(gone.pid, signal.SIGSTOP)
-        wait_until("the vanished client's watch to end", lambda: self.watchers() < 2, seconds=62, step=0.5)
+        wait_until("the vanished client's watch to end", lambda: self.watchers() < 2, seconds=60, step=0.5)
         self.assertEqual(self.watchers(), 1)
         self.assertIsNone(alive.poll())
 
