@@ -83,7 +83,8 @@ bool RunHold(const FanOutOptions& options) {
   if (!receipts.AwaitReady(options.streams)) return false;
   std::cout << R"({"ready": )" << options.streams << "}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
-    std::cout << R"({"lowest_revision": )" << streams->LowestRevision() << "}" << std::endl;
+    std::cout << R"({"lowest_revision": )" << streams->LowestRevision() << R"(, "ended": )"
+              << receipts.ended() << "}" << std::endl;
   }
   return true;
 }
