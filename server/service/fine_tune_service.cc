@@ -111,7 +111,8 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* FineTuneService::UploadDataset(Contex
     return new ReadRefusal(status);
   }
   const auto lasting = call->lasting;
-  return StartUpload(*parts_.transfers, context, answer, lasting,
+  const TraceContext trace = call->span.context();
+  return StartUpload(*parts_.transfers, context, answer, trace, lasting,
                      [this, call = std::move(call)](const absl::Status& ended) {
                        gate_.End(*call, ended, ended.ok() ? 1 : 0);
                      });
@@ -136,6 +137,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::DownloadWeights(Con
     return new WriteRefusal(spec.status());
   }
   const auto lasting = call->lasting;
+  spec->trace = call->span.context();
   return StartDownload(*parts_.transfers, *std::move(spec), context, lasting,
                        [this, call = std::move(call)](const absl::Status& ended, double messages) {
                          gate_.End(*call, ended, messages);

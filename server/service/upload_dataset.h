@@ -27,6 +27,7 @@ using UploadDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
                                                        grpc::CallbackServerContext* context,
                                                        grpc::ByteBuffer* answer,
+                                                       const TraceContext& trace,
                                                        const std::shared_ptr<LastingCall>& lasting,
                                                        UploadDone done);
 
