@@ -44,8 +44,8 @@ FetchKeys MakeKeyFetch(HttpClient& http) {
       if (token.empty())
         return std::move(done)(absl::InvalidArgumentError(
             absl::StrCat("the token file '", location.token_file, "' holds no token")));
-      request.secret_header_name = "Authorization";
-      request.secret_header_value = Secret(absl::StrCat("Bearer ", token.Reveal()));
+      request.secret_headers.emplace_back("Authorization",
+                                          Secret(absl::StrCat("Bearer ", token.Reveal())));
     }
     if (!location.ca_file.empty() && access(location.ca_file.c_str(), R_OK) != 0)
       return std::move(done)(absl::InvalidArgumentError(
