@@ -253,6 +253,38 @@ TEST_F(SubmitterTest, ASubmissionThatSegmindNeverGotFailsAndMayBeTriedAgain) {
   EXPECT_EQ(segmind_.taken(), 1);
 }
 
+TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterAllIsNotMadeAgain) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostAfter});
+  segmind_.set_list_delay([] { return absl::Seconds(20); });
+  auto failed = Await(Create("r1", absl::Seconds(60)));
+  ASSERT_TRUE(failed.ok());
+  EXPECT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)->id, (*failed)->id);
+  EXPECT_EQ(segmind_.taken(), 1);
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterItWasMadeAgainIsAJobOfItsOwn) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostAfter});
+  segmind_.set_list_delay([] { return absl::Seconds(20); });
+  auto failed = Await(Create("r1", absl::Seconds(60)));
+  ASSERT_TRUE(failed.ok());
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_NE((*again)->id, (*failed)->id);
+  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  auto third = Await(Create("r1"));
+  ASSERT_TRUE(third.ok());
+  EXPECT_EQ((*third)->id, (*again)->id);
+  EXPECT_EQ(segmind_.taken(), 2);
+  EXPECT_EQ(JobCount(), 2u);
+}
+
 TEST_F(SubmitterTest, ASlowAnswerIsShownAsUnknownAndMovesOn) {
   StartProcess();
   segmind_.NextSubmits({Fate::kHeldBefore});
