@@ -99,6 +99,9 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
   batch->settle_lists = options_.settle_lists;
   batch->settle_time = options_.settle_time;
   auto outcome = std::make_shared<ListOutcome>();
+  // Most reads have no news: who waits for one need not wait for the recorder's thread, too.
+  if (batch->items.empty() && !recorder_.has_unsettled())
+    return OnListRecorded(read, *batch, presence, *outcome, absl::OkStatus());
   recorder_.Record([batch, outcome, &catalog = catalog_](
                        Draft& draft) { return RecordList(*batch, catalog, draft, *outcome); },
                    [self = shared_from_this(), read, batch, outcome,
