@@ -10,6 +10,7 @@ struct CallsOptions {
   int pid = 0;                       // The server's, for its CPU.
   std::string call = "get";          // get, list, status; http: a GET of `path`.
   std::string job;                   // For get.
+  int64_t max_staleness_ms = -1;     // For get; -1: from memory as it is.
   int page_size = 50;                // For list.
   std::string path;                  // For http,
   std::vector<std::string> headers;  // "Name: value".

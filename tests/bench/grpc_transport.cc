@@ -81,6 +81,11 @@ class GrpcTransport : public Transport {
       method_ = "/segmind.finetune.v1.FineTuneService/GetFineTune";
       pb::GetFineTuneRequest request;
       request.set_name(options_.job);
+      if (options_.max_staleness_ms >= 0) {
+        auto& age = *request.mutable_freshness()->mutable_max_staleness();
+        age.set_seconds(options_.max_staleness_ms / 1000);
+        age.set_nanos(static_cast<int32_t>(options_.max_staleness_ms % 1000 * 1'000'000));
+      }
       request_ = ToBytes(request);
     } else if (options_.call == "status") {
       method_ = "/segmind.finetune.v1.FineTuneService/GetGatewayStatus";

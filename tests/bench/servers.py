@@ -12,7 +12,7 @@ import tempfile
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "tests/e2e"))
 
-from harness import API_KEY, BIN, Emulator, Gateway, svc, wait_until  # noqa: E402
+from harness import API_KEY, BIN, Emulator, Gateway, ft, svc, wait_until  # noqa: E402,F401
 
 # Only what a section asks for is read from the emulator.
 QUIET = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h", "--log_level", "warning")
@@ -87,6 +87,6 @@ def load(*args, cpu=None):
     return json.loads(done.stdout)
 
 
-def resident_kb(pid):
+def resident_kb(pid, kind="VmRSS"):
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) for line in status if line.startswith(kind))
