@@ -14,9 +14,9 @@ from report import Report
 HERE = pathlib.Path(__file__).resolve().parent
 
 # In the order of the report: modules of sections/ (whose __init__ says what one must have).
-SECTIONS = ("calls", "proxied", "fan_out", "peers", "concerned", "stopped", "webhook", "sparse", "ingest", "start")
+SECTIONS = ("calls", "proxied", "polling", "fan_out", "peers", "concerned", "stopped", "webhook", "sparse", "ingest", "start", "day")
 # What --quick runs: under 3 minutes together.
-QUICK = ("calls", "fan_out", "concerned", "sparse", "ingest", "start")
+QUICK = ("calls", "proxied", "fan_out", "concerned", "sparse", "ingest", "start")
 
 
 def version_of(package):
