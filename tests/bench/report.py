@@ -6,6 +6,8 @@ import statistics
 
 import plot
 
+BASELINE = pathlib.Path(__file__).resolve().parent / "baseline.json"
+
 median = statistics.median
 
 # What --quick allows beyond a target: it runs where other things run, too.
@@ -78,6 +80,10 @@ class Report:
         within = value <= bound * slack if at_most else value >= bound * slack
         if self.quick and not absolute and not within:
             self.failed.append(f"{what} is {number(value)}, more than 25 % from {verdict}")
+
+    def against_baseline(self, what, value, at_most=True):
+        """For --quick: a ratio against the one that is committed."""
+        self.limit(f"{what} (baseline.json)", value, json.loads(BASELINE.read_text())[what], at_most)
 
     def say_targets(self):
         self.begin("targets", "All targets")

@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # In the order of the report: modules of sections/ (whose __init__ says what one must have).
 SECTIONS = ("calls", "proxied", "polling", "fan_out", "peers", "concerned", "stopped", "webhook", "sparse", "ingest", "start", "day")
 # What --quick runs: under 3 minutes together.
-QUICK = ("calls", "proxied", "fan_out", "concerned", "sparse", "ingest", "start")
+QUICK = ("calls", "proxied", "concerned", "ingest", "start")
 
 
 def version_of(package):

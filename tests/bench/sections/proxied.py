@@ -95,7 +95,13 @@ def measure(report, options):
                          f"{added[call, jobs, name, 'p50_us']:.0f}", f"{added[call, jobs, name, 'p99_us']:.0f}",
                          f"{added[call, jobs, name, 'without']:.0f}" if call == "create" and name == "gateway" else ""])
     report.table(["call", "through", "p50 µs", "p99 µs", "added p50", "added p99", "without commits"], rows)
-    say_limits(report, added)
+    if options.quick:
+        key = ("status", 1)
+        report.against_baseline("status: added p50 against the smallest gateway's",
+                                added[*key, "gateway", "p50_us"] / added[*key, "smallest gateway", "p50_us"])
+        report.say()
+    else:
+        say_limits(report, added)
 
 
 def say_limits(report, added):
