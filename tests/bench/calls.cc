@@ -38,7 +38,7 @@ class Generator {
       for (int i = 0; i < options_.outstanding; ++i) Begin(NowNanoseconds());
     }
     std::unique_lock lock(mu_);
-    done_.wait(lock, [&] { return out_ == 0 && NowNanoseconds() >= end_; });
+    done_.wait(lock, [&] { return out_ == 0; });
     const double seconds = static_cast<double>(NowNanoseconds() - start) / 1e9;
     const double cpu = CpuSeconds(options_.pid) - cpu_before;
     const auto calls = static_cast<double>(histogram_.count());
@@ -59,7 +59,7 @@ class Generator {
     const double step = 1e9 / options_.rate;
     for (int64_t i = 0;; ++i) {
       const int64_t scheduled = start + static_cast<int64_t>(step * static_cast<double>(i));
-      if (scheduled >= end_) return;
+      if (scheduled >= end_) break;
       while (NowNanoseconds() < scheduled) {
         if (scheduled - NowNanoseconds() > 100'000)
           std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -67,6 +67,7 @@ class Generator {
       if (NowNanoseconds() - scheduled > kLateNanoseconds) ++late_;
       Begin(scheduled);
     }
+    std::this_thread::sleep_for(std::chrono::nanoseconds(end_ - NowNanoseconds()));
   }
 
   void Begin(int64_t scheduled) {
