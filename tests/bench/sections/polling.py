@@ -50,6 +50,7 @@ def measure(report, options):
     report.table(["clients", *series], rows)
     report.plot("polling", "Calls to Segmind", "clients", "calls a minute", series)
     for name in ("through the gateway", "through it, fresh"):
-        counts = [count for _, count in series[name]]
-        report.limit(f"{name}: calls with 10,000 clients against with one", counts[-1] / counts[0], 1.25)
+        # The time may hold one poll more or less.
+        report.limit(f"{name}: most calls a minute, of any number of clients, against one a poll",
+                     max(count for _, count in series[name]) * EVERY / 60, 1.25)
     report.say()
