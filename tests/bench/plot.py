@@ -3,8 +3,8 @@
 import html
 import math
 
-WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 70, 170, 36, 50
+WIDTH, HEIGHT = 780, 360
+LEFT, RIGHT, TOP, BOTTOM = 70, 310, 36, 50
 COLOURS = ("#1b6ac9", "#d1495b", "#2e933c", "#8a5a9e", "#c77d0a", "#4a4a4a", "#1d9a9a")
 
 
