@@ -27,6 +27,7 @@ constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
 // A view that could not be made by then is served as it is: empty, with its honest age.
 constexpr absl::Duration kFirstReadPatience = absl::Seconds(10);
 constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
+constexpr int kWatchThreads = 4;  // At least.
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
 
 // The error with the flag that it is about in front.
@@ -80,12 +81,12 @@ absl::Status Gateway::Open() {
   if (absl::Status loaded = recorder_->Load(); !loaded.ok()) return Blame("store", loaded);
   had_jobs_ = catalog_->view()->size() > 0;
   waiters_ = std::make_unique<Waiters>(*catalog_, *clock_);
+  watch_queues_ = std::make_unique<WatchQueues>(std::max(kWatchThreads, CpuLimit()));
   hub_ = std::make_unique<WatchHub>(
-      WatchHub::Options{.threads = std::max(4, CpuLimit()),
-                        .max_watchers = config_.max_watchers,
+      WatchHub::Options{.max_watchers = config_.max_watchers,
                         .max_watchers_per_caller = config_.max_watchers_per_caller,
                         .max_age = config_.max_stream_age},
-      *catalog_, *clock_, metrics_);
+      *catalog_, *clock_, metrics_, watch_queues_->waiters());
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(waiters_.get());
 
@@ -126,6 +127,7 @@ absl::Status Gateway::Open() {
                    .updater = *updater_,
                    .waiters = *waiters_,
                    .hub = *hub_,
+                   .watch_queues = *watch_queues_,
                    .segmind = *segmind_,
                    .clock = *clock_,
                    .last_webhook_time = [this] { return webhook_door_->last_event_time(); },

@@ -23,6 +23,7 @@
 #include "server/service/fine_tune_service.h"
 #include "server/service/grpc_server.h"
 #include "server/service/transfers.h"
+#include "server/service/watch_queues.h"
 #include "server/store/store.h"
 #include "server/web/admin_door.h"
 #include "server/web/http_server.h"
@@ -81,6 +82,7 @@ class Gateway {
   std::unique_ptr<HttpStreamer> streamer_;
   std::unique_ptr<SegmindClient> segmind_;
   std::unique_ptr<Waiters> waiters_;
+  std::unique_ptr<WatchQueues> watch_queues_;
   std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<Tracker> tracker_;
   std::unique_ptr<Submitter> submitter_;

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
 #include "server/base/log.h"
 #include "server/config.h"
@@ -62,6 +63,9 @@ int Run(const std::vector<std::string>& arguments) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   ForbidCoreDumps();
+  // Abseil that was built with its assertions, as Debian's is, notes the order of all locks taken;
+  // the only ones here are gRPC's.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   const auto config =
       ReadConfig(arguments, [](const std::string& name) { return std::getenv(name.c_str()); });
   if (!config.ok()) return Fail(config.status(), absl::IsNotFound(config.status()) ? 2 : 1);
