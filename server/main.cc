@@ -62,6 +62,8 @@ int Run(const std::vector<std::string>& arguments) {
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  // A file that may not grow is a store that cannot be written, and no end of the process.
+  signal(SIGXFSZ, SIG_IGN);
   ForbidCoreDumps();
   // Abseil that was built with its assertions, as Debian's is, notes the order of all locks taken;
   // the only ones here are gRPC's.
