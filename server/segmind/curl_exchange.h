@@ -31,6 +31,8 @@ class CurlExchange {
   // Makes the handle. PERMISSION_DENIED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, INTERNAL.
   absl::Status Prepare(const CurlExchangeOptions& options, const AddressPolicy& policy);
   CURL* handle() const { return handle_.get(); }
+  // Of the answer's head; 0 before there is one.
+  int code() const { return head_.code; }
 
   // What became of it, once curl is done with it.
   absl::Status StatusOf(CURLcode code) const;
