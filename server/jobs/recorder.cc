@@ -17,13 +17,15 @@ namespace {
 constexpr size_t kMaxBatch = 256;
 // How often a batch is made anew because another process committed first.
 constexpr int kMaxTries = 3;
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 constexpr absl::Duration kKeepIntents = absl::Hours(24 * 7);
 constexpr absl::Duration kForgetIntentsEvery = absl::Hours(1);
 
 absl::Status StoreUnavailable(const absl::Status& cause) {
   if (cause.ok() || ReasonOf(cause) == pb::STORE_UNAVAILABLE) return cause;
   return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
-               absl::StrCat("the store cannot be written: ", cause.message()));
+               absl::StrCat("the store cannot be written: ", cause.message()))
+      .RetryAfter(kRetryAfter);
 }
 
 absl::Status Stopped() { return absl::CancelledError("the recorder has stopped"); }
