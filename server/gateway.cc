@@ -326,7 +326,7 @@ void Gateway::RegisterMetrics() {
                                     "Whether the last write of the store went well.");
   memory_ = &metrics_.Gauge("process_resident_memory_bytes", "Resident memory.");
   open_files_ = &metrics_.Gauge("process_open_fds", "Open files.");
-  cpu_seconds_ = &metrics_.Gauge("process_cpu_seconds_total", "CPU used, user and system.");
+  cpu_seconds_ = &metrics_.Counter("process_cpu_seconds_total", "CPU used, user and system.");
   metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
       .Set(absl::ToDoubleSeconds(start_time_ - absl::UnixEpoch()));
   rlimit files{};
@@ -350,8 +350,9 @@ void Gateway::UpdateMetrics() {
       std::distance(std::filesystem::directory_iterator("/proc/self/fd", ignored), {})));
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  cpu_seconds_->Set(absl::ToDoubleSeconds(absl::DurationFromTimeval(used.ru_utime) +
-                                          absl::DurationFromTimeval(used.ru_stime)));
+  const double seconds = absl::ToDoubleSeconds(absl::DurationFromTimeval(used.ru_utime) +
+                                               absl::DurationFromTimeval(used.ru_stime));
+  cpu_seconds_->Increment(seconds - cpu_seconds_->Value());
 }
 
 }  // namespace finetune

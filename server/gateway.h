@@ -111,7 +111,7 @@ class Gateway {
   prometheus::Gauge* store_writable_ = nullptr;
   prometheus::Gauge* memory_ = nullptr;
   prometheus::Gauge* open_files_ = nullptr;
-  prometheus::Gauge* cpu_seconds_ = nullptr;
+  prometheus::Counter* cpu_seconds_ = nullptr;
 
   Mutex mu_;
   bool following_ ABSL_GUARDED_BY(mu_) = true;
