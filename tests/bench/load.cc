@@ -1,17 +1,22 @@
-// The load generator: bench-load calls|fan-out. Prints one JSON object a run; exits 1 if an answer
-// was wrong.
+// The load generator: bench-load calls|fan-out|download|upload. Prints one JSON object a run; exits
+// 1 if an answer was wrong.
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 
 #include "tests/bench/calls.h"
 #include "tests/bench/fan_out.h"
+#include "tests/bench/transfer.h"
 
 int main(int argc, char** argv) {
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
+  // What gRPC receives is kept for what comes next, not given back and faulted in again.
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
 
   CLI::App app("Load generator for the gateway and what it is compared with");
   app.require_subcommand(1);
@@ -36,9 +41,20 @@ int main(int argc, char** argv) {
   fan_out_command->add_option("--connections", fan_out.connections);
   fan_out_command->add_option("--changes", fan_out.changes);
   fan_out_command->add_option("--job", fan_out.job);
+  finetune::bench::TransferOptions transfer;
+  auto* download = app.add_subcommand("download", "Read a job's weights");
+  auto* upload = app.add_subcommand("upload", "Send a dataset");
+  for (auto* command : {download, upload}) {
+    command->add_option("--target", transfer.target)->required();
+    command->add_option("--size-bytes", transfer.size_bytes);
+    command->add_option("--at-once", transfer.at_once);
+  }
+  download->add_option("--job", transfer.job)->required();
+  upload->add_option("--chunk-bytes", transfer.chunk_bytes);
   CLI11_PARSE(app, argc, argv);
-  return (calls_command->parsed() ? finetune::bench::RunCalls(calls)
-                                  : finetune::bench::RunFanOut(fan_out))
-             ? 0
-             : 1;
+  const bool good = calls_command->parsed()     ? finetune::bench::RunCalls(calls)
+                    : fan_out_command->parsed() ? finetune::bench::RunFanOut(fan_out)
+                    : download->parsed()        ? finetune::bench::RunDownload(transfer)
+                                                : finetune::bench::RunUpload(transfer);
+  return good ? 0 : 1;
 }

@@ -14,7 +14,7 @@ from report import Report
 HERE = pathlib.Path(__file__).resolve().parent
 
 # In the order of the report: modules of sections/ (whose __init__ says what one must have).
-SECTIONS = ("calls", "fan_out", "sparse", "ingest", "start")
+SECTIONS = ("calls", "fan_out", "sparse", "ingest", "start", "transfers")
 # What --quick runs: under 3 minutes together.
 QUICK = SECTIONS
 
