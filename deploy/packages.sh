@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian packages that a purpose needs and that are missing.
-#   packages.sh build|local|test|lint
-# Purposes add up: test includes local, local includes build. Needs root (or sudo) only when something is missing.
+#   packages.sh build|local|test|bench|lint
+# Purposes add up: bench includes test, test includes local, local includes build. Needs root (or sudo) only when something is missing.
 set -euo pipefail
 
 build=(ca-certificates ccache clang cmake libabsl-dev libcli11-dev libcurl4-openssl-dev libgrpc++-dev libmicrohttpd-dev
@@ -9,17 +9,20 @@ build=(ca-certificates ccache clang cmake libabsl-dev libcli11-dev libcurl4-open
   prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc rapidjson-dev zlib1g-dev)
 emulator=(libzip-dev libgtest-dev libgmock-dev libbenchmark-dev curl python3 zip unzip)
 test=(git libclang-rt-14-dev python3-grpcio openssl python3-protobuf sqlite3 strace)
+# Where systemd runs, these two also start as services; the measurements start their own.
+bench=(etcd-server nats-server)
 lint=(clang-format clang-tidy git shellcheck)
 
 case ${1:-} in
   build) wanted=("${build[@]}") ;;
   local) wanted=("${build[@]}" "${emulator[@]}") ;;
   test) wanted=("${build[@]}" "${emulator[@]}" "${test[@]}") ;;
+  bench) wanted=("${build[@]}" "${emulator[@]}" "${test[@]}" "${bench[@]}") ;;
   lint) wanted=("${lint[@]}") ;;
   *) sed -n '2,4p' "$0" >&2; exit 2 ;;
 esac
 # Node.js may come from elsewhere, with its own npm.
-if [[ $1 == test || $1 == lint ]] && ! command -v npm >/dev/null; then wanted+=(nodejs npm); fi
+if [[ $1 == test || $1 == bench || $1 == lint ]] && ! command -v npm >/dev/null; then wanted+=(nodejs npm); fi
 
 missing=()
 for package in "${wanted[@]}"; do

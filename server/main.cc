@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "google/protobuf/stubs/logging.h"
 #include "server/base/log.h"
 #include "server/config.h"
 #include "server/gateway.h"
@@ -31,12 +32,20 @@ int Fail(const absl::Status& status, int code = 1) {
   return code;
 }
 
-// SIGTERM and SIGINT, blocked in every thread so that one waits for them.
+// Protobuf's own lines, such as on text that is not UTF-8.
+void LogOfProtobuf(google::protobuf::LogLevel, const char* file, int line,
+                   const std::string& message) {
+  Log(LogLevel::kDebug, "protobuf", {{"text", message}, {"file", file}, {"line", line}});
+}
+
+// SIGTERM, SIGINT and, for a terminal that is closed, SIGHUP; blocked in every thread so that one
+// waits for them.
 sigset_t StopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   return signals;
 }
 
@@ -58,6 +67,7 @@ int Run(const std::vector<std::string>& arguments) {
   if (!config.ok()) return Fail(config.status(), absl::IsNotFound(config.status()) ? 2 : 1);
   SetLogLevel(config->log_level);
   gpr_set_log_function(LogOfGrpc);
+  google::protobuf::SetLogHandler(LogOfProtobuf);
   Log(LogLevel::kInfo, "starting",
       {{"version", FINETUNE_VERSION}, {"open_files", RaiseFileLimit()}, {"cpus", CpuLimit()}});
   auto gateway = Gateway::Create(*config);

@@ -97,17 +97,20 @@ std::optional<Record> BatchDraft::Find(std::string_view id) {
 
 std::optional<Record> BatchDraft::FindUpstream(std::string_view upstream_id) {
   if (upstream_id.empty()) return std::nullopt;
+  std::vector<std::string> ids;
   for (const UpstreamIds* layer : {&own_upstream_, &batch_upstream_}) {
-    auto it = layer->find(std::string(upstream_id));
-    if (it == layer->end()) continue;
-    std::optional<Record> record = Find(it->second);
-    if (record && IsNamed(*record, upstream_id)) return record;
+    if (auto it = layer->find(std::string(upstream_id)); it != layer->end())
+      ids.push_back(it->second);
   }
-  VersionPtr version = catalog_.FindUpstream(upstream_id);
-  if (version == nullptr) return std::nullopt;
-  std::optional<Record> record = Find(version->id);
-  if (record && !IsNamed(*record, upstream_id)) record.reset();
-  return record;
+  if (const VersionPtr version = catalog_.FindUpstream(upstream_id)) ids.push_back(version->id);
+  std::optional<Record> by_other_name;
+  for (const std::string& id : ids) {
+    std::optional<Record> record = Find(id);
+    if (!record || !IsNamed(*record, upstream_id)) continue;
+    if (record->fine_tune().upstream_id() == upstream_id) return record;
+    if (!by_other_name) by_other_name = std::move(record);
+  }
+  return by_other_name;
 }
 
 void BatchDraft::Put(Record record) {
@@ -117,9 +120,10 @@ void BatchDraft::Put(Record record) {
         absl::StrCat("a fine-tune may not be named '", record.fine_tune().name(), "'"));
     return;
   }
-  for (const std::string& name : {record.fine_tune().upstream_id(), record.upstream_request_id()}) {
-    if (!name.empty()) own_upstream_[name] = *id;
-  }
+  if (const std::string& name = record.fine_tune().upstream_id(); !name.empty())
+    own_upstream_[name] = *id;
+  if (const std::string& name = record.upstream_request_id(); !name.empty())
+    own_upstream_.try_emplace(name, *id);
   auto [it, first] = own_records_.insert_or_assign(*id, std::move(record));
   if (first) own_order_.push_back(*std::move(id));
 }

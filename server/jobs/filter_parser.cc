@@ -34,7 +34,7 @@ std::string NamesOf(const google::protobuf::EnumDescriptor* type) {
 
 absl::StatusOr<FilterNode::Ptr> FilterParser::Parse() {
   if (text_.size() > kMaxLength) {
-    return Fault(kMaxLength, absl::StrCat("the filter ends: it may have ", kMaxLength, " bytes"));
+    return Fault(kMaxLength, absl::StrCat("the end: a filter has at most ", kMaxLength, " bytes"));
   }
   SkipSpace();
   if (AtEnd()) return FilterNode::Ptr();

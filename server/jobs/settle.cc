@@ -59,13 +59,18 @@ void Retire(Draft& draft, record::FineTuneRecord other) {
   draft.Put(std::move(other));
 }
 
-std::optional<record::FineTuneRecord> FindByEitherName(Draft& draft, const UpstreamJob& job) {
-  auto record = draft.FindUpstream(job.id);
-  if (!record && !job.request_id.empty()) record = draft.FindUpstream(job.request_id);
-  return record;
-}
-
 }  // namespace
+
+std::optional<record::FineTuneRecord> FindRecordOf(Draft& draft, const UpstreamJob& job) {
+  auto record = draft.FindUpstream(job.id);
+  if (record && (record->fine_tune().upstream_id() == job.id || job.request_id.empty()))
+    return record;
+  record = draft.FindUpstream(job.request_id);
+  if (record && record->fine_tune().upstream_id() == job.request_id &&
+      record->upstream_request_id().empty())
+    return record;
+  return std::nullopt;
+}
 
 void ShowUnknown(Draft& draft, const record::Intent& intent) {
   if (draft.Find(intent.fine_tune_id())) return;
@@ -74,8 +79,9 @@ void ShowUnknown(Draft& draft, const record::Intent& intent) {
   draft.Put(std::move(record));
 }
 
-void BecomeUnknown(Draft& draft, record::Intent intent) {
+void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why) {
   ShowUnknown(draft, intent);
+  intent.set_unknown_cause(std::string(why));
   intent.set_state(record::Intent::UNKNOWN);
   *intent.mutable_unknown_time() = ToProto(draft.now());
   intent.set_lists_without(0);
@@ -85,7 +91,7 @@ void BecomeUnknown(Draft& draft, record::Intent intent) {
 std::string Accept(Draft& draft, record::Intent intent, const Reading& reading) {
   const std::string id = intent.fine_tune_id();
   std::optional<record::FineTuneRecord> record = draft.Find(id);
-  auto other = FindByEitherName(draft, reading.job);
+  auto other = FindRecordOf(draft, reading.job);
   if (other && IdOfRecord(*other) != id) {
     if (!record) return TakeOver(draft, intent, *std::move(other));
     Retire(draft, *std::move(other));

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "server/jobs/merge.h"
 #include "server/jobs/recorder.h"
@@ -15,11 +17,16 @@ namespace finetune {
 //      ▼            └──────▶ NOT_SUBMITTED   absent from enough lists
 //   deleted: refused, or never sent
 
+// The record of the job that an answer of Segmind's is about. A job's other name counts only where
+// nothing better is known: it may be shared, as an account's would be.
+std::optional<record::FineTuneRecord> FindRecordOf(Draft& draft, const UpstreamJob& job);
+
 // Makes the submission's job visible as SUBMIT_UNKNOWN unless it is visible already.
 void ShowUnknown(Draft& draft, const record::Intent& intent);
 
-// The outcome is not known: the job is visible as that, and the search begins.
-void BecomeUnknown(Draft& draft, record::Intent intent);
+// The outcome is not known, for the reason `why`: the job is visible as that, and the search
+// begins.
+void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why);
 
 // Segmind has the job: it goes on under the submission's name. Returns its id, which differs from
 // the intent's only when the job was visible under another name before and the submission's was

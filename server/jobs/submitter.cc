@@ -17,6 +17,8 @@ absl::Status Draining() {
       .RetryAfter(absl::Seconds(1));
 }
 
+constexpr std::string_view kDied = "the gateway ended while it waited for the answer";
+
 absl::Status NotRecorded() {
   return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
                "the submission's outcome could not be recorded in time: send the same request_id "
@@ -60,7 +62,8 @@ absl::Status Submitter::Core::Recover() {
   recorder_.Record(
       [](Draft& draft) {
         for (record::Intent& intent : draft.UnsettledIntents()) {
-          if (intent.state() == record::Intent::PREPARED) BecomeUnknown(draft, std::move(intent));
+          if (intent.state() == record::Intent::PREPARED)
+            BecomeUnknown(draft, std::move(intent), kDied);
         }
         return absl::OkStatus();
       },

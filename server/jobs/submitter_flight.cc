@@ -91,7 +91,8 @@ void Submitter::Core::Prepare(const FlightPtr& flight) {
           }
           if (earlier.state() != record::Intent::NOT_SUBMITTED) {
             // PREPARED, with no flight for it: a commit whose failure was reported came through.
-            if (earlier.state() == record::Intent::PREPARED) BecomeUnknown(draft, earlier);
+            if (earlier.state() == record::Intent::PREPARED)
+              BecomeUnknown(draft, earlier, "it was recorded and perhaps not sent");
             prepared->intent = std::move(earlier);
             return absl::OkStatus();
           }
@@ -194,7 +195,8 @@ void Submitter::Core::RecordOutcome(const FlightPtr& flight) {
         if (outcome.kind == SubmitOutcome::Kind::kUnknown) {
           ended->fine_tune_id = intent.fine_tune_id();
           ended->unknown = true;
-          BecomeUnknown(draft, std::move(intent));
+          const absl::string_view why = outcome.status.message();
+          BecomeUnknown(draft, std::move(intent), {why.data(), why.size()});
           return absl::OkStatus();
         }
         // An earlier try of this very mutation may have been committed though it said it was not.

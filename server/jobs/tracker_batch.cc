@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/time_proto.h"
 #include "server/jobs/marker.h"
 #include "server/jobs/merge.h"
@@ -47,9 +48,8 @@ class Run {
 
   void RecordItem(const UpstreamJob& item) {
     const Reading reading = ReadingOf(item);
-    auto record = draft_.FindUpstream(item.id);
-    if (!record && !item.request_id.empty()) record = draft_.FindUpstream(item.request_id);
-    if (!record) record = FindAbandoned(item);
+    auto record = FindRecordOf(draft_, item);
+    if (!record) record = FindByMarker(item);
     if (record) return JoinKnown(reading, *std::move(record));
 
     if (const auto intent = FindIntent(item)) {
@@ -97,26 +97,31 @@ class Run {
   }
 
   // A submission that was given up, or whose request_id went on to another attempt, and that
-  // Segmind has after all.
-  std::optional<record::FineTuneRecord> FindAbandoned(const UpstreamJob& item) {
+  // Segmind has after all; or one whose answer called the job otherwise than lists do.
+  std::optional<record::FineTuneRecord> FindByMarker(const UpstreamJob& item) {
     if (!item.name) return std::nullopt;
     const std::string marker = StripMarker(*item.name).marker;
     if (marker.empty() || draft_.FindIntentByMarker(marker)) return std::nullopt;
-    if (!abandoned_) {
-      abandoned_.emplace();
+    if (!not_listed_) {
+      not_listed_.emplace();
       const ViewPtr view = catalog_.view();
       for (size_t i = 0; i < view->size(); ++i) {
         const FineTuneVersion& version = *view->at(i);
-        if (!version.marker.empty() && version.upstream_id.empty()) {
-          abandoned_->emplace(version.marker, version.id);
-        }
+        if (!version.marker.empty() && IsNotListed(version.upstream_id))
+          not_listed_->emplace(version.marker, version.id);
       }
     }
-    auto found = abandoned_->find(marker);
-    if (found == abandoned_->end()) return std::nullopt;
+    auto found = not_listed_->find(marker);
+    if (found == not_listed_->end()) return std::nullopt;
     auto record = draft_.Find(found->second);
-    if (!record || !record->fine_tune().upstream_id().empty()) return std::nullopt;
+    if (!record || !IsNotListed(record->fine_tune().upstream_id())) return std::nullopt;
+    record->set_upstream_request_id(record->fine_tune().upstream_id());
+    record->mutable_fine_tune()->set_upstream_id(item.id);
     return record;
+  }
+
+  bool IsNotListed(const std::string& upstream_id) const {
+    return upstream_id.empty() || !batch_.has(upstream_id);
   }
 
   // Without markers: whether the item may be a submission's.
@@ -165,8 +170,9 @@ class Run {
       }
       --outcome_.unsettled;
       outcome_.settled.push_back(intent.fine_tune_id());
-      Abandon(draft_, std::move(intent), "Segmind does not have the submission.",
-              pb::StateTransition::RECONCILE);
+      std::string message = "Segmind does not have the submission";
+      if (!intent.unknown_cause().empty()) absl::StrAppend(&message, ": ", intent.unknown_cause());
+      Abandon(draft_, std::move(intent), message, pb::StateTransition::RECONCILE);
     }
   }
 
@@ -179,7 +185,7 @@ class Run {
   // Those of them that an item was held back for.
   absl::flat_hash_set<std::string> present_;
   // By marker; made when it is first needed, for it looks at every job.
-  std::optional<absl::flat_hash_map<std::string, std::string>> abandoned_;
+  std::optional<absl::flat_hash_map<std::string, std::string>> not_listed_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,8 @@ struct ListBatch {
   absl::flat_hash_set<Candidate> rejected;
   // Whether a submission's absence from this list says anything.
   bool counts_absence = false;
+  // Whether the list has a job under that UpstreamJob::id. Any thread, until this is recorded.
+  std::function<bool(const std::string&)> has;
   int settle_lists = 0;
   absl::Duration settle_time;
 };

@@ -96,6 +96,8 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
   batch->hinted = hinted_;
   batch->rejected = rejected_;
   batch->counts_absence = presence.trusted;
+  // The reader stays as it is until this is recorded.
+  batch->has = [this](const std::string& id) { return reader_.Has(id); };
   batch->settle_lists = options_.settle_lists;
   batch->settle_time = options_.settle_time;
   auto outcome = std::make_shared<ListOutcome>();

@@ -71,6 +71,8 @@ void CurlTransfer::SetConnection(const CurlTransferOptions& options) {
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
   curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN,
                    static_cast<long>(absl::ToInt64Seconds(options.max_connection_age)));
+  // Asks for bodies as they are, and unpacks those that come packed all the same.
+  curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
   if (!options.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options.ca_file.c_str());
   if (!options.use_environment_proxy) curl_easy_setopt(curl, CURLOPT_PROXY, "");
   if (request_.fresh_connection) curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);

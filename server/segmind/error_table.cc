@@ -143,7 +143,9 @@ Row RowOf(const CallSubject& subject, const HttpResponse& response, absl::Time n
               "Segmind limits the rate of calls", reset ? *reset - now : kRetryLimited};
     }
     default:
-      if (response.code >= 400 && response.code < 500) return kRejected;
+      // A list has no parameters that a caller could have got wrong.
+      if (response.code >= 400 && response.code < 500)
+        return subject.call == UpstreamCall::kList ? kMalformed : kRejected;
       // Redirects are off: the URL is configured, and the key goes nowhere else.
       if (response.code >= 300 && response.code < 400) return kMalformed;
       return kUnavailable;

@@ -56,6 +56,35 @@ std::optional<absl::Time> InRange(absl::Time time) {
   return time;
 }
 
+// The code unit that `\\uXXXX` at `text` stands for; -1 if it is no such escape.
+int EscapedUnit(absl::string_view text) {
+  uint32_t unit = 0;
+  if (text.size() < 6 || !absl::StartsWith(text, "\\u") ||
+      !absl::SimpleHexAtoi(text.substr(2, 4), &unit))
+    return -1;
+  return static_cast<int>(unit);
+}
+
+// Half a character, as an emoji leaves it that was cut in two, stands for nothing: the sign of
+// replacement takes its place.
+void MendSurrogates(char* text, size_t size) {
+  const absl::string_view whole(text, size);
+  for (size_t i = whole.find('\\'); i < size; i = whole.find('\\', i)) {
+    const int unit = EscapedUnit(whole.substr(i));
+    if (unit < 0xd800 || unit > 0xdfff) {
+      i += 2;
+      continue;
+    }
+    const int next = EscapedUnit(whole.substr(i + 6));
+    if (unit < 0xdc00 && next >= 0xdc00 && next <= 0xdfff) {
+      i += 12;
+      continue;
+    }
+    std::memcpy(text + i, "\\ufffd", 6);
+    i += 6;
+  }
+}
+
 std::optional<absl::Time> TimeOfNumber(double number) {
   if (!std::isfinite(number) || number <= 0 || number >= 1e14) return std::nullopt;
   const double seconds = number >= kFirstMilliseconds ? number / 1000 : number;
@@ -68,35 +97,46 @@ JsonParser::JsonParser()
     : pool_(kPoolBytes), allocator_(pool_.data(), pool_.size()), document_(&allocator_) {}
 
 const JsonValue* JsonParser::Parse(std::string_view text) {
-  using rapidjson::InsituStringStream;
   refused_ = false;
   if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
   // The parser stops at a NUL; one inside the text would hide what follows it.
   if (text.empty() || std::memchr(text.data(), 0, text.size()) != nullptr) return nullptr;
+  Load(text);
+  rapidjson::ParseErrorCode error = ParseLoaded();
+  if (error == rapidjson::kParseErrorStringUnicodeSurrogateInvalid) {
+    Load(text);
+    MendSurrogates(text_.data(), text.size());
+    error = ParseLoaded();
+  }
+  refused_ =
+      error == rapidjson::kParseErrorTermination || error == rapidjson::kParseErrorNumberTooBig;
+  return error == rapidjson::kParseErrorNone ? &document_ : nullptr;
+}
+
+void JsonParser::Load(std::string_view text) {
   document_.SetNull();
   allocator_.Clear();
   constexpr size_t kVectorSlack = 16;
   text_.resize(text.size() + 1 + kVectorSlack);
   std::memcpy(text_.data(), text.data(), text.size());
   std::memset(text_.data() + text.size(), 0, 1 + kVectorSlack);
+}
 
-  bool good = false;
+rapidjson::ParseErrorCode JsonParser::ParseLoaded() {
+  rapidjson::ParseErrorCode error = rapidjson::kParseErrorNone;
   auto generate = [&](rapidjson::Document& document) {
     // Not kParseFullPrecisionFlag: its path takes clz(0) for a zero with an exponent, and what has
     // 15 digits and a small exponent comes out exact without it.
     constexpr unsigned kFlags = rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag |
                                 rapidjson::kParseNanAndInfFlag;
     rapidjson::Reader reader;
-    InsituStringStream stream(text_.data());
+    rapidjson::InsituStringStream stream(text_.data());
     DepthGuard guard(document);
-    const rapidjson::ParseResult result = reader.Parse<kFlags>(stream, guard);
-    good = !result.IsError();
-    refused_ = result.Code() == rapidjson::kParseErrorTermination ||
-               result.Code() == rapidjson::kParseErrorNumberTooBig;
-    return good;
+    error = reader.Parse<kFlags>(stream, guard).Code();
+    return error == rapidjson::kParseErrorNone;
   };
   document_.Populate(generate);
-  return good ? &document_ : nullptr;
+  return error;
 }
 
 std::optional<std::string> TextOf(const JsonValue& value) {

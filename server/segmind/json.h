@@ -47,12 +47,15 @@ class JsonParser {
 
   // The value, good until the next Parse; null if `text` is not exactly one JSON value, save for a
   // byte order mark and white space. NaN and Infinity are taken for numbers, as Python writes them;
-  // encodings are not checked.
+  // encodings are not checked, and half of a surrogate pair is replaced.
   const JsonValue* Parse(std::string_view text);
   // Whether the last Parse gave up on nesting or on a number too big to hold, not on bad syntax.
   bool refused() const { return refused_; }
 
  private:
+  void Load(std::string_view text);
+  rapidjson::ParseErrorCode ParseLoaded();
+
   std::vector<char> pool_;
   rapidjson::MemoryPoolAllocator<> allocator_;
   rapidjson::Document document_;

@@ -33,6 +33,7 @@ Digest DigestOf(std::string_view text) {
 }
 
 constexpr uint32_t kNone = 0xffffffff;
+constexpr std::string_view kNoItems = "[]";
 
 struct Item {
   std::string_view text;
@@ -62,13 +63,23 @@ bool IsListName(std::string_view quoted_key) {
   return false;
 }
 
-// The arrays in an object that may be its list.
+// What in an object may be its list.
 struct Candidates {
   std::vector<std::string_view> named;
   std::vector<std::string_view> of_objects;
   std::vector<std::string_view> empty;
+  std::vector<std::string_view> wrappers;
+  bool is_null = false;
+  bool complains = false;
 
-  void Add(std::string_view key, std::string_view array) {
+  void Add(std::string_view key, std::string_view value) {
+    if (value[0] == '[') return AddArray(key, value);
+    if (IsListName(key) && value[0] == '{') wrappers.push_back(value);
+    if (IsListName(key) && value == "null") is_null = true;
+    if (value != "null" && (key == "\"error\"" || key == "\"message\"" || key == "\"detail\""))
+      complains = true;
+  }
+  void AddArray(std::string_view key, std::string_view array) {
     const std::string_view inside = SkipSpace(array.substr(1));
     const bool is_empty = inside.substr(0, 1) == "]";
     if (!is_empty && inside.substr(0, 1) != "{") return;
@@ -76,25 +87,32 @@ struct Candidates {
     (is_empty ? empty : of_objects).push_back(array);
   }
   absl::StatusOr<std::string_view> Choose() const {
-    for (const auto* kind : {&named, &of_objects, &empty}) {
+    for (const auto* kind : {&named, &of_objects, &empty, &wrappers}) {
       if (kind->size() == 1) return kind->front();
       if (kind->size() > 1) return Malformed("it is an object with several arrays");
     }
+    if (is_null && !complains) return kNoItems;
     return Malformed("it is an object without an array of jobs");
   }
 };
 
-// Finds the array in a body, bare or wrapped in an object.
+// Finds the array in a body, bare or wrapped in an object or two.
 class ArrayFinder {
  public:
   explicit ArrayFinder(JsonParser& parser) : parser_(parser) {}
 
   absl::StatusOr<std::string_view> Find(std::string_view body) {
     if (body.substr(0, 3) == "\xef\xbb\xbf") body.remove_prefix(3);
-    body = SkipSpace(body);
-    if (body.substr(0, 1) == "[") return body;
-    if (body.substr(0, 1) == "{") return Unwrap(body);
-    return Malformed("it is neither an array nor an object");
+    constexpr int kMaxWraps = 3;
+    for (int wraps = 0; wraps <= kMaxWraps; ++wraps) {
+      body = SkipSpace(body);
+      if (body.substr(0, 1) == "[") return body;
+      // No jobs at all, as Go writes a list that was never made.
+      if (body.substr(0, 4) == "null" && SkipSpace(body.substr(4)).empty()) return kNoItems;
+      if (body.substr(0, 1) != "{") break;
+      ASSIGN_OR_RETURN(body, Unwrap(body));
+    }
+    return Malformed("it is neither an array nor an object with one");
   }
 
  private:
@@ -107,11 +125,9 @@ class ArrayFinder {
       if (key[0] != '"' || rest.substr(0, 1) != ":") return Malformed("it is not JSON");
       rest = SkipSpace(rest.substr(1));
       ASSIGN_OR_RETURN(const std::string_view value, Take(rest));
-      if (value[0] == '[') {
-        candidates.Add(key, value);
-      } else if (parser_.Parse(value) == nullptr && !parser_.refused()) {
+      if (value[0] != '[' && parser_.Parse(value) == nullptr && !parser_.refused())
         return Malformed("it is not JSON");
-      }
+      candidates.Add(key, value);
       rest = SkipSpace(rest);
       if (rest.substr(0, 1) == "}") break;
       if (rest.substr(0, 1) != ",") return Malformed("it is not JSON");

@@ -7,6 +7,7 @@
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/service/draining.h"
 
 namespace finetune {
 namespace {
@@ -81,12 +82,6 @@ Trace TraceOf(const grpc::ServerContextBase& context) {
   const absl::string_view trace = text.substr(3, 32), span = text.substr(36, 16);
   if (!IsHex(trace) || !IsHex(span)) return {};
   return {std::string(trace), std::string(span)};
-}
-
-absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
-               "this server is going away; use another")
-      .RetryAfter(absl::Milliseconds(500));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "server/base/uuid.h"
 #include "server/service/field_rules.h"
 #include "server/service/violations.h"
@@ -19,7 +20,7 @@ constexpr absl::string_view kOwnParameters[] = {"steps", "learning_rate", "face_
 
 void Require(Violations& violations, const std::string& field, const std::string& value,
              const std::string& wrong) {
-  if (value.empty())
+  if (absl::StripAsciiWhitespace(value).empty())
     violations.Add(field, "is required");
   else if (!wrong.empty())
     violations.Add(field, wrong);
@@ -125,6 +126,9 @@ pb::FineTune InputOf(const pb::FineTune& asked) {
   job.set_train_type(asked.train_type());
   job.set_machine_type(asked.machine_type());
   if (asked.has_parameters()) *job.mutable_parameters() = asked.parameters();
+  // Nothing said in an empty message is nothing said.
+  if (job.parameters().extra().fields().empty()) job.mutable_parameters()->clear_extra();
+  if (job.parameters().ByteSizeLong() == 0) job.clear_parameters();
   job.set_visibility(asked.visibility() == pb::FineTune::PUBLIC ? pb::FineTune::PUBLIC
                                                                 : pb::FineTune::PRIVATE);
   *job.mutable_labels() = asked.labels();

@@ -54,6 +54,10 @@ class ReadHandlers {
  private:
   // With the limits of its caller, as far as they could be counted.
   void AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call);
+  // Runs `answer` once memory is as new as is wanted, or fails the call. Only while the handler
+  // runs for the first time.
+  void WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
+                 absl::AnyInvocable<void() &&> answer);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
   void EndWait(VersionPtr version, bool met, UnaryCall& call);
   // `version.full` and after it what overrides its observe_time.
@@ -63,7 +67,8 @@ class ReadHandlers {
   Freshness freshness_;
   ListPages pages_;
   std::atomic<bool> draining_ = false;
-  // Answers waits, so that the recorder, which ends them, does not write to sockets.
+  // Answers what waited, so that the recorder and the tracker, which end waits, do not write to
+  // sockets.
   Worker replies_{"replies"};
 };
 

@@ -20,7 +20,6 @@ constexpr size_t kMaxPageBytes = size_t{3} << 20;
 constexpr size_t kMaxCachedBytes = size_t{32} << 20;
 constexpr size_t kMaxCachedPages = 256;
 constexpr size_t kMaxCachedCounts = 256;
-constexpr size_t kMaxFilterBytes = 4096;
 
 using Response = pb::ListFineTunesResponse;
 
@@ -35,8 +34,6 @@ absl::StatusOr<ListQuery> ListPages::Check(const pb::ListFineTunesRequest& reque
   Violations violations;
   if (request.page_size() < 0) violations.Add("page_size", "must not be negative");
   if (!pb::FineTuneView_IsValid(request.view())) violations.Add("view", "is not a known view");
-  if (request.filter().size() > kMaxFilterBytes)
-    violations.Add("filter", absl::StrCat("must have at most ", kMaxFilterBytes, " bytes"));
   RETURN_IF_ERROR(violations.ToStatus());
   ListQuery query;
   ASSIGN_OR_RETURN(query.filter, Filter::Parse(request.filter()));

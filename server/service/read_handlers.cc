@@ -5,6 +5,7 @@
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/segmind/upstream_job.h"
+#include "server/service/draining.h"
 #include "server/service/handlers.h"
 #include "server/service/violations.h"
 #include "server/service/wire_bytes.h"
@@ -28,12 +29,6 @@ grpc::ByteBuffer WaitAnswer(const FineTuneVersion& version, std::string observe_
   AppendVarintField(observe_time, pb::WaitFineTuneResponse::kDoneFieldNumber, done ? 1 : 0);
   const grpc::Slice slices[] = {grpc::Slice(head), version.full, grpc::Slice(observe_time)};
   return grpc::ByteBuffer(slices, 3);
-}
-
-absl::Status WaitDrained() {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
-               "this server is going away; wait again at another")
-      .RetryAfter(absl::Milliseconds(500));
 }
 
 void AddQuotas(const Caller& caller, const absl::StatusOr<Spending>& spending, absl::Time now,
@@ -75,7 +70,7 @@ absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string
 
 ReadHandlers::ReadHandlers(const ServiceParts& parts)
     : parts_(parts),
-      freshness_(parts.catalog, parts.tracker, parts.waiters),
+      freshness_(parts.catalog, parts.tracker, parts.waiters, parts.clock, replies_),
       pages_(parts.catalog) {}
 
 std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
@@ -86,16 +81,24 @@ std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
   return field;
 }
 
+void ReadHandlers::WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
+                             absl::AnyInvocable<void() &&> answer) {
+  const uint64_t ticket =
+      freshness_.Await(wanted, call.start(), call.answer_by(),
+                       [&call, answer = std::move(answer)](absl::Status status) mutable {
+                         if (status.ok())
+                           std::move(answer)();
+                         else
+                           call.Fail(status);
+                       });
+  if (ticket != 0) call.OnCancelDo([this, ticket] { freshness_.Cancel(ticket); });
+}
+
 void ReadHandlers::Get(pb::GetFineTuneRequest request, UnaryCall& call) {
   if (!request.has_freshness()) return AnswerGet(request, call);
   const pb::Freshness freshness = request.freshness();
-  freshness_.Await(freshness, call.start(), call.answer_by(),
-                   [this, request = std::move(request), &call](absl::Status status) {
-                     if (status.ok())
-                       AnswerGet(request, call);
-                     else
-                       call.Fail(status);
-                   });
+  WhenFresh(freshness, call,
+            [this, request = std::move(request), &call] { AnswerGet(request, call); });
 }
 
 void ReadHandlers::AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call) {
@@ -110,13 +113,8 @@ void ReadHandlers::List(pb::ListFineTunesRequest request, UnaryCall& call) {
   auto query = pages_.Check(request, call.caller());
   if (!query.ok()) return call.Fail(query.status());
   if (!request.has_freshness()) return call.ReplyBytes(pages_.Page(*query));
-  freshness_.Await(request.freshness(), call.start(), call.answer_by(),
-                   [this, query = *std::move(query), &call](absl::Status status) {
-                     if (status.ok())
-                       call.ReplyBytes(pages_.Page(query));
-                     else
-                       call.Fail(status);
-                   });
+  WhenFresh(request.freshness(), call,
+            [this, query = *std::move(query), &call] { call.ReplyBytes(pages_.Page(query)); });
 }
 
 void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {
@@ -144,10 +142,10 @@ void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {
 
 void ReadHandlers::EndWait(VersionPtr version, bool met, UnaryCall& call) {
   const bool posted = replies_.Post([this, version, met, &call] {
-    if (!met && draining_ && parts_.clock.Now() < call.answer_by()) return call.Fail(WaitDrained());
+    if (!met && draining_ && parts_.clock.Now() < call.answer_by()) return call.Fail(Draining());
     call.ReplyBytes(WaitAnswer(*version, ObserveTimeOf(*version), met));
   });
-  if (!posted) call.Fail(WaitDrained());
+  if (!posted) call.Fail(Draining());
 }
 
 void ReadHandlers::Drain() {
@@ -186,12 +184,9 @@ void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryC
 absl::StatusOr<WatchSpec> ReadHandlers::CheckWatch(const pb::WatchFineTunesRequest& request,
                                                    const Caller& caller) {
   constexpr int kMaxNames = 1000;
-  constexpr size_t kMaxFilterBytes = 4096;
   Violations violations;
   if (request.names_size() > kMaxNames)
     violations.Add("names", absl::StrCat("at most ", kMaxNames, " names"));
-  if (request.filter().size() > kMaxFilterBytes)
-    violations.Add("filter", absl::StrCat("must have at most ", kMaxFilterBytes, " bytes"));
   if (!pb::FineTuneView_IsValid(request.view())) violations.Add("view", "is not a known view");
   if (!pb::WatchFineTunesRequest::Delivery_IsValid(request.delivery()))
     violations.Add("delivery", "is not a known delivery");

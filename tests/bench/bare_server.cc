@@ -6,11 +6,11 @@
 // --threads threads, in --order connection (all streams of a connection together) or spread (round
 // robin over the connections). Prints its port. For measurements only: it checks nothing and keeps
 // nothing.
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <iostream>
 #include <latch>
 #include <list>
@@ -44,6 +44,12 @@ pb::FineTune SampleJob(int i) {
   job.set_revision(i + 1);
   job.set_etag("0123456789abcdef");
   return job;
+}
+
+// Makes the message as long as those that it is compared with.
+void PadTo(size_t bytes, pb::WatchFineTunesResponse& message) {
+  std::string& text = *message.mutable_change()->mutable_fine_tune()->mutable_display_name();
+  while (message.ByteSizeLong() < bytes) text.push_back('x');
 }
 
 grpc::ByteBuffer Bytes(const std::string& text) {
@@ -83,12 +89,14 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
     broadcast_.Add(peer_, this);
     StartWrite(&synced_);
   }
+  // At most one message while another is under way: the client has that one then, and gRPC is about
+  // to say so.
   void Send(const grpc::ByteBuffer* bytes) {
-    if (!busy_.exchange(true)) StartWrite(bytes);
+    next_ = bytes;
+    if (to_send_.fetch_add(1) == 0) StartWrite(bytes);
   }
   void OnWriteDone(bool ok) override {
-    if (!ok) return;
-    busy_ = false;
+    if (ok && to_send_.fetch_sub(1) > 1) StartWrite(next_);
   }
   void OnCancel() override {
     broadcast_.Remove(peer_, this);
@@ -100,7 +108,8 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   Broadcast& broadcast_;
   const std::string peer_;
   const grpc::ByteBuffer synced_;
-  std::atomic<bool> busy_{true};
+  const grpc::ByteBuffer* next_ = nullptr;
+  std::atomic<int> to_send_{1};
 };
 
 std::vector<Stream*> Broadcast::Ordered() {
@@ -140,11 +149,6 @@ void Broadcast::Send(const grpc::ByteBuffer& bytes) {
   for (std::thread& thread : threads) thread.join();
 }
 
-class Ready : public grpc::ServerUnaryReactor {
- public:
-  void OnDone() override { delete this; }
-};
-
 using Service = pb::FineTuneService::WithRawCallbackMethod_GetFineTune<
     pb::FineTuneService::WithRawCallbackMethod_ListFineTunes<
         pb::FineTuneService::WithRawCallbackMethod_WatchFineTunes<
@@ -152,8 +156,8 @@ using Service = pb::FineTuneService::WithRawCallbackMethod_GetFineTune<
 
 class BareServer : public Service {
  public:
-  BareServer(int jobs, bool typed, int threads, const std::string& order)
-      : typed_(typed), broadcast_(threads, order) {
+  BareServer(int jobs, bool typed, size_t change_bytes, int threads, const std::string& order)
+      : typed_(typed), change_bytes_(change_bytes), broadcast_(threads, order) {
     for (int i = 0; i < jobs; ++i) {
       jobs_.push_back(SampleJob(i));
       const std::string bytes = jobs_.back().SerializeAsString();
@@ -217,6 +221,7 @@ class BareServer : public Service {
     *change.mutable_change()->mutable_fine_tune() = *response;
     change.set_resume_token(std::string(32, 't'));
     change.set_revision(++revision_);
+    PadTo(change_bytes_, change);
     // Kept: writes that are under way point into it.
     sent_.push_back(Bytes(change.SerializeAsString()));
     broadcast_.Send(sent_.back());
@@ -231,6 +236,7 @@ class BareServer : public Service {
   }
 
   const bool typed_;
+  const size_t change_bytes_;
   Broadcast broadcast_;
   std::vector<pb::FineTune> jobs_;
   std::vector<grpc::Slice> items_;
@@ -246,9 +252,11 @@ class BareServer : public Service {
 int main(int argc, char** argv) {
   std::string mode = "ready", order = "connection";
   int jobs = 1000, threads = 1;
+  size_t change_bytes = 0;
   CLI::App app("Bare gRPC server for comparisons");
   app.add_option("--mode", mode)->check(CLI::IsMember({"ready", "typed"}));
   app.add_option("--jobs", jobs);
+  app.add_option("--change-bytes", change_bytes, "The size of a change sent to watchers, at least");
   app.add_option("--threads", threads);
   app.add_option("--order", order)->check(CLI::IsMember({"connection", "together", "spread"}));
   CLI11_PARSE(app, argc, argv);
@@ -256,8 +264,13 @@ int main(int argc, char** argv) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  finetune::bench::BareServer service(jobs, mode == "typed", threads, order);
+  finetune::bench::BareServer service(jobs, mode == "typed", change_bytes, threads, order);
   grpc::ServerBuilder builder;
+  // What the gateway sets, where it may cost something: pings that find dead clients, and how much
+  // is read ahead.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 40'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&service);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 namespace finetune::bench {
 
@@ -12,11 +11,24 @@ struct FanOutOptions {
   int connections = 100;
   int changes = 20;
   std::string job;  // The resource name that the changes are made to.
+  // After each but the last, waits for a line on standard input.
+  int rounds = 1;
+  // So many streams after one another want the same: the filter with their number for each `{}`, or
+  // the name in that line of a file. Without either all want everything.
+  int group = 10;
+  std::string filter;
+  std::string names_file;
+  // Streams that a change concerns; 0: all.
+  int concerned = 0;
 };
 
 // Opens the streams, waits until all are synced, then makes one change after another and waits
-// until each stream has it. Prints one JSON object. False if a stream missed, repeated or reordered
-// a change.
+// until each stream that it concerns has it. Prints one JSON object a round. False if a stream
+// missed, repeated or reordered a change.
 bool RunFanOut(const FanOutOptions& options);
+
+// Opens the streams, says so with a line, and keeps reading until standard input ends; for each
+// line there it says what revision all streams have come to.
+bool RunHold(const FanOutOptions& options);
 
 }  // namespace finetune::bench

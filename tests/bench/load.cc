@@ -1,60 +1,138 @@
-// The load generator: bench-load calls|fan-out|download|upload. Prints one JSON object a run; exits
-// 1 if an answer was wrong.
-#include <malloc.h>
+// The load generator: see --help. Prints one JSON object a run; exits 1 if an answer was wrong.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <functional>
 
 #include "tests/bench/calls.h"
 #include "tests/bench/fan_out.h"
+#include "tests/bench/peers.h"
+#include "tests/bench/shared_streams.h"
 #include "tests/bench/transfer.h"
+#include "tests/bench/webhook.h"
+
+namespace finetune::bench {
+namespace {
+
+// Each adds a command; what is chosen runs with `options`, which outlive the parser.
+using Runs = std::function<bool()>;
+
+void AddCalls(CLI::App& app, CallsOptions& options, Runs& chosen) {
+  auto* command = app.add_subcommand("calls", "Many unary calls: closed loop, or open at a rate");
+  command->add_option("--target", options.target)->required();
+  command->add_option("--pid", options.pid, "The server's, for its CPU");
+  command->add_option("--call", options.call)->check(CLI::IsMember({"get", "list", "status"}));
+  command->add_option("--job", options.job);
+  command->add_option("--page-size", options.page_size);
+  command->add_option("--connections", options.connections);
+  command->add_option("--outstanding", options.outstanding);
+  command->add_option("--rate", options.rate);
+  command->add_option("--seconds", options.seconds);
+  command->add_option("--expect-items", options.expect_items);
+  command->callback([&] { chosen = [&] { return RunCalls(options); }; });
+}
+
+void AddFanOut(CLI::App& app, FanOutOptions& options, Runs& chosen) {
+  const auto add = [&](const char* name, const char* what, bool (*run)(const FanOutOptions&)) {
+    auto* command = app.add_subcommand(name, what);
+    command->add_option("--target", options.target)->required();
+    command->add_option("--pid", options.pid);
+    command->add_option("--streams", options.streams);
+    command->add_option("--connections", options.connections);
+    command->add_option("--changes", options.changes);
+    command->add_option("--job", options.job);
+    command->add_option("--rounds", options.rounds);
+    command->add_option("--group", options.group);
+    command->add_option("--filter", options.filter);
+    command->add_option("--names-file", options.names_file);
+    command->add_option("--concerned", options.concerned);
+    command->callback([&options, &chosen, run] { chosen = [&, run] { return run(options); }; });
+  };
+  add("fan-out", "One change to many watch streams", RunFanOut);
+  add("hold", "Many watch streams, until standard input ends", RunHold);
+}
+
+void AddPeers(CLI::App& app, PeerOptions& options, Runs& chosen) {
+  const auto add = [&](const char* name, const char* what, bool (*run)(const PeerOptions&)) {
+    auto* command = app.add_subcommand(name, what);
+    command->add_option("--target", options.target)->required();
+    command->add_option("--pid", options.pid);
+    command->add_option("--subscriptions", options.subscriptions);
+    command->add_option("--connections", options.connections);
+    command->add_option("--per-stream", options.per_stream);
+    command->add_option("--changes", options.changes);
+    command->add_option("--value-bytes", options.value_bytes);
+    command->add_option("--key", options.key);
+    command->callback([&options, &chosen, run] { chosen = [&, run] { return run(options); }; });
+  };
+  add("etcd", "One put to many of etcd's watches", RunEtcd);
+  add("nats", "One publication to many of NATS's subscriptions", RunNats);
+}
+
+void AddSharedStreams(CLI::App& app, SharedStreamsOptions& options, Runs& chosen) {
+  auto* command = app.add_subcommand("shared-streams",
+                                     "One change to many subscriptions of the client library");
+  command->add_option("--target", options.target)->required();
+  command->add_option("--pid", options.pid);
+  command->add_option("--clients", options.clients);
+  command->add_option("--subscriptions", options.subscriptions, "Of each client");
+  command->add_option("--changes", options.changes);
+  command->add_option("--job", options.job);
+  command->callback([&] { chosen = [&] { return RunSharedStreams(options); }; });
+}
+
+void AddTransfers(CLI::App& app, TransferOptions& options, Runs& chosen) {
+  const auto add = [&](const char* name, const char* what, bool (*run)(const TransferOptions&)) {
+    auto* command = app.add_subcommand(name, what);
+    command->add_option("--target", options.target)->required();
+    command->add_option("--job", options.job);
+    command->add_option("--size-bytes", options.size_bytes);
+    command->add_option("--at-once", options.at_once);
+    command->callback([&options, &chosen, run] { chosen = [&, run] { return run(options); }; });
+  };
+  add("download", "Read a job's weights", RunDownload);
+  add("upload", "Send a dataset", RunUpload);
+}
+
+void AddWebhook(CLI::App& app, WebhookOptions& options, Runs& chosen) {
+  auto* command = app.add_subcommand("webhook", "One webhook to many watch streams");
+  command->add_option("--target", options.target)->required();
+  command->add_option("--webhook-url", options.webhook_url)->required();
+  command->add_option("--emulator-url", options.emulator_url)->required();
+  command->add_option("--api-key", options.api_key)->required();
+  command->add_option("--upstream-id", options.upstream_id)->required();
+  command->add_option("--pid", options.pid);
+  command->add_option("--streams", options.streams);
+  command->add_option("--connections", options.connections);
+  command->add_option("--changes", options.changes);
+  command->callback([&] { chosen = [&] { return RunWebhook(options); }; });
+}
+
+}  // namespace
+}  // namespace finetune::bench
 
 int main(int argc, char** argv) {
+  using namespace finetune::bench;
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  // What gRPC receives is kept for what comes next, not given back and faulted in again.
-  mallopt(M_MMAP_THRESHOLD, 64 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
 
   CLI::App app("Load generator for the gateway and what it is compared with");
   app.require_subcommand(1);
-  finetune::bench::CallsOptions calls;
-  auto* calls_command =
-      app.add_subcommand("calls", "Many unary calls: closed loop, or open loop at a rate");
-  calls_command->add_option("--target", calls.target)->required();
-  calls_command->add_option("--pid", calls.pid, "The server's, for its CPU");
-  calls_command->add_option("--call", calls.call)->check(CLI::IsMember({"get", "list", "status"}));
-  calls_command->add_option("--job", calls.job);
-  calls_command->add_option("--page-size", calls.page_size);
-  calls_command->add_option("--connections", calls.connections);
-  calls_command->add_option("--outstanding", calls.outstanding);
-  calls_command->add_option("--rate", calls.rate);
-  calls_command->add_option("--seconds", calls.seconds);
-  calls_command->add_option("--expect-items", calls.expect_items);
-  finetune::bench::FanOutOptions fan_out;
-  auto* fan_out_command = app.add_subcommand("fan-out", "One change to many watch streams");
-  fan_out_command->add_option("--target", fan_out.target)->required();
-  fan_out_command->add_option("--pid", fan_out.pid);
-  fan_out_command->add_option("--streams", fan_out.streams);
-  fan_out_command->add_option("--connections", fan_out.connections);
-  fan_out_command->add_option("--changes", fan_out.changes);
-  fan_out_command->add_option("--job", fan_out.job);
-  finetune::bench::TransferOptions transfer;
-  auto* download = app.add_subcommand("download", "Read a job's weights");
-  auto* upload = app.add_subcommand("upload", "Send a dataset");
-  for (auto* command : {download, upload}) {
-    command->add_option("--target", transfer.target)->required();
-    command->add_option("--size-bytes", transfer.size_bytes);
-    command->add_option("--at-once", transfer.at_once);
-  }
-  download->add_option("--job", transfer.job)->required();
-  upload->add_option("--chunk-bytes", transfer.chunk_bytes);
+  CallsOptions calls;
+  FanOutOptions fan_out;
+  PeerOptions peers;
+  SharedStreamsOptions shared_streams;
+  TransferOptions transfer;
+  WebhookOptions webhook;
+  std::function<bool()> chosen;
+  AddCalls(app, calls, chosen);
+  AddFanOut(app, fan_out, chosen);
+  AddPeers(app, peers, chosen);
+  AddSharedStreams(app, shared_streams, chosen);
+  AddTransfers(app, transfer, chosen);
+  AddWebhook(app, webhook, chosen);
   CLI11_PARSE(app, argc, argv);
-  const bool good = calls_command->parsed()     ? finetune::bench::RunCalls(calls)
-                    : fan_out_command->parsed() ? finetune::bench::RunFanOut(fan_out)
-                    : download->parsed()        ? finetune::bench::RunDownload(transfer)
-                                                : finetune::bench::RunUpload(transfer);
-  return good ? 0 : 1;
+  return chosen() ? 0 : 1;
 }

@@ -1,25 +1,18 @@
 #include "tests/bench/process.h"
 
-#include <unistd.h>
-
 #include <chrono>
+#include <ctime>
 #include <fstream>
-#include <sstream>
 #include <string>
 
 namespace finetune::bench {
 
 double CpuSeconds(int pid) {
   if (pid == 0) return 0;
-  // Clock ticks: measure over seconds.
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  std::istringstream fields(text.substr(text.rfind(')') + 2));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  int64_t user = 0, system = 0;
-  fields >> user >> system;
-  return static_cast<double>(user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  clockid_t clock{};
+  timespec used{};
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
 }
 
 int64_t ResidentBytes(int pid) {

@@ -13,6 +13,11 @@ def number(value):
     return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 
+def percentile(values, percent):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
 def spread(values):
     """The median, and the range of the repeats in brackets."""
     return f"{number(median(values))} ({number(min(values))}–{number(max(values))})"

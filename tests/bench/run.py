@@ -14,9 +14,9 @@ from report import Report
 HERE = pathlib.Path(__file__).resolve().parent
 
 # In the order of the report: modules of sections/ (whose __init__ says what one must have).
-SECTIONS = ("calls", "fan_out", "sparse", "ingest", "start", "transfers")
+SECTIONS = ("calls", "fan_out", "peers", "concerned", "stopped", "webhook", "sparse", "ingest", "start", "transfers")
 # What --quick runs: under 3 minutes together.
-QUICK = SECTIONS
+QUICK = ("calls", "fan_out", "concerned", "sparse", "ingest", "start", "transfers")
 
 
 def version_of(package):

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 case ${1:-} in -h | --help) sed -n '2,5p' "$0"; exit 0 ;; esac
-deploy/packages.sh test
+deploy/packages.sh bench
 cmake --preset bench >/dev/null
 cmake --build --preset bench --parallel "$(nproc)" --target finetune-gateway segmind-emulator bench-bare-server bench-load bench-ingest bench-relay finetune python_stubs
 FINETUNE_BIN=$PWD/.build/bench/bin FINETUNE_STUBS=$PWD/.build/bench/tests/e2e/stubs exec /usr/bin/python3 tests/bench/run.py "$@"

@@ -12,7 +12,7 @@ import time
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "tests/e2e"))
 
-from harness import BIN, Emulator, Gateway, svc  # noqa: E402
+from harness import API_KEY, BIN, Emulator, Gateway, ft, svc  # noqa: E402,F401
 
 # Only what a section asks for is read from the emulator.
 QUIET = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h", "--log_level", "warning")
@@ -67,6 +67,6 @@ def load(*args):
     return json.loads(done.stdout)
 
 
-def resident_kb(pid):
+def resident_kb(pid, kind="VmRSS"):
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+        return next(int(line.split()[1]) for line in status if line.startswith(kind))

@@ -2,6 +2,7 @@
 
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
+#include <malloc.h>
 
 #include <atomic>
 #include <functional>
@@ -19,6 +20,8 @@ namespace finetune::bench {
 namespace {
 
 namespace pb = ::segmind::finetune::v1;
+
+constexpr int64_t kChunk = 1 << 20;
 
 // A connection with the settings of the client library.
 std::shared_ptr<grpc::Channel> FileChannel(const std::string& target) {
@@ -104,13 +107,13 @@ grpc::Status Upload(const TransferOptions& options, int64_t& moved) {
   spec.mutable_spec()->set_public_(true);
   bool open = call.Write(Bytes(spec));
   pb::UploadDatasetRequest chunk;
-  chunk.set_chunk(std::string(static_cast<size_t>(options.chunk_bytes), 'x'));
+  chunk.set_chunk(std::string(kChunk, 'x'));
   const grpc::ByteBuffer full = Bytes(chunk);
   for (moved = 0; open && moved < options.size_bytes;) {
     const int64_t left = options.size_bytes - moved;
-    if (left >= options.chunk_bytes) {
+    if (left >= kChunk) {
       open = call.Write(full);
-      moved += options.chunk_bytes;
+      moved += kChunk;
     } else {
       chunk.mutable_chunk()->resize(static_cast<size_t>(left));
       open = call.Write(Bytes(chunk));
@@ -126,6 +129,9 @@ grpc::Status Upload(const TransferOptions& options, int64_t& moved) {
 using Move = std::function<grpc::Status(const TransferOptions&, int64_t&)>;
 
 bool Run(const TransferOptions& options, const Move& move) {
+  // What gRPC receives is kept for what comes next, not given back and faulted in again.
+  mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
   std::mutex mu;
   std::optional<grpc::Status> failure;
   std::atomic<int64_t> moved = 0, refused = 0;

@@ -9,8 +9,7 @@ struct TransferOptions {
   std::string target;
   std::string job;         // For a download.
   int64_t size_bytes = 0;  // Of an upload; of a download what is expected, 0: whatever comes.
-  int chunk_bytes = 1 << 20;
-  int at_once = 1;  // So many of the same, each on a connection of its own.
+  int at_once = 1;         // So many of the same, each on a connection of its own.
 };
 
 // Reads a job's weights, or sends a dataset that is no zip, as raw bytes and as fast as it goes:

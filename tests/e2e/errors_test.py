@@ -1,5 +1,6 @@
 """Every row of README's error table, shown with real processes."""
 
+import json
 import threading
 import unittest
 import uuid
@@ -44,6 +45,13 @@ class Errors(EndToEnd):
         self.assertTrue(any(f.startswith("fine_tune.labels") for f in fields))
         self.assertTrue(any("extra" in f for f in fields))
         self.assertEqual(self.emulator.calls("submit"), 0)
+
+    def test_what_is_no_message_is_refused_and_leaves_no_line_but_json_in_the_log(self):
+        get = self.gateway.channel.unary_unary("/segmind.finetune.v1.FineTuneService/GetFineTune")
+        for body in (b"\xff\xff\xff", b"\x0a\x02\xff\xfe"):
+            self.refused(Code.INVALID_ARGUMENT, "INVALID_FIELD", lambda timeout, body=body: get(body, timeout=timeout))
+        for line in self.gateway.log.splitlines():
+            json.loads(line)
 
     def test_validate_only_submits_nothing(self):
         self.create(fine_tune=job(upload(self.stub, self.folder)), validate_only=True)

@@ -1,6 +1,7 @@
 """What stops the start does so with one clear sentence."""
 
 import os
+import signal
 import socket
 import subprocess
 import unittest
@@ -79,6 +80,12 @@ class Start(EndToEnd):
 
     def test_an_open_door_needs_to_be_asked_for(self):
         self.stops(["--allow_insecure"], "--listen", "0.0.0.0:0")
+
+    def test_a_terminal_that_is_closed_stops_it_like_any_other_signal(self):
+        gateway = self.start_gateway(self.start_emulator()).ready()
+        gateway.popen.send_signal(signal.SIGHUP)
+        self.assertEqual(gateway.popen.wait(30), 0)
+        self.assertIn('"drained"', gateway.log)
 
     def test_an_unknown_flag(self):
         done = self.run_gateway("--no_such_flag", "x")

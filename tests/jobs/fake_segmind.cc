@@ -23,8 +23,9 @@ std::string Field(const std::string& body, const std::string& name) {
 
 std::string ItemOf(const FakeJob& job) {
   return absl::StrCat(
-      R"({"id":")", job.id, R"(","finetune_id":")", job.id, R"(","name":)", JsonString(job.name),
-      R"(,"data_source_path":)", JsonString(job.data_source), R"(,"status":")", job.status,
+      R"({"id":")", job.other_id.empty() ? job.id : job.other_id, R"(","finetune_id":")", job.id,
+      R"(","name":)", JsonString(job.name), R"(,"data_source_path":)", JsonString(job.data_source),
+      R"(,"status":")", job.status,
       R"(","source_type":"AWS_S3","base_model":"FAST_FLUX","error_message":)",
       job.error_message.empty() ? "null" : JsonString(job.error_message),
       R"(,"cloud_storage_url":null,"theme":"subject","train_type":null,"segmind_public_model":)",
@@ -149,6 +150,11 @@ void FakeSegmind::set_list_delay(std::function<absl::Duration()> delay) {
 void FakeSegmind::set_submit_hook(std::function<bool(bool)> hook) {
   MutexLock lock(mu_);
   submit_hook_ = std::move(hook);
+}
+
+void FakeSegmind::set_answered_id(std::string json) {
+  MutexLock lock(mu_);
+  answered_id_ = std::move(json);
 }
 
 void FakeSegmind::Release() {
@@ -295,13 +301,15 @@ HttpResult FakeSegmind::Take(const HttpRequest& request) {
   job.data_source = Field(request.body, "data_source_path");
   job.prompt = Field(request.body, "instance_prompt");
   job.created = job.visible = clock_.Now();
+  std::string id = absl::StrCat(R"("finetune_id":")", job.id, "\"");
   {
     MutexLock lock(mu_);
     if (list_delay_) job.visible += list_delay_();
     jobs_.push_back(job);
+    if (!answered_id_.empty()) id = answered_id_;
   }
-  return Answer(200, absl::StrCat(R"({"status":"REQUESTED","name":)", JsonString(job.name),
-                                  R"(,"finetune_id":")", job.id, R"("})"));
+  return Answer(
+      200, absl::StrCat(R"({"status":"REQUESTED","name":)", JsonString(job.name), ",", id, "}"));
 }
 
 HttpResult FakeSegmind::List() {

@@ -32,6 +32,7 @@ enum class Fate {
 
 struct FakeJob {
   std::string id;
+  std::string other_id;  // What lists call `id`, where that is not the finetune_id.
   std::string name;
   std::string data_source;
   std::string prompt;
@@ -59,6 +60,8 @@ class FakeSegmind {
   void set_list_fate(std::function<Fate()> fate);
   void set_details_fate(std::function<Fate()> fate);
   void set_refusal(int code, std::string error);
+  // What submits answer in place of the finetune_id, which only lists and details then show.
+  void set_answered_id(std::string json);
   // How long lists do not show a new job.
   void set_list_delay(std::function<absl::Duration()> delay);
   // Called before a submit is looked at and after it was taken; false cuts the connection then and
@@ -103,6 +106,7 @@ class FakeSegmind {
   std::function<bool(bool)> submit_hook_ ABSL_GUARDED_BY(mu_);
   int refusal_code_ ABSL_GUARDED_BY(mu_) = 400;
   std::string refusal_ ABSL_GUARDED_BY(mu_) = "Missing field";
+  std::string answered_id_ ABSL_GUARDED_BY(mu_);
   std::vector<Held> held_ ABSL_GUARDED_BY(mu_);
   int posts_ ABSL_GUARDED_BY(mu_) = 0;
   int lists_ ABSL_GUARDED_BY(mu_) = 0;

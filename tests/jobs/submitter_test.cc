@@ -1,5 +1,7 @@
 #include "server/jobs/submitter.h"
 
+#include <gmock/gmock.h>
+
 #include "server/jobs/marker.h"
 #include "tests/jobs/rig.h"
 
@@ -7,6 +9,7 @@ namespace finetune {
 namespace {
 
 using pb::FineTune;
+using ::testing::HasSubstr;
 
 // A store that can be made to refuse to write, as a full disk does.
 class RefusingStore : public Store {
@@ -140,6 +143,34 @@ TEST_F(SubmitterTest, ALostAnswerIsFoundByItsMarker) {
     EXPECT_EQ(job.transitions(1).source(), pb::StateTransition::RECONCILE);
     EXPECT_EQ(JobCount(), static_cast<size_t>(before) + 1);
   }
+}
+
+TEST_F(SubmitterTest, AnAnswerThatNamesTheJobOtherwiseThanListsDoMakesNoSecondJob) {
+  StartProcess();
+  segmind_.set_answered_id(R"("request_id":"queue-1")");
+  auto made = Await(Create("r"));
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(Job((*made)->id).upstream_id(), "queue-1");
+  const std::string listed = segmind_.jobs()[0].id;
+  ASSERT_TRUE(RunUntil([&] { return StateAt(listed) != FineTune::STATE_UNSPECIFIED; }));
+  EXPECT_EQ(Job((*made)->id).upstream_id(), listed);
+  segmind_.Change(listed, [](FakeJob& job) { job.status = "AVAILABLE"; });
+  ASSERT_TRUE(RunUntil([&] { return Job((*made)->id).state() == FineTune::AVAILABLE; }));
+  RunFor(absl::Minutes(11));
+  EXPECT_EQ(JobCount(), 1u);
+  EXPECT_EQ(Job((*made)->id).state(), FineTune::AVAILABLE);
+}
+
+TEST_F(SubmitterTest, AnAnswerThatProvedNothingIsQuotedOnceItIsKnownThatThereIsNoJob) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kRefused});
+  segmind_.set_refusal(422, "steps too large");
+  auto refused = Await(Create("r"));
+  ASSERT_TRUE(refused.ok()) << refused.status();
+  const FineTune job = Job((*refused)->id);
+  EXPECT_EQ(job.failure().reason(), pb::Failure::NOT_SUBMITTED);
+  EXPECT_THAT(job.failure().message(), HasSubstr("HTTP 422"));
+  EXPECT_THAT(job.failure().message(), HasSubstr("steps too large"));
 }
 
 TEST_F(SubmitterTest, ALostAnswerIsFoundWithoutMarkersToo) {

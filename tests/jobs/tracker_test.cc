@@ -47,6 +47,26 @@ TEST_F(TrackerTest, FillsInWhatListsDoNotSay) {
   EXPECT_EQ(Job("a").inference_uri(), "https://api.segmind.com/v1/a-slug");
 }
 
+TEST_F(TrackerTest, KeepsJobsApartThatShareTheirOtherName) {
+  for (const char* id : {"a", "b", "c"}) {
+    AddJob(id, "AVAILABLE");
+    segmind_.Change(id, [](FakeJob& job) { job.other_id = "account-7"; });
+  }
+  AddJob("d");
+  AddJob("e", "AVAILABLE");
+  segmind_.Change("d", [](FakeJob& job) { job.other_id = "e"; });
+  segmind_.Change("e", [](FakeJob& job) { job.other_id = "d"; });
+  StartProcess();
+  ASSERT_TRUE(RunUntil([&] { return segmind_.lists() >= 3; }));
+  EXPECT_EQ(JobCount(), 5u);
+  for (const char* id : {"a", "b", "c", "d", "e"}) {
+    EXPECT_EQ(Job(id).display_name(), absl::StrCat("job ", id));
+    EXPECT_EQ(Job(id).upstream_id(), id);
+  }
+  EXPECT_EQ(Job("d").state(), FineTune::TRAINING);
+  EXPECT_EQ(Job("e").state(), FineTune::AVAILABLE);
+}
+
 TEST_F(TrackerTest, CommitsNothingWhenNothingChanged) {
   AddJob("a", "AVAILABLE");
   StartProcess();

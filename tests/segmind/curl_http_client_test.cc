@@ -218,6 +218,21 @@ TEST_F(Curl, TellsAChunkedBodyThatIsCutShort) {
   EXPECT_TRUE(result.sent);
 }
 
+TEST_F(Curl, UnpacksABodyThatNobodyAskedToBePacked) {
+  // What `printf hello | gzip -n` writes.
+  static constexpr char kPacked[] =
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\x48\xcd\xc9\xc9\x07\x00\x86\xa6\x10\x36\x05\x00"
+      "\x00\x00";
+  std::string seen;
+  RawServer server([&](RawConnection& connection) {
+    seen = connection.ReadRequest();
+    connection.Answer(200, std::string(kPacked, sizeof(kPacked) - 1), "Content-Encoding: gzip\r\n");
+  });
+  const HttpResult result = Call(To(server.url()));
+  EXPECT_EQ(result.response.body, "hello") << result.status;
+  EXPECT_THAT(seen, HasSubstr("Accept-Encoding: identity\r\n"));
+}
+
 TEST_F(Curl, RefusesABodyThatIsTooLong) {
   RawServer server([](RawConnection& connection) {
     while (!connection.ReadRequest().empty()) connection.Answer(200, std::string(1001, 'x'));

@@ -60,6 +60,7 @@ TEST(ErrorTable, HasARowForEveryKindOfAnswer) {
       {U::kList, 429, ErrorBody("slow down"), C::kResourceExhausted, pb::UPSTREAM_RATE_LIMITED,
        true},
       {U::kSubmit, 422, ErrorBody("no"), C::kInvalidArgument, pb::UPSTREAM_REJECTED},
+      {U::kList, 400, ErrorBody("no"), C::kInternal, pb::UPSTREAM_MALFORMED},
       {U::kList, 408, "", C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
       {U::kList, 500, ErrorBody("oops"), C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
       {U::kList, 502, html, C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},

@@ -111,12 +111,32 @@ TEST(ListReader, TakesAListThatIsWrapped) {
        {"{\"finetunes\":" + List({Item("a", "QUEUED")}) + "}",
         " {\"total\" : 1 , \"anything\" : " + List({Item("a", "QUEUED")}) + ", \"next\":null } ",
         "{\"tags\":[\"x\"],\"data\":" + List({Item("a", "QUEUED")}) + ",\"w\":[{\"m\":1}]}",
+        "{\"status\":\"ok\",\"data\":{\"finetunes\":" + List({Item("a", "QUEUED")}) + "}}",
         "\xef\xbb\xbf" + List({Item("a", "QUEUED")})}) {
     ListReader reader;
     EXPECT_THAT(Ids(Read(reader, wrapped).changed), ElementsAre("a")) << wrapped;
   }
+}
+
+TEST(ListReader, TakesAListThatWasNeverMadeForAnEmptyOne) {
+  for (const char* body : {"[]", "null", " null\n", R"({"finetunes":[]})", R"({"finetunes":null})",
+                           R"({"data":null,"error":null,"count":0})"}) {
+    ListReader reader;
+    Read(reader, List({Item("a", "QUEUED")}));
+    const ListDelta delta = Read(reader, body);
+    EXPECT_EQ(delta.total, 0) << body;
+    EXPECT_THAT(delta.gone, ElementsAre("a")) << body;
+  }
+}
+
+TEST(ListReader, IsNotStoppedByHalfACharacter) {
   ListReader reader;
-  EXPECT_EQ(Read(reader, "{\"finetunes\":[]}").total, 0);
+  const ListDelta delta =
+      Read(reader,
+           R"([{"id":"a","name":"cat \ud83d"},{"id":"b","name":"\ud83d\ud83d\udc08 \\ud83d \ud83d\udc08"}])");
+  ASSERT_EQ(delta.changed.size(), 2);
+  EXPECT_EQ(delta.changed[0].name, "cat \uFFFD");
+  EXPECT_EQ(delta.changed[1].name, "\uFFFD\U0001F408 \\ud83d \U0001F408");
 }
 
 TEST(ListReader, LeavesOutWhatIsNoJob) {
@@ -137,7 +157,11 @@ TEST(ListReader, RefusesWhatIsNoListAndForgetsNothing) {
   for (const std::string& bad :
        std::vector<std::string>{"",
                                 " ",
-                                "null",
+                                "nul",
+                                "null null",
+                                "{\"data\":null,\"error\":\"busy\"}",
+                                "{\"note\":null}",
+                                "{\"error\":{\"items\":[]}}",
                                 "3",
                                 "\"x\"",
                                 "<html>",

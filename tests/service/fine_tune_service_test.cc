@@ -132,6 +132,55 @@ TEST_F(ServiceTest, AwaitsARevision) {
   EXPECT_EQ(late.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
 }
 
+// Whether the condition comes true: gRPC tells a handler of a client's end in its own time.
+bool Eventually(const std::function<bool()>& condition) {
+  const absl::Time end = absl::Now() + absl::Seconds(20);
+  while (!condition() && absl::Now() < end) std::this_thread::yield();
+  return condition();
+}
+
+TEST_F(ServiceTest, ARevisionIsNotAwaitedForAClientThatIsGone) {
+  world_.Put("a");
+  pb::GetFineTuneRequest get;
+  get.set_name("fineTunes/a");
+  get.mutable_freshness()->set_min_revision(1'000'000);
+  pb::ListFineTunesRequest list;
+  *list.mutable_freshness() = get.freshness();
+  const auto get_context = Context("", absl::Hours(100)),
+             list_context = Context("", absl::Hours(100));
+  std::thread getting([&] {
+    pb::FineTune job;
+    EXPECT_EQ(world_.stub->GetFineTune(get_context.get(), get, &job).error_code(),
+              grpc::StatusCode::CANCELLED);
+  });
+  std::thread listing([&] {
+    pb::ListFineTunesResponse response;
+    EXPECT_EQ(world_.stub->ListFineTunes(list_context.get(), list, &response).error_code(),
+              grpc::StatusCode::CANCELLED);
+  });
+  EXPECT_TRUE(Eventually([&] { return world_.gate.unary_calls() == 2; }));
+  get_context->TryCancel();
+  list_context->TryCancel();
+  getting.join();
+  listing.join();
+  EXPECT_TRUE(Eventually([&] { return world_.gate.unary_calls() == 0; }));
+}
+
+TEST_F(ServiceTest, ADrainTellsThoseWhoAwaitARevisionToGoElsewhere) {
+  pb::ListFineTunesRequest request;
+  request.mutable_freshness()->set_min_revision(1'000'000);
+  grpc::Status ended;
+  std::thread listing([&] {
+    pb::ListFineTunesResponse response;
+    ended = world_.stub->ListFineTunes(Context("", absl::Hours(1)).get(), request, &response);
+  });
+  EXPECT_TRUE(Eventually([&] { return world_.gate.unary_calls() == 1; }));
+  world_.Stop();
+  listing.join();
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ReasonIn(ended), "SERVER_DRAINING");
+}
+
 pb::CreateFineTuneRequest GoodCreate() {
   pb::CreateFineTuneRequest request;
   request.set_request_id(MakeUuid());

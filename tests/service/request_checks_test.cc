@@ -45,6 +45,16 @@ TEST(CreateCheck, TakesAGoodRequestAndFillsInDefaults) {
   EXPECT_EQ(job->state(), pb::FineTune::STATE_UNSPECIFIED);
 }
 
+TEST(CreateCheck, TakesEmptyParametersForNone) {
+  auto request = GoodCreate();
+  EXPECT_FALSE(CheckCreate(request)->has_parameters());
+  request.mutable_fine_tune()->mutable_parameters()->mutable_extra();
+  EXPECT_FALSE(CheckCreate(request)->has_parameters());
+  request.mutable_fine_tune()->mutable_parameters()->set_face_crop(false);
+  EXPECT_TRUE(CheckCreate(request)->parameters().has_face_crop());
+  EXPECT_FALSE(CheckCreate(request)->parameters().has_extra());
+}
+
 TEST(CreateCheck, NamesEveryBadFieldAtOnce) {
   pb::CreateFineTuneRequest request;
   request.set_request_id("no-uuid");
@@ -86,6 +96,7 @@ TEST(CreateCheck, RefusesOneFieldAtATime) {
       {"fine_tune.display_name",
        [](auto& r) { r.mutable_fine_tune()->set_display_name(std::string(101, 'x')); }},
       {"fine_tune.display_name", [](auto& r) { r.mutable_fine_tune()->set_display_name("a\nb"); }},
+      {"fine_tune.display_name", [](auto& r) { r.mutable_fine_tune()->set_display_name("  "); }},
       {"fine_tune.data_source_uri",
        [](auto& r) { r.mutable_fine_tune()->set_data_source_uri("https://u:p@h/x.zip"); }},
       {"fine_tune.data_source_uri",

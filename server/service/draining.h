@@ -1,0 +1,15 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "server/base/error.h"
+
+namespace finetune {
+
+// What a call is told that this server cannot finish because it stops.
+inline absl::Status Draining() {
+  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
+               "this server is going away; use another")
+      .RetryAfter(absl::Milliseconds(500));
+}
+
+}  // namespace finetune
