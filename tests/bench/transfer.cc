@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "client/channel.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
 #include "tests/bench/process.h"
 
@@ -23,21 +24,12 @@ namespace pb = ::segmind::finetune::v1;
 
 constexpr int64_t kChunk = 1 << 20;
 
-// A connection with the settings of the client library.
-std::shared_ptr<grpc::Channel> FileChannel(const std::string& target) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
-  arguments.SetMaxReceiveMessageSize(-1);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
-}
-
 // A call of raw bytes, driven from one thread.
 class RawCall {
  public:
-  RawCall(const std::string& target, const std::string& method) : stub_(FileChannel(target)) {
+  // On a connection as the client library makes it.
+  RawCall(const std::string& target, const std::string& method)
+      : stub_(MakeChannel({.target = target}, grpc::InsecureChannelCredentials())) {
     call_ = stub_.PrepareCall(&context_, "/segmind.finetune.v1.FineTuneService/" + method, &queue_);
     call_->StartCall(this);
     Next();
