@@ -20,9 +20,12 @@ namespace {
 
 constexpr unsigned kCertificateRefreshSeconds = 60;
 
-// Only what may be repeated: a create carries a request_id (FineTuneClient sees to it). An update
-// is not among them: with an etag its own success would make the repetition fail. Streams are never
-// retried by gRPC.
+// The service config that README recommends to all clients; a test compares them. Calls wait for a
+// gateway that is being replaced. Repeated is only what may be: a create carries a request_id
+// (FineTuneClient sees to it). CANCELLED is what gRPC's C++ server answers, without having looked
+// at it, to a call that arrives while it shuts down; an update is repeated after nothing else,
+// because with an etag its own success would make the repetition fail. Streams are never retried by
+// gRPC.
 constexpr char kServiceConfig[] = R"({
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [{
@@ -34,15 +37,26 @@ constexpr char kServiceConfig[] = R"({
       {"service": "segmind.finetune.v1.FineTuneService", "method": "CreateUploadUrl"},
       {"service": "segmind.finetune.v1.FineTuneService", "method": "GetGatewayStatus"}
     ],
+    "waitForReady": true,
     "retryPolicy": {
       "maxAttempts": 5,
       "initialBackoff": "0.1s",
       "maxBackoff": "5s",
       "backoffMultiplier": 2,
-      "retryableStatusCodes": ["UNAVAILABLE"]
+      "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
+    }
+  }, {
+    "name": [{"service": "segmind.finetune.v1.FineTuneService", "method": "UpdateFineTune"}],
+    "waitForReady": true,
+    "retryPolicy": {
+      "maxAttempts": 5,
+      "initialBackoff": "0.1s",
+      "maxBackoff": "5s",
+      "backoffMultiplier": 2,
+      "retryableStatusCodes": ["CANCELLED"]
     }
   }],
-  "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
+  "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1}
 })";
 
 absl::Status CheckReadable(const std::string& what, const std::string& path) {
@@ -116,6 +130,9 @@ std::shared_ptr<grpc::Channel> MakeChannel(
   // The default lets a channel sleep for two minutes after its server has come back.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
+  // A pod that is replaced comes back under another address; by default gRPC asks for it again only
+  // after half a minute.
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1'000);
   return grpc::CreateCustomChannel(options.target, credentials, arguments);
 }
 

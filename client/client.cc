@@ -47,6 +47,7 @@ absl::Status FineTuneClient::Prepare(grpc::ClientContext& context,
   auto header = token_->Authorization();
   if (!header.ok()) return header.status();
   if (!header->empty()) context.AddMetadata("authorization", *header);
+  if (!options_.wait_for_ready) context.set_wait_for_ready(false);
   if (timeout) context.set_deadline(absl::ToChronoTime(absl::Now() + *timeout));
   return absl::OkStatus();
 }

@@ -29,6 +29,9 @@ struct ClientOptions {
   ChannelOptions channel;
   // The deadline of a call that names none.
   absl::Duration default_timeout = absl::Seconds(30);
+  // Calls wait, up to their deadline, for a gateway that is out of reach, such as one that is being
+  // replaced. False: they fail with UNAVAILABLE after a second or two.
+  bool wait_for_ready = true;
   // How often CreateFineTune and an UpdateFineTune without etag are tried while the gateway is
   // UNAVAILABLE, on top of what the channel repeats by itself; all within the call's deadline.
   int attempts = 4;

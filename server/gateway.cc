@@ -243,10 +243,13 @@ void Gateway::Close(absl::Duration grace) {
     auto ended = std::make_shared<absl::Notification>();
     // Jitter spreads the reconnections of many watchers; a few need none.
     const absl::Duration over = std::min(grace / 2, hub_->watcher_count() * absl::Milliseconds(10));
+    const absl::Time streams_end = clock_->Now() + grace;
     hub_->Drain(over, [ended] { ended->Notify(); });
     ended->WaitForNotificationWithTimeout(grace + absl::Seconds(1));
+    transfers_->Drain(std::max(absl::ZeroDuration(), streams_end - clock_->Now()));
+    // Calls are served until gRPC's farewell, which sends clients elsewhere: only what would
+    // outlast it ends here, and what a client repeats then no longer comes to this process.
     service_->Drain();
-    transfers_->Drain(grace);
     // Without calls under way only clients that are idle would be waited for: gRPC waits for them
     // to acknowledge its farewell, and those that do not poll take seconds.
     const bool busy = gate_->unary_calls() > 0;

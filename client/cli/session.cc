@@ -67,6 +67,8 @@ absl::StatusOr<FineTuneClient*> Session::Client() {
     ClientOptions options;
     options.channel = channel;
     options.default_timeout = call_timeout();
+    // Who types an address that is wrong wants to know it at once.
+    options.wait_for_ready = false;
     auto made = FineTuneClient::Create(options);
     if (!made.ok()) return made.status();
     client = *std::move(made);

@@ -122,7 +122,6 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
 }
 
 absl::Status CallGate::Check(Call& call) {
-  if (draining_) return Draining();
   if (unary_calls_ > options_.max_calls)
     return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
                  "too many calls at once; try again later")

@@ -57,8 +57,8 @@ struct Call {
 
 // What every method passes through, whatever it does: counted, authenticated, held to its caller's
 // role and limits, given a deadline, and written to the access log (a sample of the cheap ones; all
-// that change something or are refused, as audit lines). Refuses while draining and beyond the cap
-// on calls at once. Thread-safe; outlives the server's calls.
+// that change something or are refused, as audit lines). Refuses beyond the cap on calls at once.
+// Thread-safe; outlives the server's calls.
 class CallGate {
  public:
   struct Options {
@@ -71,15 +71,13 @@ class CallGate {
   CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics);
 
   // Begins `call`; End must follow, whatever this returns. UNAUTHENTICATED, PERMISSION_DENIED,
-  // UNAVAILABLE / SERVER_DRAINING, RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED.
+  // RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED.
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
   void End(const Call& call, const absl::Status& status, double messages_sent);
 
   // For a method that no service has.
   void CountUnknownMethod(absl::Duration took);
 
-  // Refuses calls from now on.
-  void StartDraining() { draining_ = true; }
   // Unary calls under way.
   int unary_calls() const { return unary_calls_; }
 
@@ -98,7 +96,6 @@ class CallGate {
   // By reason.
   std::map<pb::ErrorReason, prometheus::Counter*> refusals_;
 
-  std::atomic<bool> draining_ = false;
   std::atomic<int> unary_calls_ = 0;
   std::atomic<uint32_t> cheap_calls_ = 0;
 };

@@ -77,6 +77,27 @@ TEST_F(Calls, UpdateWithAnEtagIsSentOnce) {
   EXPECT_EQ(service_.updates().size(), 1u);
 }
 
+TEST_F(Calls, WhatAServerThatGoesCancelsIsSentAgainEvenAnUpdate) {
+  service_.FailCalls({grpc::StatusCode::CANCELLED, "CANCELLED"});
+  pb::UpdateFineTuneRequest request;
+  request.mutable_fine_tune()->set_etag("e");
+  EXPECT_TRUE(absl::IsCancelled(client().UpdateFineTune(request).status()));
+  EXPECT_EQ(service_.updates().size(), 5u);
+}
+
+TEST(OutOfReach, CallsWaitForTheirDeadlineUnlessToldNotTo) {
+  ClientOptions options;
+  options.channel.target = "unix:/nonexistent/socket";
+  auto patient = FineTuneClient::Create(options);
+  ASSERT_TRUE(patient.ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      (*patient)->GetFineTune("fineTunes/a", {.timeout = absl::Milliseconds(100)}).status()));
+  options.wait_for_ready = false;
+  auto hasty = FineTuneClient::Create(options);
+  ASSERT_TRUE(hasty.ok());
+  EXPECT_TRUE(absl::IsUnavailable((*hasty)->GetFineTune("fineTunes/a").status()));
+}
+
 TEST_F(Calls, FailuresKeepTheirDetails) {
   google::rpc::RetryInfo retry;
   retry.mutable_retry_delay()->set_seconds(7);

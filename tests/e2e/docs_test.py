@@ -1,10 +1,11 @@
 """What the README says of flags, errors and calls is what there is."""
 
+import json
 import re
 import subprocess
 import unittest
 
-from harness import BIN, SOURCE, svc
+from harness import BIN, SOURCE, recommended_service_config, svc
 
 README = (SOURCE / "README.md").read_text()
 
@@ -30,6 +31,11 @@ class Docs(unittest.TestCase):
     def test_every_call_has_an_example(self):
         for method in svc.DESCRIPTOR.services_by_name["FineTuneService"].methods:
             self.assertIn(f"| `{method.name}` |", README)
+
+    def test_the_recommended_service_config_is_the_one_of_the_client_library(self):
+        source = (SOURCE / "client/channel.cc").read_text()
+        built_in = re.search(r'kServiceConfig\[\] = R"\((.*?)\)";', source, re.S).group(1)
+        self.assertEqual(recommended_service_config(), json.loads(built_in))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,12 @@ def wait_until(what, condition, seconds=30.0, step=0.02):
         time.sleep(step)
 
 
+def recommended_service_config():
+    """What README tells every client to use."""
+    after = (SOURCE / "README.md").read_text().split("\nRecommended service config", 1)[1]
+    return json.loads(after.split("```json\n", 1)[1].split("```", 1)[0])
+
+
 class Process:
     """A child process with its output in a file."""
 

@@ -59,7 +59,6 @@ class ServiceWorld {
     auto ended = std::make_shared<absl::Notification>();
     hub.Drain(absl::ZeroDuration(), [ended] { ended->Notify(); });
     ended->WaitForNotification();
-    gate.StartDraining();
     service.Drain();
     server->Shutdown(absl::Now() + absl::Seconds(5));
     server.reset();
