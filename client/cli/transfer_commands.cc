@@ -196,8 +196,8 @@ absl::StatusOr<pb::Dataset> SendDataset(Session& session, FineTuneClient& client
     const std::filesystem::path draft =
         std::filesystem::temp_directory_path(ignored) / absl::StrCat("finetune-", MakeRequestId());
     auto zip = Zip(session, path, draft);
-    absl::StatusOr<pb::Dataset> dataset = zip.status();
-    if (zip.ok()) dataset = SendDataset(session, client, *zip, is_public);
+    auto dataset = zip.ok() ? SendDataset(session, client, *zip, is_public)
+                            : absl::StatusOr<pb::Dataset>(zip.status());
     std::filesystem::remove_all(draft, ignored);
     return dataset;
   }

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import urllib.request
 
 import grpc
 
-from harness import BIN, dataset, sample_images, svc, wait_until
+from harness import BIN, SOURCE, dataset, sample_images, svc, wait_until
 from transfers_test import MIB, PeakMemory, Transfers
 
 ENDED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
@@ -48,9 +49,9 @@ class CommandLine(Transfers):
     def test_a_download_broken_20_times_at_random_is_whole(self):
         name, weights = self.trained(weights_bytes=64 * MIB)
         dice = random.Random(7)
-        for _ in range(20):
+        for i in range(20):
             self.emulator.fault("weights_get", dice.choice(["short_body", "partial"]), job="gcs-content",
-                                fraction=dice.uniform(0, 0.1), count=1)
+                                fraction=dice.uniform(0, 0.1), count=1, after=i)
         before = self.emulator.calls("weights_get")
         done = self.finetune("download", name, self.path(), "--output", "json")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -151,6 +152,19 @@ class CommandLine(Transfers):
             self.assertNotIn(done.returncode, (0, 8), (path, done.stderr))
             self.assertTrue(done.stderr.strip())
         self.assertEqual(self.finetune("upload", self.folder / "none.zip").returncode, 2)
+
+
+class Example(Transfers):
+    def test_the_readmes_example_continues_a_broken_download(self):
+        code = re.search(r"```python\n(def download\(.*?)```", (SOURCE / "README.md").read_text(), re.S).group(1)
+        world = {"stub": self.stub, "svc": svc, "grpc": grpc, "time": time}
+        exec(code, world)  # pylint: disable=exec-used
+        name, weights = self.trained(weights_bytes=16 * MIB)
+        for i in range(3):
+            self.emulator.fault("weights_get", "partial", job="gcs-content", fraction=0.2, count=1, after=i)
+        path = self.folder / "w"
+        self.assertEqual(world["download"](name, path), weights["bytes"])
+        self.assertEqual(hashlib.sha256(path.read_bytes()).hexdigest(), weights["sha256"])
 
 
 class Neighbours(Transfers):

@@ -1,6 +1,5 @@
 """Weights down and datasets up through the gateway, against curl straight to the same storage and against the smallest relay."""
 
-import hashlib
 import os
 import pathlib
 import subprocess
@@ -88,10 +87,16 @@ def run(*command):
     subprocess.run([str(part) for part in command], check=True, capture_output=True)
 
 
+def weights_of(ours, size):
+    """Gives the one job weights of that size that need no signature; says where they are."""
+    made = ours.gateway.stub.GetFineTune(svc.GetFineTuneRequest(name=ours.job), timeout=30)
+    ours.emulator.call("POST", f"/emulator/jobs/{made.upstream_id}", {"base_model": "FAST_FLUX", "weights_bytes": size})
+    return made.weights_uri
+
+
 def downloads(ours, options):
     size = 500_000_000 if options.quick else 2_000_000_000
-    ours.emulator.call("POST", "/emulator/settings", {"weights_bytes": size})
-    url = ours.gateway.stub.GetFineTune(svc.GetFineTuneRequest(name=ours.job), timeout=30).weights_uri
+    url = weights_of(ours, size)
     relay = Relay(url)
     # In memory, for all alike: no disk is measured.
     file = pathlib.Path("/dev/shm" if os.path.isdir("/dev/shm") else ours.folder) / f"finetune-bench-{os.getpid()}"
@@ -101,9 +106,8 @@ def downloads(ours, options):
         run(*command)
 
     def curl_and_digest():
-        to_file("curl", "-sSL", "-o", file, url)
-        with open(file, "rb") as content:
-            hashlib.file_digest(content, "sha256") if hasattr(hashlib, "file_digest") else run("openssl", "dgst", "-sha256", file)
+        to_file("curl", "-sSfL", "-o", file, url)
+        run("openssl", "dgst", "-sha256", file)
 
     def raw(target):
         load("download", "--target", target, "--job", ours.job, "--size-bytes", size)
@@ -111,7 +115,7 @@ def downloads(ours, options):
     runs, files = Runs(size), Runs(size)
     raw(ours.address)  # What grows only once has grown.
     for _ in range(3 if options.quick else 5):
-        runs.one("curl", lambda: run("curl", "-sSL", "-o", "/dev/null", url))
+        runs.one("curl", lambda: run("curl", "-sSfL", "-o", "/dev/null", url))
         runs.one("smallest relay", lambda: raw(relay.address), relay.pid)
         runs.one("gateway", lambda: raw(ours.address), ours.pid)
         if not options.quick:
@@ -148,7 +152,7 @@ def at_once(report, options):
     most, clients = 10, 50
     ours = Ours(1, "--max_concurrent_transfers", most)
     size = 20_000_000 if options.quick else 100_000_000
-    ours.emulator.call("POST", "/emulator/settings", {"weights_bytes": size})
+    weights_of(ours, size)
     load("download", "--target", ours.address, "--job", ours.job, "--size-bytes", size)
     with Growth(ours.pid) as growth:
         result = load("download", "--target", ours.address, "--job", ours.job, "--size-bytes", size, "--at-once", clients)
