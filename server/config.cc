@@ -356,6 +356,7 @@ absl::StatusOr<Config> ReadConfig(const std::vector<std::string>& arguments,
   ASSIGN_OR_RETURN(config.upstream_url, ReadUpstreamUrl(absl::GetFlag(FLAGS_upstream_url)));
   ASSIGN_OR_RETURN(config.sqlite_path, ReadStore(absl::GetFlag(FLAGS_store), environment));
   ASSIGN_OR_RETURN(config.log_level, ReadLogLevel(absl::GetFlag(FLAGS_log_level)));
+  ASSIGN_OR_RETURN(config.traces, ReadTraceSettings(environment));
   RETURN_IF_ERROR(CheckRanges(config));
   RETURN_IF_ERROR(CheckBinding(config.listen.host, config.tls, !config.policy_file.empty(),
                                config.allow_insecure));
@@ -367,7 +368,9 @@ std::string HelpText() {
       "finetune-gateway: one gRPC service between a company's services and Segmind's fine-tuning "
       "API.\n\n"
       "Every flag can come from the environment as FINETUNE_GATEWAY_ and its name in capitals; the "
-      "flag wins.\nSecrets come only from files, or (the API key) from SEGMIND_API_KEY.\n\n";
+      "flag wins.\nSecrets come only from files, or (the API key) from SEGMIND_API_KEY.\n"
+      "With OTEL_EXPORTER_OTLP_ENDPOINT traces go to that collector, by OpenTelemetry's other "
+      "variables.\n\n";
   for (absl::string_view name : kFlags) {
     const absl::CommandLineFlag& flag = *FindFlag(name);
     absl::StrAppend(&text, "  --", name, " (", flag.DefaultValue(), ")\n      ", flag.Help(), "\n");

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "server/access/server_credentials.h"
 #include "server/base/log.h"
+#include "server/otlp/trace_settings.h"
 
 namespace finetune {
 
@@ -54,12 +55,14 @@ struct Config {
   absl::Duration drain_delay;
   absl::Duration drain_time;
   LogLevel log_level = LogLevel::kInfo;
+  TraceSettings traces;
 };
 
 // The value of an environment variable, or null.
 using Environment = std::function<const char*(const std::string& name)>;
 
-// Reads flags and, for those not given, FINETUNE_GATEWAY_<FLAG>. Errors are one sentence:
+// Reads flags and, for those not given, FINETUNE_GATEWAY_<FLAG>; and OpenTelemetry's variables.
+// Errors are one sentence:
 // NOT_FOUND for a flag that there is not, INVALID_ARGUMENT for a value that does not do.
 absl::StatusOr<Config> ReadConfig(const std::vector<std::string>& arguments,
                                   const Environment& environment);

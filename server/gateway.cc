@@ -27,6 +27,8 @@ constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
 // A view that could not be made by then is served as it is: empty, with its honest age.
 constexpr absl::Duration kFirstReadPatience = absl::Seconds(10);
 constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
+// What a collector that hangs may cost at the end.
+constexpr absl::Duration kLastExport = absl::Seconds(2);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
 
 // The error with the flag that it is about in front.
@@ -68,6 +70,7 @@ absl::Status Gateway::Open() {
   if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
   tokens_ = *std::move(tokens);
   RETURN_IF_ERROR(OpenPolicy());
+  RETURN_IF_ERROR(OpenTracer());
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
@@ -99,7 +102,8 @@ absl::Status Gateway::Open() {
       Tracker::Options{.active_poll_interval = config_.active_poll_interval,
                        .idle_poll_interval = config_.idle_poll_interval,
                        .settle_lists = config_.settle_lists,
-                       .settle_time = config_.settle_time},
+                       .settle_time = config_.settle_time,
+                       .tracer = tracer_.get()},
       *segmind_, *recorder_, *catalog_, *clock_, metrics_);
   submitter_ =
       std::make_unique<Submitter>(Submitter::Options{.markers = config_.markers}, *segmind_,
@@ -113,12 +117,15 @@ absl::Status Gateway::Open() {
       *segmind_, *streamer_, *clock_, metrics_);
 
   webhook_door_ = std::make_unique<WebhookDoor>(
-      *tokens_, [this](std::string id) { tracker_->Hint(std::move(id)); }, *clock_, metrics_);
+      *tokens_,
+      [this](std::string id, const TraceContext& trace) { tracker_->Hint(std::move(id), trace); },
+      *clock_, metrics_, *tracer_);
   admin_door_ = std::make_unique<AdminDoor>(
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
       [this] { return Readiness(); });
-  gate_ = std::make_unique<CallGate>(CallGate::Options{}, *authenticator_, *clock_, metrics_);
+  gate_ =
+      std::make_unique<CallGate>(CallGate::Options{}, *authenticator_, *clock_, metrics_, *tracer_);
   service_ = std::make_unique<FineTuneService>(
       ServiceParts{.catalog = *catalog_,
                    .tracker = *tracker_,
@@ -132,6 +139,18 @@ absl::Status Gateway::Open() {
                    .transfers = transfers_.get()},
       *gate_);
   RegisterMetrics();
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::OpenTracer() {
+  if (!config_.traces.enabled()) {
+    tracer_ = std::make_unique<Tracer>();
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(auto http, CurlHttpClient::Create({.thread_name = "curl-spans",
+                                                      .ca_file = config_.traces.ca_file}));
+  exporter_ = std::make_unique<SpanExporter>(config_.traces, std::move(http), *clock_, metrics_);
+  tracer_ = std::make_unique<Tracer>(config_.traces.sampling, *exporter_, *clock_);
   return absl::OkStatus();
 }
 
@@ -162,6 +181,7 @@ absl::Status Gateway::Start() {
        {"client_certificates", config_.tls.mutual()},
        {"policy", config_.policy_file},
        {"upstream", config_.upstream_url},
+       {"traces_to", config_.traces.collector},
        {"store", config_.sqlite_path},
        {"fine_tunes", catalog_->view()->size()},
        {"revision", catalog_->view()->revision()}});
@@ -261,6 +281,8 @@ void Gateway::Close(absl::Duration grace) {
   if (http_) http_->Shutdown();
   if (streamer_) streamer_->Shutdown();
   if (recorder_) recorder_->Stop();
+  // Last, for the spans of what has just ended.
+  if (exporter_) exporter_->Stop(clock_->Now() + kLastExport);
   admin_server_.reset();
 }
 

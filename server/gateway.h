@@ -10,6 +10,7 @@
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
+#include "server/base/trace.h"
 #include "server/config.h"
 #include "server/jobs/catalog.h"
 #include "server/jobs/recorder.h"
@@ -18,6 +19,7 @@
 #include "server/jobs/updater.h"
 #include "server/jobs/waiters.h"
 #include "server/jobs/watch_hub.h"
+#include "server/otlp/span_exporter.h"
 #include "server/segmind/segmind_client.h"
 #include "server/service/call_gate.h"
 #include "server/service/fine_tune_service.h"
@@ -49,6 +51,7 @@ class Gateway {
   explicit Gateway(const Config& config);
 
   absl::Status Open();
+  absl::Status OpenTracer();
   absl::Status OpenPolicy();
   absl::Status OpenDoors();
   absl::Status WritePorts() const;
@@ -73,6 +76,8 @@ class Gateway {
   // In the order of their dependencies.
   std::unique_ptr<Clock> clock_;
   Metrics metrics_;
+  std::unique_ptr<SpanExporter> exporter_;  // Null if nothing is traced.
+  std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Recorder> recorder_;

@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 declare -A below=(
   [base]="base"
   [segmind]="base segmind"
+  [otlp]="base segmind otlp"
   [store]="base store"
   [jobs]="base segmind store jobs"
   [access]="base access"

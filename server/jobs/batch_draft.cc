@@ -267,6 +267,7 @@ absl::Status BatchDraft::EndMutation(absl::Status status) {
   if (status.ok()) status = std::move(own_error_);
   if (status.ok()) {
     for (const std::string& id : own_order_) Accept(std::move(own_records_.at(id)));
+    intents_put_ += own_intents_.size();
     for (auto& [key, intent] : own_intents_) batch_intents_[key] = std::move(intent);
     for (auto& [name, id] : own_upstream_) batch_upstream_[name] = std::move(id);
   }

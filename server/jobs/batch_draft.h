@@ -69,6 +69,8 @@ class BatchDraft : public Draft {
   const std::vector<ChangePtr>& changes() const { return changes_; }
   const ReadTimes& newer_read_times() const { return newer_read_times_; }
   bool empty() const { return changes_.empty() && batch_intents_.empty(); }
+  // How often mutations have put something that is written.
+  size_t writes() const { return changes_.size() + intents_put_; }
   // Settles in `unsettled` what the batch says of intents.
   void ApplyIntents(IntentTable& unsettled) const;
 
@@ -118,6 +120,7 @@ class BatchDraft : public Draft {
   // The mutations that went well.
   absl::flat_hash_map<std::string, Written> batch_records_;
   Intents batch_intents_;
+  size_t intents_put_ = 0;
   UpstreamIds batch_upstream_;
   std::vector<StoredChange> stored_changes_;
   std::vector<ChangePtr> changes_;

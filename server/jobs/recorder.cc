@@ -37,7 +37,7 @@ class Recorder::Core {
 
   absl::Status Load();
   void AddListener(CommitListener* listener) { listeners_.push_back(listener); }
-  void Record(Mutation mutation, Done done) ABSL_LOCKS_EXCLUDED(mu_);
+  void Record(Mutation mutation, Done done, const TraceContext& trace) ABSL_LOCKS_EXCLUDED(mu_);
   void Probe(Done done) ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status store_status() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -46,11 +46,15 @@ class Recorder::Core {
   struct Item {
     Mutation mutation;
     Done done;
+    TraceContext trace;
+    bool wrote = false;
   };
 
   void RunQueue() ABSL_LOCKS_EXCLUDED(mu_);
   void RunBatch(std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status Commit(BatchDraft& draft) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Commit(BatchDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  void TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
+                   const absl::Status& status) const;
   void SetWhatToForget(Batch& batch);
   absl::Status CatchUp();
   void Show(const std::vector<ChangePtr>& changes);
@@ -105,11 +109,11 @@ absl::Status Recorder::Core::Load() {
   return absl::OkStatus();
 }
 
-void Recorder::Core::Record(Mutation mutation, Done done) {
+void Recorder::Core::Record(Mutation mutation, Done done, const TraceContext& trace) {
   {
     MutexLock lock(mu_);
     if (!stopped_) {
-      queue_.push_back({std::move(mutation), std::move(done)});
+      queue_.push_back({std::move(mutation), std::move(done), trace});
       if (!scheduled_) scheduled_ = worker_.Post([this] { RunQueue(); });
       return;
     }
@@ -188,8 +192,12 @@ void Recorder::Core::RunBatch(std::vector<Item>& items) {
   for (int tries = 1;; ++tries) {
     BatchDraft draft(catalog_, store_, unsettled_, read_times_, clock_.Now());
     results.clear();
-    for (Item& item : items) results.push_back(draft.EndMutation(item.mutation(draft)));
-    committed = draft.empty() ? absl::OkStatus() : Commit(draft);
+    for (Item& item : items) {
+      const size_t before = draft.writes();
+      results.push_back(draft.EndMutation(item.mutation(draft)));
+      item.wrote = draft.writes() > before;
+    }
+    committed = draft.empty() ? absl::OkStatus() : Commit(draft, items);
     if (committed.ok()) {
       draft.ApplyIntents(unsettled_);
       Show(draft.changes());
@@ -212,12 +220,14 @@ void Recorder::Core::RunBatch(std::vector<Item>& items) {
   }
 }
 
-absl::Status Recorder::Core::Commit(BatchDraft& draft) {
+absl::Status Recorder::Core::Commit(BatchDraft& draft, const std::vector<Item>& items) {
   Batch batch = draft.TakeBatch();
   SetWhatToForget(batch);
   const absl::Time start = absl::Now();
   absl::Status status = store_.Commit(batch);
-  commit_seconds_.Observe(absl::ToDoubleSeconds(absl::Now() - start));
+  const absl::Time end = absl::Now();
+  commit_seconds_.Observe(absl::ToDoubleSeconds(end - start));
+  TraceCommit(items, start, end, status);
   if (status.ok()) {
     forgotten_through_ = std::max(forgotten_through_, batch.forget_changes_through);
     if (batch.forget_intents_before != absl::InfinitePast()) {
@@ -226,6 +236,24 @@ absl::Status Recorder::Core::Commit(BatchDraft& draft) {
   }
   if (!absl::IsAborted(status)) SetStoreStatus(status);
   return status;
+}
+
+// One commit may serve many traces: each that has something in it gets a span of it.
+void Recorder::Core::TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
+                                 const absl::Status& status) const {
+  for (const Item& item : items) {
+    if (!item.wrote) continue;
+    Span span = item.trace.StartSpanAt(start, SpanKind::kClient, "store commit");
+    if (!span.recording()) continue;
+    span.Set("db.system", store_.system());
+    span.Set("db.operation.name", "COMMIT");
+    span.Set("db.operation.batch.size", static_cast<int64_t>(items.size()));
+    if (!status.ok()) {
+      const absl::string_view why = status.message();
+      span.Fail(absl::StatusCodeToString(status.code()), std::string_view(why.data(), why.size()));
+    }
+    span.EndAt(end);
+  }
 }
 
 void Recorder::Core::SetWhatToForget(Batch& batch) {
@@ -280,8 +308,8 @@ absl::Status Recorder::Load() { return core_->Load(); }
 
 void Recorder::AddListener(CommitListener* listener) { core_->AddListener(listener); }
 
-void Recorder::Record(Mutation mutation, Done done) {
-  core_->Record(std::move(mutation), std::move(done));
+void Recorder::Record(Mutation mutation, Done done, const TraceContext& trace) {
+  core_->Record(std::move(mutation), std::move(done), trace);
 }
 
 void Recorder::Stop() { core_->Stop(); }

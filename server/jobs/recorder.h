@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
+#include "server/base/trace.h"
 #include "server/base/worker.h"
 #include "server/jobs/catalog.h"
 #include "server/store/store.h"
@@ -88,8 +89,8 @@ class Recorder {
 
   // `done` runs exactly once on the recorder's thread: with the mutation's own error, with
   // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed, or with OK once it is visible.
-  // CANCELLED after Stop, then on the caller's thread.
-  void Record(Mutation mutation, Done done);
+  // CANCELLED after Stop, then on the caller's thread. The commit is a span of `trace`.
+  void Record(Mutation mutation, Done done, const TraceContext& trace = {});
 
   // Finishes what is queued, then refuses. Idempotent.
   void Stop();

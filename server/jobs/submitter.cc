@@ -92,10 +92,10 @@ void Submitter::Core::Create(CreateCall call, CreateDone done) {
   std::string fingerprint = FingerprintOf(call.fine_tune);
   FlightPtr& flight = flights_[key];
   if (flight == nullptr) {
-    flight = std::make_shared<Flight>(std::move(key), call.limits, std::move(fingerprint),
-                                      std::move(call.fine_tune));
+    const absl::Time deadline = call.deadline;
+    flight = std::make_shared<Flight>(std::move(key), std::move(fingerprint), std::move(call));
     const FlightPtr made = flight;
-    AddWaiter(*made, call.deadline, std::move(done));
+    AddWaiter(*made, deadline, std::move(done));
     NoteBusy();
     return Prepare(made);
   }
@@ -170,7 +170,8 @@ void Submitter::Core::Show(const FlightPtr& flight, uint64_t waiter) {
       [self = shared_from_this(), flight, waiter](absl::Status status) {
         Core* core = self.get();
         core->Post([core, flight, waiter, status] { core->OnShown(flight, waiter, status); });
-      });
+      },
+      flight->trace);
 }
 
 void Submitter::Core::OnShown(const FlightPtr& flight, uint64_t waiter,

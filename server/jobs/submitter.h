@@ -27,6 +27,7 @@ struct CreateCall {
   std::string request_id;  // Made by the gateway if the caller sent none.
   pb::FineTune fine_tune;  // Input fields only.
   absl::Time deadline;
+  TraceContext trace;
 };
 
 // Spends money, so it is exact: intent committed, then the POST, then the outcome committed. One

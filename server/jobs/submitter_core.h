@@ -58,11 +58,12 @@ class Submitter::Core : public std::enable_shared_from_this<Core> {
   };
 
   struct Flight {
-    Flight(Key k, SpendingLimits most, std::string print, pb::FineTune what)
+    Flight(Key k, std::string print, CreateCall call)
         : key(std::move(k)),
-          limits(most),
+          limits(call.limits),
           fingerprint(std::move(print)),
-          fine_tune(std::move(what)),
+          fine_tune(std::move(call.fine_tune)),
+          trace(call.trace),
           tries(absl::Milliseconds(100), absl::Seconds(5)),
           records(absl::Milliseconds(100), absl::Seconds(5)) {}
 
@@ -70,6 +71,7 @@ class Submitter::Core : public std::enable_shared_from_this<Core> {
     const SpendingLimits limits;
     const std::string fingerprint;
     const pb::FineTune fine_tune;
+    const TraceContext trace;  // Of the call that began it.
     Phase phase = Phase::kPreparing;
     record::Intent intent;
     std::map<uint64_t, Waiter> waiters;

@@ -109,7 +109,8 @@ void Submitter::Core::Prepare(const FlightPtr& flight) {
         Core* core = self.get();
         core->Post(
             [core, flight, prepared, status] { core->OnPrepared(flight, *prepared, status); });
-      });
+      },
+      flight->trace);
 }
 
 void Submitter::Core::OnPrepared(const FlightPtr& flight, const Prepared& prepared,
@@ -148,7 +149,8 @@ void Submitter::Core::TryPost(const FlightPtr& flight) {
   flight->post_time = now;
   segmind_.Submit(flight->intent.fine_tune(),
                   AddMarker(flight->intent.fine_tune().display_name(), flight->intent.marker()),
-                  start_by, [self = shared_from_this(), flight](SubmitOutcome outcome) {
+                  {start_by, flight->trace},
+                  [self = shared_from_this(), flight](SubmitOutcome outcome) {
                     Core* core = self.get();
                     core->Post([core, flight, outcome = std::move(outcome)]() mutable {
                       core->OnOutcome(flight, std::move(outcome));
@@ -210,7 +212,8 @@ void Submitter::Core::RecordOutcome(const FlightPtr& flight) {
       [self = shared_from_this(), flight, ended](absl::Status status) {
         Core* core = self.get();
         core->Post([core, flight, ended, status] { core->OnRecorded(flight, *ended, status); });
-      });
+      },
+      flight->trace);
 }
 
 void Submitter::Core::OnRecorded(const FlightPtr& flight, const Ended& ended,
@@ -218,7 +221,10 @@ void Submitter::Core::OnRecorded(const FlightPtr& flight, const Ended& ended,
   if (!status.ok()) {
     // The flight stays, and keeps its request_id from being posted again, until this is durable.
     Log(LogLevel::kError, "a submission's outcome could not be recorded yet",
-        {{"request_id", flight->key.second}, {"error", status.ToString()}});
+        {{"trace_id", flight->trace.TraceId()},
+         {"span_id", flight->trace.SpanId()},
+         {"request_id", flight->key.second},
+         {"error", status.ToString()}});
     return After(flight->records.Next(), flight, &Core::RecordOutcome);
   }
   if (!ended.refusal.ok()) {
@@ -275,7 +281,9 @@ void Submitter::Core::After(absl::Duration delay, const FlightPtr& flight,
 void Submitter::Core::Audit(const Flight& flight, const char* what, const absl::Status& status) {
   const record::Intent& intent = flight.intent;
   Log(status.ok() ? LogLevel::kInfo : LogLevel::kWarning, what,
-      {{"audit", true},
+      {{"trace_id", flight.trace.TraceId()},
+       {"span_id", flight.trace.SpanId()},
+       {"audit", true},
        {"caller", intent.caller()},
        {"request_id", intent.request_id()},
        {"fine_tune", intent.fine_tune_id()},

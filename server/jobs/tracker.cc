@@ -74,9 +74,10 @@ void Tracker::Core::Begin() {
   Pump();
 }
 
-void Tracker::Core::TakeHint(const std::string& upstream_id, absl::Time time) {
+void Tracker::Core::TakeHint(const std::string& upstream_id, absl::Time time,
+                             const TraceContext& trace) {
   if (!upstream_id.empty() && catalog_.FindUpstream(upstream_id) != nullptr) {
-    details_.Add(upstream_id, DetailsQueue::kHint, time);
+    details_.Add(upstream_id, DetailsQueue::kHint, {time, trace});
   } else {
     // Perhaps a submission whose answer has yet to come: a list shows the name, too.
     if (hinted_.size() < kMaxUnknownHints) hinted_.try_emplace(upstream_id, time);
@@ -196,9 +197,9 @@ void Tracker::Start() {
 
 void Tracker::Stop() { core_->Shutdown(); }
 
-void Tracker::Hint(std::string upstream_id) {
-  core_->Post([core = core_.get(), id = std::move(upstream_id), now = core_->Now()] {
-    core->TakeHint(id, now);
+void Tracker::Hint(std::string upstream_id, const TraceContext& trace) {
+  core_->Post([core = core_.get(), id = std::move(upstream_id), now = core_->Now(), trace] {
+    core->TakeHint(id, now, trace);
   });
 }
 

@@ -25,6 +25,8 @@ class Tracker {
     // A submission is taken for not made once it was missing from this many lists, over this long.
     int settle_lists = 3;
     absl::Duration settle_time = absl::Minutes(2);
+    // Each list is a trace of its own; null: of none. Outlives the tracker.
+    Tracer* tracer = nullptr;
   };
 
   Tracker(Options options, SegmindClient& segmind, Recorder& recorder, Catalog& catalog,
@@ -36,8 +38,9 @@ class Tracker {
   // No callback of its own runs afterwards. Refreshes that wait end with CANCELLED. Idempotent.
   void Stop();
 
-  // A webhook said something about a job: look now. Never blocks.
-  void Hint(std::string upstream_id);
+  // A webhook said something about a job: look now. Never blocks. The read and its commit belong to
+  // `trace`, unless it takes a list.
+  void Hint(std::string upstream_id, const TraceContext& trace = {});
 
   // Calls back once memory includes a read of Segmind that began at `not_before` or later; callers
   // that want the same share one read. With the read's error, or DEADLINE_EXCEEDED.

@@ -34,7 +34,7 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
   absl::Time Now() { return clock_.Now(); }
 
   void Begin();
-  void TakeHint(const std::string& upstream_id, absl::Time time);
+  void TakeHint(const std::string& upstream_id, absl::Time time, const TraceContext& trace);
   void AddRefresh(absl::Time not_before, absl::Time deadline, RefreshDone done);
   void TakeWake();
   void SetSettledListener(std::function<void(const std::string&)> listener) {
@@ -47,7 +47,8 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
     RefreshDone done;
   };
   struct ListRead {
-    absl::Time asked;  // At most the answer's start_time.
+    absl::Time asked;            // At most the answer's start_time.
+    std::shared_ptr<Span> span;  // Ends with the last who has the read.
     ListAnswer answer;
   };
   // What a list says about which jobs there are, apart from what changed.
@@ -73,7 +74,7 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
   void RecordDelta(const ListRead& read, ListDelta delta);
   void OnListRecorded(const ListRead& read, const ListBatch& batch, const Presence& presence,
                       const ListOutcome& outcome, absl::Status status);
-  void OnListFailed(absl::Time asked, const absl::Status& status);
+  void OnListFailed(const ListRead& read, const absl::Status& status);
   bool IsTrusted(const ListDelta& delta) const;
   void NoteMissing(const Presence& presence, absl::Time now);
   void FindMissing();
@@ -123,9 +124,9 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
   absl::Time woken_ = absl::InfinitePast();
   int unsettled_ = 0;
 
-  // Lists: under way (by number, with when they were asked for), read, and what they taught.
+  // Lists: under way (by number), read, and what they taught.
   uint64_t last_read_ = 0;
-  absl::flat_hash_map<uint64_t, absl::Time> reads_;
+  absl::flat_hash_map<uint64_t, ListRead> reads_;
   std::deque<ListRead> answers_;
   bool recording_ = false;
   ListReader reader_;

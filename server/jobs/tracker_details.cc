@@ -1,15 +1,21 @@
 #include "server/jobs/tracker_details.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace finetune {
+namespace {
 
-void DetailsQueue::Add(const std::string& upstream_id, unsigned why, absl::Time hint_time,
+void KeepEarliest(const WebhookHint& hint, WebhookHint& earliest) {
+  if (hint.time < earliest.time) earliest = hint;
+}
+
+}  // namespace
+
+void DetailsQueue::Add(const std::string& upstream_id, unsigned why, const WebhookHint& hint,
                        uint64_t newness) {
   if (auto running = again_.find(upstream_id); running != again_.end()) {
     running->second.why |= why;
-    running->second.hint_time = std::min(running->second.hint_time, hint_time);
+    KeepEarliest(hint, running->second.hint);
     return;
   }
   Task& task = pending_[upstream_id];
@@ -17,7 +23,7 @@ void DetailsQueue::Add(const std::string& upstream_id, unsigned why, absl::Time 
   const bool was_urgent = task.urgent();
   task.upstream_id = upstream_id;
   task.why |= why;
-  task.hint_time = std::min(task.hint_time, hint_time);
+  KeepEarliest(hint, task.hint);
   if (task.why == before) return;
   if (task.urgent()) {
     if (!was_urgent) urgent_lane_.push_back(upstream_id);
@@ -67,7 +73,7 @@ void DetailsQueue::Finish(const Task& task) {
   auto found = again_.find(task.upstream_id);
   const Task again = std::move(found->second);
   again_.erase(found);
-  if (again.why != 0) Add(task.upstream_id, again.why, again.hint_time);
+  if (again.why != 0) Add(task.upstream_id, again.why, again.hint);
 }
 
 absl::Time DetailsQueue::NextStart() const {

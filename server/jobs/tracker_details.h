@@ -8,8 +8,15 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
+#include "server/base/trace.h"
 
 namespace finetune {
+
+// When a webhook spoke of a job, and in which trace.
+struct WebhookHint {
+  absl::Time time = absl::InfiniteFuture();
+  TraceContext trace;
+};
 
 // Which jobs the Tracker reads by `details`, in what order and at what pace: what somebody waits
 // for at once, a few at a time; the rest one by one, at a pace that leaves the rate limit to
@@ -27,8 +34,7 @@ class DetailsQueue {
   struct Task {
     std::string upstream_id;
     unsigned why = 0;
-    // Of the earliest hint.
-    absl::Time hint_time = absl::InfiniteFuture();
+    WebhookHint hint;  // The earliest.
     bool urgent() const { return (why & (kHint | kConfirm | kSettle)) != 0; }
   };
 
@@ -36,8 +42,8 @@ class DetailsQueue {
   void set_slow_interval(absl::Duration interval) { slow_interval_ = interval; }
 
   // `newness` orders backfills: the greatest first.
-  void Add(const std::string& upstream_id, unsigned why,
-           absl::Time hint_time = absl::InfiniteFuture(), uint64_t newness = 0);
+  void Add(const std::string& upstream_id, unsigned why, const WebhookHint& hint = {},
+           uint64_t newness = 0);
 
   // The next one that may start now, which is then running until Finish.
   std::optional<Task> Take(absl::Time now);

@@ -20,9 +20,11 @@ constexpr absl::Duration kFindMissingEvery = absl::Minutes(10);
 
 void Tracker::Core::StartList(absl::Time now) {
   const uint64_t read = ++last_read_;
-  reads_[read] = now;
+  auto span = std::make_shared<Span>(
+      options_.tracer ? options_.tracer->Start(now, SpanKind::kInternal, "poll", {}) : Span());
+  reads_[read] = {.asked = now, .span = span, .answer = {}};
   last_list_start_ = now;
-  segmind_.GetList(now + kListDeadline,
+  segmind_.GetList({now + kListDeadline, span->context()},
                    [self = shared_from_this(), read](absl::StatusOr<ListAnswer> answer) {
                      auto shared = std::make_shared<absl::StatusOr<ListAnswer>>(std::move(answer));
                      Core* core = self.get();
@@ -31,13 +33,14 @@ void Tracker::Core::StartList(absl::Time now) {
 }
 
 void Tracker::Core::OnList(uint64_t read, absl::StatusOr<ListAnswer> answer) {
-  const absl::Time asked = reads_.at(read);
+  ListRead ended = std::move(reads_.at(read));
   reads_.erase(read);
   if (answer.ok()) {
-    answers_.push_back({asked, *std::move(answer)});
+    ended.answer = *std::move(answer);
+    answers_.push_back(std::move(ended));
     TakeNextList();
   } else {
-    OnListFailed(asked, answer.status());
+    OnListFailed(ended, answer.status());
   }
   Pump();
 }
@@ -53,7 +56,7 @@ void Tracker::Core::TakeNextList() {
     if (delta.ok()) {
       RecordDelta(read, *std::move(delta));
     } else {
-      OnListFailed(read.asked, delta.status());
+      OnListFailed(read, delta.status());
     }
   }
 }
@@ -100,6 +103,8 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
   batch->has = [this](const std::string& id) { return reader_.Has(id); };
   batch->settle_lists = options_.settle_lists;
   batch->settle_time = options_.settle_time;
+  read.span->Set("finetune.list.items", static_cast<int64_t>(delta.total));
+  read.span->Set("finetune.list.changed", static_cast<int64_t>(batch->items.size()));
   auto outcome = std::make_shared<ListOutcome>();
   recorder_.Record([batch, outcome, &catalog = catalog_](
                        Draft& draft) { return RecordList(*batch, catalog, draft, *outcome); },
@@ -109,7 +114,8 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
                      core->Post([core, read, batch, outcome, presence, status] {
                        core->OnListRecorded(read, *batch, presence, *outcome, status);
                      });
-                   });
+                   },
+                   read.span->context());
 }
 
 void Tracker::Core::OnListRecorded(const ListRead& read, const ListBatch& batch,
@@ -120,7 +126,7 @@ void Tracker::Core::OnListRecorded(const ListRead& read, const ListBatch& batch,
     // What changed has to be said again.
     reader_.Forget();
     reader_is_new_ = true;
-    OnListFailed(read.asked, status);
+    OnListFailed(read, status);
     TakeNextList();
     return Pump();
   }
@@ -149,7 +155,7 @@ void Tracker::Core::OnListRecorded(const ListRead& read, const ListBatch& batch,
   for (const std::string& id : outcome.incomplete) {
     const VersionPtr version = catalog_.FindUpstream(id);
     if (version == nullptr || version->details_known) continue;
-    details_.Add(id, DetailsQueue::kBackfill, absl::InfiniteFuture(), version->first_revision);
+    details_.Add(id, DetailsQueue::kBackfill, {}, version->first_revision);
   }
   NoteMissing(presence, now);
   next_poll_ = std::max(read.asked, start) + PollInterval();
@@ -159,15 +165,19 @@ void Tracker::Core::OnListRecorded(const ListRead& read, const ListBatch& batch,
   Pump();
 }
 
-void Tracker::Core::OnListFailed(absl::Time asked, const absl::Status& status) {
+void Tracker::Core::OnListFailed(const ListRead& read, const absl::Status& status) {
   polls_failed_.Increment();
+  read.span->Fail(absl::StatusCodeToString(status.code()), std::string(status.message()));
   ++failures_;
   Log(LogLevel::kWarning, "Segmind's list could not be read or recorded",
-      {{"error", status.ToString()}, {"failures", failures_}});
+      {{"trace_id", read.span->context().TraceId()},
+       {"span_id", read.span->context().SpanId()},
+       {"error", status.ToString()},
+       {"failures", failures_}});
   const absl::Duration delay =
       std::max(backoff_.Next(), RetryDelayOf(status).value_or(absl::ZeroDuration()));
   next_poll_ = clock_.Now() + delay;
-  FinishRefreshes(asked, status);
+  FinishRefreshes(read.asked, status);
 }
 
 void Tracker::Core::NoteMissing(const Presence& presence, absl::Time now) {

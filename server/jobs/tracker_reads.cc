@@ -22,8 +22,7 @@ void Tracker::Core::AddBackfills() {
         version.state == pb::FineTune::LOST || (version.active() && !version.request_id.empty())) {
       continue;
     }
-    details_.Add(version.upstream_id, DetailsQueue::kBackfill, absl::InfiniteFuture(),
-                 version.first_revision);
+    details_.Add(version.upstream_id, DetailsQueue::kBackfill, {}, version.first_revision);
   }
 }
 
@@ -38,7 +37,7 @@ void Tracker::Core::StartDetails(absl::Time now) {
 void Tracker::Core::AskDetails(DetailsQueue::Task task, const std::string& name) {
   const absl::Time asked = clock_.Now();
   segmind_.GetDetails(
-      name, asked + kDetailsDeadline,
+      name, {asked + kDetailsDeadline, task.hint.trace},
       [self = shared_from_this(), task, name, asked](absl::StatusOr<DetailsAnswer> answer) {
         auto shared = std::make_shared<absl::StatusOr<DetailsAnswer>>(std::move(answer));
         Core* core = self.get();
@@ -66,7 +65,10 @@ void Tracker::Core::OnDetails(const DetailsQueue::Task& task, const std::string&
   }
   if (absl::IsNotFound(answer.status())) return OnUnknownId(task, asked);
   Log(LogLevel::kWarning, "details could not be read",
-      {{"upstream_id", task.upstream_id}, {"error", answer.status().ToString()}});
+      {{"trace_id", task.hint.trace.TraceId()},
+       {"span_id", task.hint.trace.SpanId()},
+       {"upstream_id", task.upstream_id},
+       {"error", answer.status().ToString()}});
   // The other reasons come again with the next list.
   if ((task.why & DetailsQueue::kHint) != 0) wanted_ = std::max(wanted_, clock_.Now());
 }
@@ -92,7 +94,7 @@ void Tracker::Core::RecordDetails(const DetailsQueue::Task& task, DetailsAnswer 
       [self = shared_from_this(), task, hinted](absl::Status status) {
         Core* core = self.get();
         if (hinted && status.ok()) {
-          core->confirm_seconds_.Observe(absl::ToDoubleSeconds(core->Now() - task.hint_time));
+          core->confirm_seconds_.Observe(absl::ToDoubleSeconds(core->Now() - task.hint.time));
         }
         if (!status.ok()) {
           core->Post([core, task] {
@@ -102,7 +104,8 @@ void Tracker::Core::RecordDetails(const DetailsQueue::Task& task, DetailsAnswer 
             core->Pump();
           });
         }
-      });
+      },
+      task.hint.trace);
 }
 
 void Tracker::Core::RecordCandidates(const std::string& upstream_id, const DetailsAnswer& answer) {

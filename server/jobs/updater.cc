@@ -102,7 +102,8 @@ void Updater::Core::Start(const UpdatePtr& update) {
                              "be changed")
                            .Field("fine_tune.visibility", "Segmind's id is not known yet"));
   }
-  segmind_.SetPublic(version->upstream_id, *call.visibility == pb::FineTune::PUBLIC, call.deadline,
+  segmind_.SetPublic(version->upstream_id, *call.visibility == pb::FineTune::PUBLIC,
+                     {call.deadline, call.trace},
                      [self = shared_from_this(), update](absl::Status status) {
                        if (!status.ok()) return self->End(update, std::move(status));
                        update->changed_at_segmind = true;
@@ -138,7 +139,8 @@ void Updater::Core::RecordIt(const UpdatePtr& update) {
         if (status.ok()) status = update->late_error;
         if (!status.ok()) return self->End(update, std::move(status));
         self->End(update, self->catalog_.Find(update->call.id));
-      });
+      },
+      update->call.trace);
 }
 
 void Updater::Core::End(const UpdatePtr& update, absl::StatusOr<VersionPtr> result) {

@@ -20,6 +20,7 @@ struct UpdateCall {
   std::optional<std::map<std::string, std::string>> labels;
   std::vector<std::pair<std::string, std::optional<std::string>>> label_changes;
   absl::Time deadline;
+  TraceContext trace;
 };
 
 // Changes a job at Segmind (visibility) and in the record (labels). Updates of one job run one

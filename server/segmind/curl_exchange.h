@@ -31,6 +31,8 @@ class CurlExchange {
   // Makes the handle. PERMISSION_DENIED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, INTERNAL.
   absl::Status Prepare(const CurlExchangeOptions& options, const AddressPolicy& policy);
   CURL* handle() const { return handle_.get(); }
+  // Of the answer's head; 0 before there is one.
+  int code() const { return head_.code; }
 
   // To be called after each round of curl's. Whether bytes came in it; tells the listener when they
   // no more do.

@@ -111,7 +111,9 @@ absl::StatusOr<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(Options o
 }
 
 CurlHttpClient::CurlHttpClient(Options options, std::unique_ptr<Multi> multi)
-    : options_(std::move(options)), multi_(std::move(multi)), thread_("curl", [this] { Run(); }) {}
+    : options_(std::move(options)),
+      multi_(std::move(multi)),
+      thread_(options_.thread_name, [this] { Run(); }) {}
 
 CurlHttpClient::~CurlHttpClient() { Shutdown(); }
 

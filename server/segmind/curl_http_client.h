@@ -17,6 +17,7 @@ namespace finetune {
 class CurlHttpClient : public HttpClient {
  public:
   struct Options {
+    std::string thread_name = "curl";
     std::string user_agent = "segmind-finetune-gateway/" FINETUNE_VERSION;
     // PEM certificates to trust instead of the system's.
     std::string ca_file;

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "server/base/mutex.h"
 #include "server/base/status_macros.h"
+#include "server/segmind/call_span.h"
 #include "server/segmind/curl_exchange.h"
 
 namespace finetune {
@@ -65,7 +66,8 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
       : request_(std::move(request)),
         mailbox_(std::move(mailbox)),
         url_(request_.url.Reveal()),
-        listener_(std::move(listener)) {}
+        listener_(std::move(listener)),
+        span_(StartStreamSpan(request_)) {}
 
   void Resume() override { mailbox_->Post({Mailbox::Message::Kind::kResume, shared_from_this()}); }
   void Cancel() override { mailbox_->Post({Mailbox::Message::Kind::kCancel, shared_from_this()}); }
@@ -88,6 +90,7 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
   }
 
   void End(absl::Status status) {
+    EndStreamSpan(span_, exchange_ ? exchange_->code() : 0, status);
     exchange_.reset();
     if (auto listener = std::exchange(listener_, nullptr)) listener->OnEnd(std::move(status));
   }
@@ -100,6 +103,7 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
   int redirects_ = 0;
   std::shared_ptr<HttpStreamListener> listener_;
   std::unique_ptr<CurlExchange> exchange_;
+  Span span_;  // With all redirects.
 };
 
 // The thread's work. Curl thread only.

@@ -125,10 +125,10 @@ absl::Status CurlTransfer::SetHeaders() {
     good = good &&
            AddHeader(value.empty() ? absl::StrCat(name, ";") : absl::StrCat(name, ": ", value));
   }
-  if (!request_.secret_header_name.empty()) {
-    const Secret& value = request_.secret_header_value;
-    if (HasControl(value.Reveal())) return absl::InvalidArgumentError("a header cannot be sent");
-    std::string line = absl::StrCat(request_.secret_header_name, ": ", value.Reveal());
+  for (const auto& [name, value] : request_.secret_headers) {
+    if (HasControl(name) || HasControl(value.Reveal()))
+      return absl::InvalidArgumentError("a header cannot be sent");
+    std::string line = absl::StrCat(name, ": ", value.Reveal());
     good = good && AddHeader(line);
     OPENSSL_cleanse(line.data(), line.size());
   }

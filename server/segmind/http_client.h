@@ -16,9 +16,8 @@ struct HttpRequest {
   std::string method = "GET";  // Also with a body, whatever the method.
   std::string url;
   std::vector<std::pair<std::string, std::string>> headers;
-  // A header whose value must never be shown, such as x-api-key.
-  std::string secret_header_name;
-  Secret secret_header_value;
+  // Those whose values must never be shown, such as x-api-key.
+  std::vector<std::pair<std::string, Secret>> secret_headers;
   std::string body;
   std::vector<std::pair<std::string, std::string>> form;
   // The call is given up then.

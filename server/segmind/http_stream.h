@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/secret.h"
+#include "server/base/trace.h"
 #include "server/segmind/http_client.h"
 
 namespace finetune {
@@ -25,6 +26,8 @@ struct StreamRequest {
   // The URL is a caller's: any public host will do, not only the transfer hosts.
   bool foreign = false;
   absl::Time deadline = absl::InfiniteFuture();
+  // For a span here; not sent along, for a signature covers the headers.
+  TraceContext trace;
 };
 
 // Hears of one stream. Called on the streamer's thread alone, with no lock held: must not block.

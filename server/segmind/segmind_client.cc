@@ -46,10 +46,12 @@ SegmindClient::SegmindClient(Options options, HttpClient& http, ApiKeySource& ke
 SegmindClient::~SegmindClient() = default;
 
 void SegmindClient::Submit(const pb::FineTune& fine_tune, const std::string& upstream_name,
-                           absl::Time deadline, absl::AnyInvocable<void(SubmitOutcome) &&> done) {
+                           const CallContext& context,
+                           absl::AnyInvocable<void(SubmitOutcome) &&> done) {
   ExchangeCall call{.subject = {UpstreamCall::kSubmit, ""},
                     .request = SubmitRequest(core_->url(), fine_tune, upstream_name),
-                    .deadline = deadline,
+                    .deadline = context.deadline,
+                    .trace = context.trace,
                     .try_timeout = core_->options().submit_timeout,
                     .once = true};
   core_->exchange().Start(std::move(call), [subject = CallSubject{UpstreamCall::kSubmit, ""},
@@ -58,11 +60,12 @@ void SegmindClient::Submit(const pb::FineTune& fine_tune, const std::string& ups
   });
 }
 
-void SegmindClient::GetDetails(const std::string& upstream_id, absl::Time deadline,
+void SegmindClient::GetDetails(const std::string& upstream_id, const CallContext& context,
                                Done<DetailsAnswer> done) {
   ExchangeCall call{.subject = {UpstreamCall::kDetails, upstream_id},
                     .request = DetailsRequest(core_->url(), upstream_id),
-                    .deadline = deadline,
+                    .deadline = context.deadline,
+                    .trace = context.trace,
                     .try_timeout = core_->options().read_timeout,
                     .priority = RateLimiter::Priority::kBackground};
   core_->Call<DetailsAnswer>(
@@ -74,10 +77,11 @@ void SegmindClient::GetDetails(const std::string& upstream_id, absl::Time deadli
       });
 }
 
-void SegmindClient::GetList(absl::Time deadline, Done<ListAnswer> done) {
+void SegmindClient::GetList(const CallContext& context, Done<ListAnswer> done) {
   ExchangeCall call{.subject = {UpstreamCall::kList, ""},
                     .request = ListRequest(core_->url()),
-                    .deadline = deadline,
+                    .deadline = context.deadline,
+                    .trace = context.trace,
                     .try_timeout = core_->options().list_timeout,
                     .priority = RateLimiter::Priority::kBackground};
   core_->Call<ListAnswer>(
@@ -88,10 +92,11 @@ void SegmindClient::GetList(absl::Time deadline, Done<ListAnswer> done) {
 }
 
 void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public,
-                                    absl::Time deadline, Done<UploadUrlAnswer> done) {
+                                    const CallContext& context, Done<UploadUrlAnswer> done) {
   ExchangeCall call{.subject = {UpstreamCall::kUploadUrl, ""},
                     .request = UploadUrlRequest(core_->url(), file_name, is_public),
-                    .deadline = deadline,
+                    .deadline = context.deadline,
+                    .trace = context.trace,
                     .try_timeout = core_->options().read_timeout};
   core_->Call<UploadUrlAnswer>(std::move(call), std::move(done),
                                [](const CallSubject& subject, ExchangeResult& result) {
@@ -99,24 +104,27 @@ void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public
                                });
 }
 
-void SegmindClient::SetPublic(const std::string& upstream_id, bool is_public, absl::Time deadline,
+void SegmindClient::SetPublic(const std::string& upstream_id, bool is_public,
+                              const CallContext& context,
                               absl::AnyInvocable<void(absl::Status) &&> done) {
   // Retried like a read: it says what shall be, not what shall change. The answer's body is not
   // looked at: it may be `200`, empty or JSON.
   ExchangeCall call{.subject = {UpstreamCall::kAccessUpdate, upstream_id},
                     .request = AccessUpdateRequest(core_->url(), upstream_id, is_public),
-                    .deadline = deadline,
+                    .deadline = context.deadline,
+                    .trace = context.trace,
                     .try_timeout = core_->options().read_timeout};
   core_->exchange().Start(std::move(call), [done = std::move(done)](ExchangeResult result) mutable {
     std::move(done)(std::move(result.status));
   });
 }
 
-void SegmindClient::CreateDownloadUrl(const std::string& cloud_storage_url, absl::Time deadline,
-                                      Done<Secret> done) {
+void SegmindClient::CreateDownloadUrl(const std::string& cloud_storage_url,
+                                      const CallContext& context, Done<Secret> done) {
   ExchangeCall call{.subject = {UpstreamCall::kDownloadUrl, ""},
                     .request = DownloadUrlRequest(core_->url(), cloud_storage_url),
-                    .deadline = deadline,
+                    .deadline = context.deadline,
+                    .trace = context.trace,
                     .try_timeout = core_->options().read_timeout};
   core_->Call<Secret>(std::move(call), std::move(done),
                       [](const CallSubject& subject, ExchangeResult& result) {

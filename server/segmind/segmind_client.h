@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/secret.h"
+#include "server/base/trace.h"
 #include "server/segmind/http_client.h"
 #include "server/segmind/upstream_job.h"
 
@@ -52,6 +53,16 @@ struct UploadUrlAnswer {
   std::string s3_url;
 };
 
+// What flows down with a call: when it must have ended, and which trace it belongs to.
+struct CallContext {
+  CallContext(absl::Time by, const TraceContext& in = {})
+      : deadline(by), trace(in) {}  // NOLINT: often there is
+                                    // no trace.
+
+  absl::Time deadline;
+  TraceContext trace;
+};
+
 // Segmind's fine-tuning API (UPSTREAM.md), one method a call. Keeps the account's rate limit,
 // rereads the API key when it is refused, and retries reads (never a submit) with jitter until
 // their deadline. Thread-safe; every callback runs exactly once, on the transport's or the clock's
@@ -76,27 +87,28 @@ class SegmindClient {
                 Metrics& metrics);
   ~SegmindClient();
 
-  // Sends `fine_tune` under `upstream_name` once, waiting for the rate limit until `deadline`; past
-  // that, kNotSent with UPSTREAM_RATE_LIMITED. Once sent the call runs to options.submit_timeout,
-  // whatever the deadline.
-  void Submit(const pb::FineTune& fine_tune, const std::string& upstream_name, absl::Time deadline,
-              absl::AnyInvocable<void(SubmitOutcome) &&> done);
+  // Sends `fine_tune` under `upstream_name` once, waiting for the rate limit until the deadline;
+  // past that, kNotSent with UPSTREAM_RATE_LIMITED. Once sent the call runs to
+  // options.submit_timeout, whatever the deadline.
+  void Submit(const pb::FineTune& fine_tune, const std::string& upstream_name,
+              const CallContext& context, absl::AnyInvocable<void(SubmitOutcome) &&> done);
 
   // NOT_FOUND / FINE_TUNE_NOT_FOUND if Segmind does not know the id.
-  void GetDetails(const std::string& upstream_id, absl::Time deadline, Done<DetailsAnswer> done);
+  void GetDetails(const std::string& upstream_id, const CallContext& context,
+                  Done<DetailsAnswer> done);
 
   // The body, unread: reading 80 MB is not for the transport's thread. See ListReader.
-  void GetList(absl::Time deadline, Done<ListAnswer> done);
+  void GetList(const CallContext& context, Done<ListAnswer> done);
 
   // `file_name` with or without `.zip`.
-  void CreateUploadUrl(const std::string& file_name, bool is_public, absl::Time deadline,
+  void CreateUploadUrl(const std::string& file_name, bool is_public, const CallContext& context,
                        Done<UploadUrlAnswer> done);
 
-  void SetPublic(const std::string& upstream_id, bool is_public, absl::Time deadline,
+  void SetPublic(const std::string& upstream_id, bool is_public, const CallContext& context,
                  absl::AnyInvocable<void(absl::Status) &&> done);
 
   // A temporary URL for weights that are not public.
-  void CreateDownloadUrl(const std::string& cloud_storage_url, absl::Time deadline,
+  void CreateDownloadUrl(const std::string& cloud_storage_url, const CallContext& context,
                          Done<Secret> done);
 
   // How Segmind answers, for GetGatewayStatus: of the latest calls.

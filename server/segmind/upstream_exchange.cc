@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
+#include "server/segmind/call_span.h"
 
 namespace finetune {
 namespace {
@@ -35,6 +36,8 @@ struct UpstreamExchange::Flight {
   bool sent = false;           // The latest try was handed to the transport.
   ExchangeResult last_result;  // Why it is tried again.
   absl::Time start_time;
+  int tries = 0;
+  Span span;  // Of the latest try.
 };
 
 // Keeps Shutdown waiting while a callback runs; null once Shutdown has begun.
@@ -144,7 +147,10 @@ void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
   absl::StatusOr<Secret> key = key_.Get();
   const absl::Time now = clock_.Now();
   if (!key.ok()) {
-    Log(LogLevel::kError, "there is no Segmind API key", {{"cause", key.status().ToString()}});
+    Log(LogLevel::kError, "there is no Segmind API key",
+        {{"trace_id", call.trace.TraceId()},
+         {"span_id", call.trace.SpanId()},
+         {"cause", key.status().ToString()}});
     Note(call.subject.call, 401);
     return Finish(flight,
                   {.status = Error(absl::StatusCode::kInternal, pb::UPSTREAM_CREDENTIAL_REJECTED,
@@ -156,9 +162,11 @@ void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
   flight->key = *key;
   flight->sent = true;
   flight->start_time = now;
+  flight->span = StartCallSpan(call.request, call.trace, now, flight->tries++);
   HttpRequest request = call.request;
-  request.secret_header_name = "x-api-key";
-  request.secret_header_value = *std::move(key);
+  request.secret_headers = {{"x-api-key", *std::move(key)}};
+  if (const TraceContext& trace = flight->span.context(); trace.valid())
+    request.headers.emplace_back("traceparent", trace.Traceparent());
   request.deadline = now + call.try_timeout;
   if (!call.once) request.deadline = std::min(request.deadline, call.deadline);
   http_.Start(std::move(request), [weak = weak_from_this(), flight](HttpResult result) {
@@ -171,6 +179,7 @@ void UpstreamExchange::OnResult(const FlightPtr& flight, HttpResult result) {
   const int code = result.status.ok() ? result.response.code : 0;
   const absl::Time now = clock_.Now();
   Count(call.subject.call, code, now - flight->start_time);
+  EndCallSpan(flight->span, result);
   if (result.status.code() != absl::StatusCode::kCancelled) Note(call.subject.call, code);
   if (result.status.ok()) return OnAnswer(flight, std::move(result.response));
 

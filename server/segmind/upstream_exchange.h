@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
+#include "server/base/trace.h"
 #include "server/segmind/error_table.h"
 #include "server/segmind/http_client.h"
 #include "server/segmind/rate_limiter.h"
@@ -20,6 +21,7 @@ struct ExchangeCall {
   CallSubject subject;
   HttpRequest request;  // Without key and deadline.
   absl::Time deadline;
+  TraceContext trace;
   absl::Duration try_timeout;
   RateLimiter::Priority priority = RateLimiter::Priority::kInteractive;
   // Never sent again once it may have been sent, save after a 401; `try_timeout` then holds

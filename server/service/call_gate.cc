@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "server/base/check.h"
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/service/call_trace.h"
 #include "server/service/draining.h"
 
 namespace finetune {
@@ -61,29 +62,6 @@ const google::protobuf::ServiceDescriptor& Descriptor() {
   return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
 }
 
-struct Trace {
-  std::string trace_id;
-  std::string span_id;
-};
-
-bool IsHex(absl::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
-  });
-}
-
-// W3C `traceparent`: 00-{32 hex}-{16 hex}-{2 hex}.
-Trace TraceOf(const grpc::ServerContextBase& context) {
-  const auto& metadata = context.client_metadata();
-  const auto found = metadata.find("traceparent");
-  if (found == metadata.end()) return {};
-  const absl::string_view text(found->second.data(), found->second.size());
-  if (text.size() < 55 || text[2] != '-' || text[35] != '-' || text[52] != '-') return {};
-  const absl::string_view trace = text.substr(3, 32), span = text.substr(36, 16);
-  if (!IsHex(trace) || !IsHex(span)) return {};
-  return {std::string(trace), std::string(span)};
-}
-
 }  // namespace
 
 absl::Time Call::answer_by() const {
@@ -91,13 +69,19 @@ absl::Time Call::answer_by() const {
   return deadline - std::clamp(left / 10, absl::Milliseconds(20), absl::Milliseconds(500));
 }
 
-CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics)
-    : options_(options), authenticator_(authenticator), clock_(clock), unknown_(metrics) {
+CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics,
+                   Tracer& tracer)
+    : options_(options),
+      authenticator_(authenticator),
+      clock_(clock),
+      tracer_(tracer),
+      unknown_(metrics) {
   const auto& service = Descriptor();
   CHECK(service.method_count() == kMethods);
   for (int i = 0; i < kMethods; ++i) {
     CHECK(service.method(i)->name() == RuleOf(static_cast<Method>(i)).name);
     methods_.emplace_back(metrics, *service.method(i));
+    span_names_.push_back(absl::StrCat(service.full_name(), "/", service.method(i)->name()));
   }
   for (const pb::ErrorReason reason : kRefusals) {
     refusals_[reason] =
@@ -117,7 +101,12 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
   // gRPC says "none" by a time that is very far away.
   call.deadline = asked > call.start + absl::Hours(24 * 365) ? latest : asked;
   if (IsUnary(method)) ++unary_calls_;
-  if (!RuleOf(method).cheap) call.peer = context->peer();
+  const bool cheap = RuleOf(method).cheap;
+  if (!cheap) call.peer = context->peer();
+  // Reading metadata is not free, and without a tracer a cheap call has nobody to pass it on to.
+  if (tracer_.enabled() || !cheap)
+    call.span = tracer_.Start(call.start, SpanKind::kServer, span_names_[static_cast<int>(method)],
+                              TraceOf(*context));
   return Check(call);
 }
 
@@ -148,8 +137,9 @@ void CallGate::CountRefusal(pb::ErrorReason reason) {
   if (found != refusals_.end()) found->second->Increment();
 }
 
-void CallGate::End(const Call& call, const absl::Status& status, double messages_sent) {
-  const absl::Duration took = clock_.Now() - call.start;
+void CallGate::End(Call& call, const absl::Status& status, double messages_sent) {
+  const absl::Time now = clock_.Now();
+  const absl::Duration took = now - call.start;
   MethodMetrics& metrics = methods_[static_cast<int>(call.method)];
   // A unary call, and one with a streamed answer, has exactly one message from the client.
   if (call.method != Method::kUploadDataset) metrics.OnReceived();
@@ -159,6 +149,10 @@ void CallGate::End(const Call& call, const absl::Status& status, double messages
   if (call.slot) call.caller->use->ReleaseSlot(*call.slot);
   if (!status.ok()) CountRefusal(ReasonOf(status));
   WriteLog(call, status, took);
+  if (!call.span.recording()) return;
+  const Rule& rule = RuleOf(call.method);
+  DescribeCall(call, rule.name, rule.cheap ? call.context->peer() : call.peer, status, call.span);
+  call.span.EndAt(now);
 }
 
 void CallGate::CountUnknownMethod(absl::Duration took) {
@@ -168,16 +162,16 @@ void CallGate::CountUnknownMethod(absl::Duration took) {
 
 void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Duration took) {
   const Rule& rule = RuleOf(call.method);
-  const bool unremarkable = status.ok() || status.code() == absl::StatusCode::kNotFound ||
-                            status.code() == absl::StatusCode::kInvalidArgument;
-  if (rule.cheap && unremarkable && took < absl::Seconds(1) &&
+  if (rule.cheap && status.ok() && took < absl::Seconds(1) &&
       cheap_calls_.fetch_add(1, std::memory_order_relaxed) % options_.log_one_in != 0)
     return;
   if (!LogEnabled(LogLevel::kInfo)) return;
-  const Trace trace = TraceOf(*call.context);
+  // What is cheap and untraced has not been looked at.
+  const TraceContext trace =
+      call.span.context().valid() || !rule.cheap ? call.span.context() : TraceOf(*call.context);
   Log(LogLevel::kInfo, "call",
-      {{"trace_id", trace.trace_id},
-       {"span_id", trace.span_id},
+      {{"trace_id", trace.TraceId()},
+       {"span_id", trace.SpanId()},
        {"grpc_method", rule.name},
        {"grpc_code", absl::StatusCodeToString(status.code())},
        {"duration_s", absl::ToDoubleSeconds(took)},

@@ -17,6 +17,7 @@
 #include "server/base/clock.h"
 #include "server/base/error.h"
 #include "server/base/metrics.h"
+#include "server/base/trace.h"
 #include "server/service/call_metrics.h"
 
 namespace finetune {
@@ -44,6 +45,8 @@ struct Call {
   absl::Time start;
   // The client's, or the method's default.
   absl::Time deadline;
+  // Of the whole call. Without a tracer a cheap call has none, and others what the client sent.
+  Span span;
   // What the call takes of its caller's streams until End.
   std::optional<CallerUse::Slot> slot;
   // For the log: the job that it is about, and of calls that are always logged, who is at the other
@@ -56,9 +59,9 @@ struct Call {
 };
 
 // What every method passes through, whatever it does: counted, authenticated, held to its caller's
-// role and limits, given a deadline, and written to the access log (a sample of the cheap ones; all
-// that change something or are refused, as audit lines). Refuses beyond the cap on calls at once.
-// Thread-safe; outlives the server's calls.
+// role and limits, given a deadline, traced, and written to the access log (a sample of the cheap
+// ones; all that change something or are refused, as audit lines). Refuses beyond the cap on calls
+// at once. Thread-safe; outlives the server's calls.
 class CallGate {
  public:
   struct Options {
@@ -68,12 +71,13 @@ class CallGate {
     uint32_t log_one_in = 100;
   };
 
-  CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics);
+  CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics,
+           Tracer& tracer);
 
   // Begins `call`; End must follow, whatever this returns. UNAUTHENTICATED, PERMISSION_DENIED,
   // RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED.
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
-  void End(const Call& call, const absl::Status& status, double messages_sent);
+  void End(Call& call, const absl::Status& status, double messages_sent);
 
   // For a method that no service has.
   void CountUnknownMethod(absl::Duration took);
@@ -91,7 +95,9 @@ class CallGate {
   const Options options_;
   Authenticator& authenticator_;
   Clock& clock_;
+  Tracer& tracer_;
   std::vector<MethodMetrics> methods_;
+  std::vector<std::string> span_names_;  // By method, like methods_.
   MethodMetrics unknown_;
   // By reason.
   std::map<pb::ErrorReason, prometheus::Counter*> refusals_;

@@ -27,7 +27,7 @@ class DownloadReactor;
 class Download final : public Transfer {
  public:
   Download(Transfers& transfers, DownloadSpec spec, DownloadReactor& reactor)
-      : Transfer(transfers),
+      : Transfer(transfers, spec.trace),
         reactor_(reactor),
         spec_(std::move(spec)),
         range_{.offset = spec_.offset, .limit = spec_.limit},
@@ -146,7 +146,8 @@ void Download::FetchSigned() {
     NoteProgress();
   }
   auto self = std::static_pointer_cast<Download>(shared_from_this());
-  transfers_.segmind().CreateDownloadUrl(spec_.weights_uri, transfers_.clock().Now() + kUrlTimeout,
+  transfers_.segmind().CreateDownloadUrl(spec_.weights_uri,
+                                         {transfers_.clock().Now() + kUrlTimeout, trace_},
                                          [self](absl::StatusOr<Secret> url) {
                                            if (!url.ok()) return self->Fail(url.status());
                                            self->Fetch(*std::move(url));

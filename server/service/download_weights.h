@@ -18,6 +18,7 @@ struct DownloadSpec {
   bool open = false;
   int64_t offset = 0;
   int64_t limit = 0;  // 0: all.
+  TraceContext trace;
 };
 
 // What `request` asks of that job. FAILED_PRECONDITION / WEIGHTS_NOT_READY, INVALID_ARGUMENT /

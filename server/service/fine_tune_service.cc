@@ -109,7 +109,8 @@ grpc::ServerReadReactor<grpc::ByteBuffer>* FineTuneService::UploadDataset(Contex
     gate_.End(*call, status, 0);
     return new ReadRefusal(status);
   }
-  return StartUpload(*parts_.transfers, context, answer,
+  const TraceContext trace = call->span.context();
+  return StartUpload(*parts_.transfers, context, answer, trace,
                      [this, call = std::move(call)](const absl::Status& ended) {
                        gate_.End(*call, ended, ended.ok() ? 1 : 0);
                      });
@@ -133,6 +134,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::DownloadWeights(Con
     gate_.End(*call, spec.status(), 0);
     return new WriteRefusal(spec.status());
   }
+  spec->trace = call->span.context();
   return StartDownload(*parts_.transfers, *std::move(spec), context,
                        [this, call = std::move(call)](const absl::Status& ended, double messages) {
                          gate_.End(*call, ended, messages);

@@ -92,6 +92,7 @@ void Transfer::StartStream(StreamRequest request) {
     if (end_) return;
     paused_ = false;
   }
+  request.trace = trace_;
   auto stream = transfers_.streamer().Start(std::move(request), shared_from_this());
   bool ended;
   {

@@ -20,7 +20,8 @@ class Transfers;
 // reactor, the stream and whatever it waits for.
 class Transfer : public HttpStreamListener, public std::enable_shared_from_this<Transfer> {
  public:
-  explicit Transfer(Transfers& transfers) : transfers_(transfers) {}
+  Transfer(Transfers& transfers, const TraceContext& trace)
+      : transfers_(transfers), trace_(trace) {}
 
   // Ends it so, unless it has ended. What was queued is dropped.
   void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
@@ -54,6 +55,7 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
 
   // Constant after construction.
   Transfers& transfers_;
+  const TraceContext trace_;  // Of the call.
 
   mutable Mutex mu_;
   // What to finish with.

@@ -41,6 +41,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   absl::Time start() const { return call_.start; }
   absl::Time deadline() const { return call_.deadline; }
   absl::Time answer_by() const { return call_.answer_by(); }
+  const TraceContext& trace() const { return call_.span.context(); }
 
   // For the log.
   void SetFineTune(std::string name) { call_.fine_tune = std::move(name); }

@@ -46,7 +46,8 @@ absl::Status CheckSpec(const pb::DatasetSpec& spec) {
 
 class Upload final : public Transfer {
  public:
-  Upload(Transfers& transfers, UploadReactor& reactor) : Transfer(transfers), reactor_(reactor) {}
+  Upload(Transfers& transfers, const TraceContext& trace, UploadReactor& reactor)
+      : Transfer(transfers, trace), reactor_(reactor) {}
 
   void Begin() {
     Watch();
@@ -106,11 +107,11 @@ class Upload final : public Transfer {
 class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
  public:
   UploadReactor(Transfers& transfers, grpc::CallbackServerContext* context,
-                grpc::ByteBuffer* answer, UploadDone done)
+                grpc::ByteBuffer* answer, const TraceContext& trace, UploadDone done)
       : context_(context),
         answer_(answer),
         done_(std::move(done)),
-        upload_(std::make_shared<Upload>(transfers, *this)) {}
+        upload_(std::make_shared<Upload>(transfers, trace, *this)) {}
 
   void Begin() { upload_->Begin(); }
 
@@ -202,7 +203,7 @@ absl::Status Upload::TakeSpec(const pb::DatasetSpec& spec) {
   }
   auto self = std::static_pointer_cast<Upload>(shared_from_this());
   transfers_.segmind().CreateUploadUrl(
-      spec.file_name(), spec.public_(), transfers_.clock().Now() + kUrlTimeout,
+      spec.file_name(), spec.public_(), {transfers_.clock().Now() + kUrlTimeout, trace_},
       [self](absl::StatusOr<UploadUrlAnswer> made) { self->OnUrl(std::move(made)); });
   return absl::OkStatus();
 }
@@ -337,8 +338,9 @@ void Upload::OnEnd(absl::Status status) {
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
                                                        grpc::CallbackServerContext* context,
-                                                       grpc::ByteBuffer* answer, UploadDone done) {
-  auto* reactor = new UploadReactor(transfers, context, answer, std::move(done));
+                                                       grpc::ByteBuffer* answer,
+                                                       const TraceContext& trace, UploadDone done) {
+  auto* reactor = new UploadReactor(transfers, context, answer, trace, std::move(done));
   reactor->Begin();
   return reactor;
 }

@@ -23,6 +23,7 @@ using UploadDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
 // SegmindClient::CreateUploadUrl refuse with.
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
                                                        grpc::CallbackServerContext* context,
-                                                       grpc::ByteBuffer* answer, UploadDone done);
+                                                       grpc::ByteBuffer* answer,
+                                                       const TraceContext& trace, UploadDone done);
 
 }  // namespace finetune

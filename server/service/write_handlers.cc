@@ -31,7 +31,8 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
       .request_id =
           request.request_id().empty() ? MakeUuid() : absl::AsciiStrToLower(request.request_id()),
       .fine_tune = *std::move(checked),
-      .deadline = call.deadline()};
+      .deadline = call.deadline(),
+      .trace = call.trace()};
   parts_.submitter.Create(std::move(create), [&call](absl::StatusOr<VersionPtr> version) {
     Answer(std::move(version), call);
   });
@@ -40,7 +41,7 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
 void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
   if (parts_.transfers == nullptr) return call.Reply(checked);
   auto job = std::make_shared<const pb::FineTune>(std::move(checked));
-  CheckDatasetUrl(parts_.transfers->streamer(), *job, call.answer_by(),
+  CheckDatasetUrl(parts_.transfers->streamer(), *job, {call.answer_by(), call.trace()},
                   [job, &call](absl::Status status) {
                     if (!status.ok()) return call.Fail(status);
                     call.Reply(*job);
@@ -68,6 +69,7 @@ void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
     return call.Fail(
         InvalidField("fine_tune.labels", absl::StrCat("at most ", kMaxLabels, " labels")));
   update->deadline = call.answer_by();
+  update->trace = call.trace();
   parts_.updater.Update(*std::move(update), [&call](absl::StatusOr<VersionPtr> updated) {
     Answer(std::move(updated), call);
   });
@@ -77,7 +79,7 @@ void WriteHandlers::CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCal
   if (auto wrong = WrongWithFileName(request.file_name()); !wrong.empty())
     return call.Fail(InvalidField("file_name", wrong));
   const bool is_public = request.public_();
-  parts_.segmind.CreateUploadUrl(request.file_name(), is_public, call.answer_by(),
+  parts_.segmind.CreateUploadUrl(request.file_name(), is_public, {call.answer_by(), call.trace()},
                                  [is_public, &call](absl::StatusOr<UploadUrlAnswer> made) {
                                    if (!made.ok()) return call.Fail(made.status());
                                    pb::UploadUrl url;

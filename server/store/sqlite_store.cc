@@ -28,6 +28,7 @@ class SqliteStore : public Store {
   explicit SqliteStore(std::unique_ptr<SqliteSession> session)
       : path_(session->path), epoch_(session->epoch), session_(std::move(session)) {}
 
+  std::string_view system() const override { return "sqlite"; }
   absl::StatusOr<StoreState> Load() override;
   absl::Status Commit(const Batch& batch) override;
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,

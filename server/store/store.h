@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -61,6 +62,9 @@ struct CreateCount {
 class Store {
  public:
   virtual ~Store() = default;
+
+  // What it is, in OpenTelemetry's words for `db.system`.
+  virtual std::string_view system() const = 0;
 
   virtual absl::StatusOr<StoreState> Load() = 0;
 

@@ -9,6 +9,9 @@ namespace finetune {
 namespace {
 
 constexpr std::string_view kPath = "/webhooks/segmind/";
+// The token itself is shown nowhere.
+constexpr std::string_view kRoute = "/webhooks/segmind/{token}";
+constexpr std::string_view kSpanName = "POST /webhooks/segmind/{token}";
 
 prometheus::Counter& Results(Metrics& metrics, const std::string& result) {
   return metrics.Counter("finetune_gateway_webhooks_total",
@@ -19,10 +22,12 @@ prometheus::Counter& Results(Metrics& metrics, const std::string& result) {
 
 }  // namespace
 
-WebhookDoor::WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics& metrics)
+WebhookDoor::WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics& metrics,
+                         Tracer& tracer)
     : tokens_(tokens),
       hint_(std::move(hint)),
       clock_(clock),
+      tracer_(tracer),
       hinted_(Results(metrics, "hint")),
       unreadable_(Results(metrics, "unreadable")),
       unknown_path_(Results(metrics, "not_found")),
@@ -37,6 +42,15 @@ WebReply WebhookDoor::Handle(const WebRequest& request) {
     refused_.Increment();
     return {.code = 405, .body = "only POST\n", .allow = "POST"};
   }
+  Span span = tracer_.Start(clock_.Now(), SpanKind::kServer, kSpanName, {});
+  WebReply reply = Take(request, span);
+  span.Set("http.request.method", request.method);
+  span.Set("http.route", kRoute);
+  span.Set("http.response.status_code", reply.code);
+  return reply;
+}
+
+WebReply WebhookDoor::Take(const WebRequest& request, Span& span) {
   if (request.body_too_long) {
     refused_.Increment();
     return {.code = 413, .body = "too long\n"};
@@ -45,15 +59,24 @@ WebReply WebhookDoor::Handle(const WebRequest& request) {
     MutexLock lock(mu_);
     last_event_time_ = clock_.Now();
   }
+  const TraceContext& trace = span.context();
   auto event = ParseWebhook(request.body);
   if (!event.has_value()) {
     unreadable_.Increment();
-    Log(LogLevel::kInfo, "webhook without a readable id", {{"bytes", request.body.size()}});
+    Log(LogLevel::kInfo, "webhook without a readable id",
+        {{"trace_id", trace.TraceId()},
+         {"span_id", trace.SpanId()},
+         {"bytes", request.body.size()}});
     return {.body = "ok\n"};
   }
   hinted_.Increment();
-  Log(LogLevel::kInfo, "webhook", {{"upstream_id", event->id}, {"status", event->status}});
-  hint_(std::move(event->id));
+  Log(LogLevel::kInfo, "webhook",
+      {{"trace_id", trace.TraceId()},
+       {"span_id", trace.SpanId()},
+       {"upstream_id", event->id},
+       {"status", event->status}});
+  span.Set("finetune.upstream_id", event->id);
+  hint_(std::move(event->id), trace);
   return {.body = "ok\n"};
 }
 

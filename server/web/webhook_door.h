@@ -7,6 +7,7 @@
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
+#include "server/base/trace.h"
 #include "server/web/http_server.h"
 #include "server/web/webhook_tokens.h"
 
@@ -18,9 +19,11 @@ namespace finetune {
 class WebhookDoor {
  public:
   // Told of the job that an event names; must not block.
-  using Hint = std::function<void(std::string upstream_id)>;
+  using Hint = std::function<void(std::string upstream_id, const TraceContext& trace)>;
 
-  WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics& metrics);
+  // Events with a valid token are spans of `tracer`, each the root of its trace: what the internet
+  // says of traces does not count here.
+  WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics& metrics, Tracer& tracer);
 
   WebReply Handle(const WebRequest& request);
 
@@ -28,9 +31,12 @@ class WebhookDoor {
   absl::Time last_event_time() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  WebReply Take(const WebRequest& request, Span& span) ABSL_LOCKS_EXCLUDED(mu_);
+
   WebhookTokens& tokens_;
   const Hint hint_;
   Clock& clock_;
+  Tracer& tracer_;
   prometheus::Counter& hinted_;
   prometheus::Counter& unreadable_;
   prometheus::Counter& unknown_path_;

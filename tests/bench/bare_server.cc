@@ -268,7 +268,7 @@ int main(int argc, char** argv) {
   grpc::ServerBuilder builder;
   // What the gateway sets, where it may cost something: pings that find dead clients, and how much
   // is read ahead.
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 40'000);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 35'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   int port = 0;

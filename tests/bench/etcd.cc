@@ -90,26 +90,25 @@ bool RunEtcd(const PeerOptions& options) {
   Receipts receipts(options.subscriptions);
   Putter putter(options);
   const MakeChange make = [&](int change) { return putter.Put(change); };
-  ChangesResult result;
   const std::vector<double> alone = MakeAlone(make, options.changes);
   const int64_t memory_before = ResidentBytes(options.pid);
-  RawStreams streams(options.target, options.connections, receipts);
+  const auto streams = (options.frames ? MakeFrameStreams : MakeGrpcStreams)(
+      options.target, options.connections, receipts);
   StreamPlan plan;
   plan.method = "/etcdserverpb.Watch/Watch";
   plan.half_close = false;  // Which would end the watches.
   plan.read = ReadEtcdResponse;
   plan.subscriptions = options.per_stream;
   for (int i = 0; i < options.per_stream; ++i) {
-    plan.requests.push_back(
-        ToBytes(BytesField(kCreateRequest, BytesField(kWatchKey, options.key))));
+    plan.requests.push_back(BytesField(kCreateRequest, BytesField(kWatchKey, options.key)));
   }
-  for (int i = 0; i < options.subscriptions; i += options.per_stream) streams.Open(plan);
+  for (int i = 0; i < options.subscriptions; i += options.per_stream) streams->Open(plan);
   if (!receipts.AwaitReady(options.subscriptions)) {
     std::cerr << "not all watches were created\n";
     return false;
   }
   const auto memory = static_cast<double>(ResidentBytes(options.pid) - memory_before);
-  result = MeasureChanges(changes, receipts, make);
+  ChangesResult result = MeasureChanges(changes, receipts, make);
   result.made_alone = alone;
   result.bytes_per_receiver = memory / options.subscriptions;
   std::cout << ToJson(changes, receipts, result) << std::endl;

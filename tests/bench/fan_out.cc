@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,9 @@ std::vector<std::string> Lines(const std::string& path) {
   return lines;
 }
 
-void OpenAll(const FanOutOptions& options, RawStreams& streams) {
+std::unique_ptr<RawStreams> OpenAll(const FanOutOptions& options, Receipts& receipts) {
+  auto streams = (options.frames ? MakeFrameStreams : MakeGrpcStreams)(
+      options.target, options.connections, receipts);
   const std::vector<std::string> names = Lines(options.names_file);
   StreamPlan plan;
   plan.method = "/segmind.finetune.v1.FineTuneService/WatchFineTunes";
@@ -38,9 +41,10 @@ void OpenAll(const FanOutOptions& options, RawStreams& streams) {
     request.mutable_heartbeat_interval()->set_seconds(60);
     request.set_filter(absl::StrReplaceAll(options.filter, {{"{}", absl::StrCat(group)}}));
     if (!names.empty()) request.add_names(names[group % names.size()]);
-    plan.requests = {ToBytes(request.SerializeAsString())};
-    streams.Open(plan);
+    plan.requests = {request.SerializeAsString()};
+    streams->Open(plan);
   }
+  return streams;
 }
 
 }  // namespace
@@ -54,8 +58,7 @@ bool RunFanOut(const FanOutOptions& options) {
   const MakeChange make = [&](int) { return labeller.Change(); };
   const std::vector<double> alone = MakeAlone(make, options.changes);
   const int64_t memory_before = ResidentBytes(options.pid);
-  RawStreams streams(options.target, options.connections, receipts);
-  OpenAll(options, streams);
+  const auto streams = OpenAll(options, receipts);
   if (!receipts.AwaitReady(options.streams)) {
     std::cerr << "not all streams were synced\n";
     return false;
@@ -76,12 +79,12 @@ bool RunFanOut(const FanOutOptions& options) {
 
 bool RunHold(const FanOutOptions& options) {
   Receipts receipts(0);
-  RawStreams streams(options.target, options.connections, receipts);
-  OpenAll(options, streams);
+  const auto streams = OpenAll(options, receipts);
   if (!receipts.AwaitReady(options.streams)) return false;
   std::cout << R"({"ready": )" << options.streams << "}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
-    std::cout << R"({"lowest_revision": )" << streams.LowestRevision() << "}" << std::endl;
+    std::cout << R"({"lowest_revision": )" << streams->LowestRevision() << R"(, "ended": )"
+              << receipts.ended() << "}" << std::endl;
   }
   return true;
 }

@@ -9,6 +9,8 @@ struct FanOutOptions {
   int pid = 0;  // The server's, for CPU and memory.
   int streams = 10'000;
   int connections = 100;
+  // Read frames (MakeFrameStreams) rather than by gRPC's client.
+  bool frames = false;
   int changes = 20;
   std::string job;  // The resource name that the changes are made to.
   // After each but the last, waits for a line on standard input.

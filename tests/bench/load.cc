@@ -39,6 +39,7 @@ void AddFanOut(CLI::App& app, FanOutOptions& options, Runs& chosen) {
     command->add_option("--pid", options.pid);
     command->add_option("--streams", options.streams);
     command->add_option("--connections", options.connections);
+    command->add_flag("--frames", options.frames, "Read frames rather than by gRPC's client");
     command->add_option("--changes", options.changes);
     command->add_option("--job", options.job);
     command->add_option("--rounds", options.rounds);
@@ -60,6 +61,7 @@ void AddPeers(CLI::App& app, PeerOptions& options, Runs& chosen) {
     command->add_option("--subscriptions", options.subscriptions);
     command->add_option("--connections", options.connections);
     command->add_option("--per-stream", options.per_stream);
+    command->add_flag("--frames", options.frames, "Read frames rather than by gRPC's client");
     command->add_option("--changes", options.changes);
     command->add_option("--value-bytes", options.value_bytes);
     command->add_option("--key", options.key);

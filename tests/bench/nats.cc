@@ -1,78 +1,42 @@
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <atomic>
 #include <iostream>
 #include <memory>
-#include <thread>
+#include <string>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tests/bench/changes.h"
 #include "tests/bench/peers.h"
 #include "tests/bench/process.h"
+#include "tests/bench/sockets.h"
 
 namespace finetune::bench {
 namespace {
 
-// As many as gRPC's client has on this many cores.
-constexpr int kThreads = 2;
 constexpr std::string_view kConnect = "CONNECT {\"verbose\":false,\"pedantic\":false}\r\n";
 
-// A connection of NATS's text protocol. Not thread-safe.
+// A connection of NATS's text protocol.
 class NatsConnection {
  public:
-  NatsConnection(const std::string& target, Receipts& receipts) : receipts_(receipts) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(std::stoi(target.substr(target.find(':') + 1)));
-    inet_pton(AF_INET, target.substr(0, target.find(':')).c_str(), &address.sin_addr);
-    fd_ = socket(AF_INET, SOCK_STREAM, 0);
-    ok_ = connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-    const int on = 1;
-    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    Send(kConnect);
-  }
-  ~NatsConnection() { close(fd_); }
-  NatsConnection(const NatsConnection&) = delete;
-  NatsConnection& operator=(const NatsConnection&) = delete;
-
-  int fd() const { return fd_; }
-  bool ok() const { return ok_; }
-
-  void Send(std::string_view text) {
-    while (ok_ && !text.empty()) {
-      const ssize_t sent = send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
-      ok_ = sent > 0;
-      if (ok_) text.remove_prefix(sent);
-    }
+  NatsConnection(const std::string& target, Receipts& receipts)
+      : receipts_(receipts), socket_(target) {
+    socket_.Send(kConnect);
   }
 
-  // Takes what has come; waits for it on a blocking socket.
-  void Receive() {
-    char part[65536];
-    const ssize_t got = recv(fd_, part, sizeof(part), 0);
-    const int64_t now = NowNanoseconds();
-    if (got <= 0) {
-      ok_ = false;
-      return;
-    }
-    text_.append(part, got);
+  Socket& socket() { return socket_; }
+
+  size_t Parse(std::string_view bytes, int64_t now) {
     size_t done = 0;
-    while (const size_t size = OneMessage(std::string_view(text_).substr(done), now)) done += size;
-    text_.erase(0, done);
+    while (const size_t size = TakeMessage(bytes.substr(done), now)) done += size;
+    return done;
   }
 
  private:
   // The size of the message that `text` begins with; 0 if it is not complete.
-  size_t OneMessage(std::string_view text, int64_t now) {
+  size_t TakeMessage(std::string_view text, int64_t now) {
     const size_t line = text.find("\r\n");
     if (line == std::string_view::npos) return 0;
-    if (text.starts_with("PING")) Send("PONG\r\n");
+    if (text.starts_with("PING")) socket_.Send("PONG\r\n");
     if (text.starts_with("PONG")) receipts_.AddReady();
     if (text.starts_with("-ERR")) receipts_.AddEnded();
     if (!text.starts_with("MSG ")) return line + 2;
@@ -88,50 +52,7 @@ class NatsConnection {
   }
 
   Receipts& receipts_;
-  int fd_ = -1;
-  bool ok_ = false;
-  std::string text_;
-};
-
-// Reads a part of the connections until told to stop.
-void ReadOn(const std::vector<std::unique_ptr<NatsConnection>>& connections, int part,
-            const std::atomic<bool>& stop, Receipts& receipts) {
-  const int poll = epoll_create1(0);
-  for (size_t i = part; i < connections.size(); i += kThreads) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.ptr = connections[i].get();
-    epoll_ctl(poll, EPOLL_CTL_ADD, connections[i]->fd(), &event);
-  }
-  while (!stop) {
-    epoll_event events[64];
-    const int count = epoll_wait(poll, events, 64, 100);
-    for (int i = 0; i < count; ++i) {
-      auto& connection = *static_cast<NatsConnection*>(events[i].data.ptr);
-      connection.Receive();
-      if (connection.ok()) continue;
-      receipts.AddEnded();
-      epoll_ctl(poll, EPOLL_CTL_DEL, connection.fd(), nullptr);
-    }
-  }
-  close(poll);
-}
-
-class Readers {
- public:
-  Readers(const std::vector<std::unique_ptr<NatsConnection>>& connections, Receipts& receipts) {
-    for (int part = 0; part < kThreads; ++part) {
-      threads_.emplace_back([&, part] { ReadOn(connections, part, stop_, receipts); });
-    }
-  }
-  ~Readers() {
-    stop_ = true;
-    for (std::thread& thread : threads_) thread.join();
-  }
-
- private:
-  std::atomic<bool> stop_{false};
-  std::vector<std::thread> threads_;
+  Socket socket_;
 };
 
 std::string Publication(const PeerOptions& options, int change) {
@@ -149,8 +70,8 @@ bool RunNats(const PeerOptions& options) {
   NatsConnection publisher(options.target, receipts);
   const MakeChange make = [&](int change) -> std::optional<int64_t> {
     const int64_t start = NowNanoseconds();
-    publisher.Send(Publication(options, change));
-    if (!publisher.ok()) return std::nullopt;
+    publisher.socket().Send(Publication(options, change));
+    if (!publisher.socket().ok()) return std::nullopt;
     return start;
   };
   const int64_t memory_before = ResidentBytes(options.pid);
@@ -159,11 +80,18 @@ bool RunNats(const PeerOptions& options) {
     connections.push_back(std::make_unique<NatsConnection>(options.target, receipts));
   }
   for (int i = 0; i < options.subscriptions; ++i) {
-    connections[i % connections.size()]->Send(absl::StrCat("SUB ", options.key, " ", i, "\r\n"));
+    connections[i % connections.size()]->socket().Send(
+        absl::StrCat("SUB ", options.key, " ", i, "\r\n"));
   }
   // Its answer says that the server has taken what came before it.
-  for (auto& connection : connections) connection->Send("PING\r\n");
-  Readers readers(connections, receipts);
+  std::vector<SocketReaders::Entry> entries;
+  for (auto& connection : connections) {
+    connection->socket().Send("PING\r\n");
+    entries.push_back({&connection->socket(), [&connection](std::string_view bytes, int64_t now) {
+                         return connection->Parse(bytes, now);
+                       }});
+  }
+  const SocketReaders readers(std::move(entries), [&] { receipts.AddEnded(); });
   if (!receipts.AwaitReady(options.connections)) {
     std::cerr << "NATS did not take the subscriptions\n";
     return false;

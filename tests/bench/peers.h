@@ -12,6 +12,8 @@ struct PeerOptions {
   int connections = 100;
   // etcd: watches that share a stream.
   int per_stream = 1;
+  // etcd: read frames (MakeFrameStreams) rather than by gRPC's client.
+  bool frames = false;
   int changes = 20;
   // The size of the value that changes.
   int value_bytes = 700;

@@ -65,6 +65,11 @@ void Receipts::AwaitEnded(int count) {
   changed_.wait_for(lock, kPatience, [&] { return ended_ >= count; });
 }
 
+int Receipts::ended() {
+  std::lock_guard lock(mu_);
+  return ended_;
+}
+
 std::vector<int64_t> Receipts::Sorted() const {
   std::vector<int64_t> sorted(times_.begin(), times_.begin() + expected_);
   std::sort(sorted.begin(), sorted.end());

@@ -33,6 +33,7 @@ class Receipts {
   bool Await();
   bool AwaitReady(int count);
   void AwaitEnded(int count);
+  int ended();
   // Of the change that was awaited, in order.
   std::vector<int64_t> Sorted() const;
   int64_t wrong() const { return wrong_; }

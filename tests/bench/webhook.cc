@@ -96,14 +96,14 @@ class Upstream {
 bool RunWebhook(const WebhookOptions& options) {
   Receipts receipts(options.streams);
   Upstream upstream(options);
-  RawStreams streams(options.target, options.connections, receipts);
+  const auto streams = MakeFrameStreams(options.target, options.connections, receipts);
   StreamPlan plan;
   plan.method = "/segmind.finetune.v1.FineTuneService/WatchFineTunes";
   plan.read = ReadWatchResponse;
   pb::WatchFineTunesRequest request;
   request.set_skip_snapshot(true);
-  plan.requests = {ToBytes(request.SerializeAsString())};
-  for (int i = 0; i < options.streams; ++i) streams.Open(plan);
+  plan.requests = {request.SerializeAsString()};
+  for (int i = 0; i < options.streams; ++i) streams->Open(plan);
   if (!receipts.AwaitReady(options.streams)) {
     std::cerr << "not all streams were synced\n";
     return false;

@@ -21,11 +21,20 @@ grpc::Status FakeError(grpc::StatusCode code, const std::string& message, pb::Er
   return {code, message, status.SerializeAsString()};
 }
 
-FakeService::FakeService() {
+FakeService::FakeService() { Listen(); }
+
+void FakeService::Listen() {
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+  builder.AddListeningPort(target(), grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
+}
+
+void FakeService::Restart(const std::function<void()>& while_down) {
+  server_->Shutdown(std::chrono::system_clock::now());
+  server_.reset();
+  while_down();
+  Listen();
 }
 
 FakeService::~FakeService() {

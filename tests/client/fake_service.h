@@ -5,6 +5,7 @@
 #include <segmind/finetune/v1/fine_tune_service.grpc.pb.h>
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,9 @@ class FakeService final : public pb::FineTuneService::Service {
   void ForgetHistory();
   // Streams that are open stay open and say nothing any more.
   void FallSilent();
+  // The server goes away, with all that it knows kept, and comes back at the same address once
+  // `while_down` has run.
+  void Restart(const std::function<void()>& while_down);
   // Resume tokens are refused with RESUME_TOKEN_INVALID from now on.
   void RefuseTokens();
   // Every call but the watch fails with it; OK ends that.
@@ -85,6 +89,7 @@ class FakeService final : public pb::FineTuneService::Service {
 
  private:
   struct Stream;
+  void Listen();
   // The next message of a stream, if there is one.
   std::optional<pb::WatchFineTunesResponse> Next(Stream& stream,
                                                  const pb::WatchFineTunesRequest& request);

@@ -1,12 +1,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 
 #include "client/client.h"
 #include "client/watch_client.h"
 #include "tests/client/fake_service.h"
+#include "tests/client/told.h"
 
 namespace finetune {
 namespace {
@@ -14,44 +17,6 @@ namespace {
 using Kind = WatchEvent::Kind;
 using testing::ElementsAre;
 using testing::UnorderedElementsAre;
-
-// What one subscription was told; `Await` blocks until it was told enough.
-class Told {
- public:
-  WatchCallback Callback() {
-    return [this](const WatchEvent& event) {
-      std::lock_guard lock(mu_);
-      events_.push_back(event);
-      changed_.notify_all();
-    };
-  }
-
-  std::vector<WatchEvent> Await(const std::function<bool(const std::vector<WatchEvent>&)>& enough) {
-    std::unique_lock lock(mu_);
-    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(20), [&] { return enough(events_); }));
-    return events_;
-  }
-
-  std::vector<WatchEvent> AwaitRevision(uint64_t revision) {
-    return Await([&](const auto& events) {
-      return std::any_of(events.begin(), events.end(), [&](const WatchEvent& event) {
-        return event.fine_tune != nullptr && event.fine_tune->revision() >= revision;
-      });
-    });
-  }
-
-  std::vector<WatchEvent> AwaitKind(Kind kind, int times = 1) {
-    return Await([&](const auto& events) {
-      return std::count_if(events.begin(), events.end(),
-                           [&](const WatchEvent& event) { return event.kind == kind; }) >= times;
-    });
-  }
-
- private:
-  std::mutex mu_;
-  std::condition_variable changed_;
-  std::vector<WatchEvent> events_;
-};
 
 std::vector<std::string> Shown(const std::vector<WatchEvent>& events) {
   std::vector<std::string> shown;

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 import yaml
@@ -290,6 +291,36 @@ class EveryOverlay:
 
 
 SKIP = "needs kubectl 1.27 or later, or kustomize 5; Debian 12 has neither"
+
+
+@unittest.skipUnless(RENDERER, SKIP)
+class Tracing(unittest.TestCase):
+    """The component for traces, laid over the single gateway."""
+
+    def setUp(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        self.overlay = folder
+        with open(os.path.join(folder, "kustomization.yaml"), "w", encoding="utf-8") as f:
+            single = os.path.relpath(os.path.join(OVERLAYS, "single"), os.path.realpath(folder))
+            yaml.safe_dump({"resources": [single], "components": [os.path.join(single, "../../components/tracing")]}, f)
+
+    def test_the_gateway_is_told_of_a_collector_and_may_reach_it(self):
+        host, port = re.match(r"http://([^/:]+):(\d+)$", flags(self.overlay)["OTEL_EXPORTER_OTLP_ENDPOINT"]).groups()
+        policy = one(self.overlay, "NetworkPolicy", "finetune-gateway-tracing")["spec"]
+        pods = gateway(self.overlay)["spec"]["template"]["metadata"]["labels"]
+        self.assertLessEqual(policy["podSelector"]["matchLabels"].items(), pods.items())
+        (rule,) = policy["egress"]
+        self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": int(port)}])
+        (peer,) = rule["to"]
+        name, namespace = host.split(".")
+        self.assertEqual(peer["namespaceSelector"]["matchLabels"], {"kubernetes.io/metadata.name": namespace})
+        self.assertEqual(peer["podSelector"]["matchLabels"], {"app.kubernetes.io/name": name})
+
+    def test_it_changes_nothing_else(self):
+        added = {k: v for k, v in flags(self.overlay).items() if k not in flags("single")}
+        self.assertTrue(all(name.startswith("OTEL_") for name in added), added)
+        self.assertEqual(len(objects(self.overlay)), len(objects("single")) + 1)
 
 
 @unittest.skipUnless(RENDERER, SKIP)

@@ -5,6 +5,7 @@
 #include "server/base/error.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
+#include "tests/base/span_collector.h"
 #include "tests/jobs/store_fixture.h"
 
 namespace finetune {
@@ -18,6 +19,7 @@ class FlakyStore : public Store {
  public:
   explicit FlakyStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
 
+  std::string_view system() const override { return store_->system(); }
   absl::StatusOr<StoreState> Load() override { return store_->Load(); }
   absl::Status Commit(const Batch& batch) override {
     ++commits;
@@ -346,6 +348,51 @@ TEST(Recorder, ARestartShowsTheSame) {
                  return absl::OkStatus();
                }).ok());
   std::filesystem::remove_all(std::filesystem::path(path).parent_path().parent_path());
+}
+
+TEST(Recorder, ACommitIsASpanOfEachTraceThatHasSomethingInIt) {
+  FlakyFixture f;
+  SpanCollector spans;
+  Tracer tracer({}, spans, f.clock);
+  const Span root = tracer.Start(f.clock.Now(), SpanKind::kServer, "root", {});
+  const auto record = [&](Recorder::Mutation mutation) {
+    std::promise<absl::Status> done;
+    f.recorder->Record(
+        std::move(mutation), [&](absl::Status status) { done.set_value(std::move(status)); },
+        root.context());
+    return done.get_future().get();
+  };
+  const auto put = [](Draft& draft) {
+    draft.Put(MakeJob("a"));
+    draft.PutIntent(MakeIntent("r", record::Intent::PREPARED));
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(record(put).ok());
+  auto commits = spans.Named("store commit");
+  ASSERT_EQ(commits.size(), 1u);
+  EXPECT_EQ(commits[0].parent_id, root.context().span_id);
+  EXPECT_EQ(AttributeOf(commits[0], "db.system"), "sqlite");
+  EXPECT_FALSE(commits[0].failed);
+
+  // Nothing to write, and nothing written.
+  ASSERT_TRUE(record([](Draft&) { return absl::OkStatus(); }).ok());
+  EXPECT_FALSE(record([&](Draft& draft) {
+                 EXPECT_TRUE(put(draft).ok());
+                 return absl::NotFoundError("no");
+               }).ok());
+  // Another's commit is none of this trace.
+  ASSERT_TRUE(f.Put(MakeJob("b")).ok());
+  EXPECT_EQ(spans.Named("store commit").size(), 1u);
+
+  f.flaky.failure = absl::UnavailableError("disk full");
+  EXPECT_FALSE(record([](Draft& draft) {
+                 draft.Put(MakeJob("c"));
+                 return absl::OkStatus();
+               }).ok());
+  commits = spans.Named("store commit");
+  ASSERT_EQ(commits.size(), 2u);
+  EXPECT_TRUE(commits[1].failed);
+  EXPECT_EQ(commits[1].message, "disk full");
 }
 
 }  // namespace

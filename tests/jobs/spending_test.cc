@@ -12,6 +12,7 @@ namespace {
 // A store that cannot count.
 class UncountingStore : public Store {
  public:
+  std::string_view system() const override { return under_->system(); }
   absl::StatusOr<StoreState> Load() override { return under_->Load(); }
   absl::Status Commit(const Batch& batch) override { return under_->Commit(batch); }
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,

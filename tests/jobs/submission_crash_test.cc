@@ -69,6 +69,7 @@ class MortalStore : public Store {
  public:
   MortalStore(std::unique_ptr<Store> under, Mortality& mortality)
       : under_(std::move(under)), mortality_(mortality) {}
+  std::string_view system() const override { return under_->system(); }
   absl::StatusOr<StoreState> Load() override { return under_->Load(); }
   absl::Status Commit(const Batch& batch) override {
     if (!mortality_.Step()) return Dead();

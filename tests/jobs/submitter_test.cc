@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "server/jobs/marker.h"
+#include "tests/base/span_collector.h"
 #include "tests/jobs/rig.h"
 
 namespace finetune {
@@ -16,6 +17,7 @@ class RefusingStore : public Store {
  public:
   explicit RefusingStore(std::unique_ptr<Store> under, std::atomic<bool>& refuses)
       : under_(std::move(under)), refuses_(refuses) {}
+  std::string_view system() const override { return under_->system(); }
   absl::StatusOr<StoreState> Load() override { return under_->Load(); }
   absl::Status Commit(const Batch& batch) override {
     return refuses_ ? Full() : under_->Commit(batch);
@@ -70,6 +72,28 @@ TEST_F(SubmitterTest, MakesAJob) {
   EXPECT_TRUE(IsMarker(StripMarker(segmind_.jobs()[0].name).marker));
   RunFor(absl::Seconds(5));
   EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, ItsStepsBelongToTheCallsTrace) {
+  SpanCollector spans;
+  Tracer tracer({}, spans, clock_);
+  StartProcess();
+  const Span root = tracer.Start(clock_.Now(), SpanKind::kServer, "root", {});
+  CreateReply reply;
+  process_->submitter.Create({.caller = "alice",
+                              .request_id = "r1",
+                              .fine_tune = Request(),
+                              .deadline = clock_.Now() + absl::Seconds(10),
+                              .trace = root.context()},
+                             reply.Taker());
+  ASSERT_TRUE(Await(reply).ok());
+  std::vector<std::string> steps;
+  for (const SpanRecord& record : spans.records()) {
+    EXPECT_EQ(record.parent_id, root.context().span_id);
+    steps.push_back(record.name);
+  }
+  EXPECT_EQ(steps, (std::vector<std::string>{"store commit", "POST /finetune/request/submit",
+                                             "store commit"}));
 }
 
 TEST_F(SubmitterTest, SendsTheNameAloneWithoutMarkers) {

@@ -1,6 +1,7 @@
 #include "server/jobs/tracker.h"
 
 #include "server/jobs/marker.h"
+#include "tests/base/span_collector.h"
 #include "tests/jobs/rig.h"
 
 namespace finetune {
@@ -149,6 +150,42 @@ TEST_F(TrackerTest, AHintIsConfirmedByARead) {
   ASSERT_TRUE(RunUntil([&] { return StateAt("a") == FineTune::AVAILABLE; }));
   const FineTune job = Job("a");
   EXPECT_EQ(job.transitions().rbegin()->source(), pb::StateTransition::WEBHOOK);
+}
+
+TEST_F(TrackerTest, AHintsReadAndCommitBelongToItsTrace) {
+  SpanCollector spans;
+  Tracer tracer({}, spans, clock_);
+  options_.tracker.active_poll_interval = absl::Hours(1);
+  AddJob("a");
+  StartProcess();
+  ASSERT_TRUE(RunUntil([&] { return !Job("a").slug().empty(); }));
+  SetStatus("a", "AVAILABLE");
+  const Span hint = tracer.Start(clock_.Now(), SpanKind::kServer, "webhook", {});
+  process_->tracker.Hint("a", hint.context());
+  ASSERT_TRUE(RunUntil([&] { return StateAt("a") == FineTune::AVAILABLE; }));
+  for (const char* name : {"GET /finetune/request/details", "store commit"}) {
+    ASSERT_EQ(spans.Named(name).size(), 1u) << name;
+    EXPECT_EQ(spans.Named(name)[0].parent_id, hint.context().span_id);
+  }
+}
+
+TEST_F(TrackerTest, EachListIsATrace) {
+  SpanCollector spans;
+  Tracer tracer({}, spans, clock_);
+  options_.tracker.tracer = &tracer;
+  AddJob("a");
+  StartProcess();
+  ASSERT_TRUE(RunUntil([&] { return spans.Named("poll").size() >= 2; }));
+  segmind_.set_list_fate([] { return Fate::kServerError; });
+  ASSERT_TRUE(RunUntil([&] { return spans.Named("poll").back().failed; }));
+  process_.reset();
+  const auto polls = spans.Named("poll");
+  const SpanRecord list = spans.Named("GET /finetune/request/list")[0];
+  EXPECT_EQ(list.parent_id, polls[0].context.span_id);
+  EXPECT_EQ(spans.Named("store commit")[0].context.TraceId(), polls[0].context.TraceId());
+  EXPECT_EQ(AttributeOf(polls[0], "finetune.list.changed"), "1");
+  EXPECT_NE(polls[0].context.TraceId(), polls[1].context.TraceId());
+  EXPECT_EQ(polls[0].parent_id, 0u);
 }
 
 TEST_F(TrackerTest, AHintOfAnUnknownJobReadsTheList) {

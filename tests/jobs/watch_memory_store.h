@@ -16,6 +16,8 @@ class WatchMemoryStore : public Store {
  public:
   explicit WatchMemoryStore(std::string epoch = "epoch-1") : epoch_(std::move(epoch)) {}
 
+  std::string_view system() const override { return "memory"; }
+
   absl::StatusOr<StoreState> Load() override {
     StoreState state;
     state.epoch = epoch_;

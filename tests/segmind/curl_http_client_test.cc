@@ -64,8 +64,7 @@ TEST_F(Curl, SendsABodyOnAGetWithItsHeadersAndTheSecretOne) {
   });
   HttpRequest request = To(server.url() + "/finetune/request/details");
   request.headers = {{"Content-Type", "application/json"}};
-  request.secret_header_name = "x-api-key";
-  request.secret_header_value = Secret("SG_key");
+  request.secret_headers = {{"x-api-key", Secret("SG_key")}};
   request.body = R"({"request_id":"x"})";
   ASSERT_TRUE(Call(std::move(request)).status.ok());
   EXPECT_THAT(seen, StartsWith("GET /finetune/request/details HTTP/1.1\r\n"));
@@ -344,8 +343,7 @@ TEST_F(Curl, LetsACallbackStartTheNextCall) {
 TEST_F(Curl, NeverShowsUrlOrKeyInAnError) {
   HttpRequest request =
       To("http://127.0.0.1:" + std::to_string(UnusedPort()) + "/x?X-Amz-Signature=secret");
-  request.secret_header_name = "x-api-key";
-  request.secret_header_value = Secret("SG_key");
+  request.secret_headers = {{"x-api-key", Secret("SG_key")}};
   const HttpResult result = Call(std::move(request));
   EXPECT_THAT(std::string(result.status.message()), Not(HasSubstr("secret")));
   EXPECT_THAT(std::string(result.status.message()), Not(HasSubstr("SG_key")));

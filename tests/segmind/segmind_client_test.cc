@@ -6,6 +6,7 @@
 #include "google/protobuf/text_format.h"
 #include "prometheus/text_serializer.h"
 #include "tests/base/manual_clock.h"
+#include "tests/base/span_collector.h"
 #include "tests/segmind/fake_http_client.h"
 #include "tests/segmind/samples.h"
 
@@ -73,8 +74,9 @@ TEST_F(Client, SendsTheDocumentedSubmit) {
   const HttpRequest& request = http_.requests[0];
   EXPECT_EQ(request.method, "POST");
   EXPECT_EQ(request.url, "http://segmind.test/finetune/request/submit");
-  EXPECT_EQ(request.secret_header_name, "x-api-key");
-  EXPECT_EQ(request.secret_header_value.Reveal(), "key-1");
+  ASSERT_EQ(request.secret_headers.size(), 1u);
+  EXPECT_EQ(request.secret_headers[0].first, "x-api-key");
+  EXPECT_EQ(request.secret_headers[0].second.Reveal(), "key-1");
   EXPECT_TRUE(request.fresh_connection);
   EXPECT_THAT(request.headers,
               testing::Contains(testing::Pair("Content-Type", "application/json")));
@@ -152,7 +154,7 @@ TEST_F(Client, TriesASubmitOnceMoreWithANewKey) {
   Submit();
   EXPECT_EQ(submitted_->kind, Kind::kAccepted);
   ASSERT_EQ(http_.requests.size(), 2);
-  EXPECT_EQ(http_.requests[1].secret_header_value.Reveal(), "key-2");
+  EXPECT_EQ(http_.requests[1].secret_headers.at(0).second.Reveal(), "key-2");
   // Refused with that one too: no third try.
   http_.Script(401, R"({"error":"Unauthorized"})");
   Submit();
@@ -477,6 +479,42 @@ TEST_F(Client, EndsACallThatWaitsForItsNextTry) {
   EXPECT_TRUE(absl::IsCancelled(list_->status()));
   clock_.Advance(absl::Hours(1));
   EXPECT_EQ(http_.requests.size(), 1);
+}
+
+std::string TraceparentOf(const HttpRequest& request) {
+  for (const auto& [name, value] : request.headers)
+    if (name == "traceparent") return value;
+  return "";
+}
+
+TEST_F(Client, EachTryIsASpanThatSegmindIsToldOf) {
+  SpanCollector spans;
+  Tracer tracer({}, spans, clock_);
+  const Span root = tracer.Start(clock_.Now(), SpanKind::kServer, "root", {});
+  http_.Script(503, "{}");
+  http_.Script(200, Sample("details.json"));
+  client_->GetDetails(kId, {In(absl::Minutes(1)), root.context()}, [](auto) {});
+  clock_.Advance(absl::Seconds(10));
+  const auto tries = spans.Named("GET /finetune/request/details");
+  ASSERT_EQ(tries.size(), 2u);
+  ASSERT_EQ(http_.requests.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(tries[i].parent_id, root.context().span_id);
+    EXPECT_EQ(TraceparentOf(http_.requests[i]), tries[i].context.Traceparent());
+  }
+  EXPECT_EQ(AttributeOf(tries[0], "error.type"), "503");
+  EXPECT_EQ(AttributeOf(tries[1], "http.response.status_code"), "200");
+  EXPECT_EQ(AttributeOf(tries[1], "http.request.resend_count"), "1");
+}
+
+TEST_F(Client, ATraceThatIsNotRecordedHereIsPassedOnAndWithoutOneNothingIs) {
+  constexpr char kHeader[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  http_.Script(200, Sample("details.json"));
+  client_->GetDetails(kId, {In(absl::Minutes(1)), *ParseTraceparent(kHeader)}, [](auto) {});
+  EXPECT_EQ(TraceparentOf(http_.requests.at(0)), kHeader);
+  http_.Script(200, Sample("details.json"));
+  Details();
+  EXPECT_EQ(TraceparentOf(http_.requests.at(1)), "");
 }
 
 }  // namespace

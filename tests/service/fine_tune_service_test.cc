@@ -53,6 +53,27 @@ TEST_F(ServiceTest, SaysWhatIsNotThere) {
   EXPECT_EQ(ReasonIn(status), "INVALID_FIELD");
 }
 
+TEST_F(ServiceTest, ACallIsASpanOfItsCallersTrace) {
+  world_.Put("a");
+  auto context = Context("alice");
+  context->AddMetadata("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  pb::GetFineTuneRequest request;
+  request.set_name("fineTunes/none");
+  pb::FineTune job;
+  EXPECT_FALSE(world_.stub->GetFineTune(context.get(), request, &job).ok());
+  world_.Stop();
+  const auto spans = world_.spans.Named("segmind.finetune.v1.FineTuneService/GetFineTune");
+  ASSERT_EQ(spans.size(), 1u);
+  EXPECT_EQ(spans[0].context.TraceId(), "4bf92f3577b34da6a3ce929d0e0e4736");
+  EXPECT_EQ(spans[0].parent_id, 0x00f067aa0ba902b7u);
+  EXPECT_EQ(spans[0].kind, SpanKind::kServer);
+  EXPECT_EQ(AttributeOf(spans[0], "rpc.grpc.status_code"), "5");
+  EXPECT_EQ(AttributeOf(spans[0], "finetune.reason"), "FINE_TUNE_NOT_FOUND");
+  EXPECT_EQ(AttributeOf(spans[0], "finetune.caller"), "alice");
+  EXPECT_EQ(AttributeOf(spans[0], "network.peer.address"), "127.0.0.1");
+  EXPECT_FALSE(spans[0].failed);
+}
+
 TEST_F(ServiceTest, ListsNewestFirstInPagesThatNeitherSkipNorRepeat) {
   for (int i = 0; i < 7; ++i) world_.Put(absl::StrCat("j", i));
   pb::ListFineTunesRequest request;

@@ -16,6 +16,7 @@
 #include "server/service/fine_tune_service.h"
 #include "server/service/grpc_server.h"
 #include "server/store/sqlite_store.h"
+#include "tests/base/span_collector.h"
 #include "tests/service/fake_segmind.h"
 
 namespace finetune {
@@ -115,7 +116,9 @@ class ServiceWorld {
   Submitter submitter{{}, segmind, recorder, catalog, tracker, *clock, metrics};
   Updater updater{segmind, recorder, catalog};
   AuthenticatorByName authenticator;
-  CallGate gate{{}, authenticator, *clock, metrics};
+  SpanCollector spans;
+  Tracer tracer{{}, spans, *clock};
+  CallGate gate{{}, authenticator, *clock, metrics, tracer};
   ServiceParts parts{.catalog = catalog,
                      .tracker = tracker,
                      .submitter = submitter,

@@ -15,12 +15,14 @@
 #include "server/web/webhook_door.h"
 #include "server/web/webhook_tokens.h"
 #include "tests/base/manual_clock.h"
+#include "tests/base/span_collector.h"
 
 namespace finetune {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kToken[] = "0123456789abcdef0123456789abcdef";
 constexpr char kNextToken[] = "fedcba9876543210fedcba9876543210";
@@ -62,7 +64,12 @@ class WebhookTest : public ::testing::Test {
     Write(absl::StrCat(kToken, "\n"));
     tokens_ = *WebhookTokens::Open(path_, clock_);
     door_ = std::make_unique<WebhookDoor>(
-        *tokens_, [this](std::string id) { hints_.push_back(std::move(id)); }, clock_, metrics_);
+        *tokens_,
+        [this](std::string id, const TraceContext& trace) {
+          hints_.push_back(std::move(id));
+          trace_ = trace;
+        },
+        clock_, metrics_, tracer_);
     server_ = *HttpServer::Start({.host = "127.0.0.1"},
                                  [this](const WebRequest& r) { return door_->Handle(r); });
   }
@@ -76,9 +83,12 @@ class WebhookTest : public ::testing::Test {
   std::string path_;
   ManualClock clock_;
   Metrics metrics_;
+  SpanCollector spans_;
+  Tracer tracer_{{}, spans_, clock_};
   std::unique_ptr<WebhookTokens> tokens_;
   std::unique_ptr<WebhookDoor> door_;
   std::vector<std::string> hints_;
+  TraceContext trace_;  // Of the latest.
   std::unique_ptr<HttpServer> server_;
 };
 
@@ -86,6 +96,23 @@ TEST_F(WebhookTest, TakesAnEventAsAHint) {
   EXPECT_EQ(Send("POST", kToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})"), 200);
   EXPECT_THAT(hints_, ElementsAre("f-1"));
   EXPECT_EQ(door_->last_event_time(), clock_.Now());
+}
+
+TEST_F(WebhookTest, AnEventIsATraceThatDoesNotShowTheToken) {
+  Send("POST", kToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})");
+  Send("POST", kNextToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})");
+  Send("GET", kToken, "");
+  ASSERT_EQ(spans_.records().size(), 1u) << "only of those that may speak";
+  const SpanRecord span = spans_.records()[0];
+  EXPECT_EQ(span.name, "POST /webhooks/segmind/{token}");
+  EXPECT_EQ(span.kind, SpanKind::kServer);
+  EXPECT_EQ(span.parent_id, 0u);
+  EXPECT_EQ(trace_.SpanId(), span.context.SpanId());
+  EXPECT_EQ(AttributeOf(span, "http.route"), "/webhooks/segmind/{token}");
+  EXPECT_EQ(AttributeOf(span, "http.response.status_code"), "200");
+  EXPECT_EQ(AttributeOf(span, "finetune.upstream_id"), "f-1");
+  for (const auto& [key, value] : span.attributes)
+    EXPECT_THAT(AttributeOf(span, key), Not(HasSubstr(kToken))) << key;
 }
 
 TEST_F(WebhookTest, AcknowledgesWhatItCannotRead) {

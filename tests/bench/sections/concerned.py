@@ -31,7 +31,7 @@ def measure(report, options):
         for _ in range(repeats):
             for want, how in wants.items():
                 for streams in (GROUP, watchers):
-                    result = load("fan-out", "--target", ours.address, "--pid", ours.pid, "--streams", streams, "--connections",
+                    result = load("fan-out", "--frames", "--target", ours.address, "--pid", ours.pid, "--streams", streams, "--connections",
                                   min(100, streams), "--group", GROUP, "--concerned", GROUP, "--changes", changes, "--job", ours.job, *how)
                     runs.setdefault((want, streams), []).append(result)
     ours.close()

@@ -11,8 +11,9 @@ def measure(report, options):
     subscriptions, connections = (1000, 10) if options.quick else (10000, 100)
     changes, repeats = (10, 1) if options.quick else (20, 3)
     report.say(f"{subscriptions} subscriptions over {connections} connections; milliseconds from the call that makes the change, medians of the changes. "
-               "The gateway and etcd write it to disk first, NATS keeps nothing. Values have the size of the gateway's message. All generators "
-               "take the time at receipt and look no further into a message than its head, but the client library's, which delivers whole jobs. "
+               "The gateway and etcd write it to disk first, NATS keeps nothing. Values have the size of the gateway's message. Generators "
+               "read frames off their sockets, take the time at receipt and look no further into a message than its head; rows with `gRPC clients` use "
+               "gRPC's C++ client, which costs as much a message as a server, and `shared` the client library, which delivers whole jobs. "
                f"`shared`: {connections} clients of the C++ library, each with one stream and {subscriptions // connections} local subscriptions, "
                f"each with names or a filter of its own; `multiplexed`: {subscriptions // connections} watches on one etcd stream.")
     report.say()
@@ -28,13 +29,16 @@ def measure(report, options):
     for _ in range(repeats):
         ours = Ours(10)
         value_bytes = keep("gateway, a stream each", ours, "fan-out", "--job", ours.job, "--streams", subscriptions,
-                           "--connections", connections)["message_bytes"]
+                           "--connections", connections, "--frames")["message_bytes"]
         ours = Ours(10)
         keep("gateway, shared streams", ours, "shared-streams", "--job", ours.job, "--clients", connections,
              "--subscriptions", subscriptions // connections)
-        keep("etcd, a stream each", Etcd(), "etcd", "--value-bytes", value_bytes)
-        keep("etcd, multiplexed", Etcd(), "etcd", "--value-bytes", value_bytes, "--per-stream", subscriptions // connections)
+        keep("etcd, a stream each", Etcd(), "etcd", "--value-bytes", value_bytes, "--frames")
+        keep("etcd, multiplexed", Etcd(), "etcd", "--value-bytes", value_bytes, "--per-stream", subscriptions // connections, "--frames")
         keep("NATS", Nats(), "nats", "--value-bytes", value_bytes)
+    ours = Ours(10)
+    keep("gateway, a stream each, gRPC clients", ours, "fan-out", "--job", ours.job, "--streams", subscriptions, "--connections", connections)
+    keep("etcd, a stream each, gRPC clients", Etcd(), "etcd", "--value-bytes", value_bytes)
     report.keep("runs", runs)
 
     def last(name):

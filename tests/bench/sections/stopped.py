@@ -77,7 +77,7 @@ def measure(report, options):
     with tempfile.TemporaryDirectory(prefix="finetune-bench-") as folder:
         names_file = pathlib.Path(folder) / "names"
         names_file.write_text(ours.job + "\n")
-        load = Generator("fan-out", ours, "--pid", ours.pid, "--streams", others, "--connections", others // 100 + 1, "--changes", changes,
+        load = Generator("fan-out", ours, "--frames", "--pid", ours.pid, "--streams", others, "--connections", others // 100 + 1, "--changes", changes,
                          "--job", ours.job, "--names-file", names_file, "--rounds", 3)
         rounds = {"all reading": load.said()}
     for holder in holders:
@@ -96,8 +96,12 @@ def measure(report, options):
         os.kill(holder.popen.pid, signal.SIGCONT)
     last = revision_of(ours)
     end = time.monotonic() + 60
-    while (behind := [h for h in holders if h.ask()["lowest_revision"] != last]) and time.monotonic() < end:
+    while (states := [holder.ask() for holder in holders]) and time.monotonic() < end:
+        behind = [state for state in states if not state["ended"] and state["lowest_revision"] != last]
+        if not behind:
+            break
         time.sleep(0.1)
+    ended = sum(state["ended"] for state in states)
     for holder in holders:
         holder.close()
     ours.close()
@@ -109,6 +113,7 @@ def measure(report, options):
     settled = memory[len(memory) // 4]
     report.limit(f"memory after {told} changes against after a quarter of them", memory[-1] / settled, 1.05)
     report.limit("processes whose streams were not at the latest revision a minute after they went on", len(behind), 0)
+    report.say(f"- {ended} of the {stopped} streams were ended by the gateway, because their connection answered no ping for most of a minute")
     report.say(f"- the gateway's memory: {number(memory[0])} MB after the first {jobs} changes, {number(settled)} after a quarter, {number(memory[-1])} "
                f"at the end, {number(max(memory))} at most")
     report.say()
