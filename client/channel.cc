@@ -12,6 +12,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 
@@ -64,6 +65,22 @@ absl::Status CheckReadable(const std::string& what, const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat("cannot read the ", what, " file ", path));
 }
 
+absl::Status CheckTarget(const std::string& target) {
+  if (target.empty()) return absl::InvalidArgumentError("the server's address is empty");
+  for (const char* scheme : {"http://", "https://"}) {
+    if (absl::StartsWithIgnoreCase(target, scheme))
+      return absl::InvalidArgumentError(
+          absl::StrCat("the server's address is HOST:PORT, without ", scheme));
+  }
+  // gRPC would take the lower 16 bits of a port that is too large.
+  const size_t colon = target.rfind(':');
+  int64_t port = 1;
+  if (colon != target.npos && absl::SimpleAtoi(target.substr(colon + 1), &port) &&
+      (port < 1 || port > 65535))
+    return absl::InvalidArgumentError(absl::StrCat("there is no port ", port));
+  return absl::OkStatus();
+}
+
 bool StaysOnThisMachine(const std::string& target) {
   std::string host = target;
   for (const char* scheme : {"dns:///", "ipv4:", "ipv6:", "passthrough:///"}) {
@@ -79,7 +96,7 @@ bool StaysOnThisMachine(const std::string& target) {
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
     const ChannelOptions& options) {
-  if (options.target.empty()) return absl::InvalidArgumentError("the server's address is empty");
+  if (absl::Status status = CheckTarget(options.target); !status.ok()) return status;
   for (const auto& [what, path] :
        {std::pair("TLS CA", options.tls_ca_file),
         std::pair("TLS certificate", options.tls_cert_file),

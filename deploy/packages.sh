@@ -9,8 +9,8 @@ build=(ca-certificates ccache clang cmake libabsl-dev libcli11-dev libcurl4-open
   prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc rapidjson-dev zlib1g-dev)
 emulator=(libzip-dev libgtest-dev libgmock-dev libbenchmark-dev curl python3 zip unzip)
 test=(git libclang-rt-14-dev python3-grpcio openssl python3-protobuf python3-yaml sqlite3 strace)
-# Where systemd runs, these two also start as services; the measurements start their own.
-bench=(etcd-server nats-server)
+# Where systemd runs, these also start as services; the measurements start their own.
+bench=(etcd-server nats-server nginx-light)
 lint=(clang-format clang-tidy git shellcheck)
 
 case ${1:-} in

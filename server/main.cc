@@ -61,6 +61,8 @@ int Run(const std::vector<std::string>& arguments) {
   const sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  // A file that may not grow is a store that cannot be written, and no end of the process.
+  signal(SIGXFSZ, SIG_IGN);
   ForbidCoreDumps();
   const auto config =
       ReadConfig(arguments, [](const std::string& name) { return std::getenv(name.c_str()); });

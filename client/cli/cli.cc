@@ -10,6 +10,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/session.h"
+#include "client/cli/text.h"
 #include "client/cli/values.h"
 
 namespace finetune::cli {
@@ -103,7 +104,18 @@ int RunCli(const std::vector<std::string>& args, std::ostream& out, std::ostream
   try {
     app.parse(reversed);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error, out, err) == 0 ? kSuccess : kUsage;
+    const auto words = app.remaining();
+    if (app.get_subcommands().empty() && !words.empty()) {
+      err << "There is no command `" << Printable(words.front())
+          << "`.\nRun with --help for more information.\n";
+      return kUsage;
+    }
+    if (app.exit(error, out, err) != 0) return kUsage;
+  }
+  out.flush();
+  if (!out && session.exit_code == kSuccess) {
+    err << "finetune: the output could not be written.\n";
+    return kInternal;
   }
   return session.exit_code;
 }

@@ -9,9 +9,12 @@ Worker::Worker(std::string name) : thread_(std::move(name), [this] { Run(); }) {
 Worker::~Worker() { Stop(); }
 
 bool Worker::Post(Task task) {
-  MutexLock lock(mu_);
-  if (stopping_) return false;
-  tasks_.push_back(std::move(task));
+  {
+    MutexLock lock(mu_);
+    if (stopping_) return false;
+    tasks_.push_back(std::move(task));
+  }
+  // Not under the lock: the thread would wake only to wait for it.
   changed_.NotifyOne();
   return true;
 }

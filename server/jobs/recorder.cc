@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,13 +18,15 @@ namespace {
 constexpr size_t kMaxBatch = 256;
 // How often a batch is made anew because another process committed first.
 constexpr int kMaxTries = 3;
+constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 constexpr absl::Duration kKeepIntents = absl::Hours(24 * 7);
 constexpr absl::Duration kForgetIntentsEvery = absl::Hours(1);
 
 absl::Status StoreUnavailable(const absl::Status& cause) {
   if (cause.ok() || ReasonOf(cause) == pb::STORE_UNAVAILABLE) return cause;
   return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
-               absl::StrCat("the store cannot be written: ", cause.message()));
+               absl::StrCat("the store cannot be written: ", cause.message()))
+      .RetryAfter(kRetryAfter);
 }
 
 absl::Status Stopped() { return absl::CancelledError("the recorder has stopped"); }
@@ -41,6 +44,7 @@ class Recorder::Core {
   void Probe(Done done) ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status store_status() const ABSL_LOCKS_EXCLUDED(mu_);
+  bool has_unsettled() const { return has_unsettled_; }
 
  private:
   struct Item {
@@ -75,6 +79,9 @@ class Recorder::Core {
   uint64_t forgotten_through_ = 0;
   absl::Time forget_intents_at_ = absl::InfinitePast();
 
+  // Written by the recorder's thread, as unsettled_ is.
+  std::atomic<bool> has_unsettled_{false};
+
   mutable Mutex mu_;
   // Guarded by mu_.
   std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
@@ -102,6 +109,7 @@ absl::Status Recorder::Core::Load() {
     ASSIGN_OR_RETURN(const StoreState state, store_.Load());
     RETURN_IF_ERROR(catalog_.Load(state));
     for (const record::Intent& intent : state.unsettled_intents) unsettled_.Put(intent);
+    has_unsettled_ = !unsettled_.all().empty();
   }
   forgotten_through_ = catalog_.window_start();
   // The serialised records were as large as what is kept: give that back.
@@ -200,6 +208,7 @@ void Recorder::Core::RunBatch(std::vector<Item>& items) {
     committed = draft.empty() ? absl::OkStatus() : Commit(draft, items);
     if (committed.ok()) {
       draft.ApplyIntents(unsettled_);
+      has_unsettled_ = !unsettled_.all().empty();
       Show(draft.changes());
       for (const auto& [id, time] : draft.newer_read_times()) {
         absl::Time& known = read_times_.try_emplace(id, time).first->second;
@@ -287,6 +296,7 @@ absl::Status Recorder::Core::CatchUp() {
   }
   unsettled_.Clear();
   for (const record::Intent& intent : state.unsettled_intents) unsettled_.Put(intent);
+  has_unsettled_ = !unsettled_.all().empty();
   Show(changes);
   return absl::OkStatus();
 }
@@ -315,6 +325,8 @@ void Recorder::Record(Mutation mutation, Done done, const TraceContext& trace) {
 void Recorder::Stop() { core_->Stop(); }
 
 absl::Status Recorder::store_status() const { return core_->store_status(); }
+
+bool Recorder::has_unsettled() const { return core_->has_unsettled(); }
 
 void Recorder::Probe(Done done) { core_->Probe(std::move(done)); }
 

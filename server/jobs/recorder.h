@@ -97,6 +97,9 @@ class Recorder {
 
   // The latest commit's outcome, or a probe's: whether the store can be written.
   absl::Status store_status() const;
+  // Whether a submission's outcome is not known, or awaited, by the latest commit. Without one a
+  // read of Segmind that has no news has nothing to be recorded.
+  bool has_unsettled() const;
   // Tries the store for real while it failed last; for submissions that must not start in vain, and
   // for recovery.
   void Probe(Done done);

@@ -118,6 +118,15 @@ std::string Accept(Draft& draft, record::Intent intent, const Reading& reading) 
   return id;
 }
 
+absl::Status Reinstate(Draft& draft, const record::FineTuneRecord& record) {
+  const std::string id = IdOfRecord(record);
+  auto intent = draft.FindIntent(record.fine_tune().creator(), record.request_id());
+  if (!intent.ok()) return intent.status();
+  if (intent->has_value() && (*intent)->fine_tune_id() == id)
+    MarkAccepted(draft, **std::move(intent), id);
+  return absl::OkStatus();
+}
+
 void Abandon(Draft& draft, record::Intent intent, const std::string& message,
              pb::StateTransition::Source source) {
   auto record = draft.Find(intent.fine_tune_id());

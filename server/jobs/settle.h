@@ -15,6 +15,7 @@ namespace finetune {
 //   PREPARED ──▶ ACCEPTED            the answer, or a list, shows the job
 //      │  └────▶ UNKNOWN ──▶ ACCEPTED   found in a list
 //      ▼            └──────▶ NOT_SUBMITTED   absent from enough lists
+//                              └──▶ ACCEPTED    found after all
 //   deleted: refused, or never sent
 
 // The record of the job that an answer of Segmind's is about. A job's other name counts only where
@@ -32,6 +33,10 @@ void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why);
 // the intent's only when the job was visible under another name before and the submission's was
 // not.
 std::string Accept(Draft& draft, record::Intent intent, const Reading& reading);
+
+// Segmind turns out to have the job of a submission that was given up: its request_id leads to it
+// again, unless it went on to another attempt.
+absl::Status Reinstate(Draft& draft, const record::FineTuneRecord& record);
 
 // Segmind has not got it, in `message`'s words. If the job was never visible, all of it is
 // forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit again.

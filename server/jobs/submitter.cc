@@ -19,6 +19,12 @@ absl::Status Draining() {
 
 constexpr std::string_view kDied = "the gateway ended while it waited for the answer";
 
+absl::Status NotBegun() {
+  return Error(absl::StatusCode::kDeadlineExceeded, pb::OVERLOADED,
+               "the call's time was up before its submission began: send the same request_id again")
+      .RetryAfter(absl::Seconds(1));
+}
+
 absl::Status NotRecorded() {
   return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
                "the submission's outcome could not be recorded in time: send the same request_id "
@@ -136,7 +142,7 @@ void Submitter::Core::AddWaiter(Flight& flight, absl::Time deadline, CreateDone 
 void Submitter::Core::OnAnswerBy(const FlightPtr& flight, uint64_t waiter) {
   switch (flight->phase) {
     case Phase::kPreparing:
-      return Answer(*flight, waiter, NotRecorded());
+      return Answer(*flight, waiter, NotBegun());
     case Phase::kPosting:
       return Show(flight, waiter);
     case Phase::kPausing:

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/jobs/marker.h"
 #include "server/jobs/merge.h"
@@ -22,7 +23,7 @@ class Run {
   Run(const ListBatch& batch, const Catalog& catalog, Draft& draft, ListOutcome& outcome)
       : batch_(batch), catalog_(catalog), draft_(draft), outcome_(outcome) {}
 
-  void Record() {
+  absl::Status Record() {
     unmarked_ = draft_.UnsettledIntents();
     unmarked_.erase(std::remove_if(unmarked_.begin(), unmarked_.end(),
                                    [](const auto& intent) { return !intent.marker().empty(); }),
@@ -30,8 +31,9 @@ class Run {
     std::sort(unmarked_.begin(), unmarked_.end(), [](const auto& a, const auto& b) {
       return FromProto(a.create_time()) < FromProto(b.create_time());
     });
-    for (const UpstreamJob& item : batch_.items) RecordItem(item);
+    for (const UpstreamJob& item : batch_.items) RETURN_IF_ERROR(RecordItem(item));
     CountAbsence();
+    return absl::OkStatus();
   }
 
  private:
@@ -46,23 +48,30 @@ class Run {
     return reading;
   }
 
-  void RecordItem(const UpstreamJob& item) {
+  absl::Status RecordItem(const UpstreamJob& item) {
     const Reading reading = ReadingOf(item);
     auto record = FindRecordOf(draft_, item);
-    if (!record) record = FindByMarker(item);
-    if (record) return JoinKnown(reading, *std::move(record));
-
-    if (const auto intent = FindIntent(item)) {
+    if (!record) {
+      record = FindByMarker(item);
+      if (record) RETURN_IF_ERROR(Reinstate(draft_, *record));
+    }
+    if (record) {
+      JoinKnown(reading, *std::move(record));
+    } else if (const auto intent = FindIntent(item)) {
       Reading found = reading;
       if (intent->state() == record::Intent::UNKNOWN) {
         found.source = pb::StateTransition::RECONCILE;
       }
       outcome_.settled.push_back(Accept(draft_, *intent, found));
       outcome_.incomplete.push_back(item.id);
-      return;
+    } else if (!HoldBack(item)) {
+      RecordForeign(reading);
     }
-    if (HoldBack(item)) return;
+    return absl::OkStatus();
+  }
 
+  void RecordForeign(const Reading& reading) {
+    const UpstreamJob& item = reading.job;
     std::string id = ForeignId(item.id);
     if (draft_.Find(id)) id = DerivedId(item.id);
     if (draft_.Find(id)) return;  // The name of a job that lost its id at Segmind to another.
@@ -193,8 +202,7 @@ class Run {
 absl::Status RecordList(const ListBatch& batch, const Catalog& catalog, Draft& draft,
                         ListOutcome& outcome) {
   outcome = ListOutcome();
-  Run(batch, catalog, draft, outcome).Record();
-  return absl::OkStatus();
+  return Run(batch, catalog, draft, outcome).Record();
 }
 
 absl::Status RecordCandidate(const Candidate& candidate, const UpstreamJob& job,

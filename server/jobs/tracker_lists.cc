@@ -106,6 +106,9 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
   read.span->Set("finetune.list.items", static_cast<int64_t>(delta.total));
   read.span->Set("finetune.list.changed", static_cast<int64_t>(batch->items.size()));
   auto outcome = std::make_shared<ListOutcome>();
+  // Most reads have no news: who waits for one need not wait for the recorder's thread, too.
+  if (batch->items.empty() && !recorder_.has_unsettled())
+    return OnListRecorded(read, *batch, presence, *outcome, absl::OkStatus());
   recorder_.Record([batch, outcome, &catalog = catalog_](
                        Draft& draft) { return RecordList(*batch, catalog, draft, *outcome); },
                    [self = shared_from_this(), read, batch, outcome,

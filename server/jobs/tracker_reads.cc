@@ -1,16 +1,25 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/time_proto.h"
 #include "server/jobs/merge.h"
+#include "server/jobs/settle.h"
 #include "server/jobs/tracker_core.h"
 
 namespace finetune {
 namespace {
 
 constexpr absl::Duration kDetailsDeadline = absl::Minutes(1);
+
+// Details that were asked for by a name that jobs share may be another's.
+bool IsAbout(const UpstreamJob& job, const record::FineTuneRecord& record, Draft& draft) {
+  if (const auto known = FindRecordOf(draft, job))
+    return known->fine_tune().name() == record.fine_tune().name();
+  return absl::EqualsIgnoreCase(job.id, record.fine_tune().upstream_id());
+}
 
 }  // namespace
 
@@ -82,7 +91,7 @@ void Tracker::Core::RecordDetails(const DetailsQueue::Task& task, DetailsAnswer 
   recorder_.Record(
       [id = task.upstream_id, shared, hinted, confirmed](Draft& draft) {
         auto record = draft.FindUpstream(id);
-        if (!record) return absl::OkStatus();
+        if (!record || !IsAbout(shared->job, *record, draft)) return absl::OkStatus();
         Join({.job = shared->job,
               .start_time = shared->start_time,
               .source = hinted ? pb::StateTransition::WEBHOOK : pb::StateTransition::POLL,

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
+#include "server/segmind/curl_status.h"
 
 namespace finetune {
 namespace {
@@ -196,33 +197,12 @@ std::string CurlExchange::RedirectUrl() const {
 }
 
 absl::Status CurlExchange::StatusOf(CURLcode code) const {
-  // Never curl's own detailed message: it may show the URL.
-  const char* const text = curl_easy_strerror(code);
-  switch (code) {
-    case CURLE_OK:
-      if (told_head_) return absl::OkStatus();
-      return absl::UnavailableError("there was no answer");
-    case CURLE_COULDNT_CONNECT:
-      if (refused_address_)
-        return absl::PermissionDeniedError(absl::StrCat("the host '", ValidUtf8(target_.host, 100),
-                                                        "' has an address that is not public"));
-      return absl::UnavailableError(text);
-    case CURLE_OPERATION_TIMEDOUT:
-      // Or else it was the time to connect.
-      if (absl::Now() + absl::Milliseconds(5) >= request_.deadline)
-        return absl::DeadlineExceededError("no answer before the deadline");
-      return absl::UnavailableError("no connection in time");
-    case CURLE_PARTIAL_FILE:
-      return absl::DataLossError("the answer is shorter than announced");
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return absl::InvalidArgumentError("the URL cannot be used");
-    case CURLE_OUT_OF_MEMORY:
-    case CURLE_FAILED_INIT:
-      return absl::InternalError(text);
-    default:
-      return absl::UnavailableError(text);
-  }
+  if (code == CURLE_OK)
+    return told_head_ ? absl::OkStatus() : absl::UnavailableError("there was no answer");
+  if (code == CURLE_COULDNT_CONNECT && refused_address_)
+    return absl::PermissionDeniedError(absl::StrCat("the host '", ValidUtf8(target_.host, 100),
+                                                    "' has an address that is not public"));
+  return StatusOfCurl(code, request_.deadline);
 }
 
 }  // namespace finetune

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/segmind/curl_status.h"
 
 namespace finetune {
 namespace {
@@ -193,27 +194,9 @@ bool CurlTransfer::MayHaveBeenSent() const {
 }
 
 absl::Status CurlTransfer::StatusOf(CURLcode code) const {
-  // Never curl's own detailed message: it may show the URL.
-  const char* const text = curl_easy_strerror(code);
-  switch (code) {
-    case CURLE_OPERATION_TIMEDOUT:
-      // Or else it was the time to connect.
-      if (absl::Now() + absl::Milliseconds(5) >= request_.deadline)
-        return absl::DeadlineExceededError("no answer before the deadline");
-      return absl::UnavailableError("no connection in time");
-    case CURLE_WRITE_ERROR:
-      if (body_too_long_) return absl::ResourceExhaustedError("the answer is too long");
-      return absl::InternalError(text);
-    case CURLE_PARTIAL_FILE:
-      return absl::DataLossError("the answer is shorter than announced");
-    case CURLE_URL_MALFORMAT:
-      return absl::InvalidArgumentError("the URL cannot be used");
-    case CURLE_OUT_OF_MEMORY:
-    case CURLE_FAILED_INIT:
-      return absl::InternalError(text);
-    default:
-      return absl::UnavailableError(text);
-  }
+  if (code == CURLE_WRITE_ERROR && body_too_long_)
+    return absl::ResourceExhaustedError("the answer is too long");
+  return StatusOfCurl(code, request_.deadline);
 }
 
 }  // namespace finetune

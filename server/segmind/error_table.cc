@@ -249,6 +249,9 @@ absl::Status MalformedAnswer(const CallSubject& subject, const HttpResponse& res
 std::optional<absl::Time> ResetTimeOf(const HttpResponse& response, absl::Time now) {
   const std::string_view header = response.Header("x-rate-limit-reset-at-utc");
   std::optional<absl::Time> reset = TimeOf(header);
+  // A small number counts from now on.
+  if (reset && *reset <= absl::UnixEpoch() + kFarthestReset)
+    reset = now + (*reset - absl::UnixEpoch());
   absl::Time date;
   if (!reset && absl::ParseTime("%a, %d %b %Y %H:%M:%S GMT", View(header), &date, nullptr))
     reset = date;
@@ -256,8 +259,8 @@ std::optional<absl::Time> ResetTimeOf(const HttpResponse& response, absl::Time n
   if (!reset && absl::SimpleAtoi(View(response.Header("retry-after")), &seconds) && seconds >= 0 &&
       seconds <= absl::ToInt64Seconds(kFarthestReset))
     reset = now + absl::Seconds(seconds);
-  if (!reset || *reset > now + kFarthestReset) return std::nullopt;
-  return std::max(*reset, now);
+  if (!reset || *reset <= now || *reset > now + kFarthestReset) return std::nullopt;
+  return reset;
 }
 
 std::string UpstreamWords(std::string_view body, const Secret& key) {

@@ -49,8 +49,8 @@ absl::Status MalformedAnswer(const CallSubject& subject, const HttpResponse& res
                              std::string_view why);
 
 // When Segmind takes calls again, from a 429's x-rate-limit-reset-at-utc (whose format is not
-// documented: RFC 3339, an HTTP date, or seconds or milliseconds since 1970) or Retry-After.
-// Nullopt if there is none, or if it is more than an hour away. Not before `now`.
+// documented: RFC 3339, an HTTP date, seconds or milliseconds since 1970, or seconds from now) or
+// Retry-After. Nullopt if there is none, or if it is over or more than an hour away.
 std::optional<absl::Time> ResetTimeOf(const HttpResponse& response, absl::Time now);
 
 // What an error body says, in at most 300 bytes of one line; empty if it is no JSON.

@@ -207,7 +207,8 @@ absl::Status SqliteSession::CheckFile() const {
     return absl::OkStatus();
   }
   return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
-               absl::StrCat("the store file ", path, " was removed or replaced while in use"));
+               absl::StrCat("the store file ", path, " was removed or replaced while in use"))
+      .RetryAfter(absl::Seconds(1));
 }
 
 absl::Status SqliteSession::Refusal(std::string_view what) const {

@@ -14,7 +14,8 @@ namespace {
 absl::Status Unavailable(const std::string& path, std::string_view why) {
   return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
                absl::StrCat("the store file ", path,
-                            " cannot be used now: ", absl::string_view(why.data(), why.size())));
+                            " cannot be used now: ", absl::string_view(why.data(), why.size())))
+      .RetryAfter(absl::Seconds(1));
 }
 
 absl::Status Damaged(const std::string& path, std::string_view what) {

@@ -1,5 +1,8 @@
 // What reading a list costs: a poll with no change, with one, with all, against RapidJSON alone on
 // the same bytes. Prints one JSON object.
+#include <malloc.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
@@ -10,6 +13,12 @@
 #include "server/segmind/json.h"
 #include "server/segmind/list_reader.h"
 #include "tests/bench/process.h"
+
+#ifdef __SSE2__
+#ifndef RAPIDJSON_SSE2
+#error "RapidJSON would be compared without what makes it fast"
+#endif
+#endif
 
 namespace finetune::bench {
 namespace {
@@ -59,6 +68,7 @@ int main(int argc, char** argv) {
 
   const std::string same = List(jobs, -1), one = List(jobs, jobs / 2), all = List(jobs, -2);
   std::map<std::string, std::vector<double>> times;
+  std::vector<double> held;
   bool good = true;
   for (int i = 0; i < repeats; ++i) {
     std::string copy = same;
@@ -76,13 +86,21 @@ int main(int argc, char** argv) {
                 delta->total == static_cast<size_t>(jobs);
       }));
     };
+    malloc_trim(0);
+    const int64_t before = finetune::bench::ResidentBytes(getpid());
     read("all_new", same, jobs);
+    malloc_trim(0);
+    held.push_back(static_cast<double>(finetune::bench::ResidentBytes(getpid()) - before) / jobs);
     read("unchanged", same, 0);
-    read("one_changed", one, 1);
+    read("one_changed_after_all_new", one, 1);
+    // The state in which it polls for hours: slots, links and caches as a few lists leave them.
     read("all_changed", all, jobs);
+    read("all_back", same, jobs);
+    read("one_changed", one, 1);
   }
-  std::cout << absl::StrFormat(R"({"jobs": %d, "bytes": %d, "repeats": %d, "runs": {)", jobs,
-                               same.size(), repeats);
+  std::cout << absl::StrFormat(
+      R"({"jobs": %d, "bytes": %d, "repeats": %d, "held_bytes_per_job": %.0f, "runs": {)", jobs,
+      same.size(), repeats, held.front());
   const char* separator = "";
   for (const auto& [name, values] : times) {
     const double ms = Median(values);

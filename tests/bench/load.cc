@@ -7,6 +7,7 @@
 #include "tests/bench/calls.h"
 #include "tests/bench/fan_out.h"
 #include "tests/bench/peers.h"
+#include "tests/bench/proxied.h"
 #include "tests/bench/shared_streams.h"
 #include "tests/bench/transfer.h"
 #include "tests/bench/webhook.h"
@@ -21,15 +22,32 @@ void AddCalls(CLI::App& app, CallsOptions& options, Runs& chosen) {
   auto* command = app.add_subcommand("calls", "Many unary calls: closed loop, or open at a rate");
   command->add_option("--target", options.target)->required();
   command->add_option("--pid", options.pid, "The server's, for its CPU");
-  command->add_option("--call", options.call)->check(CLI::IsMember({"get", "list", "status"}));
+  command->add_option("--call", options.call)
+      ->check(CLI::IsMember({"get", "list", "status", "http"}));
   command->add_option("--job", options.job);
   command->add_option("--page-size", options.page_size);
+  command->add_option("--path", options.path, "For http");
+  command->add_option("--header", options.headers, "For http, such as \"x-api-key: k\"");
+  command->add_option("--max-staleness-ms", options.max_staleness_ms, "For get");
   command->add_option("--connections", options.connections);
   command->add_option("--outstanding", options.outstanding);
-  command->add_option("--rate", options.rate);
+  command->add_option("--rate", options.rate, "Calls a second, open loop");
   command->add_option("--seconds", options.seconds);
   command->add_option("--expect-items", options.expect_items);
+  command->add_flag("--varying", options.varying, "Answers are not all the same");
   command->callback([&] { chosen = [&] { return RunCalls(options); }; });
+}
+
+void AddProxied(CLI::App& app, ProxiedOptions& options, Runs& chosen) {
+  auto* command = app.add_subcommand("proxied", "One call after another that goes on to Segmind");
+  command->add_option("--target", options.target, "HOST:PORT, or a URL")->required();
+  command->add_option("--call", options.call)
+      ->check(CLI::IsMember({"status", "create", "upload-url"}));
+  command->add_option("--job", options.job);
+  command->add_option("--header", options.headers);
+  command->add_option("--calls", options.calls);
+  command->add_option("--warm-up", options.warm_up);
+  command->callback([&] { chosen = [&] { return RunProxied(options); }; });
 }
 
 void AddFanOut(CLI::App& app, FanOutOptions& options, Runs& chosen) {
@@ -123,6 +141,7 @@ int main(int argc, char** argv) {
   CLI::App app("Load generator for the gateway and what it is compared with");
   app.require_subcommand(1);
   CallsOptions calls;
+  ProxiedOptions proxied;
   FanOutOptions fan_out;
   PeerOptions peers;
   SharedStreamsOptions shared_streams;
@@ -130,6 +149,7 @@ int main(int argc, char** argv) {
   WebhookOptions webhook;
   std::function<bool()> chosen;
   AddCalls(app, calls, chosen);
+  AddProxied(app, proxied, chosen);
   AddFanOut(app, fan_out, chosen);
   AddPeers(app, peers, chosen);
   AddSharedStreams(app, shared_streams, chosen);

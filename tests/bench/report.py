@@ -1,10 +1,17 @@
-"""What a run has to say: text, tables, targets and the raw data behind them."""
+"""What a run has to say: text, tables, plots, targets and the raw data behind them."""
 
 import json
 import pathlib
 import statistics
 
+import plot
+
+BASELINE = pathlib.Path(__file__).resolve().parent / "baseline.json"
+
 median = statistics.median
+
+# What --quick allows beyond a target: it runs where other things run, too.
+QUICK_SLACK = 1.25
 
 
 def number(value):
@@ -26,10 +33,13 @@ def spread(values):
 class Report:
     """Gathers the lines of RESULTS.md and the raw data; prints the lines as they come."""
 
-    def __init__(self):
+    def __init__(self, quick=False):
+        self.quick = quick
         self.lines = []
-        self.missed = []
+        self.targets = []
+        self.failed = []
         self.raw = {}
+        self.plots = {}
         self.section = ""
 
     def begin(self, section, title):
@@ -49,21 +59,44 @@ class Report:
             self.say("| " + " | ".join(str(cell) for cell in row) + " |")
         self.say()
 
+    def plot(self, name, title, x_label, y_label, series, **axes):
+        """A chart of lines (plot.py), as plots/NAME.svg beside the report."""
+        self.plots[f"{name}.svg"] = plot.lines(title, x_label, y_label, series, **axes)
+        self.say(f"![{title}](plots/{name}.svg)")
+        self.say()
+
     def keep(self, what, data):
         """Raw data of this section under a name: anything that JSON can hold."""
         self.raw.setdefault(self.section, {})[what] = data
 
-    def limit(self, what, value, bound, at_most=True):
-        """A target, and whether it was met. With --quick a missed one fails the run, so there only ratios may be given."""
+    def limit(self, what, value, bound, at_most=True, absolute=False):
+        """A target, and whether it was met. With --quick a ratio that misses it by more than the slack fails the run; times and sizes
+        (`absolute`) never do."""
         good = value <= bound if at_most else value >= bound
-        self.say(f"- {what}: **{number(value)}**, target {'≤' if at_most else '≥'} {bound}: {'met' if good else 'MISSED'}")
-        self.keep(f"target: {what}", {"value": value, "at_most" if at_most else "at_least": bound, "met": good})
-        if not good:
-            self.missed.append(what)
+        verdict = f"{'≤' if at_most else '≥'} {number(bound)}"
+        self.say(f"- {what}: **{number(value)}**, target {verdict}: {'met' if good else 'MISSED'}")
+        self.targets.append((self.section, what, number(value), verdict, good))
+        slack = QUICK_SLACK if at_most else 1 / QUICK_SLACK
+        within = value <= bound * slack if at_most else value >= bound * slack
+        if self.quick and not absolute and not within:
+            self.failed.append(f"{what} is {number(value)}, more than 25 % from {verdict}")
+
+    def against_baseline(self, what, value, at_most=True):
+        """For --quick: a ratio against the one that is committed."""
+        self.limit(f"{what} (baseline.json)", value, json.loads(BASELINE.read_text())[what], at_most)
+
+    def say_targets(self):
+        self.begin("targets", "All targets")
+        self.table(["section", "target", "", "measured", ""],
+                   [[section, what, verdict, value, "met" if good else "**missed**"] for section, what, value, verdict, good in self.targets])
+        self.keep("all", [list(target) for target in self.targets])
 
     def write(self, path):
-        """RESULTS.md, and RESULTS.json beside it."""
+        """RESULTS.md, with RESULTS.json and plots/ beside it."""
         path = pathlib.Path(path)
         path.write_text("\n".join(self.lines).rstrip() + "\n")
         lines = [f"{json.dumps(section)}: {json.dumps(data, separators=(',', ':'))}" for section, data in self.raw.items()]
         path.with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        for name, svg in self.plots.items():
+            (path.parent / "plots").mkdir(exist_ok=True)
+            (path.parent / "plots" / name).write_text(svg)

@@ -1,5 +1,6 @@
 """What is measured: the gateway, and what it is compared with. Each has an `address`, a `pid` and `close()`."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -7,12 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "tests/e2e"))
 
-from harness import API_KEY, BIN, Emulator, Gateway, ft, svc  # noqa: E402,F401
+from harness import API_KEY, BIN, Emulator, Gateway, ft, svc, wait_until  # noqa: E402,F401
 
 # Only what a section asks for is read from the emulator.
 QUIET = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h", "--log_level", "warning")
@@ -33,20 +33,32 @@ class Bare:
         self.popen.wait()
 
 
+class Segmind:
+    """The emulator with so many jobs, for rivals to stand before."""
+
+    def __init__(self, jobs):
+        self.folder = tempfile.mkdtemp(prefix="finetune-bench-")
+        self.emulator = Emulator(self.folder, "--list_size", str(jobs), "--check_datasets=false", time_scale=0)
+        self.url = self.emulator.url
+        self.pid = self.emulator.popen.pid
+
+    def close(self):
+        self.emulator.kill()
+        os.unlink(self.emulator.log_path)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class Ours:
     """The gateway with an emulator of so many jobs behind it, which it has seen; it reads them again only when asked."""
 
-    def __init__(self, jobs, *args):
+    def __init__(self, jobs, *args, time_scale=0):
         self.folder = tempfile.mkdtemp(prefix="finetune-bench-")
-        self.emulator = Emulator(self.folder, "--list_size", str(jobs), time_scale=0)
+        self.emulator = Emulator(self.folder, "--list_size", str(jobs), "--check_datasets=false", time_scale=time_scale)
         self.gateway = Gateway(self.folder, self.emulator.url, *QUIET, *args).ready()
         self.address = self.gateway.address
         self.pid = self.gateway.popen.pid
-        end = time.monotonic() + 120
-        while self.gateway.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=30).fine_tune_count < jobs:
-            if time.monotonic() > end:
-                raise SystemExit("the gateway never saw all jobs:\n" + self.gateway.log)
-            time.sleep(0.1)
+        wait_until("the gateway to see all jobs", lambda: self.gateway.stub.GetGatewayStatus(
+            svc.GetGatewayStatusRequest(), timeout=30).fine_tune_count >= jobs, seconds=120)
         found = self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1), timeout=30).fine_tunes
         self.job = found[0].name if found else ""
 
@@ -59,9 +71,17 @@ class Ours:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def load(*args):
-    """One run of the load generator; ends everything if it found a wrong answer."""
-    done = subprocess.run([BIN / "bench-load", *map(str, args)], capture_output=True, text=True, check=False)
+def pin(pid, cpu):
+    """Keeps all threads of a process on one core, and those that they will start."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), {cpu})
+
+
+def load(*args, cpu=None):
+    """One run of the load generator, on one core or anywhere; ends everything if it found a wrong answer."""
+    pinned = [] if cpu is None else ["taskset", "-c", str(cpu)]
+    done = subprocess.run([*pinned, BIN / "bench-load", *map(str, args)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"bench-load {' '.join(map(str, args))} failed: {done.stderr}{done.stdout}")
     return json.loads(done.stdout)

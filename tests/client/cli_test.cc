@@ -375,6 +375,23 @@ TEST_F(Cli, WrongUsageIsToldBeforeAnyCall) {
     EXPECT_EQ(result.code, 2) << args[0];
     EXPECT_NE(result.err, "");
   }
+  EXPECT_THAT(Run({"frobnicate"}).err, HasSubstr("no command `frobnicate`"));
+  EXPECT_THAT(Run({}).err, HasSubstr("A subcommand is required"));
+}
+
+TEST_F(Cli, OutputThatIsLostIsAFailure) {
+  std::ofstream full("/dev/full");
+  std::ostringstream err;
+  EXPECT_EQ(cli::RunCli({"list", "--server", service_.target()}, full, err, {}), 8);
+  EXPECT_THAT(err.str(), HasSubstr("could not be written"));
+  EXPECT_EQ(cli::RunCli({"--help"}, full, err, {}), 8);
+}
+
+TEST_F(Cli, AnAddressThatIsNoneIsToldAtOnce) {
+  for (const char* address : {"", "http://127.0.0.1:1", "127.0.0.1:99999", "[::1]:0"}) {
+    std::ostringstream out, err;
+    EXPECT_EQ(cli::RunCli({"list", "--server", address}, out, err, {}), 2) << address;
+  }
 }
 
 TEST_F(Cli, HelpHasExamplesAtEveryLevel) {

@@ -165,6 +165,14 @@ class Gateway(Process):
         wait_until("the gateway to be ready", lambda: self.admin("/readyz")[0] == 200)
         return self
 
+    def answers(self):
+        """Whether it does now, within a second."""
+        try:
+            self.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=1)
+            return True
+        except grpc.RpcError:
+            return False
+
     def close(self):
         self.channel.close()
 

@@ -1,13 +1,14 @@
 """A store that cannot be written: submissions are refused before anything is sent, reads go on, and it recovers by itself."""
 
 import os
+import resource
 import subprocess
 import unittest
 import uuid
 
 import grpc
 
-from harness import EndToEnd, job, reason_of, svc, wait_until
+from harness import EndToEnd, details_of, job, reason_of, svc, wait_until
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root to mount a small file system")
@@ -45,6 +46,7 @@ class FullDisk(EndToEnd):
         error = wait_until("the disk to be full", refused)
         self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE)
         self.assertEqual(reason_of(error), "STORE_UNAVAILABLE")
+        self.assertIn("RetryInfo", details_of(error))
         self.assertEqual(gateway.stub.GetFineTune(svc.GetFineTuneRequest(name=made.name), timeout=10).name, made.name)
         filler.unlink()
 
@@ -55,6 +57,29 @@ class FullDisk(EndToEnd):
                 return None
 
         self.assertTrue(wait_until("the store to recover", recovered).name)
+
+
+class FilesThatMayNotGrow(EndToEnd):
+    def test_refuses_submissions_before_any_post_and_recovers(self):
+        emulator = self.start_emulator(time_scale=0)
+        gateway = self.start_gateway(emulator).ready()
+
+        def create():
+            try:
+                return gateway.stub.CreateFineTune(svc.CreateFineTuneRequest(
+                    fine_tune=job(f"{emulator.url}/x.zip"), request_id=str(uuid.uuid4())), timeout=20).name
+            except grpc.RpcError as error:
+                return reason_of(error)
+
+        self.assertTrue(create().startswith("fineTunes/"))
+        before, hard = resource.prlimit(gateway.popen.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(gateway.popen.pid, resource.RLIMIT_FSIZE, (0, hard))
+        for _ in range(3):
+            self.assertEqual(create(), "STORE_UNAVAILABLE")
+        self.assertEqual(len(emulator.submits()), 1)
+        self.assertEqual(gateway.admin("/livez")[0], 200)
+        resource.prlimit(gateway.popen.pid, resource.RLIMIT_FSIZE, (before, hard))
+        wait_until("submissions to be taken again", lambda: create().startswith("fineTunes/"))
 
 
 if __name__ == "__main__":

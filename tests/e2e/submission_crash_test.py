@@ -73,7 +73,7 @@ class EveryStep(CrashTest):
         chance = random.Random(SEED)
         for nth in range(1, 500, stride):
             gateway = world.gateway or world.start()
-            wait_until("the gateway to answer", lambda g=gateway: answers(g))
+            wait_until("the gateway to answer", gateway.answers)
             world.emulator.clear_faults()
             if fault:
                 world.emulator.fault("submit", fault)
@@ -84,7 +84,7 @@ class EveryStep(CrashTest):
             wait_until("the kill or the answer", lambda g=gateway: not caller.is_alive() or g.popen.poll() is not None, step=0.002)
             passed = gateway.popen.poll() is None
             assassin.leave()
-            if not answers(gateway):
+            if not gateway.answers():
                 world.kill()
                 world.start()
             caller.join(60)
@@ -312,14 +312,6 @@ class OneRequestId(CrashTest):
 
 def in_words(totals):
     return ", ".join(f"{count} {what}" for what, count in totals.items())
-
-
-def answers(gateway):
-    try:
-        gateway.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=1)
-        return True
-    except grpc.RpcError:
-        return False
 
 
 if __name__ == "__main__":

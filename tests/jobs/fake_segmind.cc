@@ -21,10 +21,14 @@ std::string Field(const std::string& body, const std::string& name) {
   return found == fields.fields().end() ? "" : found->second.string_value();
 }
 
+const std::string& SecondId(const FakeJob& job) {
+  return job.other_id.empty() ? job.id : job.other_id;
+}
+
 std::string ItemOf(const FakeJob& job) {
   return absl::StrCat(
-      R"({"id":")", job.other_id.empty() ? job.id : job.other_id, R"(","finetune_id":")", job.id,
-      R"(","name":)", JsonString(job.name), R"(,"data_source_path":)", JsonString(job.data_source),
+      R"({"id":")", SecondId(job), R"(","finetune_id":")", job.id, R"(","name":)",
+      JsonString(job.name), R"(,"data_source_path":)", JsonString(job.data_source),
       R"(,"status":")", job.status,
       R"(","source_type":"AWS_S3","base_model":"FAST_FLUX","error_message":)",
       job.error_message.empty() ? "null" : JsonString(job.error_message),
@@ -33,7 +37,7 @@ std::string ItemOf(const FakeJob& job) {
 }
 
 std::string DetailsOf(const FakeJob& job) {
-  return absl::StrCat(R"({"finetune":{"id":")", job.id, R"(","finetune_id":")", job.id,
+  return absl::StrCat(R"({"finetune":{"id":")", SecondId(job), R"(","finetune_id":")", job.id,
                       R"(","name":)", JsonString(job.name), R"(,"data_source_path":)",
                       JsonString(job.data_source), R"(,"status":")", job.status,
                       R"(","instance_prompt":)", JsonString(job.prompt),
@@ -326,7 +330,7 @@ HttpResult FakeSegmind::Details(const HttpRequest& request) {
   const std::string id = Field(request.body, "request_id");
   MutexLock lock(mu_);
   for (const FakeJob& job : jobs_) {
-    if (job.id == id && !job.hidden) return Answer(200, DetailsOf(job));
+    if ((job.id == id || job.other_id == id) && !job.hidden) return Answer(200, DetailsOf(job));
   }
   return Answer(404, R"({"error":"not found"})");
 }

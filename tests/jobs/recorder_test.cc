@@ -174,6 +174,7 @@ TEST(Recorder, NothingOfAFailedCommitIsVisibleAndTheNextMaySucceed) {
   });
   EXPECT_TRUE(absl::IsUnavailable(status));
   EXPECT_EQ(ReasonOf(status), pb::STORE_UNAVAILABLE);
+  EXPECT_TRUE(RetryDelayOf(status).has_value());
   EXPECT_FALSE(f.recorder->store_status().ok());
   EXPECT_EQ(f.catalog.Find("a"), nullptr);
   ASSERT_TRUE(f.Run([](Draft& draft) {

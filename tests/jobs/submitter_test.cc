@@ -12,14 +12,15 @@ namespace {
 using pb::FineTune;
 using ::testing::HasSubstr;
 
-// A store that can be made to refuse to write, as a full disk does.
+// A store that can be made to refuse to write, as a full disk does, or to take its time.
 class RefusingStore : public Store {
  public:
-  explicit RefusingStore(std::unique_ptr<Store> under, std::atomic<bool>& refuses)
-      : under_(std::move(under)), refuses_(refuses) {}
+  RefusingStore(std::unique_ptr<Store> under, std::atomic<bool>& refuses, std::atomic<bool>& hangs)
+      : under_(std::move(under)), refuses_(refuses), hangs_(hangs) {}
   std::string_view system() const override { return under_->system(); }
   absl::StatusOr<StoreState> Load() override { return under_->Load(); }
   absl::Status Commit(const Batch& batch) override {
+    while (hangs_) std::this_thread::yield();
     return refuses_ ? Full() : under_->Commit(batch);
   }
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
@@ -37,13 +38,14 @@ class RefusingStore : public Store {
   }
   std::unique_ptr<Store> under_;
   std::atomic<bool>& refuses_;
+  std::atomic<bool>& hangs_;
 };
 
 class SubmitterTest : public Rig {
  protected:
   void StartWithDisk() {
-    auto store =
-        std::make_unique<RefusingStore>(OpenSqliteStore(":memory:").value(), disk_is_full_);
+    auto store = std::make_unique<RefusingStore>(OpenSqliteStore(":memory:").value(), disk_is_full_,
+                                                 disk_hangs_);
     process_ = std::make_unique<Process>(options_, std::move(store), segmind_.Connect(), clock_);
     ASSERT_TRUE(process_->Load().ok());
     process_->tracker.Start();
@@ -54,6 +56,7 @@ class SubmitterTest : public Rig {
   }
 
   std::atomic<bool> disk_is_full_{false};
+  std::atomic<bool> disk_hangs_{false};
 };
 
 TEST_F(SubmitterTest, MakesAJob) {
@@ -277,6 +280,38 @@ TEST_F(SubmitterTest, ASubmissionThatSegmindNeverGotFailsAndMayBeTriedAgain) {
   EXPECT_EQ(segmind_.taken(), 1);
 }
 
+TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterAllIsNotMadeAgain) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostAfter});
+  segmind_.set_list_delay([] { return absl::Seconds(20); });
+  auto failed = Await(Create("r1", absl::Seconds(60)));
+  ASSERT_TRUE(failed.ok());
+  EXPECT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)->id, (*failed)->id);
+  EXPECT_EQ(segmind_.taken(), 1);
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterItWasMadeAgainIsAJobOfItsOwn) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostAfter});
+  segmind_.set_list_delay([] { return absl::Seconds(20); });
+  auto failed = Await(Create("r1", absl::Seconds(60)));
+  ASSERT_TRUE(failed.ok());
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_NE((*again)->id, (*failed)->id);
+  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  auto third = Await(Create("r1"));
+  ASSERT_TRUE(third.ok());
+  EXPECT_EQ((*third)->id, (*again)->id);
+  EXPECT_EQ(segmind_.taken(), 2);
+  EXPECT_EQ(JobCount(), 2u);
+}
+
 TEST_F(SubmitterTest, ASlowAnswerIsShownAsUnknownAndMovesOn) {
   StartProcess();
   segmind_.NextSubmits({Fate::kHeldBefore});
@@ -347,6 +382,19 @@ TEST_F(SubmitterTest, AFullDiskRefusesBeforeAnythingIsSent) {
   EXPECT_EQ(segmind_.posts(), 0);
   disk_is_full_ = false;
   EXPECT_TRUE(Await(Create("r1")).ok());
+}
+
+TEST_F(SubmitterTest, ACallWhoseTimeIsUpBeforeItBeganHearsThatAndSendsNothing) {
+  StartWithDisk();
+  disk_hangs_ = true;
+  auto late = Await(Create("r1", absl::Seconds(1)));
+  disk_hangs_ = false;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(late.status())) << late.status();
+  EXPECT_EQ(ReasonOf(late.status()), pb::OVERLOADED);
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(segmind_.posts(), 1);
+  EXPECT_EQ(JobCount(), 1u);
 }
 
 TEST_F(SubmitterTest, ADiskThatFillsUpDuringThePostNeverCausesASecondOne) {

@@ -68,6 +68,25 @@ TEST_F(TrackerTest, KeepsJobsApartThatShareTheirOtherName) {
   EXPECT_EQ(Job("e").state(), FineTune::AVAILABLE);
 }
 
+TEST_F(TrackerTest, TakesNoJobsDetailsForAnothersThatSharesItsOtherName) {
+  for (const char* id : {"a", "b"}) {
+    AddJob(id);
+    segmind_.Change(id, [](FakeJob& job) { job.other_id = "account-7"; });
+  }
+  StartProcess();
+  ASSERT_TRUE(RunUntil(
+      [&] { return !Job("a").instance_prompt().empty() && !Job("b").instance_prompt().empty(); }));
+  const int details = segmind_.details();
+  process_->tracker.Hint("account-7");
+  ASSERT_TRUE(RunUntil([&] { return segmind_.details() > details; }));
+  const int lists = segmind_.lists();
+  ASSERT_TRUE(RunUntil([&] { return segmind_.lists() > lists + 1; }));
+  for (const std::string id : {"a", "b"}) {
+    EXPECT_EQ(Job(id).display_name(), "job " + id);
+    EXPECT_EQ(Job(id).instance_prompt(), "prompt of " + id);
+  }
+}
+
 TEST_F(TrackerTest, CommitsNothingWhenNothingChanged) {
   AddJob("a", "AVAILABLE");
   StartProcess();
