@@ -4,8 +4,9 @@
 //   --mode typed   get and list fill and serialise messages: what one writes by hand
 // Watches are a bare broadcast: UpdateFineTune sends the same ready bytes to every stream, from
 // --threads threads, in --order connection (all streams of a connection together) or spread (round
-// robin over the connections). Prints its port. For measurements only: it checks nothing and keeps
-// nothing.
+// robin over the connections). Jobs are made up, or copied from the gateway that it is compared
+// with (--copy-from), so that both answer the same. Prints its port. For measurements only: it
+// checks nothing and keeps nothing.
 #include <grpcpp/grpcpp.h>
 #include <sys/resource.h>
 
@@ -16,6 +17,7 @@
 #include <list>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
@@ -50,6 +52,41 @@ pb::FineTune SampleJob(int i) {
 void PadTo(size_t bytes, pb::WatchFineTunesResponse& message) {
   std::string& text = *message.mutable_change()->mutable_fine_tune()->mutable_display_name();
   while (message.ByteSizeLong() < bytes) text.push_back('x');
+}
+
+// What it answers: the items of a list, and a get of the first.
+struct Jobs {
+  std::vector<pb::FineTune> listed;
+  pb::FineTune got;
+};
+
+Jobs MakeUp(int count) {
+  Jobs jobs;
+  for (int i = 0; i < count; ++i) jobs.listed.push_back(SampleJob(i));
+  jobs.got = jobs.listed[0];
+  return jobs;
+}
+
+// Null if that server does not answer, or has fewer.
+std::optional<Jobs> CopyFrom(const std::string& target, int count) {
+  auto stub =
+      pb::FineTuneService::NewStub(grpc::CreateChannel(target, grpc::InsecureChannelCredentials()));
+  Jobs jobs;
+  pb::ListFineTunesRequest request;
+  while (jobs.listed.size() < static_cast<size_t>(count)) {
+    grpc::ClientContext context;
+    pb::ListFineTunesResponse page;
+    request.set_page_size(std::min(500, count - static_cast<int>(jobs.listed.size())));
+    if (!stub->ListFineTunes(&context, request, &page).ok() || page.fine_tunes().empty())
+      return std::nullopt;
+    jobs.listed.insert(jobs.listed.end(), page.fine_tunes().begin(), page.fine_tunes().end());
+    request.set_page_token(page.next_page_token());
+  }
+  grpc::ClientContext context;
+  pb::GetFineTuneRequest get;
+  get.set_name(jobs.listed[0].name());
+  if (!stub->GetFineTune(&context, get, &jobs.got).ok()) return std::nullopt;
+  return jobs;
 }
 
 grpc::ByteBuffer Bytes(const std::string& text) {
@@ -156,16 +193,17 @@ using Service = pb::FineTuneService::WithRawCallbackMethod_GetFineTune<
 
 class BareServer : public Service {
  public:
-  BareServer(int jobs, bool typed, size_t change_bytes, int threads, const std::string& order)
-      : typed_(typed), change_bytes_(change_bytes), broadcast_(threads, order) {
-    for (int i = 0; i < jobs; ++i) {
-      jobs_.push_back(SampleJob(i));
-      const std::string bytes = jobs_.back().SerializeAsString();
+  BareServer(Jobs jobs, bool typed, size_t change_bytes, int threads, const std::string& order)
+      : typed_(typed),
+        change_bytes_(change_bytes),
+        broadcast_(threads, order),
+        jobs_(std::move(jobs)) {
+    for (const pb::FineTune& job : jobs_.listed) {
       pb::ListFineTunesResponse one;
-      one.add_fine_tunes()->CopyFrom(jobs_.back());
+      one.add_fine_tunes()->CopyFrom(job);
       items_.emplace_back(one.SerializeAsString());
-      job_bytes_.emplace_back(bytes);
     }
+    got_ = grpc::Slice(jobs_.got.SerializeAsString());
     pb::WatchFineTunesResponse synced;
     synced.mutable_synced();
     synced_ = Bytes(synced.SerializeAsString());
@@ -178,11 +216,11 @@ class BareServer : public Service {
       pb::GetFineTuneRequest parsed;
       grpc::ByteBuffer copy = *request;
       grpc::SerializationTraits<pb::GetFineTuneRequest>::Deserialize(&copy, &parsed);
-      const pb::FineTune answer = jobs_[0];
+      const pb::FineTune answer = jobs_.got;
       bool own;
       grpc::SerializationTraits<pb::FineTune>::Serialize(answer, response, &own);
     } else {
-      *response = grpc::ByteBuffer(&job_bytes_[0], 1);
+      *response = grpc::ByteBuffer(&got_, 1);
     }
     return Done(context);
   }
@@ -193,10 +231,10 @@ class BareServer : public Service {
     pb::ListFineTunesRequest parsed;
     grpc::ByteBuffer copy = *request;
     grpc::SerializationTraits<pb::ListFineTunesRequest>::Deserialize(&copy, &parsed);
-    const size_t count = std::min<size_t>(parsed.page_size(), jobs_.size());
+    const size_t count = std::min<size_t>(parsed.page_size(), items_.size());
     if (typed_) {
       pb::ListFineTunesResponse answer;
-      for (size_t i = 0; i < count; ++i) answer.add_fine_tunes()->CopyFrom(jobs_[i]);
+      for (size_t i = 0; i < count; ++i) answer.add_fine_tunes()->CopyFrom(jobs_.listed[i]);
       bool own;
       grpc::SerializationTraits<pb::ListFineTunesResponse>::Serialize(answer, response, &own);
     } else {
@@ -213,7 +251,7 @@ class BareServer : public Service {
   grpc::ServerUnaryReactor* UpdateFineTune(grpc::CallbackServerContext* context,
                                            const pb::UpdateFineTuneRequest* request,
                                            pb::FineTune* response) override {
-    *response = jobs_[0];
+    *response = jobs_.got;
     response->mutable_labels()->insert(request->fine_tune().labels().begin(),
                                        request->fine_tune().labels().end());
     pb::WatchFineTunesResponse change;
@@ -238,9 +276,9 @@ class BareServer : public Service {
   const bool typed_;
   const size_t change_bytes_;
   Broadcast broadcast_;
-  std::vector<pb::FineTune> jobs_;
+  const Jobs jobs_;
   std::vector<grpc::Slice> items_;
-  std::vector<grpc::Slice> job_bytes_;
+  grpc::Slice got_;
   grpc::ByteBuffer synced_;
   std::list<grpc::ByteBuffer> sent_;
   uint64_t revision_ = 0;
@@ -250,13 +288,14 @@ class BareServer : public Service {
 }  // namespace finetune::bench
 
 int main(int argc, char** argv) {
-  std::string mode = "ready", order = "connection";
+  std::string mode = "ready", order = "connection", copy_from;
   int jobs = 1000, threads = 1;
   size_t change_bytes = 0;
   CLI::App app("Bare gRPC server for comparisons");
   app.add_option("--mode", mode)->check(CLI::IsMember({"ready", "typed"}));
   app.add_option("--jobs", jobs);
   app.add_option("--change-bytes", change_bytes, "The size of a change sent to watchers, at least");
+  app.add_option("--copy-from", copy_from, "HOST:PORT of a gateway with as many jobs");
   app.add_option("--threads", threads);
   app.add_option("--order", order)->check(CLI::IsMember({"connection", "together", "spread"}));
   CLI11_PARSE(app, argc, argv);
@@ -264,7 +303,14 @@ int main(int argc, char** argv) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  finetune::bench::BareServer service(jobs, mode == "typed", change_bytes, threads, order);
+  const std::optional<finetune::bench::Jobs> known =
+      copy_from.empty() ? finetune::bench::MakeUp(jobs)
+                        : finetune::bench::CopyFrom(copy_from, jobs);
+  if (!known) {
+    std::cerr << "no " << jobs << " jobs at " << copy_from << "\n";
+    return 1;
+  }
+  finetune::bench::BareServer service(*known, mode == "typed", change_bytes, threads, order);
   grpc::ServerBuilder builder;
   // What the gateway sets, where it may cost something: pings that find dead clients, and how much
   // is read ahead.

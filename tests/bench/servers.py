@@ -24,6 +24,7 @@ class Bare:
     job = "fineTunes/x"
 
     def __init__(self, *args):
+        self.varying = "typed" in args  # Maps in messages are serialised in any order.
         self.popen = subprocess.Popen([BIN / "bench-bare-server", *map(str, args)], stdout=subprocess.PIPE, text=True)
         self.address = f"127.0.0.1:{int(self.popen.stdout.readline())}"
         self.pid = self.popen.pid
@@ -61,6 +62,12 @@ class Ours:
             svc.GetGatewayStatusRequest(), timeout=30).fine_tune_count >= jobs, seconds=120)
         found = self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1), timeout=30).fine_tunes
         self.job = found[0].name if found else ""
+
+    def settle(self):
+        """Waits until it has read the details of all jobs, one after another, which it does when it first sees them."""
+        jobs = len(self.emulator.jobs())
+        wait_until("the details of all jobs", lambda: self.emulator.calls("details") >= jobs, seconds=120, step=0.2)
+        return self
 
     def close(self):
         self.gateway.close()
