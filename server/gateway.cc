@@ -27,6 +27,7 @@ constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
 // A view that could not be made by then is served as it is: empty, with its honest age.
 constexpr absl::Duration kFirstReadPatience = absl::Seconds(10);
 constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
+constexpr int kWatchThreads = 4;  // At least.
 // What a collector that hangs may cost at the end.
 constexpr absl::Duration kLastExport = absl::Seconds(2);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
@@ -83,12 +84,12 @@ absl::Status Gateway::Open() {
   if (absl::Status loaded = recorder_->Load(); !loaded.ok()) return Blame("store", loaded);
   had_jobs_ = catalog_->view()->size() > 0;
   waiters_ = std::make_unique<Waiters>(*catalog_, *clock_);
+  watch_queues_ = std::make_unique<WatchQueues>(std::max(kWatchThreads, CpuLimit()));
   hub_ = std::make_unique<WatchHub>(
-      WatchHub::Options{.threads = std::max(4, CpuLimit()),
-                        .max_watchers = config_.max_watchers,
+      WatchHub::Options{.max_watchers = config_.max_watchers,
                         .max_watchers_per_caller = config_.max_watchers_per_caller,
                         .max_age = config_.max_stream_age},
-      *catalog_, *clock_, metrics_);
+      *catalog_, *clock_, metrics_, watch_queues_->waiters());
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(waiters_.get());
 
@@ -133,6 +134,7 @@ absl::Status Gateway::Open() {
                    .updater = *updater_,
                    .waiters = *waiters_,
                    .hub = *hub_,
+                   .watch_queues = *watch_queues_,
                    .segmind = *segmind_,
                    .clock = *clock_,
                    .last_webhook_time = [this] { return webhook_door_->last_event_time(); },
@@ -324,7 +326,7 @@ void Gateway::RegisterMetrics() {
                                     "Whether the last write of the store went well.");
   memory_ = &metrics_.Gauge("process_resident_memory_bytes", "Resident memory.");
   open_files_ = &metrics_.Gauge("process_open_fds", "Open files.");
-  cpu_seconds_ = &metrics_.Gauge("process_cpu_seconds_total", "CPU used, user and system.");
+  cpu_seconds_ = &metrics_.Counter("process_cpu_seconds_total", "CPU used, user and system.");
   metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
       .Set(absl::ToDoubleSeconds(start_time_ - absl::UnixEpoch()));
   rlimit files{};
@@ -348,8 +350,9 @@ void Gateway::UpdateMetrics() {
       std::distance(std::filesystem::directory_iterator("/proc/self/fd", ignored), {})));
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  cpu_seconds_->Set(absl::ToDoubleSeconds(absl::DurationFromTimeval(used.ru_utime) +
-                                          absl::DurationFromTimeval(used.ru_stime)));
+  const double seconds = absl::ToDoubleSeconds(absl::DurationFromTimeval(used.ru_utime) +
+                                               absl::DurationFromTimeval(used.ru_stime));
+  cpu_seconds_->Increment(seconds - cpu_seconds_->Value());
 }
 
 }  // namespace finetune

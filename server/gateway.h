@@ -25,6 +25,7 @@
 #include "server/service/fine_tune_service.h"
 #include "server/service/grpc_server.h"
 #include "server/service/transfers.h"
+#include "server/service/watch_queues.h"
 #include "server/store/store.h"
 #include "server/web/admin_door.h"
 #include "server/web/http_server.h"
@@ -86,6 +87,7 @@ class Gateway {
   std::unique_ptr<HttpStreamer> streamer_;
   std::unique_ptr<SegmindClient> segmind_;
   std::unique_ptr<Waiters> waiters_;
+  std::unique_ptr<WatchQueues> watch_queues_;
   std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<Tracker> tracker_;
   std::unique_ptr<Submitter> submitter_;
@@ -109,7 +111,7 @@ class Gateway {
   prometheus::Gauge* store_writable_ = nullptr;
   prometheus::Gauge* memory_ = nullptr;
   prometheus::Gauge* open_files_ = nullptr;
-  prometheus::Gauge* cpu_seconds_ = nullptr;
+  prometheus::Counter* cpu_seconds_ = nullptr;
 
   Mutex mu_;
   bool following_ ABSL_GUARDED_BY(mu_) = true;

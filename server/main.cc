@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
 #include "server/base/log.h"
 #include "server/config.h"
@@ -64,6 +65,9 @@ int Run(const std::vector<std::string>& arguments) {
   // A file that may not grow is a store that cannot be written, and no end of the process.
   signal(SIGXFSZ, SIG_IGN);
   ForbidCoreDumps();
+  // Abseil that was built with its assertions, as Debian's is, notes the order of all locks taken;
+  // the only ones here are gRPC's.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   const auto config =
       ReadConfig(arguments, [](const std::string& name) { return std::getenv(name.c_str()); });
   if (!config.ok()) return Fail(config.status(), absl::IsNotFound(config.status()) ? 2 : 1);

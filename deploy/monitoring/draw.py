@@ -17,8 +17,10 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  pylint: disable=wrong-import-position
 
-UNITS = {"s": "s", "percentunit": "", "reqps": "/s", "cpm": "/min", "none": "", "bytes": "B"}
+UNITS = {"s": "seconds", "percentunit": "", "reqps": "calls a second", "cpm": "a minute", "none": "", "bytes": "MB"}
+SCALES = {"bytes": 1e-6}
 CELL_WIDTH, CELL_HEIGHT = 0.9, 0.42
+LEGEND_COLUMNS = 3
 
 
 def ask(url, what, **parameters):
@@ -50,7 +52,7 @@ def draw_stat(axes, panel, url, now):
         if step["value"] is None or value >= step["value"]:
             color = step["color"]
     unit = defaults["unit"]
-    text = "no data" if value != value else f"{value:.2%}" if unit == "percentunit" else f"{value:.4g} {UNITS[unit]}"
+    text = "no data" if value != value else f"{value:.2%}" if unit == "percentunit" else f"{value:.0f} {UNITS[unit]}"
     for mapping in defaults.get("mappings", []):
         text = mapping["options"].get(f"{value:.0f}", {"text": text})["text"]
     axes.set_facecolor({"green": "#3f8f4f", "orange": "#d9822b", "red": "#c23030", "blue": "#2b6cb0"}.get(color, color))
@@ -62,11 +64,12 @@ def draw_stat(axes, panel, url, now):
 def draw_series(axes, panel, url, now, seconds):
     step = max(5, seconds // 200)
     stacked = panel["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal"
+    unit = panel["fieldConfig"]["defaults"]["unit"]
     drawn = []
     for target in panel["targets"]:
         result = ask(url, "query_range", query=expression_of(target), start=now - seconds, end=now, step=step)
         for series in result:
-            points = [(float(t) - now, float(v)) for t, v in series["values"] if v != "NaN"]
+            points = [(float(t) - now, float(v) * SCALES.get(unit, 1)) for t, v in series["values"] if v != "NaN"]
             if points:
                 drawn.append((legend_of(target, series["metric"]), points))
     if stacked and drawn:
@@ -77,14 +80,18 @@ def draw_series(axes, panel, url, now, seconds):
         for name, points in drawn:
             axes.plot([t / 60 for t, _ in points], [v for _, v in points], label=name, linewidth=1)
     axes.set_xlim(-seconds / 60, 0)
-    axes.set_ylim(bottom=0)
-    axes.tick_params(labelsize=6)
+    axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25)
-    axes.set_ylabel(UNITS[panel["fieldConfig"]["defaults"]["unit"]], fontsize=6)
-    if drawn and any(name for name, _ in drawn):
-        axes.legend(fontsize=5, loc="upper left", ncol=2)
+    axes.set_ylabel(UNITS[unit], fontsize=7)
+    axes.set_xlabel("minutes", fontsize=7, labelpad=1)
+    names = [name for name, _ in drawn if name]
+    # Room above the curves for the legend's rows.
+    rows = -(-len(names) // LEGEND_COLUMNS)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * (1 + 0.12 * rows))
+    if names:
+        axes.legend(fontsize=6.5, loc="upper left", ncol=LEGEND_COLUMNS, frameon=False, borderaxespad=0.1)
     elif not drawn:
-        axes.text(0.5, 0.5, "no data", ha="center", va="center", fontsize=8, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "nothing", ha="center", va="center", fontsize=9, transform=axes.transAxes)
 
 
 def main():

@@ -235,6 +235,8 @@ void Submitter::Core::OnRecorded(const FlightPtr& flight, const Ended& ended,
     return AnswerAll(*flight, ended.refusal);
   }
   flight->intent.set_fine_tune_id(ended.fine_tune_id);
+  // The next poll may be a long idle interval away.
+  tracker_.Wake();
   if (!ended.unknown) {
     accepted_.Increment();
     Audit(*flight, "submission accepted", absl::OkStatus());
@@ -242,7 +244,6 @@ void Submitter::Core::OnRecorded(const FlightPtr& flight, const Ended& ended,
   }
   unknown_.Increment();
   Audit(*flight, "submission's outcome unknown", flight->outcome.status);
-  tracker_.Wake();
   Settle(flight);
 }
 

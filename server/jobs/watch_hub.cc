@@ -9,10 +9,16 @@
 
 namespace finetune {
 
-WatchHub::WatchHub(Options options, Catalog& catalog, Clock& clock, Metrics& metrics)
+WatchHub::WatchHub(Options options, Catalog& catalog, Clock& clock, Metrics& metrics,
+                   std::vector<std::shared_ptr<WatchWaiter>> waiters)
     : context_(std::make_shared<WatchContext>(options, catalog, clock, metrics)) {
-  for (int i = 0; i < std::max(1, options.threads); ++i) {
-    shards_.push_back(std::make_shared<WatchShard>(absl::StrCat("watch-", i), context_));
+  if (waiters.empty()) {
+    for (int i = 0; i < std::max(1, options.threads); ++i)
+      waiters.push_back(std::make_shared<IdleWaiter>());
+  }
+  for (size_t i = 0; i < waiters.size(); ++i) {
+    shards_.push_back(
+        std::make_shared<WatchShard>(absl::StrCat("watch-", i), context_, std::move(waiters[i])));
     shards_.back()->Start();
   }
 }
@@ -22,12 +28,13 @@ WatchHub::~WatchHub() {
   for (const auto& shard : shards_) shard->Stop();
 }
 
-absl::StatusOr<std::shared_ptr<Watcher>> WatchHub::Watch(WatchSpec spec, WatchSink* sink) {
+absl::StatusOr<std::shared_ptr<Watcher>> WatchHub::Watch(WatchSpec spec, WatchSink* sink,
+                                                         std::optional<size_t> home) {
   if (absl::Status status = context_->Admit(spec.caller); !status.ok()) return status;
   std::sort(spec.ids.begin(), spec.ids.end());
   spec.ids.erase(std::unique(spec.ids.begin(), spec.ids.end()), spec.ids.end());
   const std::string caller = spec.caller;
-  const auto& shard = shards_[next_shard_++ % shards_.size()];
+  const auto& shard = shards_[(home ? *home : next_shard_++) % shards_.size()];
   auto watcher = std::make_shared<ShardWatcher>(std::move(spec), sink, context_, shard);
   if (absl::Status status = watcher->Start(); !status.ok()) {
     context_->Leave(caller);

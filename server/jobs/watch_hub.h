@@ -15,6 +15,7 @@
 #include "server/jobs/catalog.h"
 #include "server/jobs/filter.h"
 #include "server/jobs/recorder.h"
+#include "server/jobs/watch_waiter.h"
 
 namespace finetune {
 
@@ -77,6 +78,7 @@ class Watcher {
 class WatchHub : public CommitListener {
  public:
   struct Options {
+    // Where no waiters are given.
     int threads = 4;
     int max_watchers = 20'000;
     int max_watchers_per_caller = 20'000;
@@ -86,8 +88,10 @@ class WatchHub : public CommitListener {
     size_t max_pending = 10'000;
   };
 
-  // `catalog`, `clock` and `metrics` outlive the hub and its watchers' last write.
-  WatchHub(Options options, Catalog& catalog, Clock& clock, Metrics& metrics);
+  // `catalog`, `clock` and `metrics` outlive the hub and its watchers' last write. There is a
+  // thread for each of `waiters`, unless there are none.
+  WatchHub(Options options, Catalog& catalog, Clock& clock, Metrics& metrics,
+           std::vector<std::shared_ptr<WatchWaiter>> waiters = {});
   // Ends what streams are left, as Drain does, but at once and without a heartbeat. No OnCommitted
   // runs then or later.
   ~WatchHub() override;
@@ -96,7 +100,9 @@ class WatchHub : public CommitListener {
   // CLIENT_QUOTA_EXCEEDED for the caller's; OUT_OF_RANGE / RESUME_TOKEN_EXPIRED (fail_on_gap);
   // UNAVAILABLE / SERVER_DRAINING. After an error the sink is not called. The first write happens
   // before this returns, and others may, on any thread. `sink` lives until its Finish.
-  absl::StatusOr<std::shared_ptr<Watcher>> Watch(WatchSpec spec, WatchSink* sink);
+  // With waiters, the thread of waiter number `home` tells it of changes.
+  absl::StatusOr<std::shared_ptr<Watcher>> Watch(WatchSpec spec, WatchSink* sink,
+                                                 std::optional<size_t> home = std::nullopt);
 
   void OnCommitted(absl::Span<const ChangePtr> changes) override;
 

@@ -14,8 +14,9 @@ constexpr absl::Duration kTick = absl::Milliseconds(10);
 
 }  // namespace
 
-WatchShard::WatchShard(std::string name, std::shared_ptr<WatchContext> context)
-    : name_(std::move(name)), context_(std::move(context)) {}
+WatchShard::WatchShard(std::string name, std::shared_ptr<WatchContext> context,
+                       std::shared_ptr<WatchWaiter> waiter)
+    : name_(std::move(name)), context_(std::move(context)), waiter_(std::move(waiter)) {}
 
 WatchShard::~WatchShard() { Stop(); }
 
@@ -28,19 +29,21 @@ void WatchShard::Stop() {
   {
     MutexLock lock(mu_);
     stopping_ = true;
-    wake_.NotifyAll();
     left = index_.All();
   }
+  waiter_->Wake();
   if (thread_ != nullptr) thread_->Join();
   thread_ = nullptr;
   for (const auto& watcher : left) watcher->EndAtOnce();
 }
 
 void WatchShard::Enqueue(absl::Span<const ChangePtr> changes) {
-  MutexLock lock(mu_);
-  if (stopping_) return;
-  queue_.insert(queue_.end(), changes.begin(), changes.end());
-  wake_.NotifyAll();
+  {
+    MutexLock lock(mu_);
+    if (stopping_) return;
+    queue_.insert(queue_.end(), changes.begin(), changes.end());
+  }
+  waiter_->Wake();
 }
 
 void WatchShard::Add(std::shared_ptr<ShardWatcher> watcher) {
@@ -58,20 +61,23 @@ void WatchShard::Remove(const ShardWatcher& watcher) {
   index_.Remove(watcher, removed);
 }
 
-void WatchShard::Run() {
-  DeliveryTally tally(context_->metrics);
-  std::vector<ChangePtr> batch;
+bool WatchShard::Await() {
   while (true) {
     {
       MutexLock lock(mu_);
-      while (!stopping_ && queue_.empty() && !clock_rang_) {
-        busy_ = false;
-        settled_.NotifyAll();
-        wake_.Wait(mu_);
-      }
-      if (stopping_) return settled_.NotifyAll();
-      busy_ = true;
+      busy_ = !stopping_ && (!queue_.empty() || clock_rang_);
+      if (busy_) return true;
+      settled_.NotifyAll();
+      if (stopping_) return false;
     }
+    waiter_->Wait();
+  }
+}
+
+void WatchShard::Run() {
+  DeliveryTally tally(context_->metrics);
+  std::vector<ChangePtr> batch;
+  while (Await()) {
     // Read before the queue is taken: what that read of Segmind changed was committed, and queued,
     // before the catalog said that it was observed.
     const absl::Time observed = context_->catalog.observe_time();
@@ -170,11 +176,13 @@ void WatchShard::ArmClock() {
 }
 
 void WatchShard::OnClock(absl::Time when) {
-  MutexLock lock(mu_);
-  if (armed_ == when) armed_ = absl::InfiniteFuture();
-  last_tick_ = when;
-  clock_rang_ = true;
-  wake_.NotifyAll();
+  {
+    MutexLock lock(mu_);
+    if (armed_ == when) armed_ = absl::InfiniteFuture();
+    last_tick_ = when;
+    clock_rang_ = true;
+  }
+  waiter_->Wake();
 }
 
 void WatchShard::EndAll(absl::Duration over) {
@@ -216,7 +224,7 @@ void WatchShard::Settle() {
     if (TimerDueLocked(now)) {
       // The alarm may come a tick late.
       clock_rang_ = true;
-      wake_.NotifyAll();
+      waiter_->Wake();
     }
     settled_.Wait(mu_);
   }

@@ -10,6 +10,7 @@
 #include "server/base/thread.h"
 #include "server/jobs/watch_context.h"
 #include "server/jobs/watch_index.h"
+#include "server/jobs/watch_waiter.h"
 #include "server/jobs/watcher.h"
 
 namespace finetune {
@@ -19,7 +20,8 @@ namespace finetune {
 // goes.
 class WatchShard : public std::enable_shared_from_this<WatchShard> {
  public:
-  WatchShard(std::string name, std::shared_ptr<WatchContext> context);
+  WatchShard(std::string name, std::shared_ptr<WatchContext> context,
+             std::shared_ptr<WatchWaiter> waiter);
   ~WatchShard();
 
   // Starts the thread. Once.
@@ -55,6 +57,8 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   };
 
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits until there is something to do; false if that is to stop.
+  bool Await() ABSL_LOCKS_EXCLUDED(mu_);
   void Dispatch(const ChangePtr& change, DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
   void RunTimers(DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
   void AddTimerLocked(Timer timer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -66,12 +70,12 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   // Constant after construction.
   const std::string name_;
   const std::shared_ptr<WatchContext> context_;
+  const std::shared_ptr<WatchWaiter> waiter_;
 
   // Own thread only: room that is used again for every change.
   std::vector<WatchIndex::Hit> hits_;
 
   Mutex mu_;
-  CondVar wake_;
   CondVar settled_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool ending_all_ ABSL_GUARDED_BY(mu_) = false;

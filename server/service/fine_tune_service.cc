@@ -8,7 +8,6 @@
 #include "server/service/grpc_status.h"
 #include "server/service/upload_dataset.h"
 #include "server/service/violations.h"
-#include "server/service/watch_stream.h"
 
 namespace finetune {
 namespace {
@@ -60,22 +59,27 @@ FineTuneService::Unary* FineTuneService::ListFineTunes(Context* context, const B
       [this](auto read, UnaryCall& call) { reads_.List(std::move(read), call); });
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::WatchFineTunes(Context* context,
-                                                                            const Bytes* request) {
-  auto call = std::make_unique<Call>();
-  const auto check = [&]() -> absl::StatusOr<WatchSpec> {
-    RETURN_IF_ERROR(gate_.Admit(Method::kWatchFineTunes, context, *call));
-    ASSIGN_OR_RETURN(const auto message, Read<pb::WatchFineTunesRequest>(*request));
-    return reads_.CheckWatch(message, *call->caller);
+void FineTuneService::AcceptWatch(grpc::ServerCompletionQueue& arrivals) {
+  finetune::AcceptWatch(
+      {.method = *this, .hub = parts_.hub, .queues = parts_.watch_queues, .arrivals = arrivals});
+}
+
+void FineTuneService::Request(grpc::ServerContext& context, Bytes& request,
+                              grpc::ServerAsyncWriter<Bytes>& writer, grpc::CompletionQueue& queue,
+                              grpc::ServerCompletionQueue& arrivals, void* tag) {
+  RequestWatchFineTunes(&context, &request, &writer, &queue, &arrivals, tag);
+}
+
+absl::StatusOr<WatchSpec> FineTuneService::Check(grpc::ServerContext& context, const Bytes& request,
+                                                 WatchStreamDone& done) {
+  auto owned = std::make_unique<Call>();
+  Call& call = *owned;
+  done = [this, owned = std::move(owned)](const absl::Status& ended) {
+    gate_.End(*owned, ended, 0);
   };
-  auto spec = check();
-  if (!spec.ok()) {
-    gate_.End(*call, spec.status(), 0);
-    return new WriteRefusal(spec.status());
-  }
-  return StartWatchStream(
-      parts_.hub, *std::move(spec), context,
-      [this, call = std::move(call)](const absl::Status& ended) { gate_.End(*call, ended, 0); });
+  RETURN_IF_ERROR(gate_.Admit(Method::kWatchFineTunes, &context, call));
+  ASSIGN_OR_RETURN(const auto message, Read<pb::WatchFineTunesRequest>(request));
+  return reads_.CheckWatch(message, *call.caller);
 }
 
 FineTuneService::Unary* FineTuneService::WaitFineTune(Context* context, const Bytes* request,

@@ -20,6 +20,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/mutex.h"
+#include "server/base/thread.h"
 #include "server/service/grpc_status.h"
 
 namespace finetune {
@@ -116,6 +117,35 @@ class GrpcServer::UnknownMethods : public grpc::CallbackGenericService {
   CallGate& gate_;
 };
 
+// Hears of new watches, which have queues of their own from then on. One thread at a time starts
+// and stops it.
+class GrpcServer::Arrivals {
+ public:
+  explicit Arrivals(grpc::ServerBuilder& builder) : queue_(builder.AddCompletionQueue()) {}
+
+  // After the server was built.
+  void Start(FineTuneService& service) {
+    thread_ = std::make_unique<Thread>("arrivals", [this] {
+      void* tag = nullptr;
+      bool ok = false;
+      while (queue_->Next(&tag, &ok)) static_cast<QueueEvent*>(tag)->OnEvent(ok);
+    });
+    for (int i = 0; i < kAtOnce; ++i) service.AcceptWatch(*queue_);
+  }
+  // After the server's Shutdown.
+  void Shutdown() {
+    queue_->Shutdown();
+    if (thread_ != nullptr) thread_->Join();
+  }
+
+ private:
+  // So many may come before the first of them is looked at; more wait in gRPC.
+  static constexpr int kAtOnce = 64;
+
+  const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::unique_ptr<Thread> thread_;
+};
+
 // Calls health in this process every 400 ms: the threads of gRPC 1.51's callback API fall into naps
 // of 100 ms after a second without work, and the next call would wait for them. Thread-safe.
 class GrpcServer::Waker : public std::enable_shared_from_this<Waker> {
@@ -169,7 +199,7 @@ class GrpcServer::Waker : public std::enable_shared_from_this<Waker> {
 };
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options,
-                                                              grpc::Service& service,
+                                                              FineTuneService& service,
                                                               CallGate& gate, Clock& clock) {
   ConfigurePlugins(options);
   std::unique_ptr<GrpcServer> made(new GrpcServer());
@@ -181,10 +211,12 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
                            &made->port_);
   builder.RegisterService(&service);
   builder.RegisterCallbackGenericService(made->unknown_methods_.get());
+  made->arrivals_ = std::make_unique<Arrivals>(builder);
   made->server_ = builder.BuildAndStart();
   if (made->server_ == nullptr || made->port_ == 0)
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options.host, ":", options.port,
                                                ": ", WhyNotListen(options.host, options.port)));
+  made->arrivals_->Start(service);
   made->SetServing(false);
   made->waker_ = std::make_shared<Waker>(made->InProcessChannel(), clock);
   made->waker_->Schedule();
@@ -201,6 +233,7 @@ void GrpcServer::Shutdown(absl::Time deadline) {
   if (waker_ != nullptr) waker_->Stop();
   if (server_ == nullptr) return;
   server_->Shutdown(absl::ToChronoTime(deadline));
+  arrivals_->Shutdown();
   waker_.reset();
   server_.reset();
 }

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "server/base/clock.h"
 #include "server/service/call_gate.h"
+#include "server/service/fine_tune_service.h"
 
 namespace finetune {
 
@@ -28,7 +29,7 @@ class GrpcServer {
   // Listens and serves; health says NOT_SERVING. `service`, `gate` and `clock` outlive it.
   // UNAVAILABLE, saying why, if it cannot listen.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
-                                                           grpc::Service& service, CallGate& gate,
+                                                           FineTuneService& service, CallGate& gate,
                                                            Clock& clock);
   ~GrpcServer();
 
@@ -42,12 +43,14 @@ class GrpcServer {
   std::shared_ptr<grpc::Channel> InProcessChannel();
 
  private:
+  class Arrivals;
   class UnknownMethods;
   class Waker;
 
   GrpcServer() = default;
 
   std::unique_ptr<UnknownMethods> unknown_methods_;
+  std::unique_ptr<Arrivals> arrivals_;  // Of server_.
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<Waker> waker_;
   int port_ = 0;

@@ -17,6 +17,7 @@
 #include "server/service/list_pages.h"
 #include "server/service/transfers.h"
 #include "server/service/unary_call.h"
+#include "server/service/watch_queues.h"
 
 namespace finetune {
 
@@ -28,6 +29,7 @@ struct ServiceParts {
   Updater& updater;
   Waiters& waiters;
   WatchHub& hub;
+  WatchQueues& watch_queues;  // Of the hub's threads.
   SegmindClient& segmind;
   Clock& clock;
   // InfinitePast if there was none.

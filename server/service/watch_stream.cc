@@ -1,6 +1,9 @@
 #include "server/service/watch_stream.h"
 
+#include <grpcpp/alarm.h>
+
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "server/service/grpc_status.h"
@@ -8,79 +11,105 @@
 namespace finetune {
 namespace {
 
-// A watcher's sink as a gRPC reactor: passes on what the hub says, and nothing else. The hub keeps
-// gRPC's rules: one write at a time, and one Finish, on every path, after which OnDone comes.
+// A watcher's sink as a stream of gRPC's: passes on what the hub says, and nothing else. The hub
+// keeps gRPC's rules: one write at a time, and one Finish, on every path.
 //
-// Start runs before the handler returns the reactor, and no reaction does: they see what it set.
-class WatchStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public WatchSink {
+// From when it came until it ends, all of a stream's events happen on its queue's thread, so that
+// none is before what another has set.
+class WatchStream final : public WatchSink {
  public:
-  WatchStream(grpc::CallbackServerContext* context, WatchStreamDone done)
-      : context_(context), done_(std::move(done)) {}
+  explicit WatchStream(const WatchRoute& route) : route_(route), home_(route.queues.Next()) {}
 
-  void Start(WatchHub& hub, WatchSpec spec) {
-    auto watcher = hub.Watch(std::move(spec), this);
-    if (watcher.ok()) {
-      watcher_ = *std::move(watcher);
-    } else {
-      Finish(watcher.status());
-    }
+  void Accept() {
+    context_.AsyncNotifyWhenDone(&gone_);
+    route_.method.Request(context_, request_, writer_, queue(), route_.arrivals, &arrived_);
   }
 
-  // WatchSink. After StartWrite and Finish this may be gone.
-  void Write(const grpc::ByteBuffer& message) override {
-    if (bound_) {
-      StartWrite(&message);
-      return;
-    }
-    // gRPC may have to wait for the handler to return it: then it reads the message later.
-    first_ = message;
-    StartWrite(&first_);
-  }
+  // WatchSink. After Write and Finish this may be gone.
+  void Write(const grpc::ByteBuffer& message) override { writer_.Write(message, &written_); }
   void Finish(absl::Status status) override {
     status_ = std::move(status);
-    ServerWriteReactor::Finish(ToGrpcStatus(status_));
+    writer_.Finish(ToGrpcStatus(status_), &finished_);
   }
-  void Abort() override { context_->TryCancel(); }
-
-  // Reactions.
-  void OnWriteDone(bool ok) override {
-    if (!bound_) {
-      bound_ = true;
-      first_.Clear();
-    }
-    watcher_->OnWriteDone(ok);
-  }
-  void OnCancel() override {
-    if (watcher_ != nullptr) watcher_->Cancel();
-  }
-  void OnDone() override {
-    if (done_) std::move(done_)(status_);
-    delete this;
-  }
+  void Abort() override { context_.TryCancel(); }
 
  private:
+  class Event final : public QueueEvent {
+   public:
+    Event(WatchStream& stream, void (WatchStream::*react)(bool)) : stream_(stream), react_(react) {}
+    void OnEvent(bool ok) override { (stream_.*react_)(ok); }
+
+   private:
+    WatchStream& stream_;
+    void (WatchStream::*const react_)(bool);
+  };
+
+  // On the thread of arrivals. Not ok: the server shuts down, and there is no call.
+  void OnArrived(bool ok) {
+    if (!ok) {
+      delete this;
+      return;
+    }
+    AcceptWatch(route_);
+    to_queue_.emplace();
+    to_queue_->Set(&queue(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &begun_);
+  }
+
+  void OnBegun(bool) {
+    to_queue_.reset();
+    auto spec = route_.method.Check(context_, request_, done_);
+    request_.Clear();
+    if (!spec.ok()) return Finish(spec.status());
+    auto watcher = route_.hub.Watch(*std::move(spec), this, home_);
+    if (!watcher.ok()) return Finish(watcher.status());
+    watcher_ = *std::move(watcher);
+  }
+
+  void OnWritten(bool ok) { watcher_->OnWriteDone(ok); }
+
+  void OnGone(bool) {
+    is_gone_ = true;
+    if (is_finished_) {
+      delete this;
+    } else if (watcher_ != nullptr && context_.IsCancelled()) {
+      watcher_->Cancel();
+    }
+  }
+
+  void OnFinished(bool) {
+    is_finished_ = true;
+    std::move(done_)(status_);
+    if (is_gone_) delete this;
+  }
+
+  grpc::CompletionQueue& queue() { return route_.queues.queue(home_); }
+
   // Constant after construction.
-  grpc::CallbackServerContext* const context_;
+  const WatchRoute route_;
+  const size_t home_;  // The number of its queue, and of the hub's thread that waits on it.
 
-  // Set by Start.
-  std::shared_ptr<Watcher> watcher_;
+  grpc::ServerContext context_;
+  grpc::ByteBuffer request_;
+  grpc::ServerAsyncWriter<grpc::ByteBuffer> writer_{&context_};
+  std::optional<grpc::Alarm> to_queue_;
 
-  // Whoever writes.
-  bool bound_ = false;
-  grpc::ByteBuffer first_;
-  absl::Status status_;
+  Event arrived_{*this, &WatchStream::OnArrived};
+  Event begun_{*this, &WatchStream::OnBegun};
+  Event written_{*this, &WatchStream::OnWritten};
+  Event gone_{*this, &WatchStream::OnGone};
+  Event finished_{*this, &WatchStream::OnFinished};
 
+  // Queue's thread only.
+  std::shared_ptr<Watcher> watcher_;  // Null if it was refused.
   WatchStreamDone done_;
+  bool is_gone_ = false;
+  bool is_finished_ = false;
+
+  absl::Status status_;  // Set by Finish.
 };
 
 }  // namespace
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatchStream(WatchHub& hub, WatchSpec spec,
-                                                             grpc::CallbackServerContext* context,
-                                                             WatchStreamDone done) {
-  auto* stream = new WatchStream(context, std::move(done));
-  stream->Start(hub, std::move(spec));
-  return stream;
-}
+void AcceptWatch(const WatchRoute& route) { (new WatchStream(route))->Accept(); }
 
 }  // namespace finetune

@@ -1,23 +1,46 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/jobs/watch_hub.h"
+#include "server/service/watch_queues.h"
 
 namespace finetune {
 
 // Told how a stream ended, once, as its last act.
 using WatchStreamDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
 
-// Begins a checked WatchFineTunes and returns its reactor, for the method's handler to return at
-// once. The stream owns itself; `hub` outlives it. A watch that the hub refuses ends with the
-// hub's error.
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartWatchStream(WatchHub& hub, WatchSpec spec,
-                                                             grpc::CallbackServerContext* context,
-                                                             WatchStreamDone done = nullptr);
+// WatchFineTunes, as a stream sees it. Thread-safe; outlives the server's calls.
+class WatchMethod {
+ public:
+  virtual ~WatchMethod() = default;
+  // Asks the server for the next call, of which `arrivals` tells with `tag`.
+  virtual void Request(grpc::ServerContext& context, grpc::ByteBuffer& request,
+                       grpc::ServerAsyncWriter<grpc::ByteBuffer>& writer,
+                       grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
+                       void* tag) = 0;
+  // What a call wants, or why it is refused; sets `done` in either case.
+  virtual absl::StatusOr<WatchSpec> Check(grpc::ServerContext& context,
+                                          const grpc::ByteBuffer& request,
+                                          WatchStreamDone& done) = 0;
+};
+
+// Where streams come from and who serves them; `queues` are those of the hub's threads.
+struct WatchRoute {
+  WatchMethod& method;
+  WatchHub& hub;
+  WatchQueues& queues;
+  grpc::ServerCompletionQueue& arrivals;
+};
+
+// Asks for a call, serves it as a stream, and asks for the next one as soon as it came. The stream
+// owns itself; what `route` names outlives it. A watch that the hub refuses ends with the hub's
+// error.
+void AcceptWatch(const WatchRoute& route);
 
 }  // namespace finetune

@@ -77,6 +77,16 @@ TEST_F(SubmitterTest, MakesAJob) {
   EXPECT_EQ(JobCount(), 1u);
 }
 
+TEST_F(SubmitterTest, ANewJobIsFollowedAtOnceHoweverLongTheNextIdlePollIsAway) {
+  options_.tracker.idle_poll_interval = absl::Hours(1);
+  StartProcess();
+  RunFor(absl::Seconds(3));
+  const int before = segmind_.lists();
+  ASSERT_TRUE(Await(Create("r1")).ok());
+  RunFor(4 * options_.tracker.active_poll_interval);
+  EXPECT_GE(segmind_.lists(), before + 2);
+}
+
 TEST_F(SubmitterTest, ItsStepsBelongToTheCallsTrace) {
   SpanCollector spans;
   Tracer tracer({}, spans, clock_);

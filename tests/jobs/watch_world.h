@@ -172,10 +172,11 @@ inline std::vector<std::string> Summaries(const std::vector<pb::WatchFineTunesRe
 struct WatchWorld {
   explicit WatchWorld(WatchMemoryStore& store, ManualClock& clock, WatchHub::Options options = {},
                       Catalog::Options catalog_options = {},
-                      std::vector<CommitListener*> first_listeners = {})
+                      std::vector<CommitListener*> first_listeners = {},
+                      std::vector<std::shared_ptr<WatchWaiter>> waiters = {})
       : catalog(catalog_options, metrics),
         recorder(store, catalog, clock, metrics),
-        hub(options, catalog, clock, metrics) {
+        hub(options, catalog, clock, metrics, std::move(waiters)) {
     EXPECT_TRUE(recorder.Load().ok());
     for (CommitListener* listener : first_listeners) recorder.AddListener(listener);
     recorder.AddListener(&hub);

@@ -106,7 +106,8 @@ class ServiceWorld {
                         *clock,
                         metrics};
   Waiters waiters{catalog, *clock};
-  WatchHub hub{{}, catalog, *clock, metrics};
+  WatchQueues watch_queues{2};
+  WatchHub hub{{}, catalog, *clock, metrics, watch_queues.waiters()};
   Tracker tracker{{.active_poll_interval = absl::Hours(1), .idle_poll_interval = absl::Hours(1)},
                   segmind,
                   recorder,
@@ -125,6 +126,7 @@ class ServiceWorld {
                      .updater = updater,
                      .waiters = waiters,
                      .hub = hub,
+                     .watch_queues = watch_queues,
                      .segmind = segmind,
                      .clock = *clock,
                      .last_webhook_time = [] { return absl::InfinitePast(); }};

@@ -18,26 +18,33 @@ namespace {
 using ::testing::ElementsAre;
 
 // WatchFineTunes and nothing else, for watches of all jobs.
-class WatchService final : public pb::FineTuneService::WithRawCallbackMethod_WatchFineTunes<
-                               pb::FineTuneService::Service> {
+class WatchService final
+    : public pb::FineTuneService::WithRawMethod_WatchFineTunes<pb::FineTuneService::Service>,
+      public WatchMethod {
  public:
-  explicit WatchService(WatchHub& hub) : hub_(hub) {}
+  void Request(grpc::ServerContext& context, grpc::ByteBuffer& request,
+               grpc::ServerAsyncWriter<grpc::ByteBuffer>& writer, grpc::CompletionQueue& queue,
+               grpc::ServerCompletionQueue& arrivals, void* tag) override {
+    RequestWatchFineTunes(&context, &request, &writer, &queue, &arrivals, tag);
+  }
 
-  grpc::ServerWriteReactor<grpc::ByteBuffer>* WatchFineTunes(
-      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override {
+  absl::StatusOr<WatchSpec> Check(grpc::ServerContext& context, const grpc::ByteBuffer& request,
+                                  WatchStreamDone& done) override {
+    done = [this](const absl::Status& status) {
+      MutexLock lock(mu_);
+      ended_.push_back(status.code());
+      changed_.NotifyAll();
+    };
     WatchSpec spec;
     spec.filter = *Filter::Parse("");
     pb::WatchFineTunesRequest parsed;
-    grpc::ByteBuffer copy(*request);
+    grpc::ByteBuffer copy(request);
     EXPECT_TRUE(
         grpc::SerializationTraits<pb::WatchFineTunesRequest>::Deserialize(&copy, &parsed).ok());
     if (!parsed.resume_token().empty()) spec.resume = *DecodeResumeToken(parsed.resume_token());
     spec.fail_on_gap = parsed.gap_policy() == pb::WatchFineTunesRequest::FAIL;
-    return StartWatchStream(hub_, std::move(spec), context, [this](const absl::Status& status) {
-      MutexLock lock(mu_);
-      ended_.push_back(status.code());
-      changed_.NotifyAll();
-    });
+    if (!parsed.filter().empty()) return absl::InvalidArgumentError("no filters here");
+    return spec;
   }
 
   // How the first `count` streams ended.
@@ -48,7 +55,6 @@ class WatchService final : public pb::FineTuneService::WithRawCallbackMethod_Wat
   }
 
  private:
-  WatchHub& hub_;
   Mutex mu_;
   CondVar changed_;
   std::vector<absl::StatusCode> ended_ ABSL_GUARDED_BY(mu_);
@@ -61,7 +67,14 @@ class WatchStreamTest : public testing::Test {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service_);
+    arrivals_ = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
+    AcceptWatch({service_, world_.hub, queues_, *arrivals_});
+    arrivals_thread_ = std::thread([this] {
+      void* tag = nullptr;
+      bool ok = false;
+      while (arrivals_->Next(&tag, &ok)) static_cast<QueueEvent*>(tag)->OnEvent(ok);
+    });
     channel_ =
         grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
     stub_ = pb::FineTuneService::NewStub(channel_);
@@ -72,6 +85,8 @@ class WatchStreamTest : public testing::Test {
     clock_.Advance(absl::Seconds(1));
     drained.get_future().wait();
     server_->Shutdown();
+    arrivals_->Shutdown();
+    arrivals_thread_.join();
   }
 
   struct Call {
@@ -95,11 +110,15 @@ class WatchStreamTest : public testing::Test {
 
   WatchMemoryStore store_;
   ManualClock clock_;
-  WatchWorld world_{store_, clock_, {.max_watchers = 64}, {.window_changes = 100}};
-  WatchService service_{world_.hub};
+  WatchQueues queues_{2};
+  WatchWorld world_{store_, clock_,           {.max_watchers = 64}, {.window_changes = 100},
+                    {},     queues_.waiters()};
+  WatchService service_;
+  std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<pb::FineTuneService::Stub> stub_;
+  std::thread arrivals_thread_;
 };
 
 TEST_F(WatchStreamTest, CarriesSnapshotSyncedChangesAndHeartbeats) {
@@ -142,6 +161,16 @@ TEST_F(WatchStreamTest, EndsWithTheHubsErrorWhenItIsRefused) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::OUT_OF_RANGE);
   EXPECT_NE(status.error_details().find("RESUME_TOKEN_EXPIRED"), std::string::npos);
   EXPECT_THAT(service_.WaitForEnds(1), ElementsAre(absl::StatusCode::kOutOfRange));
+}
+
+TEST_F(WatchStreamTest, EndsWithTheRefusalOfItsMethod) {
+  pb::WatchFineTunesRequest request;
+  request.set_filter("state = TRAINING");
+  auto call = Watch(request);
+  EXPECT_EQ(call->Next(), "END");
+  EXPECT_EQ(call->reader->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(service_.WaitForEnds(1), ElementsAre(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(world_.hub.watcher_count(), 0);
 }
 
 TEST_F(WatchStreamTest, SaysUnavailableWithRetryInfoAfterAHeartbeatWhenTheServerDrains) {

@@ -1,0 +1,101 @@
+"""What operators see of a gateway that works: its metrics, the dashboard and the alerts, by a real Prometheus."""
+
+import json
+import re
+import subprocess
+import time
+import unittest
+
+import grpc
+from google.protobuf import duration_pb2
+
+from harness import EndToEnd, svc, wait_until
+from monitored import MONITORING, World, tools
+
+METRIC = re.compile(r"(?<![\w:])((?:finetune_gateway|grpc_server|process)_[a-z0-9_]+)(?![\w:(])")
+
+
+def dashboard():
+    """Each panel's title and queries, with Grafana's variables filled in."""
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    filled = {"$__rate_interval": "15s", "$namespace": ".*", "$instance": ".*"}
+    for panel in panels:
+        for target in panel.get("targets", ()):
+            query = target["expr"]
+            for variable, value in filled.items():
+                query = query.replace(variable, value)
+            yield panel["title"], query
+
+
+def quicker(rules):
+    """The same rules in a world where Segmind is polled every second: an old view is one of 4 s, and nothing waits for minutes."""
+    rules = rules.replace("finetune_gateway_view_age_seconds) > 420", "finetune_gateway_view_age_seconds) > 4")
+    return re.sub(r"for: \d+m", "for: 1s", rules).replace("interval: 30s", "interval: 1s")
+
+
+class Metrics(EndToEnd):
+    def test_every_series_is_there_from_the_start_and_promtool_finds_no_fault(self):
+        metrics = self.start_gateway(self.start_emulator()).ready().admin("/metrics")[1]
+        done = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, check=False,
+                              env={"PATH": tools("promtool")})
+        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+        there = set(re.findall(r"^(\w+)(?:\{| )", metrics, re.M))
+        used = set(METRIC.findall((MONITORING / "rules.yaml").read_text()))
+        used |= {name for _, query in dashboard() for name in METRIC.findall(query)}
+        self.assertGreater(len(used), 20)
+        self.assertEqual(used - there, set())
+        for series in ('finetune_gateway_upstream_requests_total{call="list",code="429"}',
+                       'grpc_server_handled_total{grpc_code="Unavailable",grpc_method="GetFineTune"'):
+            self.assertIn(series, metrics)
+
+
+class Outage(EndToEnd):
+    """Segmind is dead for much longer than any interval of the gateway."""
+
+    def setUp(self):
+        super().setUp()
+        self.world = World(self.folder, quicker((MONITORING / "rules.yaml").read_text()), gateway_flags=(
+            "--upstream_timeout", "1s", "--active_poll_interval", "500ms", "--idle_poll_interval", "1s"))
+        self.addCleanup(self.world.close)
+        self.gateway, self.prometheus = self.world.gateway, self.world.prometheus
+
+    def age(self):
+        """How old an answer says that it is."""
+        listed = self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1), timeout=5)
+        self.assertEqual(len(listed.fine_tunes), 1)
+        return time.time() - listed.observe_time.ToMicroseconds() / 1e6
+
+    def test_reads_go_on_the_alert_fires_and_all_recovers_by_itself(self):
+        wait_until("jobs", lambda: self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(), timeout=5).total_size > 30)
+        wait_until("a fresh view", lambda: self.age() < 2)
+        self.assertEqual(self.prometheus.alerts().keys() & {"FinetuneGatewayViewStale", "FinetuneGatewayDown"}, set())
+        self.check_dashboard()
+        frozen = time.time()
+        self.world.freeze_segmind()
+        wait_until("the alert", lambda: "FinetuneGatewayViewStale" in self.prometheus.alerts(), seconds=60)
+        began = time.time()
+        while time.time() < began + 5:
+            # The last read may have begun just before; it may not claim to be younger than the outage.
+            self.assertGreaterEqual(self.age(), time.time() - frozen - 0.1)
+            self.assertEqual(self.gateway.admin("/livez")[0], 200)
+            self.assertEqual(self.gateway.admin("/readyz")[0], 200)
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(
+                freshness=svc.Freshness(max_staleness=duration_pb2.Duration(seconds=1))), timeout=2)
+        self.assertIn(caught.exception.code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED))
+        self.world.thaw_segmind()
+        wait_until("a fresh view again", lambda: self.age() < 2, seconds=60)
+        wait_until("the alert to end", lambda: "FinetuneGatewayViewStale" not in self.prometheus.alerts(), seconds=60)
+        self.assertEqual(self.gateway.popen.poll(), None)
+
+    def check_dashboard(self):
+        """Every query of every panel gives numbers, but for what Segmind refuses: here it refuses nothing."""
+        for title, query in dashboard():
+            if title == "Refused by Segmind":
+                continue
+            with self.subTest(title):
+                wait_until(f"data for {title}: {query}", lambda q=query: [v for v in self.prometheus.values(q) if v == v], seconds=40)
+
+
+if __name__ == "__main__":
+    unittest.main()
