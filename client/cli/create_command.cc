@@ -1,6 +1,5 @@
 #include <google/protobuf/util/json_util.h>
 
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <ostream>
@@ -12,7 +11,6 @@
 #include "client/cli/follow.h"
 #include "client/cli/transfer_commands.h"
 #include "client/cli/values.h"
-#include "client/cli/zip_folder.h"
 #include "client/uuid.h"
 
 namespace finetune::cli {
@@ -82,35 +80,12 @@ absl::StatusOr<pb::FineTune> MakeJob(const CreateFlags& flags) {
   return job;
 }
 
-// Zips the dataset if it is a folder, sends it, and lets the job train on it.
+// Sends the dataset, and lets the job train on it.
 absl::Status SendDatasetOf(Session& session, FineTuneClient& client, const CreateFlags& flags,
                            pb::FineTune& job) {
   // What FAST_FLUX trains on must be readable for all.
   const bool is_public = flags.dataset_public || job.base_model() == "FAST_FLUX";
-  std::filesystem::path path = flags.dataset;
-  std::error_code error;
-  std::filesystem::path draft;
-  if (std::filesystem::is_directory(path)) {
-    draft =
-        std::filesystem::temp_directory_path(error) / absl::StrCat("finetune-", MakeRequestId());
-    if (error || !std::filesystem::create_directory(draft, error)) {
-      return absl::InternalError("cannot make a temporary folder");
-    }
-    const std::string stem = std::filesystem::canonical(path, error).filename().string();
-    const std::filesystem::path zip = draft / absl::StrCat(stem.empty() ? "dataset" : stem, ".zip");
-    auto zipped = ZipFolder(path.string(), zip.string());
-    if (!zipped.ok()) {
-      std::filesystem::remove_all(draft, error);
-      return zipped.status();
-    }
-    session.err << zipped->images.size() << " images zipped\n";
-    for (const std::string& name : zipped->left_out) {
-      session.err << "warning: " << Printable(name) << " is left out: no image at the top level\n";
-    }
-    path = zip;
-  }
-  auto dataset = SendDataset(session, client, path.string(), is_public);
-  if (!draft.empty()) std::filesystem::remove_all(draft, error);
+  auto dataset = SendDataset(session, client, flags.dataset, is_public);
   if (!dataset.ok()) return dataset.status();
   session.err << "data: " << Printable(dataset->data_source_uri()) << std::endl;
   job.set_data_source_uri(dataset->data_source_uri());

@@ -11,11 +11,16 @@ namespace {
 constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
 constexpr char kClearLine[] = "\r\033[K";
 constexpr std::chrono::milliseconds kFrameTime(120);
+constexpr absl::Duration kLineTime = absl::Seconds(10);
 
 }  // namespace
 
 Progress::Progress(std::ostream& err, bool on_terminal, std::string text)
-    : err_(err), on_terminal_(on_terminal), start_(absl::Now()), text_(std::move(text)) {
+    : err_(err),
+      on_terminal_(on_terminal),
+      start_(absl::Now()),
+      text_(std::move(text)),
+      last_line_(start_) {
   if (on_terminal_) thread_ = std::thread([this] { Redraw(); });
 }
 
@@ -32,6 +37,16 @@ Progress::~Progress() {
 
 void Progress::Show(std::string text) {
   ClientLock lock(mu_);
+  text_ = std::move(text);
+}
+
+void Progress::Report(std::string text) {
+  ClientLock lock(mu_);
+  const absl::Time now = absl::Now();
+  if (!on_terminal_ && now - last_line_ >= kLineTime) {
+    err_ << text << std::endl;
+    last_line_ = now;
+  }
   text_ = std::move(text);
 }
 

@@ -21,6 +21,8 @@ class Progress {
 
   // What is awaited, from now on.
   void Show(std::string text) ABSL_LOCKS_EXCLUDED(mu_);
+  // The same for what takes long: elsewhere than on a terminal a line every ten seconds.
+  void Report(std::string text) ABSL_LOCKS_EXCLUDED(mu_);
   // A line that stays, above the progress.
   void Say(std::string_view line) ABSL_LOCKS_EXCLUDED(mu_);
   // Takes the progress line away, such as before a line on the other output of the same terminal;
@@ -37,6 +39,7 @@ class Progress {
 
   ClientMutex mu_;
   std::string text_ ABSL_GUARDED_BY(mu_);
+  absl::Time last_line_ ABSL_GUARDED_BY(mu_);
   bool done_ ABSL_GUARDED_BY(mu_) = false;
   int frame_ ABSL_GUARDED_BY(mu_) = 0;
   ClientCondition changed_;

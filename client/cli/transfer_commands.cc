@@ -4,6 +4,7 @@
 
 #include <google/protobuf/struct.pb.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <ostream>
 
@@ -16,7 +17,9 @@
 #include "client/cli/http_transfer.h"
 #include "client/cli/progress.h"
 #include "client/cli/values.h"
+#include "client/cli/zip_folder.h"
 #include "client/transfer.h"
+#include "client/uuid.h"
 
 namespace finetune::cli {
 namespace {
@@ -31,6 +34,13 @@ struct DownloadFlags {
   std::string path;
 };
 
+// `[######--------------]`
+std::string Bar(int64_t done, int64_t total) {
+  constexpr int kWidth = 20;
+  const auto full = static_cast<size_t>(kWidth * std::min(done, total) / total);
+  return absl::StrCat("[", std::string(full, '#'), std::string(kWidth - full, '-'), "]");
+}
+
 // How far a transfer is, its rate and the time left, in the progress line.
 TransferOptions ShowIn(Progress& progress, const std::string& what) {
   struct Begin {
@@ -41,20 +51,42 @@ TransferOptions ShowIn(Progress& progress, const std::string& what) {
   TransferOptions options;
   options.on_progress = [&progress, what, begin](int64_t done, int64_t total) {
     const absl::Time now = absl::Now();
-    if (!*begin) *begin = Begin{now, done};
+    // Anew where a transfer began again.
+    if (!*begin || done < (*begin)->done) *begin = Begin{now, done};
     const double seconds = absl::ToDoubleSeconds(now - (*begin)->time);
     const double rate = seconds > 0 ? (done - (*begin)->done) / seconds : 0;
-    std::string text = absl::StrCat(what, " ", Bytes(done));
+    std::string text = absl::StrCat(what, " ");
     if (total > 0) {
-      absl::StrAppendFormat(&text, " of %s (%d%%)", Bytes(total), 100 * done / total);
+      absl::StrAppendFormat(&text, "%s %d%%, %s of %s", Bar(done, total), 100 * done / total,
+                            Bytes(done), Bytes(total));
+    } else {
+      absl::StrAppend(&text, Bytes(done));
     }
     if (rate > 0) absl::StrAppend(&text, ", ", Bytes(rate), "/s");
     if (rate > 0 && total > done) {
       absl::StrAppend(&text, ", ", ShortDuration(absl::Seconds((total - done) / rate)), " left");
     }
-    progress.Show(std::move(text));
+    progress.Report(std::move(text));
   };
   return options;
+}
+
+// Zips a folder of images into `draft`, a folder that is made for it; says where the zip is.
+absl::StatusOr<std::string> Zip(Session& session, const std::filesystem::path& folder,
+                                const std::filesystem::path& draft) {
+  std::error_code error;
+  if (!std::filesystem::create_directory(draft, error)) {
+    return absl::InternalError(absl::StrCat("cannot make the folder ", draft.string()));
+  }
+  const std::string stem = std::filesystem::canonical(folder, error).filename().string();
+  const std::string zip = draft / absl::StrCat(stem.empty() ? "dataset" : stem, ".zip");
+  auto zipped = ZipFolder(folder.string(), zip);
+  if (!zipped.ok()) return zipped.status();
+  session.err << zipped->images.size() << " images zipped\n";
+  for (const std::string& name : zipped->left_out) {
+    session.err << "warning: " << Printable(name) << " is left out: no image at the top level\n";
+  }
+  return zip;
 }
 
 absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::string& path,
@@ -159,6 +191,16 @@ int Fetch(Session& session, const DownloadFlags& flags) {
 
 absl::StatusOr<pb::Dataset> SendDataset(Session& session, FineTuneClient& client,
                                         const std::string& path, bool is_public) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    const std::filesystem::path draft =
+        std::filesystem::temp_directory_path(ignored) / absl::StrCat("finetune-", MakeRequestId());
+    auto zip = Zip(session, path, draft);
+    auto dataset = zip.ok() ? SendDataset(session, client, *zip, is_public)
+                            : absl::StatusOr<pb::Dataset>(zip.status());
+    std::filesystem::remove_all(draft, ignored);
+    return dataset;
+  }
   absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
   {
     Progress progress(session.err, session.terminal.err, "uploading");
@@ -175,14 +217,18 @@ absl::StatusOr<pb::Dataset> SendDataset(Session& session, FineTuneClient& client
 
 void AddUpload(CLI::App& app, Session& session) {
   auto flags = std::make_shared<UploadFlags>();
-  CLI::App* command = app.add_subcommand("upload", "Send a zip of training images");
-  command->add_option("file", flags->file, "The zip; images flat at its top level")
+  CLI::App* command = app.add_subcommand("upload", "Send a zip, or a folder, of training images");
+  command
+      ->add_option("file", flags->file,
+                   "A zip with images flat at its top level, or a folder of images to zip")
       ->required()
-      ->type_name("FILE");
+      ->type_name("DIR|ZIP");
   command->add_flag("--public", flags->is_public,
                     "Let anyone read the uploaded file; FAST_FLUX needs it");
   command->footer(
-      "Prints the data_source_uri for `finetune create --data`.\n"
+      "Prints the data_source_uri for `finetune create --data`. A transfer that breaks begins "
+      "again; "
+      "size and digest are\nchecked at the other end.\n"
       "Examples:\n"
       "  finetune upload dogs.zip --public\n"
       "  finetune create --data \"$(finetune upload dogs.zip --output json | jq -r "

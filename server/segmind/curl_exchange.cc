@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -165,7 +166,15 @@ size_t CurlExchange::OnBody(char* data, size_t size, size_t count, void* self) {
     exchange.dropped_ += size * count;
     return exchange.dropped_ <= kMaxDropped ? size * count : 0;
   }
-  return exchange.listener_.OnData({data, size * count}) ? size * count : CURL_WRITEFUNC_PAUSE;
+  if (!exchange.listener_.OnData({data, size * count})) return CURL_WRITEFUNC_PAUSE;
+  exchange.got_bytes_ = true;
+  return size * count;
+}
+
+bool CurlExchange::EndRound() {
+  const bool got_bytes = std::exchange(got_bytes_, false);
+  if (std::exchange(flowing_, got_bytes) && !got_bytes) listener_.OnDry();
+  return got_bytes;
 }
 
 size_t CurlExchange::OnSend(char* data, size_t size, size_t count, void* self) {

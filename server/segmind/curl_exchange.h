@@ -34,6 +34,10 @@ class CurlExchange {
   // Of the answer's head; 0 before there is one.
   int code() const { return head_.code; }
 
+  // To be called after each round of curl's. Whether bytes came in it; tells the listener when they
+  // no more do.
+  bool EndRound();
+
   // What became of it, once curl is done with it.
   absl::Status StatusOf(CURLcode code) const;
   // Where the answer leads instead, if the request follows; else empty.
@@ -68,6 +72,8 @@ class CurlExchange {
   bool redirected_ = false;
   size_t dropped_ = 0;
   bool refused_address_ = false;
+  bool got_bytes_ = false;  // In this round.
+  bool flowing_ = false;    // In the one before.
   std::unique_ptr<CURL, FreeHandle> handle_;
 };
 

@@ -12,6 +12,12 @@
 #include "server/segmind/curl_exchange.h"
 
 namespace finetune {
+namespace {
+
+// When nothing comes for so long after bytes, their source is dry.
+constexpr int kDryMs = 1;
+
+}  // namespace
 
 // What other threads ask of the curl thread. Thread-safe; streams hold it beyond the streamer.
 class CurlStreamer::Mailbox {
@@ -119,7 +125,7 @@ class CurlStreamer::Loop {
       for (auto& message : messages) Act(message);
       messages.clear();
       Perform();
-      curl_multi_poll(multi_, nullptr, 0, /*timeout_ms=*/1000, nullptr);
+      curl_multi_poll(multi_, nullptr, 0, EndRound() ? kDryMs : 1000, nullptr);
     }
     const absl::Status gone = absl::CancelledError("the streamer is shut down");
     for (auto& message : messages)
@@ -160,6 +166,13 @@ class CurlStreamer::Loop {
       const CURLcode code = message->data.result;
       Complete(Take(running_.find(message->easy_handle)), code);
     }
+  }
+
+  // Whether bytes came in it.
+  bool EndRound() {
+    bool got_bytes = false;
+    for (auto& [handle, stream] : running_) got_bytes |= stream->exchange().EndRound();
+    return got_bytes;
   }
 
   void Complete(std::shared_ptr<Stream> stream, CURLcode code) {

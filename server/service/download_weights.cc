@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
@@ -17,14 +16,9 @@
 namespace finetune {
 namespace {
 
-// Beyond it the source is paused, until there is less than half of it.
-constexpr size_t kQueue = size_t{2} << 20;
-// What one message takes at most.
-constexpr size_t kMessage = size_t{1} << 20;
-// A fast source comes in small pieces: of those that come right after a message, so many make the
-// next one.
-constexpr size_t kBatch = size_t{512} << 10;
-constexpr absl::Duration kRightAfter = absl::Milliseconds(2);
+// So many full blocks wait at most, while one is sent and one is filled; then the source is paused,
+// until none waits.
+constexpr size_t kQueue = 2;
 constexpr size_t kMaxErrorBody = 4 << 10;
 constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
 
@@ -48,18 +42,19 @@ class Download final : public Transfer {
   // HttpStreamListener.
   void OnHead(const HttpResponse& head) override;
   bool OnData(std::string_view bytes) override;
+  void OnDry() override;
   size_t OnSend(char*, size_t) override { return 0; }
   void OnEnd(absl::Status status) override;
 
  private:
   Step Next() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Take(Step step) override;
-  void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { queue_.clear(), queued_ = 0; }
+  void Drop() override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { queue_.clear(), filling_.reset(); }
   bool AwaitsClient() const override ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return writing_; }
 
   void Fetch(Secret url);
   void FetchSigned();
-  bool WorthAMessage() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Gather(std::string_view bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   grpc::ByteBuffer TakeMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status EndOf(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -75,15 +70,17 @@ class Download final : public Transfer {
   absl::StatusOr<WeightsAnswer> answer_ ABSL_GUARDED_BY(mu_) = absl::UnknownError("none yet");
   int64_t to_skip_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t to_come_ ABSL_GUARDED_BY(mu_) = 0;
-  std::deque<grpc::Slice> queue_ ABSL_GUARDED_BY(mu_);
-  size_t queued_ ABSL_GUARDED_BY(mu_) = 0;
+  // Each makes a message.
+  std::deque<std::unique_ptr<Block>> queue_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<Block> filling_ ABSL_GUARDED_BY(mu_);
+  // What there is need not wait for its block to be full.
+  bool dry_ ABSL_GUARDED_BY(mu_) = false;
   // Set when the source is done: what to end with once the queue is sent.
   std::optional<absl::Status> source_end_ ABSL_GUARDED_BY(mu_);
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool aborted_ ABSL_GUARDED_BY(mu_) = false;
   int64_t next_offset_ ABSL_GUARDED_BY(mu_);
   int64_t messages_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::Time last_message_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   grpc::ByteBuffer message_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -174,11 +171,12 @@ void Download::OnHead(const HttpResponse& head) {
 bool Download::OnData(std::string_view bytes) {
   {
     MutexLock lock(mu_);
+    if (end_) return true;
     if (!answer_.ok()) {
       error_body_.append(bytes.substr(0, kMaxErrorBody - error_body_.size()));
       return true;
     }
-    if (queued_ >= kQueue) {
+    if (queue_.size() >= kQueue) {
       paused_ = true;
       return false;
     }
@@ -189,12 +187,29 @@ bool Download::OnData(std::string_view bytes) {
     bytes = bytes.substr(0, static_cast<size_t>(to_come_));
     if (bytes.empty()) return true;
     to_come_ -= static_cast<int64_t>(bytes.size());
-    queued_ += bytes.size();
-    queue_.emplace_back(bytes.data(), bytes.size());
+    Gather(bytes);
+    dry_ = false;
     if (to_come_ == 0) source_end_ = absl::OkStatus();
+    if (queue_.empty() && !source_end_) return true;
   }
   Turn();
   return true;
+}
+
+void Download::Gather(std::string_view bytes) {
+  while (!bytes.empty()) {
+    if (!filling_) filling_ = transfers_.blocks().Take();
+    bytes.remove_prefix(filling_->Append(bytes));
+    if (filling_->full()) queue_.push_back(std::move(filling_));
+  }
+}
+
+void Download::OnDry() {
+  {
+    MutexLock lock(mu_);
+    dry_ = true;
+  }
+  Turn();
 }
 
 // What the end of the stream means.
@@ -232,9 +247,10 @@ Download::Step Download::Next() {
     return Step::kAbort;
   }
   if (end_) return Step::kFinish;
+  if (queue_.empty() && filling_ && (dry_ || source_end_)) queue_.push_back(std::move(filling_));
   const bool first = messages_ == 0;
   // The first message tells the size, also of a file without bytes.
-  if (WorthAMessage() || (first && answer_.ok() && source_end_ && source_end_->ok())) {
+  if (!queue_.empty() || (first && answer_.ok() && source_end_ && source_end_->ok())) {
     writing_ = true;
     message_ = TakeMessage();
     return Step::kWrite;
@@ -244,20 +260,13 @@ Download::Step Download::Next() {
   return Step::kFinish;
 }
 
-bool Download::WorthAMessage() const {
-  if (queue_.empty()) return false;
-  return queued_ >= kBatch || source_end_ || absl::Now() - last_message_ >= kRightAfter;
-}
-
 grpc::ByteBuffer Download::TakeMessage() {
-  std::vector<grpc::Slice> slices(1);
-  size_t size = 0;
-  while (!queue_.empty() && (size == 0 || size + queue_.front().size() <= kMessage)) {
-    size += queue_.front().size();
-    slices.push_back(std::move(queue_.front()));
+  std::unique_ptr<Block> block;
+  if (!queue_.empty()) {
+    block = std::move(queue_.front());
     queue_.pop_front();
   }
-  queued_ -= size;
+  const size_t size = block ? block->size() : 0;
   std::string head;
   if (next_offset_ != 0)
     AppendVarintField(head, pb::DownloadWeightsResponse::kOffsetFieldNumber,
@@ -270,12 +279,12 @@ grpc::ByteBuffer Download::TakeMessage() {
     head += answer_->generation;
   }
   AppendLengthPrefix(head, pb::DownloadWeightsResponse::kChunkFieldNumber, size);
-  slices[0] = grpc::Slice(head);
   next_offset_ += static_cast<int64_t>(size);
   ++messages_;
-  last_message_ = absl::Now();
   transfers_.CountDownloaded(static_cast<int64_t>(size));
-  return grpc::ByteBuffer(slices.data(), slices.size());
+  const grpc::Slice slices[] = {grpc::Slice(head),
+                                block ? transfers_.blocks().Lend(std::move(block)) : grpc::Slice()};
+  return grpc::ByteBuffer(slices, 2);
 }
 
 void Download::Take(Step step) {
@@ -286,7 +295,7 @@ void Download::Take(Step step) {
   {
     MutexLock lock(mu_);
     message.Swap(&message_);
-    room = queued_ < kQueue / 2;
+    room = queue_.empty();
   }
   reactor_.Write(std::move(message));
   if (room) ResumeStream();

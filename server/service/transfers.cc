@@ -9,6 +9,9 @@
 namespace finetune {
 namespace {
 
+// 4 MiB of them: what a few fast downloads have on the way.
+constexpr size_t kMostUnusedBlocks = 8;
+
 absl::Status Draining() {
   return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
                "this server is going away; use another")
@@ -23,6 +26,7 @@ Transfers::Transfers(Options options, SegmindClient& segmind, HttpStreamer& stre
       segmind_(segmind),
       streamer_(streamer),
       clock_(clock),
+      blocks_(std::make_shared<BlockPool>(kMostUnusedBlocks)),
       running_(metrics.Gauge("finetune_gateway_transfers", "Transfers under way.")),
       refused_(metrics.Counter("finetune_gateway_transfers_refused_total",
                                "Transfers refused because there were too many.")),
@@ -50,10 +54,15 @@ absl::Status Transfers::Enter(std::shared_ptr<Transfer> transfer) {
 }
 
 void Transfers::Leave(const std::shared_ptr<Transfer>& transfer) {
-  MutexLock lock(mu_);
-  if (transfers_.erase(transfer) == 0) return;
-  running_.Decrement();
-  left_.NotifyAll();
+  bool last;
+  {
+    MutexLock lock(mu_);
+    if (transfers_.erase(transfer) == 0) return;
+    running_.Decrement();
+    left_.NotifyAll();
+    last = transfers_.empty();
+  }
+  if (last) blocks_->Trim();
 }
 
 void Transfers::Drain(absl::Duration grace) {

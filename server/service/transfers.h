@@ -10,6 +10,7 @@
 #include "server/base/mutex.h"
 #include "server/segmind/http_stream.h"
 #include "server/segmind/segmind_client.h"
+#include "server/service/block_pool.h"
 #include "server/service/transfer.h"
 
 namespace finetune {
@@ -41,6 +42,8 @@ class Transfers {
   HttpStreamer& streamer() { return streamer_; }
   Clock& clock() { return clock_; }
   absl::Duration idle_timeout() const { return options_.idle_timeout; }
+  // For downloads; empty while nothing is under way.
+  BlockPool& blocks() { return *blocks_; }
   void CountUploaded(int64_t bytes) { uploaded_.Increment(static_cast<double>(bytes)); }
   void CountDownloaded(int64_t bytes) { downloaded_.Increment(static_cast<double>(bytes)); }
 
@@ -49,6 +52,7 @@ class Transfers {
   SegmindClient& segmind_;
   HttpStreamer& streamer_;
   Clock& clock_;
+  const std::shared_ptr<BlockPool> blocks_;
   prometheus::Gauge& running_;
   prometheus::Counter& refused_;
   prometheus::Counter& uploaded_;

@@ -9,6 +9,7 @@
 #include "tests/bench/peers.h"
 #include "tests/bench/proxied.h"
 #include "tests/bench/shared_streams.h"
+#include "tests/bench/transfer.h"
 #include "tests/bench/webhook.h"
 
 namespace finetune::bench {
@@ -100,6 +101,19 @@ void AddSharedStreams(CLI::App& app, SharedStreamsOptions& options, Runs& chosen
   command->callback([&] { chosen = [&] { return RunSharedStreams(options); }; });
 }
 
+void AddTransfers(CLI::App& app, TransferOptions& options, Runs& chosen) {
+  const auto add = [&](const char* name, const char* what, bool (*run)(const TransferOptions&)) {
+    auto* command = app.add_subcommand(name, what);
+    command->add_option("--target", options.target)->required();
+    command->add_option("--job", options.job);
+    command->add_option("--size-bytes", options.size_bytes);
+    command->add_option("--at-once", options.at_once);
+    command->callback([&options, &chosen, run] { chosen = [&, run] { return run(options); }; });
+  };
+  add("download", "Read a job's weights", RunDownload);
+  add("upload", "Send a dataset", RunUpload);
+}
+
 void AddWebhook(CLI::App& app, WebhookOptions& options, Runs& chosen) {
   auto* command = app.add_subcommand("webhook", "One webhook to many watch streams");
   command->add_option("--target", options.target)->required();
@@ -131,6 +145,7 @@ int main(int argc, char** argv) {
   FanOutOptions fan_out;
   PeerOptions peers;
   SharedStreamsOptions shared_streams;
+  TransferOptions transfer;
   WebhookOptions webhook;
   std::function<bool()> chosen;
   AddCalls(app, calls, chosen);
@@ -138,6 +153,7 @@ int main(int argc, char** argv) {
   AddFanOut(app, fan_out, chosen);
   AddPeers(app, peers, chosen);
   AddSharedStreams(app, shared_streams, chosen);
+  AddTransfers(app, transfer, chosen);
   AddWebhook(app, webhook, chosen);
   CLI11_PARSE(app, argc, argv);
   return chosen() ? 0 : 1;

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 
-from servers import API_KEY, BIN, wait_until
+from servers import API_KEY, BIN, end_with_us, wait_until
 
 NODE_MODULES = pathlib.Path(__file__).resolve().parent / "rivals/node_modules"
 PORTKEY = NODE_MODULES / "@portkey-ai/gateway/build/start-server.js"
@@ -35,6 +35,7 @@ class SmallestGateway:
                                       stdout=subprocess.PIPE, text=True)
         self.address = f"127.0.0.1:{int(self.popen.stdout.readline())}"
         self.pid = self.popen.pid
+        end_with_us(self.popen)
 
     def close(self):
         self.popen.kill()
@@ -69,6 +70,7 @@ http {{
         self.popen = subprocess.Popen(["/usr/sbin/nginx", "-p", self.folder, "-c", f"{self.folder}/nginx.conf"],
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.pid = self.popen.pid
+        end_with_us(self.popen)
         wait_until("nginx to listen", lambda: answers(port))
 
     def headers(self):
@@ -94,6 +96,7 @@ class Portkey:
                                       stderr=subprocess.DEVNULL,
                                       env={**os.environ, "TRUSTED_CUSTOM_HOSTS": "127.0.0.1", "NODE_ENV": "production"})
         self.pid = self.popen.pid
+        end_with_us(self.popen)
         wait_until("Portkey to listen", lambda: answers(port))
 
     def headers(self):

@@ -1,5 +1,6 @@
 """What is measured: the gateway, and what it is compared with. Each has an `address`, a `pid` and `close()`."""
 
+import atexit
 import contextlib
 import json
 import os
@@ -18,6 +19,12 @@ from harness import API_KEY, BIN, Emulator, Gateway, ft, svc, wait_until  # noqa
 QUIET = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h", "--log_level", "warning")
 
 
+def end_with_us(*popens):
+    """Nothing stays behind when a section fails half-way."""
+    for popen in popens:
+        atexit.register(popen.kill)
+
+
 class Bare:
     """The bare gRPC server of bare_server.cc."""
 
@@ -26,6 +33,7 @@ class Bare:
     def __init__(self, *args):
         self.varying = "typed" in args  # Maps in messages are serialised in any order.
         self.popen = subprocess.Popen([BIN / "bench-bare-server", *map(str, args)], stdout=subprocess.PIPE, text=True)
+        end_with_us(self.popen)
         self.address = f"127.0.0.1:{int(self.popen.stdout.readline())}"
         self.pid = self.popen.pid
 
@@ -40,6 +48,7 @@ class Segmind:
     def __init__(self, jobs):
         self.folder = tempfile.mkdtemp(prefix="finetune-bench-")
         self.emulator = Emulator(self.folder, "--list_size", str(jobs), "--check_datasets=false", time_scale=0)
+        end_with_us(self.emulator.popen)
         self.url = self.emulator.url
         self.pid = self.emulator.popen.pid
 
@@ -55,7 +64,9 @@ class Ours:
     def __init__(self, jobs, *args, time_scale=0):
         self.folder = tempfile.mkdtemp(prefix="finetune-bench-")
         self.emulator = Emulator(self.folder, "--list_size", str(jobs), "--check_datasets=false", time_scale=time_scale)
-        self.gateway = Gateway(self.folder, self.emulator.url, *QUIET, *args).ready()
+        self.gateway = Gateway(self.folder, self.emulator.url, *QUIET, *args)
+        end_with_us(self.emulator.popen, self.gateway.popen)
+        self.gateway.ready()
         self.address = self.gateway.address
         self.pid = self.gateway.popen.pid
         wait_until("the gateway to see all jobs", lambda: self.gateway.stub.GetGatewayStatus(

@@ -329,8 +329,8 @@ class Downloads(Transfers):
 
     def test_the_command_line_fetches_and_continues(self):
         name, weights = self.trained(weights_bytes=32 * MIB)
-        for _ in range(3):
-            self.emulator.fault("weights_get", "short_body", job="gcs-content", fraction=0.2, count=1)
+        for i in range(3):
+            self.emulator.fault("weights_get", "short_body", job="gcs-content", fraction=0.2, count=1, after=i)
         path = self.folder / "w.safetensors"
         done = subprocess.run([BIN / "finetune", "--server", self.gateway.address, "download", name, path],
                               capture_output=True, text=True, timeout=60)

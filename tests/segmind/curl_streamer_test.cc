@@ -38,6 +38,11 @@ class Listener : public HttpStreamListener {
     changed_.NotifyAll();
     return take;
   }
+  void OnDry() override {
+    MutexLock lock(mu_);
+    ++dry_;
+    changed_.NotifyAll();
+  }
   void OnEnd(absl::Status status) override { ended_.set_value(std::move(status)); }
 
   void Give(std::string bytes) {
@@ -53,6 +58,10 @@ class Listener : public HttpStreamListener {
     MutexLock lock(mu_);
     while (pauses_ == 0) changed_.Wait(mu_);
     pauses_ = 0;
+  }
+  void AwaitDry(int times) {
+    MutexLock lock(mu_);
+    while (dry_ < times) changed_.Wait(mu_);
   }
   absl::Status Ended() { return ended_.get_future().get(); }
   std::string received() {
@@ -71,6 +80,7 @@ class Listener : public HttpStreamListener {
   size_t released_ ABSL_GUARDED_BY(mu_) = 0;
   size_t sent_ ABSL_GUARDED_BY(mu_) = 0;
   int pauses_ ABSL_GUARDED_BY(mu_) = 0;
+  int dry_ ABSL_GUARDED_BY(mu_) = 0;
   std::promise<absl::Status> ended_;
 };
 
@@ -98,6 +108,21 @@ TEST(CurlStreamer, PausesTheSourceUntilThereIsRoom) {
   EXPECT_TRUE(listener->Ended().ok());
   EXPECT_EQ(listener->code, 200);
   EXPECT_EQ(listener->received(), body);
+}
+
+TEST(CurlStreamer, TellsWhenNoMoreComes) {
+  auto listener = std::make_shared<Listener>();
+  RawServer server([&](RawConnection& connection) {
+    connection.ReadRequest();
+    connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none");
+    listener->AwaitDry(1);
+    EXPECT_EQ(listener->received(), "one");
+    connection.Send("two");
+  });
+  auto streamer = StreamerFor(server.url());
+  streamer->Start(Get(server.url()), listener);
+  EXPECT_TRUE(listener->Ended().ok());
+  EXPECT_EQ(listener->received(), "onetwo");
 }
 
 TEST(CurlStreamer, SendsABodyAsItComesWithExactlyTheHeadersAndTheLength) {
