@@ -48,6 +48,7 @@ def main():
     options = parser.parse_args()
     report = Report(options.quick)
     say_where(report, options)
+    out = options.out or (None if options.quick or options.only else HERE / "RESULTS.md")
     names = options.only.replace("-", "_").split(",") if options.only else QUICK if options.quick else SECTIONS
     for name in names:
         if name not in SECTIONS:
@@ -59,8 +60,9 @@ def main():
         except (Exception, SystemExit) as error:  # The others are worth having.
             traceback.print_exc()
             report.fail(f"{name} ended early: {error}")
+        if out:  # As far as it is: a run takes long.
+            report.write(out)
     report.say_targets()
-    out = options.out or (None if options.quick or options.only else HERE / "RESULTS.md")
     if out:
         report.write(out)
     for failure in report.failed:
