@@ -92,9 +92,14 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
   options.ignore_unknown_fields = false;
   const auto status = google::protobuf::util::JsonStringToMessage(json, &read, options);
   if (status.ok()) return read;
-  // The lines after the first quote the text, which may hold what should not be there.
-  const std::string message(status.message());
-  return Bad("is no policy: ", message.substr(0, message.find('\n')));
+  // The lines after the first quote the text, and the first may quote a value: a token, perhaps,
+  // where its SHA-256 belongs.
+  std::string message(status.message());
+  message.erase(std::min(message.find('\n'), message.size()));
+  const size_t opening = message.find('"');
+  const size_t closing = message.rfind('"');
+  if (opening != closing) message.replace(opening, closing + 1 - opening, "(not shown)");
+  return Bad("is no policy: ", message);
 }
 
 // Empty stays empty.
