@@ -270,7 +270,7 @@ void Gateway::Close(absl::Duration grace) {
     // Jitter spreads the reconnections of many watchers; a few need none.
     const absl::Duration over = std::min(grace / 2, hub_->watcher_count() * absl::Milliseconds(10));
     const absl::Time streams_end = clock_->Now() + grace;
-    hub_->Drain(over, [ended] { ended->Notify(); });
+    hub_->Drain(over, grace / 2, [ended] { ended->Notify(); });
     ended->WaitForNotificationWithTimeout(grace + absl::Seconds(1));
     transfers_->Drain(std::max(absl::ZeroDuration(), streams_end - clock_->Now()));
     // Calls are served until gRPC's farewell, which sends clients elsewhere: only what would

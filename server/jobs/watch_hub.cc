@@ -48,9 +48,10 @@ void WatchHub::OnCommitted(absl::Span<const ChangePtr> changes) {
   for (const auto& shard : shards_) shard->Enqueue(changes);
 }
 
-void WatchHub::Drain(absl::Duration over, absl::AnyInvocable<void() &&> done) {
+void WatchHub::Drain(absl::Duration over, absl::Duration patience,
+                     absl::AnyInvocable<void() &&> done) {
   context_->Close(std::move(done));
-  for (const auto& shard : shards_) shard->EndAll(over);
+  for (const auto& shard : shards_) shard->EndAll(over, patience);
 }
 
 int64_t WatchHub::watcher_count() const { return context_->count(); }

@@ -111,9 +111,9 @@ class WatchHub : public CommitListener {
 
   // Refuses new watchers and ends all streams, each at a random time within `over`: a heartbeat
   // with the latest token where the watcher is up to date, then UNAVAILABLE / SERVER_DRAINING with
-  // RetryInfo. A write that is still under way at the end of `over` is aborted. `done` once all
-  // have ended; call it once.
-  void Drain(absl::Duration over, absl::AnyInvocable<void() &&> done);
+  // RetryInfo. A write that is still under way `patience` after `over` is aborted: its client sees
+  // CANCELLED. `done` once all have ended; call it once.
+  void Drain(absl::Duration over, absl::Duration patience, absl::AnyInvocable<void() &&> done);
 
   int64_t watcher_count() const;
 

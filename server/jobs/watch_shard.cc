@@ -185,7 +185,7 @@ void WatchShard::OnClock(absl::Time when) {
   waiter_->Wake();
 }
 
-void WatchShard::EndAll(absl::Duration over) {
+void WatchShard::EndAll(absl::Duration over, absl::Duration patience) {
   const absl::Time now = context_->clock.Now();
   absl::BitGen random;
   std::vector<WatchIndex::WatcherPtr> all;
@@ -196,7 +196,7 @@ void WatchShard::EndAll(absl::Duration over) {
   }
   for (const auto& watcher : all) {
     const absl::Time when = now + over * absl::Uniform(random, 0.0, 1.0);
-    watcher->EndAt(when, now + over);
+    watcher->EndAt(when, now + over + patience);
     MutexLock lock(mu_);
     AddTimerLocked({when, watcher});
   }

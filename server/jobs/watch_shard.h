@@ -40,8 +40,8 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   // `floor`.
   grpc::ByteBuffer Heartbeat(uint64_t floor) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Ends each watcher at a random time within `over`.
-  void EndAll(absl::Duration over) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends each watcher at a random time within `over`, and by force `patience` after that.
+  void EndAll(absl::Duration over, absl::Duration patience) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends a watcher that joined while EndAll ran and may have been overlooked.
   void EndIfLate(const std::shared_ptr<ShardWatcher>& watcher) ABSL_LOCKS_EXCLUDED(mu_);
   // Returns once nothing is queued and no timer is due. For tests.

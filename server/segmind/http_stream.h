@@ -40,8 +40,8 @@ class HttpStreamListener {
   // The next bytes of that answer's body, at most 512 KiB. False: not now; they come again after a
   // Resume, and nothing more is read from the other side until then.
   virtual bool OnData(std::string_view bytes) = 0;
-  // After bytes: that no more have come for a moment, about a millisecond. What was held back to make
-  // larger pieces of it should go on.
+  // After bytes: that no more have come for a moment, about a millisecond. What was held back to
+  // make larger pieces of it should go on.
   virtual void OnDry() {}
   // Writes the next bytes of the request's body to `to`. 0: none yet; asked again after a Resume.
   virtual size_t OnSend(char* to, size_t room) = 0;

@@ -339,12 +339,9 @@ void Upload::OnEnd(absl::Status status) {
 
 }  // namespace
 
-grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
-                                                       grpc::CallbackServerContext* context,
-                                                       grpc::ByteBuffer* answer,
-                                                       const TraceContext& trace,
-                                                       const std::shared_ptr<LastingCall>& lasting,
-                                                       UploadDone done) {
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(
+    Transfers& transfers, grpc::CallbackServerContext* context, grpc::ByteBuffer* answer,
+    const TraceContext& trace, const std::shared_ptr<LastingCall>& lasting, UploadDone done) {
   auto* reactor = new UploadReactor(transfers, context, answer, trace, std::move(done));
   reactor->Begin(*lasting);
   return reactor;

@@ -24,11 +24,8 @@ using UploadDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
 // INVALID_ARGUMENT / INVALID_FIELD, DATA_LOSS / CHECKSUM_MISMATCH, UNAVAILABLE /
 // UPSTREAM_UNAVAILABLE (storage), DEADLINE_EXCEEDED (the client sends nothing), what Transfers and
 // SegmindClient::CreateUploadUrl refuse with, and what `lasting` is revoked with.
-grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(Transfers& transfers,
-                                                       grpc::CallbackServerContext* context,
-                                                       grpc::ByteBuffer* answer,
-                                                       const TraceContext& trace,
-                                                       const std::shared_ptr<LastingCall>& lasting,
-                                                       UploadDone done);
+grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(
+    Transfers& transfers, grpc::CallbackServerContext* context, grpc::ByteBuffer* answer,
+    const TraceContext& trace, const std::shared_ptr<LastingCall>& lasting, UploadDone done);
 
 }  // namespace finetune

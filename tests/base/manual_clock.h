@@ -37,6 +37,12 @@ class ManualClock : public Clock {
     return false;
   }
 
+  // Timers that have yet to run.
+  size_t timers() {
+    MutexLock lock(mu_);
+    return timers_.size();
+  }
+
   void Advance(absl::Duration by) {
     const absl::Time target = Now() + by;
     while (true) {

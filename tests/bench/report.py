@@ -69,6 +69,13 @@ class Report:
         """Raw data of this section under a name: anything that JSON can hold."""
         self.raw.setdefault(self.section, {})[what] = data
 
+    def fail(self, why):
+        """Says that something could not be measured; the run fails."""
+        self.say()
+        self.say(f"**Not measured:** {why}")
+        self.say()
+        self.failed.append(why)
+
     def limit(self, what, value, bound, at_most=True, absolute=False):
         """A target, and whether it was met. With --quick a ratio that misses it by more than the slack fails the run; times and sizes
         (`absolute`) never do."""

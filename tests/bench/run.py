@@ -8,6 +8,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import traceback
 
 from report import Report
 
@@ -53,7 +54,11 @@ def main():
             parser.error(f"no section {name}; there are {', '.join(SECTIONS)}")
         section = importlib.import_module(f"sections.{name}")
         report.begin(name, section.TITLE)
-        section.measure(report, options)
+        try:
+            section.measure(report, options)
+        except (Exception, SystemExit) as error:  # The others are worth having.
+            traceback.print_exc()
+            report.fail(f"{name} ended early: {error}")
     report.say_targets()
     out = options.out or (None if options.quick or options.only else HERE / "RESULTS.md")
     if out:

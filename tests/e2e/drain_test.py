@@ -48,10 +48,7 @@ class Drain(EndToEnd):
         took = time.monotonic() - began
         await asyncio.wait(streams)
         print(f"\n{STREAMS} streams: exit code {code} after {took:.1f} s", flush=True)
-        self.assertEqual((code, sum(self.ended.values())), (0, STREAMS), self.ended)
-        # Both make a client resume; CANCELLED is gRPC's own word for what is still there when it shuts down.
-        self.assertLessEqual(set(self.ended), {"UNAVAILABLE", "CANCELLED"})
-        self.assertGreater(self.ended["UNAVAILABLE"], 0.9 * STREAMS, self.ended)
+        self.assertEqual((code, self.ended), (0, {"UNAVAILABLE": STREAMS}))
         # Streams have drain_time, calls as much again.
         self.assertLess(took, 2 * DRAIN_TIME)
         for channel in channels:

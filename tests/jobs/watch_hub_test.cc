@@ -398,7 +398,7 @@ TEST_F(WatchHubTest, EndsAllStreamsWhenItDrains) {
   WatchClient stuck;
   ASSERT_TRUE(stuck.Start(world().hub, Spec()).ok());
   bool drained = false;
-  world().hub.Drain(absl::Seconds(5), [&] { drained = true; });
+  world().hub.Drain(absl::Seconds(5), absl::Seconds(5), [&] { drained = true; });
   WatchClient late;
   EXPECT_EQ(ReasonOf(late.Start(world().hub, Spec())), pb::SERVER_DRAINING);
 
@@ -415,6 +415,26 @@ TEST_F(WatchHubTest, EndsAllStreamsWhenItDrains) {
   stuck.Read(false);
   EXPECT_TRUE(stuck.finished());
   EXPECT_TRUE(drained);
+}
+
+TEST_F(WatchHubTest, GivesTheLastStreamsOfADrainTimeToReadTheirFarewell) {
+  constexpr absl::Duration kOver = absl::Seconds(5);
+  constexpr absl::Duration kPatience = absl::Seconds(2);
+  std::vector<WatchClient> clients(100);
+  for (WatchClient& client : clients) {
+    ASSERT_TRUE(client.Start(world().hub, Spec()).ok());
+    Read(client);
+  }
+  world().hub.Drain(kOver, kPatience, nullptr);
+  Advance(kOver - absl::Milliseconds(100));
+  Advance(absl::Milliseconds(100));
+  Advance(kPatience - absl::Milliseconds(1));
+  for (WatchClient& client : clients) {
+    EXPECT_FALSE(client.aborted());
+    client.Read();
+    ASSERT_TRUE(client.finished());
+    EXPECT_EQ(ReasonOf(*client.finished()), pb::SERVER_DRAINING);
+  }
 }
 
 TEST_F(WatchHubTest, EndsAStreamAsItIsTold) {
@@ -447,7 +467,7 @@ class LastMinuteClient : public WatchClient {
 TEST_F(WatchHubTest, EndsAStreamInOrderWhoseWriteIsDoneWhileItIsAborted) {
   LastMinuteClient client;
   ASSERT_TRUE(client.Start(world().hub, Spec()).ok());
-  world().hub.Drain(absl::Seconds(5), nullptr);
+  world().hub.Drain(absl::Seconds(5), absl::Seconds(5), nullptr);
   for (int i = 0; i < 3 && !client.finished(); ++i) {
     Advance(absl::Seconds(5));
     if (client.messages().size() > 1) client.Read();

@@ -206,7 +206,7 @@ class History {
 
   void Restart() {
     if (Chance(50)) {
-      world_->hub.Drain(absl::Seconds(2), nullptr);
+      world_->hub.Drain(absl::Seconds(2), absl::ZeroDuration(), nullptr);
       clock_.Advance(absl::Seconds(2));
       world_->hub.Settle();
       for (auto& client : clients_) ReadAll(*client);

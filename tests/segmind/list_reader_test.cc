@@ -131,9 +131,9 @@ TEST(ListReader, TakesAListThatWasNeverMadeForAnEmptyOne) {
 
 TEST(ListReader, IsNotStoppedByHalfACharacter) {
   ListReader reader;
-  const ListDelta delta =
-      Read(reader,
-           R"([{"id":"a","name":"cat \ud83d"},{"id":"b","name":"\ud83d\ud83d\udc08 \\ud83d \ud83d\udc08"}])");
+  const ListDelta delta = Read(
+      reader,
+      R"([{"id":"a","name":"cat \ud83d"},{"id":"b","name":"\ud83d\ud83d\udc08 \\ud83d \ud83d\udc08"}])");
   ASSERT_EQ(delta.changed.size(), 2);
   EXPECT_EQ(delta.changed[0].name, "cat \uFFFD");
   EXPECT_EQ(delta.changed[1].name, "\uFFFD\U0001F408 \\ud83d \U0001F408");

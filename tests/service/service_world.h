@@ -71,7 +71,7 @@ class ServiceWorld {
   void Stop() {
     if (!server) return;
     auto ended = std::make_shared<absl::Notification>();
-    hub.Drain(absl::ZeroDuration(), [ended] { ended->Notify(); });
+    hub.Drain(absl::ZeroDuration(), absl::ZeroDuration(), [ended] { ended->Notify(); });
     ended->WaitForNotification();
     service.Drain();
     server->Shutdown(absl::Now() + absl::Seconds(5));

@@ -81,7 +81,7 @@ class WatchStreamTest : public testing::Test {
   }
   ~WatchStreamTest() override {
     std::promise<void> drained;
-    world_.hub.Drain(absl::ZeroDuration(), [&] { drained.set_value(); });
+    world_.hub.Drain(absl::ZeroDuration(), absl::ZeroDuration(), [&] { drained.set_value(); });
     clock_.Advance(absl::Seconds(1));
     drained.get_future().wait();
     server_->Shutdown();
@@ -180,7 +180,7 @@ TEST_F(WatchStreamTest, SaysUnavailableWithRetryInfoAfterAHeartbeatWhenTheServer
   EXPECT_EQ(call->Next(), "CREATED a@1");
   world_.hub.Settle();
   std::promise<void> drained;
-  world_.hub.Drain(absl::Seconds(1), [&] { drained.set_value(); });
+  world_.hub.Drain(absl::Seconds(1), absl::Seconds(1), [&] { drained.set_value(); });
   clock_.Advance(absl::Seconds(1));
   EXPECT_EQ(call->Next(), "HEARTBEAT@1");
   EXPECT_EQ(call->Next(), "END");
