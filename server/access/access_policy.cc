@@ -1,6 +1,7 @@
 #include "server/access/access_policy.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/access/caller_use.h"
 #include "server/access/server_credentials.h"
+#include "server/base/check.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
@@ -43,10 +45,13 @@ absl::Status KeysMissing(absl::string_view why) {
       .RetryAfter(absl::Seconds(1));
 }
 
+// SHA-256; found once, because OpenSSL looks for it for longer than it takes.
 std::string Digest(std::string_view token) {
+  static const EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  CHECK(sha256 != nullptr);
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(),
-         reinterpret_cast<unsigned char*>(digest.data()));
+  CHECK(EVP_Digest(token.data(), token.size(), reinterpret_cast<unsigned char*>(digest.data()),
+                   nullptr, sha256, nullptr) == 1);
   return digest;
 }
 
