@@ -1,6 +1,7 @@
 #include "server/access/access_policy.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/access/caller_use.h"
 #include "server/access/server_credentials.h"
+#include "server/base/check.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
@@ -43,10 +45,13 @@ absl::Status KeysMissing(absl::string_view why) {
       .RetryAfter(absl::Seconds(1));
 }
 
+// SHA-256; found once, because OpenSSL looks for it for longer than it takes.
 std::string Digest(std::string_view token) {
+  static const EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  CHECK(sha256 != nullptr);
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(),
-         reinterpret_cast<unsigned char*>(digest.data()));
+  CHECK(EVP_Digest(token.data(), token.size(), reinterpret_cast<unsigned char*>(digest.data()),
+                   nullptr, sha256, nullptr) == 1);
   return digest;
 }
 
@@ -92,9 +97,14 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
   options.ignore_unknown_fields = false;
   const auto status = google::protobuf::util::JsonStringToMessage(json, &read, options);
   if (status.ok()) return read;
-  // The lines after the first quote the text, which may hold what should not be there.
-  const std::string message(status.message());
-  return Bad("is no policy: ", message.substr(0, message.find('\n')));
+  // The lines after the first quote the text, and the first may quote a value: a token, perhaps,
+  // where its SHA-256 belongs.
+  std::string message(status.message());
+  message.erase(std::min(message.find('\n'), message.size()));
+  const size_t opening = message.find('"');
+  const size_t closing = message.rfind('"');
+  if (opening != closing) message.replace(opening, closing + 1 - opening, "(not shown)");
+  return Bad("is no policy: ", message);
 }
 
 // Empty stays empty.

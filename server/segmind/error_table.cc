@@ -33,7 +33,14 @@ std::string WithoutSecrets(absl::string_view word) {
   if (const size_t at = word.find("SG_"); at != absl::string_view::npos && word.size() - at >= 8)
     return absl::StrCat(word.substr(0, at), "[removed]");
   const size_t scheme = word.find("://");
-  if (scheme == absl::string_view::npos) return std::string(word);
+  if (scheme == absl::string_view::npos) {
+    // A URL without its host, or its query alone.
+    const size_t query = word.find('?');
+    if (query != absl::string_view::npos && absl::StrContains(word.substr(query), "="))
+      return std::string(word.substr(0, query));
+    const size_t signature = word.find("Signature=");
+    return signature == absl::string_view::npos ? std::string(word) : "[removed]";
+  }
   const size_t query = word.find_first_of("?#", scheme);
   std::string clean(word.substr(0, query));
   // user:password@host

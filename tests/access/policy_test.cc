@@ -171,6 +171,14 @@ TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
       PolicyOf(R"({"name":"a","role":"ADMIN","bearer_token_sha256":["canary-token-0123456"]})"));
   EXPECT_THAT(error, HasSubstr("hexadecimal"));
   EXPECT_THAT(error, ::testing::Not(HasSubstr("canary")));
+  for (const char* caller :
+       {R"({"name":"a","role":"canary"})",
+        R"({"name":"a","role":"VIEWER","sees_all_jobs":"canary"})", R"({"name":"a" "canary"})",
+        R"({"name":"a","limits":{"watchers":"canary\"\""}})"}) {
+    const std::string other = ErrorOf(PolicyOf(caller));
+    EXPECT_THAT(other, HasSubstr("is no policy"));
+    EXPECT_THAT(other, ::testing::Not(HasSubstr("canary")));
+  }
   EXPECT_THAT(ErrorOf(R"({"callers": ["canary-token-0123456" "x"]})"),
               ::testing::Not(HasSubstr("canary")));
 }

@@ -3,12 +3,14 @@
 #include <grpcpp/impl/codegen/proto_utils.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <future>
 #include <iostream>
 #include <string>
 #include <vector>
 
+#include "client/channel.h"
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
 #include "tests/bench/transport.h"
 
@@ -25,13 +27,14 @@ grpc::ByteBuffer ToBytes(const google::protobuf::Message& message) {
 class GrpcTransport : public Transport {
  public:
   explicit GrpcTransport(const CallsOptions& options) : options_(options) {
+    const auto credentials = Credentials();
     for (int i = 0; i < options.connections; ++i) {
       grpc::ChannelArguments arguments;
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
       arguments.SetInt("connection", i);
       arguments.SetMaxReceiveMessageSize(-1);
-      stubs_.push_back(std::make_unique<grpc::GenericStub>(grpc::CreateCustomChannel(
-          options.target, grpc::InsecureChannelCredentials(), arguments)));
+      stubs_.push_back(std::make_unique<grpc::GenericStub>(
+          grpc::CreateCustomChannel(options.target, credentials, arguments)));
     }
     SetRequest();
   }
@@ -40,6 +43,7 @@ class GrpcTransport : public Transport {
 
   bool CheckFirst() override {
     Call call;
+    Authorize(call);
     std::promise<grpc::Status> ended;
     stubs_[0]->UnaryCall(&call.context, method_, {}, &request_, &call.response,
                          [&](grpc::Status status) { ended.set_value(std::move(status)); });
@@ -60,6 +64,7 @@ class GrpcTransport : public Transport {
   void Start(Done done) override {
     auto* call = new Call;
     call->done = std::move(done);
+    Authorize(*call);
     stubs_[next_++ % stubs_.size()]->UnaryCall(
         &call->context, method_, {}, &request_, &call->response, [this, call](grpc::Status status) {
           const Done done = std::move(call->done);
@@ -75,6 +80,25 @@ class GrpcTransport : public Transport {
     grpc::ByteBuffer response;
     Done done;
   };
+
+  // Ends the process if the files are no good. The token is read once: what a call costs is asked.
+  std::shared_ptr<grpc::ChannelCredentials> Credentials() {
+    ChannelOptions channel = options_.channel;
+    channel.target = options_.target;
+    const auto credentials = MakeCredentials(channel);
+    const auto authorization = TokenFile(channel.token_file).Authorization();
+    for (const absl::Status& status : {credentials.status(), authorization.status()}) {
+      if (status.ok()) continue;
+      std::cerr << status.message() << "\n";
+      std::exit(1);
+    }
+    authorization_ = *authorization;
+    return *credentials;
+  }
+
+  void Authorize(Call& call) const {
+    if (!authorization_.empty()) call.context.AddMetadata("authorization", authorization_);
+  }
 
   void SetRequest() {
     if (options_.call == "get") {
@@ -111,6 +135,7 @@ class GrpcTransport : public Transport {
 
   const CallsOptions options_;
   std::vector<std::unique_ptr<grpc::GenericStub>> stubs_;
+  std::string authorization_;
   std::string method_;
   grpc::ByteBuffer request_;
   std::string first_;

@@ -16,7 +16,8 @@ std::optional<Answer> Account::Refuse(const Request& request) {
     if (key && absl::StartsWithIgnoreCase(*key, "Bearer ")) key = key->substr(7);
   }
   if (!key) return ErrorAnswer(401, "Missing Authorization or x-api-key in header");
-  if (*key != settings->api_key) {
+  const bool old = !settings->old_api_key.empty() && *key == settings->old_api_key;
+  if (*key != settings->api_key && !old) {
     return ErrorAnswer(401, "Unauthorized. API key is invalid or may have expired...");
   }
   if (settings->rate_limit_per_minute == 0) return std::nullopt;

@@ -195,6 +195,11 @@ TEST_F(EmulatorTest, RefusesAsDocumented) {
   const std::string details = url_ + "/finetune/request/details";
   EXPECT_THAT(Call("GET", list).body, HasSubstr("Missing Authorization or x-api-key in header"));
   EXPECT_EQ(Call("GET", list, {"x-api-key: wrong"}).code, 401);
+  Control("settings", R"({"old_api_key":"wrong"})");
+  EXPECT_EQ(Call("GET", list, {"x-api-key: wrong"}).code, 200);
+  Control("settings", R"({"old_api_key":""})");
+  EXPECT_EQ(Call("GET", list, {"x-api-key: wrong"}).code, 401);
+  EXPECT_EQ(Call("GET", list, {"x-api-key: "}).code, 401);
   const Reply wrong_verb = Api("POST", "/finetune/request/list", "{}");
   EXPECT_EQ(wrong_verb.code, 405);
   EXPECT_THAT(wrong_verb.head, HasSubstr("Content-Type: text/html"));

@@ -20,6 +20,7 @@ struct Field {
 const std::vector<Field>& Fields() {
   static const auto* const fields = new std::vector<Field>{
       {"api_key", &Settings::api_key, {}},
+      {"old_api_key", &Settings::old_api_key, {}},
       {"public_url", &Settings::public_url, {}},
       {"time_scale", &Settings::time_scale, {}},
       {"check_datasets", &Settings::check_datasets, {}},

@@ -16,7 +16,8 @@ namespace finetune::emulator {
 // (which time_scale speeds up) where the name says stage, in real seconds elsewhere.
 struct Settings {
   std::string api_key = "emulator-key";
-  std::string public_url;  // What the URLs in answers begin with.
+  std::string old_api_key;  // Good as well, until it is revoked; empty: there is none.
+  std::string public_url;   // What the URLs in answers begin with.
 
   double time_scale = 1;  // 0: jobs move only when the control door moves them.
   std::map<std::string, double> stage_seconds = {{"REQUESTED", 2},

@@ -116,7 +116,8 @@ TEST(ErrorTable, ShowsNoSecret) {
   const Secret key("the-key-0123456789");
   const std::string body = ErrorBody(
       "key the-key-0123456789 for https://u:pw@s3.amazonaws.com/f.zip?X-Amz-Signature=abc and "
-      "SG_0123456789abcdef, Bearer eyJhbGciOi");
+      "SG_0123456789abcdef, /f.zip?Signature=abc or X-Amz-Date=1&X-Amz-Signature=abc, Bearer "
+      "eyJhbGciOi");
   const std::string message =
       Message(StatusOfAnswer({UpstreamCall::kSubmit, ""}, Answer(400, body), kNow, key));
   EXPECT_THAT(message, HasSubstr("s3.amazonaws.com/f.zip"));
