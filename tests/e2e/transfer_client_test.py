@@ -202,8 +202,8 @@ class Neighbours(Transfers):
         self.assertEqual(digest.hexdigest(), weights["sha256"])
         self.assertLess(memory.growth, 4 * 6 * MIB)
         self.failed(ENDED, None, lambda: list(victim))
+        self.all_is_left()  # Before it reads on: a reader that comes back in time is served to the end.
         self.failed(ENDED, None, lambda: list(stalled))
-        self.all_is_left()
         self.assertEqual(self.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=10).fine_tune_count, 2)
 
     def test_answers_that_contradict_the_question_are_malformed(self):
