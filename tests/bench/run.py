@@ -33,7 +33,7 @@ def say_where(report, options):
                          ("libgrpc++1.51", "libprotobuf32", "libcurl4", "libsqlite3-0", "rapidjson-dev", "clang"))
     report.say("# Results")
     report.say()
-    report.say(f"`tests/bench/run.sh{' --quick' if options.quick else ''}` on {os.cpu_count()} cores of {model}, {memory:.0f} GiB, Linux "
+    report.say(f"`{' '.join(['tests/bench/run.sh', *sys.argv[1:]])}` on {os.cpu_count()} cores of {model}, {memory:.0f} GiB, Linux "
                f"{platform.release().split('-')[0]}; client and server on the same cores. {versions}.")
     report.say("Medians, with the range of the repeats in brackets. Ratios are what counts; raw data: RESULTS.json.")
     report.say()
@@ -62,9 +62,7 @@ def main():
             report.fail(f"{name} ended early: {error}")
         if out:  # As far as it is: a run takes long.
             report.write(out)
-    report.say_targets()
-    if out:
-        report.write(out)
+    print("\n".join(report.target_lines()))
     for failure in report.failed:
         print("FAILED:", failure)
     sys.exit(1 if report.failed else 0)
