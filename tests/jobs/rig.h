@@ -141,9 +141,9 @@ class Rig : public ::testing::Test {
     }
     return false;
   }
-  void RunFor(absl::Duration time) {
+  void RunFor(absl::Duration time, absl::Duration step = absl::Milliseconds(20)) {
     const absl::Time end = clock_.Now() + time;
-    RunUntil([&] { return clock_.Now() >= end; });
+    RunUntil([&] { return clock_.Now() >= end; }, step);
   }
 
   static pb::FineTune Request(const std::string& name = "cats") {

@@ -193,7 +193,7 @@ TEST_F(SubmitterTest, AnAnswerThatNamesTheJobOtherwiseThanListsDoMakesNoSecondJo
   EXPECT_EQ(Job((*made)->id).upstream_id(), listed);
   segmind_.Change(listed, [](FakeJob& job) { job.status = "AVAILABLE"; });
   ASSERT_TRUE(RunUntil([&] { return Job((*made)->id).state() == FineTune::AVAILABLE; }));
-  RunFor(absl::Minutes(11));
+  RunFor(absl::Minutes(11), absl::Seconds(1));
   EXPECT_EQ(JobCount(), 1u);
   EXPECT_EQ(Job((*made)->id).state(), FineTune::AVAILABLE);
 }
