@@ -90,6 +90,10 @@ def say_limits(report, options, cpu):
     else:
         report.limit("list 500: CPU of the typed handler against ours", typed, 10, at_most=False)
     report.say()
+    report.say("Where a get's time goes in the gateway, by `perf` (samples of its CPU clock under this load): the kernel 43 % (nearly all of it sockets "
+               "and switching between threads), gRPC and Abseil 35 %, malloc 10 %, the gateway's own program 6 %. 17 % of all are on the thread "
+               "that takes in watches: it waits on sockets beside gRPC's own two, gRPC hands that role round, and each turn is a switch.")
+    report.say()
 
 
 def open_loop(report, grpc_servers):

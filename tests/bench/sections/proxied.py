@@ -105,6 +105,9 @@ def measure(report, options):
 
 
 def say_limits(report, added):
+    report.say("Where the gateway's own part goes, by `strace` and `perf`: to switching between threads. A status goes from gRPC's thread to the "
+               "tracker's, which paces reads and shares them, to curl's, back to the tracker's and to gRPC's; the smallest gateway has two hops less.")
+    report.say()
     for call, jobs in dict.fromkeys(key[:2] for key in added):
         what = f"{call}, {jobs} jobs"
         ours = {part: added[call, jobs, "gateway", part] for part in ("p50_us", "p99_us", "without")}

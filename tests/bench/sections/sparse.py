@@ -12,7 +12,8 @@ TITLE = "Sparse calls"
 GATEWAYS = 4
 
 
-def call_now_and_then(ours, count, times):
+def call_now_and_then(ours, offset, count, times):
+    time.sleep(offset)  # Not all at the same moment.
     for i in range(count):
         time.sleep(1 + (i % 10) / 10)
         start = time.perf_counter()
@@ -23,7 +24,8 @@ def call_now_and_then(ours, count, times):
 def measure(report, options):
     gateways = [Ours(10) for _ in range(GATEWAYS)]
     times = []
-    callers = [threading.Thread(target=call_now_and_then, args=(ours, 5 if options.quick else 55, times)) for ours in gateways]
+    callers = [threading.Thread(target=call_now_and_then, args=(ours, i * 0.025, 5 if options.quick else 55, times))
+               for i, ours in enumerate(gateways)]
     for caller in callers:
         caller.start()
     for caller in callers:
