@@ -42,7 +42,7 @@ class Change {
   };
   static constexpr int kTypes = pb::Change::Type_ARRAYSIZE;
   static constexpr int kViews = 2;
-  mutable std::array<Form, kTypes * kViews> forms_;
+  mutable std::array<Form, size_t{kTypes} * kViews> forms_;
 };
 
 using ChangePtr = std::shared_ptr<const Change>;
