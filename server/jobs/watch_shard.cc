@@ -46,7 +46,7 @@ void WatchShard::Enqueue(absl::Span<const ChangePtr> changes) {
   waiter_->Wake();
 }
 
-void WatchShard::Add(std::shared_ptr<ShardWatcher> watcher) {
+void WatchShard::Add(const std::shared_ptr<ShardWatcher>& watcher) {
   {
     MutexLock lock(mu_);
     index_.Add(watcher);

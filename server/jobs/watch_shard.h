@@ -32,7 +32,7 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   // Hands changes over; never waits for a watcher.
   void Enqueue(absl::Span<const ChangePtr> changes) ABSL_LOCKS_EXCLUDED(mu_);
 
-  void Add(std::shared_ptr<ShardWatcher> watcher) ABSL_LOCKS_EXCLUDED(mu_);
+  void Add(const std::shared_ptr<ShardWatcher>& watcher) ABSL_LOCKS_EXCLUDED(mu_);
   // Nothing if it is not there.
   void Remove(const ShardWatcher& watcher) ABSL_LOCKS_EXCLUDED(mu_);
 
