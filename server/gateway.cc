@@ -15,6 +15,7 @@
 #include "server/base/status_macros.h"
 #include "server/key_fetch.h"
 #include "server/machine.h"
+#include "server/oddities.h"
 #include "server/segmind/api_key.h"
 #include "server/segmind/curl_http_client.h"
 #include "server/segmind/curl_streamer.h"
@@ -73,6 +74,9 @@ absl::Status Gateway::Open() {
   tokens_ = *std::move(tokens);
   ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   RETURN_IF_ERROR(OpenPolicy());
+  for (const std::string& oddity :
+       FindOddities(config_, policy_ ? policy_->current().get() : nullptr, clock_->Now()))
+    Log(LogLevel::kWarning, oddity);
   RETURN_IF_ERROR(OpenTracer());
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());
