@@ -27,8 +27,7 @@ namespace finetune::cli {
 namespace {
 
 constexpr int kPatienceMs = 2'000;
-// What an HTTP/2 client says first, with empty settings.
-constexpr std::string_view kHello("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
+constexpr std::string_view kHttpRequest = "GET / HTTP/1.0\r\n\r\n";
 
 struct Target {
   std::string host;
@@ -112,15 +111,17 @@ class Handshake {
       SSL_set1_host(tls_.get(), host.c_str());
     }
     ERR_clear_error();
-    done_ = SSL_connect(tls_.get()) == 1;
-    error_ = ERR_peek_last_error();
+    const int result = SSL_connect(tls_.get());
+    done_ = result == 1;
+    silent_ = SSL_get_error(tls_.get(), result) == SSL_ERROR_WANT_READ;
     ERR_clear_error();
   }
 
   bool done() const { return done_; }
   // Something that speaks TLS is there, whatever it thinks of us.
   bool speaks_tls() const { return done_ || certificate() != nullptr; }
-  bool is_no_tls() const { return ERR_GET_REASON(error_) == SSL_R_WRONG_VERSION_NUMBER; }
+  // Nothing came in time.
+  bool silent() const { return silent_; }
   bool certificate_wanted() const { return certificate_wanted_; }
   long verify_result() const { return SSL_get_verify_result(tls_.get()); }  // NOLINT(*-int)
   X509* certificate() const { return SSL_get0_peer_certificate(tls_.get()); }
@@ -154,7 +155,7 @@ class Handshake {
   std::unique_ptr<SSL, FreeTls> tls_;
   bool certificate_wanted_ = false;
   bool done_ = false;
-  unsigned long error_ = 0;  // NOLINT(*-int): OpenSSL's.
+  bool silent_ = false;
 };
 
 std::string Names(X509* certificate) {
@@ -213,7 +214,8 @@ Cause WhyNoTls(const Target& target, const ChannelOptions& options) {
   const auto socket = Connect(target);
   if (!socket.ok()) return {};
   Handshake handshake(*socket, target.host, &options);
-  if (handshake.is_no_tls()) {
+  if (handshake.silent()) return {"what is there does not answer", "Is it the right port?"};
+  if (!handshake.speaks_tls()) {
     return {"what is there does not speak TLS",
             "Is it the right port? A gateway without TLS is called without the --tls flags."};
   }
@@ -232,7 +234,7 @@ Cause WhyNotPlain(const Target& target) {
   }
   const auto socket = Connect(target);
   if (!socket.ok()) return {};
-  send(socket->get(), kHello.data(), kHello.size(), MSG_NOSIGNAL);
+  send(socket->get(), kHttpRequest.data(), kHttpRequest.size(), MSG_NOSIGNAL);
   char answer[5] = {};
   if (recv(socket->get(), answer, sizeof(answer), MSG_WAITALL) == sizeof(answer) &&
       std::memcmp(answer, "HTTP/", sizeof(answer)) == 0) {
