@@ -7,14 +7,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/small_file.h"
+#include "client/tls_files.h"
 
 namespace finetune::inline client {
 namespace {
@@ -60,11 +60,6 @@ constexpr char kServiceConfig[] = R"({
   "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.1}
 })";
 
-absl::Status CheckReadable(const std::string& what, const std::string& path) {
-  if (path.empty() || std::ifstream(path).good()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("cannot read the ", what, " file ", path));
-}
-
 absl::Status CheckTarget(const std::string& target) {
   if (target.empty()) return absl::InvalidArgumentError("the server's address is empty");
   for (const char* scheme : {"http://", "https://"}) {
@@ -79,6 +74,28 @@ absl::Status CheckTarget(const std::string& target) {
       (port < 1 || port > 65535))
     return absl::InvalidArgumentError(absl::StrCat("there is no port ", port));
   return absl::OkStatus();
+}
+
+// What may be sent of a token leaves room for the rest of a call's metadata.
+constexpr size_t kLongestToken = 7 << 10;
+
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  const auto text = ReadSmallFile("token", path);
+  if (!text.ok()) return text.status();
+  const std::string token(absl::StripAsciiWhitespace(*text));
+  const auto bad = [&](absl::string_view why) {
+    return absl::InvalidArgumentError(absl::StrCat("the token file ", path, " ", why));
+  };
+  if (token.empty()) return bad("holds no token");
+  if (token.size() > kLongestToken) return bad("holds more than 7 KiB, which is no token");
+  if (absl::StartsWithIgnoreCase(token, "bearer "))
+    return bad("must hold the token alone, without 'Bearer' before it");
+  if (token.find_first_of(" \t\r\n") != token.npos)
+    return bad("holds more than one word or line; it must hold the token alone");
+  if (!std::all_of(token.begin(), token.end(),
+                   [](unsigned char c) { return c > 0x20 && c < 0x7f; }))
+    return bad("holds characters that no token has; it must hold the token alone, as plain text");
+  return token;
 }
 
 bool StaysOnThisMachine(const std::string& target) {
@@ -97,14 +114,12 @@ bool StaysOnThisMachine(const std::string& target) {
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
     const ChannelOptions& options) {
   if (absl::Status status = CheckTarget(options.target); !status.ok()) return status;
-  for (const auto& [what, path] :
-       {std::pair("TLS CA", options.tls_ca_file),
-        std::pair("TLS certificate", options.tls_cert_file),
-        std::pair("TLS key", options.tls_key_file), std::pair("token", options.token_file)}) {
-    if (absl::Status status = CheckReadable(what, path); !status.ok()) return status;
-  }
-  if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
-    return absl::InvalidArgumentError("a TLS certificate needs its key, and a key its certificate");
+  if (absl::Status status =
+          CheckTlsFiles(options.tls_ca_file, options.tls_cert_file, options.tls_key_file);
+      !status.ok())
+    return status;
+  if (!options.token_file.empty()) {
+    if (const auto token = ReadToken(options.token_file); !token.ok()) return token.status();
   }
   const bool own_certificate = !options.tls_cert_file.empty();
   const bool own_authority = !options.tls_ca_file.empty();
@@ -160,20 +175,12 @@ absl::StatusOr<std::string> TokenFile::Authorization() {
   const bool found = ::stat(path_.c_str(), &facts) == 0;
   const int64_t nanos = facts.st_mtim.tv_sec * 1'000'000'000 + facts.st_mtim.tv_nsec;
   if (found && nanos == seen_nanos_ && facts.st_size == seen_size_) return header_;
-  std::ifstream file(path_);
-  std::stringstream content;
-  if (found) content << file.rdbuf();
-  const std::string text = content.str();
-  const std::string token(absl::StripAsciiWhitespace(text));
-  const bool usable =
-      !token.empty() &&
-      std::all_of(token.begin(), token.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
-  if (!usable) {
+  const auto token = ReadToken(path_);
+  if (!token.ok()) {
     if (!header_.empty()) return header_;
-    return absl::InvalidArgumentError(
-        absl::StrCat("the token file ", path_, " holds no usable token"));
+    return token.status();
   }
-  header_ = absl::StrCat("Bearer ", token);
+  header_ = absl::StrCat("Bearer ", *token);
   seen_nanos_ = nanos;
   seen_size_ = facts.st_size;
   return header_;

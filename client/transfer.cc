@@ -60,7 +60,8 @@ absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path
   return dataset;
 }
 
-absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public) {
+absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public,
+                                         const std::string& file_name) {
   std::ifstream file(path, std::ios::binary);
   if (!file.good() || std::filesystem::is_directory(path)) {
     return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
@@ -73,7 +74,8 @@ absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public
     spec.set_size_bytes(spec.size_bytes() + file.gcount());
   }
   if (file.bad()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
-  spec.set_file_name(std::filesystem::path(path).filename().string());
+  spec.set_file_name(file_name.empty() ? std::filesystem::path(path).filename().string()
+                                       : file_name);
   spec.set_public_(is_public);
   spec.set_sha256(digest.Finish());
   return spec;
@@ -125,7 +127,7 @@ absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile&
 
 absl::StatusOr<pb::Dataset> UploadDataset(FineTuneClient& client, const std::string& path,
                                           bool is_public, const TransferOptions& options) {
-  auto spec = Describe(path, is_public);
+  auto spec = Describe(path, is_public, options.file_name);
   if (!spec.ok()) return spec.status();
   RetryBackoff backoff(options.backoff);
   for (int attempt = 1;; ++attempt) {

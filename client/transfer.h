@@ -13,6 +13,8 @@ namespace finetune::inline client {
 struct TransferOptions {
   // Called on the caller's thread now and then. `total` is 0 while it is unknown.
   std::function<void(int64_t done, int64_t total)> on_progress;
+  // What an upload is called at its other end; the last part of its path if empty.
+  std::string file_name;
   // How often in a row a transfer may break without getting any further.
   int attempts = 6;
   BackoffOptions backoff;

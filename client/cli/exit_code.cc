@@ -123,7 +123,8 @@ void PrintError(const absl::Status& status, std::ostream& err) {
           << "\n";
     }
   }
-  std::string advice = AdviceByReason(status);
+  std::string advice(status.GetPayload(kAdvice).value_or(absl::Cord()));
+  if (advice.empty()) advice = AdviceByReason(status);
   if (advice.empty()) advice = AdviceByCode(status);
   if (!advice.empty()) err << advice << "\n";
   err.flush();

@@ -28,6 +28,9 @@ extern const char kExitCodesHelp[];
 // way to it.
 inline constexpr char kStorageFailure[] = "finetune.cli/storage_failure";
 
+// The payload that says what to do, where that is known better than by code and reason.
+inline constexpr char kAdvice[] = "finetune.cli/advice";
+
 ExitCode ExitCodeOf(const absl::Status& status);
 
 // One sentence with the reason, then what is wrong with which field, then what to do, as far as

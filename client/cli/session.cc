@@ -1,6 +1,7 @@
 #include "client/cli/session.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <ostream>
@@ -9,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/values.h"
+#include "client/cli/why_unreachable.h"
 
 namespace finetune::cli {
 namespace {
@@ -64,6 +66,7 @@ Colours Session::colours() const {
 
 absl::StatusOr<FineTuneClient*> Session::Client() {
   if (client == nullptr) {
+    WarnOfOpenSecrets();
     ClientOptions options;
     options.channel = channel;
     options.default_timeout = call_timeout();
@@ -76,14 +79,29 @@ absl::StatusOr<FineTuneClient*> Session::Client() {
   return client.get();
 }
 
+void Session::WarnOfOpenSecrets() {
+  // Where programs run each other, mounted secrets are often readable for all, and nobody reads
+  // this.
+  if (!terminal.err) return;
+  for (const std::string* path : {&channel.tls_key_file, &channel.token_file}) {
+    struct stat facts;
+    if (path->empty() || stat(path->c_str(), &facts) != 0 || (facts.st_mode & S_IROTH) == 0)
+      continue;
+    err << "warning: everybody on this machine may read " << *path << ": chmod o-r it\n";
+  }
+}
+
 int Session::Fail(const absl::Status& status) {
   // Without a reason it comes from the connection, in words that do not name the gateway.
   const bool from_connection =
       ErrorReasonNameOf(status).empty() && !status.GetPayload(kStorageFailure);
   if (from_connection && absl::IsUnavailable(status)) {
-    PrintError(absl::UnavailableError(absl::StrCat("cannot reach the gateway at ", channel.target,
-                                                   ": ", status.message())),
-               err);
+    const Cause cause = WhyUnreachable(channel);
+    absl::Status told = absl::UnavailableError(
+        absl::StrCat("cannot reach the gateway at ", channel.target, ": ",
+                     cause.what.empty() ? std::string(status.message()) : cause.what));
+    if (!cause.advice.empty()) told.SetPayload(kAdvice, absl::Cord(cause.advice));
+    PrintError(told, err);
   } else if (from_connection && absl::IsDeadlineExceeded(status) &&
              status.message() == "Deadline Exceeded") {
     PrintError(absl::DeadlineExceededError(absl::StrCat("the gateway at ", channel.target,

@@ -43,6 +43,9 @@ struct Session {
   // One message as one line of proto3 JSON.
   void PrintJson(const google::protobuf::Message& message);
 
+  // On a terminal: of a key or token that all may read.
+  void WarnOfOpenSecrets();
+
   std::unique_ptr<FineTuneClient> client = nullptr;
 };
 

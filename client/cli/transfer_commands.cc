@@ -16,10 +16,10 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/http_transfer.h"
 #include "client/cli/progress.h"
+#include "client/cli/unnamed_file.h"
 #include "client/cli/values.h"
 #include "client/cli/zip_folder.h"
 #include "client/transfer.h"
-#include "client/uuid.h"
 
 namespace finetune::cli {
 namespace {
@@ -71,16 +71,11 @@ TransferOptions ShowIn(Progress& progress, const std::string& what) {
   return options;
 }
 
-// Zips a folder of images into `draft`, a folder that is made for it; says where the zip is.
-absl::StatusOr<std::string> Zip(Session& session, const std::filesystem::path& folder,
-                                const std::filesystem::path& draft) {
-  std::error_code error;
-  if (!std::filesystem::create_directory(draft, error)) {
-    return absl::InternalError(absl::StrCat("cannot make the folder ", draft.string()));
-  }
-  const std::string stem = std::filesystem::canonical(folder, error).filename().string();
-  const std::string zip = draft / absl::StrCat(stem.empty() ? "dataset" : stem, ".zip");
-  auto zipped = ZipFolder(folder.string(), zip);
+// Zips a folder of images; says what is in the zip and what is not.
+absl::StatusOr<std::unique_ptr<UnnamedFile>> Zip(Session& session, const std::string& folder) {
+  auto zip = UnnamedFile::Make();
+  if (!zip.ok()) return zip;
+  auto zipped = ZipFolder(folder, (*zip)->path());
   if (!zipped.ok()) return zipped.status();
   session.err << zipped->images.size() << " images zipped\n";
   for (const std::string& name : zipped->left_out) {
@@ -89,10 +84,17 @@ absl::StatusOr<std::string> Zip(Session& session, const std::filesystem::path& f
   return zip;
 }
 
+// What the zip of a folder is called at Segmind.
+std::string ZipName(const std::string& folder) {
+  std::error_code ignored;
+  const std::string stem = std::filesystem::canonical(folder, ignored).filename().string();
+  return absl::StrCat(stem.empty() ? "dataset" : stem, ".zip");
+}
+
 absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::string& path,
                                            bool is_public, const TransferOptions& options) {
   pb::CreateUploadUrlRequest request;
-  request.set_file_name(std::filesystem::path(path).filename().string());
+  request.set_file_name(options.file_name);
   request.set_public_(is_public);
   auto url = client.CreateUploadUrl(request);
   if (!url.ok()) return url.status();
@@ -103,6 +105,24 @@ absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::st
   pb::Dataset dataset;
   dataset.set_data_source_uri(url->data_source_uri());
   dataset.set_size_bytes(static_cast<int64_t>(std::filesystem::file_size(path)));
+  return dataset;
+}
+
+absl::StatusOr<pb::Dataset> SendZip(Session& session, FineTuneClient& client,
+                                    const std::string& path, const std::string& name,
+                                    bool is_public) {
+  absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
+  {
+    Progress progress(session.err, session.terminal.err, "uploading");
+    TransferOptions options = ShowIn(progress, "uploading");
+    options.file_name = name;
+    dataset = UploadDataset(client, path, is_public, options);
+    if (absl::IsUnimplemented(dataset.status()))
+      dataset = UploadDirectly(client, path, is_public, options);
+  }
+  if (!dataset.ok()) return dataset;
+  for (const std::string& warning : dataset->warnings())
+    session.err << "warning: " << Printable(warning) << "\n";
   return dataset;
 }
 
@@ -192,27 +212,13 @@ int Fetch(Session& session, const DownloadFlags& flags) {
 absl::StatusOr<pb::Dataset> SendDataset(Session& session, FineTuneClient& client,
                                         const std::string& path, bool is_public) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
-    const std::filesystem::path draft =
-        std::filesystem::temp_directory_path(ignored) / absl::StrCat("finetune-", MakeRequestId());
-    auto zip = Zip(session, path, draft);
-    auto dataset = zip.ok() ? SendDataset(session, client, *zip, is_public)
-                            : absl::StatusOr<pb::Dataset>(zip.status());
-    std::filesystem::remove_all(draft, ignored);
-    return dataset;
+  if (!std::filesystem::is_directory(path, ignored)) {
+    return SendZip(session, client, path, std::filesystem::path(path).filename().string(),
+                   is_public);
   }
-  absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
-  {
-    Progress progress(session.err, session.terminal.err, "uploading");
-    const TransferOptions options = ShowIn(progress, "uploading");
-    dataset = UploadDataset(client, path, is_public, options);
-    if (absl::IsUnimplemented(dataset.status()))
-      dataset = UploadDirectly(client, path, is_public, options);
-  }
-  if (!dataset.ok()) return dataset;
-  for (const std::string& warning : dataset->warnings())
-    session.err << "warning: " << Printable(warning) << "\n";
-  return dataset;
+  auto zip = Zip(session, path);
+  if (!zip.ok()) return zip.status();
+  return SendZip(session, client, (*zip)->path(), ZipName(path), is_public);
 }
 
 void AddUpload(CLI::App& app, Session& session) {

@@ -135,7 +135,9 @@ absl::StatusOr<ZippedFolder> ZipFolder(const std::string& folder, const std::str
     content << file.rdbuf();
     writer.Add(name, content.str());
   }
-  if (!writer.Finish()) return absl::InternalError(absl::StrCat("cannot write ", path));
+  if (!writer.Finish())
+    return absl::InternalError(
+        absl::StrCat("cannot write the zip of ", folder, "; is there no room left in $TMPDIR?"));
   return zipped;
 }
 

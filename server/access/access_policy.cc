@@ -13,6 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "server/access/caller_use.h"
 #include "server/access/server_credentials.h"
 #include "server/base/check.h"
@@ -103,7 +104,11 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
   const size_t opening = message.find('"');
   const size_t closing = message.rfind('"');
   if (opening != closing) message.replace(opening, closing + 1 - opening, "(not shown)");
-  return Bad("is no policy: ", message);
+  return Bad(
+      "is no policy: ",
+      absl::StrReplaceAll(message, {{"Cannot find field.", "there is no such field"},
+                                    {" for type type.googleapis.com/finetune.policy.Caller.Role",
+                                     "; it must be VIEWER, SUBMITTER or ADMIN"}}));
 }
 
 // Empty stays empty.

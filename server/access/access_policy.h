@@ -42,6 +42,9 @@ class AccessPolicy {
   CallerPtr FindBySpiffeId(std::string_view id) const { return Find(by_spiffe_id_, id); }
   CallerPtr FindByDnsName(std::string_view name) const { return Find(by_dns_name_, name); }
 
+  // Whether there are callers who can be known by their certificate.
+  bool knows_certificates() const { return !by_spiffe_id_.empty() || !by_dns_name_.empty(); }
+
   size_t size() const { return by_name_.size(); }
 
  private:

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "server/base/log.h"
+#include "server/base/read_file.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
@@ -19,14 +18,6 @@ constexpr char kReloads[] = "finetune_gateway_policy_reloads_total";
 constexpr char kFetches[] = "finetune_gateway_issuer_key_fetches_total";
 constexpr char kFetchesHelp[] = "Fetches of issuers' keys from a jwks_url, by outcome.";
 constexpr char kReloadsHelp[] = "Changes of the policy's files, by whether they were taken.";
-
-std::optional<std::string> ReadText(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) return std::nullopt;
-  return text.str();
-}
 
 }  // namespace
 
@@ -124,10 +115,9 @@ std::shared_ptr<RemoteKeys> PolicyFile::StartFetching(const KeyLocation& locatio
 absl::StatusOr<std::shared_ptr<const AccessPolicy>> PolicyFile::Read() {
   texts_.clear();
   const auto read = [this](const std::string& path) -> absl::StatusOr<std::string> {
-    std::optional<std::string>& text = texts_[path];
-    text = ReadText(path);
-    if (!text) return absl::InvalidArgumentError(absl::StrCat("cannot read '", path, "'"));
-    return *text;
+    auto text = ReadFile(path);
+    texts_[path] = text.ok() ? std::optional(*text) : std::nullopt;
+    return text;
   };
   Remotes before;
   {
@@ -165,7 +155,8 @@ absl::StatusOr<std::shared_ptr<const AccessPolicy>> PolicyFile::Read() {
 // times on them say.
 bool PolicyFile::Changed() const {
   for (const auto& [path, text] : texts_)
-    if (ReadText(path) != text) return true;
+    if (auto now = ReadFile(path); now.ok() != text.has_value() || (now.ok() && *now != *text))
+      return true;
   MutexLock lock(mu_);
   return std::any_of(remotes_.begin(), remotes_.end(), [](const auto& remote) {
     return remote.second.keys->text() != remote.second.text;

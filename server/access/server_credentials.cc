@@ -8,10 +8,10 @@
 #include <openssl/x509.h>
 
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/read_file.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
@@ -20,13 +20,14 @@ namespace {
 constexpr unsigned kRereadSeconds = 5;
 
 absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view flag) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file || text.str().empty())
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": cannot read '", path, "'"));
-  return text.str();
+  auto text = ReadFile(path);
+  if (!text.ok())
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", text.status().message()));
+  return text;
 }
+
+// Nobody is there to be asked for one.
+int NoPassPhrase(char*, int, int, void*) { return 0; }
 
 using BioPtr = std::unique_ptr<BIO, decltype(&BIO_free)>;
 using CertPtr = std::unique_ptr<X509, decltype(&X509_free)>;
@@ -34,7 +35,13 @@ using KeyPtr = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 
 CertPtr FirstCertificate(const std::string& pem) {
   BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
-  return CertPtr(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free);
+  return CertPtr(PEM_read_bio_X509(bio.get(), nullptr, NoPassPhrase, nullptr), X509_free);
+}
+
+absl::Time ToTime(const ASN1_TIME* time) {
+  tm parts = {};
+  ASN1_TIME_to_tm(time, &parts);
+  return absl::FromTM(parts, absl::UTCTimeZone());
 }
 
 absl::Status CheckPair(const TlsFiles& files, const std::string& cert_pem,
@@ -44,7 +51,12 @@ absl::Status CheckPair(const TlsFiles& files, const std::string& cert_pem,
     return absl::InvalidArgumentError(
         absl::StrCat("--tls_cert_file: '", files.cert, "' holds no PEM certificate"));
   BioPtr bio(BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size())), BIO_free);
-  const KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+  const KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassPhrase, nullptr),
+                   EVP_PKEY_free);
+  if (!key && absl::StrContains(key_pem, "ENCRYPTED"))
+    return absl::InvalidArgumentError(absl::StrCat("--tls_key_file: the key in '", files.key,
+                                                   "' has a pass phrase; `openssl pkey -in ",
+                                                   files.key, " -out FILE` takes it off"));
   if (!key)
     return absl::InvalidArgumentError(
         absl::StrCat("--tls_key_file: '", files.key, "' holds no PEM private key"));
@@ -96,6 +108,15 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
   }
   return grpc::experimental::TlsServerCredentials(options);
+}
+
+absl::StatusOr<Validity> ReadValidity(const std::string& cert_file) {
+  ASSIGN_OR_RETURN(const std::string pem, ReadFile(cert_file));
+  const CertPtr cert = FirstCertificate(pem);
+  ERR_clear_error();
+  if (!cert)
+    return absl::InvalidArgumentError(absl::StrCat("'", cert_file, "' holds no PEM certificate"));
+  return Validity{ToTime(X509_get0_notBefore(cert.get())), ToTime(X509_get0_notAfter(cert.get()))};
 }
 
 bool IsLoopback(const std::string& host) {

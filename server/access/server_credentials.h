@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace finetune {
 
@@ -25,6 +26,14 @@ struct TlsFiles {
 // does not fit the certificate.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     const TlsFiles& files);
+
+struct Validity {
+  absl::Time begin;
+  absl::Time end;
+};
+
+// When the first certificate of the PEM file is valid. INVALID_ARGUMENT if there is none.
+absl::StatusOr<Validity> ReadValidity(const std::string& cert_file);
 
 // The rule of the open door: without TLS and a policy the service binds only to loopback, unless
 // `allow_insecure`. `host` as in --listen. INVALID_ARGUMENT, saying so.

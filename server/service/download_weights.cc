@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/service/grpc_status.h"
+#include "server/service/queued_call.h"
 #include "server/service/violations.h"
 #include "server/service/weights_answer.h"
 #include "server/service/wire_bytes.h"
@@ -22,13 +23,13 @@ constexpr size_t kQueue = 2;
 constexpr size_t kMaxErrorBody = 4 << 10;
 constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
 
-class DownloadReactor;
+class DownloadCall;
 
 class Download final : public Transfer {
  public:
-  Download(Transfers& transfers, DownloadSpec spec, DownloadReactor& reactor)
+  Download(Transfers& transfers, DownloadSpec spec, DownloadCall& call)
       : Transfer(transfers, spec.trace),
-        reactor_(reactor),
+        call_(call),
         spec_(std::move(spec)),
         range_{.offset = spec_.offset, .limit = spec_.limit},
         next_offset_(spec_.offset) {}
@@ -59,7 +60,7 @@ class Download final : public Transfer {
   absl::Status EndOf(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
-  DownloadReactor& reactor_;  // Only in Take.
+  DownloadCall& call_;  // Only in Take.
   const DownloadSpec spec_;
   const WeightsRange range_;
 
@@ -85,43 +86,58 @@ class Download final : public Transfer {
 };
 
 // gRPC's side: passes on what happens, and does what it is told.
-class DownloadReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+class DownloadCall final : public QueuedCall {
  public:
-  DownloadReactor(Transfers& transfers, DownloadSpec spec, grpc::CallbackServerContext* context,
-                  DownloadDone done)
-      : context_(context),
-        done_(std::move(done)),
-        download_(std::make_shared<Download>(transfers, std::move(spec), *this)) {}
+  DownloadCall(const DownloadMethod& method, grpc::ServerCompletionQueue& arrivals)
+      : method_(method), arrivals_(arrivals) {}
 
-  void Begin(LastingCall& lasting) {
-    download_->Begin();
-    lasting.OnRevokedDo([download = download_](const absl::Status& why) { download->Fail(why); });
-  }
+  void Accept() { Ask(context_); }
 
   // Of Download::Take.
-  void Write(grpc::ByteBuffer message) {
-    message_.Swap(&message);
-    StartWrite(&message_);
+  void Write(const grpc::ByteBuffer& message) { writer_.Write(message, written_.Begin()); }
+  void Abort() { context_.TryCancel(); }
+  void End(const absl::Status& status) {
+    status_ = status;
+    writer_.Finish(ToGrpcStatus(status), finished_.tag());
   }
-  void Abort() { context_->TryCancel(); }
-  void End(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
 
  private:
-  void OnWriteDone(bool ok) override {
-    message_.Clear();
-    download_->OnWritten(ok);
-  }
-  void OnCancel() override { download_->Fail(absl::CancelledError("the client is gone")); }
-  void OnDone() override {
-    std::move(done_)(download_->end(), download_->messages());
-    delete this;
+  // QueuedCall.
+  void Request(void* tag) override { method_.ask(context_, request_, writer_, arrivals_, tag); }
+  void OnArrived() override;
+  void OnGone(bool cancelled) override {
+    if (cancelled && download_ != nullptr)
+      download_->Fail(absl::CancelledError("the client is gone"));
   }
 
-  grpc::CallbackServerContext* const context_;
+  void OnWritten(bool ok) { download_->OnWritten(ok); }
+  void OnFinished(bool) {
+    std::move(done_)(status_, download_ != nullptr ? download_->messages() : 0);
+  }
+
+  const DownloadMethod& method_;
+  grpc::ServerCompletionQueue& arrivals_;
+  grpc::ServerContext context_;
+  grpc::ByteBuffer request_;
+  DownloadMethod::Writer writer_{&context_};
   DownloadDone done_;
-  const std::shared_ptr<Download> download_;
-  grpc::ByteBuffer message_;
+  std::shared_ptr<Download> download_;  // Null if it was refused.
+  absl::Status status_;                 // Set by End.
+  Operation<DownloadCall> written_{*this, &DownloadCall::OnWritten};
+  Operation<DownloadCall> finished_{*this, &DownloadCall::OnFinished};
 };
+
+void DownloadCall::OnArrived() {
+  AcceptDownload(method_, arrivals_);
+  finished_.Expect();  // It is answered, whatever happens.
+  auto admitted = method_.admit(context_, request_, done_);
+  request_.Clear();
+  if (!admitted.ok()) return End(admitted.status());
+  download_ = std::make_shared<Download>(admitted->transfers, std::move(admitted->spec), *this);
+  download_->Begin();
+  admitted->lasting->OnRevokedDo(
+      [download = download_](const absl::Status& why) { download->Fail(why); });
+}
 
 void Download::Begin() {
   Watch();
@@ -288,8 +304,8 @@ grpc::ByteBuffer Download::TakeMessage() {
 }
 
 void Download::Take(Step step) {
-  if (step == Step::kAbort) return reactor_.Abort();
-  if (step == Step::kFinish) return reactor_.End(end());
+  if (step == Step::kAbort) return call_.Abort();
+  if (step == Step::kFinish) return call_.End(end());
   grpc::ByteBuffer message;
   bool room;
   {
@@ -297,7 +313,7 @@ void Download::Take(Step step) {
     message.Swap(&message_);
     room = queue_.empty();
   }
-  reactor_.Write(std::move(message));
+  call_.Write(message);
   if (room) ResumeStream();
 }
 
@@ -337,12 +353,8 @@ absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& req
                       .limit = request.read_limit()};
 }
 
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartDownload(
-    Transfers& transfers, DownloadSpec spec, grpc::CallbackServerContext* context,
-    const std::shared_ptr<LastingCall>& lasting, DownloadDone done) {
-  auto* reactor = new DownloadReactor(transfers, std::move(spec), context, std::move(done));
-  reactor->Begin(*lasting);
-  return reactor;
+void AcceptDownload(const DownloadMethod& method, grpc::ServerCompletionQueue& arrivals) {
+  (new DownloadCall(method, arrivals))->Accept();
 }
 
 }  // namespace finetune

@@ -1,13 +1,16 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/jobs/version.h"
 #include "server/service/lasting_calls.h"
 #include "server/service/transfers.h"
@@ -32,16 +35,36 @@ absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& req
 // Told how a download ended, and how many messages were sent, once, as its last act.
 using DownloadDone = absl::AnyInvocable<void(const absl::Status& status, double messages) &&>;
 
-// Begins a DownloadWeights and returns its reactor, which owns itself. The source is read no faster
-// than the client takes the bytes, at most a few MiB of them on the way. `transfers` outlives it.
+// A download that may begin.
+struct AdmittedDownload {
+  Transfers& transfers;
+  DownloadSpec spec;
+  std::shared_ptr<LastingCall> lasting;
+};
+
+// DownloadWeights: how its calls are asked for, and who may make them.
+struct DownloadMethod {
+  using Writer = grpc::ServerAsyncWriter<grpc::ByteBuffer>;
+
+  // Asks the server for a call, of which `arrivals` tells with `tag`.
+  std::function<void(grpc::ServerContext& context, grpc::ByteBuffer& request, Writer& writer,
+                     grpc::ServerCompletionQueue& arrivals, void* tag)>
+      ask;
+  // Whether a call may begin, or why not; sets `done` in either case.
+  std::function<absl::StatusOr<AdmittedDownload>(
+      grpc::ServerContext& context, const grpc::ByteBuffer& request, DownloadDone& done)>
+      admit;
+};
+
+// Asks for a DownloadWeights, serves it, and asks for the next one as soon as it came. The source
+// is read no faster than the client takes the bytes, at most a few MiB of them on the way. `method`
+// and `arrivals` outlive it.
 //
 // UNAVAILABLE / UPSTREAM_UNAVAILABLE (storage refuses, breaks off or stalls: continue at the next
 // byte), OUT_OF_RANGE (the file ends before the offset), INTERNAL / UPSTREAM_MALFORMED (it leads to
 // a host that is not allowed, or contradicts itself), what Transfers and
-// SegmindClient::CreateDownloadUrl refuse with, and what `lasting` is revoked with. A client that
+// SegmindClient::CreateDownloadUrl refuse with, and what the call is revoked with. A client that
 // stops reading is cut off.
-grpc::ServerWriteReactor<grpc::ByteBuffer>* StartDownload(
-    Transfers& transfers, DownloadSpec spec, grpc::CallbackServerContext* context,
-    const std::shared_ptr<LastingCall>& lasting, DownloadDone done);
+void AcceptDownload(const DownloadMethod& method, grpc::ServerCompletionQueue& arrivals);
 
 }  // namespace finetune

@@ -4,23 +4,12 @@
 #include <utility>
 
 #include "server/base/status_macros.h"
-#include "server/service/download_weights.h"
-#include "server/service/grpc_status.h"
-#include "server/service/upload_dataset.h"
-#include "server/service/violations.h"
 
 namespace finetune {
 namespace {
 
-// A stream that ends before it began.
-template <typename Reactor>
-class Refusal final : public Reactor {
- public:
-  explicit Refusal(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
-  void OnDone() override { delete this; }
-};
-using WriteRefusal = Refusal<grpc::ServerWriteReactor<grpc::ByteBuffer>>;
-using ReadRefusal = Refusal<grpc::ServerReadReactor<grpc::ByteBuffer>>;
+// So many calls of a method may come before the first of them is looked at; more wait in gRPC.
+constexpr int kAtOnce = 16;
 
 template <typename Message>
 absl::StatusOr<Message> Read(const grpc::ByteBuffer& bytes) {
@@ -35,33 +24,64 @@ absl::StatusOr<Message> Read(const grpc::ByteBuffer& bytes) {
 
 }  // namespace
 
+template <typename Message, typename Ask, typename Handle>
+UnaryMethod FineTuneService::Unary(Method method, Ask ask, Handle handle) {
+  return {method,
+          [this, ask](grpc::ServerContext& context, Bytes& request, UnaryMethod::Writer& writer,
+                      grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
+                      void* tag) {
+            (this->*ask)(&context, &request, &writer, &queue, &arrivals, tag);
+          },
+          [handle](const Bytes& bytes, UnaryCall& call) {
+            Message message;
+            if (call.Read(bytes, message)) handle(std::move(message), call);
+          }};
+}
+
 FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
-    : parts_(parts), gate_(gate), reads_(parts), writes_(parts) {}
+    : parts_(parts),
+      gate_(gate),
+      reads_(parts),
+      writes_(parts),
+      unary_({
+          Unary<pb::CreateFineTuneRequest>(
+              Method::kCreateFineTune, &FineTuneService::RequestCreateFineTune,
+              [this](auto read, auto& call) { writes_.Create(std::move(read), call); }),
+          Unary<pb::GetFineTuneRequest>(
+              Method::kGetFineTune, &FineTuneService::RequestGetFineTune,
+              [this](auto read, auto& call) { reads_.Get(std::move(read), call); }),
+          Unary<pb::ListFineTunesRequest>(
+              Method::kListFineTunes, &FineTuneService::RequestListFineTunes,
+              [this](auto read, auto& call) { reads_.List(std::move(read), call); }),
+          Unary<pb::WaitFineTuneRequest>(
+              Method::kWaitFineTune, &FineTuneService::RequestWaitFineTune,
+              [this](auto read, auto& call) { reads_.Wait(std::move(read), call); }),
+          Unary<pb::UpdateFineTuneRequest>(
+              Method::kUpdateFineTune, &FineTuneService::RequestUpdateFineTune,
+              [this](auto read, auto& call) { writes_.Update(std::move(read), call); }),
+          Unary<pb::CreateUploadUrlRequest>(
+              Method::kCreateUploadUrl, &FineTuneService::RequestCreateUploadUrl,
+              [this](auto read, auto& call) { writes_.CreateUploadUrl(std::move(read), call); }),
+          Unary<pb::GetGatewayStatusRequest>(
+              Method::kGetGatewayStatus, &FineTuneService::RequestGetGatewayStatus,
+              [this](auto read, auto& call) { reads_.Status(std::move(read), call); }),
+      }),
+      upload_(Upload()),
+      download_(Download()) {}
 
-FineTuneService::Unary* FineTuneService::CreateFineTune(Context* context, const Bytes* request,
-                                                        Bytes* answer) {
-  return UnaryCall::Start<pb::CreateFineTuneRequest>(
-      gate_, Method::kCreateFineTune, context, request, answer,
-      [this](auto checked, UnaryCall& call) { writes_.Create(std::move(checked), call); });
-}
-
-FineTuneService::Unary* FineTuneService::GetFineTune(Context* context, const Bytes* request,
-                                                     Bytes* answer) {
-  return UnaryCall::Start<pb::GetFineTuneRequest>(
-      gate_, Method::kGetFineTune, context, request, answer,
-      [this](auto read, UnaryCall& call) { reads_.Get(std::move(read), call); });
-}
-
-FineTuneService::Unary* FineTuneService::ListFineTunes(Context* context, const Bytes* request,
-                                                       Bytes* answer) {
-  return UnaryCall::Start<pb::ListFineTunesRequest>(
-      gate_, Method::kListFineTunes, context, request, answer,
-      [this](auto read, UnaryCall& call) { reads_.List(std::move(read), call); });
-}
-
-void FineTuneService::AcceptWatch(grpc::ServerCompletionQueue& arrivals) {
-  finetune::AcceptWatch(
-      {.method = *this, .hub = parts_.hub, .queues = parts_.watch_queues, .arrivals = arrivals});
+void FineTuneService::Accept(CallQueues& queues) {
+  grpc::ServerCompletionQueue& arrivals = queues.arrivals();
+  for (int i = 0; i < kAtOnce; ++i) {
+    for (const UnaryMethod& method : unary_) {
+      grpc::CompletionQueue& queue =
+          method.method == Method::kWaitFineTune ? queues.waits() : arrivals;
+      UnaryCall::Accept({.method = method, .gate = gate_, .queue = queue, .arrivals = arrivals});
+    }
+    AcceptWatch(
+        {.method = *this, .hub = parts_.hub, .queues = parts_.watch_queues, .arrivals = arrivals});
+    AcceptUpload(upload_, arrivals);
+    AcceptDownload(download_, arrivals);
+  }
 }
 
 void FineTuneService::Request(grpc::ServerContext& context, Bytes& request,
@@ -84,76 +104,50 @@ absl::StatusOr<WatchSpec> FineTuneService::Check(grpc::ServerContext& context, c
   return reads_.CheckWatch(message, *call.caller);
 }
 
-FineTuneService::Unary* FineTuneService::WaitFineTune(Context* context, const Bytes* request,
-                                                      Bytes* answer) {
-  return UnaryCall::Start<pb::WaitFineTuneRequest>(
-      gate_, Method::kWaitFineTune, context, request, answer,
-      [this](auto read, UnaryCall& call) { reads_.Wait(std::move(read), call); });
+UploadMethod FineTuneService::Upload() {
+  return {.ask =
+              [this](grpc::ServerContext& context, UploadMethod::Reader& reader,
+                     grpc::ServerCompletionQueue& arrivals, void* tag) {
+                RequestUploadDataset(&context, &reader, &arrivals, &arrivals, tag);
+              },
+          .admit = [this](grpc::ServerContext& context,
+                          UploadDone& done) -> absl::StatusOr<AdmittedUpload> {
+            auto owned = std::make_unique<Call>();
+            Call& call = *owned;
+            done = [this, owned = std::move(owned)](const absl::Status& ended) {
+              gate_.End(*owned, ended, ended.ok() ? 1 : 0);
+            };
+            RETURN_IF_ERROR(gate_.Admit(Method::kUploadDataset, &context, call));
+            if (parts_.transfers == nullptr)
+              return absl::UnimplementedError("this gateway does not transfer datasets");
+            return AdmittedUpload{*parts_.transfers, call.span.context(), call.lasting};
+          }};
 }
 
-FineTuneService::Unary* FineTuneService::UpdateFineTune(Context* context, const Bytes* request,
-                                                        Bytes* answer) {
-  return UnaryCall::Start<pb::UpdateFineTuneRequest>(
-      gate_, Method::kUpdateFineTune, context, request, answer,
-      [this](auto read, UnaryCall& call) { writes_.Update(std::move(read), call); });
-}
-
-FineTuneService::Unary* FineTuneService::CreateUploadUrl(Context* context, const Bytes* request,
-                                                         Bytes* answer) {
-  return UnaryCall::Start<pb::CreateUploadUrlRequest>(
-      gate_, Method::kCreateUploadUrl, context, request, answer,
-      [this](auto read, UnaryCall& call) { writes_.CreateUploadUrl(std::move(read), call); });
-}
-
-grpc::ServerReadReactor<grpc::ByteBuffer>* FineTuneService::UploadDataset(Context* context,
-                                                                          Bytes* answer) {
-  auto call = std::make_unique<Call>();
-  absl::Status status = gate_.Admit(Method::kUploadDataset, context, *call);
-  if (status.ok() && parts_.transfers == nullptr)
-    status = absl::UnimplementedError("this gateway does not transfer datasets");
-  if (!status.ok()) {
-    gate_.End(*call, status, 0);
-    return new ReadRefusal(status);
-  }
-  const auto lasting = call->lasting;
-  const TraceContext trace = call->span.context();
-  return StartUpload(*parts_.transfers, context, answer, trace, lasting,
-                     [this, call = std::move(call)](const absl::Status& ended) {
-                       gate_.End(*call, ended, ended.ok() ? 1 : 0);
-                     });
-}
-
-grpc::ServerWriteReactor<grpc::ByteBuffer>* FineTuneService::DownloadWeights(Context* context,
-                                                                             const Bytes* request) {
-  auto call = std::make_unique<Call>();
-  const auto check = [&]() -> absl::StatusOr<DownloadSpec> {
-    RETURN_IF_ERROR(gate_.Admit(Method::kDownloadWeights, context, *call));
-    if (parts_.transfers == nullptr)
-      return absl::UnimplementedError("this gateway does not transfer weights");
-    ASSIGN_OR_RETURN(const auto message, Read<pb::DownloadWeightsRequest>(*request));
-    ASSIGN_OR_RETURN(const VersionPtr version,
-                     FindVisible(parts_.catalog, message.name(), "name", *call->caller));
-    call->fine_tune = message.name();
-    return CheckDownload(message, *version);
-  };
-  auto spec = check();
-  if (!spec.ok()) {
-    gate_.End(*call, spec.status(), 0);
-    return new WriteRefusal(spec.status());
-  }
-  const auto lasting = call->lasting;
-  spec->trace = call->span.context();
-  return StartDownload(*parts_.transfers, *std::move(spec), context, lasting,
-                       [this, call = std::move(call)](const absl::Status& ended, double messages) {
-                         gate_.End(*call, ended, messages);
-                       });
-}
-
-FineTuneService::Unary* FineTuneService::GetGatewayStatus(Context* context, const Bytes* request,
-                                                          Bytes* answer) {
-  return UnaryCall::Start<pb::GetGatewayStatusRequest>(
-      gate_, Method::kGetGatewayStatus, context, request, answer,
-      [this](auto read, UnaryCall& call) { reads_.Status(std::move(read), call); });
+DownloadMethod FineTuneService::Download() {
+  return {.ask =
+              [this](grpc::ServerContext& context, Bytes& request, DownloadMethod::Writer& writer,
+                     grpc::ServerCompletionQueue& arrivals, void* tag) {
+                RequestDownloadWeights(&context, &request, &writer, &arrivals, &arrivals, tag);
+              },
+          .admit = [this](grpc::ServerContext& context, const Bytes& request,
+                          DownloadDone& done) -> absl::StatusOr<AdmittedDownload> {
+            auto owned = std::make_unique<Call>();
+            Call& call = *owned;
+            done = [this, owned = std::move(owned)](const absl::Status& ended, double messages) {
+              gate_.End(*owned, ended, messages);
+            };
+            RETURN_IF_ERROR(gate_.Admit(Method::kDownloadWeights, &context, call));
+            if (parts_.transfers == nullptr)
+              return absl::UnimplementedError("this gateway does not transfer weights");
+            ASSIGN_OR_RETURN(const auto message, Read<pb::DownloadWeightsRequest>(request));
+            ASSIGN_OR_RETURN(const VersionPtr version,
+                             FindVisible(parts_.catalog, message.name(), "name", *call.caller));
+            call.fine_tune = message.name();
+            ASSIGN_OR_RETURN(DownloadSpec spec, CheckDownload(message, *version));
+            spec.trace = call.span.context();
+            return AdmittedDownload{*parts_.transfers, std::move(spec), call.lasting};
+          }};
 }
 
 }  // namespace finetune

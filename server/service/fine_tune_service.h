@@ -1,52 +1,52 @@
 #pragma once
 
+#include <vector>
+
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
 #include "server/service/call_gate.h"
+#include "server/service/call_queues.h"
+#include "server/service/download_weights.h"
 #include "server/service/handlers.h"
+#include "server/service/unary_call.h"
+#include "server/service/upload_dataset.h"
 #include "server/service/watch_stream.h"
 
 namespace finetune {
 
 // FineTuneService with every method as raw bytes, so that all of them pass one gate and answers
-// made of ready bytes are sent as they are.
+// made of ready bytes are sent as they are. Clients reach it once it accepts calls.
 class FineTuneService final
-    : public pb::FineTuneService::WithRawCallbackMethod_CreateFineTune<
-          pb::FineTuneService::WithRawCallbackMethod_GetFineTune<
-              pb::FineTuneService::WithRawCallbackMethod_ListFineTunes<
+    : public pb::FineTuneService::WithRawMethod_CreateFineTune<
+          pb::FineTuneService::WithRawMethod_GetFineTune<
+              pb::FineTuneService::WithRawMethod_ListFineTunes<
                   pb::FineTuneService::WithRawMethod_WatchFineTunes<
-                      pb::FineTuneService::WithRawCallbackMethod_WaitFineTune<
-                          pb::FineTuneService::WithRawCallbackMethod_UpdateFineTune<
-                              pb::FineTuneService::WithRawCallbackMethod_CreateUploadUrl<
-                                  pb::FineTuneService::WithRawCallbackMethod_UploadDataset<
-                                      pb::FineTuneService::WithRawCallbackMethod_DownloadWeights<
+                      pb::FineTuneService::WithRawMethod_WaitFineTune<
+                          pb::FineTuneService::WithRawMethod_UpdateFineTune<
+                              pb::FineTuneService::WithRawMethod_CreateUploadUrl<
+                                  pb::FineTuneService::WithRawMethod_UploadDataset<
+                                      pb::FineTuneService::WithRawMethod_DownloadWeights<
                                           pb::FineTuneService::
-                                              WithRawCallbackMethod_GetGatewayStatus<
+                                              WithRawMethod_GetGatewayStatus<
                                                   pb::FineTuneService::Service>>>>>>>>>>,
       private WatchMethod {
  public:
   // `gate` and what `parts` names outlive the server's calls.
   FineTuneService(const ServiceParts& parts, CallGate& gate);
 
-  // Serves one watch, and with it the next.
-  void AcceptWatch(grpc::ServerCompletionQueue& arrivals);
+  // Takes calls from now on. For the server that it is registered with, once that is made.
+  void Accept(CallQueues& queues);
 
   // Ends waits, so that their calls are finished when the server shuts down.
   void Drain() { reads_.Drain(); }
 
  private:
-  using Context = grpc::CallbackServerContext;
   using Bytes = grpc::ByteBuffer;
-  using Unary = grpc::ServerUnaryReactor;
 
-  Unary* CreateFineTune(Context* context, const Bytes* request, Bytes* answer) override;
-  Unary* GetFineTune(Context* context, const Bytes* request, Bytes* answer) override;
-  Unary* ListFineTunes(Context* context, const Bytes* request, Bytes* answer) override;
-  Unary* WaitFineTune(Context* context, const Bytes* request, Bytes* answer) override;
-  Unary* UpdateFineTune(Context* context, const Bytes* request, Bytes* answer) override;
-  Unary* CreateUploadUrl(Context* context, const Bytes* request, Bytes* answer) override;
-  grpc::ServerReadReactor<Bytes>* UploadDataset(Context* context, Bytes* answer) override;
-  grpc::ServerWriteReactor<Bytes>* DownloadWeights(Context* context, const Bytes* request) override;
-  Unary* GetGatewayStatus(Context* context, const Bytes* request, Bytes* answer) override;
+  // `ask` is RequestGetFineTune or the like; `handle` takes a Message and the call.
+  template <typename Message, typename Ask, typename Handle>
+  UnaryMethod Unary(Method method, Ask ask, Handle handle);
+  UploadMethod Upload();
+  DownloadMethod Download();
 
   // WatchMethod.
   void Request(grpc::ServerContext& context, Bytes& request, grpc::ServerAsyncWriter<Bytes>& writer,
@@ -60,6 +60,9 @@ class FineTuneService final
   CallGate& gate_;
   ReadHandlers reads_;
   WriteHandlers writes_;
+  const std::vector<UnaryMethod> unary_;
+  const UploadMethod upload_;
+  const DownloadMethod download_;
 };
 
 }  // namespace finetune

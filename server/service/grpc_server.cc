@@ -1,9 +1,8 @@
 #include "server/service/grpc_server.h"
 
-#include <grpcpp/channel.h>
 #include <grpcpp/ext/channelz_service_plugin.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/impl/server_builder_plugin.h>
@@ -19,9 +18,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/mutex.h"
-#include "server/base/thread.h"
 #include "server/service/grpc_status.h"
+#include "server/service/queued_call.h"
 
 namespace finetune {
 namespace {
@@ -48,7 +46,7 @@ std::string WhyNotListen(const std::string& host, int port) {
 }
 
 void ConfigurePlugins(const GrpcServer::Options& options) {
-  grpc::EnableDefaultHealthCheckService(true);
+  grpc::EnableDefaultHealthCheckService(false);
   // Process-wide and not to be undone: once is enough, and OnlyWhatWasAskedFor does the rest.
   static std::once_flag reflection, channelz;
   if (options.reflection)
@@ -99,147 +97,85 @@ void SetConnectionOptions(grpc::ServerBuilder& builder) {
 }  // namespace
 
 // Answers for methods that no service has, so that they are counted and typed like all else.
-class GrpcServer::UnknownMethods : public grpc::CallbackGenericService {
+class GrpcServer::UnknownMethods {
  public:
-  explicit UnknownMethods(CallGate& gate) : gate_(gate) {}
+  UnknownMethods(grpc::ServerBuilder& builder, CallGate& gate) : gate_(gate) {
+    builder.RegisterAsyncGenericService(&service_);
+  }
 
-  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext*) override {
-    class Reactor : public grpc::ServerGenericBidiReactor {
-     public:
-      Reactor() { Finish(ToGrpcStatus(absl::UnimplementedError("no such method"))); }
-      void OnDone() override { delete this; }
-    };
-    gate_.CountUnknownMethod(absl::ZeroDuration());
-    return new Reactor;
+  // Takes calls from now on.
+  void Accept(CallQueues& queues) {
+    for (int i = 0; i < kAtOnce; ++i) (new UnknownCall(*this, queues.arrivals()))->Accept();
   }
 
  private:
-  CallGate& gate_;
-};
+  static constexpr int kAtOnce = 4;
 
-// Hears of new watches, which have queues of their own from then on. One thread at a time starts
-// and stops it.
-class GrpcServer::Arrivals {
- public:
-  explicit Arrivals(grpc::ServerBuilder& builder) : queue_(builder.AddCompletionQueue()) {}
+  class UnknownCall final : public QueuedCall {
+   public:
+    UnknownCall(UnknownMethods& methods, grpc::ServerCompletionQueue& arrivals)
+        : methods_(methods), arrivals_(arrivals) {}
+    void Accept() { Ask(context_); }
 
-  // After the server was built.
-  void Start(FineTuneService& service) {
-    thread_ = std::make_unique<Thread>("arrivals", [this] {
-      void* tag = nullptr;
-      bool ok = false;
-      while (queue_->Next(&tag, &ok)) static_cast<QueueEvent*>(tag)->OnEvent(ok);
-    });
-    for (int i = 0; i < kAtOnce; ++i) service.AcceptWatch(*queue_);
-  }
-  // After the server's Shutdown.
-  void Shutdown() {
-    queue_->Shutdown();
-    if (thread_ != nullptr) thread_->Join();
-  }
-
- private:
-  // So many may come before the first of them is looked at; more wait in gRPC.
-  static constexpr int kAtOnce = 64;
-
-  const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::unique_ptr<Thread> thread_;
-};
-
-// Calls health in this process every 400 ms: the threads of gRPC 1.51's callback API fall into naps
-// of 100 ms after a second without work, and the next call would wait for them. Thread-safe.
-class GrpcServer::Waker : public std::enable_shared_from_this<Waker> {
- public:
-  Waker(std::shared_ptr<grpc::Channel> channel, Clock& clock)
-      : stub_(std::move(channel)), clock_(clock) {}
-
-  void Schedule() {
-    MutexLock lock(mu_);
-    if (stopped_) return;
-    timer_ = clock_.RunAfter(kInterval, [weak = weak_from_this()] {
-      if (auto waker = weak.lock()) waker->Call();
-    });
-  }
-
-  void Stop() {
-    Clock::TimerId timer = Clock::kNoTimer;
-    {
-      MutexLock lock(mu_);
-      stopped_ = true;
-      timer = timer_;
+   private:
+    void Request(void* tag) override {
+      methods_.service_.RequestCall(&context_, &stream_, &arrivals_, &arrivals_, tag);
     }
-    clock_.Cancel(timer);
-  }
+    void OnArrived() override {
+      (new UnknownCall(methods_, arrivals_))->Accept();
+      methods_.gate_.CountUnknownMethod(absl::ZeroDuration());
+      stream_.Finish(ToGrpcStatus(absl::UnimplementedError("no such method")), finished_.Begin());
+    }
+    void OnFinished(bool) {}
 
- private:
-  static constexpr absl::Duration kInterval = absl::Milliseconds(400);
-
-  struct HealthCall {
-    grpc::ClientContext context;
-    grpc::ByteBuffer request;
-    grpc::ByteBuffer response;
+    UnknownMethods& methods_;
+    grpc::ServerCompletionQueue& arrivals_;
+    grpc::GenericServerContext context_;
+    grpc::GenericServerAsyncReaderWriter stream_{&context_};
+    Operation<UnknownCall> finished_{*this, &UnknownCall::OnFinished};
   };
 
-  void Call() {
-    auto call = std::make_shared<HealthCall>();
-    const grpc::Slice empty;
-    call->request = grpc::ByteBuffer(&empty, 1);
-    call->context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(5)));
-    stub_.UnaryCall(&call->context, "/grpc.health.v1.Health/Check", {}, &call->request,
-                    &call->response,
-                    [self = shared_from_this(), call](grpc::Status) { self->Schedule(); });
-  }
-
-  grpc::GenericStub stub_;
-  Clock& clock_;
-
-  Mutex mu_;
-  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  Clock::TimerId timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
+  CallGate& gate_;
+  grpc::AsyncGenericService service_;
 };
+
+GrpcServer::GrpcServer()
+    : health_({std::string(pb::FineTuneService::service_full_name()),
+               std::string(grpc::health::v1::Health::service_full_name())}) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& options,
                                                               FineTuneService& service,
-                                                              CallGate& gate, Clock& clock) {
+                                                              CallGate& gate) {
   ConfigurePlugins(options);
   std::unique_ptr<GrpcServer> made(new GrpcServer());
-  made->unknown_methods_ = std::make_unique<UnknownMethods>(gate);
   grpc::ServerBuilder builder;
   SetConnectionOptions(builder);
   builder.SetOption(std::make_unique<OnlyWhatWasAskedFor>(options));
   builder.AddListeningPort(absl::StrCat(options.host, ":", options.port), options.credentials,
                            &made->port_);
   builder.RegisterService(&service);
-  builder.RegisterCallbackGenericService(made->unknown_methods_.get());
-  made->arrivals_ = std::make_unique<Arrivals>(builder);
+  builder.RegisterService(&made->health_);
+  made->unknown_methods_ = std::make_unique<UnknownMethods>(builder, gate);
+  made->queues_ = std::make_unique<CallQueues>(builder, options.threads);
   made->server_ = builder.BuildAndStart();
   if (made->server_ == nullptr || made->port_ == 0)
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options.host, ":", options.port,
                                                ": ", WhyNotListen(options.host, options.port)));
-  made->arrivals_->Start(service);
-  made->SetServing(false);
-  made->waker_ = std::make_shared<Waker>(made->InProcessChannel(), clock);
-  made->waker_->Schedule();
+  service.Accept(*made->queues_);
+  made->health_.Accept(*made->queues_);
+  made->unknown_methods_->Accept(*made->queues_);
+  made->queues_->Start();
   return made;
 }
 
 GrpcServer::~GrpcServer() { Shutdown(absl::Now()); }
 
-void GrpcServer::SetServing(bool serving) {
-  if (auto* health = server_->GetHealthCheckService()) health->SetServingStatus(serving);
-}
-
 void GrpcServer::Shutdown(absl::Time deadline) {
-  if (waker_ != nullptr) waker_->Stop();
   if (server_ == nullptr) return;
+  health_.Drain();
   server_->Shutdown(absl::ToChronoTime(deadline));
-  arrivals_->Shutdown();
-  waker_.reset();
+  queues_->Shutdown();
   server_.reset();
-}
-
-std::shared_ptr<grpc::Channel> GrpcServer::InProcessChannel() {
-  return server_->InProcessChannel(grpc::ChannelArguments());
 }
 
 }  // namespace finetune

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/server.h>
 
 #include <memory>
@@ -8,9 +7,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/base/clock.h"
 #include "server/service/call_gate.h"
+#include "server/service/call_queues.h"
 #include "server/service/fine_tune_service.h"
+#include "server/service/health_service.h"
 
 namespace finetune {
 
@@ -24,35 +24,33 @@ class GrpcServer {
     std::shared_ptr<grpc::ServerCredentials> credentials;
     bool reflection = false;
     bool channelz = false;
+    // That read sockets and run handlers.
+    int threads = 1;
   };
 
-  // Listens and serves; health says NOT_SERVING. `service`, `gate` and `clock` outlive it.
-  // UNAVAILABLE, saying why, if it cannot listen.
+  // Listens and serves; health says NOT_SERVING. `service` and `gate` outlive it. UNAVAILABLE,
+  // saying why, if it cannot listen.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
-                                                           FineTuneService& service, CallGate& gate,
-                                                           Clock& clock);
+                                                           FineTuneService& service,
+                                                           CallGate& gate);
   ~GrpcServer();
 
   int port() const { return port_; }
   // What health answers.
-  void SetServing(bool serving);
+  void SetServing(bool serving) { health_.SetServing(serving); }
   // Takes no more calls, waits for those under way, cancels what is left at the deadline.
   // Idempotent.
   void Shutdown(absl::Time deadline);
 
-  std::shared_ptr<grpc::Channel> InProcessChannel();
-
  private:
-  class Arrivals;
   class UnknownMethods;
-  class Waker;
 
-  GrpcServer() = default;
+  GrpcServer();
 
+  HealthService health_;
   std::unique_ptr<UnknownMethods> unknown_methods_;
-  std::unique_ptr<Arrivals> arrivals_;  // Of server_.
+  std::unique_ptr<CallQueues> queues_;
   std::unique_ptr<grpc::Server> server_;
-  std::shared_ptr<Waker> waker_;
   int port_ = 0;
 };
 

@@ -14,10 +14,10 @@ namespace finetune {
 
 class Transfers;
 
-// One dataset or one file of weights on its way between a call's reactor and a stream of HTTP. What
+// One dataset or one file of weights on its way between a call and a stream of HTTP. What
 // both directions share: how it ends, that it ends when nothing moves, and that one thread at a
-// time acts on the reactor, which is gone soon after its Finish. Thread-safe; shared by the
-// reactor, the stream and whatever it waits for.
+// time acts on the call, which is gone soon after its Finish. Thread-safe; shared by the
+// call, the stream and whatever it waits for.
 class Transfer : public HttpStreamListener, public std::enable_shared_from_this<Transfer> {
  public:
   Transfer(Transfers& transfers, const TraceContext& trace)
@@ -33,7 +33,7 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
   absl::Status end() const ABSL_LOCKS_EXCLUDED(mu_);
 
  protected:
-  // What may be done with the reactor.
+  // What may be done with the call.
   enum class Step { kNone, kRead, kWrite, kAbort, kFinish };
 
   // What is due now, noted as done. Nothing comes after kFinish.
@@ -44,7 +44,7 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
   // Whether the client is who is waited for.
   virtual bool AwaitsClient() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
 
-  // Does with the reactor what is due, unless another thread is at it, which then does this too.
+  // Does with the call what is due, unless another thread is at it, which then does this too.
   void Turn() ABSL_LOCKS_EXCLUDED(mu_);
   // Lets the stream go on if it was told to pause.
   void ResumeStream() ABSL_LOCKS_EXCLUDED(mu_);

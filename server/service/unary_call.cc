@@ -5,33 +5,52 @@
 
 namespace finetune {
 
+void UnaryCall::Accept(const UnaryRoute& route) {
+  auto* call = new UnaryCall(route);
+  call->Ask(call->context_);
+}
+
+void UnaryCall::Request(void* tag) {
+  route_.method.ask(context_, request_, writer_, route_.queue, route_.arrivals, tag);
+}
+
+void UnaryCall::OnArrived() {
+  Accept(route_);
+  finished_.Expect();  // It is answered, whatever happens.
+  if (absl::Status status = route_.gate.Admit(route_.method.method, &context_, call_); !status.ok())
+    return Fail(status);
+  route_.method.handle(request_, *this);
+  request_.Clear();
+}
+
+void UnaryCall::OnGone(bool cancelled) {
+  if (cancelled && on_cancel_) std::move(on_cancel_)();
+}
+
 void UnaryCall::Reply(const google::protobuf::MessageLite& message) {
   grpc::Slice slice(message.ByteSizeLong());
   message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
   ReplyBytes(grpc::ByteBuffer(&slice, 1));
 }
 
-void UnaryCall::ReplyBytes(grpc::ByteBuffer bytes) {
-  answer_->Swap(&bytes);
-  gate_.End(call_, absl::OkStatus(), 1);
-  Finish(grpc::Status::OK);
+void UnaryCall::ReplyBytes(const grpc::ByteBuffer& bytes) {
+  route_.gate.End(call_, absl::OkStatus(), 1);
+  writer_.Finish(bytes, grpc::Status::OK, finished_.tag());
 }
 
 void UnaryCall::Fail(const absl::Status& status) {
-  gate_.End(call_, status, 0);
-  Finish(ToGrpcStatus(status));
+  route_.gate.End(call_, status, 0);
+  writer_.FinishWithError(ToGrpcStatus(status), finished_.tag());
 }
 
-bool UnaryCall::Parse(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& message) {
+bool UnaryCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& request) {
   grpc::Slice slice;
-  if (!bytes.TrySingleSlice(&slice).ok() && !bytes.DumpToSingleSlice(&slice).ok()) return false;
-  return message.ParseFromArray(slice.begin(), static_cast<int>(slice.size()));
-}
-
-void UnaryCall::FailUnreadable() {
+  const bool whole = bytes.TrySingleSlice(&slice).ok() || bytes.DumpToSingleSlice(&slice).ok();
+  if (whole && request.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) return true;
   Fail(Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
              "the request is not a message of this method's type (or holds text that is not "
              "UTF-8, or nests too deep)"));
+  return false;
 }
 
 }  // namespace finetune

@@ -1,9 +1,10 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/async_unary_call.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -11,31 +12,42 @@
 #include "absl/status/status.h"
 #include "google/protobuf/message_lite.h"
 #include "server/service/call_gate.h"
+#include "server/service/queued_call.h"
 
 namespace finetune {
 
-// One unary call: gRPC's reactor and what a handler sees of it. It owns itself. The handler answers
-// exactly once, at once or later, on any thread, and does not touch it afterwards.
-class UnaryCall final : public grpc::ServerUnaryReactor {
+class UnaryCall;
+
+// A unary method: how its calls are asked for, and what they do.
+struct UnaryMethod {
+  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
+
+  Method method;
+  // Asks the server for a call, of which `arrivals` tells with `tag`; `queue` tells of all else.
+  std::function<void(grpc::ServerContext& context, grpc::ByteBuffer& request, Writer& writer,
+                     grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
+                     void* tag)>
+      ask;
+  // Reads an admitted call's request and answers it.
+  std::function<void(const grpc::ByteBuffer& request, UnaryCall& call)> handle;
+};
+
+// Where the calls of a method come from; all of it outlives them.
+struct UnaryRoute {
+  const UnaryMethod& method;
+  CallGate& gate;
+  grpc::CompletionQueue& queue;
+  grpc::ServerCompletionQueue& arrivals;
+};
+
+// One unary call: gRPC's side of it, and what a handler sees. It owns itself. The handler answers
+// exactly once, at once or later, on any thread, and does not touch it afterwards, but for what it
+// does before it returns.
+class UnaryCall final : public QueuedCall {
  public:
-  // Counts the call in and, unless it is refused (and then answered), reads the request and runs
-  // `handler(Request, UnaryCall&)`. What it returns is for gRPC.
-  template <typename Request, typename Handler>
-  static grpc::ServerUnaryReactor* Start(CallGate& gate, Method method,
-                                         grpc::CallbackServerContext* context,
-                                         const grpc::ByteBuffer* bytes, grpc::ByteBuffer* answer,
-                                         Handler&& handler) {
-    auto* call = new UnaryCall(gate, answer);
-    Request request;
-    if (absl::Status status = gate.Admit(method, context, call->call_); !status.ok()) {
-      call->Fail(status);
-    } else if (!Parse(*bytes, request)) {
-      call->FailUnreadable();
-    } else {
-      handler(std::move(request), *call);
-    }
-    return call;
-  }
+  // Asks for a call, and for the next one as soon as it came. It is counted in and, unless it is
+  // refused (and then answered), handled.
+  static void Accept(const UnaryRoute& route);
 
   const Caller& caller() const { return *call_.caller; }
   absl::Time start() const { return call_.start; }
@@ -46,7 +58,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // For the log.
   void SetFineTune(std::string name) { call_.fine_tune = std::move(name); }
   // Runs once if the client goes or its deadline passes. Only while the handler runs for the first
-  // time: gRPC tells of it after that.
+  // time: it is told of after that.
   void OnCancelDo(absl::AnyInvocable<void() &&> action) { on_cancel_ = std::move(action); }
 
   // For calls that may last: runs once if the caller may not make it any more; `revoked` then says
@@ -55,22 +67,28 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   absl::Status revoked() const { return call_.lasting->revoked(); }
 
   void Reply(const google::protobuf::MessageLite& message);
-  void ReplyBytes(grpc::ByteBuffer bytes);
+  void ReplyBytes(const grpc::ByteBuffer& bytes);
   void Fail(const absl::Status& status);
 
- private:
-  UnaryCall(CallGate& gate, grpc::ByteBuffer* answer) : gate_(gate), answer_(answer) {}
-  static bool Parse(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& message);
-  void FailUnreadable();
-  void OnCancel() override {
-    if (on_cancel_) std::move(on_cancel_)();
-  }
-  void OnDone() override { delete this; }
+  // Reads the request, or fails the call and returns false.
+  bool Read(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& request);
 
-  CallGate& gate_;
-  grpc::ByteBuffer* const answer_;
+ private:
+  explicit UnaryCall(const UnaryRoute& route) : route_(route) {}
+
+  // QueuedCall.
+  void Request(void* tag) override;
+  void OnArrived() override;
+  void OnGone(bool cancelled) override;
+  void OnFinished(bool) {}
+
+  const UnaryRoute route_;
+  grpc::ServerContext context_;
+  grpc::ByteBuffer request_;
+  UnaryMethod::Writer writer_{&context_};
   Call call_;
   absl::AnyInvocable<void() &&> on_cancel_;
+  Operation<UnaryCall> finished_{*this, &UnaryCall::OnFinished};
 };
 
 }  // namespace finetune

@@ -1,5 +1,7 @@
 #include "server/service/upload_dataset.h"
 
+#include <grpcpp/alarm.h>
+
 #include <algorithm>
 #include <cstring>
 #include <deque>
@@ -13,6 +15,7 @@
 #include "server/segmind/dataset_inspector.h"
 #include "server/service/field_rules.h"
 #include "server/service/grpc_status.h"
+#include "server/service/queued_call.h"
 #include "server/service/sha256.h"
 #include "server/service/upload_part.h"
 #include "server/service/violations.h"
@@ -27,7 +30,7 @@ constexpr size_t kQueue = size_t{1} << 20;
 constexpr size_t kMaxErrorBody = 4 << 10;
 constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
 
-class UploadReactor;
+class UploadCall;
 
 absl::Status WrongBytes(const std::string& message) {
   return Error(absl::StatusCode::kDataLoss, pb::CHECKSUM_MISMATCH, message);
@@ -46,8 +49,8 @@ absl::Status CheckSpec(const pb::DatasetSpec& spec) {
 
 class Upload final : public Transfer {
  public:
-  Upload(Transfers& transfers, const TraceContext& trace, UploadReactor& reactor)
-      : Transfer(transfers, trace), reactor_(reactor) {}
+  Upload(Transfers& transfers, const TraceContext& trace, UploadCall& call)
+      : Transfer(transfers, trace), call_(call) {}
 
   void Begin() {
     Watch();
@@ -81,7 +84,7 @@ class Upload final : public Transfer {
   absl::Status Verify() ABSL_LOCKS_EXCLUDED(mu_);
   void OnUrl(absl::StatusOr<UploadUrlAnswer> made) ABSL_LOCKS_EXCLUDED(mu_);
 
-  UploadReactor& reactor_;  // Only in Take.
+  UploadCall& call_;  // Only in Take.
 
   // The reader's alone.
   std::optional<pb::DatasetSpec> spec_;
@@ -104,53 +107,67 @@ class Upload final : public Transfer {
 };
 
 // gRPC's side: passes on what happens, and does what it is told.
-class UploadReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
+class UploadCall final : public QueuedCall {
  public:
-  UploadReactor(Transfers& transfers, grpc::CallbackServerContext* context,
-                grpc::ByteBuffer* answer, const TraceContext& trace, UploadDone done)
-      : context_(context),
-        answer_(answer),
-        done_(std::move(done)),
-        upload_(std::make_shared<Upload>(transfers, trace, *this)) {}
+  UploadCall(const UploadMethod& method, grpc::ServerCompletionQueue& arrivals)
+      : method_(method), arrivals_(arrivals) {}
 
-  void Begin(LastingCall& lasting) {
-    upload_->Begin();
-    lasting.OnRevokedDo([upload = upload_](const absl::Status& why) { upload->Fail(why); });
-  }
+  void Accept() { Ask(context_); }
 
   // Of Upload::Take.
-  void Read() { StartRead(&message_); }
+  void Read() { reader_.Read(&message_, read_.Begin()); }
   void End(const absl::Status& status) {
-    if (status.ok()) {
-      const pb::Dataset dataset = upload_->dataset();
-      grpc::Slice slice(dataset.ByteSizeLong());
-      dataset.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
-      grpc::ByteBuffer bytes(&slice, 1);
-      answer_->Swap(&bytes);
-    }
-    Finish(ToGrpcStatus(status));
+    status_ = status;
+    if (!status.ok()) return reader_.FinishWithError(ToGrpcStatus(status), finished_.tag());
+    const pb::Dataset dataset = upload_->dataset();
+    grpc::Slice slice(dataset.ByteSizeLong());
+    dataset.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
+    reader_.Finish(grpc::ByteBuffer(&slice, 1), grpc::Status::OK, finished_.tag());
   }
 
  private:
-  void OnReadDone(bool ok) override {
-    if (!ok) {
-      if (context_->IsCancelled()) return upload_->Fail(absl::CancelledError("the client is gone"));
-      return upload_->OnHalfClose();
-    }
-    upload_->OnMessage(message_);
-  }
-  void OnCancel() override { upload_->Fail(absl::CancelledError("the client is gone")); }
-  void OnDone() override {
-    std::move(done_)(upload_->end());
-    delete this;
+  // QueuedCall.
+  void Request(void* tag) override { method_.ask(context_, reader_, arrivals_, tag); }
+  void OnArrived() override;
+  void OnGone(bool cancelled) override {
+    if (cancelled && upload_ != nullptr)
+      upload_->Fail(absl::CancelledError("the client is gone"));
   }
 
-  grpc::CallbackServerContext* const context_;
-  grpc::ByteBuffer* const answer_;
-  UploadDone done_;
-  const std::shared_ptr<Upload> upload_;
+  void OnRead(bool ok) {
+    if (ok) return upload_->OnMessage(message_);
+    // All there is, or the client is gone: gRPC tells of that at the same time, in either order.
+    settle_.Set(&arrivals_, gpr_inf_past(GPR_CLOCK_MONOTONIC), settled_.Begin());
+  }
+  void OnSettled(bool) {
+    if (!context_.IsCancelled()) upload_->OnHalfClose();
+  }
+  void OnFinished(bool) { std::move(done_)(status_); }
+
+  const UploadMethod& method_;
+  grpc::ServerCompletionQueue& arrivals_;
+  grpc::ServerContext context_;
+  UploadMethod::Reader reader_{&context_};
   grpc::ByteBuffer message_;
+  grpc::Alarm settle_;
+  UploadDone done_;
+  std::shared_ptr<Upload> upload_;  // Null if it was refused.
+  absl::Status status_;             // Set by End.
+  Operation<UploadCall> read_{*this, &UploadCall::OnRead};
+  Operation<UploadCall> settled_{*this, &UploadCall::OnSettled};
+  Operation<UploadCall> finished_{*this, &UploadCall::OnFinished};
 };
+
+void UploadCall::OnArrived() {
+  AcceptUpload(method_, arrivals_);
+  finished_.Expect();  // It is answered, whatever happens.
+  const auto admitted = method_.admit(context_, done_);
+  if (!admitted.ok()) return End(admitted.status());
+  upload_ = std::make_shared<Upload>(admitted->transfers, admitted->trace, *this);
+  upload_->Begin();
+  admitted->lasting->OnRevokedDo(
+      [upload = upload_](const absl::Status& why) { upload->Fail(why); });
+}
 
 Upload::Step Upload::Next() {
   if (end_) return Step::kFinish;
@@ -160,8 +177,8 @@ Upload::Step Upload::Next() {
 }
 
 void Upload::Take(Step step) {
-  if (step == Step::kRead) return reactor_.Read();
-  if (step == Step::kFinish) reactor_.End(end());
+  if (step == Step::kRead) return call_.Read();
+  if (step == Step::kFinish) call_.End(end());
 }
 
 pb::Dataset Upload::dataset() const {
@@ -339,12 +356,8 @@ void Upload::OnEnd(absl::Status status) {
 
 }  // namespace
 
-grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(
-    Transfers& transfers, grpc::CallbackServerContext* context, grpc::ByteBuffer* answer,
-    const TraceContext& trace, const std::shared_ptr<LastingCall>& lasting, UploadDone done) {
-  auto* reactor = new UploadReactor(transfers, context, answer, trace, std::move(done));
-  reactor->Begin(*lasting);
-  return reactor;
+void AcceptUpload(const UploadMethod& method, grpc::ServerCompletionQueue& arrivals) {
+  (new UploadCall(method, arrivals))->Accept();
 }
 
 }  // namespace finetune

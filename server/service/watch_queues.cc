@@ -1,21 +1,10 @@
 #include "server/service/watch_queues.h"
 
-#include <grpc/grpc.h>
+#include "server/service/call_queues.h"
+#include "server/service/queue_event.h"
 
 namespace finetune {
-namespace {
-
-// Its thread only waits: sockets are read by the threads of all other calls.
-std::unique_ptr<grpc::CompletionQueue> MakeQueue() {
-  const grpc_completion_queue_attributes attributes{GRPC_CQ_CURRENT_VERSION, GRPC_CQ_NEXT,
-                                                    GRPC_CQ_NON_POLLING, nullptr};
-  return std::make_unique<grpc::CompletionQueue>(grpc_completion_queue_create(
-      grpc_completion_queue_factory_lookup(&attributes), &attributes, nullptr));
-}
-
-}  // namespace
-
-WatchQueue::WatchQueue() : queue_(MakeQueue()) {}
+WatchQueue::WatchQueue() : queue_(MakeQuietQueue()) {}
 
 WatchQueue::~WatchQueue() {
   queue_->Shutdown();

@@ -11,16 +11,6 @@
 
 namespace finetune {
 
-// The end of one of gRPC's operations: what its tag points to.
-class QueueEvent {
- public:
-  // `ok` false if the operation did not happen.
-  virtual void OnEvent(bool ok) = 0;
-
- protected:
-  ~QueueEvent() = default;
-};
-
 // A completion queue for watch streams, on which one of the hub's threads waits: it tells the
 // streams of changes, and in between it hears how their operations ended. Thread-safe.
 class WatchQueue final : public WatchWaiter {
@@ -44,10 +34,10 @@ class WatchQueue final : public WatchWaiter {
 // The queues of all watch streams.
 //
 // A queue of gRPC's that was built with its assertions, as Debian's is, keeps a list of the
-// operations under way and walks it at the end of each. A watch has one under way all its life, and
-// all calls of the callback API share one queue: with ten thousand watches there, each write and
-// each other call would walk past ten thousand. Here a write walks past its share of them, and no
-// other call past any. tests/bench/RESULTS.md has the figures.
+// operations under way and walks it at the end of each. A watch has one under way all its life: with
+// ten thousand watches in the queue of all calls, each write and each call would walk past ten
+// thousand. Here a write walks past its share of them, and no other call past any.
+// tests/bench/RESULTS.md has the figures.
 //
 // Thread-safe.
 class WatchQueues {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "server/service/grpc_status.h"
+#include "server/service/queue_event.h"
 
 namespace finetune {
 namespace {

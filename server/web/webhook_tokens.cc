@@ -2,15 +2,15 @@
 
 #include <sys/stat.h>
 
-#include <fstream>
+#include <algorithm>
 #include <memory>
-#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/base/log.h"
+#include "server/base/read_file.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
@@ -35,12 +35,9 @@ WebhookTokens::Stamp WebhookTokens::StampOf(const std::string& path) {
 }
 
 absl::StatusOr<std::vector<Secret>> WebhookTokens::Read(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot read '", path, "'"));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   std::vector<Secret> tokens;
-  for (absl::string_view line : absl::StrSplit(text.str(), '\n')) {
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
     line = absl::StripAsciiWhitespace(line);
     if (line.empty()) continue;
     if (line.size() < kLeastLength)

@@ -154,6 +154,31 @@ TEST_F(Calls, OptionsThatCannotWorkAreRefusedAtOnce) {
               HasSubstr("needs its key"));
 }
 
+TEST_F(Calls, FilesThatHoldSomethingElseAreRefusedAtOnce) {
+  const auto complaint = [&](const std::string& content, std::string ChannelOptions::*file) {
+    std::ofstream(Path("file"), std::ios::trunc) << content;
+    options_.channel = {.target = options_.channel.target};
+    options_.channel.*file = Path("file");
+    if (file == &ChannelOptions::tls_key_file) options_.channel.tls_cert_file = Path("file");
+    return std::string(FineTuneClient::Create(options_).status().message());
+  };
+  EXPECT_THAT(complaint("", &ChannelOptions::token_file), HasSubstr("it is empty"));
+  EXPECT_THAT(complaint(" \n", &ChannelOptions::token_file), HasSubstr("holds no token"));
+  EXPECT_THAT(complaint("one\ntwo\n", &ChannelOptions::token_file), HasSubstr("the token alone"));
+  EXPECT_THAT(complaint("Bearer abc", &ChannelOptions::token_file), HasSubstr("without 'Bearer'"));
+  EXPECT_THAT(complaint("\xef\xbb\xbf"
+                        "abc",
+                        &ChannelOptions::token_file),
+              HasSubstr("plain text"));
+  EXPECT_THAT(complaint(std::string(8'000, 'a'), &ChannelOptions::token_file), HasSubstr("7 KiB"));
+  EXPECT_EQ(complaint("abc\r\n", &ChannelOptions::token_file), "");
+  EXPECT_THAT(complaint("abc", &ChannelOptions::tls_ca_file), HasSubstr("no certificate in PEM"));
+  EXPECT_THAT(complaint("abc", &ChannelOptions::tls_key_file), HasSubstr("no certificate in PEM"));
+  options_.channel.tls_ca_file = std::filesystem::path(Path("file")).parent_path();
+  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
+              HasSubstr("it is a directory"));
+}
+
 TEST_F(Calls, ADownloadThatBreaksGoesOnWhereItBroke) {
   std::string weights;
   for (int i = 0; i < 30'000; ++i) weights += static_cast<char>(i * 7 + i / 256);

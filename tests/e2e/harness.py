@@ -138,8 +138,10 @@ class Gateway(Process):
         port_file.unlink(missing_ok=True)
         key_file = folder / "api-key"
         if not key_file.exists():
+            key_file.touch(mode=0o600)
             key_file.write_text(api_key + "\n")
         token_file = folder / "webhook-token"
+        token_file.touch(mode=0o600)
         token_file.write_text(WEBHOOK_TOKEN + "\n")
         super().__init__("gateway", [
             BIN / "finetune-gateway", "--listen", "127.0.0.1:0", "--webhook_listen", "127.0.0.1:0",

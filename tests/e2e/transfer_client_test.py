@@ -131,6 +131,32 @@ class CommandLine(Transfers):
         self.assertIn("notes.txt is left out", sent.stderr)
         self.assertEqual(json.loads(sent.stdout)["imageCount"], 6)
 
+    def test_a_folder_whose_upload_is_interrupted_leaves_no_temporary_file(self):
+        images, temporary = self.folder / "cats", self.folder / "tmp"
+        images.mkdir()
+        temporary.mkdir()
+        (images / "a.png").write_bytes(os.urandom(4 * MIB))
+        self.emulator.fault("storage_put", "stall", ms=60000, count=-1)
+        for command in (("upload", images), ("create", "--dataset", images, "--name", "cats", "--base-model", "FAST_FLUX")):
+            for how, code in ((signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)):
+                with self.subTest(command=command[0], signal=how.name):
+                    running = subprocess.Popen(self.command(*command), env={**os.environ, "TMPDIR": str(temporary)},
+                                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    wait_until("the upload", lambda: "finetune_gateway_transfers 1\n" in self.gateway.admin("/metrics")[1])
+                    running.send_signal(how)
+                    self.assertEqual(running.wait(20), code)
+                    self.assertEqual(os.listdir(temporary), [])
+                    self.all_is_left()
+
+    def test_a_folder_is_not_zipped_where_there_is_no_room(self):
+        images = self.folder / "cats"
+        images.mkdir()
+        (images / "a.png").write_bytes(b"an image")
+        done = subprocess.run(self.command("upload", images), env={**os.environ, "TMPDIR": str(self.folder / "none")},
+                              capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("set TMPDIR", done.stderr)
+
     def test_an_upload_that_breaks_begins_again_and_arrives_once_whole(self):
         path = self.folder / "big.zip"
         sample_images.write(path, 30, side=256)

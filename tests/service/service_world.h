@@ -62,7 +62,7 @@ class ServiceWorld {
     EXPECT_TRUE(submitter.Recover().ok());
     server = *GrpcServer::Start(
         {.host = "127.0.0.1", .credentials = grpc::InsecureServerCredentials(), .reflection = true},
-        service, gate, *clock);
+        service, gate);
     channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server->port()),
                                   grpc::InsecureChannelCredentials());
     stub = pb::FineTuneService::NewStub(channel);

@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "server/service/queue_event.h"
+
 namespace finetune {
 namespace {
 

@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "server/service/queue_event.h"
 #include "tests/jobs/watch_world.h"
 
 namespace finetune {

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace finetune::cli {
+
+// A file for what is only needed while this process lives. It has no name, so nothing of it is
+// left, however the process ends.
+class UnnamedFile {
+ public:
+  // In the directory for temporary files: $TMPDIR, or /tmp.
+  static absl::StatusOr<std::unique_ptr<UnnamedFile>> Make();
+  ~UnnamedFile();
+  UnnamedFile(const UnnamedFile&) = delete;
+  UnnamedFile& operator=(const UnnamedFile&) = delete;
+
+  // Where this process opens it, as often as it likes, while the UnnamedFile lives.
+  std::string path() const;
+
+ private:
+  explicit UnnamedFile(int descriptor) : descriptor_(descriptor) {}
+
+  const int descriptor_;
+};
+
+}  // namespace finetune::cli

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/server_builder.h>
+
+#include <memory>
+#include <vector>
+
+#include "server/base/thread.h"
+
+namespace finetune {
+
+// A completion queue on which nobody waits for sockets: they are read by the threads of arrivals.
+std::unique_ptr<grpc::CompletionQueue> MakeQuietQueue();
+
+// Where calls arrive and how they go on: gRPC tells of both on completion queues, on which this has
+// threads. Tags are QueueEvents. Start and Shutdown are for the server's owner; the rest is
+// thread-safe.
+//
+// Not gRPC's callback API, whose own threads (two at least) hand the waiting for sockets to each
+// other with each event, and fall into naps of 100 ms after a second without work. A single thread
+// takes a get for three quarters of their CPU: tests/bench/RESULTS.md.
+class CallQueues {
+ public:
+  // For the server that `builder` is about to make; so many threads read sockets and run handlers.
+  CallQueues(grpc::ServerBuilder& builder, int threads);
+  // After Shutdown, or if the server was not made.
+  ~CallQueues();
+
+  // After the server was made.
+  void Start();
+  // After the server's Shutdown. Waits until all has been told. Idempotent.
+  void Shutdown();
+
+  // Where every call arrives, and short ones end.
+  grpc::ServerCompletionQueue& arrivals() { return *arrivals_; }
+  // For calls that wait, and may be many: each has an operation under way all the time, and a queue
+  // of gRPC's that was built with its assertions, as Debian's is, walks past all of them at the end
+  // of each.
+  grpc::CompletionQueue& waits() { return *waits_; }
+
+ private:
+  const int threads_;
+  const std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
+  const std::unique_ptr<grpc::CompletionQueue> waits_;
+  std::vector<std::unique_ptr<Thread>> running_;
+  bool shut_down_ = false;
+};
+
+}  // namespace finetune
