@@ -175,7 +175,7 @@ absl::Status Gateway::OpenPolicy() {
   auto policy = PolicyFile::Open(config_.policy_file, MakeKeyFetch(*http_), *clock_, metrics_);
   if (!policy.ok()) return Blame("policy_file", policy.status());
   policy_ = *std::move(policy);
-  authenticator_ = MakePolicyAuthenticator(*policy_, *clock_);
+  authenticator_ = MakePolicyAuthenticator(*policy_);
   return absl::OkStatus();
 }
 

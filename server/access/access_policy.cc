@@ -26,7 +26,6 @@ namespace finetune {
 namespace {
 
 constexpr size_t kMaxName = 128;
-constexpr size_t kMaxVerified = 10'000;
 constexpr absl::Duration kDefaultLeeway = absl::Seconds(30);
 constexpr absl::Duration kMaxLeeway = absl::Minutes(5);
 
@@ -278,26 +277,25 @@ AccessPolicy::CallerPtr AccessPolicy::FindByClaims(const JwtClaims& claims) cons
 }
 
 absl::StatusOr<Admission> AccessPolicy::FindByToken(std::string_view token, absl::Time now) const {
-  const std::string digest = Digest(token);
-  if (CallerPtr caller = Find(by_token_, digest)) return Admission{std::move(caller)};
-  if (!LooksLikeJwt(token) || issuers_.empty()) return Invalid("the token is not known here");
-  {
-    MutexLock lock(mu_);
-    const auto found = verified_.find(digest);
-    if (found != verified_.end() && now >= found->second.not_before &&
-        now < found->second.admission.good_until)
-      return found->second.admission;
+  if (auto known = known_.Find(token, now)) return *std::move(known);
+  return VerifyToken(token, now);
+}
+
+absl::StatusOr<Admission> AccessPolicy::VerifyToken(std::string_view token, absl::Time now) const {
+  if (CallerPtr caller = Find(by_token_, Digest(token))) {
+    const Admission admission{std::move(caller)};
+    known_.Add(token, admission, absl::InfinitePast(), now);
+    return admission;
   }
+  if (!LooksLikeJwt(token) || issuers_.empty()) return Invalid("the token is not known here");
   auto claims = VerifyJwt(token, issuers_, now);
   if (absl::IsUnavailable(claims.status())) return KeysMissing(claims.status().message());
   if (!claims.ok()) return Invalid(claims.status().message());
   CallerPtr caller = FindByClaims(*claims);
   if (caller == nullptr)
     return Invalid("the token is valid, and the policy does not know its bearer");
-  MutexLock lock(mu_);
-  if (verified_.size() >= kMaxVerified) verified_.clear();
   const Admission admission{std::move(caller), claims->good_until};
-  verified_[digest] = {admission, claims->not_before};
+  known_.Add(token, admission, claims->not_before, now);
   return admission;
 }
 

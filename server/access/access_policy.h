@@ -11,14 +11,14 @@
 #include "absl/time/time.h"
 #include "server/access/caller.h"
 #include "server/access/jwt.h"
+#include "server/access/known_tokens.h"
 #include "server/access/policy.pb.h"
 #include "server/access/remote_keys.h"
-#include "server/base/mutex.h"
 
 namespace finetune {
 
 // A policy (policy.proto), checked and ready to be asked. Immutable but for the tokens that it
-// remembers having verified; thread-safe.
+// remembers; thread-safe.
 class AccessPolicy {
  public:
   using CallerPtr = std::shared_ptr<const Caller>;
@@ -37,8 +37,7 @@ class AccessPolicy {
 
   // Whose bearer token this is. UNAUTHENTICATED / CREDENTIALS_INVALID, UNAVAILABLE /
   // ISSUER_KEYS_UNAVAILABLE.
-  absl::StatusOr<Admission> FindByToken(std::string_view token, absl::Time now) const
-      ABSL_LOCKS_EXCLUDED(mu_);
+  absl::StatusOr<Admission> FindByToken(std::string_view token, absl::Time now) const;
   // Null if there is none.
   CallerPtr FindBySpiffeId(std::string_view id) const { return Find(by_spiffe_id_, id); }
   CallerPtr FindByDnsName(std::string_view name) const { return Find(by_dns_name_, name); }
@@ -56,10 +55,6 @@ class AccessPolicy {
     std::vector<std::pair<std::string, std::string>> claims;
     CallerPtr caller;
   };
-  struct VerifiedJwt {
-    Admission admission;
-    absl::Time not_before;
-  };
 
   static CallerPtr Find(const Index& index, std::string_view key);
   absl::Status AddIssuers(const policy::Policy& policy, const std::string& folder,
@@ -68,6 +63,8 @@ class AccessPolicy {
   absl::Status AddKeys(const policy::Caller& entry, const CallerPtr& caller);
   absl::Status AddJwts(const policy::Caller& entry, const CallerPtr& caller);
   bool KnowsIssuer(const std::string& issuer) const;
+  // FindByToken for one that is not known yet.
+  absl::StatusOr<Admission> VerifyToken(std::string_view token, absl::Time now) const;
   CallerPtr FindByClaims(const JwtClaims& claims) const;
 
   // Constant after Parse.
@@ -78,9 +75,7 @@ class AccessPolicy {
   std::vector<JwtIssuer> issuers_;
   std::vector<JwtRule> jwt_rules_;
 
-  // Verifying a signature costs as much as several calls: once per token is enough.
-  mutable Mutex mu_;
-  mutable absl::flat_hash_map<std::string, VerifiedJwt> verified_ ABSL_GUARDED_BY(mu_);
+  mutable KnownTokens known_;
 };
 
 }  // namespace finetune

@@ -5,7 +5,7 @@ namespace {
 
 class OpenAuthenticator : public Authenticator {
  public:
-  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase&) override {
+  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase&, absl::Time) override {
     return everyone_;
   }
 

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "server/access/caller.h"
 
 namespace finetune {
@@ -17,7 +18,8 @@ class Authenticator {
 
   // UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID; UNAVAILABLE /
   // ISSUER_KEYS_UNAVAILABLE if that cannot be told just now.
-  virtual absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context) = 0;
+  virtual absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context,
+                                                 absl::Time now) = 0;
 };
 
 // Without a policy whoever reaches the port may do everything: one caller, without a name.

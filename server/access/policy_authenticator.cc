@@ -40,13 +40,14 @@ absl::StatusOr<std::optional<std::string_view>> BearerToken(
 
 class PolicyAuthenticator : public Authenticator {
  public:
-  PolicyAuthenticator(const PolicyFile& policy, Clock& clock) : policy_(policy), clock_(clock) {}
+  explicit PolicyAuthenticator(const PolicyFile& policy) : policy_(policy) {}
 
-  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context) override {
+  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context,
+                                         absl::Time now) override {
     const auto policy = policy_.current();
     auto token = BearerToken(context);
     if (!token.ok()) return token.status();
-    if (token->has_value()) return policy->FindByToken(**token, clock_.Now());
+    if (token->has_value()) return policy->FindByToken(**token, now);
     return FindByCertificate(*policy, context);
   }
 
@@ -75,13 +76,12 @@ class PolicyAuthenticator : public Authenticator {
   }
 
   const PolicyFile& policy_;
-  Clock& clock_;
 };
 
 }  // namespace
 
-std::unique_ptr<Authenticator> MakePolicyAuthenticator(const PolicyFile& policy, Clock& clock) {
-  return std::make_unique<PolicyAuthenticator>(policy, clock);
+std::unique_ptr<Authenticator> MakePolicyAuthenticator(const PolicyFile& policy) {
+  return std::make_unique<PolicyAuthenticator>(policy);
 }
 
 }  // namespace finetune

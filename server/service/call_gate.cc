@@ -120,7 +120,7 @@ absl::Status CallGate::Check(Call& call) {
                  "too many calls at once; try again later")
         .RetryAfter(absl::Seconds(1));
   const uint64_t judgements = lasting_.judgements();
-  ASSIGN_OR_RETURN(Admission admission, authenticator_.Authenticate(*call.context));
+  ASSIGN_OR_RETURN(Admission admission, authenticator_.Authenticate(*call.context, call.start));
   call.caller = std::move(admission.caller);
   const Rule& rule = RuleOf(call.method);
   if (call.caller->role < rule.least_role) return RoleNotAllowed(rule.name);

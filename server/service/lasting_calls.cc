@@ -42,19 +42,19 @@ absl::Status LastingCall::revoked() const {
   return revoked_;
 }
 
-absl::Status LastingCall::Judge(Authenticator& authenticator) const {
-  absl::StatusOr<Admission> now = absl::UnavailableError("the call is over");
+absl::Status LastingCall::Judge(Authenticator& authenticator, absl::Time now) const {
+  absl::StatusOr<Admission> admission = absl::UnavailableError("the call is over");
   {
     MutexLock lock(mu_);
-    if (context_ != nullptr) now = authenticator.Authenticate(*context_);
+    if (context_ != nullptr) admission = authenticator.Authenticate(*context_, now);
   }
   // What cannot be told now is told when the keys come, which is a change again.
-  if (absl::IsUnavailable(now.status())) return absl::OkStatus();
-  if (!now.ok()) return now.status();
-  if (now->caller->role < least_role_) return RoleNotAllowed(method_);
-  if (now->caller->identity != caller_->identity)
+  if (absl::IsUnavailable(admission.status())) return absl::OkStatus();
+  if (!admission.ok()) return admission.status();
+  if (admission->caller->role < least_role_) return RoleNotAllowed(method_);
+  if (admission->caller->identity != caller_->identity)
     return AccessChanged("the policy knows you by another name now: call again");
-  if (caller_->sees_all && !now->caller->sees_all)
+  if (caller_->sees_all && !admission->caller->sees_all)
     return AccessChanged("you see fewer jobs than before: call again");
   return absl::OkStatus();
 }
@@ -118,7 +118,8 @@ void LastingCalls::JudgeAll() {
 }
 
 void LastingCalls::JudgeOne(LastingCall& call) {
-  if (absl::Status verdict = call.Judge(authenticator_); !verdict.ok()) call.Revoke(verdict);
+  if (absl::Status verdict = call.Judge(authenticator_, clock_.Now()); !verdict.ok())
+    call.Revoke(verdict);
 }
 
 }  // namespace finetune

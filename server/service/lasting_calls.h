@@ -37,7 +37,7 @@ class LastingCall {
   friend class LastingCalls;
 
   // Whether the caller may still make it.
-  absl::Status Judge(Authenticator& authenticator) const ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Judge(Authenticator& authenticator, absl::Time now) const ABSL_LOCKS_EXCLUDED(mu_);
   void Revoke(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Constant after construction.

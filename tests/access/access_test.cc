@@ -57,7 +57,7 @@ TEST(ServerCredentials, NeedTheKeyBesideTheCertificate) {
 
 TEST(OpenAuthenticator, LetsEveryoneDoEverything) {
   grpc::CallbackServerContext context;
-  auto caller = MakeOpenAuthenticator()->Authenticate(context);
+  auto caller = MakeOpenAuthenticator()->Authenticate(context, absl::InfinitePast());
   ASSERT_TRUE(caller.ok());
   EXPECT_EQ(caller->caller->identity, "");
   EXPECT_EQ(caller->caller->role, Role::kAdmin);

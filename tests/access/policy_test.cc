@@ -96,6 +96,21 @@ class PolicyWithJwts : public ::testing::Test {
     return signer_.Sign(absl::StrCat(R"({"iss":"https://k8s","aud":["gateway"],"sub":")", sub,
                                      R"(","exp":)", exp, more, "}"));
   }
+  // With one caller, `a`, who is that subject.
+  std::shared_ptr<const AccessPolicy> PolicyForOne() {
+    return PolicyForOne("one", "ADMIN", signer_);
+  }
+  std::shared_ptr<const AccessPolicy> PolicyForOne(const std::string& subject,
+                                                   const std::string& role, const JwtSigner& signer,
+                                                   const AccessPolicy* previous = nullptr) {
+    auto policy = Parse(
+        Json(absl::StrCat(R"({"name":"a","role":")", role,
+                          R"(","jwts":[{"issuer":"https://k8s","subject":")", subject, R"("}]})")),
+        signer.KeySetJson(), previous);
+    EXPECT_TRUE(policy.ok()) << policy.status();
+    return *policy;
+  }
+
   const JwtSigner signer_ = JwtSigner::Ec();
 };
 
@@ -114,14 +129,42 @@ TEST_F(PolicyWithJwts, KnowsCallersBySubjectAndClaims) {
 }
 
 TEST_F(PolicyWithJwts, ForgetsAVerifiedTokenWhenItExpires) {
-  auto policy = Parse(
-      Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"one"}]})"),
-      signer_.KeySetJson());
-  ASSERT_TRUE(policy.ok()) << policy.status();
+  const auto policy = PolicyForOne();
   const std::string token = Token("one");
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE((*policy)->FindByToken(token, kNow).ok());
-  EXPECT_TRUE((*policy)->FindByToken(token, kNow + absl::Seconds(629)).ok());
-  EXPECT_FALSE((*policy)->FindByToken(token, kNow + absl::Seconds(630)).ok());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(policy->FindByToken(token, kNow).ok());
+  EXPECT_TRUE(policy->FindByToken(token, kNow + absl::Seconds(629)).ok());
+  EXPECT_FALSE(policy->FindByToken(token, kNow + absl::Seconds(630)).ok());
+}
+
+TEST_F(PolicyWithJwts, DoesNotRememberWhatItRefused) {
+  const auto policy = PolicyForOne();
+  const std::string token = Token("one", R"(,"nbf":1700000100)");
+  EXPECT_FALSE(policy->FindByToken(token, kNow).ok());
+  EXPECT_FALSE(policy->FindByToken(token, kNow + absl::Seconds(69)).ok());
+  EXPECT_TRUE(policy->FindByToken(token, kNow + absl::Seconds(70)).ok());
+  EXPECT_FALSE(policy->FindByToken(token, kNow).ok()) << "the clock went back";
+}
+
+TEST_F(PolicyWithJwts, DoesNotRememberATokenForAnotherOneOfTheSameClaims) {
+  const auto policy = PolicyForOne();
+  const std::string token = Token("one");
+  ASSERT_TRUE(policy->FindByToken(token, kNow).ok());
+  std::string forged = token;
+  char& in_signature = forged[forged.rfind('.') + 5];
+  in_signature = in_signature == 'A' ? 'B' : 'A';
+  EXPECT_EQ(ReasonOf(policy->FindByToken(forged, kNow).status()), pb::CREDENTIALS_INVALID);
+}
+
+TEST_F(PolicyWithJwts, ANewPolicyVerifiesAllTokensAnew) {
+  const auto first = PolicyForOne();
+  const std::string token = Token("one");
+  ASSERT_TRUE(first->FindByToken(token, kNow).ok());
+  const auto again = PolicyForOne("one", "VIEWER", signer_, first.get());
+  EXPECT_EQ(again->FindByToken(token, kNow)->caller->role, Role::kViewer);
+  const auto revoked = PolicyForOne("two", "ADMIN", signer_, first.get());
+  EXPECT_EQ(ReasonOf(revoked->FindByToken(token, kNow).status()), pb::CREDENTIALS_INVALID);
+  const auto rotated = PolicyForOne("one", "ADMIN", JwtSigner::Ec(), first.get());
+  EXPECT_EQ(ReasonOf(rotated->FindByToken(token, kNow).status()), pb::CREDENTIALS_INVALID);
 }
 
 TEST_F(PolicyWithJwts, SaysWhatIsWrongWithAnIssuer) {
@@ -181,6 +224,15 @@ TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
   }
   EXPECT_THAT(ErrorOf(R"({"callers": ["canary-token-0123456" "x"]})"),
               ::testing::Not(HasSubstr("canary")));
+}
+
+TEST(Policy, ANewOneRevokesATokenThatWasInUse) {
+  auto first = Parse(PolicyOf(OneCaller()));
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE((*first)->FindByToken(kToken, kNow).ok());
+  auto second = Parse(PolicyOf(OneCaller("", "indexer", "new-token")), "", first->get());
+  EXPECT_EQ(ReasonOf((*second)->FindByToken(kToken, kNow).status()), pb::CREDENTIALS_INVALID);
+  auto given_away = Parse(PolicyOf(OneCaller("", "other")), "", first->get());
+  EXPECT_EQ((*given_away)->FindByToken(kToken, kNow)->caller->identity, "other");
 }
 
 TEST(Policy, CallersGoOnWithWhatTheyUse) {

@@ -52,8 +52,14 @@ class Assassin:
         self.strace = subprocess.Popen(
             ["strace", "-qq", "-o", "/dev/null", "-p", str(tid), "-e", f"trace={call}",
              "-e", f"inject={call}:signal=SIGKILL:when={nth}"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        status = pathlib.Path(f"/proc/{pid}/task/{tid}/status")
-        wait_until("strace to attach", lambda: f"TracerPid:\t{self.strace.pid}\n" in status.read_text(), step=0.002)
+        self.status = pathlib.Path(f"/proc/{pid}/task/{tid}/status")
+        wait_until("strace to attach", self.attached, step=0.002)
+
+    def attached(self):
+        try:
+            return f"TracerPid:\t{self.strace.pid}\n" in self.status.read_text()
+        except FileNotFoundError:
+            return True  # Attaching interrupts the call that the thread is in, and entering it again was the nth.
 
     def leave(self):
         self.strace.send_signal(signal.SIGTERM)

@@ -25,7 +25,8 @@ namespace finetune {
 // only look, `alice` and `bob` see only their own, and without it everything is allowed.
 class AuthenticatorByName : public Authenticator {
  public:
-  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context) override {
+  absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context,
+                                         absl::Time) override {
     const auto found = context.client_metadata().find("who");
     if (found == context.client_metadata().end())
       return Admission{std::make_shared<const Caller>(Caller{"", Role::kAdmin, true, {}, {}})};

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "server/access/caller.h"
+#include "server/base/mutex.h"
+#include "server/base/secret.h"
+
+namespace finetune {
+
+// The tokens that were found good, so that one is digested, or its signature verified, at its first
+// call and not at every one. What it says holds under one policy only: a policy has its own, and
+// takes it along when it goes. What was refused is not in it. Holds the tokens themselves, wiped
+// when they are let go, up to a bound of memory. Thread-safe.
+class KnownTokens {
+ public:
+  // Nullopt if it is not known, or not good at `now`.
+  std::optional<Admission> Find(std::string_view token, absl::Time now);
+
+  // `token` is good from `not_before` until the admission's end.
+  void Add(std::string_view token, const Admission& admission, absl::Time not_before,
+           absl::Time now);
+
+ private:
+  struct Entry {
+    Secret token;
+    Admission admission;
+    absl::Time not_before;
+  };
+  // Each with a lock and cache lines of its own.
+  struct alignas(64) Shard {
+    Mutex mu;
+    // By the token's hash: of two with the same one, the first stays.
+    absl::flat_hash_map<uint64_t, Entry> entries ABSL_GUARDED_BY(mu);
+    size_t bytes ABSL_GUARDED_BY(mu) = 0;
+
+    void EraseEnded(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);
+  };
+  static constexpr size_t kShards = 16;
+
+  Shard& ShardOf(uint64_t hash) { return shards_[hash % kShards]; }
+
+  std::array<Shard, kShards> shards_;
+};
+
+}  // namespace finetune
