@@ -89,6 +89,8 @@ void SetConnectionOptions(grpc::ServerBuilder& builder) {
   // where gRPC's own probing goes up to 16.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 20);
+  // For whoever connects and then says nothing.
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 20'000);
   // A chunk of a dataset has at most 1 MiB.
   builder.SetMaxReceiveMessageSize(4 << 20);
   builder.SetMaxSendMessageSize(-1);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
@@ -89,6 +90,36 @@ struct HttpServer::Hooks {
     return text != nullptr && absl::SimpleAtoi(text, &length) && length > limit;
   }
 
+  // Several lengths, or two kinds of them: what is a request to us could be two to a proxy before
+  // us, or half a one.
+  static bool IsAmbiguous(MHD_Connection* connection) {
+    int lengths = 0;
+    MHD_get_connection_values(
+        connection, MHD_HEADER_KIND,
+        [](void* count, MHD_ValueKind, const char* name, const char*) {
+          if (absl::EqualsIgnoreCase(name, "Content-Length") ||
+              absl::EqualsIgnoreCase(name, "Transfer-Encoding"))
+            ++*static_cast<int*>(count);
+          return MHD_YES;
+        },
+        &lengths);
+    return lengths > 1;
+  }
+
+  static int SocketOf(MHD_Connection* connection) {
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+  }
+
+  static void OnConnection(void* self, MHD_Connection* connection, void**,
+                           MHD_ConnectionNotificationCode what) {
+    ConnectionQueue& connections = static_cast<HttpServer*>(self)->connections_;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+      connections.Begin(SocketOf(connection));
+    } else {
+      connections.End(SocketOf(connection));
+    }
+  }
+
   static MHD_Result OnRequest(void* self, MHD_Connection* connection, const char* url,
                               const char* method, const char*, const char* data, size_t* size,
                               void** state) {
@@ -97,6 +128,8 @@ struct HttpServer::Hooks {
     auto* call = static_cast<Call*>(*state);
     if (call == nullptr) {
       *state = call = new Call;
+      if (IsAmbiguous(connection))
+        return Reply(connection, {.code = 400, .body = "more than one length\n"});
       if (!AnnouncesTooMuch(connection, limit)) return MHD_YES;
       // Answered before the body is read; the connection is closed after it.
       return Reply(connection, server->handler_({method, url, "", true}));
@@ -115,26 +148,33 @@ struct HttpServer::Hooks {
                                                call->too_long}));
   }
 
-  static void OnCompleted(void*, MHD_Connection*, void** state, MHD_RequestTerminationCode) {
+  static void OnCompleted(void* self, MHD_Connection* connection, void** state,
+                          MHD_RequestTerminationCode) {
+    static_cast<HttpServer*>(self)->connections_.Answered(SocketOf(connection));
     delete static_cast<Call*>(*state);
     *state = nullptr;
   }
 };
 
 HttpServer::HttpServer(Options options, Handler handler)
-    : options_(std::move(options)), handler_(std::move(handler)) {}
+    : options_(std::move(options)),
+      handler_(std::move(handler)),
+      connections_(static_cast<size_t>(options_.max_connections)) {}
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(Options options, Handler handler) {
   ASSIGN_OR_RETURN(const Listener listener, Listen(options.host, options.port));
   std::unique_ptr<HttpServer> server(new HttpServer(std::move(options), std::move(handler)));
   server->port_ = listener.port;
+  // Its own limit counts for each thread apart, and lets nobody in: it is never to be reached.
+  const auto threads = static_cast<unsigned>(server->options_.threads);
+  const auto connections = static_cast<unsigned>(2 * server->options_.max_connections);
   server->daemon_ = MHD_start_daemon(
       MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &Hooks::OnRequest, server.get(),
-      MHD_OPTION_LISTEN_SOCKET, listener.fd, MHD_OPTION_THREAD_POOL_SIZE,
-      static_cast<unsigned>(server->options_.threads), MHD_OPTION_CONNECTION_LIMIT,
-      static_cast<unsigned>(server->options_.max_connections), MHD_OPTION_CONNECTION_TIMEOUT,
+      MHD_OPTION_LISTEN_SOCKET, listener.fd, MHD_OPTION_THREAD_POOL_SIZE, threads,
+      MHD_OPTION_CONNECTION_LIMIT, threads * connections, MHD_OPTION_CONNECTION_TIMEOUT,
       static_cast<unsigned>(absl::ToInt64Seconds(server->options_.idle_timeout)),
-      MHD_OPTION_NOTIFY_COMPLETED, &Hooks::OnCompleted, nullptr, MHD_OPTION_END);
+      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, &Hooks::OnConnection,
+      server.get(), MHD_OPTION_NOTIFY_COMPLETED, &Hooks::OnCompleted, server.get(), MHD_OPTION_END);
   if (server->daemon_ == nullptr)
     return absl::UnavailableError(absl::StrCat("cannot start the HTTP server on port ",
                                                listener.port, ": ", std::strerror(errno)));

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/web/connection_queue.h"
 
 struct MHD_Daemon;
 
@@ -29,7 +30,8 @@ struct WebReply {
 
 // One HTTP listener with a few threads of libmicrohttpd's, for small requests. The handler runs on
 // them, several at once. Whatever clients do, connections, their idle time and their bodies are
-// bounded.
+// bounded; where there are too many connections, the one is cut off that has waited for longest
+// with its request.
 class HttpServer {
  public:
   using Handler = std::function<WebReply(const WebRequest&)>;
@@ -57,6 +59,7 @@ class HttpServer {
 
   const Options options_;
   const Handler handler_;
+  ConnectionQueue connections_;
   MHD_Daemon* daemon_ = nullptr;
   int port_ = 0;
 };
