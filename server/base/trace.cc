@@ -14,6 +14,9 @@ constexpr size_t kTraceAt = 3, kSpanAt = 36, kFlagsAt = 53, kLength = 55;
 
 std::string Hex(uint64_t number) { return absl::StrCat(absl::Hex(number, absl::kZeroPad16)); }
 
+// What must be passed on by the standard; more may be dropped.
+constexpr size_t kLongestState = 512;
+
 // Of lower-case digits only, as the standard has it.
 std::optional<uint64_t> ParseHex(std::string_view digits) {
   uint64_t number = 0;
@@ -77,6 +80,13 @@ std::optional<TraceContext> ParseTraceparent(std::string_view header) {
       .trace_high = *high, .trace_low = *low, .span_id = *span, .sampled = (*flags & 1) != 0};
   if (!context.valid()) return std::nullopt;
   return context;
+}
+
+std::shared_ptr<const std::string> ParseTracestate(std::string_view header) {
+  const bool printable =
+      std::all_of(header.begin(), header.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (header.empty() || header.size() > kLongestState || !printable) return nullptr;
+  return std::make_shared<const std::string>(header);
 }
 
 Span::Span(std::unique_ptr<SpanRecord> record)

@@ -27,6 +27,9 @@ struct TraceContext {
   uint64_t trace_low = 0;
   uint64_t span_id = 0;
   bool sampled = false;
+  // The `tracestate` of the systems that the trace came through, for those that it goes to; null if
+  // there is none.
+  std::shared_ptr<const std::string> state;
   // Null: nothing below is recorded; the ids are passed on all the same. Outlives the context.
   Tracer* tracer = nullptr;
 
@@ -45,6 +48,10 @@ struct TraceContext {
 
 // What a `traceparent` header says; nullopt for what the standard calls invalid.
 std::optional<TraceContext> ParseTraceparent(std::string_view header);
+
+// What a `tracestate` header says, to be passed on as it is; null for none, and for what is longer
+// than 512 characters or not printable.
+std::shared_ptr<const std::string> ParseTracestate(std::string_view header);
 
 // A span that has ended.
 struct SpanRecord {

@@ -48,6 +48,8 @@ void AppendSpan(std::string& json, const SpanRecord& span) {
   if (span.parent_id != 0)
     absl::StrAppend(&json, ",\"parentSpanId\":\"", absl::Hex(span.parent_id, absl::kZeroPad16),
                     "\"");
+  if (span.context.state != nullptr)
+    absl::StrAppend(&json, ",\"traceState\":", Text(*span.context.state));
   absl::StrAppend(&json, ",\"flags\":1,\"name\":", Text(span.name),
                   ",\"kind\":", NumberOf(span.kind), ",\"startTimeUnixNano\":\"",
                   absl::ToUnixNanos(span.start), "\",\"endTimeUnixNano\":\"",

@@ -167,8 +167,10 @@ void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
   flight->span = StartCallSpan(call.request, call.trace, now, flight->tries++);
   HttpRequest request = call.request;
   request.secret_headers = {{"x-api-key", *std::move(key)}};
-  if (const TraceContext& trace = flight->span.context(); trace.valid())
+  if (const TraceContext& trace = flight->span.context(); trace.valid()) {
     request.headers.emplace_back("traceparent", trace.Traceparent());
+    if (trace.state != nullptr) request.headers.emplace_back("tracestate", *trace.state);
+  }
   request.deadline = now + call.try_timeout;
   if (!call.once) request.deadline = std::min(request.deadline, call.deadline);
   http_.Start(std::move(request), [weak = weak_from_this(), flight](HttpResult result) {

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
 #include "server/base/error.h"
@@ -39,7 +40,16 @@ TraceContext TraceOf(const grpc::ServerContextBase& context) {
   const auto& metadata = context.client_metadata();
   const auto found = metadata.find("traceparent");
   if (found == metadata.end()) return {};
-  return ParseTraceparent({found->second.data(), found->second.size()}).value_or(TraceContext());
+  auto trace = ParseTraceparent({found->second.data(), found->second.size()});
+  if (!trace) return {};
+  // Several are one that was split between its members.
+  std::string state;
+  const auto [first, last] = metadata.equal_range("tracestate");
+  for (auto part = first; part != last; ++part)
+    absl::StrAppend(&state, state.empty() ? "" : ",",
+                    absl::string_view(part->second.data(), part->second.size()));
+  trace->state = ParseTracestate(state);
+  return *std::move(trace);
 }
 
 void DescribeCall(const Call& call, std::string_view method, const std::string& peer,

@@ -48,6 +48,23 @@ TEST_F(TraceTest, RefusesHeadersThatTheStandardCallsInvalid) {
     EXPECT_FALSE(ParseTraceparent(header).has_value()) << header;
 }
 
+TEST_F(TraceTest, PassesOnAStateThatIsPrintableAndNotTooLong) {
+  const std::string longest(512, 'a');
+  for (const std::string& state :
+       {std::string("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"), longest}) {
+    ASSERT_NE(ParseTracestate(state), nullptr) << state;
+    EXPECT_EQ(*ParseTracestate(state), state);
+  }
+  for (const std::string& state : {std::string(), longest + "a", std::string("a=1\r\nx: y"),
+                                   std::string("a=\x7f"), std::string("a=\xc3\xa9")})
+    EXPECT_EQ(ParseTracestate(state), nullptr) << state;
+  TraceContext parent = *ParseTraceparent(kHeader);
+  parent.state = ParseTracestate("congo=t61rcWkgMzE");
+  Span root = StartRoot(parent);
+  EXPECT_EQ(root.context().state, parent.state);
+  EXPECT_EQ(root.context().StartSpan(SpanKind::kClient, "x").context().state, parent.state);
+}
+
 TEST_F(TraceTest, ReadsTheHeaderOfALaterVersion) {
   const auto context =
       ParseTraceparent("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-02-what-comes");

@@ -50,6 +50,13 @@ TEST(OtlpJson, GivesARootNoParentAndAGoodSpanNoStatus) {
   EXPECT_THAT(json, HasSubstr(R"("status":{})"));
 }
 
+TEST(OtlpJson, HasTheStateThatOthersGaveTheTrace) {
+  SpanRecord span = ASpan();
+  EXPECT_THAT(ExportRequestJson({}, {span}), Not(HasSubstr("traceState")));
+  span.context.state = ParseTracestate("congo=\"1\"");
+  EXPECT_THAT(ExportRequestJson({}, {span}), HasSubstr(R"("traceState":"congo=\"1\"")"));
+}
+
 TEST(OtlpJson, IsJsonWhateverTextsHold) {
   SpanRecord span = ASpan();
   span.name = std::string("\xff\0\"\\\n", 5);

@@ -481,11 +481,13 @@ TEST_F(Client, EndsACallThatWaitsForItsNextTry) {
   EXPECT_EQ(http_.requests.size(), 1);
 }
 
-std::string TraceparentOf(const HttpRequest& request) {
+std::string HeaderOf(const HttpRequest& request, std::string_view wanted) {
   for (const auto& [name, value] : request.headers)
-    if (name == "traceparent") return value;
+    if (name == wanted) return value;
   return "";
 }
+
+std::string TraceparentOf(const HttpRequest& request) { return HeaderOf(request, "traceparent"); }
 
 TEST_F(Client, EachTryIsASpanThatSegmindIsToldOf) {
   SpanCollector spans;
@@ -510,11 +512,15 @@ TEST_F(Client, EachTryIsASpanThatSegmindIsToldOf) {
 TEST_F(Client, ATraceThatIsNotRecordedHereIsPassedOnAndWithoutOneNothingIs) {
   constexpr char kHeader[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   http_.Script(200, Sample("details.json"));
-  client_->GetDetails(kId, {In(absl::Minutes(1)), *ParseTraceparent(kHeader)}, [](auto) {});
+  TraceContext trace = *ParseTraceparent(kHeader);
+  trace.state = ParseTracestate("congo=t61rcWkgMzE");
+  client_->GetDetails(kId, {In(absl::Minutes(1)), trace}, [](auto) {});
   EXPECT_EQ(TraceparentOf(http_.requests.at(0)), kHeader);
+  EXPECT_EQ(HeaderOf(http_.requests.at(0), "tracestate"), "congo=t61rcWkgMzE");
   http_.Script(200, Sample("details.json"));
   Details();
   EXPECT_EQ(TraceparentOf(http_.requests.at(1)), "");
+  EXPECT_EQ(HeaderOf(http_.requests.at(1), "tracestate"), "");
 }
 
 }  // namespace

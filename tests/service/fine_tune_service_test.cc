@@ -57,6 +57,8 @@ TEST_F(ServiceTest, ACallIsASpanOfItsCallersTrace) {
   world_.Put("a");
   auto context = Context("alice");
   context->AddMetadata("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+  context->AddMetadata("tracestate", "congo=t61rcWkgMzE");
+  context->AddMetadata("tracestate", "rojo=00f067aa0ba902b7");
   pb::GetFineTuneRequest request;
   request.set_name("fineTunes/none");
   pb::FineTune job;
@@ -66,6 +68,8 @@ TEST_F(ServiceTest, ACallIsASpanOfItsCallersTrace) {
   ASSERT_EQ(spans.size(), 1u);
   EXPECT_EQ(spans[0].context.TraceId(), "4bf92f3577b34da6a3ce929d0e0e4736");
   EXPECT_EQ(spans[0].parent_id, 0x00f067aa0ba902b7u);
+  ASSERT_NE(spans[0].context.state, nullptr);
+  EXPECT_EQ(*spans[0].context.state, "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7");
   EXPECT_EQ(spans[0].kind, SpanKind::kServer);
   EXPECT_EQ(AttributeOf(spans[0], "rpc.grpc.status_code"), "5");
   EXPECT_EQ(AttributeOf(spans[0], "finetune.reason"), "FINE_TUNE_NOT_FOUND");
