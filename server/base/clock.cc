@@ -31,7 +31,7 @@ class RealClock : public Clock {
     const TimerId id = ++last_id_;
     when_[id] = when;
     timers_.emplace(std::make_pair(when, id), std::move(callback));
-    if (timers_.begin()->first.second == id) changed_.NotifyAll();
+    if (when < awake_at_) changed_.NotifyAll();
     return id;
   }
 
@@ -54,14 +54,17 @@ class RealClock : public Clock {
     mu_.Lock();
     while (!stopping_) {
       if (timers_.empty()) {
+        awake_at_ = absl::InfiniteFuture();
         changed_.Wait(mu_);
         continue;
       }
       auto first = timers_.begin();
       if (first->first.first > absl::Now()) {
-        changed_.WaitUntil(mu_, absl::ToChronoTime(first->first.first));
+        awake_at_ = first->first.first;
+        changed_.WaitUntil(mu_, absl::ToChronoTime(awake_at_));
         continue;
       }
+      awake_at_ = absl::InfinitePast();
       running_ = first->first.second;
       auto callback = std::move(first->second);
       timers_.erase(first);
@@ -80,6 +83,9 @@ class RealClock : public Clock {
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   TimerId last_id_ ABSL_GUARDED_BY(mu_) = kNoTimer;
+  // When the thread looks at the timers again, whatever is set or cancelled meanwhile: one that is
+  // later need not wake it.
+  absl::Time awake_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   TimerId running_ ABSL_GUARDED_BY(mu_) = kNoTimer;
   std::map<std::pair<absl::Time, TimerId>, absl::AnyInvocable<void() &&>> timers_
       ABSL_GUARDED_BY(mu_);

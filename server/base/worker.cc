@@ -19,6 +19,26 @@ bool Worker::Post(Task task) {
   return true;
 }
 
+bool Worker::RunOrPost(Task task) {
+  {
+    MutexLock lock(mu_);
+    if (stopping_) return false;
+    if (running_ || !tasks_.empty()) {
+      // Its thread, or whoever runs a task now, looks for more.
+      tasks_.push_back(std::move(task));
+      if (!running_) changed_.NotifyOne();
+      return true;
+    }
+    running_ = true;
+  }
+  std::move(task)();
+  task = nullptr;
+  MutexLock lock(mu_);
+  running_ = false;
+  if (!tasks_.empty() || stopping_) changed_.NotifyAll();
+  return true;
+}
+
 void Worker::Stop() {
   {
     MutexLock lock(mu_);
@@ -33,12 +53,15 @@ void Worker::Run() {
   while (true) {
     {
       MutexLock lock(mu_);
-      while (tasks_.empty() && !stopping_) changed_.Wait(mu_);
+      while (running_ || (tasks_.empty() && !stopping_)) changed_.Wait(mu_);
       if (tasks_.empty()) return;
       batch.swap(tasks_);
+      running_ = true;
     }
     for (Task& task : batch) std::move(task)();
     batch.clear();
+    MutexLock lock(mu_);
+    running_ = false;
   }
 }
 

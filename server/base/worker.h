@@ -9,9 +9,9 @@
 
 namespace finetune {
 
-// A thread that runs posted tasks one after another, in order. Post is thread-safe and never
-// blocks. The owner calls Stop before what the tasks use goes away; tasks still queued then are run
-// first.
+// A thread that runs posted tasks one after another, in order. Post and RunOrPost are thread-safe;
+// Post never blocks. The owner calls Stop before what the tasks use goes away; tasks still queued
+// then are run first.
 class Worker {
  public:
   using Task = absl::AnyInvocable<void() &&>;
@@ -21,6 +21,9 @@ class Worker {
 
   // False, and the task is dropped, once Stop was called.
   bool Post(Task task) ABSL_LOCKS_EXCLUDED(mu_);
+  // The same, but runs the task at once, on this thread, if nothing else runs or waits: for what is
+  // short, so that nobody waits for a switch to another thread.
+  bool RunOrPost(Task task) ABSL_LOCKS_EXCLUDED(mu_);
   // Runs what is queued, then ends the thread. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
   bool IsCurrent() const { return thread_.IsCurrent(); }
@@ -31,6 +34,7 @@ class Worker {
   Mutex mu_;
   CondVar changed_;
   std::deque<Task> tasks_ ABSL_GUARDED_BY(mu_);
+  bool running_ ABSL_GUARDED_BY(mu_) = false;  // A task, on whatever thread.
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   Thread thread_;
 };

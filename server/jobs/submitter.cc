@@ -58,6 +58,10 @@ bool Submitter::Core::Post(absl::AnyInvocable<void() &&> task) {
   return worker_.Post(std::move(task));
 }
 
+bool Submitter::Core::RunOrPost(absl::AnyInvocable<void() &&> task) {
+  return worker_.RunOrPost(std::move(task));
+}
+
 absl::Status Submitter::Core::Recover() {
   struct Result {
     Mutex mu;
@@ -310,7 +314,7 @@ absl::Status Submitter::Recover() { return core_->Recover(); }
 void Submitter::Create(CreateCall call,
                        absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done) {
   auto shared = std::make_shared<Core::CreateDone>(std::move(done));
-  const bool posted = core_->Post([core = core_.get(), shared, call = std::move(call)]() mutable {
+  const bool posted = core_->RunOrPost([core = core_.get(), shared, call = std::move(call)]() mutable {
     core->Create(std::move(call), std::move(*shared));
   });
   if (!posted) std::move (*shared)(Draining());

@@ -15,7 +15,7 @@ namespace finetune {
 // SHA-256 over what a caller asks for: equal for equal requests.
 std::string FingerprintOf(const pb::FineTune& fine_tune);
 
-// The Submitter itself. All but Post, Drain and Recover runs on its own thread ("submitter");
+// The Submitter itself. All but Post, Drain and Recover runs on one thread at a time, its own ("submitter") or whoever brings it what is short;
 // callbacks of others come back through Post, and are dropped once it has stopped.
 //
 // All calls with one (caller, request_id) share a Flight, from before the intent is recorded until
@@ -29,6 +29,8 @@ class Submitter::Core : public std::enable_shared_from_this<Core> {
 
   // False, with the task dropped, once drained. Any thread.
   bool Post(absl::AnyInvocable<void() &&> task);
+  // For what is short (Worker).
+  bool RunOrPost(absl::AnyInvocable<void() &&> task);
   // Blocks. Any thread but the submitter's.
   absl::Status Recover();
   void Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);

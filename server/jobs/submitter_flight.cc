@@ -107,7 +107,7 @@ void Submitter::Core::Prepare(const FlightPtr& flight) {
       },
       [self = shared_from_this(), flight, prepared](absl::Status status) {
         Core* core = self.get();
-        core->Post(
+        core->RunOrPost(
             [core, flight, prepared, status] { core->OnPrepared(flight, *prepared, status); });
       },
       flight->trace);
@@ -152,7 +152,7 @@ void Submitter::Core::TryPost(const FlightPtr& flight) {
                   {start_by, flight->trace},
                   [self = shared_from_this(), flight](SubmitOutcome outcome) {
                     Core* core = self.get();
-                    core->Post([core, flight, outcome = std::move(outcome)]() mutable {
+                    core->RunOrPost([core, flight, outcome = std::move(outcome)]() mutable {
                       core->OnOutcome(flight, std::move(outcome));
                     });
                   });
@@ -211,7 +211,7 @@ void Submitter::Core::RecordOutcome(const FlightPtr& flight) {
       },
       [self = shared_from_this(), flight, ended](absl::Status status) {
         Core* core = self.get();
-        core->Post([core, flight, ended, status] { core->OnRecorded(flight, *ended, status); });
+        core->RunOrPost([core, flight, ended, status] { core->OnRecorded(flight, *ended, status); });
       },
       flight->trace);
 }

@@ -50,6 +50,10 @@ bool Tracker::Core::Post(absl::AnyInvocable<void() &&> task) {
   return worker_.Post(std::move(task));
 }
 
+bool Tracker::Core::RunOrPost(absl::AnyInvocable<void() &&> task) {
+  return worker_.RunOrPost(std::move(task));
+}
+
 void Tracker::Core::Shutdown() {
   Post([this] {
     stopped_ = true;
@@ -120,7 +124,9 @@ void Tracker::Core::Pump() {
 }
 
 void Tracker::Core::SetTimer(absl::Time when) {
-  if (timer_ != Clock::kNoTimer && timer_time_ == when) return;
+  // One that is set and comes sooner sets the next: whoever awaits a read need not set one and
+  // cancel it, which would wake the clock's thread each time.
+  if (timer_ != Clock::kNoTimer && timer_time_ <= when) return;
   clock_.Cancel(timer_);
   timer_ = Clock::kNoTimer;
   timer_time_ = when;
@@ -206,7 +212,7 @@ void Tracker::Hint(std::string upstream_id, const TraceContext& trace) {
 void Tracker::Refresh(absl::Time not_before, absl::Time deadline,
                       absl::AnyInvocable<void(absl::Status) &&> done) {
   auto shared = std::make_shared<Core::RefreshDone>(std::move(done));
-  const bool posted = core_->Post([core = core_.get(), not_before, deadline, shared] {
+  const bool posted = core_->RunOrPost([core = core_.get(), not_before, deadline, shared] {
     core->AddRefresh(not_before, deadline, std::move(*shared));
   });
   if (!posted) std::move (*shared)(Stopped());

@@ -15,8 +15,8 @@ namespace finetune {
 
 // Makes the record true: reads Segmind (lists on a pace of its own; details for hints and for what
 // lists lack), joins the answers into the jobs, settles submissions whose outcome is unknown, and
-// repairs what webhooks missed. Thread-safe; its own work is done on one thread
-// ("tracker").
+// repairs what webhooks missed. Thread-safe; its own work is done by one thread at a time: its own
+// ("tracker") or, where that is idle and little is to be done, whoever brings it.
 class Tracker {
  public:
   struct Options {
@@ -50,7 +50,7 @@ class Tracker {
   // Something was submitted or became unknown: poll at the active pace from now on.
   void Wake();
 
-  // Whom to tell, on the tracker's thread, that a job which was SUBMIT_UNKNOWN is so no longer (its
+  // Whom to tell, from within the tracker's work, that a job which was SUBMIT_UNKNOWN is so no longer (its
   // id; the catalog shows it). One listener; before Start.
   void OnSettled(std::function<void(const std::string& fine_tune_id)> listener);
 

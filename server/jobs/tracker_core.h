@@ -17,7 +17,7 @@
 
 namespace finetune {
 
-// The Tracker itself. Everything but Post and Shutdown runs on its thread; callbacks of others come
+// The Tracker itself. Everything but Post and Shutdown runs on one thread at a time, as Worker says; callbacks of others come
 // back through Post, and are dropped once it has stopped. After each step Pump() starts what is due
 // and sets one timer for the next.
 class Tracker::Core : public std::enable_shared_from_this<Core> {
@@ -29,6 +29,8 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
 
   // False, with the task dropped, after Shutdown. Any thread.
   bool Post(absl::AnyInvocable<void() &&> task);
+  // For what is short (Worker).
+  bool RunOrPost(absl::AnyInvocable<void() &&> task);
   // Any thread but the tracker's.
   void Shutdown();
   absl::Time Now() { return clock_.Now(); }

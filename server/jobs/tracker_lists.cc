@@ -10,6 +10,8 @@ namespace {
 
 // For a list with all its tries.
 constexpr absl::Duration kListDeadline = absl::Seconds(150);
+// Bytes that are read sooner than another thread is woken.
+constexpr size_t kShortList = size_t{64} << 10;
 // A job has to be missing from so many lists before its details are asked for.
 constexpr int kMissingLists = 2;
 // How often all jobs are compared with the list. What lists stop to show is noticed at once; this
@@ -28,7 +30,13 @@ void Tracker::Core::StartList(absl::Time now) {
                    [self = shared_from_this(), read](absl::StatusOr<ListAnswer> answer) {
                      auto shared = std::make_shared<absl::StatusOr<ListAnswer>>(std::move(answer));
                      Core* core = self.get();
-                     core->Post([core, read, shared] { core->OnList(read, std::move(*shared)); });
+                     const bool is_short =
+                         shared->ok() && (*shared)->body.size() <= kShortList;
+                     auto task = [core, read, shared] { core->OnList(read, std::move(*shared)); };
+                     if (is_short)
+                       core->RunOrPost(std::move(task));
+                     else
+                       core->Post(std::move(task));
                    });
 }
 

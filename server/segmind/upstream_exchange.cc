@@ -82,9 +82,9 @@ UpstreamExchange::UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKe
         &metrics.Histogram("finetune_gateway_upstream_seconds", "How long Segmind took to answer.",
                            kLatencyBuckets, {{"call", name}});
     // Those that an alert or a panel asks for; Prometheus sees no increase in a first appearance.
-    for (const char* code :
-         {"200", "401", "403", "406", "429", "500", "502", "503", "504", "error"})
-      metrics.Counter(kRequests, kRequestsHelp, {{"call", name}, {"code", code}});
+    for (const int code : {0, 200, 401, 403, 406, 429, 500, 502, 503, 504})
+      requests_[{call, code}] = &metrics.Counter(kRequests, kRequestsHelp,
+                                                 {{"call", name}, {"code", CodeLabel(code)}});
   }
 }
 
@@ -264,6 +264,8 @@ void UpstreamExchange::Note(UpstreamCall call, int code) {
 
 void UpstreamExchange::Count(UpstreamCall call, int code, absl::Duration took) {
   seconds_.at(call)->Observe(absl::ToDoubleSeconds(took));
+  if (const auto known = requests_.find({call, code}); known != requests_.end())
+    return known->second->Increment();
   metrics_
       .Counter(kRequests, kRequestsHelp,
                {{"call", std::string(NameOf(call))}, {"code", CodeLabel(code)}})

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "server/base/backoff.h"
@@ -79,6 +80,8 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   Metrics& metrics_;
   const std::shared_ptr<RateLimiter> limiter_;
   std::map<UpstreamCall, prometheus::Histogram*> seconds_;
+  // By call and HTTP code, 0 for none: the usual ones.
+  std::map<std::pair<UpstreamCall, int>, prometheus::Counter*> requests_;
 
   mutable Mutex mu_;
   CondVar left_;

@@ -1,6 +1,5 @@
 #include "server/service/freshness.h"
 
-#include <memory>
 #include <utility>
 
 #include "server/base/time_proto.h"
@@ -9,8 +8,7 @@
 
 namespace finetune {
 
-uint64_t Freshness::Await(const pb::Freshness& wanted, absl::Time start, absl::Time deadline,
-                          Done done) {
+uint64_t Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done done) {
   absl::Time not_before = absl::InfinitePast();
   if (wanted.has_max_staleness()) {
     const absl::Duration age = FromProto(wanted.max_staleness());
@@ -18,18 +16,19 @@ uint64_t Freshness::Await(const pb::Freshness& wanted, absl::Time start, absl::T
       std::move(done)(InvalidField("freshness.max_staleness", "must not be negative"));
       return 0;
     }
-    not_before = start - age;
+    not_before = call.start() - age;
   }
   const uint64_t revision = wanted.min_revision();
   if (revision <= catalog_.view()->revision()) {
-    AwaitRead(not_before, deadline, std::move(done));
+    AwaitRead(not_before, call, std::move(done));
     return 0;
   }
   return waiters_.WaitForRevision(
-      revision, deadline, [=, this, done = std::move(done)](VersionPtr, bool reached) mutable {
-        Later([=, this, done = std::move(done)]() mutable {
-          if (reached) return AwaitRead(not_before, deadline, std::move(done));
-          std::move(done)(NotReached(revision, deadline));
+      revision, call.answer_by(),
+      [=, this, &call, done = std::move(done)](VersionPtr, bool reached) mutable {
+        call.Later([=, this, &call, done = std::move(done)]() mutable {
+          if (reached) return AwaitRead(not_before, call, std::move(done));
+          std::move(done)(NotReached(revision, call.answer_by()));
         });
       });
 }
@@ -40,24 +39,19 @@ absl::Status Freshness::NotReached(uint64_t revision, absl::Time deadline) const
       absl::StrCat("memory did not reach revision ", revision, " in time"));
 }
 
-void Freshness::AwaitRead(absl::Time not_before, absl::Time deadline, Done done) {
+void Freshness::AwaitRead(absl::Time not_before, UnaryCall& call, Done done) {
   if (catalog_.observe_time() >= not_before) return std::move(done)(absl::OkStatus());
-  tracker_.Refresh(not_before, deadline,
-                   [this, done = std::move(done)](absl::Status status) mutable {
+  tracker_.Refresh(not_before, call.answer_by(),
+                   [&call, done = std::move(done)](absl::Status status) mutable {
                      // The call's own deadline has not passed: what failed it is Segmind.
                      if (absl::IsDeadlineExceeded(status))
                        status = Error(absl::StatusCode::kUnavailable, pb::UPSTREAM_UNAVAILABLE,
                                       "no read of Segmind that is fresh enough ended in time")
                                     .RetryAfter(absl::Seconds(1));
-                     Later([status = std::move(status), done = std::move(done)]() mutable {
+                     call.Later([status = std::move(status), done = std::move(done)]() mutable {
                        std::move(done)(std::move(status));
                      });
                    });
-}
-
-void Freshness::Later(absl::AnyInvocable<void() &&> step) {
-  auto shared = std::make_shared<absl::AnyInvocable<void() &&>>(std::move(step));
-  if (!replies_.Post([shared] { std::move (*shared)(); })) std::move (*shared)();
 }
 
 }  // namespace finetune

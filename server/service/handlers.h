@@ -1,11 +1,11 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 
 #include "absl/time/time.h"
 #include "server/base/clock.h"
-#include "server/base/worker.h"
 #include "server/jobs/catalog.h"
 #include "server/jobs/submitter.h"
 #include "server/jobs/tracker.h"
@@ -69,9 +69,6 @@ class ReadHandlers {
   Freshness freshness_;
   ListPages pages_;
   std::atomic<bool> draining_ = false;
-  // Answers what waited, so that the recorder and the tracker, which end waits, do not write to
-  // sockets.
-  Worker replies_{"replies"};
 };
 
 // The calls that change something at Segmind. As above.

@@ -70,7 +70,7 @@ absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string
 
 ReadHandlers::ReadHandlers(const ServiceParts& parts)
     : parts_(parts),
-      freshness_(parts.catalog, parts.tracker, parts.waiters, parts.clock, replies_),
+      freshness_(parts.catalog, parts.tracker, parts.waiters, parts.clock),
       pages_(parts.catalog) {}
 
 std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
@@ -83,14 +83,13 @@ std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
 
 void ReadHandlers::WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
                              absl::AnyInvocable<void() &&> answer) {
-  const uint64_t ticket =
-      freshness_.Await(wanted, call.start(), call.answer_by(),
-                       [&call, answer = std::move(answer)](absl::Status status) mutable {
-                         if (status.ok())
-                           std::move(answer)();
-                         else
-                           call.Fail(status);
-                       });
+  const uint64_t ticket = freshness_.Await(
+      wanted, call, [&call, answer = std::move(answer)](absl::Status status) mutable {
+        if (status.ok())
+          std::move(answer)();
+        else
+          call.Fail(status);
+      });
   if (ticket != 0) call.OnCancelDo([this, ticket] { freshness_.Cancel(ticket); });
 }
 
@@ -142,12 +141,11 @@ void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {
 }
 
 void ReadHandlers::EndWait(VersionPtr version, bool met, UnaryCall& call) {
-  const bool posted = replies_.Post([this, version, met, &call] {
+  call.Later([this, version, met, &call] {
     if (absl::Status why = call.revoked(); !why.ok()) return call.Fail(why);
     if (!met && draining_ && parts_.clock.Now() < call.answer_by()) return call.Fail(Draining());
     call.ReplyBytes(WaitAnswer(*version, ObserveTimeOf(*version), met));
   });
-  if (!posted) call.Fail(Draining());
 }
 
 void ReadHandlers::Drain() {
@@ -160,8 +158,7 @@ void ReadHandlers::Status(pb::GetGatewayStatusRequest, UnaryCall& call) {
   if (!limits.creates_per_day && !limits.active_jobs) return AnswerStatus(Spending(), call);
   parts_.submitter.CountSpending(
       call.caller().identity, [this, &call](absl::StatusOr<Spending> spending) {
-        if (!replies_.Post([this, spending, &call] { AnswerStatus(spending, call); }))
-          AnswerStatus(spending, call);
+        call.Later([this, spending, &call] { AnswerStatus(spending, call); });
       });
 }
 

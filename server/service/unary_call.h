@@ -1,10 +1,12 @@
 #pragma once
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_unary_call.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -43,6 +45,10 @@ struct UnaryRoute {
 // One unary call: gRPC's side of it, and what a handler sees. It owns itself. The handler answers
 // exactly once, at once or later, on any thread, and does not touch it afterwards, but for what it
 // does before it returns.
+//
+// Answers are sent by the threads of the call's queue: whoever answers from another thread writes
+// to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
+// has no cause to.
 class UnaryCall final : public QueuedCall {
  public:
   // Asks for a call, and for the next one as soon as it came. It is counted in and, unless it is
@@ -70,6 +76,9 @@ class UnaryCall final : public QueuedCall {
   void ReplyBytes(const grpc::ByteBuffer& bytes);
   void Fail(const absl::Status& status);
 
+  // Runs `step`, which may answer, on a thread of the call's queue. At most one at a time.
+  void Later(absl::AnyInvocable<void() &&> step);
+
   // Reads the request, or fails the call and returns false.
   bool Read(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& request);
 
@@ -80,7 +89,13 @@ class UnaryCall final : public QueuedCall {
   void Request(void* tag) override;
   void OnArrived() override;
   void OnGone(bool cancelled) override;
+  void OnLater(bool);
   void OnFinished(bool) {}
+
+  // Runs `step` as the call that this thread is at.
+  template <typename Step>
+  void RunHere(Step step);
+  bool IsHere() const;
 
   const UnaryRoute route_;
   grpc::ServerContext context_;
@@ -88,6 +103,9 @@ class UnaryCall final : public QueuedCall {
   UnaryMethod::Writer writer_{&context_};
   Call call_;
   absl::AnyInvocable<void() &&> on_cancel_;
+  absl::AnyInvocable<void() &&> later_;
+  std::optional<grpc::Alarm> alarm_;
+  Operation<UnaryCall> later_event_{*this, &UnaryCall::OnLater};
   Operation<UnaryCall> finished_{*this, &UnaryCall::OnFinished};
 };
 

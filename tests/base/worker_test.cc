@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/base/notification.h"
@@ -36,6 +39,85 @@ TEST(Worker, RunsWhatWasQueuedBeforeStopAndRefusesTheRest) {
   EXPECT_FALSE(worker.Post([&] { ++ran; }));
   worker.Stop();
   EXPECT_EQ(ran, 1);
+}
+
+TEST(Worker, RunsAtOnceWhatFindsItIdle) {
+  Worker worker("test");
+  bool ran = false;
+  EXPECT_TRUE(worker.RunOrPost([&] {
+    EXPECT_FALSE(worker.IsCurrent());
+    ran = true;
+  }));
+  EXPECT_TRUE(ran);
+  worker.Stop();
+  EXPECT_FALSE(worker.RunOrPost([] { FAIL(); }));
+}
+
+TEST(Worker, RunsNothingBesideWhatRunsAtOnce) {
+  Worker worker("test");
+  std::vector<std::string> ran;
+  worker.RunOrPost([&] {
+    worker.Post([&] { ran.push_back("posted"); });
+    worker.RunOrPost([&] { ran.push_back("posted within"); });
+    ran.push_back("at once");
+  });
+  worker.Stop();
+  EXPECT_EQ(ran, (std::vector<std::string>{"at once", "posted", "posted within"}));
+}
+
+TEST(Worker, RunsAtOnceNothingThatWouldOvertake) {
+  Worker worker("test");
+  Notification begun, go;
+  std::vector<int> ran;
+  worker.Post([&] {
+    begun.Notify();
+    go.WaitForNotification();
+    ran.push_back(1);
+  });
+  begun.WaitForNotification();
+  worker.RunOrPost([&] {
+    EXPECT_TRUE(worker.IsCurrent());
+    ran.push_back(2);
+  });
+  go.Notify();
+  worker.Stop();
+  EXPECT_EQ(ran, (std::vector<int>{1, 2}));
+}
+
+TEST(Worker, StopWaitsForWhatRunsAtOnce) {
+  Worker worker("test");
+  Notification begun;
+  std::atomic<bool> ended = false;
+  std::thread other([&] {
+    worker.RunOrPost([&] {
+      begun.Notify();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      ended = true;
+    });
+  });
+  begun.WaitForNotification();
+  worker.Stop();
+  EXPECT_TRUE(ended);
+  other.join();
+}
+
+TEST(Worker, TasksOfManyThreadsThatRunAtOnceNeverMeet) {
+  Worker worker("test");
+  int count = 0;  // Not atomic: they run one after another.
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 1000; ++i) {
+        if (i % 3 == 0)
+          worker.Post([&] { ++count; });
+        else
+          worker.RunOrPost([&] { ++count; });
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  worker.Stop();
+  EXPECT_EQ(count, 4000);
 }
 
 TEST(Worker, TakesTasksFromManyThreadsAndFromTasks) {
