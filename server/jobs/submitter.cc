@@ -314,9 +314,10 @@ absl::Status Submitter::Recover() { return core_->Recover(); }
 void Submitter::Create(CreateCall call,
                        absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done) {
   auto shared = std::make_shared<Core::CreateDone>(std::move(done));
-  const bool posted = core_->RunOrPost([core = core_.get(), shared, call = std::move(call)]() mutable {
-    core->Create(std::move(call), std::move(*shared));
-  });
+  const bool posted =
+      core_->RunOrPost([core = core_.get(), shared, call = std::move(call)]() mutable {
+        core->Create(std::move(call), std::move(*shared));
+      });
   if (!posted) std::move (*shared)(Draining());
 }
 

@@ -15,8 +15,9 @@ namespace finetune {
 // SHA-256 over what a caller asks for: equal for equal requests.
 std::string FingerprintOf(const pb::FineTune& fine_tune);
 
-// The Submitter itself. All but Post, Drain and Recover runs on one thread at a time, its own ("submitter") or whoever brings it what is short;
-// callbacks of others come back through Post, and are dropped once it has stopped.
+// The Submitter itself. All but Post, Drain and Recover runs on one thread at a time, its own
+// ("submitter") or whoever brings it what is short; callbacks of others come back through Post, and
+// are dropped once it has stopped.
 //
 // All calls with one (caller, request_id) share a Flight, from before the intent is recorded until
 // its outcome is durable and known: that is what keeps a second POST from being made.

@@ -211,7 +211,8 @@ void Submitter::Core::RecordOutcome(const FlightPtr& flight) {
       },
       [self = shared_from_this(), flight, ended](absl::Status status) {
         Core* core = self.get();
-        core->RunOrPost([core, flight, ended, status] { core->OnRecorded(flight, *ended, status); });
+        core->RunOrPost(
+            [core, flight, ended, status] { core->OnRecorded(flight, *ended, status); });
       },
       flight->trace);
 }

@@ -50,8 +50,8 @@ class Tracker {
   // Something was submitted or became unknown: poll at the active pace from now on.
   void Wake();
 
-  // Whom to tell, from within the tracker's work, that a job which was SUBMIT_UNKNOWN is so no longer (its
-  // id; the catalog shows it). One listener; before Start.
+  // Whom to tell, from within the tracker's work, that a job which was SUBMIT_UNKNOWN is so no
+  // longer (its id; the catalog shows it). One listener; before Start.
   void OnSettled(std::function<void(const std::string& fine_tune_id)> listener);
 
  private:

@@ -17,9 +17,9 @@
 
 namespace finetune {
 
-// The Tracker itself. Everything but Post and Shutdown runs on one thread at a time, as Worker says; callbacks of others come
-// back through Post, and are dropped once it has stopped. After each step Pump() starts what is due
-// and sets one timer for the next.
+// The Tracker itself. Everything but Post and Shutdown runs on one thread at a time, as Worker
+// says; callbacks of others come back through Post, and are dropped once it has stopped. After each
+// step Pump() starts what is due and sets one timer for the next.
 class Tracker::Core : public std::enable_shared_from_this<Core> {
  public:
   using RefreshDone = absl::AnyInvocable<void(absl::Status) &&>;

@@ -30,8 +30,7 @@ void Tracker::Core::StartList(absl::Time now) {
                    [self = shared_from_this(), read](absl::StatusOr<ListAnswer> answer) {
                      auto shared = std::make_shared<absl::StatusOr<ListAnswer>>(std::move(answer));
                      Core* core = self.get();
-                     const bool is_short =
-                         shared->ok() && (*shared)->body.size() <= kShortList;
+                     const bool is_short = shared->ok() && (*shared)->body.size() <= kShortList;
                      auto task = [core, read, shared] { core->OnList(read, std::move(*shared)); };
                      if (is_short)
                        core->RunOrPost(std::move(task));

@@ -83,8 +83,8 @@ UpstreamExchange::UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKe
                            kLatencyBuckets, {{"call", name}});
     // Those that an alert or a panel asks for; Prometheus sees no increase in a first appearance.
     for (const int code : {0, 200, 401, 403, 406, 429, 500, 502, 503, 504})
-      requests_[{call, code}] = &metrics.Counter(kRequests, kRequestsHelp,
-                                                 {{"call", name}, {"code", CodeLabel(code)}});
+      requests_[{call, code}] =
+          &metrics.Counter(kRequests, kRequestsHelp, {{"call", name}, {"code", CodeLabel(code)}});
   }
 }
 

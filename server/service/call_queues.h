@@ -3,6 +3,7 @@
 #include <grpcpp/completion_queue.h>
 #include <grpcpp/server_builder.h>
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -29,8 +30,14 @@ class CallQueues {
 
   // After the server was made.
   void Start();
-  // After the server's Shutdown. Waits until all has been told. Idempotent.
+  // After the server's Shutdown. Waits until all calls have left: those that came, and those that
+  // were asked for and did not. Idempotent.
   void Shutdown();
+
+  // A call is about to be asked for. It may use the queues until it leaves, on one of their
+  // threads.
+  void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
+  void Leave();
 
   // Where every call arrives, and short ones end.
   grpc::ServerCompletionQueue& arrivals() { return *arrivals_; }
@@ -43,6 +50,7 @@ class CallQueues {
   const int threads_;
   const std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
   const std::unique_ptr<grpc::CompletionQueue> waits_;
+  std::atomic<int> calls_ = 0;
   std::vector<std::unique_ptr<Thread>> running_;
   bool shut_down_ = false;
 };

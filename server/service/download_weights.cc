@@ -88,8 +88,8 @@ class Download final : public Transfer {
 // gRPC's side: passes on what happens, and does what it is told.
 class DownloadCall final : public QueuedCall {
  public:
-  DownloadCall(const DownloadMethod& method, grpc::ServerCompletionQueue& arrivals)
-      : method_(method), arrivals_(arrivals) {}
+  DownloadCall(const DownloadMethod& method, CallQueues& queues)
+      : QueuedCall(queues), method_(method) {}
 
   void Accept() { Ask(context_); }
 
@@ -103,7 +103,7 @@ class DownloadCall final : public QueuedCall {
 
  private:
   // QueuedCall.
-  void Request(void* tag) override { method_.ask(context_, request_, writer_, arrivals_, tag); }
+  void Request(void* tag) override { method_.ask(context_, request_, writer_, arrivals(), tag); }
   void OnArrived() override;
   void OnGone(bool cancelled) override {
     if (cancelled && download_ != nullptr)
@@ -116,7 +116,6 @@ class DownloadCall final : public QueuedCall {
   }
 
   const DownloadMethod& method_;
-  grpc::ServerCompletionQueue& arrivals_;
   grpc::ServerContext context_;
   grpc::ByteBuffer request_;
   DownloadMethod::Writer writer_{&context_};
@@ -128,7 +127,7 @@ class DownloadCall final : public QueuedCall {
 };
 
 void DownloadCall::OnArrived() {
-  AcceptDownload(method_, arrivals_);
+  AcceptDownload(method_, queues());
   finished_.Expect();  // It is answered, whatever happens.
   auto admitted = method_.admit(context_, request_, done_);
   request_.Clear();
@@ -353,8 +352,8 @@ absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& req
                       .limit = request.read_limit()};
 }
 
-void AcceptDownload(const DownloadMethod& method, grpc::ServerCompletionQueue& arrivals) {
-  (new DownloadCall(method, arrivals))->Accept();
+void AcceptDownload(const DownloadMethod& method, CallQueues& queues) {
+  (new DownloadCall(method, queues))->Accept();
 }
 
 }  // namespace finetune

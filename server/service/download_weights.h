@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/jobs/version.h"
+#include "server/service/call_queues.h"
 #include "server/service/lasting_calls.h"
 #include "server/service/transfers.h"
 
@@ -58,13 +59,13 @@ struct DownloadMethod {
 
 // Asks for a DownloadWeights, serves it, and asks for the next one as soon as it came. The source
 // is read no faster than the client takes the bytes, at most a few MiB of them on the way. `method`
-// and `arrivals` outlive it.
+// and `queues` outlive it.
 //
 // UNAVAILABLE / UPSTREAM_UNAVAILABLE (storage refuses, breaks off or stalls: continue at the next
 // byte), OUT_OF_RANGE (the file ends before the offset), INTERNAL / UPSTREAM_MALFORMED (it leads to
 // a host that is not allowed, or contradicts itself), what Transfers and
 // SegmindClient::CreateDownloadUrl refuse with, and what the call is revoked with. A client that
 // stops reading is cut off.
-void AcceptDownload(const DownloadMethod& method, grpc::ServerCompletionQueue& arrivals);
+void AcceptDownload(const DownloadMethod& method, CallQueues& queues);
 
 }  // namespace finetune

@@ -26,16 +26,15 @@ absl::StatusOr<Message> Read(const grpc::ByteBuffer& bytes) {
 
 template <typename Message, typename Ask, typename Handle>
 UnaryMethod FineTuneService::Unary(Method method, Ask ask, Handle handle) {
-  return {method,
-          [this, ask](grpc::ServerContext& context, Bytes& request, UnaryMethod::Writer& writer,
-                      grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
-                      void* tag) {
-            (this->*ask)(&context, &request, &writer, &queue, &arrivals, tag);
-          },
-          [handle](const Bytes& bytes, UnaryCall& call) {
-            Message message;
-            if (call.Read(bytes, message)) handle(std::move(message), call);
-          }};
+  return {
+      method,
+      [this, ask](grpc::ServerContext& context, Bytes& request, UnaryMethod::Writer& writer,
+                  grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
+                  void* tag) { (this->*ask)(&context, &request, &writer, &queue, &arrivals, tag); },
+      [handle](const Bytes& bytes, UnaryCall& call) {
+        Message message;
+        if (call.Read(bytes, message)) handle(std::move(message), call);
+      }};
 }
 
 FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
@@ -70,17 +69,20 @@ FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
       download_(Download()) {}
 
 void FineTuneService::Accept(CallQueues& queues) {
-  grpc::ServerCompletionQueue& arrivals = queues.arrivals();
   for (int i = 0; i < kAtOnce; ++i) {
     for (const UnaryMethod& method : unary_) {
-      grpc::CompletionQueue& queue =
-          method.method == Method::kWaitFineTune ? queues.waits() : arrivals;
-      UnaryCall::Accept({.method = method, .gate = gate_, .queue = queue, .arrivals = arrivals});
+      const bool waits = method.method == Method::kWaitFineTune;
+      UnaryCall::Accept({.method = method,
+                         .gate = gate_,
+                         .queues = queues,
+                         .queue = waits ? queues.waits() : queues.arrivals()});
     }
-    AcceptWatch(
-        {.method = *this, .hub = parts_.hub, .queues = parts_.watch_queues, .arrivals = arrivals});
-    AcceptUpload(upload_, arrivals);
-    AcceptDownload(download_, arrivals);
+    AcceptWatch({.method = *this,
+                 .hub = parts_.hub,
+                 .watch_queues = parts_.watch_queues,
+                 .call_queues = queues});
+    AcceptUpload(upload_, queues);
+    AcceptDownload(download_, queues);
   }
 }
 

@@ -107,7 +107,7 @@ class GrpcServer::UnknownMethods {
 
   // Takes calls from now on.
   void Accept(CallQueues& queues) {
-    for (int i = 0; i < kAtOnce; ++i) (new UnknownCall(*this, queues.arrivals()))->Accept();
+    for (int i = 0; i < kAtOnce; ++i) (new UnknownCall(*this, queues))->Accept();
   }
 
  private:
@@ -115,23 +115,22 @@ class GrpcServer::UnknownMethods {
 
   class UnknownCall final : public QueuedCall {
    public:
-    UnknownCall(UnknownMethods& methods, grpc::ServerCompletionQueue& arrivals)
-        : methods_(methods), arrivals_(arrivals) {}
+    UnknownCall(UnknownMethods& methods, CallQueues& queues)
+        : QueuedCall(queues), methods_(methods) {}
     void Accept() { Ask(context_); }
 
    private:
     void Request(void* tag) override {
-      methods_.service_.RequestCall(&context_, &stream_, &arrivals_, &arrivals_, tag);
+      methods_.service_.RequestCall(&context_, &stream_, &arrivals(), &arrivals(), tag);
     }
     void OnArrived() override {
-      (new UnknownCall(methods_, arrivals_))->Accept();
+      (new UnknownCall(methods_, queues()))->Accept();
       methods_.gate_.CountUnknownMethod(absl::ZeroDuration());
       stream_.Finish(ToGrpcStatus(absl::UnimplementedError("no such method")), finished_.Begin());
     }
     void OnFinished(bool) {}
 
     UnknownMethods& methods_;
-    grpc::ServerCompletionQueue& arrivals_;
     grpc::GenericServerContext context_;
     grpc::GenericServerAsyncReaderWriter stream_{&context_};
     Operation<UnknownCall> finished_{*this, &UnknownCall::OnFinished};

@@ -21,17 +21,16 @@ constexpr int kAtOnce = 4;
 
 class HealthService::CheckCall final : public QueuedCall {
  public:
-  CheckCall(HealthService& service, grpc::ServerCompletionQueue& arrivals)
-      : service_(service), arrivals_(arrivals) {}
+  CheckCall(HealthService& service, CallQueues& queues) : QueuedCall(queues), service_(service) {}
 
   void Accept() { Ask(context_); }
 
  private:
   void Request(void* tag) override {
-    service_.RequestCheck(&context_, &request_, &writer_, &arrivals_, &arrivals_, tag);
+    service_.RequestCheck(&context_, &request_, &writer_, &arrivals(), &arrivals(), tag);
   }
   void OnArrived() override {
-    (new CheckCall(service_, arrivals_))->Accept();
+    (new CheckCall(service_, queues()))->Accept();
     Answer answer;
     {
       MutexLock lock(service_.mu_);
@@ -45,7 +44,6 @@ class HealthService::CheckCall final : public QueuedCall {
   void OnFinished(bool) {}
 
   HealthService& service_;
-  grpc::ServerCompletionQueue& arrivals_;
   grpc::ServerContext context_;
   HealthCheckRequest request_;
   grpc::ServerAsyncResponseWriter<HealthCheckResponse> writer_{&context_};
@@ -54,8 +52,7 @@ class HealthService::CheckCall final : public QueuedCall {
 
 class HealthService::WatchCall final : public QueuedCall {
  public:
-  WatchCall(HealthService& service, grpc::ServerCompletionQueue& arrivals)
-      : service_(service), arrivals_(arrivals) {}
+  WatchCall(HealthService& service, CallQueues& queues) : QueuedCall(queues), service_(service) {}
 
   void Accept() { Ask(context_); }
 
@@ -79,10 +76,10 @@ class HealthService::WatchCall final : public QueuedCall {
 
  private:
   void Request(void* tag) override {
-    service_.RequestWatch(&context_, &request_, &writer_, &arrivals_, &arrivals_, tag);
+    service_.RequestWatch(&context_, &request_, &writer_, &arrivals(), &arrivals(), tag);
   }
   void OnArrived() override {
-    (new WatchCall(service_, arrivals_))->Accept();
+    (new WatchCall(service_, queues()))->Accept();
     MutexLock lock(service_.mu_);
     service_.watches_.insert(this);
     Turn();
@@ -99,7 +96,6 @@ class HealthService::WatchCall final : public QueuedCall {
   void OnFinished(bool) {}
 
   HealthService& service_;
-  grpc::ServerCompletionQueue& arrivals_;
   grpc::ServerContext context_;
   HealthCheckRequest request_;
   grpc::ServerAsyncWriter<HealthCheckResponse> writer_{&context_};
@@ -116,8 +112,8 @@ HealthService::~HealthService() = default;
 
 void HealthService::Accept(CallQueues& queues) {
   for (int i = 0; i < kAtOnce; ++i) {
-    (new CheckCall(*this, queues.arrivals()))->Accept();
-    (new WatchCall(*this, queues.arrivals()))->Accept();
+    (new CheckCall(*this, queues))->Accept();
+    (new WatchCall(*this, queues))->Accept();
   }
 }
 

@@ -4,6 +4,7 @@ namespace finetune {
 
 void QueuedCall::Ask(grpc::ServerContext& context) {
   context_ = &context;
+  queues_.Enter();
   context.AsyncNotifyWhenDone(static_cast<QueueEvent*>(&gone_));
   Request(arrived_.Begin());
 }
@@ -25,7 +26,10 @@ void QueuedCall::Pass(Milestone milestone) {
 }
 
 void QueuedCall::Release() {
-  if (holds_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  if (holds_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  CallQueues& queues = queues_;
+  delete this;
+  queues.Leave();
 }
 
 }  // namespace finetune

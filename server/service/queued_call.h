@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "server/service/call_queues.h"
 #include "server/service/queue_event.h"
 
 namespace finetune {
@@ -43,8 +44,11 @@ class QueuedCall {
     void (Owner::*const react_)(bool ok);
   };
 
-  QueuedCall() = default;
+  explicit QueuedCall(CallQueues& queues) : queues_(queues) {}
   virtual ~QueuedCall() = default;
+
+  CallQueues& queues() const { return queues_; }
+  grpc::ServerCompletionQueue& arrivals() const { return queues_.arrivals(); }
 
   // To be called once, by the maker: asks for the call.
   void Ask(grpc::ServerContext& context);
@@ -74,6 +78,7 @@ class QueuedCall {
   void Hold() { holds_.fetch_add(1, std::memory_order_relaxed); }
   void Release();
 
+  CallQueues& queues_;
   grpc::ServerContext* context_ = nullptr;
   Operation<QueuedCall> arrived_{*this, &QueuedCall::Arrive};
   Gone gone_{*this};

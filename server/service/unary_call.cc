@@ -19,7 +19,7 @@ void UnaryCall::Accept(const UnaryRoute& route) {
 }
 
 void UnaryCall::Request(void* tag) {
-  route_.method.ask(context_, request_, writer_, route_.queue, route_.arrivals, tag);
+  route_.method.ask(context_, request_, writer_, route_.queue, arrivals(), tag);
 }
 
 void UnaryCall::OnArrived() {

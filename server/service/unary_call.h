@@ -38,8 +38,8 @@ struct UnaryMethod {
 struct UnaryRoute {
   const UnaryMethod& method;
   CallGate& gate;
-  grpc::CompletionQueue& queue;
-  grpc::ServerCompletionQueue& arrivals;
+  CallQueues& queues;
+  grpc::CompletionQueue& queue;  // Which of them tells of the call once it came.
 };
 
 // One unary call: gRPC's side of it, and what a handler sees. It owns itself. The handler answers
@@ -83,7 +83,7 @@ class UnaryCall final : public QueuedCall {
   bool Read(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& request);
 
  private:
-  explicit UnaryCall(const UnaryRoute& route) : route_(route) {}
+  explicit UnaryCall(const UnaryRoute& route) : QueuedCall(route.queues), route_(route) {}
 
   // QueuedCall.
   void Request(void* tag) override;

@@ -109,8 +109,8 @@ class Upload final : public Transfer {
 // gRPC's side: passes on what happens, and does what it is told.
 class UploadCall final : public QueuedCall {
  public:
-  UploadCall(const UploadMethod& method, grpc::ServerCompletionQueue& arrivals)
-      : method_(method), arrivals_(arrivals) {}
+  UploadCall(const UploadMethod& method, CallQueues& queues)
+      : QueuedCall(queues), method_(method) {}
 
   void Accept() { Ask(context_); }
 
@@ -127,17 +127,16 @@ class UploadCall final : public QueuedCall {
 
  private:
   // QueuedCall.
-  void Request(void* tag) override { method_.ask(context_, reader_, arrivals_, tag); }
+  void Request(void* tag) override { method_.ask(context_, reader_, arrivals(), tag); }
   void OnArrived() override;
   void OnGone(bool cancelled) override {
-    if (cancelled && upload_ != nullptr)
-      upload_->Fail(absl::CancelledError("the client is gone"));
+    if (cancelled && upload_ != nullptr) upload_->Fail(absl::CancelledError("the client is gone"));
   }
 
   void OnRead(bool ok) {
     if (ok) return upload_->OnMessage(message_);
     // All there is, or the client is gone: gRPC tells of that at the same time, in either order.
-    settle_.Set(&arrivals_, gpr_inf_past(GPR_CLOCK_MONOTONIC), settled_.Begin());
+    settle_.Set(&arrivals(), gpr_inf_past(GPR_CLOCK_MONOTONIC), settled_.Begin());
   }
   void OnSettled(bool) {
     if (!context_.IsCancelled()) upload_->OnHalfClose();
@@ -145,7 +144,6 @@ class UploadCall final : public QueuedCall {
   void OnFinished(bool) { std::move(done_)(status_); }
 
   const UploadMethod& method_;
-  grpc::ServerCompletionQueue& arrivals_;
   grpc::ServerContext context_;
   UploadMethod::Reader reader_{&context_};
   grpc::ByteBuffer message_;
@@ -159,7 +157,7 @@ class UploadCall final : public QueuedCall {
 };
 
 void UploadCall::OnArrived() {
-  AcceptUpload(method_, arrivals_);
+  AcceptUpload(method_, queues());
   finished_.Expect();  // It is answered, whatever happens.
   const auto admitted = method_.admit(context_, done_);
   if (!admitted.ok()) return End(admitted.status());
@@ -356,8 +354,8 @@ void Upload::OnEnd(absl::Status status) {
 
 }  // namespace
 
-void AcceptUpload(const UploadMethod& method, grpc::ServerCompletionQueue& arrivals) {
-  (new UploadCall(method, arrivals))->Accept();
+void AcceptUpload(const UploadMethod& method, CallQueues& queues) {
+  (new UploadCall(method, queues))->Accept();
 }
 
 }  // namespace finetune

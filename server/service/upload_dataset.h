@@ -10,6 +10,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/service/call_queues.h"
 #include "server/service/lasting_calls.h"
 #include "server/service/transfers.h"
 
@@ -41,11 +42,11 @@ struct UploadMethod {
 // Asks for an UploadDataset, serves it, and asks for the next one as soon as it came. The client's
 // bytes go to Segmind's storage as they come, at most a few MiB of them on the way, and the last
 // byte only when size and digest are known to be right: storage never has a wrong dataset. `method`
-// and `arrivals` outlive it.
+// and `queues` outlive it.
 //
 // INVALID_ARGUMENT / INVALID_FIELD, DATA_LOSS / CHECKSUM_MISMATCH, UNAVAILABLE /
 // UPSTREAM_UNAVAILABLE (storage), DEADLINE_EXCEEDED (the client sends nothing), what Transfers and
 // SegmindClient::CreateUploadUrl refuse with, and what the call is revoked with.
-void AcceptUpload(const UploadMethod& method, grpc::ServerCompletionQueue& arrivals);
+void AcceptUpload(const UploadMethod& method, CallQueues& queues);
 
 }  // namespace finetune

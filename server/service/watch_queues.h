@@ -34,8 +34,8 @@ class WatchQueue final : public WatchWaiter {
 // The queues of all watch streams.
 //
 // A queue of gRPC's that was built with its assertions, as Debian's is, keeps a list of the
-// operations under way and walks it at the end of each. A watch has one under way all its life: with
-// ten thousand watches in the queue of all calls, each write and each call would walk past ten
+// operations under way and walks it at the end of each. A watch has one under way all its life:
+// with ten thousand watches in the queue of all calls, each write and each call would walk past ten
 // thousand. Here a write walks past its share of them, and no other call past any.
 // tests/bench/RESULTS.md has the figures.
 //

@@ -19,11 +19,13 @@ namespace {
 // none is before what another has set.
 class WatchStream final : public WatchSink {
  public:
-  explicit WatchStream(const WatchRoute& route) : route_(route), home_(route.queues.Next()) {}
+  explicit WatchStream(const WatchRoute& route) : route_(route), home_(route.watch_queues.Next()) {}
 
   void Accept() {
+    route_.call_queues.Enter();
     context_.AsyncNotifyWhenDone(&gone_);
-    route_.method.Request(context_, request_, writer_, queue(), route_.arrivals, &arrived_);
+    route_.method.Request(context_, request_, writer_, queue(), route_.call_queues.arrivals(),
+                          &arrived_);
   }
 
   // WatchSink. After Write and Finish this may be gone.
@@ -47,13 +49,16 @@ class WatchStream final : public WatchSink {
 
   // On the thread of arrivals. Not ok: the server shuts down, and there is no call.
   void OnArrived(bool ok) {
-    if (!ok) {
+    CallQueues& call_queues = route_.call_queues;
+    if (ok) {
+      AcceptWatch(route_);
+      to_queue_.emplace();
+      to_queue_->Set(&queue(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &begun_);
+    } else {
       delete this;
-      return;
     }
-    AcceptWatch(route_);
-    to_queue_.emplace();
-    to_queue_->Set(&queue(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &begun_);
+    // From here on it is its own queue's.
+    call_queues.Leave();
   }
 
   void OnBegun(bool) {
@@ -86,7 +91,7 @@ class WatchStream final : public WatchSink {
     if (is_gone_) delete this;
   }
 
-  grpc::CompletionQueue& queue() { return route_.queues.queue(home_); }
+  grpc::CompletionQueue& queue() { return route_.watch_queues.queue(home_); }
 
   // Constant after construction.
   const WatchRoute route_;

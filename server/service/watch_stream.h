@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/jobs/watch_hub.h"
+#include "server/service/call_queues.h"
 #include "server/service/lasting_calls.h"
 #include "server/service/watch_queues.h"
 
@@ -34,12 +35,12 @@ class WatchMethod {
                                           std::shared_ptr<LastingCall>& lasting) = 0;
 };
 
-// Where streams come from and who serves them; `queues` are those of the hub's threads.
+// Where streams come from and who serves them; `watch_queues` are those of the hub's threads.
 struct WatchRoute {
   WatchMethod& method;
   WatchHub& hub;
-  WatchQueues& queues;
-  grpc::ServerCompletionQueue& arrivals;
+  WatchQueues& watch_queues;
+  CallQueues& call_queues;
 };
 
 // Asks for a call, serves it as a stream, and asks for the next one as soon as it came. The stream

@@ -69,10 +69,10 @@ class Assassin:
 @unittest.skipUnless(may_trace(), "needs strace, and leave to trace")
 class EveryStep(CrashTest):
     # On which threads the steps of a submission are taken. A kill is before a call; after a call is before the next.
-    STEPS = [("recorder", "fdatasync", 1), ("recorder", "futex", 1), ("recorder", "pwrite64", 5), ("submitter", "sendto", 1),
-             ("submitter", "sendmsg", 1), ("curl", "connect", 1), ("curl", "sendto", 1), ("curl", "recvfrom", 1)]
+    STEPS = [("recorder", "fdatasync", 1), ("recorder", "futex", 1), ("recorder", "pwrite64", 5), ("recorder", "sendto", 1),
+             ("calls-0", "sendmsg", 1), ("curl", "connect", 1), ("curl", "sendto", 1), ("curl", "recvfrom", 1)]
     EVERY_STEP = [(thread, call, 1) for thread, call, _ in STEPS] + [
-        ("submitter", "futex", 1), ("submitter", "mprotect", 1), ("curl", "poll", 1), ("curl", "futex", 1), ("tracker", "futex", 1)]
+        ("calls-0", "futex", 1), ("calls-0", "epoll_wait", 1), ("curl", "poll", 1), ("curl", "futex", 1), ("tracker", "futex", 1)]
 
     def walk(self, world, thread, call, stride, fault=None):
         """Kills before the 1st, 2nd, … such call, each time in a submission of its own, until one passes unharmed."""

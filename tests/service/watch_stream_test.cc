@@ -10,7 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
-#include "server/service/queue_event.h"
+#include "server/service/call_queues.h"
 #include "tests/jobs/watch_world.h"
 
 namespace finetune {
@@ -68,14 +68,10 @@ class WatchStreamTest : public testing::Test {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&service_);
-    arrivals_ = builder.AddCompletionQueue();
+    call_queues_ = std::make_unique<CallQueues>(builder, 1);
     server_ = builder.BuildAndStart();
-    AcceptWatch({service_, world_.hub, queues_, *arrivals_});
-    arrivals_thread_ = std::thread([this] {
-      void* tag = nullptr;
-      bool ok = false;
-      while (arrivals_->Next(&tag, &ok)) static_cast<QueueEvent*>(tag)->OnEvent(ok);
-    });
+    AcceptWatch({service_, world_.hub, queues_, *call_queues_});
+    call_queues_->Start();
     channel_ =
         grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials());
     stub_ = pb::FineTuneService::NewStub(channel_);
@@ -86,8 +82,7 @@ class WatchStreamTest : public testing::Test {
     clock_.Advance(absl::Seconds(1));
     drained.get_future().wait();
     server_->Shutdown();
-    arrivals_->Shutdown();
-    arrivals_thread_.join();
+    call_queues_->Shutdown();
   }
 
   struct Call {
@@ -115,11 +110,10 @@ class WatchStreamTest : public testing::Test {
   WatchWorld world_{store_, clock_,           {.max_watchers = 64}, {.window_changes = 100},
                     {},     queues_.waiters()};
   WatchService service_;
-  std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
+  std::unique_ptr<CallQueues> call_queues_;
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<pb::FineTuneService::Stub> stub_;
-  std::thread arrivals_thread_;
 };
 
 TEST_F(WatchStreamTest, CarriesSnapshotSyncedChangesAndHeartbeats) {
