@@ -18,7 +18,7 @@
 namespace finetune {
 namespace {
 
-constexpr long kBuffer = 256L << 10;
+constexpr long kBuffer = 512L << 10;
 constexpr size_t kMaxHeaders = 200;
 constexpr size_t kMaxDropped = 64 << 10;
 

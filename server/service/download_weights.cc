@@ -17,9 +17,10 @@
 namespace finetune {
 namespace {
 
-// So many full blocks wait at most, while one is sent and one is filled; then the source is paused,
-// until none waits.
-constexpr size_t kQueue = 2;
+// So many full blocks wait at most, while one is sent and one is filled; then the source is paused.
+// It goes on while there is still something to send.
+constexpr size_t kQueue = 3;
+constexpr size_t kResumeAt = 1;
 constexpr size_t kMaxErrorBody = 4 << 10;
 constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
 
@@ -310,7 +311,7 @@ void Download::Take(Step step) {
   {
     MutexLock lock(mu_);
     message.Swap(&message_);
-    room = queue_.empty();
+    room = queue_.size() <= kResumeAt;
   }
   call_.Write(message);
   if (room) ResumeStream();
