@@ -21,72 +21,17 @@
 #include <thread>
 
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "tests/bench/bare_jobs.h"
 
 namespace finetune::bench {
 namespace {
 
 namespace pb = ::segmind::finetune::v1;
 
-pb::FineTune SampleJob(int i) {
-  pb::FineTune job;
-  job.set_name("fineTunes/00000000-0000-4000-8000-" + std::to_string(100000000000 + i));
-  job.set_display_name("sample-" + std::to_string(i));
-  job.set_data_source_uri("https://finetune-pipeline.s3.amazonaws.com/uploads/user/" +
-                          std::string(60, 'd') + ".zip");
-  job.set_instance_prompt("1MAN, running in brown suit " + std::string(80, 'p'));
-  job.set_trigger_word("1MAN");
-  job.set_base_model("FAST_FLUX");
-  job.set_theme("subject");
-  job.set_state(pb::FineTune::AVAILABLE);
-  job.set_upstream_status("AVAILABLE");
-  job.set_upstream_id("00000000-0000-4000-8000-" + std::to_string(100000000000 + i));
-  job.set_weights_uri("https://storage.googleapis.com/finetune/" + std::string(70, 'w') +
-                      ".safetensors");
-  job.set_slug(std::string(50, 's'));
-  job.set_revision(i + 1);
-  job.set_etag("0123456789abcdef");
-  return job;
-}
-
 // Makes the message as long as those that it is compared with.
 void PadTo(size_t bytes, pb::WatchFineTunesResponse& message) {
   std::string& text = *message.mutable_change()->mutable_fine_tune()->mutable_display_name();
   while (message.ByteSizeLong() < bytes) text.push_back('x');
-}
-
-// What it answers: the items of a list, and a get of the first.
-struct Jobs {
-  std::vector<pb::FineTune> listed;
-  pb::FineTune got;
-};
-
-Jobs MakeUp(int count) {
-  Jobs jobs;
-  for (int i = 0; i < count; ++i) jobs.listed.push_back(SampleJob(i));
-  jobs.got = jobs.listed[0];
-  return jobs;
-}
-
-// Null if that server does not answer, or has fewer.
-std::optional<Jobs> CopyFrom(const std::string& target, int count) {
-  auto stub =
-      pb::FineTuneService::NewStub(grpc::CreateChannel(target, grpc::InsecureChannelCredentials()));
-  Jobs jobs;
-  pb::ListFineTunesRequest request;
-  while (jobs.listed.size() < static_cast<size_t>(count)) {
-    grpc::ClientContext context;
-    pb::ListFineTunesResponse page;
-    request.set_page_size(std::min(500, count - static_cast<int>(jobs.listed.size())));
-    if (!stub->ListFineTunes(&context, request, &page).ok() || page.fine_tunes().empty())
-      return std::nullopt;
-    jobs.listed.insert(jobs.listed.end(), page.fine_tunes().begin(), page.fine_tunes().end());
-    request.set_page_token(page.next_page_token());
-  }
-  grpc::ClientContext context;
-  pb::GetFineTuneRequest get;
-  get.set_name(jobs.listed[0].name());
-  if (!stub->GetFineTune(&context, get, &jobs.got).ok()) return std::nullopt;
-  return jobs;
 }
 
 grpc::ByteBuffer Bytes(const std::string& text) {
@@ -197,13 +142,9 @@ class BareServer : public Service {
       : typed_(typed),
         change_bytes_(change_bytes),
         broadcast_(threads, order),
-        jobs_(std::move(jobs)) {
-    for (const pb::FineTune& job : jobs_.listed) {
-      pb::ListFineTunesResponse one;
-      one.add_fine_tunes()->CopyFrom(job);
-      items_.emplace_back(one.SerializeAsString());
-    }
-    got_ = grpc::Slice(jobs_.got.SerializeAsString());
+        jobs_(std::move(jobs)),
+        items_(jobs_.Items()),
+        got_(jobs_.got.SerializeAsString()) {
     pb::WatchFineTunesResponse synced;
     synced.mutable_synced();
     synced_ = Bytes(synced.SerializeAsString());
@@ -277,8 +218,8 @@ class BareServer : public Service {
   const size_t change_bytes_;
   Broadcast broadcast_;
   const Jobs jobs_;
-  std::vector<grpc::Slice> items_;
-  grpc::Slice got_;
+  const std::vector<grpc::Slice> items_;
+  const grpc::Slice got_;
   grpc::ByteBuffer synced_;
   std::list<grpc::ByteBuffer> sent_;
   uint64_t revision_ = 0;
@@ -303,9 +244,7 @@ int main(int argc, char** argv) {
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
-  const std::optional<finetune::bench::Jobs> known =
-      copy_from.empty() ? finetune::bench::MakeUp(jobs)
-                        : finetune::bench::CopyFrom(copy_from, jobs);
+  const std::optional<finetune::bench::Jobs> known = finetune::bench::JobsOf(copy_from, jobs);
   if (!known) {
     std::cerr << "no " << jobs << " jobs at " << copy_from << "\n";
     return 1;

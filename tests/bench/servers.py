@@ -26,13 +26,13 @@ def end_with_us(*popens):
 
 
 class Bare:
-    """The bare gRPC server of bare_server.cc."""
+    """The bare gRPC server of bare_server.cc, or of bare_queue_server.cc."""
 
     job = "fineTunes/x"
 
-    def __init__(self, *args):
+    def __init__(self, *args, program="bench-bare-server"):
         self.varying = "typed" in args  # Maps in messages are serialised in any order.
-        self.popen = subprocess.Popen([BIN / "bench-bare-server", *map(str, args)], stdout=subprocess.PIPE, text=True)
+        self.popen = subprocess.Popen([BIN / program, *map(str, args)], stdout=subprocess.PIPE, text=True)
         end_with_us(self.popen)
         self.address = f"127.0.0.1:{int(self.popen.stdout.readline())}"
         self.pid = self.popen.pid
