@@ -15,7 +15,7 @@
 namespace finetune {
 namespace {
 
-constexpr long kReceiveBuffer = 256L << 10;
+constexpr long kReceiveBuffer = 32L << 10;
 
 bool HasControl(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
