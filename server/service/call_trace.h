@@ -11,7 +11,8 @@ namespace finetune {
 
 struct Call;
 
-// What the client's `traceparent` and `tracestate` say; no trace if it sent none, or none that is valid.
+// What the client's `traceparent` and `tracestate` say; no trace if it sent none, or none that is
+// valid.
 TraceContext TraceOf(const grpc::ServerContextBase& context);
 
 // What the span of a call says at its end, by OpenTelemetry's conventions for gRPC servers.
