@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "server/base/clock.h"
+#include "server/base/worker.h"
 #include "server/jobs/catalog.h"
 #include "server/jobs/submitter.h"
 #include "server/jobs/tracker.h"
@@ -61,6 +62,7 @@ class ReadHandlers {
   void WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
                  absl::AnyInvocable<void() &&> answer);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
+  void AnswerList(const ListQuery& query, UnaryCall& call);
   void EndWait(VersionPtr version, bool met, UnaryCall& call);
   // `version.full` and after it what overrides its observe_time.
   std::string ObserveTimeOf(const FineTuneVersion& version) const;
@@ -69,6 +71,8 @@ class ReadHandlers {
   Freshness freshness_;
   ListPages pages_;
   std::atomic<bool> draining_ = false;
+  // Makes pages that take long.
+  Worker scans_{"lists"};
 };
 
 // The calls that change something at Segmind. As above.

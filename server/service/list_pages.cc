@@ -17,6 +17,8 @@ constexpr size_t kDefaultPageSize = 50;
 constexpr size_t kMaxPageSize = 1000;
 // Clients refuse messages over 4 MB unless told otherwise; a page of long jobs has fewer of them.
 constexpr size_t kMaxPageBytes = size_t{3} << 20;
+// So many jobs are looked at in about a millisecond.
+constexpr size_t kQuickScan = 10'000;
 constexpr size_t kMaxCachedBytes = size_t{32} << 20;
 constexpr size_t kMaxCachedPages = 256;
 constexpr size_t kMaxCachedCounts = 256;
@@ -50,12 +52,24 @@ absl::StatusOr<ListQuery> ListPages::Check(const pb::ListFineTunesRequest& reque
   return query;
 }
 
+std::string ListPages::KeyOf(const ListQuery& query) const {
+  return absl::StrCat(query.page_size, "/", query.before, "/",
+                      TokenQuery(*query.filter, query.view));
+}
+
+bool ListPages::TakesLong(const ListQuery& query) {
+  const ViewPtr view = catalog_.view();
+  if (query.filter->matches_all() || view->size() <= kQuickScan) return false;
+  MutexLock lock(mu_);
+  const auto found = pages_.find(KeyOf(query));
+  return found == pages_.end() || found->second.revision != view->revision();
+}
+
 grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
   // Before the view, so that the view is at least as new.
   const absl::Time observed = catalog_.observe_time();
   const ViewPtr view = catalog_.view();
-  const std::string key =
-      absl::StrCat(query.page_size, "/", query.before, "/", TokenQuery(*query.filter, query.view));
+  const std::string key = KeyOf(query);
   grpc::Slice page;
   {
     MutexLock lock(mu_);

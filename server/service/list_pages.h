@@ -32,6 +32,9 @@ class ListPages {
   absl::StatusOr<ListQuery> Check(const pb::ListFineTunesRequest& request,
                                   const Caller& caller) const;
 
+  // Whether its page has yet to be made, and many jobs are to be looked at for it: a matter of tens
+  // of milliseconds with a hundred thousand.
+  bool TakesLong(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
   // A serialised pb::ListFineTunesResponse of the catalog as it is now.
   grpc::ByteBuffer Page(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -46,6 +49,7 @@ class ListPages {
     size_t count = 0;
   };
 
+  std::string KeyOf(const ListQuery& query) const;
   std::string TokenQuery(const Filter& filter, pb::FineTuneView view) const;
   grpc::Slice MakePage(const ListQuery& query, const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);
   size_t CountMatches(const Filter& filter, const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);

@@ -111,9 +111,16 @@ void ReadHandlers::AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& c
 void ReadHandlers::List(pb::ListFineTunesRequest request, UnaryCall& call) {
   auto query = pages_.Check(request, call.caller());
   if (!query.ok()) return call.Fail(query.status());
-  if (!request.has_freshness()) return call.ReplyBytes(pages_.Page(*query));
+  if (!request.has_freshness()) return AnswerList(*query, call);
   WhenFresh(request.freshness(), call,
-            [this, query = *std::move(query), &call] { call.ReplyBytes(pages_.Page(query)); });
+            [this, query = *std::move(query), &call] { AnswerList(query, call); });
+}
+
+void ReadHandlers::AnswerList(const ListQuery& query, UnaryCall& call) {
+  if (!pages_.TakesLong(query)) return call.ReplyBytes(pages_.Page(query));
+  // Other calls do not wait for it.
+  const bool posted = scans_.Post([this, query, &call] { call.ReplyBytes(pages_.Page(query)); });
+  if (!posted) call.Fail(Draining());
 }
 
 void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {

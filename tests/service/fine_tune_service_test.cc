@@ -117,6 +117,28 @@ TEST_F(ServiceTest, ListsWhatMatchesAndRefusesTokensOfOtherQueries) {
   EXPECT_EQ(ReasonIn(List(request, &response)), "INVALID_FIELD");
 }
 
+TEST_F(ServiceTest, ListsTheFewThatMatchAmongMany) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 10'500; ++i) ids.push_back(absl::StrCat("j", i));
+  world_.Put("a", pb::FineTune::AVAILABLE);
+  world_.PutAll(ids, pb::FineTune::TRAINING);
+  world_.Put("b", pb::FineTune::AVAILABLE);
+  pb::ListFineTunesRequest request;
+  request.set_filter("state = AVAILABLE");
+  for (int i = 0; i < 2; ++i) {  // The page is made once.
+    pb::ListFineTunesResponse response;
+    ASSERT_TRUE(List(request, &response).ok());
+    ASSERT_THAT(response.fine_tunes(), SizeIs(2));
+    EXPECT_EQ(response.fine_tunes(0).name(), "fineTunes/b");
+    EXPECT_EQ(response.fine_tunes(1).name(), "fineTunes/a");
+    EXPECT_EQ(response.total_size(), 2);
+  }
+  world_.Put("a", pb::FineTune::FAILED);
+  pb::ListFineTunesResponse response;
+  ASSERT_TRUE(List(request, &response).ok());
+  EXPECT_THAT(response.fine_tunes(), SizeIs(1));
+}
+
 TEST_F(ServiceTest, ListsAnEmptyCatalog) {
   pb::ListFineTunesResponse response;
   response.set_total_size(9);

@@ -83,21 +83,27 @@ class ServiceWorld {
     recorder.Stop();
   }
 
-  // Commits a job as if a read had brought it.
+  // Commits jobs as if a read had brought them.
   void Put(const std::string& id, pb::FineTune::State state = pb::FineTune::TRAINING,
            const std::string& creator = "") {
+    PutAll({id}, state, creator);
+  }
+  void PutAll(const std::vector<std::string>& ids, pb::FineTune::State state,
+              const std::string& creator = "") {
     absl::Notification done;
     recorder.Record(
         [&](Draft& draft) {
-          auto record = draft.Find(id).value_or(record::FineTuneRecord());
-          pb::FineTune& job = *record.mutable_fine_tune();
-          job.set_name(NameOf(id));
-          job.set_display_name("job " + id);
-          job.set_base_model("FLUX");
-          job.set_upstream_id("up-" + id);
-          job.set_creator(creator);
-          job.set_state(state);
-          draft.Put(std::move(record));
+          for (const std::string& id : ids) {
+            auto record = draft.Find(id).value_or(record::FineTuneRecord());
+            pb::FineTune& job = *record.mutable_fine_tune();
+            job.set_name(NameOf(id));
+            job.set_display_name("job " + id);
+            job.set_base_model("FLUX");
+            job.set_upstream_id("up-" + id);
+            job.set_creator(creator);
+            job.set_state(state);
+            draft.Put(std::move(record));
+          }
           return absl::OkStatus();
         },
         [&](absl::Status status) {
