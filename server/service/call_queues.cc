@@ -37,13 +37,9 @@ void CallQueues::Start() {
   running_.push_back(std::make_unique<Thread>("waits", [this] { Run(*waits_); }));
 }
 
-void CallQueues::Leave() {
-  if (calls_.fetch_sub(1, std::memory_order_acq_rel) == 1) calls_.notify_all();
-}
-
 void CallQueues::Shutdown() {
   if (std::exchange(shut_down_, true)) return;
-  for (int calls = calls_; calls > 0; calls = calls_) calls_.wait(calls);
+  calls_->WaitForNone();
   arrivals_->Shutdown();
   waits_->Shutdown();
   for (const auto& thread : running_) thread->Join();

@@ -14,6 +14,21 @@ namespace finetune {
 // A completion queue on which nobody waits for sockets: they are read by the threads of arrivals.
 std::unique_ptr<grpc::CompletionQueue> MakeQuietQueue();
 
+// How many calls have been asked for and have not left. Thread-safe; shared by whoever counts.
+class CallCount {
+ public:
+  void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
+  void Leave() {
+    if (calls_.fetch_sub(1, std::memory_order_acq_rel) == 1) calls_.notify_all();
+  }
+  void WaitForNone() const {
+    for (int calls = calls_; calls > 0; calls = calls_) calls_.wait(calls);
+  }
+
+ private:
+  std::atomic<int> calls_ = 0;
+};
+
 // Where calls arrive and how they go on: gRPC tells of both on completion queues, on which this has
 // threads. Tags are QueueEvents. Start and Shutdown are for the server's owner; the rest is
 // thread-safe.
@@ -30,14 +45,13 @@ class CallQueues {
 
   // After the server was made.
   void Start();
-  // After the server's Shutdown. Waits until all calls have left: those that came, and those that
-  // were asked for and did not. Idempotent.
+  // After the server's Shutdown. Waits until no call is left: none that came, and none that was
+  // asked for and did not. Idempotent.
   void Shutdown();
 
-  // A call is about to be asked for. It may use the queues until it leaves, on one of their
-  // threads.
-  void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
-  void Leave();
+  // Of those that use the queues, or anything else that goes once the server is shut down: from
+  // before they are asked for until they are gone.
+  const std::shared_ptr<CallCount>& calls() const { return calls_; }
 
   // Where every call arrives, and short ones end.
   grpc::ServerCompletionQueue& arrivals() { return *arrivals_; }
@@ -50,7 +64,7 @@ class CallQueues {
   const int threads_;
   const std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
   const std::unique_ptr<grpc::CompletionQueue> waits_;
-  std::atomic<int> calls_ = 0;
+  const std::shared_ptr<CallCount> calls_ = std::make_shared<CallCount>();
   std::vector<std::unique_ptr<Thread>> running_;
   bool shut_down_ = false;
 };

@@ -4,23 +4,13 @@
 #include <utility>
 
 #include "server/base/status_macros.h"
+#include "server/service/read_message.h"
 
 namespace finetune {
 namespace {
 
 // So many calls of a method may come before the first of them is looked at; more wait in gRPC.
 constexpr int kAtOnce = 16;
-
-template <typename Message>
-absl::StatusOr<Message> Read(const grpc::ByteBuffer& bytes) {
-  Message message;
-  grpc::Slice slice;
-  const bool whole = bytes.TrySingleSlice(&slice).ok() || bytes.DumpToSingleSlice(&slice).ok();
-  if (whole && message.ParseFromArray(slice.begin(), static_cast<int>(slice.size())))
-    return message;
-  return Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
-               "the request is not a message of this method's type");
-}
 
 }  // namespace
 
@@ -33,7 +23,9 @@ UnaryMethod FineTuneService::Unary(Method method, Ask ask, Handle handle) {
                   void* tag) { (this->*ask)(&context, &request, &writer, &queue, &arrivals, tag); },
       [handle](const Bytes& bytes, UnaryCall& call) {
         Message message;
-        if (call.Read(bytes, message)) handle(std::move(message), call);
+        if (absl::Status status = ReadMessage(bytes, message); !status.ok())
+          return call.Fail(status);
+        handle(std::move(message), call);
       }};
 }
 
@@ -102,7 +94,8 @@ absl::StatusOr<WatchSpec> FineTuneService::Check(grpc::ServerContext& context, c
   };
   RETURN_IF_ERROR(gate_.Admit(Method::kWatchFineTunes, &context, call));
   lasting = call.lasting;
-  ASSIGN_OR_RETURN(const auto message, Read<pb::WatchFineTunesRequest>(request));
+  pb::WatchFineTunesRequest message;
+  RETURN_IF_ERROR(ReadMessage(request, message));
   return reads_.CheckWatch(message, *call.caller);
 }
 
@@ -142,7 +135,8 @@ DownloadMethod FineTuneService::Download() {
             RETURN_IF_ERROR(gate_.Admit(Method::kDownloadWeights, &context, call));
             if (parts_.transfers == nullptr)
               return absl::UnimplementedError("this gateway does not transfer weights");
-            ASSIGN_OR_RETURN(const auto message, Read<pb::DownloadWeightsRequest>(request));
+            pb::DownloadWeightsRequest message;
+            RETURN_IF_ERROR(ReadMessage(request, message));
             ASSIGN_OR_RETURN(const VersionPtr version,
                              FindVisible(parts_.catalog, message.name(), "name", *call.caller));
             call.fine_tune = message.name();

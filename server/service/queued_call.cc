@@ -4,7 +4,7 @@ namespace finetune {
 
 void QueuedCall::Ask(grpc::ServerContext& context) {
   context_ = &context;
-  queues_.Enter();
+  queues_.calls()->Enter();
   context.AsyncNotifyWhenDone(static_cast<QueueEvent*>(&gone_));
   Request(arrived_.Begin());
 }
@@ -27,9 +27,9 @@ void QueuedCall::Pass(Milestone milestone) {
 
 void QueuedCall::Release() {
   if (holds_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  CallQueues& queues = queues_;
+  CallCount* const calls = queues_.calls().get();  // The queues join this thread before they go.
   delete this;
-  queues.Leave();
+  calls->Leave();
 }
 
 }  // namespace finetune

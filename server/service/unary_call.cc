@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "server/base/error.h"
 #include "server/service/grpc_status.h"
 
 namespace finetune {
@@ -72,16 +71,6 @@ void UnaryCall::Fail(const absl::Status& status) {
   if (!IsHere()) return Later([this, status] { Fail(status); });
   route_.gate.End(call_, status, 0);
   writer_.FinishWithError(ToGrpcStatus(status), finished_.tag());
-}
-
-bool UnaryCall::Read(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& request) {
-  grpc::Slice slice;
-  const bool whole = bytes.TrySingleSlice(&slice).ok() || bytes.DumpToSingleSlice(&slice).ok();
-  if (whole && request.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) return true;
-  Fail(Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
-             "the request is not a message of this method's type (or holds text that is not "
-             "UTF-8, or nests too deep)"));
-  return false;
 }
 
 }  // namespace finetune

@@ -79,9 +79,6 @@ class UnaryCall final : public QueuedCall {
   // Runs `step`, which may answer, on a thread of the call's queue. At most one at a time.
   void Later(absl::AnyInvocable<void() &&> step);
 
-  // Reads the request, or fails the call and returns false.
-  bool Read(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite& request);
-
  private:
   explicit UnaryCall(const UnaryRoute& route) : QueuedCall(route.queues), route_(route) {}
 

@@ -22,7 +22,7 @@ class WatchStream final : public WatchSink {
   explicit WatchStream(const WatchRoute& route) : route_(route), home_(route.watch_queues.Next()) {}
 
   void Accept() {
-    route_.call_queues.Enter();
+    route_.call_queues.calls()->Enter();
     context_.AsyncNotifyWhenDone(&gone_);
     route_.method.Request(context_, request_, writer_, queue(), route_.call_queues.arrivals(),
                           &arrived_);
@@ -49,16 +49,10 @@ class WatchStream final : public WatchSink {
 
   // On the thread of arrivals. Not ok: the server shuts down, and there is no call.
   void OnArrived(bool ok) {
-    CallQueues& call_queues = route_.call_queues;
-    if (ok) {
-      AcceptWatch(route_);
-      to_queue_.emplace();
-      to_queue_->Set(&queue(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &begun_);
-    } else {
-      delete this;
-    }
-    // From here on it is its own queue's.
-    call_queues.Leave();
+    if (!ok) return Leave();
+    AcceptWatch(route_);
+    to_queue_.emplace();
+    to_queue_->Set(&queue(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &begun_);
   }
 
   void OnBegun(bool) {
@@ -79,7 +73,7 @@ class WatchStream final : public WatchSink {
   void OnGone(bool) {
     is_gone_ = true;
     if (is_finished_) {
-      delete this;
+      Leave();
     } else if (watcher_ != nullptr && context_.IsCancelled()) {
       watcher_->Cancel();
     }
@@ -88,7 +82,14 @@ class WatchStream final : public WatchSink {
   void OnFinished(bool) {
     is_finished_ = true;
     std::move(done_)(status_);
-    if (is_gone_) delete this;
+    if (is_gone_) Leave();
+  }
+
+  // Its last act.
+  void Leave() {
+    const std::shared_ptr<CallCount> calls = route_.call_queues.calls();
+    delete this;
+    calls->Leave();
   }
 
   grpc::CompletionQueue& queue() { return route_.watch_queues.queue(home_); }

@@ -59,14 +59,14 @@ TEST_F(CallQueuesTest, HaveThreadsOfTheirOwn) {
 }
 
 TEST_F(CallQueuesTest, TellUntilTheLastCallHasLeft) {
-  queues_->Enter();
-  queues_->Enter();
+  queues_->calls()->Enter();
+  queues_->calls()->Enter();
   server_->Shutdown();
   std::thread stopper([&] { queues_->Shutdown(); });
-  queues_->Leave();
+  queues_->calls()->Leave();
   Event late;
   Tell(queues_->waits(), late);  // gRPC would end the process if the queue were shut down.
-  queues_->Leave();
+  queues_->calls()->Leave();
   stopper.join();
   queues_->Shutdown();
 }
