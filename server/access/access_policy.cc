@@ -65,10 +65,10 @@ bool IsName(absl::string_view name) {
 
 // As bytes; empty if it is not 64 hexadecimal digits.
 std::string ReadSha256(const std::string& hex) {
-  const bool good =
-      hex.size() == 2 * SHA256_DIGEST_LENGTH && std::all_of(hex.begin(), hex.end(), [](char c) {
-        return absl::ascii_isxdigit(static_cast<unsigned char>(c));
-      });
+  const bool good = hex.size() == size_t{2} * SHA256_DIGEST_LENGTH &&
+                    std::all_of(hex.begin(), hex.end(), [](char c) {
+                      return absl::ascii_isxdigit(static_cast<unsigned char>(c));
+                    });
   return good ? absl::HexStringToBytes(hex) : "";
 }
 

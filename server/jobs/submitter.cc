@@ -177,7 +177,7 @@ void Submitter::Core::Show(const FlightPtr& flight, uint64_t waiter) {
         if (awaited) ShowUnknown(draft, **intent);
         return absl::OkStatus();
       },
-      [self = shared_from_this(), flight, waiter](absl::Status status) {
+      [self = shared_from_this(), flight, waiter](const absl::Status& status) {
         Core* core = self.get();
         core->Post([core, flight, waiter, status] { core->OnShown(flight, waiter, status); });
       },

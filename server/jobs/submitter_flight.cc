@@ -105,7 +105,7 @@ void Submitter::Core::Prepare(const FlightPtr& flight) {
         draft.PutIntent(prepared->intent);
         return absl::OkStatus();
       },
-      [self = shared_from_this(), flight, prepared](absl::Status status) {
+      [self = shared_from_this(), flight, prepared](const absl::Status& status) {
         Core* core = self.get();
         core->RunOrPost(
             [core, flight, prepared, status] { core->OnPrepared(flight, *prepared, status); });
@@ -209,7 +209,7 @@ void Submitter::Core::RecordOutcome(const FlightPtr& flight) {
         }
         return absl::OkStatus();
       },
-      [self = shared_from_this(), flight, ended](absl::Status status) {
+      [self = shared_from_this(), flight, ended](const absl::Status& status) {
         Core* core = self.get();
         core->RunOrPost(
             [core, flight, ended, status] { core->OnRecorded(flight, *ended, status); });

@@ -75,7 +75,7 @@ class Tracker::Core : public std::enable_shared_from_this<Core> {
   void TakeNextList();
   void RecordDelta(const ListRead& read, ListDelta delta);
   void OnListRecorded(const ListRead& read, const ListBatch& batch, const Presence& presence,
-                      const ListOutcome& outcome, absl::Status status);
+                      const ListOutcome& outcome, const absl::Status& status);
   void OnListFailed(const ListRead& read, const absl::Status& status);
   bool IsTrusted(const ListDelta& delta) const;
   void NoteMissing(const Presence& presence, absl::Time now);

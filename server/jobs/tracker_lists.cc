@@ -119,7 +119,7 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
   recorder_.Record([batch, outcome, &catalog = catalog_](
                        Draft& draft) { return RecordList(*batch, catalog, draft, *outcome); },
                    [self = shared_from_this(), read, batch, outcome,
-                    presence = std::move(presence)](absl::Status status) {
+                    presence = std::move(presence)](const absl::Status& status) {
                      Core* core = self.get();
                      core->Post([core, read, batch, outcome, presence, status] {
                        core->OnListRecorded(read, *batch, presence, *outcome, status);
@@ -130,7 +130,7 @@ void Tracker::Core::RecordDelta(const ListRead& read, ListDelta delta) {
 
 void Tracker::Core::OnListRecorded(const ListRead& read, const ListBatch& batch,
                                    const Presence& presence, const ListOutcome& outcome,
-                                   absl::Status status) {
+                                   const absl::Status& status) {
   recording_ = false;
   if (!status.ok()) {
     // What changed has to be said again.

@@ -25,7 +25,7 @@ uint64_t Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done don
   }
   return waiters_.WaitForRevision(
       revision, call.answer_by(),
-      [=, this, &call, done = std::move(done)](VersionPtr, bool reached) mutable {
+      [=, this, &call, done = std::move(done)](const VersionPtr&, bool reached) mutable {
         call.Later([=, this, &call, done = std::move(done)]() mutable {
           if (reached) return AwaitRead(not_before, call, std::move(done));
           std::move(done)(NotReached(revision, call.answer_by()));

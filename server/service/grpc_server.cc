@@ -40,7 +40,7 @@ std::string WhyNotListen(const std::string& host, int port) {
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   const bool bound = bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, 1) == 0;
-  const std::string why = bound ? "unknown cause" : std::strerror(errno);
+  std::string why = bound ? "unknown cause" : std::strerror(errno);
   close(fd);
   return why;
 }

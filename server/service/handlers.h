@@ -45,9 +45,9 @@ class ReadHandlers {
   explicit ReadHandlers(const ServiceParts& parts);
 
   void Get(pb::GetFineTuneRequest request, UnaryCall& call);
-  void List(pb::ListFineTunesRequest request, UnaryCall& call);
-  void Wait(pb::WaitFineTuneRequest request, UnaryCall& call);
-  void Status(pb::GetGatewayStatusRequest request, UnaryCall& call);
+  void List(const pb::ListFineTunesRequest& request, UnaryCall& call);
+  void Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call);
+  void Status(const pb::GetGatewayStatusRequest& request, UnaryCall& call);
   absl::StatusOr<WatchSpec> CheckWatch(const pb::WatchFineTunesRequest& request,
                                        const Caller& caller);
 
@@ -63,7 +63,7 @@ class ReadHandlers {
                  absl::AnyInvocable<void() &&> answer);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
   void AnswerList(const ListQuery& query, UnaryCall& call);
-  void EndWait(VersionPtr version, bool met, UnaryCall& call);
+  void EndWait(const VersionPtr& version, bool met, UnaryCall& call);
   // `version.full` and after it what overrides its observe_time.
   std::string ObserveTimeOf(const FineTuneVersion& version) const;
 

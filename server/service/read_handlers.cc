@@ -84,7 +84,7 @@ std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
 void ReadHandlers::WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
                              absl::AnyInvocable<void() &&> answer) {
   const uint64_t ticket = freshness_.Await(
-      wanted, call, [&call, answer = std::move(answer)](absl::Status status) mutable {
+      wanted, call, [&call, answer = std::move(answer)](const absl::Status& status) mutable {
         if (status.ok())
           std::move(answer)();
         else
@@ -108,7 +108,7 @@ void ReadHandlers::AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& c
   call.ReplyBytes(grpc::ByteBuffer(slices, 2));
 }
 
-void ReadHandlers::List(pb::ListFineTunesRequest request, UnaryCall& call) {
+void ReadHandlers::List(const pb::ListFineTunesRequest& request, UnaryCall& call) {
   auto query = pages_.Check(request, call.caller());
   if (!query.ok()) return call.Fail(query.status());
   if (!request.has_freshness()) return AnswerList(*query, call);
@@ -123,7 +123,7 @@ void ReadHandlers::AnswerList(const ListQuery& query, UnaryCall& call) {
   if (!posted) call.Fail(Draining());
 }
 
-void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {
+void ReadHandlers::Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call) {
   Violations violations;
   if (!pb::FineTune::State_IsValid(request.until()))
     violations.Add("until", "is not a known state");
@@ -140,14 +140,14 @@ void ReadHandlers::Wait(pb::WaitFineTuneRequest request, UnaryCall& call) {
   const uint64_t ticket = parts_.waiters.WaitForFineTune(
       (*version)->id, [until](const FineTuneVersion& seen) { return Meets(seen.state, until); },
       deadline,
-      [this, last = *version, &call](VersionPtr seen, bool met) {
-        EndWait(seen != nullptr ? std::move(seen) : last, met, call);
+      [this, last = *version, &call](const VersionPtr& seen, bool met) {
+        EndWait(seen != nullptr ? seen : last, met, call);
       });
   call.OnCancelDo([this, ticket] { parts_.waiters.Cancel(ticket); });
   call.OnRevokedDo([this, ticket](const absl::Status&) { parts_.waiters.Cancel(ticket); });
 }
 
-void ReadHandlers::EndWait(VersionPtr version, bool met, UnaryCall& call) {
+void ReadHandlers::EndWait(const VersionPtr& version, bool met, UnaryCall& call) {
   call.Later([this, version, met, &call] {
     if (absl::Status why = call.revoked(); !why.ok()) return call.Fail(why);
     if (!met && draining_ && parts_.clock.Now() < call.answer_by()) return call.Fail(Draining());
@@ -160,11 +160,11 @@ void ReadHandlers::Drain() {
   parts_.waiters.Shutdown();
 }
 
-void ReadHandlers::Status(pb::GetGatewayStatusRequest, UnaryCall& call) {
+void ReadHandlers::Status(const pb::GetGatewayStatusRequest&, UnaryCall& call) {
   const CallerLimits& limits = call.caller().limits;
   if (!limits.creates_per_day && !limits.active_jobs) return AnswerStatus(Spending(), call);
   parts_.submitter.CountSpending(
-      call.caller().identity, [this, &call](absl::StatusOr<Spending> spending) {
+      call.caller().identity, [this, &call](const absl::StatusOr<Spending>& spending) {
         call.Later([this, spending, &call] { AnswerStatus(spending, call); });
       });
 }

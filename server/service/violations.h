@@ -25,7 +25,9 @@ class Violations {
     std::string message = absl::StrCat(found_[0].first, ": ", found_[0].second);
     if (found_.size() > 1) absl::StrAppend(&message, " (and ", found_.size() - 1, " more)");
     Error error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD, message);
-    for (const auto& [field, description] : found_) std::move(error).Field(field, description);
+    // Field returns the error that it was called on.
+    for (const auto& [field, description] : found_)
+      std::move(error).Field(field, description);  // NOLINT(bugprone-use-after-move)
     return std::move(error);
   }
 

@@ -75,8 +75,8 @@ void WebhookTokens::RereadIfChanged() {
     if (stamp == stamp_) return;
     stamp_ = stamp;
     auto tokens = Read(path_);
-    if (tokens.ok()) tokens_ = *std::move(tokens);
     failure = tokens.status();
+    if (tokens.ok()) tokens_ = *std::move(tokens);
   }
   if (failure.ok())
     Log(LogLevel::kInfo, "webhook tokens reread", {{"file", path_}});
