@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/service/grpc_status.h"
+#include "server/service/message_bytes.h"
 
 namespace finetune {
 namespace {
@@ -56,9 +57,7 @@ void UnaryCall::OnGone(bool cancelled) {
 }
 
 void UnaryCall::Reply(const google::protobuf::MessageLite& message) {
-  grpc::Slice slice(message.ByteSizeLong());
-  message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
-  ReplyBytes(grpc::ByteBuffer(&slice, 1));
+  ReplyBytes(WriteMessage(message));
 }
 
 void UnaryCall::ReplyBytes(const grpc::ByteBuffer& bytes) {

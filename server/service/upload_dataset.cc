@@ -15,6 +15,7 @@
 #include "server/segmind/dataset_inspector.h"
 #include "server/service/field_rules.h"
 #include "server/service/grpc_status.h"
+#include "server/service/message_bytes.h"
 #include "server/service/queued_call.h"
 #include "server/service/sha256.h"
 #include "server/service/upload_part.h"
@@ -119,10 +120,7 @@ class UploadCall final : public QueuedCall {
   void End(const absl::Status& status) {
     status_ = status;
     if (!status.ok()) return reader_.FinishWithError(ToGrpcStatus(status), finished_.tag());
-    const pb::Dataset dataset = upload_->dataset();
-    grpc::Slice slice(dataset.ByteSizeLong());
-    dataset.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
-    reader_.Finish(grpc::ByteBuffer(&slice, 1), grpc::Status::OK, finished_.tag());
+    reader_.Finish(WriteMessage(upload_->dataset()), grpc::Status::OK, finished_.tag());
   }
 
  private:

@@ -11,7 +11,7 @@
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
 #include "server/access/policy_authenticator.h"
 #include "server/service/call_queues.h"
-#include "server/service/read_message.h"
+#include "server/service/message_bytes.h"
 #include "tests/base/notification.h"
 #include "tests/base/span_collector.h"
 

@@ -1,4 +1,4 @@
-#include "server/service/read_message.h"
+#include "server/service/message_bytes.h"
 
 #include <grpcpp/support/slice.h>
 
@@ -14,6 +14,12 @@ absl::Status ReadMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messag
   return Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
                "the request is not a message of this method's type (or holds text that is not "
                "UTF-8, or nests too deep)");
+}
+
+grpc::ByteBuffer WriteMessage(const google::protobuf::MessageLite& message) {
+  grpc::Slice slice(message.ByteSizeLong());
+  message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));
+  return grpc::ByteBuffer(&slice, 1);
 }
 
 }  // namespace finetune

@@ -1,4 +1,4 @@
-#include "server/service/read_message.h"
+#include "server/service/message_bytes.h"
 
 #include <grpcpp/support/slice.h>
 #include <gtest/gtest.h>
@@ -28,6 +28,14 @@ TEST(ReadMessage, ReadsWhateverItsPieces) {
   }
   EXPECT_TRUE(ReadMessage(grpc::ByteBuffer(nullptr, 0), read).ok());
   EXPECT_EQ(read.name(), "");
+}
+
+TEST(WriteMessage, MakesWhatIsReadAgain) {
+  pb::GetFineTuneRequest request, read;
+  EXPECT_TRUE(ReadMessage(WriteMessage(request), read).ok());
+  request.set_name("fineTunes/a");
+  EXPECT_TRUE(ReadMessage(WriteMessage(request), read).ok());
+  EXPECT_EQ(read.name(), "fineTunes/a");
 }
 
 TEST(ReadMessage, RefusesWhatIsNone) {
