@@ -2,13 +2,12 @@
 
 #include <unistd.h>
 
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/base/read_file.h"
 
 namespace finetune {
 namespace {
@@ -18,10 +17,8 @@ constexpr size_t kMaxBytes = size_t{1} << 20;
 
 // Empty if the file cannot be read or holds none.
 Secret ReadToken(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return Secret(std::string(absl::StripAsciiWhitespace(text.str())));
+  const std::string text = ReadFile(path).value_or("");
+  return Secret(std::string(absl::StripAsciiWhitespace(text)));
 }
 
 absl::StatusOr<std::string> KeysIn(HttpResult result) {

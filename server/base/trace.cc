@@ -46,7 +46,7 @@ std::string TraceContext::Traceparent() const {
 }
 
 Span TraceContext::StartSpan(SpanKind kind, std::string_view name) const {
-  if (tracer == nullptr || tracer->clock_ == nullptr || !sampled) return Span(*this);
+  if (tracer == nullptr || !tracer->enabled() || !sampled) return Span(*this);
   return StartSpanAt(tracer->clock_->Now(), kind, name);
 }
 

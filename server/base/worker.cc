@@ -24,9 +24,8 @@ bool Worker::RunOrPost(Task task) {
     MutexLock lock(mu_);
     if (stopping_) return false;
     if (running_ || !tasks_.empty()) {
-      // Its thread, or whoever runs a task now, looks for more.
+      // Whoever runs a task looks for more, and who waits was woken for the first.
       tasks_.push_back(std::move(task));
-      if (!running_) changed_.NotifyOne();
       return true;
     }
     running_ = true;
