@@ -13,7 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "server/base/status_macros.h"
-#include "server/segmind/address_policy.h"
+#include "server/http/address_policy.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:50051",
           "HOST:PORT of the gRPC service; port 0 takes any. Beyond loopback it needs TLS and a "

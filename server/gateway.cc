@@ -11,16 +11,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "server/access/key_fetch.h"
 #include "server/access/policy_authenticator.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
-#include "server/key_fetch.h"
-#include "server/machine.h"
-#include "server/oddities.h"
+#include "server/http/curl_http_client.h"
+#include "server/http/curl_streamer.h"
+#include "server/process_limits.h"
 #include "server/segmind/api_key.h"
-#include "server/segmind/curl_http_client.h"
-#include "server/segmind/curl_streamer.h"
 #include "server/service/listener_probe.h"
+#include "server/startup_warnings.h"
 #include "server/store/sqlite_store.h"
 
 namespace finetune {
@@ -79,9 +79,9 @@ absl::Status Gateway::Open() {
   tokens_ = *std::move(tokens);
   ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   RETURN_IF_ERROR(OpenPolicy());
-  for (const std::string& oddity :
-       FindOddities(config_, policy_ ? policy_->current().get() : nullptr, clock_->Now()))
-    Log(LogLevel::kWarning, oddity);
+  for (const std::string& warning :
+       FindStartupWarnings(config_, policy_ ? policy_->current().get() : nullptr, clock_->Now()))
+    Log(LogLevel::kWarning, warning);
   RETURN_IF_ERROR(OpenTracer());
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());

@@ -13,7 +13,7 @@
 #include "server/base/log.h"
 #include "server/config.h"
 #include "server/gateway.h"
-#include "server/machine.h"
+#include "server/process_limits.h"
 
 namespace finetune {
 namespace {

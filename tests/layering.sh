@@ -2,32 +2,47 @@
 # Fails if a file includes something from a room that does not lie below its own (or beside it, where the list allows none).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Each room, and the rooms that it may use beside itself. What a room may not use by name it may not use at all.
+jobs_record="base segmind store jobs/record"
+calls="base access jobs/record"
 declare -A below=(
-  [base]="base"
-  [segmind]="base segmind"
-  [otlp]="base segmind otlp"
-  [store]="base store"
-  [jobs]="base segmind store jobs"
-  [access]="base access"
-  [service]="base segmind store jobs access service"
-  [web]="base segmind store jobs web"
+  [base]=""
+  [json]="base"
+  [http]="base"
+  [otlp]="base json http"
+  [segmind]="base json http"
+  [store]="base"
+  [jobs/record]="base segmind store"
+  [jobs/filter]="base jobs/record"
+  [jobs/tracking]="$jobs_record"
+  [jobs/submission]="$jobs_record jobs/tracking"
+  [jobs/watching]="base jobs/record jobs/filter"
+  [access]="base http"
+  [service/calls]="$calls"
+  [service/requests]="$calls http segmind jobs/filter jobs/tracking jobs/submission service/calls"
+  [service/transfers]="$calls http segmind service/calls service/requests"
+  [service/watches]="base jobs/watching service/calls"
+  [service]="$jobs_record access jobs/tracking jobs/submission jobs/watching service/calls service/requests service/transfers service/watches"
+  [web]="base segmind"
 )
 failed=0
 complain() { echo "layering: $1 includes $2" >&2; failed=1; }
-for room in "${!below[@]}"; do
-  while IFS=: read -r file include; do
-    target=${include#*\"server/}; target=${target%%/*}
-    [[ " ${below[$room]} " == *" $target "* ]] || complain "$file" "$include"
-  done < <(grep -rHoE '#include "server/[^"]+"' --include='*.h' --include='*.cc' "server/$room" || true)
-done
+while IFS=: read -r file include; do
+  from=${file#server/}; from=${from%/*}
+  to=${include#*\"server/}; to=${to%/*}
+  [[ -n ${below[$from]+listed} ]] || { echo "layering: no rule for the room of $file" >&2; failed=1; continue; }
+  [[ $from == "$to" || " ${below[$from]} " == *" $to "* ]] || complain "$file" "$include"
+done < <(grep -rHoE '#include "server/[^"]+"' --include='*.h' --include='*.cc' server | grep -E '^server/[^:]+/')
 # Callers and the emulator know the contract only.
 while IFS=: read -r file include; do complain "$file" "$include"; done \
   < <(grep -rHoE '#include "(server|tests)/[^"]+"' --include='*.h' --include='*.cc' client || true)
 while IFS=: read -r file include; do complain "$file" "$include"; done \
   < <(grep -rHoE '#include "(server|client)/[^"]+"' --include='*.h' --include='*.cc' tests/emulator 2>/dev/null || true)
-# Only segmind/ speaks HTTP to Segmind and only store/ speaks SQL.
+# Only http/ knows curl, only json/ knows RapidJSON, and only store/ speaks SQL.
 while IFS=: read -r file include; do complain "$file" "$include"; done \
-  < <(grep -rHoE '#include <(curl/|rapidjson/)[^>]*>' --include='*.h' --include='*.cc' server | grep -v '^server/segmind/' || true)
+  < <(grep -rHoE '#include <curl/[^>]*>' --include='*.h' --include='*.cc' server | grep -v '^server/http/' || true)
+while IFS=: read -r file include; do complain "$file" "$include"; done \
+  < <(grep -rHoE '#include [<"]rapidjson/[^>"]*[>"]' --include='*.h' --include='*.cc' server | grep -v '^server/json/' || true)
 while IFS=: read -r file include; do complain "$file" "$include"; done \
   < <(grep -rHoE '#include <(sqlite3|libpq)[^>]*>' --include='*.h' --include='*.cc' server | grep -v '^server/store/' || true)
 exit $failed

@@ -5,7 +5,7 @@
 #include "absl/time/time.h"
 #include "server/base/error.h"
 #include "server/base/log.h"
-#include "server/segmind/json.h"
+#include "server/json/json.h"
 
 namespace finetune {
 namespace {

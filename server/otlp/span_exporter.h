@@ -11,8 +11,8 @@
 #include "server/base/mutex.h"
 #include "server/base/trace.h"
 #include "server/base/worker.h"
+#include "server/http/http_client.h"
 #include "server/otlp/trace_settings.h"
-#include "server/segmind/http_client.h"
 
 namespace finetune {
 

@@ -13,7 +13,7 @@
 #include "absl/strings/strip.h"
 #include "server/base/status_macros.h"
 #include "server/base/uuid.h"
-#include "server/segmind/address_policy.h"
+#include "server/http/address_policy.h"
 
 namespace finetune {
 namespace {

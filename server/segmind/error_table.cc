@@ -7,7 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "server/segmind/json.h"
+#include "server/json/json.h"
 
 namespace finetune {
 namespace {

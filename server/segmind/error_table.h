@@ -8,7 +8,7 @@
 #include "absl/time/time.h"
 #include "server/base/error.h"
 #include "server/base/secret.h"
-#include "server/segmind/http_client.h"
+#include "server/http/http_client.h"
 
 namespace finetune {
 

@@ -4,7 +4,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
-#include "server/segmind/json_struct.h"
+#include "server/json/json_struct.h"
 
 namespace finetune {
 namespace {

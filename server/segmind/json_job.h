@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "server/segmind/json.h"
+#include "server/json/json.h"
 #include "server/segmind/upstream_job.h"
 
 namespace finetune {

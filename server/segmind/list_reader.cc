@@ -9,8 +9,8 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/json/list_scanner.h"
 #include "server/segmind/json_job.h"
-#include "server/segmind/list_scanner.h"
 
 namespace finetune {
 namespace {

@@ -9,7 +9,7 @@
 #include "server/base/metrics.h"
 #include "server/base/secret.h"
 #include "server/base/trace.h"
-#include "server/segmind/http_client.h"
+#include "server/http/http_client.h"
 #include "server/segmind/upstream_job.h"
 
 namespace finetune {

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
-#include "server/segmind/call_span.h"
+#include "server/http/call_span.h"
 
 namespace finetune {
 namespace {

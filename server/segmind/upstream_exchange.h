@@ -10,8 +10,8 @@
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
 #include "server/base/trace.h"
+#include "server/http/http_client.h"
 #include "server/segmind/error_table.h"
-#include "server/segmind/http_client.h"
 #include "server/segmind/rate_limiter.h"
 #include "server/segmind/segmind_client.h"
 

@@ -1,6 +1,6 @@
 #include "server/segmind/webhook_event.h"
 
-#include "server/segmind/json.h"
+#include "server/json/json.h"
 
 namespace finetune {
 namespace {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "server/base/status_macros.h"
-#include "server/service/message_bytes.h"
+#include "server/service/calls/message_bytes.h"
 
 namespace finetune {
 namespace {

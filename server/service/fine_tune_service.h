@@ -3,13 +3,13 @@
 #include <vector>
 
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
-#include "server/service/call_gate.h"
-#include "server/service/call_queues.h"
-#include "server/service/download_weights.h"
+#include "server/service/calls/call_gate.h"
+#include "server/service/calls/call_queues.h"
+#include "server/service/calls/unary_call.h"
 #include "server/service/handlers.h"
-#include "server/service/unary_call.h"
-#include "server/service/upload_dataset.h"
-#include "server/service/watch_stream.h"
+#include "server/service/transfers/download_weights.h"
+#include "server/service/transfers/upload_dataset.h"
+#include "server/service/watches/watch_stream.h"
 
 namespace finetune {
 

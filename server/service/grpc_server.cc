@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "server/service/grpc_status.h"
-#include "server/service/queued_call.h"
+#include "server/service/calls/grpc_status.h"
+#include "server/service/calls/queued_call.h"
 
 namespace finetune {
 namespace {

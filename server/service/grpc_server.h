@@ -7,10 +7,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/service/call_gate.h"
-#include "server/service/call_queues.h"
+#include "server/service/calls/call_gate.h"
+#include "server/service/calls/call_queues.h"
+#include "server/service/calls/health_service.h"
 #include "server/service/fine_tune_service.h"
-#include "server/service/health_service.h"
 
 namespace finetune {
 

@@ -5,10 +5,10 @@
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/segmind/upstream_job.h"
-#include "server/service/draining.h"
+#include "server/service/calls/draining.h"
+#include "server/service/calls/wire_bytes.h"
 #include "server/service/handlers.h"
-#include "server/service/violations.h"
-#include "server/service/wire_bytes.h"
+#include "server/service/requests/violations.h"
 
 namespace finetune {
 namespace {

@@ -2,12 +2,12 @@
 
 #include "absl/strings/ascii.h"
 #include "server/base/uuid.h"
-#include "server/service/create_check.h"
-#include "server/service/dataset_url.h"
-#include "server/service/field_rules.h"
 #include "server/service/handlers.h"
-#include "server/service/update_check.h"
-#include "server/service/violations.h"
+#include "server/service/requests/create_check.h"
+#include "server/service/requests/dataset_url.h"
+#include "server/service/requests/field_rules.h"
+#include "server/service/requests/update_check.h"
+#include "server/service/requests/violations.h"
 
 namespace finetune {
 namespace {

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <optional>
 
-#include "server/jobs/wire.h"
+#include "server/jobs/record/wire.h"
 #include "tests/bench/changes.h"
 #include "tests/bench/peers.h"
 #include "tests/bench/process.h"

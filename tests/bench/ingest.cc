@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "server/segmind/json.h"
+#include "server/json/json.h"
 #include "server/segmind/list_reader.h"
 #include "tests/bench/process.h"
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
-#include "server/jobs/wire.h"
+#include "server/jobs/record/wire.h"
 #include "tests/bench/process.h"
 
 namespace finetune::bench {

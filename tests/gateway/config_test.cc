@@ -6,7 +6,7 @@
 #include <map>
 
 #include "absl/flags/reflection.h"
-#include "server/machine.h"
+#include "server/process_limits.h"
 
 namespace finetune {
 namespace {

@@ -11,7 +11,7 @@
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/base/worker.h"
-#include "server/segmind/http_client.h"
+#include "server/http/http_client.h"
 
 namespace finetune {
 

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "server/jobs/catalog.h"
-#include "server/jobs/recorder.h"
-#include "server/jobs/submitter.h"
-#include "server/jobs/tracker.h"
-#include "server/jobs/updater.h"
+#include "server/jobs/record/catalog.h"
+#include "server/jobs/record/recorder.h"
+#include "server/jobs/submission/submitter.h"
+#include "server/jobs/submission/updater.h"
+#include "server/jobs/tracking/tracker.h"
 #include "server/segmind/segmind_client.h"
 #include "server/store/sqlite_store.h"
 #include "tests/base/manual_clock.h"

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "server/base/check.h"
-#include "server/jobs/catalog.h"
-#include "server/jobs/recorder.h"
+#include "server/jobs/record/catalog.h"
+#include "server/jobs/record/recorder.h"
 #include "server/store/sqlite_store.h"
 #include "tests/base/manual_clock.h"
 

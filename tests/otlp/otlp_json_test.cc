@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "server/segmind/json.h"
+#include "server/json/json.h"
 
 namespace finetune {
 namespace {

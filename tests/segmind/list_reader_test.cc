@@ -5,8 +5,8 @@
 
 #include <random>
 
+#include "server/json/list_scanner.h"
 #include "server/segmind/json_job.h"
-#include "server/segmind/list_scanner.h"
 #include "tests/segmind/samples.h"
 
 namespace finetune {

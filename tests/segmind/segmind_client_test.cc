@@ -7,7 +7,7 @@
 #include "prometheus/text_serializer.h"
 #include "tests/base/manual_clock.h"
 #include "tests/base/span_collector.h"
-#include "tests/segmind/fake_http_client.h"
+#include "tests/http/fake_http_client.h"
 #include "tests/segmind/samples.h"
 
 namespace finetune {

@@ -7,7 +7,7 @@
 
 #include "server/base/mutex.h"
 #include "server/base/worker.h"
-#include "server/segmind/http_client.h"
+#include "server/http/http_client.h"
 #include "server/segmind/segmind_client.h"
 
 namespace finetune {

@@ -1,4 +1,4 @@
-#include "server/service/lasting_calls.h"
+#include "server/service/calls/lasting_calls.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "server/access/remote_keys.h"
+#include "server/http/http_client.h"
+
+namespace finetune {
+
+// Fetches key sets over `http`, which is shut down before what was given the function goes. An
+// answer other than 200 is an error, a redirect too: the token must not travel, and whoever can
+// redirect must not choose the keys. Within 10 seconds, and 1 MiB at most.
+FetchKeys MakeKeyFetch(HttpClient& http);
+
+}  // namespace finetune

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <curl/curl.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/http/address_policy.h"
+#include "server/http/http_stream.h"
+
+namespace finetune {
+
+struct CurlExchangeOptions {
+  std::string user_agent;
+  std::string ca_file;
+  absl::Duration connect_timeout;
+  bool use_environment_proxy = true;
+};
+
+// One request and its answer as a curl easy handle: a stream is one of them, or a row of them when
+// it is redirected. Curl thread only.
+class CurlExchange {
+ public:
+  // What is named outlives it.
+  CurlExchange(const StreamRequest& request, const std::string& url, HttpStreamListener& listener);
+  ~CurlExchange();
+  CurlExchange(const CurlExchange&) = delete;
+  CurlExchange& operator=(const CurlExchange&) = delete;
+
+  // Makes the handle. PERMISSION_DENIED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, INTERNAL.
+  absl::Status Prepare(const CurlExchangeOptions& options, const AddressPolicy& policy);
+  CURL* handle() const { return handle_.get(); }
+  // Of the answer's head; 0 before there is one.
+  int code() const { return head_.code; }
+
+  // To be called after each round of curl's. Whether bytes came in it; tells the listener when they
+  // no more do.
+  bool EndRound();
+
+  // What became of it, once curl is done with it.
+  absl::Status StatusOf(CURLcode code) const;
+  // Where the answer leads instead, if the request follows; else empty.
+  std::string RedirectUrl() const;
+
+ private:
+  struct FreeHandle {
+    void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+  };
+
+  static size_t OnHeader(char* data, size_t size, size_t count, void* self);
+  static size_t OnBody(char* data, size_t size, size_t count, void* self);
+  static size_t OnSend(char* data, size_t size, size_t count, void* self);
+  static curl_socket_t OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address);
+
+  void SetConnection(const CurlExchangeOptions& options);
+  absl::Status SetRequest();
+  void TakeHeader(absl::string_view line);
+
+  // Constant after construction.
+  const StreamRequest& request_;
+  const std::string& url_;
+  HttpStreamListener& listener_;
+
+  // Set by Prepare. The headers must outlive the handle.
+  UrlTarget target_;
+  bool any_address_ = false;
+  curl_slist* headers_ = nullptr;
+
+  HttpResponse head_;
+  bool told_head_ = false;
+  bool redirected_ = false;
+  size_t dropped_ = 0;
+  bool refused_address_ = false;
+  bool got_bytes_ = false;  // In this round.
+  bool flowing_ = false;    // In the one before.
+  std::unique_ptr<CURL, FreeHandle> handle_;
+};
+
+}  // namespace finetune

@@ -1,0 +1,163 @@
+#include "server/http/curl_http_client.h"
+
+#include <curl/curl.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/base/status_macros.h"
+#include "server/http/curl_transfer.h"
+
+namespace finetune {
+namespace {
+
+absl::Status InitCurl() {
+  // Once in the process and never undone: other threads may be in libcurl until the end.
+  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (code != CURLE_OK) return absl::InternalError("libcurl cannot be initialised");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// A request on its way: what CurlTransfer needs, and whom to tell.
+class CurlHttpClient::Transfer : public CurlTransfer {
+ public:
+  Transfer(HttpRequest request, Done done)
+      : CurlTransfer(std::move(request)), done_(std::move(done)) {}
+
+  void Finish(HttpResult result) { std::move(done_)(std::move(result)); }
+
+ private:
+  Done done_;
+};
+
+// The multi handle and the transfers in it. Curl thread only, but for Wake.
+class CurlHttpClient::Multi {
+ public:
+  static absl::StatusOr<std::unique_ptr<Multi>> Create(const Options& options) {
+    auto multi = std::unique_ptr<Multi>(new Multi(curl_multi_init()));
+    if (multi->handle_ == nullptr) return absl::InternalError("libcurl cannot be set up");
+    curl_multi_setopt(multi->handle_, CURLMOPT_MAX_HOST_CONNECTIONS,
+                      static_cast<long>(options.max_connections_per_host));
+    curl_multi_setopt(multi->handle_, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    return multi;
+  }
+  ~Multi() { curl_multi_cleanup(handle_); }
+
+  void Wake() { curl_multi_wakeup(handle_); }
+
+  void Add(std::unique_ptr<Transfer> transfer, const CurlTransferOptions& options) {
+    absl::Status status = transfer->Prepare(options);
+    if (status.ok() && curl_multi_add_handle(handle_, transfer->handle()) != CURLM_OK)
+      status = absl::InternalError("libcurl does not take the request");
+    if (!status.ok()) return transfer->Finish(transfer->Failed(std::move(status)));
+    CURL* const handle = transfer->handle();
+    running_.emplace(handle, std::move(transfer));
+  }
+
+  // Moves all transfers on, and finishes those that are done.
+  void Perform() {
+    int running = 0;
+    curl_multi_perform(handle_, &running);
+    int left = 0;
+    while (CURLMsg* message = curl_multi_info_read(handle_, &left)) {
+      if (message->msg != CURLMSG_DONE) continue;
+      const CURLcode code = message->data.result;
+      const std::unique_ptr<Transfer> transfer = Take(running_.find(message->easy_handle));
+      transfer->Finish(transfer->Completed(code));
+    }
+  }
+
+  void Wait() {
+    int events = 0;
+    curl_multi_poll(handle_, nullptr, 0, /*timeout_ms=*/1000, &events);
+  }
+
+  void CancelAll() {
+    while (!running_.empty()) {
+      const std::unique_ptr<Transfer> transfer = Take(running_.begin());
+      transfer->Finish(transfer->Failed(absl::CancelledError("the HTTP client is shut down")));
+    }
+  }
+
+ private:
+  using Running = absl::flat_hash_map<CURL*, std::unique_ptr<Transfer>>;
+
+  explicit Multi(CURLM* handle) : handle_(handle) {}
+
+  std::unique_ptr<Transfer> Take(Running::iterator entry) {
+    std::unique_ptr<Transfer> transfer = std::move(entry->second);
+    running_.erase(entry);
+    curl_multi_remove_handle(handle_, transfer->handle());
+    return transfer;
+  }
+
+  CURLM* const handle_;
+  Running running_;
+};
+
+absl::StatusOr<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(Options options) {
+  RETURN_IF_ERROR(InitCurl());
+  if (!options.ca_file.empty() && access(options.ca_file.c_str(), R_OK) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the CA file ", options.ca_file, " cannot be read"));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Multi> multi, Multi::Create(options));
+  return std::unique_ptr<CurlHttpClient>(new CurlHttpClient(std::move(options), std::move(multi)));
+}
+
+CurlHttpClient::CurlHttpClient(Options options, std::unique_ptr<Multi> multi)
+    : options_(std::move(options)),
+      multi_(std::move(multi)),
+      thread_(options_.thread_name, [this] { Run(); }) {}
+
+CurlHttpClient::~CurlHttpClient() { Shutdown(); }
+
+void CurlHttpClient::Start(HttpRequest request, Done done) {
+  auto transfer = std::make_unique<Transfer>(std::move(request), std::move(done));
+  {
+    MutexLock lock(mu_);
+    if (!stopping_) queue_.push_back(std::move(transfer));
+  }
+  if (transfer == nullptr) return multi_->Wake();
+  transfer->Finish(transfer->Failed(absl::CancelledError("the HTTP client is shut down")));
+}
+
+void CurlHttpClient::Shutdown() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+  }
+  multi_->Wake();
+  thread_.Join();
+}
+
+void CurlHttpClient::Run() {
+  const CurlTransferOptions transfer_options{
+      .user_agent = options_.user_agent,
+      .ca_file = options_.ca_file,
+      .connect_timeout = options_.connect_timeout,
+      .max_connection_age = options_.max_connection_age,
+      .use_environment_proxy = options_.use_environment_proxy,
+  };
+  while (true) {
+    std::deque<std::unique_ptr<Transfer>> added;
+    bool stopping;
+    {
+      MutexLock lock(mu_);
+      added.swap(queue_);
+      stopping = stopping_;
+    }
+    for (auto& transfer : added) multi_->Add(std::move(transfer), transfer_options);
+    if (stopping) break;
+    multi_->Perform();
+    multi_->Wait();
+  }
+  multi_->CancelAll();
+}
+
+}  // namespace finetune

@@ -1,0 +1,30 @@
+#include "server/http/curl_status.h"
+
+#include "absl/time/clock.h"
+
+namespace finetune {
+
+absl::Status StatusOfCurl(CURLcode code, absl::Time deadline) {
+  // Never curl's own detailed message: it may show the URL.
+  const char* const text = curl_easy_strerror(code);
+  switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+      // Or else it was the time to connect.
+      if (absl::Now() + absl::Milliseconds(5) >= deadline)
+        return absl::DeadlineExceededError("no answer before the deadline");
+      return absl::UnavailableError("no connection in time");
+    case CURLE_PARTIAL_FILE:
+      return absl::DataLossError("the answer is shorter than announced");
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+      return absl::InvalidArgumentError("the URL cannot be used");
+    case CURLE_WRITE_ERROR:
+    case CURLE_OUT_OF_MEMORY:
+    case CURLE_FAILED_INIT:
+      return absl::InternalError(text);
+    default:
+      return absl::UnavailableError(text);
+  }
+}
+
+}  // namespace finetune

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <curl/curl.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/http/http_client.h"
+
+namespace finetune {
+
+struct CurlTransferOptions {
+  std::string user_agent;
+  std::string ca_file;
+  absl::Duration connect_timeout;
+  absl::Duration max_connection_age;
+  bool use_environment_proxy = true;
+};
+
+// One HTTP request as a curl easy handle. Made on any thread; from Prepare on, curl thread only.
+class CurlTransfer {
+ public:
+  explicit CurlTransfer(HttpRequest request);
+  ~CurlTransfer();
+  CurlTransfer(const CurlTransfer&) = delete;
+  CurlTransfer& operator=(const CurlTransfer&) = delete;
+
+  // Makes the handle. INVALID_ARGUMENT if the request cannot be sent, DEADLINE_EXCEEDED if it is
+  // too late.
+  absl::Status Prepare(const CurlTransferOptions& options);
+  CURL* handle() const { return handle_.get(); }
+
+  // What became of it: once curl is done with it, or when it is ended early.
+  HttpResult Completed(CURLcode code);
+  HttpResult Failed(absl::Status status);
+
+ private:
+  struct FreeHandle {
+    void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+  };
+  struct FreeMime {
+    void operator()(curl_mime* mime) const { curl_mime_free(mime); }
+  };
+
+  static size_t OnHeader(char* data, size_t size, size_t count, void* self);
+  static size_t OnBody(char* data, size_t size, size_t count, void* self);
+
+  void SetConnection(const CurlTransferOptions& options);
+  absl::Status SetBody();
+  absl::Status SetHeaders();
+  bool AddHeader(const std::string& line);
+  bool MayHaveBeenSent() const;
+  absl::Status StatusOf(CURLcode code) const;
+
+  // Constant after construction.
+  HttpRequest request_;
+  const absl::Time start_time_;
+
+  // Curl thread only. The form and the headers must outlive the handle.
+  std::unique_ptr<curl_mime, FreeMime> form_;
+  curl_slist* headers_ = nullptr;
+  HttpResponse response_;
+  bool body_too_long_ = false;
+  std::unique_ptr<CURL, FreeHandle> handle_;
+};
+
+}  // namespace finetune

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/jobs/record/version.h"
+
+namespace finetune {
+
+// A filter in the AIP-160 subset that ListFineTunesRequest.filter documents, compiled. Immutable,
+// thread-safe.
+class Filter {
+ public:
+  // An empty text matches all. INVALID_ARGUMENT / INVALID_FIELD with a BadRequest on field `filter`
+  // that says where it went wrong.
+  static absl::StatusOr<std::shared_ptr<const Filter>> Parse(std::string_view text);
+
+  // `filter` and creator = `creator`: what a caller that sees only its own jobs is held to.
+  static std::shared_ptr<const Filter> WithCreator(std::shared_ptr<const Filter> filter,
+                                                   std::string_view creator);
+
+  virtual ~Filter() = default;
+  virtual bool Matches(const FineTuneVersion& version) const = 0;
+
+  // The same for filters that mean the same text; what groups watchers.
+  virtual const std::string& key() const = 0;
+  virtual bool matches_all() const = 0;
+
+  // An equality that every match fulfils, as one of IndexKeysOf(version), so that a change visits
+  // only the filters that it may concern; nullopt if the filter has none.
+  virtual std::optional<std::string> index_key() const = 0;
+};
+
+using FilterPtr = std::shared_ptr<const Filter>;
+
+// Every key under which a filter may be indexed that this version fulfils.
+std::vector<std::string> IndexKeysOf(const FineTuneVersion& version);
+
+}  // namespace finetune

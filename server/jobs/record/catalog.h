@@ -1,0 +1,148 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/types/span.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+#include "server/jobs/record/change.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// All jobs at one revision, in the order of their first revision (oldest first). Immutable; costs
+// little to keep, because the views share all that did not change between them.
+class CatalogView {
+ public:
+  static constexpr size_t kChunk = 256;
+  using Chunk = std::vector<VersionPtr>;
+
+  uint64_t revision() const { return revision_; }
+  size_t size() const { return size_; }
+  const VersionPtr& at(size_t i) const { return (*chunks_[i / kChunk])[i % kChunk]; }
+  // The index of the first job whose first_revision is at least this; size() if none.
+  size_t LowerBound(uint64_t first_revision) const;
+  // Jobs in a state that is not terminal.
+  size_t active() const { return active_; }
+
+ private:
+  friend class Catalog;
+  uint64_t revision_ = 0;
+  size_t size_ = 0;
+  size_t active_ = 0;
+  std::vector<std::shared_ptr<const Chunk>> chunks_;
+};
+
+using ViewPtr = std::shared_ptr<const CatalogView>;
+
+// What a resume token says.
+struct ResumePoint {
+  std::string epoch;
+  uint64_t revision = 0;
+};
+
+std::string EncodeResumeToken(const ResumePoint& point);
+// INVALID_ARGUMENT / RESUME_TOKEN_INVALID if this is not one of ours.
+absl::StatusOr<ResumePoint> DecodeResumeToken(std::string_view token);
+
+// The view in memory that all reads are served from, and the window of recent changes for watchers
+// that resume. It changes only by Apply, with what was committed, in revision order. Apply and Load
+// are for the recorder's thread; all else is thread-safe.
+class Catalog {
+ public:
+  struct Options {
+    // How many changes, and how old ones, are kept for resuming watchers. Both bound it.
+    size_t window_changes = 10'000;
+    absl::Duration window_age = absl::Hours(1);
+  };
+
+  Catalog(Options options, Metrics& metrics);
+
+  // Fills it from the store; once, before anything reads it. DATA_LOSS if a record cannot be read.
+  absl::Status Load(const StoreState& state);
+
+  // Makes committed changes visible: all of them at once. They follow the view's revision without
+  // a gap.
+  void Apply(absl::Span<const ChangePtr> changes);
+
+  const Options& options() const { return options_; }
+  const std::string& epoch() const { return epoch_; }
+  ViewPtr view() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Null if there is none.
+  VersionPtr Find(std::string_view id) const ABSL_LOCKS_EXCLUDED(mu_);
+  // By either of the names that Segmind has for a job.
+  VersionPtr FindUpstream(std::string_view upstream_id) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // This creator's jobs in a state that is not terminal.
+  int64_t ActiveOf(std::string_view creator) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // When the newest whole read of Segmind that the view includes began; InfinitePast before the
+  // first. Read it before the view: then the view is at least as new.
+  absl::Time observe_time() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Never goes back.
+  void SetObserveTime(absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // The changes after `revision`, oldest first; nullopt if they are no longer all kept, or if
+  // `revision` is still to come.
+  std::optional<std::vector<ChangePtr>> ChangesAfter(uint64_t revision,
+                                                     size_t limit = SIZE_MAX) const
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // The window's start: changes after this revision are kept.
+  uint64_t window_start() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  // Versions found by one of their names, without a copy of it.
+  template <std::string FineTuneVersion::*kName>
+  struct ByName {
+    using is_transparent = void;
+    static std::string_view Key(std::string_view name) { return name; }
+    static std::string_view Key(const VersionPtr& version) { return (*version).*kName; }
+    struct Hash {
+      using is_transparent = void;
+      template <typename T>
+      size_t operator()(const T& value) const {
+        return std::hash<std::string_view>()(Key(value));
+      }
+    };
+    struct Eq {
+      using is_transparent = void;
+      template <typename T, typename U>
+      bool operator()(const T& a, const U& b) const {
+        return Key(a) == Key(b);
+      }
+    };
+    using Set = absl::flat_hash_set<VersionPtr, Hash, Eq>;
+  };
+
+  void Reindex(const VersionPtr& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Moves what is out of bounds to `dropped`, to be destroyed without the lock.
+  void TrimWindow(std::vector<ChangePtr>& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void SetGauges(const CatalogView& view);
+
+  const Options options_;
+  prometheus::Gauge& fine_tunes_gauge_;
+  prometheus::Gauge& active_gauge_;
+  prometheus::Gauge& revision_gauge_;
+  // Constant after Load.
+  std::string epoch_;
+
+  mutable SharedMutex mu_;
+  ViewPtr view_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::id>::Set by_id_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::upstream_request_id>::Set by_upstream_request_id_ ABSL_GUARDED_BY(mu_);
+  // Without those that have none.
+  absl::flat_hash_map<std::string, int64_t> active_by_creator_ ABSL_GUARDED_BY(mu_);
+  std::deque<ChangePtr> window_ ABSL_GUARDED_BY(mu_);
+  absl::Time observe_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+};
+
+}  // namespace finetune

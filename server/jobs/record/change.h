@@ -1,0 +1,55 @@
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "server/jobs/record/version.h"
+
+namespace finetune {
+
+// One committed change of one job, shared by all who watch. Its wire form is made once for each
+// type and view, on first use, and the bytes are shared by every stream. Thread-safe.
+class Change {
+ public:
+  // `before` is null if the change made the job. `resume_token` is the one for right after this
+  // change.
+  Change(VersionPtr after, VersionPtr before, absl::Time time, std::string resume_token);
+
+  uint64_t revision() const { return after_->revision; }
+  const VersionPtr& after() const { return after_; }
+  const VersionPtr& before() const { return before_; }
+  absl::Time time() const { return time_; }
+  const std::string& resume_token() const { return resume_token_; }
+
+  // A serialised pb::WatchFineTunesResponse.
+  const grpc::ByteBuffer& Encoded(pb::Change::Type type, pb::FineTuneView view) const;
+
+ private:
+  // Constant after construction.
+  const VersionPtr after_;
+  const VersionPtr before_;
+  const absl::Time time_;
+  const std::string resume_token_;
+
+  // Each made once.
+  struct Form {
+    std::once_flag once;
+    grpc::ByteBuffer bytes;
+  };
+  static constexpr int kTypes = pb::Change::Type_ARRAYSIZE;
+  static constexpr int kViews = 2;
+  mutable std::array<Form, size_t{kTypes} * kViews> forms_;
+};
+
+using ChangePtr = std::shared_ptr<const Change>;
+
+// A pb::WatchFineTunesResponse with one change, sharing the job's bytes. An empty token leaves the
+// field out.
+grpc::ByteBuffer EncodeChange(const FineTuneVersion& version, pb::Change::Type type,
+                              pb::FineTuneView view, const std::string& resume_token);
+
+}  // namespace finetune

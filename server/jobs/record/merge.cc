@@ -1,0 +1,211 @@
+#include "server/jobs/record/merge.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/time_proto.h"
+#include "server/jobs/record/digest.h"
+#include "server/jobs/record/marker.h"
+#include "server/jobs/record/version.h"
+
+namespace finetune {
+namespace {
+
+constexpr int kMaxTransitions = 100;
+
+// Where Segmind's models are called. UPSTREAM.md names the slug as the model's name in inference
+// URLs; the path before it is that of Segmind's other models.
+constexpr std::string_view kInferencePrefix = "https://api.segmind.com/v1/";
+
+// `keep`: take it only where there is nothing yet.
+void Take(const std::optional<std::string>& from, bool keep, std::string* to) {
+  if (from && !from->empty() && !(keep && !to->empty())) *to = *from;
+}
+
+bool HasEnded(const pb::FineTune& job) {
+  return IsTerminal(job.state()) && job.state() != pb::FineTune::LOST && !WasNotSubmitted(job);
+}
+
+// What a job is when Segmind has a word for it that is not known.
+pb::FineTune::State StateUnderUnknownWord(const pb::FineTune& job) {
+  // It is at Segmind, and that is what QUEUED says.
+  if (job.state() == pb::FineTune::SUBMIT_UNKNOWN || WasNotSubmitted(job)) {
+    return pb::FineTune::QUEUED;
+  }
+  if (job.state() != pb::FineTune::LOST) return job.state();
+  for (int i = job.transitions_size() - 1; i >= 0; --i) {
+    const auto state = job.transitions(i).state();
+    if (state != pb::FineTune::LOST && state != pb::FineTune::SUBMIT_UNKNOWN) return state;
+  }
+  return pb::FineTune::STATE_UNSPECIFIED;
+}
+
+bool HasWeights(pb::FineTune::State state) {
+  return state == pb::FineTune::TRAINED || state == pb::FineTune::DEPLOYING ||
+         state == pb::FineTune::AVAILABLE;
+}
+
+bool IsRepresentable(absl::Time time) {
+  return time > absl::UnixEpoch() && time < absl::FromUnixSeconds(253'402'300'800);
+}
+
+// What a caller of this gateway asked for stays as it was asked for: `keep`.
+void JoinRequest(const UpstreamJob& job, bool keep, record::FineTuneRecord& record) {
+  pb::FineTune& to = *record.mutable_fine_tune();
+  if (job.name) {
+    MarkedName name = StripMarker(*job.name);
+    if (record.marker().empty()) record.set_marker(name.marker);
+    Take(name.display_name, keep, to.mutable_display_name());
+  }
+  Take(job.data_source_path, keep, to.mutable_data_source_uri());
+  Take(job.instance_prompt, keep, to.mutable_instance_prompt());
+  Take(job.trigger_word, keep, to.mutable_trigger_word());
+  Take(job.base_model, keep, to.mutable_base_model());
+  Take(job.theme, keep, to.mutable_theme());
+  Take(job.train_type, keep, to.mutable_train_type());
+  Take(job.machine_type, keep, to.mutable_machine_type());
+  if (job.parameters && !(keep && to.has_parameters())) *to.mutable_parameters() = *job.parameters;
+  if (job.created && IsRepresentable(*job.created) && !(keep && to.has_create_time())) {
+    *to.mutable_create_time() = ToProto(*job.created);
+  }
+}
+
+void JoinResults(const UpstreamJob& job, bool keep, pb::FineTune& to) {
+  Take(job.source_type, keep, to.mutable_source_type());
+  Take(job.slug, keep, to.mutable_slug());
+  if (job.model_information && !(keep && to.has_model_information())) {
+    *to.mutable_model_information() = *job.model_information;
+  }
+  if (job.is_public && !(keep && to.visibility() != pb::FineTune::VISIBILITY_UNSPECIFIED)) {
+    to.set_visibility(*job.is_public ? pb::FineTune::PUBLIC : pb::FineTune::PRIVATE);
+  }
+  if (HasWeights(to.state())) Take(job.cloud_storage_url, keep, to.mutable_weights_uri());
+}
+
+void JoinState(const Reading& reading, record::FineTuneRecord& record) {
+  const UpstreamJob& job = reading.job;
+  pb::FineTune& to = *record.mutable_fine_tune();
+  if (job.status.empty()) return;
+  pb::FineTune::State state = StateOf(job.status);
+  if (state == pb::FineTune::STATE_UNSPECIFIED) state = StateUnderUnknownWord(to);
+  MoveTo(state, job.status, reading.start_time, reading.source, record);
+  if (state != pb::FineTune::FAILED) {
+    to.clear_failure();
+    return;
+  }
+  const std::string message = job.error_message.value_or("");
+  if (to.has_failure() && !WasNotSubmitted(to) && message.empty()) return;
+  to.mutable_failure()->set_reason(FailureReasonOf(message));
+  to.mutable_failure()->set_message(message);
+}
+
+// What follows from the rest.
+void Derive(pb::FineTune& to) {
+  if (to.state() == pb::FineTune::AVAILABLE && !to.slug().empty()) {
+    to.set_inference_uri(std::string(kInferencePrefix) + to.slug());
+  } else {
+    to.clear_inference_uri();
+  }
+}
+
+void JoinIds(const UpstreamJob& job, record::FineTuneRecord& record) {
+  pb::FineTune& to = *record.mutable_fine_tune();
+  if (to.upstream_id().empty()) {
+    to.set_upstream_id(job.id);
+  } else if (to.upstream_id() == job.request_id) {
+    // The submit's answer had the one name alone; the other one is the finetune_id.
+    record.set_upstream_request_id(to.upstream_id());
+    to.set_upstream_id(job.id);
+  }
+  if (to.upstream_id() == job.id && !job.request_id.empty()) {
+    record.set_upstream_request_id(job.request_id);
+  }
+}
+
+bool IsDoubtful(const Reading& reading, const pb::FineTune& job) {
+  if (reading.confirmed || reading.job.status.empty() || !HasEnded(job)) return false;
+  const auto state = StateOf(reading.job.status);
+  return state != pb::FineTune::STATE_UNSPECIFIED && state != job.state();
+}
+
+}  // namespace
+
+bool WasNotSubmitted(const pb::FineTune& fine_tune) {
+  return fine_tune.state() == pb::FineTune::FAILED &&
+         fine_tune.failure().reason() == pb::Failure::NOT_SUBMITTED;
+}
+
+void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl::Time time,
+            pb::StateTransition::Source source, record::FineTuneRecord& record) {
+  pb::FineTune& job = *record.mutable_fine_tune();
+  auto& transitions = *job.mutable_transitions();
+  if (!transitions.empty() && job.state() == state && job.upstream_status() == upstream_status) {
+    return;
+  }
+  // A list that began before the submission ended may show its job; the history stays in order.
+  if (!transitions.empty()) time = std::max(time, FromProto(transitions.rbegin()->time()));
+  if (job.state() != state) record.set_details_known(false);
+  job.set_state(state);
+  job.set_upstream_status(upstream_status);
+  if (transitions.size() >= kMaxTransitions) {
+    transitions.DeleteSubrange(1, transitions.size() - kMaxTransitions + 1);
+  }
+  pb::StateTransition* transition = transitions.Add();
+  transition->set_state(state);
+  transition->set_upstream_status(upstream_status);
+  *transition->mutable_time() = ToProto(time);
+  transition->set_source(source);
+}
+
+Joined Join(const Reading& reading, record::FineTuneRecord& record) {
+  const bool own = !record.request_id().empty();
+  pb::FineTune& job = *record.mutable_fine_tune();
+  const Joined result = record.has_read_time() && reading.start_time < FromProto(record.read_time())
+                            ? Joined::kStale
+                        : IsDoubtful(reading, job) ? Joined::kDoubtful
+                                                   : Joined::kFresh;
+  const bool fresh = result == Joined::kFresh;
+  JoinIds(reading.job, record);
+  JoinRequest(reading.job, own || !fresh, record);
+  if (fresh) JoinState(reading, record);
+  JoinResults(reading.job, !fresh, job);
+  if (!job.has_create_time()) *job.mutable_create_time() = ToProto(reading.start_time);
+  Derive(job);
+  if (reading.job.from_details && fresh) record.set_details_known(true);
+  if (fresh) *record.mutable_read_time() = ToProto(reading.start_time);
+  // The recorder does not count it as a change.
+  if (fresh) *job.mutable_observe_time() = ToProto(reading.start_time);
+  return result;
+}
+
+record::FineTuneRecord ForeignRecord(const std::string& id, const Reading& reading) {
+  record::FineTuneRecord record;
+  record.mutable_fine_tune()->set_name(NameOf(id));
+  Join(reading, record);
+  if (record.fine_tune().transitions().empty()) {
+    MoveTo(pb::FineTune::STATE_UNSPECIFIED, "", reading.start_time, reading.source, record);
+  }
+  return record;
+}
+
+std::string ForeignId(const std::string& upstream_id) {
+  const bool usable = upstream_id.size() <= 128 && !upstream_id.empty() &&
+                      std::all_of(upstream_id.begin(), upstream_id.end(), [](unsigned char c) {
+                        return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
+                      });
+  return usable ? upstream_id : DerivedId(upstream_id);
+}
+
+std::string DerivedId(const std::string& upstream_id) {
+  std::string bytes = Sha256(upstream_id).substr(0, 16);
+  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x80);  // Version 8: of one's own making.
+  bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);
+  const std::string hex = absl::BytesToHexString(bytes);
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
+                      hex.substr(16, 4), "-", hex.substr(20));
+}
+
+}  // namespace finetune

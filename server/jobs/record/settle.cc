@@ -1,0 +1,147 @@
+#include "server/jobs/record/settle.h"
+
+#include <utility>
+
+#include "server/base/time_proto.h"
+#include "server/jobs/record/version.h"
+
+namespace finetune {
+namespace {
+
+// The job as its caller asked for it, with nothing of Segmind's yet.
+record::FineTuneRecord RecordOf(const record::Intent& intent) {
+  record::FineTuneRecord record;
+  pb::FineTune& job = *record.mutable_fine_tune();
+  job = intent.fine_tune();
+  job.set_name(NameOf(intent.fine_tune_id()));
+  job.set_creator(intent.caller());
+  *job.mutable_create_time() = intent.create_time();
+  record.set_marker(intent.marker());
+  record.set_request_id(intent.request_id());
+  return record;
+}
+
+std::string IdOfRecord(const record::FineTuneRecord& record) {
+  return IdOf(record.fine_tune().name()).value_or("");
+}
+
+void MarkAccepted(Draft& draft, record::Intent intent, const std::string& id) {
+  intent.set_fine_tune_id(id);
+  intent.set_state(record::Intent::ACCEPTED);
+  *intent.mutable_settle_time() = ToProto(draft.now());
+  draft.PutIntent(std::move(intent));
+}
+
+// A job that was visible as one made elsewhere turns out to be this submission's.
+std::string TakeOver(Draft& draft, const record::Intent& intent, record::FineTuneRecord record) {
+  const std::string id = IdOfRecord(record);
+  if (record.request_id().empty()) {
+    pb::FineTune& job = *record.mutable_fine_tune();
+    const pb::FineTune seen = job;
+    job = RecordOf(intent).fine_tune();
+    job.MergeFrom(seen);
+    record.set_marker(intent.marker());
+    record.set_request_id(intent.request_id());
+    job.set_creator(intent.caller());
+    job.set_display_name(intent.fine_tune().display_name());
+    draft.Put(std::move(record));
+  }
+  MarkAccepted(draft, intent, id);
+  return id;
+}
+
+// The submission's own name was shown to callers first: the other one has to go.
+void Retire(Draft& draft, record::FineTuneRecord other) {
+  other.mutable_fine_tune()->clear_upstream_id();
+  other.clear_upstream_request_id();
+  MoveTo(pb::FineTune::LOST, other.fine_tune().upstream_status(), draft.now(),
+         pb::StateTransition::RECONCILE, other);
+  draft.Put(std::move(other));
+}
+
+}  // namespace
+
+std::optional<record::FineTuneRecord> FindRecordOf(Draft& draft, const UpstreamJob& job) {
+  auto record = draft.FindUpstream(job.id);
+  if (record && (record->fine_tune().upstream_id() == job.id || job.request_id.empty()))
+    return record;
+  record = draft.FindUpstream(job.request_id);
+  if (record && record->fine_tune().upstream_id() == job.request_id &&
+      record->upstream_request_id().empty())
+    return record;
+  return std::nullopt;
+}
+
+void ShowUnknown(Draft& draft, const record::Intent& intent) {
+  if (draft.Find(intent.fine_tune_id())) return;
+  record::FineTuneRecord record = RecordOf(intent);
+  MoveTo(pb::FineTune::SUBMIT_UNKNOWN, "", draft.now(), pb::StateTransition::SUBMIT, record);
+  draft.Put(std::move(record));
+}
+
+void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why) {
+  ShowUnknown(draft, intent);
+  intent.set_unknown_cause(std::string(why));
+  intent.set_state(record::Intent::UNKNOWN);
+  *intent.mutable_unknown_time() = ToProto(draft.now());
+  intent.set_lists_without(0);
+  draft.PutIntent(std::move(intent));
+}
+
+std::string Accept(Draft& draft, record::Intent intent, const Reading& reading) {
+  const std::string id = intent.fine_tune_id();
+  std::optional<record::FineTuneRecord> record = draft.Find(id);
+  auto other = FindRecordOf(draft, reading.job);
+  if (other && IdOfRecord(*other) != id) {
+    if (!record) return TakeOver(draft, intent, *std::move(other));
+    Retire(draft, *std::move(other));
+  }
+  const bool known_already = record && !record->fine_tune().upstream_id().empty();
+  if (!record) record = RecordOf(intent);
+  // A list that showed the job already, however early it began, saw it later than the submission's
+  // answer does; and lists do not repeat what did not change.
+  if (known_already) {
+    record::FineTuneRecord joined = *record;
+    Join({.job = reading.job, .start_time = absl::UnixEpoch(), .source = reading.source}, joined);
+    record = std::move(joined);
+  } else {
+    Join(reading, *record);
+    const auto state = record->fine_tune().state();
+    if (state == pb::FineTune::STATE_UNSPECIFIED || state == pb::FineTune::SUBMIT_UNKNOWN ||
+        WasNotSubmitted(record->fine_tune())) {
+      record->mutable_fine_tune()->clear_failure();
+      MoveTo(pb::FineTune::QUEUED, reading.job.status, reading.start_time, reading.source, *record);
+    }
+  }
+  draft.Put(*std::move(record));
+  MarkAccepted(draft, std::move(intent), id);
+  return id;
+}
+
+absl::Status Reinstate(Draft& draft, const record::FineTuneRecord& record) {
+  const std::string id = IdOfRecord(record);
+  auto intent = draft.FindIntent(record.fine_tune().creator(), record.request_id());
+  if (!intent.ok()) return intent.status();
+  if (intent->has_value() && (*intent)->fine_tune_id() == id)
+    MarkAccepted(draft, **std::move(intent), id);
+  return absl::OkStatus();
+}
+
+void Abandon(Draft& draft, record::Intent intent, const std::string& message,
+             pb::StateTransition::Source source) {
+  auto record = draft.Find(intent.fine_tune_id());
+  if (!record) {
+    draft.DeleteIntent(intent.caller(), intent.request_id());
+    return;
+  }
+  pb::Failure& failure = *record->mutable_fine_tune()->mutable_failure();
+  failure.set_reason(pb::Failure::NOT_SUBMITTED);
+  failure.set_message(message);
+  MoveTo(pb::FineTune::FAILED, "", draft.now(), source, *record);
+  draft.Put(*std::move(record));
+  intent.set_state(record::Intent::NOT_SUBMITTED);
+  *intent.mutable_settle_time() = ToProto(draft.now());
+  draft.PutIntent(std::move(intent));
+}
+
+}  // namespace finetune

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "server/jobs/record/merge.h"
+#include "server/jobs/record/recorder.h"
+
+namespace finetune {
+
+// The steps of a submission's life in the record, shared by the Submitter (which posts) and the
+// Tracker (which finds out). Each works within one mutation; see record.proto for the states.
+//
+//   PREPARED ──▶ ACCEPTED            the answer, or a list, shows the job
+//      │  └────▶ UNKNOWN ──▶ ACCEPTED   found in a list
+//      ▼            └──────▶ NOT_SUBMITTED   absent from enough lists
+//                              └──▶ ACCEPTED    found after all
+//   deleted: refused, or never sent
+
+// The record of the job that an answer of Segmind's is about. A job's other name counts only where
+// nothing better is known: it may be shared, as an account's would be.
+std::optional<record::FineTuneRecord> FindRecordOf(Draft& draft, const UpstreamJob& job);
+
+// Makes the submission's job visible as SUBMIT_UNKNOWN unless it is visible already.
+void ShowUnknown(Draft& draft, const record::Intent& intent);
+
+// The outcome is not known, for the reason `why`: the job is visible as that, and the search
+// begins.
+void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why);
+
+// Segmind has the job: it goes on under the submission's name. Returns its id, which differs from
+// the intent's only when the job was visible under another name before and the submission's was
+// not.
+std::string Accept(Draft& draft, record::Intent intent, const Reading& reading);
+
+// Segmind turns out to have the job of a submission that was given up: its request_id leads to it
+// again, unless it went on to another attempt.
+absl::Status Reinstate(Draft& draft, const record::FineTuneRecord& record);
+
+// Segmind has not got it, in `message`'s words. If the job was never visible, all of it is
+// forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit again.
+void Abandon(Draft& draft, record::Intent intent, const std::string& message,
+             pb::StateTransition::Source source);
+
+}  // namespace finetune

@@ -1,0 +1,197 @@
+#include "server/jobs/record/version.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include "server/base/check.h"
+#include "server/base/time_proto.h"
+#include "server/jobs/record/wire.h"
+
+namespace finetune {
+namespace {
+
+using Record = record::FineTuneRecord;
+using FineTune = pb::FineTune;
+
+constexpr std::string_view kCollection = "fineTunes/";
+
+bool OnlyInFull(uint32_t field) {
+  return field == FineTune::kModelInformationFieldNumber ||
+         field == FineTune::kTransitionsFieldNumber;
+}
+
+bool ReadTime(std::string_view bytes, absl::Time& time) {
+  WireReader reader(bytes);
+  int64_t seconds = 0;
+  int64_t nanos = 0;
+  while (reader.Next()) {
+    if (reader.field() == 1) seconds = static_cast<int64_t>(reader.number());
+    if (reader.field() == 2) nanos = static_cast<int32_t>(reader.number());
+  }
+  time = absl::FromUnixSeconds(seconds) + absl::Nanoseconds(nanos);
+  return reader.ok();
+}
+
+bool ReadLabel(std::string_view bytes, absl::btree_map<std::string, std::string>& labels) {
+  WireReader reader(bytes);
+  std::string_view key;
+  std::string_view value;
+  while (reader.Next()) {
+    if (reader.field() == 1) key = reader.bytes();
+    if (reader.field() == 2) value = reader.bytes();
+  }
+  labels.insert_or_assign(std::string(key), std::string(value));
+  return reader.ok();
+}
+
+bool ReadFilterField(const WireReader& field, FineTuneVersion& version) {
+  switch (field.field()) {
+    case FineTune::kNameFieldNumber:
+      if (auto id = IdOf(field.bytes())) version.id = *std::move(id);
+      return true;
+    case FineTune::kDisplayNameFieldNumber:
+      version.display_name = field.bytes();
+      return true;
+    case FineTune::kBaseModelFieldNumber:
+      version.base_model = field.bytes();
+      return true;
+    case FineTune::kThemeFieldNumber:
+      version.theme = field.bytes();
+      return true;
+    case FineTune::kVisibilityFieldNumber:
+      version.visibility = static_cast<FineTune::Visibility>(field.number());
+      return true;
+    case FineTune::kLabelsFieldNumber:
+      return ReadLabel(field.bytes(), version.labels);
+    case FineTune::kStateFieldNumber:
+      version.state = static_cast<FineTune::State>(field.number());
+      return true;
+    case FineTune::kCreatorFieldNumber:
+      version.creator = field.bytes();
+      return true;
+    case FineTune::kCreateTimeFieldNumber:
+      return ReadTime(field.bytes(), version.create_time);
+    case FineTune::kUpdateTimeFieldNumber:
+      return ReadTime(field.bytes(), version.update_time);
+    case FineTune::kRevisionFieldNumber:
+      version.revision = field.number();
+      return true;
+    case FineTune::kUpstreamIdFieldNumber:
+      version.upstream_id = field.bytes();
+      return true;
+    default:
+      return true;
+  }
+}
+
+// The fields may stand in any order on the wire. With those of the full view last, the basic view
+// is the beginning of the same bytes and costs no memory of its own.
+bool ReadFineTune(std::string_view bytes, FineTuneVersion& version) {
+  size_t tail = 0;
+  WireReader reader(bytes);
+  while (reader.Next()) {
+    if (OnlyInFull(reader.field())) tail += reader.whole().size();
+    if (!ReadFilterField(reader, version)) return false;
+  }
+  if (!reader.ok()) return false;
+  version.full = grpc::Slice(bytes.size());
+  char* front = reinterpret_cast<char*>(const_cast<uint8_t*>(version.full.begin()));
+  char* back = front + bytes.size() - tail;
+  WireReader copy(bytes);
+  while (copy.Next()) {
+    char*& to = OnlyInFull(copy.field()) ? back : front;
+    to = std::copy(copy.whole().begin(), copy.whole().end(), to);
+  }
+  version.basic = tail == 0 ? version.full : version.full.sub(0, bytes.size() - tail);
+  return true;
+}
+
+bool ReadRecord(std::string_view bytes, FineTuneVersion& version) {
+  bool has_fine_tune = false;
+  WireReader reader(bytes);
+  while (reader.Next()) {
+    switch (reader.field()) {
+      case Record::kFineTuneFieldNumber:
+        if (has_fine_tune || !ReadFineTune(reader.bytes(), version)) return false;
+        has_fine_tune = true;
+        break;
+      case Record::kUpstreamRequestIdFieldNumber:
+        version.upstream_request_id = reader.bytes();
+        break;
+      case Record::kMarkerFieldNumber:
+        version.marker = reader.bytes();
+        break;
+      case Record::kFirstRevisionFieldNumber:
+        version.first_revision = reader.number();
+        break;
+      case Record::kReadTimeFieldNumber:
+        if (!ReadTime(reader.bytes(), version.read_time)) return false;
+        break;
+      case Record::kDetailsKnownFieldNumber:
+        version.details_known = reader.number() != 0;
+        break;
+      case Record::kRequestIdFieldNumber:
+        version.request_id = reader.bytes();
+        break;
+      default:
+        break;
+    }
+  }
+  return reader.ok() && has_fine_tune && !version.id.empty();
+}
+
+}  // namespace
+
+VersionPtr ParseVersion(std::string_view serialised_record) {
+  auto version = std::make_shared<FineTuneVersion>();
+  if (!ReadRecord(serialised_record, *version)) return nullptr;
+  return version;
+}
+
+VersionPtr MakeVersion(const record::FineTuneRecord& record) {
+  VersionPtr version = ParseVersion(SerialiseRecord(record));
+  CHECK(version != nullptr);
+  return version;
+}
+
+record::FineTuneRecord ToRecord(const FineTuneVersion& version) {
+  Record record;
+  CHECK(record.mutable_fine_tune()->ParseFromArray(version.full.begin(),
+                                                   static_cast<int>(version.full.size())));
+  record.set_upstream_request_id(version.upstream_request_id);
+  record.set_marker(version.marker);
+  record.set_first_revision(version.first_revision);
+  if (version.read_time != absl::UnixEpoch()) {
+    *record.mutable_read_time() = ToProto(version.read_time);
+  }
+  record.set_details_known(version.details_known);
+  record.set_request_id(version.request_id);
+  return record;
+}
+
+std::string SerialiseRecord(const record::FineTuneRecord& record) {
+  std::string bytes;
+  bytes.reserve(record.ByteSizeLong());
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    record.SerializeWithCachedSizes(&coded);
+  }
+  return bytes;
+}
+
+std::string NameOf(std::string_view id) {
+  std::string name(kCollection);
+  name += id;
+  return name;
+}
+
+std::optional<std::string> IdOf(std::string_view name) {
+  if (!name.starts_with(kCollection)) return std::nullopt;
+  name.remove_prefix(kCollection.size());
+  if (name.empty() || name.find('/') != std::string_view::npos) return std::nullopt;
+  return std::string(name);
+}
+
+}  // namespace finetune

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/jobs/record/recorder.h"
+#include "server/jobs/tracking/tracker.h"
+#include "server/segmind/segmind_client.h"
+
+namespace finetune {
+
+// How much a caller may spend; not limited where absent.
+struct SpendingLimits {
+  std::optional<int64_t> creates_per_day;
+  std::optional<int64_t> active_jobs;
+};
+
+// A checked CreateFineTuneRequest.
+struct CreateCall {
+  std::string caller;
+  SpendingLimits limits;
+  std::string request_id;  // Made by the gateway if the caller sent none.
+  pb::FineTune fine_tune;  // Input fields only.
+  absl::Time deadline;
+  TraceContext trace;
+};
+
+// Spends money, so it is exact: intent committed, then the POST, then the outcome committed. One
+// (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe.
+class Submitter {
+ public:
+  struct Options {
+    // Whether a marker goes into the name that Segmind sees; without one an unknown outcome is
+    // settled by name, data and prompt.
+    bool markers = true;
+  };
+
+  Submitter(Options options, SegmindClient& segmind, Recorder& recorder, Catalog& catalog,
+            Tracker& tracker, Clock& clock, Metrics& metrics);
+  ~Submitter();
+
+  // Makes what the last process left open (PREPARED) unknown, and visible as such. Before the first
+  // Create.
+  absl::Status Recover();
+
+  // The job: accepted, or what it is by now if the request_id came before, or SUBMIT_UNKNOWN
+  // shortly before the deadline if the outcome is not known by then. Errors: the refusal;
+  // REQUEST_ID_REUSED; CLIENT_QUOTA_EXCEEDED; STORE_UNAVAILABLE and rate limits before anything was
+  // sent.
+  void Create(CreateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
+
+  // What a caller has spent by now. STORE_UNAVAILABLE.
+  void CountSpending(const std::string& caller,
+                     absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done);
+
+  // Refuses new calls; submissions under way are waited for until `deadline`, then left to the next
+  // start. Idempotent.
+  void Stop(absl::Time deadline);
+
+ private:
+  class Core;
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace finetune

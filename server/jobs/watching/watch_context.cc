@@ -1,0 +1,78 @@
+#include "server/jobs/watching/watch_context.h"
+
+#include <utility>
+
+#include "absl/random/random.h"
+#include "server/base/error.h"
+
+namespace finetune {
+namespace {
+
+absl::Duration Between(absl::Duration least, absl::Duration most) {
+  thread_local absl::BitGen random;
+  return absl::Milliseconds(absl::Uniform(absl::IntervalClosed, random,
+                                          absl::ToInt64Milliseconds(least),
+                                          absl::ToInt64Milliseconds(most)));
+}
+
+}  // namespace
+
+absl::Status WatchContext::Admit(const std::string& caller) {
+  MutexLock lock(mu_);
+  if (closed_) return WatchEnds("this server is going away");
+  if (count_ >= options.max_watchers) {
+    return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
+                 absl::StrCat("the gateway has ", count_, " watchers, as many as it takes"))
+        .RetryAfter(Between(absl::Seconds(1), absl::Seconds(5)));
+  }
+  int& mine = by_caller_[caller];
+  if (mine >= options.max_watchers_per_caller) {
+    const std::string description =
+        absl::StrCat("at most ", options.max_watchers_per_caller, " watches at a time");
+    return Error(absl::StatusCode::kResourceExhausted, pb::CLIENT_QUOTA_EXCEEDED,
+                 absl::StrCat("caller has ", mine, " watches open: ", description))
+        .RetryAfter(Between(absl::Seconds(1), absl::Seconds(5)))
+        .Quota(absl::StrCat("caller:", caller), description);
+  }
+  ++mine;
+  ++count_;
+  metrics.watchers().Set(static_cast<double>(count_));
+  return absl::OkStatus();
+}
+
+void WatchContext::Leave(const std::string& caller) {
+  absl::AnyInvocable<void() &&> empty;
+  {
+    MutexLock lock(mu_);
+    --count_;
+    metrics.watchers().Set(static_cast<double>(count_));
+    auto mine = by_caller_.find(caller);
+    if (--mine->second == 0) by_caller_.erase(mine);
+    if (count_ == 0) empty = std::exchange(empty_, nullptr);
+  }
+  if (empty) std::move(empty)();
+}
+
+void WatchContext::Close(absl::AnyInvocable<void() &&> empty) {
+  {
+    MutexLock lock(mu_);
+    closed_ = true;
+    if (count_ > 0) {
+      if (empty) empty_ = std::move(empty);
+      return;
+    }
+  }
+  if (empty) std::move(empty)();
+}
+
+int64_t WatchContext::count() const {
+  MutexLock lock(mu_);
+  return count_;
+}
+
+absl::Status WatchEnds(std::string_view why) {
+  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING, why)
+      .RetryAfter(Between(absl::Milliseconds(100), absl::Seconds(1)));
+}
+
+}  // namespace finetune

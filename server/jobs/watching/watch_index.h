@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "server/jobs/filter/filter.h"
+#include "server/jobs/watching/watch_pending.h"
+
+namespace finetune {
+
+class ShardWatcher;
+
+// Watchers by what they want, so that a change visits only those whom it concerns: by job, where
+// they name jobs; else by filter, each filter once, and found by an equality that it demands, where
+// it demands one. Not thread-safe.
+class WatchIndex {
+ public:
+  using WatcherPtr = std::shared_ptr<ShardWatcher>;
+  struct Hit {
+    WatcherPtr watcher;
+    WatchMatch match;
+  };
+
+  void Add(const WatcherPtr& watcher);
+  // False if it is not there. The pointer that was held goes to `removed`.
+  bool Remove(const ShardWatcher& watcher, WatcherPtr& removed);
+
+  // Those whom the change concerns, each once.
+  void Find(const Change& change, std::vector<Hit>& hits) const;
+  std::vector<WatcherPtr> All() const;
+
+ private:
+  using Members = std::vector<WatcherPtr>;
+  // Watchers of one filter.
+  struct Group {
+    FilterPtr filter;
+    std::optional<std::string> index_key;
+    Members members;
+  };
+
+  void FindInGroup(const Group& group, const Change& change, std::vector<Hit>& hits) const;
+  void DropGroup(const std::string& key);
+
+  absl::flat_hash_map<std::string, Members> by_id_;
+  absl::flat_hash_map<std::string, std::unique_ptr<Group>> by_filter_;
+  // The groups again: by the equality that they demand, and those that demand none.
+  absl::flat_hash_map<std::string, std::vector<Group*>> by_index_key_;
+  std::vector<Group*> unindexed_;
+};
+
+}  // namespace finetune

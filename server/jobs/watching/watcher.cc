@@ -1,0 +1,435 @@
+#include "server/jobs/watching/watcher.h"
+
+#include <utility>
+
+#include "absl/random/random.h"
+#include "server/base/error.h"
+#include "server/jobs/watching/watch_message.h"
+#include "server/jobs/watching/watch_shard.h"
+
+namespace finetune {
+namespace {
+
+// Jobs that a snapshot looks at, and changes that EVERY reads, before letting go of the lock.
+constexpr size_t kScan = 1024;
+constexpr size_t kPull = 64;
+// How long after a stream's end a write may still be under way.
+constexpr absl::Duration kPatience = absl::Seconds(30);
+
+absl::Duration Age(absl::Duration max_age) {
+  thread_local absl::BitGen random;
+  return max_age * absl::Uniform(absl::IntervalClosed, random, 0.9, 1.1);
+}
+
+absl::Status Expired() {
+  return Error(absl::StatusCode::kOutOfRange, pb::RESUME_TOKEN_EXPIRED,
+               "changes after the resume token are no longer kept");
+}
+
+}  // namespace
+
+ShardWatcher::ShardWatcher(WatchSpec spec, WatchSink* sink, std::shared_ptr<WatchContext> context,
+                           std::shared_ptr<WatchShard> shard)
+    : spec_(std::move(spec)),
+      ids_(spec_.ids.begin(), spec_.ids.end()),
+      sink_(sink),
+      context_(std::move(context)),
+      shard_(std::move(shard)) {
+  const absl::Time now = context_->clock.Now();
+  MutexLock lock(mu_);
+  last_write_ = now;
+  end_at_ = now + Age(context_->options.max_age);
+  abort_at_ = end_at_ + kPatience;
+  first_timer_ = NextTimerLocked();
+}
+
+// ---- The start ----
+
+absl::Status ShardWatcher::Start() {
+  absl::Status status;
+  {
+    // A change that the shard dispatches meanwhile waits for the lock, and one that it dispatched
+    // before this joined is in the catalog already: nothing falls between.
+    MutexLock lock(mu_);
+    shard_->Add(shared_from_this());
+    status = BeginLocked();
+    if (status.ok()) {
+      writing_ = true;
+    } else {
+      ended_ = true;
+    }
+  }
+  if (!status.ok()) {
+    shard_->Remove(*this);
+    return status;
+  }
+  DeliveryTally tally(context_->metrics);
+  Pump(tally);
+  return absl::OkStatus();
+}
+
+absl::Status ShardWatcher::BeginLocked() {
+  if (spec_.resume) {
+    pb::Reset::Reason why;
+    if (ResumeLocked(why)) return absl::OkStatus();
+    if (spec_.fail_on_gap) return Expired();
+    StartOverLocked(why);
+    return absl::OkStatus();
+  }
+  skip_snapshot_ = spec_.skip_snapshot;
+  StartSnapshotLocked();
+  return absl::OkStatus();
+}
+
+bool ShardWatcher::ResumeLocked(pb::Reset::Reason& why) {
+  const uint64_t from = spec_.resume->revision;
+  why = pb::Reset::OTHER_HISTORY;
+  if (spec_.resume->epoch != context_->catalog.epoch()) return false;
+  if (from > context_->catalog.view()->revision()) return false;
+  why = pb::Reset::EXPIRED;
+  if (spec_.every) {
+    if (!context_->catalog.ChangesAfter(from, 1)) return false;
+    floor_ = from;
+    behind_ = true;
+  } else {
+    const auto changes = context_->catalog.ChangesAfter(from);
+    if (!changes) return false;
+    floor_ = from;
+    for (const ChangePtr& change : *changes) {
+      floor_ = change->revision();
+      AddPendingLocked(change, MatchOfAll(*change), /*may_have=*/true);
+    }
+    // Too much to hold is too much of a gap.
+    if (reset_) return false;
+  }
+  phase_ = Phase::kLive;
+  // Tells the client that it has caught up.
+  heartbeat_due_ = true;
+  return true;
+}
+
+void ShardWatcher::StartSnapshotLocked() {
+  phase_ = Phase::kSnapshot;
+  view_ = context_->catalog.view();
+  floor_ = view_->revision();
+  snapshot_ = nullptr;
+  snapshot_next_ = 0;
+}
+
+void ShardWatcher::StartOverLocked(pb::Reset::Reason reason) {
+  phase_ = Phase::kReset;
+  reset_ = reason;
+  skip_snapshot_ = false;
+  view_ = nullptr;
+  snapshot_ = nullptr;
+  pending_ = nullptr;
+  ready_ = nullptr;
+  behind_ = false;
+  heartbeat_due_ = false;
+}
+
+// ---- Changes ----
+
+WatchMatch ShardWatcher::MatchOfAll(const Change& change) const {
+  if (!ids_.empty() && !ids_.contains(change.after()->id)) return {};
+  return MatchOf(*spec_.filter, change);
+}
+
+void ShardWatcher::Deliver(const ChangePtr& change, WatchMatch match, DeliveryTally& tally) {
+  const absl::Time now = context_->clock.Now();
+  Step step;
+  {
+    MutexLock lock(mu_);
+    if (ended_ || phase_ == Phase::kReset || change->revision() <= floor_) return;
+    if (writing_) {
+      KeepForLaterLocked(change, match);
+      return;
+    }
+    // Nobody has the baton, so all before this was sent.
+    floor_ = change->revision();
+    writing_ = true;
+    last_write_ = now;
+    step.kind = Step::Kind::kWrite;
+    step.type = TypeOf(*change, match);
+    step.change = change;
+  }
+  Write(step, now, tally);
+}
+
+void ShardWatcher::KeepForLaterLocked(const ChangePtr& change, WatchMatch match) {
+  if (!spec_.every) {
+    floor_ = change->revision();
+    AddPendingLocked(change, match, /*may_have=*/false);
+    return;
+  }
+  if (behind_) return;
+  // All that concerned it before this one was sent: it may read on from here.
+  behind_ = true;
+  floor_ = change->revision() - 1;
+}
+
+void ShardWatcher::AddPendingLocked(const ChangePtr& change, WatchMatch match, bool may_have) {
+  if (reset_) return;
+  if (pending_ == nullptr) pending_ = std::make_unique<WatchPending>();
+  pending_->Add(change, match, may_have);
+  if (pending_->size() > context_->options.max_pending) StartOverLocked(pb::Reset::TOO_SLOW);
+}
+
+void ShardWatcher::PullLocked() {
+  const auto changes = context_->catalog.ChangesAfter(floor_, kPull);
+  if (!changes) {
+    StartOverLocked(pb::Reset::TOO_SLOW);
+    return;
+  }
+  for (const ChangePtr& change : *changes) {
+    floor_ = change->revision();
+    const WatchMatch match = MatchOfAll(*change);
+    if (!match.concerned()) continue;
+    if (ready_ == nullptr) ready_ = std::make_unique<std::deque<WatchPending::Delivery>>();
+    ready_->push_back({change, TypeOf(*change, match)});
+  }
+  // What is committed from here on, the shard delivers.
+  if (changes->size() < kPull) behind_ = false;
+}
+
+// ---- What to send ----
+
+ShardWatcher::Step ShardWatcher::NextLocked() {
+  if (cancelled_) return {.kind = Step::Kind::kFinish, .status = absl::CancelledError()};
+  if (ending_) return FarewellLocked();
+  Step step;
+  if (phase_ == Phase::kReset) step = ResetStepLocked();
+  if (phase_ == Phase::kSnapshot && step.kind == Step::Kind::kNothing) step = SnapshotStepLocked();
+  if (phase_ == Phase::kLive && step.kind == Step::Kind::kNothing) step = LiveStepLocked();
+  return step;
+}
+
+ShardWatcher::Step ShardWatcher::FarewellLocked() {
+  if (!said_farewell_ && CaughtUpLocked()) {
+    said_farewell_ = true;
+    return HeartbeatLocked();
+  }
+  if (!end_status_.ok()) return {.kind = Step::Kind::kFinish, .status = end_status_};
+  return {.kind = Step::Kind::kFinish, .status = WatchEnds("the stream ends here: resume it")};
+}
+
+ShardWatcher::Step ShardWatcher::ResetStepLocked() {
+  if (spec_.fail_on_gap) return {.kind = Step::Kind::kFinish, .status = Expired()};
+  const pb::Reset::Reason reason = *std::exchange(reset_, std::nullopt);
+  context_->metrics.CountReset(reason);
+  StartSnapshotLocked();
+  return {
+      .kind = Step::Kind::kWrite, .message = WatchMessage::kReset, .bytes = EncodeReset(reason)};
+}
+
+ShardWatcher::Step ShardWatcher::SnapshotStepLocked() {
+  if (!skip_snapshot_ && snapshot_ == nullptr) return {.kind = Step::Kind::kPrepare};
+  if (!skip_snapshot_) {
+    for (size_t scanned = 0; snapshot_next_ < snapshot_->versions.size(); ++scanned) {
+      if (scanned == kScan) return {.kind = Step::Kind::kAgain};
+      const FineTuneVersion& version = *snapshot_->versions[snapshot_next_++];
+      if (!spec_.filter->Matches(version)) continue;
+      return {.kind = Step::Kind::kWrite,
+              .message = WatchMessage::kSnapshot,
+              .bytes = EncodeChange(version, pb::Change::SNAPSHOT, spec_.view, "")};
+    }
+  }
+  const ResumePoint point{context_->catalog.epoch(), view_->revision()};
+  phase_ = Phase::kLive;
+  view_ = nullptr;
+  snapshot_ = nullptr;
+  return {
+      .kind = Step::Kind::kWrite, .message = WatchMessage::kSynced, .bytes = EncodeSynced(point)};
+}
+
+ShardWatcher::Step ShardWatcher::LiveStepLocked() {
+  if (pending_ != nullptr) {
+    if (auto next = pending_->Pop()) {
+      if (pending_->empty()) pending_ = nullptr;
+      return {.kind = Step::Kind::kWrite, .change = std::move(next->change), .type = next->type};
+    }
+    pending_ = nullptr;
+  }
+  if (ready_ != nullptr) {
+    Step step{.kind = Step::Kind::kWrite,
+              .change = std::move(ready_->front().change),
+              .type = ready_->front().type};
+    ready_->pop_front();
+    if (ready_->empty()) ready_ = nullptr;
+    return step;
+  }
+  if (behind_) {
+    PullLocked();
+    return {.kind = Step::Kind::kAgain};
+  }
+  if (heartbeat_due_) return HeartbeatLocked();
+  return {};
+}
+
+ShardWatcher::Step ShardWatcher::HeartbeatLocked() {
+  heartbeat_due_ = false;
+  return {.kind = Step::Kind::kWrite, .bytes = shard_->Heartbeat(floor_)};
+}
+
+bool ShardWatcher::CaughtUpLocked() const {
+  return phase_ == Phase::kLive && pending_ == nullptr && ready_ == nullptr && !behind_;
+}
+
+// ---- Calls of the sink, with no lock held ----
+
+void ShardWatcher::Pump(DeliveryTally& tally) {
+  while (true) {
+    const absl::Time now = context_->clock.Now();
+    Step step;
+    ViewPtr view;
+    {
+      MutexLock lock(mu_);
+      step = NextLocked();
+      if (step.kind == Step::Kind::kNothing) {
+        writing_ = false;
+        return;
+      }
+      if (step.kind == Step::Kind::kPrepare) view = view_;
+      if (step.kind == Step::Kind::kWrite) last_write_ = now;
+      if (step.kind == Step::Kind::kFinish) ended_ = true;
+    }
+    switch (step.kind) {
+      case Step::Kind::kPrepare: {
+        WatchSnapshotPtr snapshot = spec_.ids.empty() ? context_->snapshots.Of(view)
+                                                      : context_->snapshots.Of(view, spec_.ids);
+        MutexLock lock(mu_);
+        if (view_ == view) snapshot_ = std::move(snapshot);
+        continue;
+      }
+      case Step::Kind::kWrite:
+        return Write(step, now, tally);
+      case Step::Kind::kFinish:
+        return Finish(std::move(step.status));
+      default:
+        continue;
+    }
+  }
+}
+
+// The baton goes to the sink, and comes back with OnWriteDone: perhaps before this returns.
+void ShardWatcher::Write(const Step& step, absl::Time now, DeliveryTally& tally) {
+  if (step.change != nullptr) {
+    tally.Count(WatchMessageOf(step.type));
+    tally.Lag(now - step.change->time());
+    sink_->Write(step.change->Encoded(step.type, spec_.view));
+  } else {
+    tally.Count(step.message);
+    sink_->Write(step.bytes);
+  }
+}
+
+void ShardWatcher::OnWriteDone(bool ok) {
+  {
+    MutexLock lock(mu_);
+    if (!ok) cancelled_ = true;
+    if (aborting_) {
+      done_meanwhile_ = true;
+      return;
+    }
+  }
+  DeliveryTally tally(context_->metrics);
+  Pump(tally);
+}
+
+void ShardWatcher::Cancel() {
+  {
+    MutexLock lock(mu_);
+    cancelled_ = true;
+    if (ended_ || writing_) return;
+    ended_ = true;
+  }
+  Finish(absl::CancelledError());
+}
+
+void ShardWatcher::Finish(absl::Status status) {
+  const std::shared_ptr<ShardWatcher> self = shared_from_this();
+  shard_->Remove(*this);
+  sink_->Finish(std::move(status));
+  context_->Leave(spec_.caller);
+}
+
+// The sink may be gone once Finish was called, so an OnWriteDone that the abort brings waits for
+// the call to return.
+void ShardWatcher::Abort() {
+  {
+    MutexLock lock(mu_);
+    if (ended_ || !writing_ || aborting_) return;
+    aborting_ = true;
+  }
+  sink_->Abort();
+  {
+    MutexLock lock(mu_);
+    aborting_ = false;
+    if (!std::exchange(done_meanwhile_, false)) return;
+  }
+  DeliveryTally tally(context_->metrics);
+  Pump(tally);
+}
+
+// ---- Time ----
+
+absl::Time ShardWatcher::NextTimerLocked() const {
+  if (ending_) return abort_at_;
+  return std::min(end_at_, last_write_ + spec_.heartbeat_interval);
+}
+
+std::optional<absl::Time> ShardWatcher::OnTimer(absl::Time now, DeliveryTally& tally) {
+  bool pump = false;
+  bool abort = false;
+  absl::Time next;
+  ViewPtr released;  // Dropped after the lock.
+  {
+    MutexLock lock(mu_);
+    if (ended_) return std::nullopt;
+    // A client that does not read must not keep jobs as they once were.
+    if (phase_ == Phase::kSnapshot && context_->catalog.window_start() > view_->revision()) {
+      released = view_;
+      StartOverLocked(pb::Reset::TOO_SLOW);
+    }
+    if (!ending_ && now >= end_at_) {
+      ending_ = true;
+      pump = !writing_;
+    } else if (ending_) {
+      abort = writing_ && now >= abort_at_;
+      if (abort) abort_at_ = now + kPatience;
+    } else if (!writing_ && now >= last_write_ + spec_.heartbeat_interval) {
+      heartbeat_due_ = true;
+      pump = true;
+    }
+    if (pump) writing_ = true;
+    next = pump && !ending_ ? now + spec_.heartbeat_interval : NextTimerLocked();
+    // Overdue, but the client is slow: look again.
+    if (next <= now) next = now + spec_.heartbeat_interval / 4;
+  }
+  if (pump) Pump(tally);
+  if (abort) Abort();
+  return next;
+}
+
+void ShardWatcher::EndAt(absl::Time when, absl::Time abort) {
+  MutexLock lock(mu_);
+  end_at_ = std::min(end_at_, when);
+  abort_at_ = std::min(abort_at_, abort);
+}
+
+void ShardWatcher::End(absl::Status status) {
+  const absl::Time now = context_->clock.Now();
+  {
+    MutexLock lock(mu_);
+    ending_ = true;
+    said_farewell_ = true;
+    // A client that does not read is cut off.
+    abort_at_ = std::min(abort_at_, now + kPatience);
+    if (end_status_.ok()) end_status_ = status;
+    if (ended_ || writing_) return;
+    ended_ = true;
+  }
+  Finish(std::move(status));
+}
+
+}  // namespace finetune

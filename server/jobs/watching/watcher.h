@@ -1,0 +1,142 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/container/flat_hash_set.h"
+#include "server/base/mutex.h"
+#include "server/jobs/watching/watch_context.h"
+#include "server/jobs/watching/watch_hub.h"
+#include "server/jobs/watching/watch_pending.h"
+
+namespace finetune {
+
+class WatchShard;
+
+// One watcher of a shard: what it was sent and what it has yet to see. `writing_` is a baton:
+// whoever sets it (a delivery, a timer, the start) writes to the sink, and it is given back by the
+// OnWriteDone after which nothing is left to send. Thread-safe. Owned by its stream, and by its
+// shard until it ends.
+//
+// Lock order: mu_, then the shard's. The shard calls with no lock held.
+class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWatcher> {
+ public:
+  ShardWatcher(WatchSpec spec, WatchSink* sink, std::shared_ptr<WatchContext> context,
+               std::shared_ptr<WatchShard> shard);
+
+  // Joins the shard and makes the first write. The caller has admitted it; after an error it has
+  // not begun, and the caller undoes that.
+  absl::Status Start() ABSL_LOCKS_EXCLUDED(mu_);
+
+  void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mu_);
+  void Cancel() override ABSL_LOCKS_EXCLUDED(mu_);
+  void End(absl::Status status) override ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Shard's thread.
+
+  // A change that concerns it; in revision order.
+  void Deliver(const ChangePtr& change, WatchMatch match, DeliveryTally& tally)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // What is due by `now`. When to be called again; nullopt if it has ended.
+  std::optional<absl::Time> OnTimer(absl::Time now, DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Any thread.
+
+  // Ends it at `when` (the shard calls OnTimer then), and by force at `abort`.
+  void EndAt(absl::Time when, absl::Time abort) ABSL_LOCKS_EXCLUDED(mu_);
+
+  const WatchSpec& spec() const { return spec_; }
+  // When OnTimer is to be called first.
+  absl::Time first_timer() const { return first_timer_; }
+
+ private:
+  enum class Phase {
+    kSnapshot,  // Walks view_.
+    kLive,      // Follows the changes after floor_.
+    kReset,     // Must start over, once the client reads again; follows nothing.
+  };
+
+  // What to do next. `change` or `bytes` hold what is written.
+  struct Step {
+    enum class Kind { kNothing, kAgain, kPrepare, kWrite, kFinish };
+    Kind kind = Kind::kNothing;
+    WatchMessage message = WatchMessage::kHeartbeat;
+    ChangePtr change;
+    pb::Change::Type type = pb::Change::TYPE_UNSPECIFIED;
+    grpc::ByteBuffer bytes;
+    absl::Status status;
+  };
+
+  // Sends what there is; the caller has the baton.
+  void Pump(DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
+  void Write(const Step& step, absl::Time now, DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
+  void Finish(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
+  void Abort() ABSL_LOCKS_EXCLUDED(mu_);
+
+  absl::Status BeginLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Continues after the token; false if that cannot be done, and why.
+  bool ResumeLocked(pb::Reset::Reason& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StartSnapshotLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StartOverLocked(pb::Reset::Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  Step NextLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step FarewellLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step ResetStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step SnapshotStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step LiveStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step HeartbeatLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // EVERY: fills ready_ from the catalog.
+  void PullLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void KeepForLaterLocked(const ChangePtr& change, WatchMatch match)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AddPendingLocked(const ChangePtr& change, WatchMatch match, bool may_have)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool CaughtUpLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Time NextTimerLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // By names and filter.
+  WatchMatch MatchOfAll(const Change& change) const;
+
+  // Constant after construction.
+  const WatchSpec spec_;
+  const absl::flat_hash_set<std::string_view> ids_;  // spec_.ids.
+  WatchSink* const sink_;
+  const std::shared_ptr<WatchContext> context_;
+  const std::shared_ptr<WatchShard> shard_;
+  absl::Time first_timer_;
+
+  Mutex mu_;
+  Phase phase_ ABSL_GUARDED_BY(mu_) = Phase::kReset;
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;  // The baton.
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Finish was or is being called.
+
+  // All that concerns it up to here was sent, or is in view_, pending_ or ready_.
+  uint64_t floor_ ABSL_GUARDED_BY(mu_) = 0;
+  std::optional<pb::Reset::Reason> reset_ ABSL_GUARDED_BY(mu_);  // To announce.
+  bool skip_snapshot_ ABSL_GUARDED_BY(mu_) = false;
+  ViewPtr view_ ABSL_GUARDED_BY(mu_);
+  WatchSnapshotPtr snapshot_ ABSL_GUARDED_BY(mu_);
+  size_t snapshot_next_ ABSL_GUARDED_BY(mu_) = 0;
+  // LATEST; null when empty.
+  std::unique_ptr<WatchPending> pending_ ABSL_GUARDED_BY(mu_);
+  // EVERY; null when empty. `behind_`: the catalog has more after floor_.
+  std::unique_ptr<std::deque<WatchPending::Delivery>> ready_ ABSL_GUARDED_BY(mu_);
+  bool behind_ ABSL_GUARDED_BY(mu_) = false;
+
+  // Time.
+  bool heartbeat_due_ ABSL_GUARDED_BY(mu_) = false;
+  bool ending_ ABSL_GUARDED_BY(mu_) = false;
+  bool said_farewell_ ABSL_GUARDED_BY(mu_) = false;
+  // What End said; OK: the stream's age, or the drain, ends it.
+  absl::Status end_status_ ABSL_GUARDED_BY(mu_);
+  bool aborting_ ABSL_GUARDED_BY(mu_) = false;        // Abort is being called.
+  bool done_meanwhile_ ABSL_GUARDED_BY(mu_) = false;  // OnWriteDone, while aborting_.
+  absl::Time last_write_ ABSL_GUARDED_BY(mu_);
+  absl::Time end_at_ ABSL_GUARDED_BY(mu_);
+  absl::Time abort_at_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace finetune

@@ -1,0 +1,215 @@
+#include "server/json/json.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+
+namespace finetune {
+namespace {
+
+constexpr size_t kPoolBytes = size_t{32} << 10;
+constexpr int kMaxDepth = 512;
+// Above this a number of seconds would be past the year 5000: it counts milliseconds.
+constexpr double kFirstMilliseconds = 1e11;
+
+// Hands everything on to the document and stops the parser where nesting is too deep.
+class DepthGuard {
+ public:
+  explicit DepthGuard(rapidjson::Document& document) : document_(document) {}
+
+  using Size = rapidjson::SizeType;
+  bool Null() { return document_.Null(); }
+  bool Bool(bool b) { return document_.Bool(b); }
+  bool Int(int i) { return document_.Int(i); }
+  bool Uint(unsigned i) { return document_.Uint(i); }
+  bool Int64(int64_t i) { return document_.Int64(i); }
+  bool Uint64(uint64_t i) { return document_.Uint64(i); }
+  bool Double(double d) { return document_.Double(d); }
+  bool RawNumber(const char* s, Size n, bool copy) { return document_.RawNumber(s, n, copy); }
+  bool String(const char* s, Size n, bool copy) { return document_.String(s, n, copy); }
+  bool Key(const char* s, Size n, bool copy) { return document_.Key(s, n, copy); }
+  bool StartObject() { return ++depth_ <= kMaxDepth && document_.StartObject(); }
+  bool EndObject(Size n) { return --depth_ >= 0 && document_.EndObject(n); }
+  bool StartArray() { return ++depth_ <= kMaxDepth && document_.StartArray(); }
+  bool EndArray(Size n) { return --depth_ >= 0 && document_.EndArray(n); }
+
+ private:
+  rapidjson::Document& document_;
+  int depth_ = 0;
+};
+
+absl::string_view Trimmed(std::string_view text) {
+  return absl::StripAsciiWhitespace(absl::string_view(text.data(), text.size()));
+}
+
+std::optional<absl::Time> InRange(absl::Time time) {
+  // What google.protobuf.Timestamp can hold.
+  static const absl::Time first = absl::FromUnixSeconds(-62135596800);
+  static const absl::Time last = absl::FromUnixSeconds(253402300799);
+  if (time < first || time > last) return std::nullopt;
+  return time;
+}
+
+// The code unit that `\\uXXXX` at `text` stands for; -1 if it is no such escape.
+int EscapedUnit(absl::string_view text) {
+  uint32_t unit = 0;
+  if (text.size() < 6 || !absl::StartsWith(text, "\\u") ||
+      !absl::SimpleHexAtoi(text.substr(2, 4), &unit))
+    return -1;
+  return static_cast<int>(unit);
+}
+
+// Half a character, as an emoji leaves it that was cut in two, stands for nothing: the sign of
+// replacement takes its place.
+void MendSurrogates(char* text, size_t size) {
+  const absl::string_view whole(text, size);
+  for (size_t i = whole.find('\\'); i < size; i = whole.find('\\', i)) {
+    const int unit = EscapedUnit(whole.substr(i));
+    if (unit < 0xd800 || unit > 0xdfff) {
+      i += 2;
+      continue;
+    }
+    const int next = EscapedUnit(whole.substr(i + 6));
+    if (unit < 0xdc00 && next >= 0xdc00 && next <= 0xdfff) {
+      i += 12;
+      continue;
+    }
+    std::memcpy(text + i, "\\ufffd", 6);
+    i += 6;
+  }
+}
+
+std::optional<absl::Time> TimeOfNumber(double number) {
+  if (!std::isfinite(number) || number <= 0 || number >= 1e14) return std::nullopt;
+  const double seconds = number >= kFirstMilliseconds ? number / 1000 : number;
+  return InRange(absl::FromUnixMicros(std::llround(seconds * 1e6)));
+}
+
+}  // namespace
+
+JsonParser::JsonParser()
+    : pool_(kPoolBytes), allocator_(pool_.data(), pool_.size()), document_(&allocator_) {}
+
+const JsonValue* JsonParser::Parse(std::string_view text) {
+  refused_ = false;
+  if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+  // The parser stops at a NUL; one inside the text would hide what follows it.
+  if (text.empty() || std::memchr(text.data(), 0, text.size()) != nullptr) return nullptr;
+  Load(text);
+  rapidjson::ParseErrorCode error = ParseLoaded();
+  if (error == rapidjson::kParseErrorStringUnicodeSurrogateInvalid) {
+    Load(text);
+    MendSurrogates(text_.data(), text.size());
+    error = ParseLoaded();
+  }
+  refused_ =
+      error == rapidjson::kParseErrorTermination || error == rapidjson::kParseErrorNumberTooBig;
+  return error == rapidjson::kParseErrorNone ? &document_ : nullptr;
+}
+
+void JsonParser::Load(std::string_view text) {
+  document_.SetNull();
+  allocator_.Clear();
+  constexpr size_t kVectorSlack = 16;
+  text_.resize(text.size() + 1 + kVectorSlack);
+  std::memcpy(text_.data(), text.data(), text.size());
+  std::memset(text_.data() + text.size(), 0, 1 + kVectorSlack);
+}
+
+rapidjson::ParseErrorCode JsonParser::ParseLoaded() {
+  rapidjson::ParseErrorCode error = rapidjson::kParseErrorNone;
+  auto generate = [&](rapidjson::Document& document) {
+    // Not kParseFullPrecisionFlag: its path takes clz(0) for a zero with an exponent, and what has
+    // 15 digits and a small exponent comes out exact without it.
+    constexpr unsigned kFlags = rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag |
+                                rapidjson::kParseNanAndInfFlag;
+    rapidjson::Reader reader;
+    rapidjson::InsituStringStream stream(text_.data());
+    DepthGuard guard(document);
+    error = reader.Parse<kFlags>(stream, guard).Code();
+    return error == rapidjson::kParseErrorNone;
+  };
+  document_.Populate(generate);
+  return error;
+}
+
+std::optional<std::string> TextOf(const JsonValue& value) {
+  if (value.IsString()) return ValidUtf8(RawText(value), kMaxJsonString);
+  if (value.IsBool()) return value.GetBool() ? "true" : "false";
+  if (value.IsUint64()) return absl::StrCat(value.GetUint64());
+  if (value.IsInt64()) return absl::StrCat(value.GetInt64());
+  if (value.IsDouble() && std::isfinite(value.GetDouble())) return absl::StrCat(value.GetDouble());
+  return std::nullopt;
+}
+
+std::optional<bool> BoolOf(const JsonValue& value) {
+  if (value.IsBool()) return value.GetBool();
+  if (value.IsNumber()) {
+    const double number = value.GetDouble();
+    if (!std::isfinite(number)) return std::nullopt;
+    return number != 0;
+  }
+  if (!value.IsString()) return std::nullopt;
+  bool result = false;
+  if (!absl::SimpleAtob(Trimmed(RawText(value)), &result)) return std::nullopt;
+  return result;
+}
+
+std::optional<int32_t> Int32Of(const JsonValue& value) {
+  if (value.IsInt()) return value.GetInt();
+  if (value.IsBool()) return std::nullopt;
+  const std::optional<double> number = DoubleOf(value);
+  if (!number || *number != std::trunc(*number) || *number < std::numeric_limits<int32_t>::min() ||
+      *number > std::numeric_limits<int32_t>::max()) {
+    return std::nullopt;
+  }
+  return static_cast<int32_t>(*number);
+}
+
+std::optional<double> DoubleOf(const JsonValue& value) {
+  double number = 0;
+  if (value.IsNumber()) {
+    number = value.GetDouble();
+  } else if (!value.IsString() || !absl::SimpleAtod(Trimmed(RawText(value)), &number)) {
+    return std::nullopt;
+  }
+  if (!std::isfinite(number)) return std::nullopt;
+  return number;
+}
+
+std::optional<absl::Time> TimeOf(const JsonValue& value) {
+  if (value.IsNumber()) return TimeOfNumber(value.GetDouble());
+  if (value.IsString()) return TimeOf(RawText(value));
+  return std::nullopt;
+}
+
+std::optional<absl::Time> TimeOf(std::string_view text) {
+  const absl::string_view trimmed = Trimmed(text);
+  if (trimmed.empty() || trimmed.size() > 64) return std::nullopt;
+  double number = 0;
+  if (absl::SimpleAtod(trimmed, &number)) return TimeOfNumber(number);
+  constexpr absl::string_view kFormats[] = {"%Y-%m-%d%ET%H:%M:%E*S%Ez", "%Y-%m-%d%ET%H:%M:%E*S",
+                                            "%Y-%m-%d %H:%M:%E*S%Ez",   "%Y-%m-%d %H:%M:%E*S",
+                                            "%Y-%m-%d %H:%M:%E*S UTC",  "%Y-%m-%d"};
+  for (absl::string_view format : kFormats) {
+    absl::Time time;
+    if (absl::ParseTime(format, trimmed, &time, nullptr)) return InRange(time);
+  }
+  return std::nullopt;
+}
+
+const JsonValue* MemberOf(const JsonValue& object, std::string_view name) {
+  if (!object.IsObject()) return nullptr;
+  const JsonValue key(rapidjson::StringRef(name.data(), name.size()));
+  const auto member = object.FindMember(key);
+  if (member == object.MemberEnd() || member->value.IsNull()) return nullptr;
+  return &member->value;
+}
+
+}  // namespace finetune

@@ -1,0 +1,198 @@
+#include "server/service/calls/call_gate.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/check.h"
+#include "server/base/error.h"
+#include "server/base/log.h"
+#include "server/base/status_macros.h"
+#include "server/service/calls/call_trace.h"
+#include "server/service/calls/draining.h"
+
+namespace finetune {
+namespace {
+
+struct Rule {
+  const char* name;
+  Role least_role;
+  // For calls without a deadline of their own; streams have none.
+  absl::Duration default_deadline;
+  // Served from memory: logged by sample.
+  bool cheap;
+};
+
+const Rule& RuleOf(Method method) {
+  static const absl::Duration kUnary = absl::Seconds(30);
+  static const absl::Duration kStream = absl::InfiniteDuration();
+  static const Rule kRules[kMethods] = {
+      {"CreateFineTune", Role::kSubmitter, kUnary, false},
+      {"GetFineTune", Role::kViewer, kUnary, true},
+      {"ListFineTunes", Role::kViewer, kUnary, true},
+      {"WatchFineTunes", Role::kViewer, kStream, false},
+      {"WaitFineTune", Role::kViewer, absl::Hours(1), false},
+      {"UpdateFineTune", Role::kSubmitter, kUnary, false},
+      {"CreateUploadUrl", Role::kSubmitter, kUnary, false},
+      {"UploadDataset", Role::kSubmitter, kStream, false},
+      {"DownloadWeights", Role::kViewer, kStream, false},
+      {"GetGatewayStatus", Role::kViewer, kUnary, true},
+  };
+  return kRules[static_cast<int>(method)];
+}
+
+bool IsUnary(Method method) {
+  return method != Method::kWatchFineTunes && method != Method::kUploadDataset &&
+         method != Method::kDownloadWeights;
+}
+
+bool MayLast(Method method) { return !IsUnary(method) || method == Method::kWaitFineTune; }
+
+// Calls that change something; where they are tried, somebody may want to know it.
+bool IsWrite(Method method) { return RuleOf(method).least_role > Role::kViewer; }
+
+std::optional<CallerUse::Slot> SlotOf(Method method) {
+  if (method == Method::kWatchFineTunes) return CallerUse::kWatcher;
+  if (method == Method::kUploadDataset || method == Method::kDownloadWeights)
+    return CallerUse::kTransfer;
+  return std::nullopt;
+}
+
+constexpr pb::ErrorReason kRefusals[] = {pb::CREDENTIALS_MISSING, pb::CREDENTIALS_INVALID,
+                                         pb::ROLE_NOT_ALLOWED,    pb::CLIENT_QUOTA_EXCEEDED,
+                                         pb::ACCESS_CHANGED,      pb::ISSUER_KEYS_UNAVAILABLE};
+
+const google::protobuf::ServiceDescriptor& Descriptor() {
+  return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
+}
+
+}  // namespace
+
+absl::Time Call::answer_by() const {
+  const absl::Duration left = deadline - start;
+  return deadline - std::clamp(left / 10, absl::Milliseconds(20), absl::Milliseconds(500));
+}
+
+CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics,
+                   Tracer& tracer)
+    : options_(options),
+      authenticator_(authenticator),
+      clock_(clock),
+      tracer_(tracer),
+      unknown_(metrics),
+      lasting_(authenticator, clock) {
+  const auto& service = Descriptor();
+  CHECK(service.method_count() == kMethods);
+  for (int i = 0; i < kMethods; ++i) {
+    CHECK(service.method(i)->name() == RuleOf(static_cast<Method>(i)).name);
+    methods_.emplace_back(metrics, *service.method(i));
+    span_names_.push_back(absl::StrCat(service.full_name(), "/", service.method(i)->name()));
+  }
+  for (const pb::ErrorReason reason : kRefusals) {
+    refusals_[reason] =
+        &metrics.Counter("finetune_gateway_refused_calls_total",
+                         "Calls refused for who made them or for their caller's limits.",
+                         {{"reason", pb::ErrorReason_Name(reason)}});
+  }
+}
+
+absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Call& call) {
+  methods_[static_cast<int>(method)].OnStarted();
+  call.method = method;
+  call.context = context;
+  call.start = clock_.Now();
+  const absl::Time latest = call.start + RuleOf(method).default_deadline;
+  const absl::Time asked = absl::FromChrono(context->deadline());
+  // gRPC says "none" by a time that is very far away.
+  call.deadline = asked > call.start + absl::Hours(24 * 365) ? latest : asked;
+  if (IsUnary(method)) ++unary_calls_;
+  const bool cheap = RuleOf(method).cheap;
+  if (!cheap) call.peer = context->peer();
+  // Reading metadata is not free, and without a tracer a cheap call has nobody to pass it on to.
+  if (tracer_.enabled() || !cheap)
+    call.span = tracer_.Start(call.start, SpanKind::kServer, span_names_[static_cast<int>(method)],
+                              TraceOf(*context));
+  return Check(call);
+}
+
+absl::Status CallGate::Check(Call& call) {
+  if (unary_calls_ > options_.max_calls)
+    return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
+                 "too many calls at once; try again later")
+        .RetryAfter(absl::Seconds(1));
+  const uint64_t judgements = lasting_.judgements();
+  ASSIGN_OR_RETURN(Admission admission, authenticator_.Authenticate(*call.context, call.start));
+  call.caller = std::move(admission.caller);
+  const Rule& rule = RuleOf(call.method);
+  if (call.caller->role < rule.least_role) return RoleNotAllowed(rule.name);
+  if (call.caller->use != nullptr) RETURN_IF_ERROR(CheckLimits(call));
+  if (!MayLast(call.method)) return absl::OkStatus();
+  call.lasting =
+      std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.caller);
+  lasting_.Add(call.lasting, admission.good_until, judgements);
+  return absl::OkStatus();
+}
+
+absl::Status CallGate::CheckLimits(Call& call) {
+  CallerUse& use = *call.caller->use;
+  RETURN_IF_ERROR(use.TakeCall(*call.caller, call.start));
+  const auto slot = SlotOf(call.method);
+  if (!slot) return absl::OkStatus();
+  RETURN_IF_ERROR(use.TakeSlot(*call.caller, *slot));
+  call.slot = slot;
+  return absl::OkStatus();
+}
+
+void CallGate::CountRefusal(pb::ErrorReason reason) {
+  const auto found = refusals_.find(reason);
+  if (found != refusals_.end()) found->second->Increment();
+}
+
+void CallGate::End(Call& call, const absl::Status& status, double messages_sent) {
+  const absl::Time now = clock_.Now();
+  const absl::Duration took = now - call.start;
+  MethodMetrics& metrics = methods_[static_cast<int>(call.method)];
+  // A unary call, and one with a streamed answer, has exactly one message from the client.
+  if (call.method != Method::kUploadDataset) metrics.OnReceived();
+  if (messages_sent > 0) metrics.OnSent(messages_sent);
+  metrics.OnHandled(status.code(), took);
+  if (IsUnary(call.method)) --unary_calls_;
+  if (call.lasting) lasting_.Remove(call.lasting);
+  if (call.slot) call.caller->use->ReleaseSlot(*call.slot);
+  if (!status.ok()) CountRefusal(ReasonOf(status));
+  WriteLog(call, status, took);
+  if (!call.span.recording()) return;
+  const Rule& rule = RuleOf(call.method);
+  DescribeCall(call, rule.name, rule.cheap ? call.context->peer() : call.peer, status, call.span);
+  call.span.EndAt(now);
+}
+
+void CallGate::CountUnknownMethod(absl::Duration took) {
+  unknown_.OnStarted();
+  unknown_.OnHandled(absl::StatusCode::kUnimplemented, took);
+}
+
+void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Duration took) {
+  const Rule& rule = RuleOf(call.method);
+  if (rule.cheap && status.ok() && took < absl::Seconds(1) &&
+      cheap_calls_.fetch_add(1, std::memory_order_relaxed) % options_.log_one_in != 0)
+    return;
+  if (!LogEnabled(LogLevel::kInfo)) return;
+  // What is cheap and untraced has not been looked at.
+  const TraceContext trace =
+      call.span.context().valid() || !rule.cheap ? call.span.context() : TraceOf(*call.context);
+  Log(LogLevel::kInfo, "call",
+      {{"trace_id", trace.TraceId()},
+       {"span_id", trace.SpanId()},
+       {"grpc_method", rule.name},
+       {"grpc_code", absl::StatusCodeToString(status.code())},
+       {"duration_s", absl::ToDoubleSeconds(took)},
+       {"peer", rule.cheap ? call.context->peer() : call.peer},
+       {"audit", IsWrite(call.method) || refusals_.contains(ReasonOf(status))},
+       {"client", call.caller ? call.caller->identity : std::string()},
+       {"fine_tune", call.fine_tune},
+       {"reason", ReasonOf(status) == pb::ERROR_REASON_UNSPECIFIED
+                      ? std::string()
+                      : pb::ErrorReason_Name(ReasonOf(status))}});
+}
+
+}  // namespace finetune

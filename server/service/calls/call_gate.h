@@ -1,0 +1,118 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/access/authenticator.h"
+#include "server/access/caller_use.h"
+#include "server/base/clock.h"
+#include "server/base/error.h"
+#include "server/base/metrics.h"
+#include "server/base/trace.h"
+#include "server/service/calls/call_metrics.h"
+#include "server/service/calls/lasting_calls.h"
+
+namespace finetune {
+
+// The methods of FineTuneService, by their index in the descriptor.
+enum class Method {
+  kCreateFineTune,
+  kGetFineTune,
+  kListFineTunes,
+  kWatchFineTunes,
+  kWaitFineTune,
+  kUpdateFineTune,
+  kCreateUploadUrl,
+  kUploadDataset,
+  kDownloadWeights,
+  kGetGatewayStatus,
+};
+inline constexpr int kMethods = 10;
+
+// One call between Admit and End.
+struct Call {
+  Method method;
+  grpc::ServerContextBase* context = nullptr;  // gRPC's; lives until the call's OnDone.
+  std::shared_ptr<const Caller> caller;        // Null if it was refused.
+  absl::Time start;
+  // The client's, or the method's default.
+  absl::Time deadline;
+  // Of the whole call. Without a tracer a cheap call has none, and others what the client sent.
+  Span span;
+  // What the call takes of its caller's streams until End.
+  std::optional<CallerUse::Slot> slot;
+  // Of streams and waits that were admitted; null for all else.
+  std::shared_ptr<LastingCall> lasting;
+  // For the log: the job that it is about, and of calls that are always logged, who is at the other
+  // end, which is not known any more once the connection is gone.
+  std::string fine_tune;
+  std::string peer;
+
+  // When to answer so that the answer is there before the deadline.
+  absl::Time answer_by() const;
+};
+
+// What every method passes through, whatever it does: counted, authenticated, held to its caller's
+// role and limits, given a deadline, traced, and written to the access log (a sample of the cheap
+// ones; all that change something or are refused, as audit lines). Refuses beyond the cap on calls
+// at once. Streams and waits it ends when their caller may not make them any more. Thread-safe;
+// outlives the server's calls.
+class CallGate {
+ public:
+  struct Options {
+    // Unary calls at once; beyond, RESOURCE_EXHAUSTED / OVERLOADED.
+    int max_calls = 20'000;
+    // Of the cheap calls that went well, one in so many is logged.
+    uint32_t log_one_in = 100;
+  };
+
+  CallGate(Options options, Authenticator& authenticator, Clock& clock, Metrics& metrics,
+           Tracer& tracer);
+
+  // Begins `call`; End must follow, whatever this returns. UNAUTHENTICATED, PERMISSION_DENIED,
+  // RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED, UNAVAILABLE /
+  // ISSUER_KEYS_UNAVAILABLE.
+  absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
+  void End(Call& call, const absl::Status& status, double messages_sent);
+
+  // The policy has changed: judges anew who makes the streams and waits under way.
+  void JudgeLastingCalls() { lasting_.JudgeAll(); }
+
+  // For a method that no service has.
+  void CountUnknownMethod(absl::Duration took);
+
+  // Unary calls under way.
+  int unary_calls() const { return unary_calls_; }
+
+ private:
+  absl::Status Check(Call& call);
+  absl::Status CheckLimits(Call& call);
+  void CountRefusal(pb::ErrorReason reason);
+  void WriteLog(const Call& call, const absl::Status& status, absl::Duration took);
+
+  // Constant after construction.
+  const Options options_;
+  Authenticator& authenticator_;
+  Clock& clock_;
+  Tracer& tracer_;
+  std::vector<MethodMetrics> methods_;
+  std::vector<std::string> span_names_;  // By method, like methods_.
+  MethodMetrics unknown_;
+  // By reason.
+  std::map<pb::ErrorReason, prometheus::Counter*> refusals_;
+
+  LastingCalls lasting_;
+  std::atomic<int> unary_calls_ = 0;
+  std::atomic<uint32_t> cheap_calls_ = 0;
+};
+
+}  // namespace finetune

@@ -1,0 +1,125 @@
+#include "server/service/calls/lasting_calls.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/error.h"
+
+namespace finetune {
+namespace {
+
+absl::Status AccessChanged(std::string_view why) {
+  thread_local absl::BitGen random;
+  return Error(absl::StatusCode::kUnavailable, pb::ACCESS_CHANGED, why)
+      .RetryAfter(absl::Milliseconds(absl::Uniform(random, 100, 1000)));
+}
+
+}  // namespace
+
+absl::Status RoleNotAllowed(std::string_view method) {
+  return Error(absl::StatusCode::kPermissionDenied, pb::ROLE_NOT_ALLOWED,
+               absl::StrCat("your role does not allow ", std::string(method)));
+}
+
+void LastingCall::OnRevokedDo(End end) {
+  absl::Status why;
+  {
+    MutexLock lock(mu_);
+    if (context_ == nullptr) return;
+    why = revoked_;
+    if (why.ok()) {
+      end_ = std::move(end);
+      return;
+    }
+  }
+  std::move(end)(why);
+}
+
+absl::Status LastingCall::revoked() const {
+  MutexLock lock(mu_);
+  return revoked_;
+}
+
+absl::Status LastingCall::Judge(Authenticator& authenticator, absl::Time now) const {
+  absl::StatusOr<Admission> admission = absl::UnavailableError("the call is over");
+  {
+    MutexLock lock(mu_);
+    if (context_ != nullptr) admission = authenticator.Authenticate(*context_, now);
+  }
+  // What cannot be told now is told when the keys come, which is a change again.
+  if (absl::IsUnavailable(admission.status())) return absl::OkStatus();
+  if (!admission.ok()) return admission.status();
+  if (admission->caller->role < least_role_) return RoleNotAllowed(method_);
+  if (admission->caller->identity != caller_->identity)
+    return AccessChanged("the policy knows you by another name now: call again");
+  if (caller_->sees_all && !admission->caller->sees_all)
+    return AccessChanged("you see fewer jobs than before: call again");
+  return absl::OkStatus();
+}
+
+void LastingCall::Revoke(const absl::Status& why) {
+  End end;
+  {
+    MutexLock lock(mu_);
+    if (context_ == nullptr || !revoked_.ok()) return;
+    revoked_ = why;
+    end = std::move(end_);
+    end_ = nullptr;
+  }
+  if (end) std::move(end)(why);
+}
+
+void LastingCalls::Add(const std::shared_ptr<LastingCall>& call, absl::Time good_until,
+                       uint64_t judgements_before) {
+  {
+    MutexLock lock(mu_);
+    calls_.insert(call);
+  }
+  if (good_until != absl::InfiniteFuture()) {
+    const Clock::TimerId timer =
+        clock_.RunAt(good_until, [weak = std::weak_ptr<LastingCall>(call)] {
+          if (auto one = weak.lock())
+            one->Revoke(AccessChanged("your token has ended: call again with a new one"));
+        });
+    MutexLock lock(call->mu_);
+    call->timer_ = timer;
+  }
+  // Else a change between its authentication and now would not be noticed.
+  if (judgements_ != judgements_before) JudgeOne(*call);
+}
+
+void LastingCalls::Remove(const std::shared_ptr<LastingCall>& call) {
+  {
+    MutexLock lock(mu_);
+    calls_.erase(call);
+  }
+  LastingCall::End end;  // Dropped after the lock.
+  Clock::TimerId timer;
+  {
+    MutexLock lock(call->mu_);
+    call->context_ = nullptr;
+    end = std::move(call->end_);
+    call->end_ = nullptr;
+    timer = call->timer_;
+  }
+  clock_.Cancel(timer);
+}
+
+void LastingCalls::JudgeAll() {
+  ++judgements_;
+  std::vector<std::shared_ptr<LastingCall>> all;
+  {
+    MutexLock lock(mu_);
+    all.assign(calls_.begin(), calls_.end());
+  }
+  for (const auto& call : all) JudgeOne(*call);
+}
+
+void LastingCalls::JudgeOne(LastingCall& call) {
+  if (absl::Status verdict = call.Judge(authenticator_, clock_.Now()); !verdict.ok())
+    call.Revoke(verdict);
+}
+
+}  // namespace finetune

@@ -1,0 +1,75 @@
+#include "server/service/calls/unary_call.h"
+
+#include <utility>
+
+#include "server/service/calls/grpc_status.h"
+#include "server/service/calls/message_bytes.h"
+
+namespace finetune {
+namespace {
+
+// The call whose handler or step runs on this thread.
+thread_local const UnaryCall* here = nullptr;
+
+}  // namespace
+
+void UnaryCall::Accept(const UnaryRoute& route) {
+  auto* call = new UnaryCall(route);
+  call->Ask(call->context_);
+}
+
+void UnaryCall::Request(void* tag) {
+  route_.method.ask(context_, request_, writer_, route_.queue, arrivals(), tag);
+}
+
+void UnaryCall::OnArrived() {
+  Accept(route_);
+  finished_.Expect();  // It is answered, whatever happens.
+  RunHere([this] {
+    absl::Status status = route_.gate.Admit(route_.method.method, &context_, call_);
+    if (!status.ok()) return Fail(status);
+    route_.method.handle(request_, *this);
+  });
+  request_.Clear();
+}
+
+template <typename Step>
+void UnaryCall::RunHere(Step step) {
+  const UnaryCall* const outer = std::exchange(here, this);
+  step();
+  here = outer;
+}
+
+bool UnaryCall::IsHere() const { return here == this; }
+
+void UnaryCall::Later(absl::AnyInvocable<void() &&> step) {
+  later_ = std::move(step);
+  if (!alarm_) alarm_.emplace();
+  alarm_->Set(&route_.queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), later_event_.Begin());
+}
+
+void UnaryCall::OnLater(bool) {
+  RunHere([this] { std::exchange(later_, nullptr)(); });
+}
+
+void UnaryCall::OnGone(bool cancelled) {
+  if (cancelled && on_cancel_) std::move(on_cancel_)();
+}
+
+void UnaryCall::Reply(const google::protobuf::MessageLite& message) {
+  ReplyBytes(WriteMessage(message));
+}
+
+void UnaryCall::ReplyBytes(const grpc::ByteBuffer& bytes) {
+  if (!IsHere()) return Later([this, bytes] { ReplyBytes(bytes); });
+  route_.gate.End(call_, absl::OkStatus(), 1);
+  writer_.Finish(bytes, grpc::Status::OK, finished_.tag());
+}
+
+void UnaryCall::Fail(const absl::Status& status) {
+  if (!IsHere()) return Later([this, status] { Fail(status); });
+  route_.gate.End(call_, status, 0);
+  writer_.FinishWithError(ToGrpcStatus(status), finished_.tag());
+}
+
+}  // namespace finetune

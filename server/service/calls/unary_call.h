@@ -1,0 +1,109 @@
+#pragma once
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_unary_call.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "google/protobuf/message_lite.h"
+#include "server/service/calls/call_gate.h"
+#include "server/service/calls/queued_call.h"
+
+namespace finetune {
+
+class UnaryCall;
+
+// A unary method: how its calls are asked for, and what they do.
+struct UnaryMethod {
+  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
+
+  Method method;
+  // Asks the server for a call, of which `arrivals` tells with `tag`; `queue` tells of all else.
+  std::function<void(grpc::ServerContext& context, grpc::ByteBuffer& request, Writer& writer,
+                     grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
+                     void* tag)>
+      ask;
+  // Reads an admitted call's request and answers it.
+  std::function<void(const grpc::ByteBuffer& request, UnaryCall& call)> handle;
+};
+
+// Where the calls of a method come from; all of it outlives them.
+struct UnaryRoute {
+  const UnaryMethod& method;
+  CallGate& gate;
+  CallQueues& queues;
+  grpc::CompletionQueue& queue;  // Which of them tells of the call once it came.
+};
+
+// One unary call: gRPC's side of it, and what a handler sees. It owns itself. The handler answers
+// exactly once, at once or later, on any thread, and does not touch it afterwards, but for what it
+// does before it returns.
+//
+// Answers are sent by the threads of the call's queue: whoever answers from another thread writes
+// to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
+// has no cause to.
+class UnaryCall final : public QueuedCall {
+ public:
+  // Asks for a call, and for the next one as soon as it came. It is counted in and, unless it is
+  // refused (and then answered), handled.
+  static void Accept(const UnaryRoute& route);
+
+  const Caller& caller() const { return *call_.caller; }
+  absl::Time start() const { return call_.start; }
+  absl::Time deadline() const { return call_.deadline; }
+  absl::Time answer_by() const { return call_.answer_by(); }
+  const TraceContext& trace() const { return call_.span.context(); }
+
+  // For the log.
+  void SetFineTune(std::string name) { call_.fine_tune = std::move(name); }
+  // Runs once if the client goes or its deadline passes. Only while the handler runs for the first
+  // time: it is told of after that.
+  void OnCancelDo(absl::AnyInvocable<void() &&> action) { on_cancel_ = std::move(action); }
+
+  // For calls that may last: runs once if the caller may not make it any more; `revoked` then says
+  // why.
+  void OnRevokedDo(LastingCall::End action) { call_.lasting->OnRevokedDo(std::move(action)); }
+  absl::Status revoked() const { return call_.lasting->revoked(); }
+
+  void Reply(const google::protobuf::MessageLite& message);
+  void ReplyBytes(const grpc::ByteBuffer& bytes);
+  void Fail(const absl::Status& status);
+
+  // Runs `step`, which may answer, on a thread of the call's queue. At most one at a time.
+  void Later(absl::AnyInvocable<void() &&> step);
+
+ private:
+  explicit UnaryCall(const UnaryRoute& route) : QueuedCall(route.queues), route_(route) {}
+
+  // QueuedCall.
+  void Request(void* tag) override;
+  void OnArrived() override;
+  void OnGone(bool cancelled) override;
+  void OnLater(bool);
+  void OnFinished(bool) {}
+
+  // Runs `step` as the call that this thread is at.
+  template <typename Step>
+  void RunHere(Step step);
+  bool IsHere() const;
+
+  const UnaryRoute route_;
+  grpc::ServerContext context_;
+  grpc::ByteBuffer request_;
+  UnaryMethod::Writer writer_{&context_};
+  Call call_;
+  absl::AnyInvocable<void() &&> on_cancel_;
+  absl::AnyInvocable<void() &&> later_;
+  std::optional<grpc::Alarm> alarm_;
+  Operation<UnaryCall> later_event_{*this, &UnaryCall::OnLater};
+  Operation<UnaryCall> finished_{*this, &UnaryCall::OnFinished};
+};
+
+}  // namespace finetune

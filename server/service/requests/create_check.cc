@@ -1,0 +1,154 @@
+#include "server/service/requests/create_check.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "server/base/uuid.h"
+#include "server/service/requests/field_rules.h"
+#include "server/service/requests/violations.h"
+
+namespace finetune {
+namespace {
+
+constexpr int kMaxSteps = 100'000;
+constexpr size_t kMaxExtraBytes = 16 << 10;
+constexpr int kMaxExtraDepth = 8;
+constexpr absl::string_view kOwnParameters[] = {"steps", "learning_rate", "face_crop",
+                                                "finetune_type"};
+
+void Require(Violations& violations, const std::string& field, const std::string& value,
+             const std::string& wrong) {
+  if (absl::StripAsciiWhitespace(value).empty())
+    violations.Add(field, "is required");
+  else if (!wrong.empty())
+    violations.Add(field, wrong);
+}
+
+void Allow(Violations& violations, const std::string& field, const std::string& wrong) {
+  if (!wrong.empty()) violations.Add(field, wrong);
+}
+
+// Whether it nests no deeper than allowed and all its numbers are numbers.
+bool IsPlain(const google::protobuf::Value& value, int depth) {
+  if (depth > kMaxExtraDepth) return false;
+  switch (value.kind_case()) {
+    case google::protobuf::Value::kNumberValue:
+      return std::isfinite(value.number_value());
+    case google::protobuf::Value::kStructValue:
+      for (const auto& [name, field] : value.struct_value().fields())
+        if (!IsPlain(field, depth + 1)) return false;
+      return true;
+    case google::protobuf::Value::kListValue:
+      for (const auto& item : value.list_value().values())
+        if (!IsPlain(item, depth + 1)) return false;
+      return true;
+    case google::protobuf::Value::KIND_NOT_SET:
+      return false;
+    default:
+      return true;
+  }
+}
+
+void CheckExtra(const google::protobuf::Struct& extra, Violations& violations) {
+  const std::string field = "fine_tune.parameters.extra";
+  for (absl::string_view own : kOwnParameters)
+    if (extra.fields().contains(std::string(own)))
+      violations.Add(absl::StrCat(field, ".", own),
+                     absl::StrCat("has a field of its own: parameters.", own));
+  if (extra.ByteSizeLong() > kMaxExtraBytes) {
+    violations.Add(field, absl::StrCat("must have at most ", kMaxExtraBytes, " bytes"));
+    return;
+  }
+  for (const auto& [name, value] : extra.fields()) {
+    if (name.empty() || !WrongWithText(name, 64).empty())
+      violations.Add(field, "names must be 1 to 64 characters without control characters");
+    if (!IsPlain(value, 1))
+      violations.Add(absl::StrCat(field, ".", name),
+                     absl::StrCat("must be set, nest at most ", kMaxExtraDepth,
+                                  " levels deep and hold only finite numbers"));
+  }
+}
+
+void CheckParameters(const pb::TrainingParameters& parameters, Violations& violations) {
+  const std::string prefix = "fine_tune.parameters.";
+  if (parameters.has_steps() && (parameters.steps() < 1 || parameters.steps() > kMaxSteps))
+    violations.Add(prefix + "steps", absl::StrCat("must be 1 to ", kMaxSteps));
+  if (parameters.has_learning_rate() &&
+      !(std::isfinite(parameters.learning_rate()) && parameters.learning_rate() > 0))
+    violations.Add(prefix + "learning_rate", "must be a finite number above 0");
+  if (parameters.has_finetune_type() && parameters.finetune_type() != "LORA" &&
+      parameters.finetune_type() != "FULL")
+    violations.Add(prefix + "finetune_type", "must be LORA or FULL");
+  CheckExtra(parameters.extra(), violations);
+}
+
+void CheckTexts(const pb::FineTune& job, Violations& violations) {
+  Require(violations, "fine_tune.display_name", job.display_name(),
+          WrongWithText(job.display_name(), 100));
+  Require(violations, "fine_tune.data_source_uri", job.data_source_uri(),
+          WrongWithUrl(job.data_source_uri()));
+  Require(violations, "fine_tune.instance_prompt", job.instance_prompt(),
+          WrongWithText(job.instance_prompt(), 2000, /*lines=*/true));
+  const bool needs_trigger = job.theme() != "KONTEXT" && job.base_model() != "KONTEXT";
+  const std::string wrong_trigger = WrongWithText(job.trigger_word(), 100);
+  if (needs_trigger)
+    Require(violations, "fine_tune.trigger_word", job.trigger_word(), wrong_trigger);
+  else
+    Allow(violations, "fine_tune.trigger_word", wrong_trigger);
+  Require(violations, "fine_tune.base_model", job.base_model(),
+          WrongWithWord(job.base_model(), /*upper=*/true));
+  Allow(violations, "fine_tune.theme", WrongWithWord(job.theme()));
+  Allow(violations, "fine_tune.train_type", WrongWithWord(job.train_type()));
+  Allow(violations, "fine_tune.machine_type", WrongWithWord(job.machine_type()));
+}
+
+void CheckLabels(const pb::FineTune& job, Violations& violations) {
+  const std::string field = "fine_tune.labels";
+  if (static_cast<size_t>(job.labels_size()) > kMaxLabels)
+    violations.Add(field, absl::StrCat("at most ", kMaxLabels, " labels"));
+  for (const auto& [key, value] : job.labels()) {
+    Allow(violations, absl::StrCat(field, ".", key), WrongWithLabelKey(key));
+    Allow(violations, absl::StrCat(field, ".", key), WrongWithLabelValue(value));
+  }
+}
+
+pb::FineTune InputOf(const pb::FineTune& asked) {
+  pb::FineTune job;
+  job.set_display_name(asked.display_name());
+  job.set_data_source_uri(asked.data_source_uri());
+  job.set_instance_prompt(asked.instance_prompt());
+  job.set_trigger_word(asked.trigger_word());
+  job.set_base_model(asked.base_model());
+  job.set_theme(asked.theme().empty() && asked.base_model() == "FAST_FLUX" ? "subject"
+                                                                           : asked.theme());
+  job.set_train_type(asked.train_type());
+  job.set_machine_type(asked.machine_type());
+  if (asked.has_parameters()) *job.mutable_parameters() = asked.parameters();
+  // Nothing said in an empty message is nothing said.
+  if (job.parameters().extra().fields().empty()) job.mutable_parameters()->clear_extra();
+  if (job.parameters().ByteSizeLong() == 0) job.clear_parameters();
+  job.set_visibility(asked.visibility() == pb::FineTune::PUBLIC ? pb::FineTune::PUBLIC
+                                                                : pb::FineTune::PRIVATE);
+  *job.mutable_labels() = asked.labels();
+  return job;
+}
+
+}  // namespace
+
+absl::StatusOr<pb::FineTune> CheckCreate(const pb::CreateFineTuneRequest& request) {
+  Violations violations;
+  const pb::FineTune& job = request.fine_tune();
+  CheckTexts(job, violations);
+  CheckLabels(job, violations);
+  CheckParameters(job.parameters(), violations);
+  if (!pb::FineTune::Visibility_IsValid(job.visibility()))
+    violations.Add("fine_tune.visibility", "must be PRIVATE or PUBLIC");
+  if (!request.request_id().empty() && !IsUuid(request.request_id()))
+    violations.Add("request_id", "must be a UUID");
+  if (!violations.empty()) return violations.ToStatus();
+  return InputOf(job);
+}
+
+}  // namespace finetune

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/jobs/record/catalog.h"
+#include "server/jobs/record/waiters.h"
+#include "server/jobs/tracking/tracker.h"
+#include "server/service/calls/unary_call.h"
+
+namespace finetune {
+
+// Keeps what a request's Freshness asks for. Thread-safe; outlived by what it is made of.
+class Freshness {
+ public:
+  using Done = absl::AnyInvocable<void(absl::Status) &&>;
+
+  Freshness(Catalog& catalog, Tracker& tracker, Waiters& waiters, Clock& clock)
+      : catalog_(catalog), tracker_(tracker), waiters_(waiters), clock_(clock) {}
+
+  // Runs `done` on a thread of the call's, once memory is as new as asked for (at once if it is),
+  // or with the reason why it could not be in time. Ages count from the call's start. Returns a
+  // ticket for Cancel, or 0 if there is nothing to cancel.
+  uint64_t Await(const pb::Freshness& wanted, UnaryCall& call, Done done);
+  // Ends the wait early, for whoever does not wait any more.
+  void Cancel(uint64_t ticket) { waiters_.Cancel(ticket); }
+
+ private:
+  void AwaitRead(absl::Time not_before, UnaryCall& call, Done done);
+  absl::Status NotReached(uint64_t revision, absl::Time deadline) const;
+
+  Catalog& catalog_;
+  Tracker& tracker_;
+  Waiters& waiters_;
+  Clock& clock_;
+};
+
+}  // namespace finetune

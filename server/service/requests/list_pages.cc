@@ -1,0 +1,146 @@
+#include "server/service/requests/list_pages.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "server/base/status_macros.h"
+#include "server/service/calls/wire_bytes.h"
+#include "server/service/requests/page_token.h"
+#include "server/service/requests/violations.h"
+
+namespace finetune {
+namespace {
+
+constexpr size_t kDefaultPageSize = 50;
+constexpr size_t kMaxPageSize = 1000;
+// Clients refuse messages over 4 MB unless told otherwise; a page of long jobs has fewer of them.
+constexpr size_t kMaxPageBytes = size_t{3} << 20;
+// So many jobs are looked at in about a millisecond.
+constexpr size_t kQuickScan = 10'000;
+constexpr size_t kMaxCachedBytes = size_t{32} << 20;
+constexpr size_t kMaxCachedPages = 256;
+constexpr size_t kMaxCachedCounts = 256;
+
+using Response = pb::ListFineTunesResponse;
+
+}  // namespace
+
+std::string ListPages::TokenQuery(const Filter& filter, pb::FineTuneView view) const {
+  return absl::StrCat(static_cast<int>(view), "\n", filter.key());
+}
+
+absl::StatusOr<ListQuery> ListPages::Check(const pb::ListFineTunesRequest& request,
+                                           const Caller& caller) const {
+  Violations violations;
+  if (request.page_size() < 0) violations.Add("page_size", "must not be negative");
+  if (!pb::FineTuneView_IsValid(request.view())) violations.Add("view", "is not a known view");
+  RETURN_IF_ERROR(violations.ToStatus());
+  ListQuery query;
+  ASSIGN_OR_RETURN(query.filter, Filter::Parse(request.filter()));
+  if (!caller.sees_all) query.filter = Filter::WithCreator(query.filter, caller.identity);
+  query.view = request.view() == pb::FINE_TUNE_VIEW_FULL ? pb::FINE_TUNE_VIEW_FULL
+                                                         : pb::FINE_TUNE_VIEW_BASIC;
+  const auto asked = static_cast<size_t>(request.page_size());
+  query.page_size = asked == 0 ? kDefaultPageSize : std::min(asked, kMaxPageSize);
+  if (!request.page_token().empty()) {
+    ASSIGN_OR_RETURN(query.before,
+                     DecodePageToken(catalog_.epoch(), TokenQuery(*query.filter, query.view),
+                                     request.page_token()));
+  }
+  return query;
+}
+
+std::string ListPages::KeyOf(const ListQuery& query) const {
+  return absl::StrCat(query.page_size, "/", query.before, "/",
+                      TokenQuery(*query.filter, query.view));
+}
+
+bool ListPages::TakesLong(const ListQuery& query) {
+  const ViewPtr view = catalog_.view();
+  if (query.filter->matches_all() || view->size() <= kQuickScan) return false;
+  MutexLock lock(mu_);
+  const auto found = pages_.find(KeyOf(query));
+  return found == pages_.end() || found->second.revision != view->revision();
+}
+
+grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
+  // Before the view, so that the view is at least as new.
+  const absl::Time observed = catalog_.observe_time();
+  const ViewPtr view = catalog_.view();
+  const std::string key = KeyOf(query);
+  grpc::Slice page;
+  {
+    MutexLock lock(mu_);
+    const auto found = pages_.find(key);
+    if (found != pages_.end() && found->second.revision == view->revision())
+      page = found->second.bytes;
+  }
+  if (page.size() == 0) {
+    page = MakePage(query, *view);
+    MutexLock lock(mu_);
+    if (pages_bytes_ + page.size() > kMaxCachedBytes || pages_.size() >= kMaxCachedPages) {
+      pages_.clear();
+      pages_bytes_ = 0;
+    }
+    CachedPage& cached = pages_[key];
+    pages_bytes_ += page.size() - cached.bytes.size();
+    cached = {view->revision(), page};
+  }
+  std::string tail;
+  if (observed != absl::InfinitePast())
+    AppendTimestampField(tail, Response::kObserveTimeFieldNumber, observed);
+  AppendVarintField(tail, Response::kRevisionFieldNumber, view->revision());
+  const grpc::Slice slices[] = {page, grpc::Slice(tail)};
+  return grpc::ByteBuffer(slices, 2);
+}
+
+grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view) {
+  std::vector<const FineTuneVersion*> jobs;
+  size_t bytes = 0;
+  bool more = false;
+  constexpr size_t kFraming = 8;
+  for (size_t i = view.LowerBound(query.before); i-- > 0;) {
+    const FineTuneVersion& job = *view.at(i);
+    if (!query.filter->Matches(job)) continue;
+    const size_t size = job.Bytes(query.view).size() + kFraming;
+    more = jobs.size() == query.page_size || (!jobs.empty() && bytes + size > kMaxPageBytes);
+    if (more) break;
+    jobs.push_back(&job);
+    bytes += size;
+  }
+  std::string out;
+  out.reserve(bytes + 128);
+  for (const FineTuneVersion* job : jobs) {
+    const grpc::Slice& ready = job->Bytes(query.view);
+    AppendLengthPrefix(out, Response::kFineTunesFieldNumber, ready.size());
+    out.append(reinterpret_cast<const char*>(ready.begin()), ready.size());
+  }
+  if (more) {
+    const std::string token = EncodePageToken(
+        catalog_.epoch(), TokenQuery(*query.filter, query.view), jobs.back()->first_revision);
+    AppendLengthPrefix(out, Response::kNextPageTokenFieldNumber, token.size());
+    out += token;
+  }
+  AppendVarintField(out, Response::kTotalSizeFieldNumber, CountMatches(*query.filter, view));
+  return grpc::Slice(out);
+}
+
+size_t ListPages::CountMatches(const Filter& filter, const CatalogView& view) {
+  if (filter.matches_all()) return view.size();
+  {
+    MutexLock lock(mu_);
+    const auto found = counts_.find(filter.key());
+    if (found != counts_.end() && found->second.revision == view.revision())
+      return found->second.count;
+  }
+  size_t count = 0;
+  for (size_t i = 0; i < view.size(); ++i) count += filter.Matches(*view.at(i)) ? 1 : 0;
+  MutexLock lock(mu_);
+  if (counts_.size() >= kMaxCachedCounts) counts_.clear();
+  counts_[filter.key()] = {view.revision(), count};
+  return count;
+}
+
+}  // namespace finetune

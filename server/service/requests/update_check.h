@@ -1,0 +1,13 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "server/jobs/submission/updater.h"
+
+namespace finetune {
+
+// What an UpdateFineTuneRequest asks for, but for the deadline. Paths of the mask: `visibility`,
+// `labels`, `labels.KEY` (the key as it is, or in backticks); without a mask, what the request
+// sets. INVALID_ARGUMENT / INVALID_FIELD naming every field that is wrong.
+absl::StatusOr<UpdateCall> CheckUpdate(const pb::UpdateFineTuneRequest& request);
+
+}  // namespace finetune

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/async_stream.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/jobs/record/version.h"
+#include "server/service/calls/call_queues.h"
+#include "server/service/calls/lasting_calls.h"
+#include "server/service/transfers/transfers.h"
+
+namespace finetune {
+
+// A checked DownloadWeightsRequest.
+struct DownloadSpec {
+  std::string weights_uri;
+  // Whether anyone may read that URL; else a signed one is asked for.
+  bool open = false;
+  int64_t offset = 0;
+  int64_t limit = 0;  // 0: all.
+  TraceContext trace;
+};
+
+// What `request` asks of that job. FAILED_PRECONDITION / WEIGHTS_NOT_READY, INVALID_ARGUMENT /
+// INVALID_FIELD.
+absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& request,
+                                           const FineTuneVersion& version);
+
+// Told how a download ended, and how many messages were sent, once, as its last act.
+using DownloadDone = absl::AnyInvocable<void(const absl::Status& status, double messages) &&>;
+
+// A download that may begin.
+struct AdmittedDownload {
+  Transfers& transfers;
+  DownloadSpec spec;
+  std::shared_ptr<LastingCall> lasting;
+};
+
+// DownloadWeights: how its calls are asked for, and who may make them.
+struct DownloadMethod {
+  using Writer = grpc::ServerAsyncWriter<grpc::ByteBuffer>;
+
+  // Asks the server for a call, of which `arrivals` tells with `tag`.
+  std::function<void(grpc::ServerContext& context, grpc::ByteBuffer& request, Writer& writer,
+                     grpc::ServerCompletionQueue& arrivals, void* tag)>
+      ask;
+  // Whether a call may begin, or why not; sets `done` in either case.
+  std::function<absl::StatusOr<AdmittedDownload>(
+      grpc::ServerContext& context, const grpc::ByteBuffer& request, DownloadDone& done)>
+      admit;
+};
+
+// Asks for a DownloadWeights, serves it, and asks for the next one as soon as it came. The source
+// is read no faster than the client takes the bytes, at most a few MiB of them on the way. `method`
+// and `queues` outlive it.
+//
+// UNAVAILABLE / UPSTREAM_UNAVAILABLE (storage refuses, breaks off or stalls: continue at the next
+// byte), OUT_OF_RANGE (the file ends before the offset), INTERNAL / UPSTREAM_MALFORMED (it leads to
+// a host that is not allowed, or contradicts itself), what Transfers and
+// SegmindClient::CreateDownloadUrl refuse with, and what the call is revoked with. A client that
+// stops reading is cut off.
+void AcceptDownload(const DownloadMethod& method, CallQueues& queues);
+
+}  // namespace finetune

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/mutex.h"
+#include "server/http/http_stream.h"
+
+namespace finetune {
+
+class Transfers;
+
+// One dataset or one file of weights on its way between a call and a stream of HTTP. What
+// both directions share: how it ends, that it ends when nothing moves, and that one thread at a
+// time acts on the call, which is gone soon after its Finish. Thread-safe; shared by the
+// call, the stream and whatever it waits for.
+class Transfer : public HttpStreamListener, public std::enable_shared_from_this<Transfer> {
+ public:
+  Transfer(Transfers& transfers, const TraceContext& trace)
+      : transfers_(transfers), trace_(trace) {}
+
+  // Ends it so, unless it has ended. What was queued is dropped.
+  void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Whether the client can continue it elsewhere.
+  virtual bool resumable() const = 0;
+
+  // What it ended with; OK before that.
+  absl::Status end() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ protected:
+  // What may be done with the call.
+  enum class Step { kNone, kRead, kWrite, kAbort, kFinish };
+
+  // What is due now, noted as done. Nothing comes after kFinish.
+  virtual Step Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  virtual void Take(Step step) ABSL_LOCKS_EXCLUDED(mu_) = 0;
+  // Frees what was queued.
+  virtual void Drop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+  // Whether the client is who is waited for.
+  virtual bool AwaitsClient() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
+
+  // Does with the call what is due, unless another thread is at it, which then does this too.
+  void Turn() ABSL_LOCKS_EXCLUDED(mu_);
+  // Lets the stream go on if it was told to pause.
+  void ResumeStream() ABSL_LOCKS_EXCLUDED(mu_);
+  void StartStream(StreamRequest request) ABSL_LOCKS_EXCLUDED(mu_);
+  // Begins to watch whether anything moves.
+  void Watch() ABSL_LOCKS_EXCLUDED(mu_);
+  void NoteProgress() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Constant after construction.
+  Transfers& transfers_;
+  const TraceContext trace_;  // Of the call.
+
+  mutable Mutex mu_;
+  // What to finish with.
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  // It ended while the client does not read, so that its status cannot reach it.
+  bool stuck_ ABSL_GUARDED_BY(mu_) = false;
+  // The stream waits for a Resume.
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;
+
+ private:
+  void Check() ABSL_LOCKS_EXCLUDED(mu_);
+
+  bool turning_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Time last_progress_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  std::shared_ptr<HttpStream> stream_ ABSL_GUARDED_BY(mu_);
+};
+
+// Storage answered with `code`; `body` is the beginning of what it said. UNAVAILABLE /
+// UPSTREAM_UNAVAILABLE with RetryInfo.
+absl::Status StorageError(int code, std::string_view body);
+
+// From a stream's end that is not OK to a typed error.
+absl::Status StreamError(const absl::Status& status);
+
+}  // namespace finetune

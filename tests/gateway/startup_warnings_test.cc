@@ -1,0 +1,89 @@
+#include "server/startup_warnings.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+
+namespace finetune {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class StartupWarnings : public testing::Test {
+ protected:
+  StartupWarnings() {
+    std::string name = testing::TempDir() + "/warnings-XXXXXX";
+    folder_ = mkdtemp(name.data());
+  }
+  ~StartupWarnings() override { std::filesystem::remove_all(folder_); }
+
+  std::string File(const std::string& name, int mode) {
+    const std::filesystem::path path = folder_ / name;
+    std::ofstream(path) << "a secret";
+    std::filesystem::permissions(path, static_cast<std::filesystem::perms>(mode));
+    return path;
+  }
+
+  std::shared_ptr<const AccessPolicy> Policy(const std::string& way) {
+    auto policy = AccessPolicy::Parse(
+        absl::StrCat(R"({"callers": [{"name": "a", "role": "VIEWER", )", way, "}]}"), ".",
+        {[](const std::string&) { return absl::NotFoundError(""); },
+         [](const KeyLocation&) { return nullptr; }},
+        nullptr);
+    EXPECT_TRUE(policy.ok()) << policy.status();
+    return *std::move(policy);
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(StartupWarnings, AreSecretsThatEverybodyMayRead) {
+  Config config;
+  config.api_key_file = File("key", 0640);
+  config.webhook_token_file = File("token", 0600);
+  EXPECT_THAT(FindStartupWarnings(config, nullptr, absl::Now()), IsEmpty());
+  config.webhook_token_file = File("open", 0644);
+  EXPECT_THAT(FindStartupWarnings(config, nullptr, absl::Now()), ElementsAre(HasSubstr("open'")));
+}
+
+TEST_F(StartupWarnings, AreCertificatesWhoseTimeIsNot) {
+  Config config;
+  config.tls.cert = folder_ / "cert";
+  config.tls.key = folder_ / "key";
+  const std::string make = absl::StrCat(
+      "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -days 30 ",
+      "-out ", config.tls.cert, " -keyout ", config.tls.key, " 2>/dev/null");
+  ASSERT_EQ(std::system(make.c_str()), 0);
+  const absl::Time now = absl::Now();
+  EXPECT_THAT(FindStartupWarnings(config, nullptr, now), IsEmpty());
+  const auto in = [&](int days) {
+    return FindStartupWarnings(config, nullptr, now + absl::Hours(24 * days));
+  };
+  EXPECT_THAT(in(22), IsEmpty());
+  EXPECT_THAT(in(24), ElementsAre(HasSubstr("expires on")));
+  EXPECT_THAT(in(31), ElementsAre(HasSubstr("has expired")));
+  EXPECT_THAT(in(-1), ElementsAre(HasSubstr("valid only from")));
+}
+
+TEST_F(StartupWarnings, AreCallersWithCertificatesThatNobodyAsksFor) {
+  Config config;
+  const auto by_certificate = Policy(R"("spiffe_ids": ["spiffe://a/b"])");
+  EXPECT_THAT(FindStartupWarnings(config, by_certificate.get(), absl::Now()), SizeIs(1));
+  config.tls.client_ca = "ca.crt";
+  EXPECT_THAT(FindStartupWarnings(config, by_certificate.get(), absl::Now()), IsEmpty());
+  config.tls.client_ca.clear();
+  const auto by_token =
+      Policy(absl::StrCat(R"("bearer_token_sha256": [")", std::string(64, 'a'), R"("])"));
+  EXPECT_THAT(FindStartupWarnings(config, by_token.get(), absl::Now()), IsEmpty());
+}
+
+}  // namespace
+}  // namespace finetune

@@ -1,0 +1,243 @@
+#include "server/http/curl_streamer.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/base/mutex.h"
+#include "tests/http/raw_server.h"
+
+namespace finetune {
+namespace {
+
+// Takes what comes, up to `room` bytes, and sends `body`, up to `released` bytes.
+class Listener : public HttpStreamListener {
+ public:
+  explicit Listener(size_t room = SIZE_MAX) : room_(room) {}
+
+  void OnHead(const HttpResponse& head) override { code = head.code; }
+  bool OnData(std::string_view bytes) override {
+    MutexLock lock(mu_);
+    if (received_.size() + bytes.size() > room_) {
+      ++pauses_;
+      changed_.NotifyAll();
+      return false;
+    }
+    received_.append(bytes);
+    return true;
+  }
+  size_t OnSend(char* to, size_t room) override {
+    MutexLock lock(mu_);
+    const size_t take = std::min(room, released_ - sent_);
+    body_.copy(to, take, sent_);
+    sent_ += take;
+    if (take == 0) ++pauses_;
+    changed_.NotifyAll();
+    return take;
+  }
+  void OnDry() override {
+    MutexLock lock(mu_);
+    ++dry_;
+    changed_.NotifyAll();
+  }
+  void OnEnd(absl::Status status) override { ended_.set_value(std::move(status)); }
+
+  void Give(std::string bytes) {
+    MutexLock lock(mu_);
+    body_ += bytes;
+    released_ = body_.size();
+  }
+  void MakeRoom() {
+    MutexLock lock(mu_);
+    room_ = SIZE_MAX;
+  }
+  void AwaitPause() {
+    MutexLock lock(mu_);
+    while (pauses_ == 0) changed_.Wait(mu_);
+    pauses_ = 0;
+  }
+  void AwaitDry(int times) {
+    MutexLock lock(mu_);
+    while (dry_ < times) changed_.Wait(mu_);
+  }
+  absl::Status Ended() { return ended_.get_future().get(); }
+  std::string received() {
+    MutexLock lock(mu_);
+    return received_;
+  }
+
+  int code = 0;  // Once it ended.
+
+ private:
+  Mutex mu_;
+  CondVar changed_;
+  size_t room_ ABSL_GUARDED_BY(mu_);
+  std::string received_ ABSL_GUARDED_BY(mu_);
+  std::string body_ ABSL_GUARDED_BY(mu_);
+  size_t released_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t sent_ ABSL_GUARDED_BY(mu_) = 0;
+  int pauses_ ABSL_GUARDED_BY(mu_) = 0;
+  int dry_ ABSL_GUARDED_BY(mu_) = 0;
+  std::promise<absl::Status> ended_;
+};
+
+std::unique_ptr<CurlStreamer> StreamerFor(const std::string& url,
+                                          std::vector<std::string> hosts = {}) {
+  return *CurlStreamer::Create({.max_redirects = 3, .use_environment_proxy = false},
+                               *AddressPolicy::Create(hosts, url));
+}
+
+StreamRequest Get(const std::string& url) { return {.url = Secret(url), .follow_redirects = true}; }
+
+TEST(CurlStreamer, PausesTheSourceUntilThereIsRoom) {
+  const std::string body(8 << 20, 'w');
+  RawServer server([&](RawConnection& connection) {
+    connection.ReadRequest();
+    connection.Answer(200, body);
+  });
+  auto streamer = StreamerFor(server.url());
+  auto listener = std::make_shared<Listener>(1 << 20);
+  auto stream = streamer->Start(Get(server.url()), listener);
+  listener->AwaitPause();
+  EXPECT_LE(listener->received().size(), size_t{1} << 20);
+  listener->MakeRoom();
+  stream->Resume();
+  EXPECT_TRUE(listener->Ended().ok());
+  EXPECT_EQ(listener->code, 200);
+  EXPECT_EQ(listener->received(), body);
+}
+
+TEST(CurlStreamer, TellsWhenNoMoreComes) {
+  auto listener = std::make_shared<Listener>();
+  RawServer server([&](RawConnection& connection) {
+    connection.ReadRequest();
+    connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none");
+    listener->AwaitDry(1);
+    EXPECT_EQ(listener->received(), "one");
+    connection.Send("two");
+  });
+  auto streamer = StreamerFor(server.url());
+  streamer->Start(Get(server.url()), listener);
+  EXPECT_TRUE(listener->Ended().ok());
+  EXPECT_EQ(listener->received(), "onetwo");
+}
+
+TEST(CurlStreamer, SendsABodyAsItComesWithExactlyTheHeadersAndTheLength) {
+  std::string seen;
+  RawServer server([&](RawConnection& connection) {
+    seen = connection.ReadRequest();
+    connection.Answer(200, "");
+  });
+  auto streamer = StreamerFor(server.url());
+  auto listener = std::make_shared<Listener>();
+  auto stream = streamer->Start({.method = "PUT",
+                                 .url = Secret(server.url() + "/x"),
+                                 .headers = {{"Content-Type", "application/zip"}},
+                                 .body_size = 10},
+                                listener);
+  listener->AwaitPause();
+  listener->Give("01234");
+  stream->Resume();
+  listener->AwaitPause();
+  listener->Give("56789");
+  stream->Resume();
+  EXPECT_TRUE(listener->Ended().ok());
+  EXPECT_TRUE(absl::StrContains(seen, "Content-Length: 10\r\n")) << seen;
+  EXPECT_TRUE(absl::EndsWith(seen, "\r\n\r\n0123456789")) << seen;
+  for (const char* header : {"expect", "transfer-encoding", "x-api-key"})
+    EXPECT_FALSE(absl::StrContains(absl::AsciiStrToLower(seen), header)) << seen;
+}
+
+TEST(CurlStreamer, FollowsRedirectsToAllowedHostsOnly) {
+  RawServer other([](RawConnection& connection) {
+    connection.ReadRequest();
+    connection.Answer(200, "not for us");
+  });
+  std::string target;
+  RawServer server([&](RawConnection& connection) {
+    while (true) {
+      const std::string request = connection.ReadRequest();
+      if (request.empty()) return;
+      if (absl::StartsWith(request, "GET /there"))
+        connection.Answer(200, "here");
+      else
+        connection.Answer(302, "<html>moved</html>", "Location: " + target + "\r\n");
+    }
+  });
+  auto streamer = StreamerFor(server.url());
+  const auto fetch = [&](const std::string& to) {
+    target = to;
+    auto listener = std::make_shared<Listener>();
+    streamer->Start(Get(server.url() + "/first?secret=1"), listener);
+    return std::make_pair(listener->Ended(), listener->received());
+  };
+  EXPECT_EQ(fetch("/there").second, "here");
+  EXPECT_EQ(fetch(server.url() + "/there").second, "here");
+  for (const std::string& to :
+       {other.url(), std::string("http://169.254.169.254/latest"),
+        std::string("file:///etc/passwd"), std::string("https://example.com/")}) {
+    const auto [status, body] = fetch(to);
+    EXPECT_FALSE(status.ok()) << to;
+    EXPECT_EQ(body, "");
+    EXPECT_FALSE(absl::StrContains(status.message(), "secret"));
+  }
+  EXPECT_EQ(other.connections(), 0);
+  EXPECT_FALSE(fetch("/first").first.ok()) << "a circle";
+}
+
+TEST(CurlStreamer, ChecksTheAddressOfTheSocket) {
+  RawServer server([](RawConnection& connection) { connection.ReadRequest(); });
+  const std::string port = server.url().substr(server.url().rfind(':'));
+  // Allowed by name, with an address that only DNS knows.
+  auto streamer = StreamerFor("https://api.segmind.com");
+  auto listener = std::make_shared<Listener>();
+  streamer->Start(
+      {.method = "HEAD", .url = Secret("http://localhost" + port + "/"), .foreign = true},
+      listener);
+  const absl::Status status = listener->Ended();
+  EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied) << status;
+  EXPECT_EQ(server.connections(), 0);
+}
+
+TEST(CurlStreamer, TellsAShortBodyAndAReset) {
+  RawServer server([](RawConnection& connection) {
+    const bool reset = absl::StrContains(connection.ReadRequest(), "/reset");
+    connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+    if (reset) connection.Reset();
+  });
+  auto streamer = StreamerFor(server.url());
+  auto listener = std::make_shared<Listener>();
+  streamer->Start(Get(server.url() + "/short"), listener);
+  EXPECT_EQ(listener->Ended().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(listener->received(), "only this");
+  listener = std::make_shared<Listener>();
+  streamer->Start(Get(server.url() + "/reset"), listener);
+  EXPECT_FALSE(listener->Ended().ok());
+}
+
+TEST(CurlStreamer, EndsAtOnceWhenCancelledOrShutDown) {
+  RawServer server([](RawConnection& connection) {
+    connection.ReadRequest();
+    connection.AwaitEnd();
+  });
+  auto streamer = StreamerFor(server.url());
+  auto one = std::make_shared<Listener>(), two = std::make_shared<Listener>(),
+       three = std::make_shared<Listener>();
+  auto stream = streamer->Start(Get(server.url()), one);
+  stream->Cancel();
+  EXPECT_TRUE(absl::IsCancelled(one->Ended()));
+  stream->Resume();
+  streamer->Start(Get(server.url()), two);
+  streamer->Shutdown();
+  EXPECT_TRUE(absl::IsCancelled(two->Ended()));
+  streamer->Start(Get(server.url()), three);
+  EXPECT_TRUE(absl::IsCancelled(three->Ended()));
+  streamer.reset();
+  stream->Cancel();
+}
+
+}  // namespace
+}  // namespace finetune

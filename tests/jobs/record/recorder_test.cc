@@ -1,0 +1,400 @@
+#include "server/jobs/record/recorder.h"
+
+#include <filesystem>
+
+#include "server/base/error.h"
+#include "server/base/time_proto.h"
+#include "server/base/uuid.h"
+#include "tests/base/span_collector.h"
+#include "tests/jobs/store_fixture.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::StartsWith;
+
+// A store that fails as it is told to.
+class FlakyStore : public Store {
+ public:
+  explicit FlakyStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
+
+  std::string_view system() const override { return store_->system(); }
+  absl::StatusOr<StoreState> Load() override { return store_->Load(); }
+  absl::Status Commit(const Batch& batch) override {
+    ++commits;
+    if (before_commit) std::exchange(before_commit, nullptr)(*store_);
+    return failure.ok() ? store_->Commit(batch) : failure;
+  }
+  absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
+                                                           const std::string& id) override {
+    return store_->FindIntent(caller, id);
+  }
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
+    return store_->CountCreates(caller, since);
+  }
+  absl::Status CheckWritable() override { return failure; }
+
+  absl::Status failure;
+  int commits = 0;
+  std::function<void(Store&)> before_commit;
+
+ private:
+  std::unique_ptr<Store> store_;
+};
+
+struct FlakyFixture : JobsFixture {
+  FlakyFixture()
+      : JobsFixture(std::make_unique<FlakyStore>(OpenSqliteStore(":memory:").value())),
+        flaky(static_cast<FlakyStore&>(*store)) {}
+  FlakyStore& flaky;
+};
+
+record::Intent MakeIntent(const std::string& request_id, record::Intent::State state) {
+  record::Intent intent;
+  intent.set_caller("c");
+  intent.set_request_id(request_id);
+  intent.set_marker("m-" + request_id);
+  intent.set_state(state);
+  return intent;
+}
+
+TEST(Recorder, SetsRevisionEtagAndTimes) {
+  JobsFixture f;
+  ASSERT_TRUE(f.loaded.ok());
+  ASSERT_TRUE(f.Put(MakeJob("a")).ok());
+  record::FineTuneRecord made = ToRecord(*f.catalog.Find("a"));
+  EXPECT_EQ(made.fine_tune().revision(), 1u);
+  EXPECT_EQ(made.first_revision(), 1u);
+  EXPECT_THAT(made.fine_tune().etag(), StartsWith("1-"));
+  EXPECT_EQ(FromProto(made.fine_tune().update_time()), f.clock.Now());
+
+  f.clock.Advance(absl::Seconds(5));
+  ASSERT_TRUE(f.Put(MakeJob("b")).ok());
+  ASSERT_TRUE(f.Put(MakeJob("a", pb::FineTune::TRAINING)).ok());
+  record::FineTuneRecord changed = ToRecord(*f.catalog.Find("a"));
+  EXPECT_EQ(changed.fine_tune().revision(), 3u);
+  EXPECT_EQ(changed.first_revision(), 1u);
+  EXPECT_NE(changed.fine_tune().etag(), made.fine_tune().etag());
+  EXPECT_EQ(FromProto(changed.fine_tune().update_time()), f.clock.Now());
+  EXPECT_EQ(f.catalog.FindUpstream("up-a"), f.catalog.Find("a"));
+}
+
+TEST(Recorder, ARecordThatSaysNothingNewIsNoChange) {
+  FlakyFixture f;
+  record::FineTuneRecord job = MakeJob("a");
+  *job.mutable_read_time() = ToProto(absl::FromUnixSeconds(100));
+  ASSERT_TRUE(f.Put(job).ok());
+  EXPECT_EQ(f.flaky.commits, 1);
+  *job.mutable_read_time() = ToProto(absl::FromUnixSeconds(200));
+  *job.mutable_fine_tune()->mutable_observe_time() = ToProto(absl::FromUnixSeconds(200));
+  ASSERT_TRUE(f.Put(job).ok());
+  EXPECT_EQ(f.flaky.commits, 1);
+  EXPECT_EQ(f.catalog.view()->revision(), 1u);
+  absl::Time read_time;
+  ASSERT_TRUE(f.Run([&](Draft& draft) {
+                 read_time = FromProto(draft.Find("a")->read_time());
+                 return absl::OkStatus();
+               }).ok());
+  EXPECT_EQ(read_time, absl::FromUnixSeconds(200)) << "so that an older read is known as stale";
+}
+
+TEST(Recorder, AnErrorDiscardsOnlyItsOwnMutation) {
+  FlakyFixture f;
+  std::promise<void> blocked;
+  std::promise<absl::Status> results[3];
+  const auto done = [&](int i) {
+    return [&results, i](absl::Status status) { results[i].set_value(std::move(status)); };
+  };
+  // The first holds the thread, so that the next three share a batch.
+  f.recorder->Record(
+      [&](Draft&) {
+        blocked.get_future().wait();
+        return absl::OkStatus();
+      },
+      [](absl::Status) {});
+  f.recorder->Record(
+      [](Draft& draft) {
+        draft.Put(MakeJob("a"));
+        return absl::OkStatus();
+      },
+      done(0));
+  f.recorder->Record(
+      [](Draft& draft) {
+        EXPECT_TRUE(draft.Find("a").has_value()) << "an earlier mutation of the batch is seen";
+        draft.Put(MakeJob("a", pb::FineTune::FAILED));
+        draft.Put(MakeJob("b"));
+        draft.PutIntent(MakeIntent("r", record::Intent::PREPARED));
+        return absl::NotFoundError("no");
+      },
+      done(1));
+  f.recorder->Record(
+      [](Draft& draft) {
+        EXPECT_FALSE(draft.Find("b").has_value());
+        EXPECT_FALSE(draft.FindUpstream("up-b").has_value());
+        EXPECT_TRUE(draft.UnsettledIntents().empty());
+        draft.Put(MakeJob("a", pb::FineTune::TRAINING));
+        draft.Put(MakeJob("c"));
+        return absl::OkStatus();
+      },
+      done(2));
+  blocked.set_value();
+  EXPECT_TRUE(results[0].get_future().get().ok());
+  EXPECT_TRUE(absl::IsNotFound(results[1].get_future().get()));
+  EXPECT_TRUE(results[2].get_future().get().ok());
+  EXPECT_EQ(f.flaky.commits, 1) << "one commit for all";
+  auto changes = f.catalog.ChangesAfter(0);
+  ASSERT_TRUE(changes.has_value());
+  ASSERT_EQ(changes->size(), 3u) << "two mutations that change one job make two changes";
+  EXPECT_EQ((*changes)[0]->after()->state, pb::FineTune::QUEUED);
+  EXPECT_EQ((*changes)[0]->before(), nullptr);
+  EXPECT_EQ((*changes)[1]->after()->state, pb::FineTune::TRAINING);
+  EXPECT_EQ((*changes)[1]->before(), (*changes)[0]->after());
+  EXPECT_EQ((*changes)[2]->after()->id, "c");
+}
+
+TEST(Recorder, PutsOfOneJobInOneMutationMakeOneChange) {
+  JobsFixture f;
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 draft.Put(MakeJob("a"));
+                 draft.Put(MakeJob("a", pb::FineTune::TRAINING));
+                 return absl::OkStatus();
+               }).ok());
+  EXPECT_EQ(f.catalog.view()->revision(), 1u);
+  EXPECT_EQ(f.catalog.Find("a")->state, pb::FineTune::TRAINING);
+}
+
+TEST(Recorder, NothingOfAFailedCommitIsVisibleAndTheNextMaySucceed) {
+  FlakyFixture f;
+  f.flaky.failure = absl::UnavailableError("disk full");
+  absl::Status status = f.Run([](Draft& draft) {
+    draft.Put(MakeJob("a"));
+    draft.PutIntent(MakeIntent("r", record::Intent::PREPARED));
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_EQ(ReasonOf(status), pb::STORE_UNAVAILABLE);
+  EXPECT_TRUE(RetryDelayOf(status).has_value());
+  EXPECT_FALSE(f.recorder->store_status().ok());
+  EXPECT_EQ(f.catalog.Find("a"), nullptr);
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 EXPECT_TRUE(draft.UnsettledIntents().empty());
+                 return absl::OkStatus();
+               }).ok())
+      << "what writes nothing needs no store";
+
+  std::promise<absl::Status> probed;
+  f.recorder->Probe([&](absl::Status probe) { probed.set_value(std::move(probe)); });
+  EXPECT_EQ(ReasonOf(probed.get_future().get()), pb::STORE_UNAVAILABLE);
+  f.flaky.failure = absl::OkStatus();
+  probed = {};
+  f.recorder->Probe([&](absl::Status probe) { probed.set_value(std::move(probe)); });
+  EXPECT_TRUE(probed.get_future().get().ok());
+  EXPECT_TRUE(f.recorder->store_status().ok());
+  EXPECT_TRUE(f.Put(MakeJob("a")).ok());
+  EXPECT_EQ(f.catalog.Find("a")->revision, 1u);
+}
+
+TEST(Recorder, MakesTheBatchAnewWhenAnotherProcessCommittedFirst) {
+  FlakyFixture f;
+  ASSERT_TRUE(f.Put(MakeJob("a")).ok());
+  f.flaky.before_commit = [](Store& store) {
+    record::FineTuneRecord other = MakeJob("other");
+    other.set_first_revision(2);
+    other.mutable_fine_tune()->set_revision(2);
+    Batch batch;
+    batch.base_revision = 1;
+    batch.changes.push_back({2, absl::Now(), "other", SerialiseRecord(other), ""});
+    ASSERT_TRUE(store.Commit(batch).ok());
+  };
+  int runs = 0;
+  bool saw_other = false;
+  ASSERT_TRUE(f.Run([&](Draft& draft) {
+                 ++runs;
+                 saw_other = draft.Find("other").has_value();
+                 draft.Put(MakeJob("b"));
+                 return absl::OkStatus();
+               }).ok());
+  EXPECT_EQ(runs, 2);
+  EXPECT_TRUE(saw_other);
+  EXPECT_EQ(f.catalog.Find("other")->revision, 2u);
+  EXPECT_EQ(f.catalog.Find("b")->revision, 3u);
+}
+
+TEST(Recorder, FindsIntentsInEveryState) {
+  JobsFixture f;
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 draft.PutIntent(MakeIntent("1", record::Intent::PREPARED));
+                 draft.PutIntent(MakeIntent("2", record::Intent::UNKNOWN));
+                 draft.PutIntent(MakeIntent("3", record::Intent::ACCEPTED));
+                 return absl::OkStatus();
+               }).ok());
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 EXPECT_EQ(draft.UnsettledIntents().size(), 2u);
+                 EXPECT_EQ((*draft.FindIntent("c", "3"))->state(), record::Intent::ACCEPTED);
+                 EXPECT_EQ(*draft.FindIntent("other", "3"), std::nullopt);
+                 EXPECT_EQ(draft.FindIntentByMarker("m-2")->request_id(), "2");
+                 EXPECT_FALSE(draft.FindIntentByMarker("m-3").has_value()) << "it is settled";
+                 EXPECT_FALSE(draft.FindIntentByMarker("").has_value());
+                 draft.PutIntent(MakeIntent("2", record::Intent::ACCEPTED));
+                 EXPECT_FALSE(draft.FindIntentByMarker("m-2").has_value());
+                 draft.DeleteIntent("c", "1");
+                 EXPECT_EQ(*draft.FindIntent("c", "1"), std::nullopt);
+                 EXPECT_TRUE(draft.UnsettledIntents().empty());
+                 return absl::OkStatus();
+               }).ok());
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 EXPECT_TRUE(draft.UnsettledIntents().empty());
+                 EXPECT_EQ(*draft.FindIntent("c", "1"), std::nullopt);
+                 EXPECT_EQ((*draft.FindIntent("c", "2"))->state(), record::Intent::ACCEPTED);
+                 return absl::OkStatus();
+               }).ok());
+}
+
+TEST(Recorder, FindsAJobByItsCurrentUpstreamNamesOnly) {
+  JobsFixture f;
+  ASSERT_TRUE(f.Put(MakeJob("a")).ok());
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 record::FineTuneRecord job = *draft.FindUpstream("up-a");
+                 job.mutable_fine_tune()->set_upstream_id("new");
+                 job.set_upstream_request_id("request");
+                 draft.Put(job);
+                 EXPECT_FALSE(draft.FindUpstream("up-a").has_value());
+                 EXPECT_TRUE(draft.FindUpstream("new").has_value());
+                 EXPECT_TRUE(draft.FindUpstream("request").has_value());
+                 return absl::OkStatus();
+               }).ok());
+  EXPECT_EQ(f.catalog.FindUpstream("up-a"), nullptr);
+  EXPECT_EQ(f.catalog.FindUpstream("request")->id, "a");
+}
+
+TEST(Recorder, ARecordWithoutAUsableNameFailsItsMutation) {
+  JobsFixture f;
+  EXPECT_TRUE(absl::IsInternal(f.Put(MakeJob("a/b"))));
+  EXPECT_TRUE(f.Put(MakeJob("a")).ok());
+}
+
+TEST(Recorder, ListenersHearAfterTheCatalogAndBeforeDone) {
+  struct Listener : CommitListener {
+    explicit Listener(Catalog& c) : catalog(c) {}
+    void OnCommitted(absl::Span<const ChangePtr> changes) override {
+      for (const ChangePtr& change : changes) revisions.push_back(change->revision());
+      EXPECT_EQ(catalog.view()->revision(), revisions.back());
+    }
+    Catalog& catalog;
+    std::vector<uint64_t> revisions;
+  };
+  JobsFixture f;
+  Listener listener(f.catalog);
+  f.recorder->AddListener(&listener);
+  ASSERT_TRUE(f.Put(MakeJob("a")).ok());
+  EXPECT_THAT(listener.revisions, ElementsAre(1));
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 draft.Put(MakeJob("b"));
+                 draft.Put(MakeJob("c"));
+                 return absl::OkStatus();
+               }).ok());
+  EXPECT_THAT(listener.revisions, ElementsAre(1, 2, 3));
+}
+
+TEST(Recorder, StopFinishesWhatIsQueuedAndRefusesTheRest) {
+  JobsFixture f;
+  std::atomic<int> done = 0;
+  for (int i = 0; i < 1000; ++i) {
+    f.recorder->Record(
+        [i](Draft& draft) {
+          draft.Put(MakeJob(std::to_string(i)));
+          return absl::OkStatus();
+        },
+        [&](absl::Status status) { done += status.ok(); });
+  }
+  f.recorder->Stop();
+  EXPECT_EQ(done, 1000);
+  EXPECT_EQ(f.catalog.view()->size(), 1000u);
+  EXPECT_TRUE(absl::IsCancelled(f.Put(MakeJob("late"))));
+  f.recorder->Stop();
+}
+
+TEST(Recorder, ARestartShowsTheSame) {
+  const std::string path = absl::StrCat(testing::TempDir(), "/", MakeUuid(), "/deep/store.db");
+  std::string epoch;
+  std::string token;
+  {
+    JobsFixture f(OpenSqliteStore(path).value());
+    ASSERT_TRUE(f.Run([](Draft& draft) {
+                   for (int i = 0; i < 500; ++i) draft.Put(MakeJob(std::to_string(i)));
+                   return absl::OkStatus();
+                 }).ok());
+    ASSERT_TRUE(f.Put(MakeJob("7", pb::FineTune::AVAILABLE)).ok());
+    ASSERT_TRUE(f.Run([](Draft& draft) {
+                   draft.PutIntent(MakeIntent("r", record::Intent::UNKNOWN));
+                   return absl::OkStatus();
+                 }).ok());
+    epoch = f.catalog.epoch();
+    token = (*f.catalog.ChangesAfter(500))[0]->resume_token();
+  }
+  JobsFixture f(OpenSqliteStore(path).value());
+  ASSERT_TRUE(f.loaded.ok()) << f.loaded;
+  EXPECT_EQ(f.catalog.epoch(), epoch);
+  EXPECT_EQ(f.catalog.view()->revision(), 501u);
+  EXPECT_EQ(f.catalog.view()->size(), 500u);
+  EXPECT_EQ(f.catalog.view()->active(), 499u);
+  auto changes = f.catalog.ChangesAfter(500);
+  ASSERT_TRUE(changes.has_value());
+  EXPECT_EQ((*changes)[0]->resume_token(), token);
+  EXPECT_EQ((*changes)[0]->before()->state, pb::FineTune::QUEUED);
+  EXPECT_EQ(f.catalog.window_start(), 0u);
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 EXPECT_EQ(draft.UnsettledIntents().size(), 1u);
+                 return absl::OkStatus();
+               }).ok());
+  std::filesystem::remove_all(std::filesystem::path(path).parent_path().parent_path());
+}
+
+TEST(Recorder, ACommitIsASpanOfEachTraceThatHasSomethingInIt) {
+  FlakyFixture f;
+  SpanCollector spans;
+  Tracer tracer({}, spans, f.clock);
+  const Span root = tracer.Start(f.clock.Now(), SpanKind::kServer, "root", {});
+  const auto record = [&](Recorder::Mutation mutation) {
+    std::promise<absl::Status> done;
+    f.recorder->Record(
+        std::move(mutation), [&](absl::Status status) { done.set_value(std::move(status)); },
+        root.context());
+    return done.get_future().get();
+  };
+  const auto put = [](Draft& draft) {
+    draft.Put(MakeJob("a"));
+    draft.PutIntent(MakeIntent("r", record::Intent::PREPARED));
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(record(put).ok());
+  auto commits = spans.Named("store commit");
+  ASSERT_EQ(commits.size(), 1u);
+  EXPECT_EQ(commits[0].parent_id, root.context().span_id);
+  EXPECT_EQ(AttributeOf(commits[0], "db.system"), "sqlite");
+  EXPECT_FALSE(commits[0].failed);
+
+  // Nothing to write, and nothing written.
+  ASSERT_TRUE(record([](Draft&) { return absl::OkStatus(); }).ok());
+  EXPECT_FALSE(record([&](Draft& draft) {
+                 EXPECT_TRUE(put(draft).ok());
+                 return absl::NotFoundError("no");
+               }).ok());
+  // Another's commit is none of this trace.
+  ASSERT_TRUE(f.Put(MakeJob("b")).ok());
+  EXPECT_EQ(spans.Named("store commit").size(), 1u);
+
+  f.flaky.failure = absl::UnavailableError("disk full");
+  EXPECT_FALSE(record([](Draft& draft) {
+                 draft.Put(MakeJob("c"));
+                 return absl::OkStatus();
+               }).ok());
+  commits = spans.Named("store commit");
+  ASSERT_EQ(commits.size(), 2u);
+  EXPECT_TRUE(commits[1].failed);
+  EXPECT_EQ(commits[1].message, "disk full");
+}
+
+}  // namespace
+}  // namespace finetune

@@ -1,0 +1,458 @@
+#include "server/jobs/submission/submitter.h"
+
+#include <gmock/gmock.h>
+
+#include "server/jobs/record/marker.h"
+#include "tests/base/span_collector.h"
+#include "tests/jobs/rig.h"
+
+namespace finetune {
+namespace {
+
+using pb::FineTune;
+using ::testing::HasSubstr;
+
+// A store that can be made to refuse to write, as a full disk does, or to take its time.
+class RefusingStore : public Store {
+ public:
+  RefusingStore(std::unique_ptr<Store> under, std::atomic<bool>& refuses, std::atomic<bool>& hangs)
+      : under_(std::move(under)), refuses_(refuses), hangs_(hangs) {}
+  std::string_view system() const override { return under_->system(); }
+  absl::StatusOr<StoreState> Load() override { return under_->Load(); }
+  absl::Status Commit(const Batch& batch) override {
+    while (hangs_) std::this_thread::yield();
+    return refuses_ ? Full() : under_->Commit(batch);
+  }
+  absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
+                                                           const std::string& request_id) override {
+    return under_->FindIntent(caller, request_id);
+  }
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
+    return under_->CountCreates(caller, since);
+  }
+  absl::Status CheckWritable() override { return refuses_ ? Full() : under_->CheckWritable(); }
+
+ private:
+  static absl::Status Full() {
+    return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE, "disk full");
+  }
+  std::unique_ptr<Store> under_;
+  std::atomic<bool>& refuses_;
+  std::atomic<bool>& hangs_;
+};
+
+class SubmitterTest : public Rig {
+ protected:
+  void StartWithDisk() {
+    auto store = std::make_unique<RefusingStore>(OpenSqliteStore(":memory:").value(), disk_is_full_,
+                                                 disk_hangs_);
+    process_ = std::make_unique<Process>(options_, std::move(store), segmind_.Connect(), clock_);
+    ASSERT_TRUE(process_->Load().ok());
+    process_->tracker.Start();
+  }
+  absl::StatusOr<VersionPtr> Await(const CreateReply& reply) {
+    EXPECT_TRUE(RunUntil([&] { return reply.ready(); }));
+    return reply.get();
+  }
+
+  std::atomic<bool> disk_is_full_{false};
+  std::atomic<bool> disk_hangs_{false};
+};
+
+TEST_F(SubmitterTest, MakesAJob) {
+  StartProcess();
+  auto result = Await(Create("r1"));
+  ASSERT_TRUE(result.ok()) << result.status();
+  const FineTune job = Job((*result)->id);
+  EXPECT_EQ(job.state(), FineTune::QUEUED);
+  EXPECT_EQ(job.upstream_status(), "REQUESTED");
+  EXPECT_EQ(job.display_name(), "cats");
+  EXPECT_EQ(job.creator(), "alice");
+  EXPECT_EQ(job.transitions(0).source(), pb::StateTransition::SUBMIT);
+  ASSERT_EQ(segmind_.taken(), 1);
+  EXPECT_EQ(job.upstream_id(), segmind_.jobs()[0].id);
+  EXPECT_EQ(StripMarker(segmind_.jobs()[0].name).display_name, "cats");
+  EXPECT_TRUE(IsMarker(StripMarker(segmind_.jobs()[0].name).marker));
+  RunFor(absl::Seconds(5));
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, ANewJobIsFollowedAtOnceHoweverLongTheNextIdlePollIsAway) {
+  options_.tracker.idle_poll_interval = absl::Hours(1);
+  StartProcess();
+  RunFor(absl::Seconds(3));
+  const int before = segmind_.lists();
+  ASSERT_TRUE(Await(Create("r1")).ok());
+  RunFor(4 * options_.tracker.active_poll_interval);
+  EXPECT_GE(segmind_.lists(), before + 2);
+}
+
+TEST_F(SubmitterTest, ItsStepsBelongToTheCallsTrace) {
+  SpanCollector spans;
+  Tracer tracer({}, spans, clock_);
+  StartProcess();
+  const Span root = tracer.Start(clock_.Now(), SpanKind::kServer, "root", {});
+  CreateReply reply;
+  process_->submitter.Create({.caller = "alice",
+                              .request_id = "r1",
+                              .fine_tune = Request(),
+                              .deadline = clock_.Now() + absl::Seconds(10),
+                              .trace = root.context()},
+                             reply.Taker());
+  ASSERT_TRUE(Await(reply).ok());
+  std::vector<std::string> steps;
+  for (const SpanRecord& record : spans.records()) {
+    EXPECT_EQ(record.parent_id, root.context().span_id);
+    steps.push_back(record.name);
+  }
+  EXPECT_EQ(steps, (std::vector<std::string>{"store commit", "POST /finetune/request/submit",
+                                             "store commit"}));
+}
+
+TEST_F(SubmitterTest, SendsTheNameAloneWithoutMarkers) {
+  options_.submitter.markers = false;
+  StartProcess();
+  ASSERT_TRUE(Await(Create("r1")).ok());
+  EXPECT_EQ(segmind_.jobs()[0].name, "cats");
+}
+
+TEST_F(SubmitterTest, ARepeatedRequestIdIsTheSameJob) {
+  StartProcess();
+  auto first = Await(Create("r1"));
+  auto second = Await(Create("r1"));
+  EXPECT_EQ((*first)->id, (*second)->id);
+  EXPECT_EQ(segmind_.posts(), 1);
+  EXPECT_NE((*Await(Create("r2")))->id, (*first)->id);
+}
+
+TEST_F(SubmitterTest, ARequestIdWithOtherParametersIsRefused) {
+  StartProcess();
+  ASSERT_TRUE(Await(Create("r1")).ok());
+  auto other = Await(Create("r1", absl::Seconds(5), Request("dogs")));
+  EXPECT_TRUE(absl::IsInvalidArgument(other.status()));
+  EXPECT_EQ(ReasonOf(other.status()), pb::REQUEST_ID_REUSED);
+}
+
+TEST_F(SubmitterTest, AHundredCallsAtOnceMakeOnePost) {
+  StartProcess();
+  std::vector<CreateReply> replies;
+  for (int i = 0; i < 100; ++i) replies.push_back(Create("r1"));
+  std::set<std::string> ids;
+  for (const CreateReply& reply : replies) ids.insert((*Await(reply))->id);
+  EXPECT_EQ(ids.size(), 1u);
+  EXPECT_EQ(segmind_.posts(), 1);
+}
+
+TEST_F(SubmitterTest, ARefusalLeavesNoJobAndMayBeTriedAgain) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kRefused});
+  auto refused = Await(Create("r1"));
+  EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
+  EXPECT_EQ(ReasonOf(refused.status()), pb::UPSTREAM_REJECTED);
+  EXPECT_EQ(process_->catalog.view()->revision(), 0u);
+  EXPECT_TRUE(Await(Create("r1")).ok());
+  EXPECT_EQ(segmind_.taken(), 1);
+}
+
+TEST_F(SubmitterTest, TriesAgainOnlyWhatWasNeverSent) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kNoConnection, Fate::kNoConnection, Fate::kNoConnection});
+  EXPECT_TRUE(Await(Create("r1")).ok());
+  EXPECT_EQ(segmind_.posts(), 1);
+  segmind_.set_submit_fate([] { return Fate::kNoConnection; });
+  auto failed = Await(Create("r2", absl::Seconds(3)));
+  EXPECT_TRUE(absl::IsUnavailable(failed.status())) << failed.status();
+  RunFor(absl::Seconds(5));
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, ALostAnswerIsFoundByItsMarker) {
+  StartProcess();
+  for (Fate fate : {Fate::kLostAfter, Fate::kServerErrorAfter, Fate::kTruncated}) {
+    segmind_.NextSubmits({fate});
+    const int before = segmind_.taken();
+    auto found = Await(Create(absl::StrCat("r", before), absl::Seconds(10)));
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(segmind_.taken(), before + 1);
+    const FineTune job = Job((*found)->id);
+    EXPECT_EQ(job.upstream_id(), segmind_.jobs().back().id);
+    EXPECT_EQ(job.transitions(0).state(), FineTune::SUBMIT_UNKNOWN);
+    EXPECT_EQ(job.transitions(1).source(), pb::StateTransition::RECONCILE);
+    EXPECT_EQ(JobCount(), static_cast<size_t>(before) + 1);
+  }
+}
+
+TEST_F(SubmitterTest, AnAnswerThatNamesTheJobOtherwiseThanListsDoMakesNoSecondJob) {
+  StartProcess();
+  segmind_.set_answered_id(R"("request_id":"queue-1")");
+  auto made = Await(Create("r"));
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(Job((*made)->id).upstream_id(), "queue-1");
+  const std::string listed = segmind_.jobs()[0].id;
+  ASSERT_TRUE(RunUntil([&] { return StateAt(listed) != FineTune::STATE_UNSPECIFIED; }));
+  EXPECT_EQ(Job((*made)->id).upstream_id(), listed);
+  segmind_.Change(listed, [](FakeJob& job) { job.status = "AVAILABLE"; });
+  ASSERT_TRUE(RunUntil([&] { return Job((*made)->id).state() == FineTune::AVAILABLE; }));
+  RunFor(absl::Minutes(11), absl::Seconds(1));
+  EXPECT_EQ(JobCount(), 1u);
+  EXPECT_EQ(Job((*made)->id).state(), FineTune::AVAILABLE);
+}
+
+TEST_F(SubmitterTest, AnAnswerThatProvedNothingIsQuotedOnceItIsKnownThatThereIsNoJob) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kRefused});
+  segmind_.set_refusal(422, "steps too large");
+  auto refused = Await(Create("r"));
+  ASSERT_TRUE(refused.ok()) << refused.status();
+  const FineTune job = Job((*refused)->id);
+  EXPECT_EQ(job.failure().reason(), pb::Failure::NOT_SUBMITTED);
+  EXPECT_THAT(job.failure().message(), HasSubstr("HTTP 422"));
+  EXPECT_THAT(job.failure().message(), HasSubstr("steps too large"));
+}
+
+TEST_F(SubmitterTest, ALostAnswerIsFoundWithoutMarkersToo) {
+  options_.submitter.markers = false;
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostAfter});
+  auto found = Await(Create("r1", absl::Seconds(10)));
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(Job((*found)->id).upstream_id(), segmind_.jobs()[0].id);
+  RunFor(absl::Seconds(5));
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, AnotherPromptIsAnotherJobWithoutMarkers) {
+  options_.submitter.markers = false;
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostBefore});
+  auto unknown = Create("r1", absl::Seconds(20));
+  FakeJob twin;
+  twin.id = "twin";
+  twin.name = "cats";
+  twin.data_source = Request().data_source_uri();
+  twin.prompt = "another one";
+  twin.created = twin.visible = clock_.Now();
+  ASSERT_TRUE(RunUntil([&] { return JobCount() == 1; }));
+  segmind_.Add(twin);
+  auto result = Await(unknown);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ((*result)->state, FineTune::FAILED);
+  EXPECT_NE(Job("twin").name(), "");
+  EXPECT_EQ(JobCount(), 2u);
+}
+
+TEST_F(SubmitterTest, AJobWhoseAnswerIsAwaitedIsNotItsTwinsWithoutMarkers) {
+  options_.submitter.markers = false;
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostBefore, Fate::kHeld});
+  auto lost = Create("r1", absl::Seconds(60));
+  ASSERT_TRUE(RunUntil([&] { return JobCount() == 1; }));
+  auto awaited = Create("r2", absl::Seconds(60));
+  ASSERT_TRUE(RunUntil([&] { return segmind_.taken() == 1; }));
+  RunFor(absl::Seconds(5));
+  EXPECT_FALSE(lost.ready());
+  segmind_.Release();
+  auto made = Await(awaited);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(Job((*made)->id).upstream_id(), segmind_.jobs()[0].id);
+  auto absent = Await(lost);
+  ASSERT_TRUE(absent.ok()) << absent.status();
+  EXPECT_NE((*absent)->id, (*made)->id);
+  EXPECT_EQ((*absent)->state, FineTune::FAILED);
+}
+
+TEST_F(SubmitterTest, AnUnknownOutcomeIsShownAtTheDeadlineAndSettledLater) {
+  StartProcess();
+  segmind_.set_list_delay([] { return absl::Milliseconds(2500); });
+  segmind_.NextSubmits({Fate::kLostAfter});
+  auto shown = Await(Create("r1", absl::Seconds(2)));
+  ASSERT_TRUE(shown.ok());
+  EXPECT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
+  auto settled = Await(Create("r1", absl::Seconds(20)));
+  EXPECT_EQ((*settled)->id, (*shown)->id);
+  EXPECT_EQ((*settled)->state, FineTune::QUEUED);
+  EXPECT_EQ(segmind_.posts(), 1);
+}
+
+TEST_F(SubmitterTest, ASubmissionThatSegmindNeverGotFailsAndMayBeTriedAgain) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostBefore});
+  const absl::Time began = clock_.Now();
+  auto failed = Await(Create("r1", absl::Seconds(30)));
+  ASSERT_TRUE(failed.ok());
+  EXPECT_EQ((*failed)->state, FineTune::FAILED);
+  EXPECT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  EXPECT_GE(clock_.Now() - began, absl::Seconds(3));
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)->state, FineTune::QUEUED);
+  EXPECT_NE((*again)->id, (*failed)->id);
+  EXPECT_EQ(segmind_.taken(), 1);
+}
+
+TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterAllIsNotMadeAgain) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostAfter});
+  segmind_.set_list_delay([] { return absl::Seconds(20); });
+  auto failed = Await(Create("r1", absl::Seconds(60)));
+  ASSERT_TRUE(failed.ok());
+  EXPECT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)->id, (*failed)->id);
+  EXPECT_EQ(segmind_.taken(), 1);
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterItWasMadeAgainIsAJobOfItsOwn) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostAfter});
+  segmind_.set_list_delay([] { return absl::Seconds(20); });
+  auto failed = Await(Create("r1", absl::Seconds(60)));
+  ASSERT_TRUE(failed.ok());
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_NE((*again)->id, (*failed)->id);
+  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  auto third = Await(Create("r1"));
+  ASSERT_TRUE(third.ok());
+  EXPECT_EQ((*third)->id, (*again)->id);
+  EXPECT_EQ(segmind_.taken(), 2);
+  EXPECT_EQ(JobCount(), 2u);
+}
+
+TEST_F(SubmitterTest, ASlowAnswerIsShownAsUnknownAndMovesOn) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kHeldBefore});
+  auto shown = Await(Create("r1", absl::Seconds(1)));
+  ASSERT_TRUE(shown.ok());
+  EXPECT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
+  // Long enough to be taken for not made, were its answer not still awaited.
+  RunFor(absl::Seconds(6));
+  EXPECT_EQ(Job((*shown)->id).state(), FineTune::SUBMIT_UNKNOWN);
+  auto second = Create("r1", absl::Seconds(20));
+  segmind_.Release();
+  auto result = Await(second);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ((*result)->id, (*shown)->id);
+  EXPECT_EQ((*result)->state, FineTune::QUEUED);
+  EXPECT_EQ(JobCount(), 1u);
+  EXPECT_EQ(segmind_.posts(), 1);
+}
+
+TEST_F(SubmitterTest, AListThatShowsTheJobBeforeItsAnswerMakesNoSecondJob) {
+  for (bool markers : {true, false}) {
+    options_.submitter.markers = markers;
+    process_.reset();
+    StartProcess();
+    const int before = segmind_.taken();
+    segmind_.NextSubmits({Fate::kHeld});
+    auto reply = Create("r1", absl::Seconds(10));
+    RunFor(absl::Seconds(3));
+    segmind_.Release();
+    auto result = Await(reply);
+    ASSERT_TRUE(result.ok());
+    EXPECT_EQ(Job((*result)->id).upstream_id(), segmind_.jobs().back().id);
+    RunFor(absl::Seconds(3));
+    EXPECT_EQ(JobCount(), static_cast<size_t>(before) + 1);
+  }
+}
+
+TEST_F(SubmitterTest, AnAnswerThatRefusesAfterTheJobWasShownMakesItAFailure) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kHeldRefused});
+  auto shown = Await(Create("r1", absl::Seconds(1)));
+  ASSERT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
+  segmind_.Release();
+  ASSERT_TRUE(RunUntil([&] { return Job((*shown)->id).state() == FineTune::FAILED; }));
+  EXPECT_EQ(Job((*shown)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  EXPECT_TRUE(Await(Create("r1")).ok());
+  EXPECT_EQ(segmind_.taken(), 1);
+}
+
+TEST_F(SubmitterTest, AnAnswerThatNeverComesIsAnUnknownOutcome) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kHeldBefore});
+  auto shown = Await(Create("r1", absl::Seconds(1)));
+  ASSERT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
+  const absl::Time began = clock_.Now();
+  ASSERT_TRUE(RunUntil([&] { return Job((*shown)->id).state() == FineTune::FAILED; }));
+  EXPECT_EQ(Job((*shown)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  // The search begins when the transport has given up.
+  EXPECT_GE(clock_.Now() - began, absl::Seconds(20));
+}
+
+TEST_F(SubmitterTest, AFullDiskRefusesBeforeAnythingIsSent) {
+  StartWithDisk();
+  disk_is_full_ = true;
+  auto refused = Await(Create("r1"));
+  EXPECT_TRUE(absl::IsUnavailable(refused.status()));
+  EXPECT_EQ(ReasonOf(refused.status()), pb::STORE_UNAVAILABLE);
+  EXPECT_EQ(segmind_.posts(), 0);
+  disk_is_full_ = false;
+  EXPECT_TRUE(Await(Create("r1")).ok());
+}
+
+TEST_F(SubmitterTest, ACallWhoseTimeIsUpBeforeItBeganHearsThatAndSendsNothing) {
+  StartWithDisk();
+  disk_hangs_ = true;
+  auto late = Await(Create("r1", absl::Seconds(1)));
+  disk_hangs_ = false;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(late.status())) << late.status();
+  EXPECT_EQ(ReasonOf(late.status()), pb::OVERLOADED);
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(segmind_.posts(), 1);
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, ADiskThatFillsUpDuringThePostNeverCausesASecondOne) {
+  StartWithDisk();
+  segmind_.NextSubmits({Fate::kHeldBefore});
+  auto reply = Create("r1", absl::Seconds(4));
+  ASSERT_TRUE(RunUntil([&] { return segmind_.posts() == 1; }));
+  disk_is_full_ = true;
+  segmind_.Release();
+  auto result = Await(reply);
+  EXPECT_EQ(ReasonOf(result.status()), pb::STORE_UNAVAILABLE) << result.status();
+  auto again = Create("r1", absl::Seconds(30));
+  RunFor(absl::Seconds(3));
+  disk_is_full_ = false;
+  auto settled = Await(again);
+  ASSERT_TRUE(settled.ok()) << settled.status();
+  EXPECT_EQ((*settled)->state, FineTune::QUEUED);
+  EXPECT_EQ(segmind_.posts(), 1);
+  EXPECT_EQ(JobCount(), 1u);
+}
+
+TEST_F(SubmitterTest, WhatWasLeftOpenIsVisibleAndSettledAfterARestart) {
+  store_path_ = ::testing::TempDir() + "/submitter_restart.db";
+  std::remove(store_path_.c_str());
+  StartProcess();
+  segmind_.NextSubmits({Fate::kHeld, Fate::kLostBefore});
+  Create("r1", absl::Seconds(60));
+  ASSERT_TRUE(RunUntil([&] { return segmind_.posts() == 1; }));
+  process_.reset();
+  StartProcess();
+  ASSERT_EQ(JobCount(), 1u);
+  const std::string id = process_->catalog.view()->at(0)->id;
+  auto result = Await(Create("r1", absl::Seconds(10)));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ((*result)->id, id);
+  EXPECT_EQ((*result)->state, FineTune::QUEUED);
+  EXPECT_EQ(segmind_.posts(), 1);
+  process_.reset();
+  std::remove(store_path_.c_str());
+}
+
+TEST_F(SubmitterTest, TakesNoCallsWhileItDrains) {
+  StartProcess();
+  process_->submitter.Stop(clock_.Now());
+  auto reply = Create("r1");
+  ASSERT_TRUE(reply.ready());
+  EXPECT_EQ(ReasonOf(reply.get().status()), pb::SERVER_DRAINING);
+}
+
+}  // namespace
+}  // namespace finetune

@@ -1,0 +1,255 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "google/rpc/error_details.pb.h"
+#include "server/service/requests/create_check.h"
+#include "server/service/requests/field_rules.h"
+#include "server/service/requests/page_token.h"
+#include "server/service/requests/update_check.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
+
+std::vector<std::string> FieldsOf(const absl::Status& status) {
+  std::vector<std::string> fields;
+  google::rpc::BadRequest bad;
+  if (auto payload = status.GetPayload("type.googleapis.com/google.rpc.BadRequest"))
+    bad.ParseFromString(std::string(*payload));
+  for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
+  return fields;
+}
+
+pb::CreateFineTuneRequest GoodCreate() {
+  pb::CreateFineTuneRequest request;
+  pb::FineTune& job = *request.mutable_fine_tune();
+  job.set_display_name("cats");
+  job.set_data_source_uri("https://data.example/cats.zip?X-Sig=1");
+  job.set_instance_prompt("a photo of TOK cat");
+  job.set_trigger_word("TOK");
+  job.set_base_model("FAST_FLUX");
+  return request;
+}
+
+TEST(CreateCheck, TakesAGoodRequestAndFillsInDefaults) {
+  auto job = CheckCreate(GoodCreate());
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->theme(), "subject");
+  EXPECT_EQ(job->visibility(), pb::FineTune::PRIVATE);
+  EXPECT_EQ(job->state(), pb::FineTune::STATE_UNSPECIFIED);
+}
+
+TEST(CreateCheck, TakesEmptyParametersForNone) {
+  auto request = GoodCreate();
+  EXPECT_FALSE(CheckCreate(request)->has_parameters());
+  request.mutable_fine_tune()->mutable_parameters()->mutable_extra();
+  EXPECT_FALSE(CheckCreate(request)->has_parameters());
+  request.mutable_fine_tune()->mutable_parameters()->set_face_crop(false);
+  EXPECT_TRUE(CheckCreate(request)->parameters().has_face_crop());
+  EXPECT_FALSE(CheckCreate(request)->parameters().has_extra());
+}
+
+TEST(CreateCheck, NamesEveryBadFieldAtOnce) {
+  pb::CreateFineTuneRequest request;
+  request.set_request_id("no-uuid");
+  request.mutable_fine_tune()->set_data_source_uri("ftp://x");
+  request.mutable_fine_tune()->mutable_parameters()->set_steps(-1);
+  (*request.mutable_fine_tune()->mutable_labels())["bad key!"] = "v";
+  auto& extra = *request.mutable_fine_tune()->mutable_parameters()->mutable_extra();
+  (*extra.mutable_fields())["steps"].set_number_value(3);
+  auto job = CheckCreate(request);
+  EXPECT_EQ(ReasonOf(job.status()), pb::INVALID_FIELD);
+  EXPECT_THAT(
+      FieldsOf(job.status()),
+      IsSupersetOf({"fine_tune.display_name", "fine_tune.data_source_uri",
+                    "fine_tune.instance_prompt", "fine_tune.trigger_word", "fine_tune.base_model",
+                    "fine_tune.parameters.steps", "fine_tune.parameters.extra.steps",
+                    "fine_tune.labels.bad key!", "request_id"}));
+}
+
+TEST(CreateCheck, IgnoresOutputOnlyFields) {
+  auto request = GoodCreate();
+  pb::FineTune& job = *request.mutable_fine_tune();
+  job.set_name("fineTunes/mine");
+  job.set_state(pb::FineTune::AVAILABLE);
+  job.set_creator("someone");
+  job.set_upstream_id("x");
+  job.add_transitions();
+  auto checked = CheckCreate(request);
+  ASSERT_TRUE(checked.ok());
+  EXPECT_EQ(checked->name(), "");
+  EXPECT_EQ(checked->state(), pb::FineTune::STATE_UNSPECIFIED);
+  EXPECT_EQ(checked->creator(), "");
+  EXPECT_EQ(checked->transitions_size(), 0);
+}
+
+TEST(CreateCheck, RefusesOneFieldAtATime) {
+  using Change = std::function<void(pb::CreateFineTuneRequest&)>;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<std::pair<std::string, Change>> kCases = {
+      {"fine_tune.display_name",
+       [](auto& r) { r.mutable_fine_tune()->set_display_name(std::string(101, 'x')); }},
+      {"fine_tune.display_name", [](auto& r) { r.mutable_fine_tune()->set_display_name("a\nb"); }},
+      {"fine_tune.display_name", [](auto& r) { r.mutable_fine_tune()->set_display_name("  "); }},
+      {"fine_tune.data_source_uri",
+       [](auto& r) { r.mutable_fine_tune()->set_data_source_uri("https://u:p@h/x.zip"); }},
+      {"fine_tune.data_source_uri",
+       [](auto& r) { r.mutable_fine_tune()->set_data_source_uri("https:///x.zip"); }},
+      {"fine_tune.base_model", [](auto& r) { r.mutable_fine_tune()->set_base_model("flux"); }},
+      {"fine_tune.theme", [](auto& r) { r.mutable_fine_tune()->set_theme("a\"b"); }},
+      {"fine_tune.visibility",
+       [](auto& r) {
+         r.mutable_fine_tune()->set_visibility(static_cast<pb::FineTune::Visibility>(9));
+       }},
+      {"fine_tune.parameters.steps",
+       [](auto& r) { r.mutable_fine_tune()->mutable_parameters()->set_steps(100'001); }},
+      {"fine_tune.parameters.learning_rate",
+       [](auto& r) { r.mutable_fine_tune()->mutable_parameters()->set_learning_rate(0); }},
+      {"fine_tune.parameters.learning_rate",
+       [nan](auto& r) { r.mutable_fine_tune()->mutable_parameters()->set_learning_rate(nan); }},
+      {"fine_tune.parameters.finetune_type",
+       [](auto& r) { r.mutable_fine_tune()->mutable_parameters()->set_finetune_type("QLORA"); }},
+      {"fine_tune.parameters.extra",
+       [](auto& r) {
+         auto& extra = *r.mutable_fine_tune()->mutable_parameters()->mutable_extra();
+         (*extra.mutable_fields())["x"].set_string_value(std::string(20'000, 'x'));
+       }},
+      {"fine_tune.parameters.extra.deep",
+       [](auto& r) {
+         auto& extra = *r.mutable_fine_tune()->mutable_parameters()->mutable_extra();
+         google::protobuf::Value* value = &(*extra.mutable_fields())["deep"];
+         for (int i = 0; i < 12; ++i) value = value->mutable_list_value()->add_values();
+         value->set_bool_value(true);
+       }},
+      {"fine_tune.labels",
+       [](auto& r) {
+         for (int i = 0; i < 65; ++i)
+           (*r.mutable_fine_tune()->mutable_labels())[absl::StrCat("k", i)] = "v";
+       }},
+      {"request_id", [](auto& r) { r.set_request_id("123"); }},
+  };
+  for (const auto& [field, change] : kCases) {
+    auto request = GoodCreate();
+    change(request);
+    auto checked = CheckCreate(request);
+    ASSERT_FALSE(checked.ok()) << field;
+    EXPECT_THAT(FieldsOf(checked.status()), ElementsAre(field));
+  }
+}
+
+TEST(CreateCheck, NeedsNoTriggerWordForKontext) {
+  auto request = GoodCreate();
+  request.mutable_fine_tune()->clear_trigger_word();
+  EXPECT_THAT(FieldsOf(CheckCreate(request).status()), ElementsAre("fine_tune.trigger_word"));
+  request.mutable_fine_tune()->set_base_model("FLUX");
+  request.mutable_fine_tune()->set_theme("KONTEXT");
+  EXPECT_TRUE(CheckCreate(request).ok());
+}
+
+TEST(CreateCheck, TakesAHundredCharactersOfAnyScript) {
+  auto request = GoodCreate();
+  std::string name;
+  for (int i = 0; i < 100; ++i) name += "猫";
+  request.mutable_fine_tune()->set_display_name(name);
+  EXPECT_TRUE(CheckCreate(request).ok());
+}
+
+TEST(Labels, FollowKubernetes) {
+  for (const char* key : {"a", "team", "a.b-c_d", "example.com/team", "9"})
+    EXPECT_THAT(WrongWithLabelKey(key), IsEmpty()) << key;
+  for (const std::string& key :
+       {std::string(""), std::string("-a"), std::string("a-"), std::string("a b"),
+        std::string("/a"), std::string("a/"), std::string("Ex.com/a"), std::string(64, 'a')})
+    EXPECT_THAT(WrongWithLabelKey(key), Not(IsEmpty())) << key;
+  EXPECT_THAT(WrongWithLabelValue(""), IsEmpty());
+  EXPECT_THAT(WrongWithLabelValue("v1.2_x"), IsEmpty());
+  EXPECT_THAT(WrongWithLabelValue("a b"), Not(IsEmpty()));
+  EXPECT_THAT(WrongWithLabelValue(std::string(64, 'a')), Not(IsEmpty()));
+}
+
+pb::UpdateFineTuneRequest Update(std::vector<std::string> paths) {
+  pb::UpdateFineTuneRequest request;
+  request.mutable_fine_tune()->set_name("fineTunes/x");
+  for (auto& path : paths) request.mutable_update_mask()->add_paths(path);
+  return request;
+}
+
+TEST(UpdateCheck, ReadsTheMask) {
+  auto request = Update({"visibility", "labels.a", "labels.`example.com/b`"});
+  request.mutable_fine_tune()->set_visibility(pb::FineTune::PUBLIC);
+  request.mutable_fine_tune()->set_etag("e");
+  (*request.mutable_fine_tune()->mutable_labels())["a"] = "1";
+  (*request.mutable_fine_tune()->mutable_labels())["ignored"] = "2";
+  auto call = CheckUpdate(request);
+  ASSERT_TRUE(call.ok()) << call.status();
+  EXPECT_EQ(call->id, "x");
+  EXPECT_EQ(call->etag, "e");
+  EXPECT_EQ(call->visibility, pb::FineTune::PUBLIC);
+  EXPECT_FALSE(call->labels.has_value());
+  ASSERT_EQ(call->label_changes.size(), 2u);
+  EXPECT_EQ(call->label_changes[0].second, "1");
+  EXPECT_EQ(call->label_changes[1].first, "example.com/b");
+  EXPECT_EQ(call->label_changes[1].second, std::nullopt);
+}
+
+TEST(UpdateCheck, ClearsLabelsWhenTheMaskNamesThemAndNoneAreGiven) {
+  auto call = CheckUpdate(Update({"labels"}));
+  ASSERT_TRUE(call.ok());
+  ASSERT_TRUE(call->labels.has_value());
+  EXPECT_TRUE(call->labels->empty());
+}
+
+TEST(UpdateCheck, TakesWhatIsSetWithoutAMask) {
+  auto request = Update({});
+  request.mutable_fine_tune()->set_visibility(pb::FineTune::PRIVATE);
+  auto call = CheckUpdate(request);
+  ASSERT_TRUE(call.ok());
+  EXPECT_EQ(call->visibility, pb::FineTune::PRIVATE);
+  EXPECT_FALSE(call->labels.has_value());
+}
+
+TEST(UpdateCheck, RefusesWhatCannotBeUpdated) {
+  for (const char* path : {"state", "display_name", "labels_", "*", ""})
+    EXPECT_THAT(FieldsOf(CheckUpdate(Update({path})).status()), Contains("update_mask")) << path;
+  EXPECT_THAT(FieldsOf(CheckUpdate(Update({"visibility"})).status()),
+              Contains("fine_tune.visibility"));
+  EXPECT_THAT(FieldsOf(CheckUpdate(Update({})).status()), Contains("update_mask"));
+  EXPECT_THAT(FieldsOf(CheckUpdate(Update({"labels.bad key"})).status()),
+              Contains("fine_tune.labels.bad key"));
+  EXPECT_THAT(FieldsOf(CheckUpdate(Update({"labels", "labels.a"})).status()),
+              Contains("update_mask"));
+}
+
+TEST(PageToken, ComesBackForTheSameQueryOnly) {
+  for (uint64_t position : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 40, UINT64_MAX}) {
+    const std::string token = EncodePageToken("epoch", "query", position);
+    auto decoded = DecodePageToken("epoch", "query", token);
+    ASSERT_TRUE(decoded.ok());
+    EXPECT_EQ(*decoded, position);
+    EXPECT_EQ(ReasonOf(DecodePageToken("epoch", "other", token).status()), pb::PAGE_TOKEN_INVALID);
+    EXPECT_EQ(ReasonOf(DecodePageToken("other", "query", token).status()), pb::PAGE_TOKEN_INVALID);
+  }
+}
+
+TEST(PageToken, NoChangedTokenIsTaken) {
+  const std::string token = EncodePageToken("epoch", "query", 42);
+  for (size_t i = 0; i < token.size(); ++i) {
+    for (char c : {'A', 'B', 'z', '0', '-', '_', '=', ' '}) {
+      std::string changed = token;
+      if (changed[i] == c) continue;
+      changed[i] = c;
+      EXPECT_FALSE(DecodePageToken("epoch", "query", changed).ok()) << changed;
+    }
+    EXPECT_FALSE(DecodePageToken("epoch", "query", token.substr(0, i)).ok());
+  }
+  EXPECT_FALSE(DecodePageToken("epoch", "query", token + "A").ok());
+}
+
+}  // namespace
+}  // namespace finetune
