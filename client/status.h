@@ -1,7 +1,6 @@
 // What a call's failure says, beyond its code: the google.rpc details that the gateway attaches.
 #pragma once
 
-#include <google/rpc/error_details.pb.h>
 #include <grpcpp/support/status.h>
 #include <segmind/finetune/v1/fine_tune_service.pb.h>
 
@@ -10,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/base/error_details.h"
 
 namespace finetune::inline client {
 
@@ -21,19 +20,19 @@ namespace pb = ::segmind::finetune::v1;
 // (`type.googleapis.com/google.rpc.…`). Details that cannot be read are left out.
 absl::Status ToStatus(const grpc::Status& status);
 
-// The detail of type T (a message of google.rpc), if the status carries one.
+// The detail of type T, if the status carries one: rpc::BadRequest and its like, or the message of
+// the same name from Google's own google.rpc.
 template <typename T>
 std::optional<T> DetailOf(const absl::Status& status) {
-  const absl::optional<absl::Cord> payload =
-      status.GetPayload(absl::StrCat("type.googleapis.com/", T::descriptor()->full_name()));
+  const absl::optional<absl::Cord> payload = status.GetPayload(DetailUrl<T>());
   T detail;
   if (!payload || !detail.ParseFromString(std::string(*payload))) return std::nullopt;
   return detail;
 }
 
-// ERROR_REASON_UNSPECIFIED when there is none, when it is not the gateway's, or when this build
+// REASON_UNSPECIFIED when there is none, when it is not the gateway's, or when this build
 // does not know it.
-pb::ErrorReason ErrorReasonOf(const absl::Status& status);
+pb::ErrorReason::Reason ErrorReasonOf(const absl::Status& status);
 
 // The reason by its name, also one that this build does not know; empty when there is none.
 std::string ErrorReasonNameOf(const absl::Status& status);

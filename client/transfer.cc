@@ -76,7 +76,7 @@ absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public
   if (file.bad()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
   spec.set_file_name(file_name.empty() ? std::filesystem::path(path).filename().string()
                                        : file_name);
-  spec.set_public_(is_public);
+  spec.set_public_read(is_public);
   spec.set_sha256(digest.Finish());
   return spec;
 }

@@ -167,7 +167,7 @@ void Watcher::OnResponse() {
   // Only a stream that gets somewhere ends the backing off.
   if (!response_.resume_token().empty()) backoff_.Reset();
   std::string token = response_.resume_token();
-  const bool reset = response_.has_reset();
+  const bool reset = response_.has_restart();
   view_.Apply(response_);
   if (reset) {
     SetToken("");
@@ -193,7 +193,7 @@ void Watcher::OnStreamEnd() {
     status = absl::UnavailableError(absl::StrCat("nothing was heard from the gateway for ",
                                                  absl::FormatDuration(silence_limit_)));
   }
-  if (ErrorReasonOf(status) == pb::RESUME_TOKEN_INVALID && !token_.empty()) {
+  if (ErrorReasonOf(status) == pb::ErrorReason::RESUME_TOKEN_INVALID && !token_.empty()) {
     // Of another gateway, or of one that lost its store: what is known is compared with a new
     // snapshot.
     SetToken("");

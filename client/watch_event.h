@@ -43,7 +43,7 @@ struct WatchEvent {
   // Once this event is handled, a new Watcher can go on from here (WatcherOptions::resume_token).
   // Empty where the stream cannot be resumed, such as inside a snapshot.
   std::string resume_token;
-  pb::Reset::Reason reset_reason = pb::Reset::REASON_UNSPECIFIED;
+  pb::Restart::Reason reset_reason = pb::Restart::REASON_UNSPECIFIED;
   absl::Status status;
 };
 

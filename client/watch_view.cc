@@ -41,7 +41,7 @@ void WatchView::StartAfresh() {
   if (synced_) {
     WatchEvent event;
     event.kind = Kind::kReset;
-    event.reset_reason = pb::Reset::OTHER_HISTORY;
+    event.reset_reason = pb::Restart::OTHER_HISTORY;
     ApplyReset(std::move(event));
     return;
   }
@@ -64,9 +64,9 @@ void WatchView::Apply(pb::WatchFineTunesResponse& response) {
       event.kind = Kind::kSynced;
       ApplySynced(std::move(event));
       break;
-    case pb::WatchFineTunesResponse::kReset:
+    case pb::WatchFineTunesResponse::kRestart:
       event.kind = Kind::kReset;
-      event.reset_reason = response.reset().reason();
+      event.reset_reason = response.restart().reason();
       ApplyReset(std::move(event));
       break;
     default:
@@ -107,7 +107,7 @@ void WatchView::ApplyChange(WatchEvent event, pb::Change::Type type) {
 
 void WatchView::ApplyReset(WatchEvent event) {
   collected_.emplace();
-  if (event.reset_reason != pb::Reset::EXPIRED && event.reset_reason != pb::Reset::TOO_SLOW) {
+  if (event.reset_reason != pb::Restart::EXPIRED && event.reset_reason != pb::Restart::TOO_SLOW) {
     same_history_ = false;
   }
   synced_ = false;

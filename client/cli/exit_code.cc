@@ -17,29 +17,29 @@ std::string WaitAdvice(const absl::Status& status, std::string_view otherwise) {
 
 std::string AdviceByReason(const absl::Status& status) {
   switch (ErrorReasonOf(status)) {
-    case pb::REQUEST_ID_REUSED:
+    case pb::ErrorReason::REQUEST_ID_REUSED:
       return "This --request-id was used for another job: leave it out to get a new one.";
-    case pb::FINE_TUNE_NOT_FOUND:
+    case pb::ErrorReason::FINE_TUNE_NOT_FOUND:
       return "`finetune list` shows the jobs that exist.";
-    case pb::ETAG_MISMATCH:
+    case pb::ErrorReason::ETAG_MISMATCH:
       return "The job has changed: look at it with `finetune get` and use its new etag.";
-    case pb::WEIGHTS_NOT_READY:
+    case pb::ErrorReason::WEIGHTS_NOT_READY:
       return "Wait for them with `finetune wait NAME --for TRAINED`.";
-    case pb::UPSTREAM_CREDITS_EXHAUSTED:
+    case pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED:
       return "Segmind's account needs more credits.";
-    case pb::UPSTREAM_CREDENTIAL_REJECTED:
+    case pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED:
       return "The gateway's own API key is refused: tell who operates the gateway.";
-    case pb::UPSTREAM_RETIRED:
+    case pb::ErrorReason::UPSTREAM_RETIRED:
       return "Segmind takes no new jobs; get, list, watch and download still work.";
-    case pb::CREDENTIALS_MISSING:
+    case pb::ErrorReason::CREDENTIALS_MISSING:
       return "Give a token with --token-file, or a certificate with --tls-cert and --tls-key.";
-    case pb::CREDENTIALS_INVALID:
+    case pb::ErrorReason::CREDENTIALS_INVALID:
       return "The token or certificate is not valid here, or has expired.";
-    case pb::ROLE_NOT_ALLOWED:
+    case pb::ErrorReason::ROLE_NOT_ALLOWED:
       return "Your identity may not do this: ask who operates the gateway.";
-    case pb::STORE_UNAVAILABLE:
+    case pb::ErrorReason::STORE_UNAVAILABLE:
       return "The gateway cannot write its store; reads still work. Try again later.";
-    case pb::CHECKSUM_MISMATCH:
+    case pb::ErrorReason::CHECKSUM_MISMATCH:
       return "The bytes were damaged on the way: try again.";
     default:
       return "";
@@ -111,13 +111,13 @@ void PrintError(const absl::Status& status, std::ostream& err) {
   const std::string reason = ErrorReasonNameOf(status);
   err << "finetune: " << message << " ("
       << Printable(reason.empty() ? absl::StatusCodeToString(status.code()) : reason) << ").\n";
-  if (const auto request = DetailOf<google::rpc::BadRequest>(status)) {
+  if (const auto request = DetailOf<rpc::BadRequest>(status)) {
     for (const auto& violation : request->field_violations()) {
       err << "  " << Printable(violation.field()) << ": " << Printable(violation.description())
           << "\n";
     }
   }
-  if (const auto quota = DetailOf<google::rpc::QuotaFailure>(status)) {
+  if (const auto quota = DetailOf<rpc::QuotaFailure>(status)) {
     for (const auto& violation : quota->violations()) {
       err << "  " << Printable(violation.subject()) << ": " << Printable(violation.description())
           << "\n";

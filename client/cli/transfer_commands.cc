@@ -95,7 +95,7 @@ absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::st
                                            bool is_public, const TransferOptions& options) {
   pb::CreateUploadUrlRequest request;
   request.set_file_name(options.file_name);
-  request.set_public_(is_public);
+  request.set_public_read(is_public);
   auto url = client.CreateUploadUrl(request);
   if (!url.ok()) return url.status();
   const std::map<std::string, std::string> headers(url->required_headers().begin(),

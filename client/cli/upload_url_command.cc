@@ -22,7 +22,7 @@ int MakeUploadUrl(Session& session, const UploadUrlFlags& flags) {
   if (!client.ok()) return session.Fail(client.status());
   pb::CreateUploadUrlRequest request;
   request.set_file_name(flags.file_name);
-  request.set_public_(flags.is_public);
+  request.set_public_read(flags.is_public);
   auto url = (*client)->CreateUploadUrl(request);
   if (!url.ok()) return session.Fail(url.status());
   if (session.json()) {

@@ -58,7 +58,7 @@ pb::WatchFineTunesResponse ToResponse(const WatchEvent& event) {
       response.mutable_synced();
       break;
     case WatchEvent::Kind::kReset:
-      response.mutable_reset()->set_reason(event.reset_reason);
+      response.mutable_restart()->set_reason(event.reset_reason);
       break;
     case WatchEvent::Kind::kHeartbeat:
     case WatchEvent::Kind::kEnded:

@@ -35,12 +35,12 @@ absl::Status Bad(const Words&... words) {
 }
 
 absl::Status Invalid(absl::string_view why) {
-  return Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID,
+  return Error(absl::StatusCode::kUnauthenticated, pb::ErrorReason::CREDENTIALS_INVALID,
                std::string_view(why.data(), why.size()));
 }
 
 absl::Status KeysMissing(absl::string_view why) {
-  return Error(absl::StatusCode::kUnavailable, pb::ISSUER_KEYS_UNAVAILABLE,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE,
                std::string_view(why.data(), why.size()))
       .RetryAfter(absl::Seconds(1));
 }

@@ -18,7 +18,7 @@
 namespace finetune {
 namespace {
 
-absl::Status Refusal(pb::ErrorReason reason, std::string_view why) {
+absl::Status Refusal(pb::ErrorReason::Reason reason, std::string_view why) {
   return Error(absl::StatusCode::kUnauthenticated, reason, why);
 }
 
@@ -28,13 +28,14 @@ absl::StatusOr<std::optional<std::string_view>> BearerToken(
   const auto range = context.client_metadata().equal_range("authorization");
   if (range.first == range.second) return std::optional<std::string_view>();
   if (std::next(range.first) != range.second)
-    return Refusal(pb::CREDENTIALS_INVALID, "authorization is there more than once");
+    return Refusal(pb::ErrorReason::CREDENTIALS_INVALID, "authorization is there more than once");
   absl::string_view text(range.first->second.data(), range.first->second.size());
   constexpr absl::string_view kScheme = "Bearer ";
   if (!absl::StartsWithIgnoreCase(text, kScheme))
-    return Refusal(pb::CREDENTIALS_INVALID, "authorization must be 'Bearer' and a token");
+    return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,
+                   "authorization must be 'Bearer' and a token");
   text = absl::StripAsciiWhitespace(text.substr(kScheme.size()));
-  if (text.empty()) return Refusal(pb::CREDENTIALS_INVALID, "the token is empty");
+  if (text.empty()) return Refusal(pb::ErrorReason::CREDENTIALS_INVALID, "the token is empty");
   return std::optional(std::string_view(text.data(), text.size()));
 }
 
@@ -56,7 +57,7 @@ class PolicyAuthenticator : public Authenticator {
                                                      const grpc::ServerContextBase& context) {
     const auto auth = context.auth_context();
     if (auth == nullptr || !auth->IsPeerAuthenticated())
-      return Refusal(pb::CREDENTIALS_MISSING,
+      return Refusal(pb::ErrorReason::CREDENTIALS_MISSING,
                      "send a token as 'authorization: Bearer TOKEN', or call with a client "
                      "certificate");
     std::vector<AccessPolicy::CallerPtr> known;
@@ -66,11 +67,11 @@ class PolicyAuthenticator : public Authenticator {
       known.push_back(policy.FindByDnsName(absl::AsciiStrToLower({name.data(), name.size()})));
     std::erase(known, nullptr);
     if (known.empty())
-      return Refusal(pb::CREDENTIALS_INVALID,
+      return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,
                      "the policy knows none of the names in your client certificate");
     // Whose jobs and money it were would be a guess.
     if (std::any_of(known.begin(), known.end(), [&](const auto& one) { return one != known[0]; }))
-      return Refusal(pb::CREDENTIALS_INVALID,
+      return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,
                      "the names in your client certificate are those of several callers");
     return Admission{std::move(known[0])};
   }

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "google/rpc/error_details.pb.h"
+#include "server/base/error_details.h"
 
 namespace finetune {
 namespace {
@@ -10,13 +10,10 @@ namespace {
 constexpr size_t kMaxMetadataValue = 256;
 constexpr size_t kMaxMessage = 1024;
 constexpr int kMaxFields = 20;
-constexpr absl::string_view kPrefix = "type.googleapis.com/google.rpc.";
-
-std::string TypeUrl(absl::string_view name) { return absl::StrCat(kPrefix, name); }
 
 template <typename Message>
 std::optional<Message> Payload(const absl::Status& status) {
-  auto payload = status.GetPayload(TypeUrl(Message::descriptor()->name()));
+  auto payload = status.GetPayload(DetailUrl<Message>());
   if (!payload.has_value()) return std::nullopt;
   Message message;
   if (!message.ParseFromString(std::string(*payload))) return std::nullopt;
@@ -24,25 +21,24 @@ std::optional<Message> Payload(const absl::Status& status) {
 }
 
 void SetPayload(absl::Status& status, const google::protobuf::Message& message) {
-  status.SetPayload(TypeUrl(message.GetDescriptor()->name()),
-                    absl::Cord(message.SerializeAsString()));
+  status.SetPayload(DetailUrl(message.GetDescriptor()), absl::Cord(message.SerializeAsString()));
 }
 
 }  // namespace
 
 struct Error::Details {
-  google::rpc::ErrorInfo info;
-  std::optional<google::rpc::RetryInfo> retry;
-  std::optional<google::rpc::BadRequest> bad_request;
-  std::optional<google::rpc::QuotaFailure> quota;
-  std::optional<google::rpc::ResourceInfo> resource;
+  rpc::ErrorInfo info;
+  std::optional<rpc::RetryInfo> retry;
+  std::optional<rpc::BadRequest> bad_request;
+  std::optional<rpc::QuotaFailure> quota;
+  std::optional<rpc::ResourceInfo> resource;
 };
 
-Error::Error(absl::StatusCode code, pb::ErrorReason reason, std::string_view message)
+Error::Error(absl::StatusCode code, pb::ErrorReason::Reason reason, std::string_view message)
     : code_(code),
       message_(ValidUtf8(message, kMaxMessage)),
       details_(std::make_shared<Details>()) {
-  details_->info.set_reason(pb::ErrorReason_Name(reason));
+  details_->info.set_reason(pb::ErrorReason::Reason_Name(reason));
   details_->info.set_domain(std::string(kErrorDomain));
 }
 
@@ -95,15 +91,15 @@ Error::operator absl::Status() && {
   return status;
 }
 
-pb::ErrorReason ReasonOf(const absl::Status& status) {
-  auto info = Payload<google::rpc::ErrorInfo>(status);
-  pb::ErrorReason reason = pb::ERROR_REASON_UNSPECIFIED;
-  if (info) pb::ErrorReason_Parse(info->reason(), &reason);
+pb::ErrorReason::Reason ReasonOf(const absl::Status& status) {
+  auto info = Payload<rpc::ErrorInfo>(status);
+  pb::ErrorReason::Reason reason = pb::ErrorReason::REASON_UNSPECIFIED;
+  if (info) pb::ErrorReason::Reason_Parse(info->reason(), &reason);
   return reason;
 }
 
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status) {
-  auto retry = Payload<google::rpc::RetryInfo>(status);
+  auto retry = Payload<rpc::RetryInfo>(status);
   if (!retry) return std::nullopt;
   return absl::Seconds(retry->retry_delay().seconds()) +
          absl::Nanoseconds(retry->retry_delay().nanos());

@@ -21,12 +21,12 @@ inline constexpr std::string_view kErrorDomain = "segmind-finetune-gateway";
 // URLs, which service/ copies to the wire. Each detail at most once; all together stay under the 4
 // KB that metadata allows.
 //
-//   return Error(absl::StatusCode::kNotFound, pb::FINE_TUNE_NOT_FOUND, "no fine-tune
+//   return Error(absl::StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND, "no fine-tune
 //   'fineTunes/x'")
 //       .Resource("segmind.finetune.v1.FineTune", "fineTunes/x");
 class Error {
  public:
-  Error(absl::StatusCode code, pb::ErrorReason reason, std::string_view message);
+  Error(absl::StatusCode code, pb::ErrorReason::Reason reason, std::string_view message);
 
   // Adds to ErrorInfo.metadata. Values over 256 bytes are cut.
   Error&& Metadata(std::string_view key, std::string_view value) &&;
@@ -46,7 +46,7 @@ class Error {
 };
 
 // What Error put into a status; ERROR_REASON_UNSPECIFIED and nullopt where it has none.
-pb::ErrorReason ReasonOf(const absl::Status& status);
+pb::ErrorReason::Reason ReasonOf(const absl::Status& status);
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 
 // `text` as valid UTF-8: what is not is replaced by U+FFFD, and what exceeds `limit` bytes is cut

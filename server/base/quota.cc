@@ -8,7 +8,7 @@ namespace finetune {
 absl::Status QuotaExceeded(std::string_view caller, std::string_view metric,
                            const std::string& limit, absl::Duration retry_after) {
   const std::string name(metric);
-  return Error(absl::StatusCode::kResourceExhausted, pb::CLIENT_QUOTA_EXCEEDED,
+  return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::CLIENT_QUOTA_EXCEEDED,
                absl::StrCat("your limit is reached: ", name, " ", limit))
       .Metadata("metric", name)
       .Metadata("limit", limit)

@@ -21,7 +21,8 @@ namespace {
 constexpr size_t kMaxKey = 4096;
 
 absl::Status NoKey(const std::string& why) {
-  return Error(absl::StatusCode::kFailedPrecondition, pb::UPSTREAM_CREDENTIAL_REJECTED, why);
+  return Error(absl::StatusCode::kFailedPrecondition, pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
+               why);
 }
 
 // `where` says where the text comes from; the text itself is never shown.

@@ -87,19 +87,19 @@ std::string TextIn(const JsonValue& value) {
 // One row of the table.
 struct Row {
   StatusCode code;
-  pb::ErrorReason reason;
+  pb::ErrorReason::Reason reason;
   absl::string_view message;  // Before Segmind's words.
   std::optional<absl::Duration> retry_after;
 };
 
-const Row kRejected = {StatusCode::kInvalidArgument, pb::UPSTREAM_REJECTED,
+const Row kRejected = {StatusCode::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED,
                        "Segmind refused the request", std::nullopt};
-const Row kNoCredits = {StatusCode::kResourceExhausted, pb::UPSTREAM_CREDITS_EXHAUSTED,
+const Row kNoCredits = {StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,
                         "Segmind's account has no credits left, or is at its spend limit",
                         std::nullopt};
-const Row kUnavailable = {StatusCode::kUnavailable, pb::UPSTREAM_UNAVAILABLE,
+const Row kUnavailable = {StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
                           "Segmind gave no usable answer", kRetryUnavailable};
-const Row kMalformed = {StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+const Row kMalformed = {StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
                         "Segmind does not understand the gateway", std::nullopt};
 
 // 406 means three things.
@@ -116,8 +116,8 @@ Row RowOf404(const CallSubject& subject, std::string_view body) {
   // A page is from something in front of the API, and says nothing about the job.
   if (IsHtml(body)) return kUnavailable;
   if (!subject.upstream_id.empty())
-    return {StatusCode::kNotFound, pb::FINE_TUNE_NOT_FOUND, "Segmind has no such fine-tune",
-            std::nullopt};
+    return {StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
+            "Segmind has no such fine-tune", std::nullopt};
   return subject.call == UpstreamCall::kList ? kMalformed : kRejected;
 }
 
@@ -126,7 +126,7 @@ Row RowOf(const CallSubject& subject, const HttpResponse& response, absl::Time n
   switch (response.code) {
     case 401:
     case 403:
-      return {StatusCode::kInternal, pb::UPSTREAM_CREDENTIAL_REJECTED,
+      return {StatusCode::kInternal, pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
               "Segmind refused the gateway's own API key", std::nullopt};
     case 402:
       return kNoCredits;
@@ -140,13 +140,13 @@ Row RowOf(const CallSubject& subject, const HttpResponse& response, absl::Time n
     case 425:
       return kUnavailable;
     case 410:
-      return {StatusCode::kFailedPrecondition, pb::UPSTREAM_RETIRED,
+      return {StatusCode::kFailedPrecondition, pb::ErrorReason::UPSTREAM_RETIRED,
               subject.call == UpstreamCall::kSubmit ? "Segmind takes no new fine-tunes"
                                                     : "Segmind has retired this call",
               std::nullopt};
     case 429: {
       const std::optional<absl::Time> reset = ResetTimeOf(response, now);
-      return {StatusCode::kResourceExhausted, pb::UPSTREAM_RATE_LIMITED,
+      return {StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_RATE_LIMITED,
               "Segmind limits the rate of calls", reset ? *reset - now : kRetryLimited};
     }
     default:
@@ -208,7 +208,7 @@ absl::Status StatusOfAnswer(const CallSubject& subject, const HttpResponse& resp
   if (!words.empty()) absl::StrAppend(&message, ": ", words);
   Error error = WithAnswer(Error(row.code, row.reason, message), subject, response);
   if (row.retry_after) std::move(error).RetryAfter(*row.retry_after);
-  if (row.reason == pb::FINE_TUNE_NOT_FOUND) {
+  if (row.reason == pb::ErrorReason::FINE_TUNE_NOT_FOUND) {
     std::move(error).Resource("segmind.finetune.v1.FineTune", subject.upstream_id);
   }
   return std::move(error);
@@ -219,27 +219,28 @@ absl::Status StatusOfTransport(const CallSubject& subject, const absl::Status& t
   const std::string why(transport.message());
   switch (transport.code()) {
     case StatusCode::kCancelled:
-      return WithSubject(Error(StatusCode::kCancelled, pb::UPSTREAM_UNAVAILABLE,
+      return WithSubject(Error(StatusCode::kCancelled, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
                                Described("the gateway is stopping", subject)),
                          subject);
     case StatusCode::kDeadlineExceeded:
       if (caller_gave_up) {
-        return WithSubject(Error(StatusCode::kDeadlineExceeded, pb::UPSTREAM_UNAVAILABLE,
-                                 Described("Segmind did not answer in time", subject)),
-                           subject);
+        return WithSubject(
+            Error(StatusCode::kDeadlineExceeded, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
+                  Described("Segmind did not answer in time", subject)),
+            subject);
       }
       break;
     case StatusCode::kResourceExhausted:
     case StatusCode::kInvalidArgument:
       return WithSubject(
-          Error(StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+          Error(StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
                 absl::StrCat(Described("the exchange with Segmind failed", subject), ": ", why)),
           subject);
     default:
       break;
   }
   return WithSubject(
-             Error(StatusCode::kUnavailable, pb::UPSTREAM_UNAVAILABLE,
+             Error(StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
                    absl::StrCat(Described("Segmind could not be reached", subject), ": ", why)),
              subject)
       .RetryAfter(kRetryUnavailable);
@@ -248,7 +249,7 @@ absl::Status StatusOfTransport(const CallSubject& subject, const absl::Status& t
 absl::Status MalformedAnswer(const CallSubject& subject, const HttpResponse& response,
                              std::string_view why) {
   return WithAnswer(
-      Error(StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+      Error(StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
             absl::StrCat(Described("Segmind's answer cannot be read", subject), ": ", View(why))),
       subject, response);
 }

@@ -49,7 +49,7 @@ struct Slot {
 };
 
 absl::Status Malformed(std::string_view why) {
-  return Error(absl::StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+  return Error(absl::StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
                absl::StrCat("Segmind's list cannot be read: ",
                             absl::string_view(why.data(), why.size())))
       .Metadata("call", "list");

@@ -147,7 +147,7 @@ void RateLimiter::ArmTimer(absl::Time now) {
 }
 
 absl::Status RateLimiter::TooLong(absl::Duration wait) const {
-  return Error(absl::StatusCode::kResourceExhausted, pb::UPSTREAM_RATE_LIMITED,
+  return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_RATE_LIMITED,
                absl::StrCat("Segmind's limit of ", limit_,
                             " calls a minute leaves no room before the deadline"))
       .RetryAfter(std::max(wait, absl::Seconds(1)));

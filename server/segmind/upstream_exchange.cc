@@ -154,12 +154,12 @@ void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
          {"span_id", call.trace.SpanId()},
          {"cause", key.status().ToString()}});
     Note(call.subject.call, 401);
-    return Finish(flight,
-                  {.status = Error(absl::StatusCode::kInternal, pb::UPSTREAM_CREDENTIAL_REJECTED,
-                                   "the gateway has no usable API key for Segmind")
-                                 .Metadata("call", NameOf(call.subject.call)),
-                   .no_key = true,
-                   .start_time = now});
+    return Finish(flight, {.status = Error(absl::StatusCode::kInternal,
+                                           pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
+                                           "the gateway has no usable API key for Segmind")
+                                         .Metadata("call", NameOf(call.subject.call)),
+                           .no_key = true,
+                           .start_time = now});
   }
   flight->key = *key;
   flight->sent = true;

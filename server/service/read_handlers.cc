@@ -63,7 +63,7 @@ absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string
   VersionPtr version = catalog.Find(*id);
   if (version != nullptr && (caller.sees_all || version->creator == caller.identity))
     return version;
-  return Error(absl::StatusCode::kNotFound, pb::FINE_TUNE_NOT_FOUND,
+  return Error(absl::StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
                absl::StrCat("no fine-tune '", ValidUtf8(name, 128), "'"))
       .Resource("segmind.finetune.v1.FineTune", name);
 }

@@ -56,7 +56,7 @@ void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
   if (!version.ok()) return call.Fail(version.status());
   call.SetFineTune(request.fine_tune().name());
   if (call.caller().role < Role::kAdmin && (*version)->creator != call.caller().identity)
-    return call.Fail(Error(absl::StatusCode::kPermissionDenied, pb::ROLE_NOT_ALLOWED,
+    return call.Fail(Error(absl::StatusCode::kPermissionDenied, pb::ErrorReason::ROLE_NOT_ALLOWED,
                            "your role allows UpdateFineTune only of jobs that you created"));
   auto labels = (*version)->labels;
   for (const auto& [key, value] : update->label_changes) {
@@ -78,7 +78,7 @@ void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
 void WriteHandlers::CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCall& call) {
   if (auto wrong = WrongWithFileName(request.file_name()); !wrong.empty())
     return call.Fail(InvalidField("file_name", wrong));
-  const bool is_public = request.public_();
+  const bool is_public = request.public_read();
   parts_.segmind.CreateUploadUrl(request.file_name(), is_public, {call.answer_by(), call.trace()},
                                  [is_public, &call](absl::StatusOr<UploadUrlAnswer> made) {
                                    if (!made.ok()) return call.Fail(made.status());

@@ -206,7 +206,7 @@ absl::Status SqliteSession::CheckFile() const {
   if (stat(path.c_str(), &info) == 0 && info.st_dev == device && info.st_ino == inode) {
     return absl::OkStatus();
   }
-  return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
                absl::StrCat("the store file ", path, " was removed or replaced while in use"))
       .RetryAfter(absl::Seconds(1));
 }

@@ -12,7 +12,7 @@ namespace finetune {
 namespace {
 
 absl::Status Unavailable(const std::string& path, std::string_view why) {
-  return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
                absl::StrCat("the store file ", path,
                             " cannot be used now: ", absl::string_view(why.data(), why.size())))
       .RetryAfter(absl::Seconds(1));

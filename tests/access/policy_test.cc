@@ -72,7 +72,7 @@ TEST(Policy, KnowsCallersByTheirToken) {
   EXPECT_EQ(known.limits.active_jobs, std::nullopt);
   EXPECT_EQ(caller->good_until, absl::InfiniteFuture());
   auto other = (*policy)->FindByToken("another-token", kNow);
-  EXPECT_EQ(ReasonOf(other.status()), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(ReasonOf(other.status()), pb::ErrorReason::CREDENTIALS_INVALID);
   EXPECT_EQ(other.status().code(), absl::StatusCode::kUnauthenticated);
 }
 
@@ -125,7 +125,7 @@ TEST_F(PolicyWithJwts, KnowsCallersBySubjectAndClaims) {
   EXPECT_EQ((*policy)->FindByToken(Token("two", R"(,"groups":["f","g"])"), kNow)->caller->identity,
             "b");
   auto unknown = (*policy)->FindByToken(Token("two"), kNow);
-  EXPECT_EQ(ReasonOf(unknown.status()), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(ReasonOf(unknown.status()), pb::ErrorReason::CREDENTIALS_INVALID);
 }
 
 TEST_F(PolicyWithJwts, ForgetsAVerifiedTokenWhenItExpires) {
@@ -152,7 +152,8 @@ TEST_F(PolicyWithJwts, DoesNotRememberATokenForAnotherOneOfTheSameClaims) {
   std::string forged = token;
   char& in_signature = forged[forged.rfind('.') + 5];
   in_signature = in_signature == 'A' ? 'B' : 'A';
-  EXPECT_EQ(ReasonOf(policy->FindByToken(forged, kNow).status()), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(ReasonOf(policy->FindByToken(forged, kNow).status()),
+            pb::ErrorReason::CREDENTIALS_INVALID);
 }
 
 TEST_F(PolicyWithJwts, ANewPolicyVerifiesAllTokensAnew) {
@@ -162,9 +163,11 @@ TEST_F(PolicyWithJwts, ANewPolicyVerifiesAllTokensAnew) {
   const auto again = PolicyForOne("one", "VIEWER", signer_, first.get());
   EXPECT_EQ(again->FindByToken(token, kNow)->caller->role, Role::kViewer);
   const auto revoked = PolicyForOne("two", "ADMIN", signer_, first.get());
-  EXPECT_EQ(ReasonOf(revoked->FindByToken(token, kNow).status()), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(ReasonOf(revoked->FindByToken(token, kNow).status()),
+            pb::ErrorReason::CREDENTIALS_INVALID);
   const auto rotated = PolicyForOne("one", "ADMIN", JwtSigner::Ec(), first.get());
-  EXPECT_EQ(ReasonOf(rotated->FindByToken(token, kNow).status()), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(ReasonOf(rotated->FindByToken(token, kNow).status()),
+            pb::ErrorReason::CREDENTIALS_INVALID);
 }
 
 TEST_F(PolicyWithJwts, SaysWhatIsWrongWithAnIssuer) {
@@ -230,7 +233,8 @@ TEST(Policy, ANewOneRevokesATokenThatWasInUse) {
   auto first = Parse(PolicyOf(OneCaller()));
   for (int i = 0; i < 2; ++i) EXPECT_TRUE((*first)->FindByToken(kToken, kNow).ok());
   auto second = Parse(PolicyOf(OneCaller("", "indexer", "new-token")), "", first->get());
-  EXPECT_EQ(ReasonOf((*second)->FindByToken(kToken, kNow).status()), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(ReasonOf((*second)->FindByToken(kToken, kNow).status()),
+            pb::ErrorReason::CREDENTIALS_INVALID);
   auto given_away = Parse(PolicyOf(OneCaller("", "other")), "", first->get());
   EXPECT_EQ((*given_away)->FindByToken(kToken, kNow)->caller->identity, "other");
 }
@@ -307,7 +311,7 @@ TEST(CallerUse, LetsThroughAsManyCallsASecondAsAllowed) {
   EXPECT_EQ(let_through(kNow + absl::Hours(1)), 10);
   const absl::Status refusal = use.TakeCall(caller, kNow + absl::Hours(1));
   EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(ReasonOf(refusal), pb::CLIENT_QUOTA_EXCEEDED);
+  EXPECT_EQ(ReasonOf(refusal), pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
   EXPECT_EQ(RetryDelayOf(refusal), absl::Milliseconds(100));
 }
 
@@ -330,7 +334,8 @@ TEST(CallerUse, CountsStreamsByKind) {
   const Caller caller = Limited({.watchers = 2, .transfers = 1});
   EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
   EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
-  EXPECT_EQ(ReasonOf(use.TakeSlot(caller, CallerUse::kWatcher)), pb::CLIENT_QUOTA_EXCEEDED);
+  EXPECT_EQ(ReasonOf(use.TakeSlot(caller, CallerUse::kWatcher)),
+            pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
   EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kTransfer).ok());
   EXPECT_EQ(use.slots_used(CallerUse::kWatcher), 2);
   use.ReleaseSlot(CallerUse::kWatcher);

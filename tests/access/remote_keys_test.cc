@@ -163,7 +163,7 @@ TEST_F(PolicyWithRemoteKeys, AnswersThatItCannotTellYetUntilTheyCome) {
   ASSERT_TRUE(without.ok()) << without.status();
   const auto early = (*without)->FindByToken(Token(signer, "k1"), clock_.Now());
   EXPECT_EQ(early.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(ReasonOf(early.status()), pb::ISSUER_KEYS_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(early.status()), pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE);
   EXPECT_TRUE(RetryDelayOf(early.status()).has_value());
   Answer(signer.KeySetJson());
   auto with = Parse(url_);
@@ -179,12 +179,12 @@ TEST_F(PolicyWithRemoteKeys, LooksForAnUnknownKeyOnceAndThenRefuses) {
   const auto reason = [&] {
     return ReasonOf((*policy)->FindByToken(Token(signer, "k2"), clock_.Now()).status());
   };
-  EXPECT_EQ(reason(), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(reason(), pb::ErrorReason::CREDENTIALS_INVALID);
   clock_.Advance(absl::Seconds(10));
-  EXPECT_EQ(reason(), pb::ISSUER_KEYS_UNAVAILABLE);
+  EXPECT_EQ(reason(), pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE);
   EXPECT_EQ(asked_, 2);
   Answer(signer.KeySetJson());
-  EXPECT_EQ(reason(), pb::CREDENTIALS_INVALID);
+  EXPECT_EQ(reason(), pb::ErrorReason::CREDENTIALS_INVALID);
   EXPECT_EQ(asked_, 2);
 }
 

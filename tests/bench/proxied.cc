@@ -90,7 +90,7 @@ class GrpcCaller {
     } else {
       pb::CreateUploadUrlRequest request;
       request.set_file_name(absl::StrCat("cats-", n, ".zip"));
-      request.set_public_(true);
+      request.set_public_read(true);
       bytes = request.SerializeAsString();
     }
     const grpc::Slice slice(bytes);

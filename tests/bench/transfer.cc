@@ -96,7 +96,7 @@ grpc::Status Upload(const TransferOptions& options, int64_t& moved) {
   pb::UploadDatasetRequest spec;
   spec.mutable_spec()->set_file_name("bench.zip");
   spec.mutable_spec()->set_size_bytes(options.size_bytes);
-  spec.mutable_spec()->set_public_(true);
+  spec.mutable_spec()->set_public_read(true);
   bool open = call.Write(Bytes(spec));
   pb::UploadDatasetRequest chunk;
   chunk.set_chunk(std::string(kChunk, 'x'));

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <google/protobuf/util/json_util.h>
-#include <google/rpc/error_details.pb.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -11,6 +10,7 @@
 
 #include "absl/strings/str_split.h"
 #include "client/uuid.h"
+#include "server/base/error_details.h"
 #include "tests/client/fake_service.h"
 #include "tests/client/fake_storage.h"
 
@@ -346,11 +346,11 @@ TEST_F(Cli, EveryKindOfFailureHasItsExitCodeAndOneSentence) {
       {grpc::StatusCode::INTERNAL, 8},
       {grpc::StatusCode::DATA_LOSS, 8},
   };
-  google::rpc::BadRequest bad;
+  rpc::BadRequest bad;
   bad.add_field_violations()->set_field("fine_tune.theme");
   bad.mutable_field_violations(0)->set_description("is not known");
   for (const auto& [code, exit_code] : codes) {
-    service_.FailCalls(FakeError(code, "this went wrong.", pb::INVALID_FIELD, {&bad}));
+    service_.FailCalls(FakeError(code, "this went wrong.", pb::ErrorReason::INVALID_FIELD, {&bad}));
     const Result result = Run({"get", "a"});
     EXPECT_EQ(result.code, exit_code);
     EXPECT_EQ(result.out, "");

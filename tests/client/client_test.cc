@@ -1,7 +1,6 @@
 #include "client/client.h"
 
 #include <gmock/gmock.h>
-#include <google/rpc/error_details.pb.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include "client/states.h"
 #include "client/transfer.h"
 #include "client/uuid.h"
+#include "server/base/error_details.h"
 #include "tests/client/fake_service.h"
 
 namespace finetune {
@@ -63,9 +63,9 @@ TEST_F(Calls, CreateRepeatsALostAnswerWithTheSameRequestId) {
 }
 
 TEST_F(Calls, CreateDoesNotRepeatARefusal) {
-  service_.FailCalls(
-      FakeError(grpc::StatusCode::FAILED_PRECONDITION, "retired", pb::UPSTREAM_RETIRED));
-  EXPECT_EQ(ErrorReasonOf(client().CreateFineTune({}).status()), pb::UPSTREAM_RETIRED);
+  service_.FailCalls(FakeError(grpc::StatusCode::FAILED_PRECONDITION, "retired",
+                               pb::ErrorReason::UPSTREAM_RETIRED));
+  EXPECT_EQ(ErrorReasonOf(client().CreateFineTune({}).status()), pb::ErrorReason::UPSTREAM_RETIRED);
   EXPECT_EQ(service_.creates().size(), 1u);
 }
 
@@ -99,19 +99,19 @@ TEST(OutOfReach, CallsWaitForTheirDeadlineUnlessToldNotTo) {
 }
 
 TEST_F(Calls, FailuresKeepTheirDetails) {
-  google::rpc::RetryInfo retry;
+  rpc::RetryInfo retry;
   retry.mutable_retry_delay()->set_seconds(7);
-  google::rpc::BadRequest bad;
+  rpc::BadRequest bad;
   bad.add_field_violations()->set_field("fine_tune.theme");
-  service_.FailCalls(
-      FakeError(grpc::StatusCode::INVALID_ARGUMENT, "no", pb::INVALID_FIELD, {&retry, &bad}));
+  service_.FailCalls(FakeError(grpc::StatusCode::INVALID_ARGUMENT, "no",
+                               pb::ErrorReason::INVALID_FIELD, {&retry, &bad}));
   const absl::Status status = client().GetFineTune("fineTunes/a").status();
-  EXPECT_EQ(ErrorReasonOf(status), pb::INVALID_FIELD);
+  EXPECT_EQ(ErrorReasonOf(status), pb::ErrorReason::INVALID_FIELD);
   EXPECT_EQ(RetryDelayOf(status), absl::Seconds(7));
-  const auto request = DetailOf<google::rpc::BadRequest>(status);
+  const auto request = DetailOf<rpc::BadRequest>(status);
   ASSERT_TRUE(request.has_value());
   EXPECT_EQ(request->field_violations(0).field(), "fine_tune.theme");
-  EXPECT_FALSE(DetailOf<google::rpc::QuotaFailure>(status).has_value());
+  EXPECT_FALSE(DetailOf<rpc::QuotaFailure>(status).has_value());
 }
 
 TEST_F(Calls, WaitUntilTellsTheJobOrThatTheTimeIsUp) {

@@ -1,23 +1,24 @@
 #include "tests/client/fake_service.h"
 
-#include <google/rpc/error_details.pb.h>
-#include <google/rpc/status.pb.h>
 #include <grpcpp/server_builder.h>
 
 #include <algorithm>
 
+#include "server/base/error_details.h"
+
 namespace finetune {
 
-grpc::Status FakeError(grpc::StatusCode code, const std::string& message, pb::ErrorReason reason,
+grpc::Status FakeError(grpc::StatusCode code, const std::string& message,
+                       pb::ErrorReason::Reason reason,
                        const std::vector<const google::protobuf::Message*>& details) {
-  google::rpc::Status status;
+  rpc::Status status;
   status.set_code(code);
   status.set_message(message);
-  google::rpc::ErrorInfo info;
-  info.set_reason(pb::ErrorReason_Name(reason));
+  rpc::ErrorInfo info;
+  info.set_reason(pb::ErrorReason::Reason_Name(reason));
   info.set_domain("segmind-finetune-gateway");
-  status.add_details()->PackFrom(info);
-  for (const auto* detail : details) status.add_details()->PackFrom(*detail);
+  AddDetail(status, info);
+  for (const auto* detail : details) AddDetail(status, *detail);
   return {code, message, status.SerializeAsString()};
 }
 
@@ -193,7 +194,7 @@ grpc::Status FakeService::GetFineTune(grpc::ServerContext* context,
   const auto job = jobs_.find(request->name());
   if (job == jobs_.end()) {
     return FakeError(grpc::StatusCode::NOT_FOUND, "no job " + request->name(),
-                     pb::FINE_TUNE_NOT_FOUND);
+                     pb::ErrorReason::FINE_TUNE_NOT_FOUND);
   }
   *response = job->second;
   return grpc::Status::OK;
@@ -250,7 +251,8 @@ grpc::Status FakeService::WatchFineTunes(grpc::ServerContext* context,
   const int break_after = index < static_cast<int>(breaks_.size()) ? breaks_[index] : -1;
   for (const std::string& name : request->names()) {
     if (jobs_.count(name) == 0) {
-      return FakeError(grpc::StatusCode::NOT_FOUND, "no job " + name, pb::FINE_TUNE_NOT_FOUND);
+      return FakeError(grpc::StatusCode::NOT_FOUND, "no job " + name,
+                       pb::ErrorReason::FINE_TUNE_NOT_FOUND);
     }
   }
   Stream stream;
@@ -258,7 +260,7 @@ grpc::Status FakeService::WatchFineTunes(grpc::ServerContext* context,
   if (!request->resume_token().empty()) {
     if (refuse_tokens_) {
       return FakeError(grpc::StatusCode::INVALID_ARGUMENT, "not my token",
-                       pb::RESUME_TOKEN_INVALID);
+                       pb::ErrorReason::RESUME_TOKEN_INVALID);
     }
     const size_t colon = request->resume_token().find(':');
     const int history = std::stoi(request->resume_token().substr(0, colon));
@@ -266,8 +268,8 @@ grpc::Status FakeService::WatchFineTunes(grpc::ServerContext* context,
     resumes = history == history_ && stream.cursor + 1 >= oldest_kept_;
     if (!resumes) {
       pb::WatchFineTunesResponse reset;
-      reset.mutable_reset()->set_reason(history == history_ ? pb::Reset::EXPIRED
-                                                            : pb::Reset::OTHER_HISTORY);
+      reset.mutable_restart()->set_reason(history == history_ ? pb::Restart::EXPIRED
+                                                              : pb::Restart::OTHER_HISTORY);
       stream.due.push_back(reset);
     }
   }

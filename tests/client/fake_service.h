@@ -18,7 +18,8 @@ namespace finetune {
 namespace pb = ::segmind::finetune::v1;
 
 // An error as the gateway sends it: ErrorInfo with the reason, then the other details.
-grpc::Status FakeError(grpc::StatusCode code, const std::string& message, pb::ErrorReason reason,
+grpc::Status FakeError(grpc::StatusCode code, const std::string& message,
+                       pb::ErrorReason::Reason reason,
                        const std::vector<const google::protobuf::Message*>& details = {});
 
 // A gateway without Segmind: a table of jobs, a log of changes, and faults on demand. Serves on a

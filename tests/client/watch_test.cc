@@ -284,7 +284,7 @@ TEST_F(Watch, EndsWhenTryingAgainCannotHelp) {
   Told told;
   auto subscription = watcher->Subscribe({}, told.Callback());
   const auto events = told.AwaitKind(Kind::kEnded);
-  EXPECT_EQ(ErrorReasonOf(events.back().status), pb::FINE_TUNE_NOT_FOUND);
+  EXPECT_EQ(ErrorReasonOf(events.back().status), pb::ErrorReason::FINE_TUNE_NOT_FOUND);
   Told late;
   auto second = watcher->Subscribe({}, late.Callback());
   EXPECT_TRUE(absl::IsNotFound(late.AwaitKind(Kind::kEnded).back().status));

@@ -24,8 +24,8 @@ class Docs(unittest.TestCase):
             self.assertIn(f"`--{name}`", README)
 
     def test_every_error_reason_stands_in_the_readme(self):
-        for reason in svc.ErrorReason.keys():
-            if reason != "ERROR_REASON_UNSPECIFIED":
+        for reason in svc.ErrorReason.Reason.keys():
+            if reason != "REASON_UNSPECIFIED":
                 self.assertIn(f"`{reason}`", README)
 
     def test_every_call_has_an_example(self):

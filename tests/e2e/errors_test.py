@@ -162,7 +162,7 @@ class Errors(EndToEnd):
         self.refused(Code.OUT_OF_RANGE, "RESUME_TOKEN_EXPIRED", self.stub.WatchFineTunes, svc.WatchFineTunesRequest(
             resume_token=token, gap_policy=svc.WatchFineTunesRequest.FAIL))
         stream = self.stub.WatchFineTunes(svc.WatchFineTunesRequest(resume_token=token), timeout=30)
-        self.assertEqual(next(stream).reset.reason, svc.Reset.EXPIRED)
+        self.assertEqual(next(stream).restart.reason, svc.Restart.EXPIRED)
         stream.cancel()
 
     def test_a_server_that_drains_says_so(self):

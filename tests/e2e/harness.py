@@ -29,10 +29,10 @@ sys.path.insert(0, str(SOURCE / "deploy"))
 
 import grpc  # noqa: E402
 import sample_images  # noqa: E402
-from google.rpc import error_details_pb2, status_pb2  # noqa: E402
 from segmind.finetune.v1 import fine_tune_pb2 as ft  # noqa: E402
 from segmind.finetune.v1 import fine_tune_service_pb2 as svc  # noqa: E402
 from segmind.finetune.v1 import fine_tune_service_pb2_grpc as rpc  # noqa: E402
+from server.base import error_details_pb2  # noqa: E402
 
 State = ft.FineTune.State
 
@@ -184,12 +184,10 @@ def details_of(error):
     found = {}
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
-            status = status_pb2.Status.FromString(value)
+            status = error_details_pb2.Status.FromString(value)
             for detail in status.details:
                 name = detail.type_url.rsplit(".", 1)[-1]
-                message = getattr(error_details_pb2, name)()
-                detail.Unpack(message)
-                found[name] = message
+                found[name] = getattr(error_details_pb2, name).FromString(detail.value)
     return found
 
 
@@ -206,7 +204,7 @@ def dataset(path, images=8):
 def upload(stub, folder, file_name="cats.zip"):
     """Asks for an upload URL, PUTs a real zip to it, and returns the URL to train with."""
     path = dataset(pathlib.Path(folder) / file_name)
-    target = stub.CreateUploadUrl(svc.CreateUploadUrlRequest(file_name=file_name, public=True), timeout=20)
+    target = stub.CreateUploadUrl(svc.CreateUploadUrlRequest(file_name=file_name, public_read=True), timeout=20)
     request = urllib.request.Request(
         target.upload_uri, method="PUT", data=path.read_bytes(), headers=dict(target.required_headers))
     with urllib.request.urlopen(request, timeout=20) as answer:

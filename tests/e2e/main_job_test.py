@@ -4,6 +4,7 @@ import hashlib
 import threading
 import unittest
 import urllib.request
+import uuid
 
 from harness import EndToEnd, State, ft, job, svc, upload, wait_until
 
@@ -68,7 +69,7 @@ class MainJob(EndToEnd):
 
     def test_wait_returns_when_the_job_is_trained(self):
         uri = upload(self.stub, self.folder)
-        made = self.stub.CreateFineTune(svc.CreateFineTuneRequest(fine_tune=job(uri)), timeout=30)
+        made = self.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(uri)), timeout=30)
         answer = self.stub.WaitFineTune(svc.WaitFineTuneRequest(name=made.name, until=State.TRAINED), timeout=60)
         self.assertTrue(answer.done)
         self.assertGreaterEqual(answer.fine_tune.state, State.TRAINED)

@@ -7,6 +7,7 @@ import time
 import unittest
 
 import grpc
+import uuid
 from google.protobuf import duration_pb2
 
 from credentials import caller, write_policy
@@ -100,7 +101,7 @@ class Outage(EndToEnd):
         for fault, reason in (("no_credits", "UPSTREAM_CREDITS_EXHAUSTED"), ("rate_limited", "UPSTREAM_RATE_LIMITED")):
             self.world.emulator.fault("submit", fault, count=-1, seconds=1)
             with self.assertRaises(grpc.RpcError) as caught:
-                self.gateway.stub.CreateFineTune(svc.CreateFineTuneRequest(fine_tune=job(f"{self.world.emulator.url}/x.zip")), timeout=20)
+                self.gateway.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(f"{self.world.emulator.url}/x.zip")), timeout=20)
             self.assertEqual(reason_of(caught.exception), reason)
             self.world.emulator.clear_faults()
         # The callers may have been refused meanwhile, too.

@@ -130,7 +130,7 @@ class Watch:
 
     def take(self, response):
         event = response.WhichOneof("event")
-        if event == "reset":
+        if event == "restart":
             self.resets += 1
             self.etags.clear()
             self.revisions.clear()

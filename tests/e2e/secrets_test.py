@@ -147,7 +147,7 @@ class Secrets(EndToEnd):
 
     def messages(self, data):
         yield svc.UploadDatasetRequest(spec=svc.DatasetSpec(
-            file_name="cats.zip", size_bytes=len(data), public=True, sha256=hashlib.sha256(data).digest()))
+            file_name="cats.zip", size_bytes=len(data), public_read=True, sha256=hashlib.sha256(data).digest()))
         yield svc.UploadDatasetRequest(chunk=data)
 
     def every_call(self, *metadata, channel=None, timeout=1.5):

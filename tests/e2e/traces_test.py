@@ -8,6 +8,7 @@ import unittest
 import urllib.request
 
 import grpc
+import uuid
 
 from collector import Collector
 from harness import API_KEY, WEBHOOK_TOKEN, EndToEnd, State, dataset, job, svc, wait_until
@@ -40,7 +41,7 @@ class Traces(EndToEnd):
         self.stub = self.gateway.stub
 
     def create(self, **more):
-        return self.stub.CreateFineTune(svc.CreateFineTuneRequest(fine_tune=job()), timeout=30, **more)
+        return self.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job()), timeout=30, **more)
 
     def lines(self, **fields):
         """The log's lines that have these fields."""
@@ -156,7 +157,7 @@ class WhatIsTraced(Traces):
 
         def messages():
             yield svc.UploadDatasetRequest(spec=svc.DatasetSpec(
-                file_name="cats.zip", size_bytes=len(data), public=True, sha256=hashlib.sha256(data).digest()))
+                file_name="cats.zip", size_bytes=len(data), public_read=True, sha256=hashlib.sha256(data).digest()))
             yield svc.UploadDatasetRequest(chunk=data)
 
         self.stub.UploadDataset(messages(), timeout=30)

@@ -11,6 +11,7 @@ import time
 import unittest
 import urllib.error
 import urllib.request
+import uuid
 import zipfile
 
 import grpc
@@ -65,7 +66,7 @@ class Transfers(EndToEnd):
 
     def messages(self, data, spec=None, chunk=CHUNK):
         yield svc.UploadDatasetRequest(spec=spec or svc.DatasetSpec(
-            file_name="cats.zip", size_bytes=len(data), public=True, sha256=hashlib.sha256(data).digest()))
+            file_name="cats.zip", size_bytes=len(data), public_read=True, sha256=hashlib.sha256(data).digest()))
         for at in range(0, len(data), chunk):
             yield svc.UploadDatasetRequest(chunk=data[at:at + chunk])
 
@@ -129,7 +130,7 @@ class Uploads(Transfers):
         self.assertEqual(made.sha256, hashlib.sha256(data).digest())
         with urllib.request.urlopen(made.data_source_uri) as answer:
             self.assertEqual(answer.read(), data)
-        created = self.stub.CreateFineTune(svc.CreateFineTuneRequest(fine_tune=job(made.data_source_uri)), timeout=20)
+        created = self.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(made.data_source_uri)), timeout=20)
         done = self.stub.WaitFineTune(svc.WaitFineTuneRequest(name=created.name), timeout=60)
         self.assertEqual(done.fine_tune.state, State.AVAILABLE)
         self.assertEqual(self.emulator.call("GET", "/emulator/stats").get("keys_leaked_to_storage", 0), 0)
@@ -145,7 +146,7 @@ class Uploads(Transfers):
 
     def test_wrong_sizes_and_digests_never_reach_storage(self):
         data = self.zip()
-        good = svc.DatasetSpec(file_name="x.zip", size_bytes=len(data), public=True)
+        good = svc.DatasetSpec(file_name="x.zip", size_bytes=len(data), public_read=True)
         for wrong in ({"size_bytes": len(data) + 1}, {"size_bytes": len(data) - 1}, {"sha256": bytes(32)}):
             spec = svc.DatasetSpec()
             spec.CopyFrom(good)
@@ -202,7 +203,7 @@ class Uploads(Transfers):
         ready = threading.Event()
 
         def die():
-            yield svc.UploadDatasetRequest(spec=svc.DatasetSpec(file_name="x.zip", size_bytes=50 * MIB, public=True))
+            yield svc.UploadDatasetRequest(spec=svc.DatasetSpec(file_name="x.zip", size_bytes=50 * MIB, public_read=True))
             yield svc.UploadDatasetRequest(chunk=bytes(CHUNK))
             ready.set()
             time.sleep(10)

@@ -53,7 +53,7 @@ void FuzzList(std::string_view input) {
     const absl::StatusOr<ListDelta> delta = reader.Read(body);
     CHECK(whole.ok() == delta.ok());
     if (!delta.ok()) {
-      CHECK(ReasonOf(delta.status()) == pb::UPSTREAM_MALFORMED);
+      CHECK(ReasonOf(delta.status()) == pb::ErrorReason::UPSTREAM_MALFORMED);
       continue;
     }
     for (const std::string& id : delta->gone) known.erase(id);
@@ -92,7 +92,7 @@ void FuzzError(std::string_view input) {
       std::string(input)};
   const absl::Status status = StatusOfAnswer({kUpstreamCalls[choice % 6], "id"}, response,
                                              absl::FromUnixSeconds(1'735'689'600), key);
-  CHECK(!status.ok() && ReasonOf(status) != pb::ERROR_REASON_UNSPECIFIED);
+  CHECK(!status.ok() && ReasonOf(status) != pb::ErrorReason::REASON_UNSPECIFIED);
   const std::string message(status.message());
   CHECK(IsValid(message) && message.size() <= 1024);
   CHECK(message.find(key.Reveal()) == std::string::npos);

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "google/rpc/error_details.pb.h"
+#include "server/base/error_details.h"
 
 namespace finetune {
 namespace {
@@ -27,7 +27,7 @@ struct Row {
   int http;
   std::string body;
   absl::StatusCode code;
-  pb::ErrorReason reason;
+  pb::ErrorReason::Reason reason;
   bool retry = false;
 };
 
@@ -36,37 +36,43 @@ TEST(ErrorTable, HasARowForEveryKindOfAnswer) {
   using U = UpstreamCall;
   const std::string html = "<html><body>Not here</body></html>";
   const std::vector<Row> rows = {
-      {U::kSubmit, 400, ErrorBody("name is required"), C::kInvalidArgument, pb::UPSTREAM_REJECTED},
+      {U::kSubmit, 400, ErrorBody("name is required"), C::kInvalidArgument,
+       pb::ErrorReason::UPSTREAM_REJECTED},
       {U::kSubmit, 401, ErrorBody("Unauthorized. API key is invalid"), C::kInternal,
-       pb::UPSTREAM_CREDENTIAL_REJECTED},
-      {U::kList, 403, ErrorBody("no"), C::kInternal, pb::UPSTREAM_CREDENTIAL_REJECTED},
-      {U::kSubmit, 402, "", C::kResourceExhausted, pb::UPSTREAM_CREDITS_EXHAUSTED},
-      {U::kDetails, 404, ErrorBody("not found"), C::kNotFound, pb::FINE_TUNE_NOT_FOUND},
-      {U::kDetails, 404, "", C::kNotFound, pb::FINE_TUNE_NOT_FOUND},
-      {U::kAccessUpdate, 404, ErrorBody("not found"), C::kNotFound, pb::FINE_TUNE_NOT_FOUND},
-      {U::kDetails, 404, html, C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
-      {U::kSubmit, 404, ErrorBody("no"), C::kInvalidArgument, pb::UPSTREAM_REJECTED},
-      {U::kList, 404, ErrorBody("no"), C::kInternal, pb::UPSTREAM_MALFORMED},
-      {U::kDetails, 405, html, C::kInternal, pb::UPSTREAM_MALFORMED},
-      {U::kSubmit, 406, ErrorBody("Invalid content type"), C::kInternal, pb::UPSTREAM_MALFORMED},
+       pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED},
+      {U::kList, 403, ErrorBody("no"), C::kInternal, pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED},
+      {U::kSubmit, 402, "", C::kResourceExhausted, pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED},
+      {U::kDetails, 404, ErrorBody("not found"), C::kNotFound,
+       pb::ErrorReason::FINE_TUNE_NOT_FOUND},
+      {U::kDetails, 404, "", C::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND},
+      {U::kAccessUpdate, 404, ErrorBody("not found"), C::kNotFound,
+       pb::ErrorReason::FINE_TUNE_NOT_FOUND},
+      {U::kDetails, 404, html, C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
+      {U::kSubmit, 404, ErrorBody("no"), C::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED},
+      {U::kList, 404, ErrorBody("no"), C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
+      {U::kDetails, 405, html, C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
+      {U::kSubmit, 406, ErrorBody("Invalid content type"), C::kInternal,
+       pb::ErrorReason::UPSTREAM_MALFORMED},
       {U::kSubmit, 406, ErrorBody("You have insufficient credits"), C::kResourceExhausted,
-       pb::UPSTREAM_CREDITS_EXHAUSTED},
+       pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED},
       {U::kSubmit, 406, ErrorBody("Team spend limit reached"), C::kResourceExhausted,
-       pb::UPSTREAM_CREDITS_EXHAUSTED},
+       pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED},
       {U::kSubmit, 406, ErrorBody("steps must be below 6000"), C::kInvalidArgument,
-       pb::UPSTREAM_REJECTED},
-      {U::kSubmit, 406, html, C::kInvalidArgument, pb::UPSTREAM_REJECTED},
-      {U::kSubmit, 410, ErrorBody("gone"), C::kFailedPrecondition, pb::UPSTREAM_RETIRED},
-      {U::kList, 429, ErrorBody("slow down"), C::kResourceExhausted, pb::UPSTREAM_RATE_LIMITED,
+       pb::ErrorReason::UPSTREAM_REJECTED},
+      {U::kSubmit, 406, html, C::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED},
+      {U::kSubmit, 410, ErrorBody("gone"), C::kFailedPrecondition,
+       pb::ErrorReason::UPSTREAM_RETIRED},
+      {U::kList, 429, ErrorBody("slow down"), C::kResourceExhausted,
+       pb::ErrorReason::UPSTREAM_RATE_LIMITED, true},
+      {U::kSubmit, 422, ErrorBody("no"), C::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED},
+      {U::kList, 400, ErrorBody("no"), C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
+      {U::kList, 408, "", C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 500, ErrorBody("oops"), C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
        true},
-      {U::kSubmit, 422, ErrorBody("no"), C::kInvalidArgument, pb::UPSTREAM_REJECTED},
-      {U::kList, 400, ErrorBody("no"), C::kInternal, pb::UPSTREAM_MALFORMED},
-      {U::kList, 408, "", C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 500, ErrorBody("oops"), C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 502, html, C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 504, "", C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 302, html, C::kInternal, pb::UPSTREAM_MALFORMED},
-      {U::kList, 999, "", C::kUnavailable, pb::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 502, html, C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 504, "", C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 302, html, C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
+      {U::kList, 999, "", C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
   };
   for (const Row& row : rows) {
     const bool has_job = row.call == U::kDetails || row.call == U::kAccessUpdate;
@@ -86,7 +92,7 @@ TEST(ErrorTable, NamesCallCodeAndSegmindsRequest) {
   const absl::Status status =
       StatusOfAnswer({UpstreamCall::kDetails, "job-1"},
                      Answer(500, "", {{"x-request-id", "req-7"}}), kNow, Secret());
-  google::rpc::ErrorInfo info;
+  rpc::ErrorInfo info;
   ASSERT_TRUE(info.ParseFromString(
       std::string(*status.GetPayload("type.googleapis.com/google.rpc.ErrorInfo"))));
   EXPECT_EQ(info.metadata().at("call"), "details");
@@ -143,7 +149,7 @@ TEST(ErrorTable, TellsTheTransportsFailuresApart) {
   };
   absl::Status status = of(absl::UnavailableError("no connection"), false);
   EXPECT_TRUE(absl::IsUnavailable(status));
-  EXPECT_EQ(ReasonOf(status), pb::UPSTREAM_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::UPSTREAM_UNAVAILABLE);
   EXPECT_TRUE(RetryDelayOf(status).has_value());
   EXPECT_TRUE(absl::IsUnavailable(of(absl::DeadlineExceededError("late"), false)));
   EXPECT_TRUE(absl::IsDeadlineExceeded(of(absl::DeadlineExceededError("late"), true)));
@@ -151,7 +157,7 @@ TEST(ErrorTable, TellsTheTransportsFailuresApart) {
   EXPECT_TRUE(absl::IsCancelled(of(absl::CancelledError("stop"), false)));
   status = of(absl::ResourceExhaustedError("too long"), false);
   EXPECT_TRUE(absl::IsInternal(status));
-  EXPECT_EQ(ReasonOf(status), pb::UPSTREAM_MALFORMED);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::UPSTREAM_MALFORMED);
 }
 
 }  // namespace

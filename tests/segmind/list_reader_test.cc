@@ -194,7 +194,7 @@ TEST(ListReader, RefusesWhatIsNoListAndForgetsNothing) {
     const absl::StatusOr<ListDelta> delta = reader.Read(bad);
     ASSERT_FALSE(delta.ok()) << bad;
     EXPECT_EQ(delta.status().code(), absl::StatusCode::kInternal);
-    EXPECT_EQ(ReasonOf(delta.status()), pb::UPSTREAM_MALFORMED);
+    EXPECT_EQ(ReasonOf(delta.status()), pb::ErrorReason::UPSTREAM_MALFORMED);
   }
   EXPECT_TRUE(Read(reader, good).unchanged);
   EXPECT_TRUE(reader.Has("a"));
@@ -299,7 +299,7 @@ TEST(ListReader, NeverCrashesOnHostileLists) {
     Read(reader, List({Item("old", "QUEUED")}));
     const absl::StatusOr<ListDelta> delta = reader.Read(variation.body);
     if (!delta.ok()) {
-      EXPECT_EQ(ReasonOf(delta.status()), pb::UPSTREAM_MALFORMED) << variation.name;
+      EXPECT_EQ(ReasonOf(delta.status()), pb::ErrorReason::UPSTREAM_MALFORMED) << variation.name;
       EXPECT_TRUE(reader.Has("old")) << variation.name;
       continue;
     }

@@ -73,7 +73,7 @@ TEST_F(RateLimit, RefusesAtOnceWhoCannotBeServedInTime) {
   Acquire("a");
   Acquire("b", absl::Seconds(10));
   EXPECT_THAT(refused_, ElementsAre("b"));
-  EXPECT_EQ(ReasonOf(status_), pb::UPSTREAM_RATE_LIMITED);
+  EXPECT_EQ(ReasonOf(status_), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
   EXPECT_TRUE(absl::IsResourceExhausted(status_));
   EXPECT_EQ(RetryDelayOf(status_), absl::Seconds(60.5));
   Acquire("c", absl::Seconds(70));
@@ -150,7 +150,7 @@ TEST_F(RateLimit, NeverLetsThroughMoreThanTheLimitInAnyMinute) {
     const absl::Time deadline = clock_.Now() + absl::Seconds(random() % 300);
     limiter_->Acquire(priority, deadline, [&, deadline](absl::Status status) {
       if (!status.ok()) {
-        EXPECT_EQ(ReasonOf(status), pb::UPSTREAM_RATE_LIMITED);
+        EXPECT_EQ(ReasonOf(status), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
         --asked;
         return;
       }

@@ -106,7 +106,7 @@ TEST_F(Client, TakesOnlyADefiniteRefusalForOne) {
     Submit();
     ASSERT_TRUE(submitted_);
     EXPECT_EQ(submitted_->kind, Kind::kRefused) << code;
-    EXPECT_NE(ReasonOf(submitted_->status), pb::ERROR_REASON_UNSPECIFIED);
+    EXPECT_NE(ReasonOf(submitted_->status), pb::ErrorReason::REASON_UNSPECIFIED);
   }
   // A 429 holds back what comes after it.
   Make({.url = "http://segmind.test"});
@@ -159,7 +159,7 @@ TEST_F(Client, TriesASubmitOnceMoreWithANewKey) {
   http_.Script(401, R"({"error":"Unauthorized"})");
   Submit();
   EXPECT_EQ(submitted_->kind, Kind::kRefused);
-  EXPECT_EQ(ReasonOf(submitted_->status), pb::UPSTREAM_CREDENTIAL_REJECTED);
+  EXPECT_EQ(ReasonOf(submitted_->status), pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED);
   EXPECT_EQ(http_.requests.size(), 3);
   EXPECT_EQ(client_->state(), pb::GatewayStatus::CREDENTIAL_REJECTED);
 }
@@ -169,7 +169,7 @@ TEST_F(Client, RefusesWithoutAKey) {
   Submit();
   EXPECT_EQ(submitted_->kind, Kind::kRefused);
   EXPECT_EQ(submitted_->status.code(), absl::StatusCode::kInternal);
-  EXPECT_EQ(ReasonOf(submitted_->status), pb::UPSTREAM_CREDENTIAL_REJECTED);
+  EXPECT_EQ(ReasonOf(submitted_->status), pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED);
   EXPECT_TRUE(http_.requests.empty());
 }
 
@@ -180,7 +180,7 @@ TEST_F(Client, DoesNotSendASubmitThatTheRateLimitMakesTooLate) {
   Submit(absl::Seconds(30));
   ASSERT_TRUE(submitted_);
   EXPECT_EQ(submitted_->kind, Kind::kNotSent);
-  EXPECT_EQ(ReasonOf(submitted_->status), pb::UPSTREAM_RATE_LIMITED);
+  EXPECT_EQ(ReasonOf(submitted_->status), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
   EXPECT_TRUE(RetryDelayOf(submitted_->status).has_value());
   EXPECT_EQ(client_->calls_left(), 0);
   http_.Script(200, Sample("submit.json"));
@@ -209,7 +209,7 @@ TEST_F(Client, BelievesDetailsOnlyAboutTheJobItAskedFor) {
     http_.Script(200, body);
     auto answer = Details();
     ASSERT_TRUE(answer && !answer->ok()) << body;
-    EXPECT_EQ(ReasonOf(answer->status()), pb::UPSTREAM_MALFORMED) << body;
+    EXPECT_EQ(ReasonOf(answer->status()), pb::ErrorReason::UPSTREAM_MALFORMED) << body;
     EXPECT_EQ(answer->status().code(), absl::StatusCode::kInternal);
   }
   for (const char* body : {R"({"id":"UUID"})", R"({"finetune":{"id":"uuid","finetune_id":"f"}})"}) {
@@ -220,7 +220,7 @@ TEST_F(Client, BelievesDetailsOnlyAboutTheJobItAskedFor) {
 
 TEST_F(Client, SaysThatSegmindDoesNotKnowAJob) {
   http_.Script(404, R"({"error":"not found"})");
-  EXPECT_EQ(ReasonOf(Details()->status()), pb::FINE_TUNE_NOT_FOUND);
+  EXPECT_EQ(ReasonOf(Details()->status()), pb::ErrorReason::FINE_TUNE_NOT_FOUND);
 }
 
 TEST_F(Client, SurvivesHostileDetails) {
@@ -232,7 +232,7 @@ TEST_F(Client, SurvivesHostileDetails) {
     auto answer = Details();
     ASSERT_TRUE(answer) << variation.name;
     if (!answer->ok()) {
-      EXPECT_EQ(ReasonOf(answer->status()), pb::UPSTREAM_MALFORMED) << variation.name;
+      EXPECT_EQ(ReasonOf(answer->status()), pb::ErrorReason::UPSTREAM_MALFORMED) << variation.name;
       EXPECT_LT(answer->status().message().size(), 1024) << variation.name;
     } else {
       EXPECT_TRUE((*answer)->job.id == kId || (*answer)->job.request_id == kId) << variation.name;
@@ -254,7 +254,8 @@ TEST_F(Client, SurvivesHostileSubmitAnswers) {
       EXPECT_TRUE(IsValidUtf8(submitted_->job.id)) << variation.name;
     } else {
       EXPECT_EQ(submitted_->kind, Kind::kUnknown) << variation.name;
-      EXPECT_EQ(ReasonOf(submitted_->status), pb::UPSTREAM_MALFORMED) << variation.name;
+      EXPECT_EQ(ReasonOf(submitted_->status), pb::ErrorReason::UPSTREAM_MALFORMED)
+          << variation.name;
     }
   }
 }
@@ -275,7 +276,7 @@ TEST_F(Client, RetriesAReadUntilItsDeadline) {
   GetList(absl::Seconds(5));
   clock_.Advance(absl::Seconds(5));
   ASSERT_TRUE(list_);
-  EXPECT_EQ(ReasonOf(list_->status()), pb::UPSTREAM_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(list_->status()), pb::ErrorReason::UPSTREAM_UNAVAILABLE);
   EXPECT_TRUE(RetryDelayOf(list_->status()).has_value());
   EXPECT_LT(http_.requests.size(), 15);
 }
@@ -315,7 +316,7 @@ TEST_F(Client, SaysWhatSegmindSaidIfTheResetIsTooFar) {
       {{"x-rate-limit-reset-at-utc", absl::FormatTime(In(absl::Minutes(10)))}}));
   GetList(absl::Minutes(1));
   ASSERT_TRUE(list_);
-  EXPECT_EQ(ReasonOf(list_->status()), pb::UPSTREAM_RATE_LIMITED);
+  EXPECT_EQ(ReasonOf(list_->status()), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
   EXPECT_EQ(RetryDelayOf(list_->status()), absl::Minutes(10));
 }
 
@@ -351,7 +352,7 @@ TEST_F(Client, MakesAnUploadUrl) {
       EXPECT_THAT((*answer)->presigned_url.Reveal(), testing::StartsWith("http"));
       EXPECT_THAT((*answer)->s3_url, testing::StartsWith("http"));
     } else {
-      EXPECT_EQ(ReasonOf(answer->status()), pb::UPSTREAM_MALFORMED) << variation.name;
+      EXPECT_EQ(ReasonOf(answer->status()), pb::ErrorReason::UPSTREAM_MALFORMED) << variation.name;
       EXPECT_THAT(std::string(answer->status().message()), Not(HasSubstr("Signature")));
     }
   }
@@ -382,7 +383,7 @@ TEST_F(Client, UpdatesAccessWithAFormWhateverTheAnswersBody) {
   EXPECT_EQ(http_.requests.back().form[1].second, "False");
   http_.Script(404, R"({"error":"unknown"})");
   client_->SetPublic("job", false, In(absl::Minutes(1)), [&](absl::Status s) { status = s; });
-  EXPECT_EQ(ReasonOf(status), pb::FINE_TUNE_NOT_FOUND);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::FINE_TUNE_NOT_FOUND);
 }
 
 TEST_F(Client, MakesADownloadUrl) {
@@ -406,7 +407,7 @@ TEST_F(Client, MakesADownloadUrl) {
   EXPECT_EQ(http_.requests[0].body, "cloud_storage_url=s3%3A%2F%2Fbucket%2Fa%20b%26c");
   for (const Variation& variation : HostileVariations(Sample("download_url.txt"))) {
     ask(variation.body);
-    if (!answer->ok()) EXPECT_EQ(ReasonOf(answer->status()), pb::UPSTREAM_MALFORMED);
+    if (!answer->ok()) EXPECT_EQ(ReasonOf(answer->status()), pb::ErrorReason::UPSTREAM_MALFORMED);
   }
   ask("javascript:alert(1)");
   EXPECT_FALSE(answer->ok());

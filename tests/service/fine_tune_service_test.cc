@@ -325,7 +325,7 @@ TEST_F(ServiceTest, MakesUploadUrlsWithTheHeadersThatTheyNeed) {
   EXPECT_EQ(url.data_source_uri(), "https://s3.example/a.zip");
   EXPECT_EQ(url.required_headers().at("Content-Type"), "application/zip");
   EXPECT_FALSE(url.required_headers().contains("x-amz-acl"));
-  request.set_public_(true);
+  request.set_public_read(true);
   ASSERT_TRUE(world_.stub->CreateUploadUrl(Context().get(), request, &url).ok());
   EXPECT_EQ(url.required_headers().at("x-amz-acl"), "public-read");
   for (const char* bad : {"", ".zip", "cats.tar", "../x.zip", "a/b.zip"}) {

@@ -56,7 +56,8 @@ class LastingCallsTest : public ::testing::Test {
 
 TEST_F(LastingCallsTest, EndAsTheirCallerWouldBeRefusedNow) {
   Change(Known("alice", Role::kSubmitter, true));
-  EXPECT_EQ(ReasonOfEnd(Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID, "gone")),
+  EXPECT_EQ(ReasonOfEnd(Error(absl::StatusCode::kUnauthenticated,
+                              pb::ErrorReason::CREDENTIALS_INVALID, "gone")),
             "16 CREDENTIALS_INVALID");
   EXPECT_EQ(ReasonOfEnd(Known("alice", Role::kSubmitter, false)), "14 ACCESS_CHANGED");
   EXPECT_EQ(ReasonOfEnd(Known("alicia", Role::kSubmitter, true)), "14 ACCESS_CHANGED");
@@ -66,7 +67,7 @@ TEST_F(LastingCallsTest, GoOnWhileTheirCallerMayMakeThem) {
   const auto watch = StartWatch();
   Change(Known("alice", Role::kAdmin, true));
   Change(Known("alice"));
-  Change(Error(absl::StatusCode::kUnavailable, pb::ISSUER_KEYS_UNAVAILABLE, "soon"));
+  Change(Error(absl::StatusCode::kUnavailable, pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE, "soon"));
   Change(Known("alice", Role::kViewer));
   world_.Put("a", pb::FineTune::TRAINING, "alice");
   pb::WatchFineTunesResponse message;
@@ -97,7 +98,7 @@ TEST_F(LastingCallsTest, WaitsEndToo) {
   const int before = world_.gate.unary_calls();
   auto waiting = wait();
   while (world_.gate.unary_calls() == before) absl::SleepFor(absl::Milliseconds(1));
-  Change(Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID, "gone"));
+  Change(Error(absl::StatusCode::kUnauthenticated, pb::ErrorReason::CREDENTIALS_INVALID, "gone"));
   EXPECT_EQ(ReasonIn(waiting.get()), "CREDENTIALS_INVALID");
   world_.authenticator.Tell(
       "alice", Known("alice", Role::kSubmitter, false, absl::Now() + absl::Seconds(1)));
@@ -112,7 +113,7 @@ TEST_F(LastingCallsTest, AChangeBetweenTheJudgementAndTheBeginningIsNotMissed) {
   const auto call = std::make_shared<LastingCall>("WatchFineTunes", Role::kViewer, context,
                                                   Known("alice", Role::kAdmin, true).caller);
   calls.Add(call, absl::InfiniteFuture(), before);
-  EXPECT_EQ(ReasonOf(call->revoked()), pb::ACCESS_CHANGED) << "it is nobody's now";
+  EXPECT_EQ(ReasonOf(call->revoked()), pb::ErrorReason::ACCESS_CHANGED) << "it is nobody's now";
   absl::Status told;
   call->OnRevokedDo([&](const absl::Status& why) { told = why; });
   EXPECT_EQ(told, call->revoked());

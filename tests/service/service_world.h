@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "server/base/error_details.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
 #include "server/service/fine_tune_service.h"
@@ -36,7 +35,8 @@ class AuthenticatorByName : public Authenticator {
       if (const auto told = told_.find(who); told != told_.end()) return told->second;
     }
     if (who == "nobody")
-      return Error(absl::StatusCode::kUnauthenticated, pb::CREDENTIALS_INVALID, "who are you?");
+      return Error(absl::StatusCode::kUnauthenticated, pb::ErrorReason::CREDENTIALS_INVALID,
+                   "who are you?");
     return Admission{std::make_shared<const Caller>(
         Caller{who, who == "viewer" ? Role::kViewer : Role::kSubmitter, who == "viewer", {}, {}})};
   }
@@ -166,12 +166,11 @@ inline std::unique_ptr<grpc::ClientContext> Context(const std::string& who = "",
 }
 
 inline std::string ReasonIn(const grpc::Status& status) {
-  google::rpc::Status wire;
+  rpc::Status wire;
   wire.ParseFromString(status.error_details());
-  google::rpc::ErrorInfo info;
   for (const auto& detail : wire.details())
-    if (detail.Is<google::rpc::ErrorInfo>()) detail.UnpackTo(&info);
-  return info.reason();
+    if (auto info = DetailIn<rpc::ErrorInfo>(detail)) return info->reason();
+  return "";
 }
 
 }  // namespace finetune

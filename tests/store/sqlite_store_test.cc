@@ -235,7 +235,7 @@ TEST_F(SqliteStoreTest, AFileThatWasTakenAwayIsNoticed) {
   ASSERT_TRUE(store->Commit(MakeBatch(0, {MakeChange(1, "a", "")})).ok());
   std::filesystem::rename(path_, path_ + ".away");
   const absl::Status status = store->Commit(MakeBatch(1, {MakeChange(2, "b", "")}));
-  EXPECT_EQ(ReasonOf(status), pb::STORE_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_FALSE(store->CheckWritable().ok());
   std::filesystem::rename(path_ + ".away", path_);
   EXPECT_TRUE(store->Commit(MakeBatch(1, {MakeChange(2, "b", "")})).ok());
@@ -275,7 +275,7 @@ TEST_F(SqliteStoreTest, AFullDiskIsUnavailableAndTheStoreRecoversByItself) {
       absl::Status status;
       while (status.ok() && revision < 1'000) status = commit(50'000);
       EXPECT_TRUE(absl::IsUnavailable(status)) << status;
-      EXPECT_EQ(ReasonOf(status), pb::STORE_UNAVAILABLE);
+      EXPECT_EQ(ReasonOf(status), pb::ErrorReason::STORE_UNAVAILABLE);
       EXPECT_FALSE(commit(50'000).ok());
       StoreState state = store->Load().value();
       EXPECT_EQ(state.revision, revision) << "it can still be read";

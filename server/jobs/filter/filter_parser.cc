@@ -300,7 +300,7 @@ bool FilterParser::AtKeyword(std::string_view keyword) const {
 absl::Status FilterParser::Fault(size_t position, std::string_view what) const {
   const std::string description =
       absl::StrCat("at position ", position + 1, ": expected ", Absl(what));
-  return Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
+  return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD,
                absl::StrCat("invalid filter: ", description))
       .Field("filter", description);
 }

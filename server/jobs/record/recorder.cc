@@ -23,8 +23,8 @@ constexpr absl::Duration kKeepIntents = absl::Hours(24 * 7);
 constexpr absl::Duration kForgetIntentsEvery = absl::Hours(1);
 
 absl::Status StoreUnavailable(const absl::Status& cause) {
-  if (cause.ok() || ReasonOf(cause) == pb::STORE_UNAVAILABLE) return cause;
-  return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
+  if (cause.ok() || ReasonOf(cause) == pb::ErrorReason::STORE_UNAVAILABLE) return cause;
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
                absl::StrCat("the store cannot be written: ", cause.message()))
       .RetryAfter(kRetryAfter);
 }

@@ -23,7 +23,7 @@ uint32_t Checksum(std::string_view bytes) {
 }
 
 absl::Status Invalid() {
-  return Error(absl::StatusCode::kInvalidArgument, pb::RESUME_TOKEN_INVALID,
+  return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::RESUME_TOKEN_INVALID,
                "the resume token is not one of this gateway's")
       .Field("resume_token", "must be sent back exactly as it was received");
 }

@@ -12,7 +12,7 @@ namespace finetune {
 namespace {
 
 absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
                "the gateway is stopping: send the same request_id again")
       .RetryAfter(absl::Seconds(1));
 }
@@ -20,13 +20,13 @@ absl::Status Draining() {
 constexpr std::string_view kDied = "the gateway ended while it waited for the answer";
 
 absl::Status NotBegun() {
-  return Error(absl::StatusCode::kDeadlineExceeded, pb::OVERLOADED,
+  return Error(absl::StatusCode::kDeadlineExceeded, pb::ErrorReason::OVERLOADED,
                "the call's time was up before its submission began: send the same request_id again")
       .RetryAfter(absl::Seconds(1));
 }
 
 absl::Status NotRecorded() {
-  return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
                "the submission's outcome could not be recorded in time: send the same request_id "
                "again")
       .RetryAfter(absl::Seconds(1));
@@ -95,7 +95,7 @@ absl::Status Submitter::Core::Recover() {
 void Submitter::Core::Create(CreateCall call, CreateDone done) {
   if (draining_) return std::move(done)(Draining());
   if (call.deadline <= clock_.Now()) {
-    return std::move(done)(Error(absl::StatusCode::kDeadlineExceeded, pb::OVERLOADED,
+    return std::move(done)(Error(absl::StatusCode::kDeadlineExceeded, pb::ErrorReason::OVERLOADED,
                                  "the deadline passed before anything was done"));
   }
   Key key(call.caller, call.request_id);
@@ -110,7 +110,8 @@ void Submitter::Core::Create(CreateCall call, CreateDone done) {
     return Prepare(made);
   }
   if (flight->fingerprint != fingerprint) {
-    return std::move(done)(Error(absl::StatusCode::kInvalidArgument, pb::REQUEST_ID_REUSED,
+    return std::move(done)(Error(absl::StatusCode::kInvalidArgument,
+                                 pb::ErrorReason::REQUEST_ID_REUSED,
                                  "this request_id came before with other parameters")
                                .Field("request_id", "came before with other parameters"));
   }

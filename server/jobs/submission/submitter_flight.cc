@@ -85,7 +85,7 @@ void Submitter::Core::Prepare(const FlightPtr& flight) {
         if (found->has_value()) {
           record::Intent& earlier = **found;
           if (earlier.fingerprint() != intent.fingerprint()) {
-            return Error(absl::StatusCode::kInvalidArgument, pb::REQUEST_ID_REUSED,
+            return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::REQUEST_ID_REUSED,
                          "this request_id came before with other parameters")
                 .Field("request_id", "came before with other parameters");
           }
@@ -138,7 +138,7 @@ void Submitter::Core::TryPost(const FlightPtr& flight) {
     // Nobody waits for it any more, or not long enough.
     if (flight->outcome.status.ok()) {
       flight->outcome.status =
-          Error(absl::StatusCode::kUnavailable, pb::OVERLOADED,
+          Error(absl::StatusCode::kUnavailable, pb::ErrorReason::OVERLOADED,
                 "nothing was sent to Segmind in time: send the same request_id again")
               .RetryAfter(absl::Seconds(1));
     }
@@ -266,7 +266,7 @@ void Submitter::Core::Finish(const FlightPtr& flight, const std::string& fine_tu
 absl::StatusOr<VersionPtr> Submitter::Core::Find(const std::string& fine_tune_id) const {
   VersionPtr version = catalog_.Find(fine_tune_id);
   if (version != nullptr) return version;
-  return Error(absl::StatusCode::kInternal, pb::FINE_TUNE_NOT_FOUND,
+  return Error(absl::StatusCode::kInternal, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
                "the record has a submission without its job")
       .Resource("segmind.finetune.v1.FineTune", NameOf(fine_tune_id));
 }

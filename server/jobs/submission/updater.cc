@@ -11,13 +11,13 @@ namespace finetune {
 namespace {
 
 absl::Status NoSuchJob(const std::string& id) {
-  return Error(absl::StatusCode::kNotFound, pb::FINE_TUNE_NOT_FOUND,
+  return Error(absl::StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
                absl::StrCat("no fine-tune '", NameOf(id), "'"))
       .Resource("segmind.finetune.v1.FineTune", NameOf(id));
 }
 
 absl::Status EtagMismatch(const std::string& id) {
-  return Error(absl::StatusCode::kAborted, pb::ETAG_MISMATCH,
+  return Error(absl::StatusCode::kAborted, pb::ErrorReason::ETAG_MISMATCH,
                absl::StrCat("'", NameOf(id), "' has changed since: read it again"))
       .Resource("segmind.finetune.v1.FineTune", NameOf(id));
 }
@@ -97,7 +97,7 @@ void Updater::Core::Start(const UpdatePtr& update) {
   if (!Fits(call, ToRecord(*version).fine_tune())) return End(update, EtagMismatch(call.id));
   if (!call.visibility) return RecordIt(update);
   if (version->upstream_id.empty()) {
-    return End(update, Error(absl::StatusCode::kFailedPrecondition, pb::INVALID_FIELD,
+    return End(update, Error(absl::StatusCode::kFailedPrecondition, pb::ErrorReason::INVALID_FIELD,
                              "Segmind's id of the job is not known yet, so its visibility cannot "
                              "be changed")
                            .Field("fine_tune.visibility", "Segmind's id is not known yet"));

@@ -18,7 +18,8 @@ constexpr absl::Duration kLeastInterval = absl::Milliseconds(10);
 constexpr size_t kMaxUnknownHints = 1000;
 
 absl::Status Stopped() {
-  return Error(absl::StatusCode::kCancelled, pb::SERVER_DRAINING, "the gateway is stopping");
+  return Error(absl::StatusCode::kCancelled, pb::ErrorReason::SERVER_DRAINING,
+               "the gateway is stopping");
 }
 
 }  // namespace
@@ -173,7 +174,8 @@ void Tracker::Core::ExpireRefreshes(absl::Time now) {
   while (!refreshes_.empty() && refreshes_.begin()->first <= now) {
     RefreshDone done = std::move(refreshes_.begin()->second.done);
     refreshes_.erase(refreshes_.begin());
-    std::move(done)(Error(absl::StatusCode::kDeadlineExceeded, pb::UPSTREAM_UNAVAILABLE,
+    std::move(done)(Error(absl::StatusCode::kDeadlineExceeded,
+                          pb::ErrorReason::UPSTREAM_UNAVAILABLE,
                           "no read of Segmind that is fresh enough ended in time"));
   }
 }

@@ -21,7 +21,7 @@ absl::Status WatchContext::Admit(const std::string& caller) {
   MutexLock lock(mu_);
   if (closed_) return WatchEnds("this server is going away");
   if (count_ >= options.max_watchers) {
-    return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
+    return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
                  absl::StrCat("the gateway has ", count_, " watchers, as many as it takes"))
         .RetryAfter(Between(absl::Seconds(1), absl::Seconds(5)));
   }
@@ -29,7 +29,7 @@ absl::Status WatchContext::Admit(const std::string& caller) {
   if (mine >= options.max_watchers_per_caller) {
     const std::string description =
         absl::StrCat("at most ", options.max_watchers_per_caller, " watches at a time");
-    return Error(absl::StatusCode::kResourceExhausted, pb::CLIENT_QUOTA_EXCEEDED,
+    return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::CLIENT_QUOTA_EXCEEDED,
                  absl::StrCat("caller has ", mine, " watches open: ", description))
         .RetryAfter(Between(absl::Seconds(1), absl::Seconds(5)))
         .Quota(absl::StrCat("caller:", caller), description);
@@ -71,7 +71,7 @@ int64_t WatchContext::count() const {
 }
 
 absl::Status WatchEnds(std::string_view why) {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING, why)
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING, why)
       .RetryAfter(Between(absl::Milliseconds(100), absl::Seconds(1)));
 }
 

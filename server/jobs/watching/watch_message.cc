@@ -33,9 +33,9 @@ grpc::ByteBuffer EncodeHeartbeat(const ResumePoint& point, absl::Time observe_ti
   return Serialise(response);
 }
 
-grpc::ByteBuffer EncodeReset(pb::Reset::Reason reason) {
+grpc::ByteBuffer EncodeReset(pb::Restart::Reason reason) {
   pb::WatchFineTunesResponse response;
-  response.mutable_reset()->set_reason(reason);
+  response.mutable_restart()->set_reason(reason);
   return Serialise(response);
 }
 

@@ -12,6 +12,6 @@ grpc::ByteBuffer EncodeSynced(const ResumePoint& point);
 // InfinitePast leaves observe_time out.
 grpc::ByteBuffer EncodeHeartbeat(const ResumePoint& point, absl::Time observe_time);
 // Without a token: the one that the client has is of no use.
-grpc::ByteBuffer EncodeReset(pb::Reset::Reason reason);
+grpc::ByteBuffer EncodeReset(pb::Restart::Reason reason);
 
 }  // namespace finetune

@@ -34,14 +34,14 @@ WatchMetrics::WatchMetrics(Metrics& metrics)
         &metrics.Counter("finetune_gateway_watch_messages_total",
                          "Messages written to watch streams.", {{"type", kMessageNames[i]}});
   }
-  for (int reason = 1; reason < pb::Reset::Reason_ARRAYSIZE; ++reason) {
+  for (int reason = 1; reason < pb::Restart::Reason_ARRAYSIZE; ++reason) {
     resets_[reason] = &metrics.Counter(
         "finetune_gateway_watch_resets_total", "Watch streams told to start over.",
-        {{"reason", pb::Reset::Reason_Name(static_cast<pb::Reset::Reason>(reason))}});
+        {{"reason", pb::Restart::Reason_Name(static_cast<pb::Restart::Reason>(reason))}});
   }
 }
 
-void WatchMetrics::CountReset(pb::Reset::Reason reason) {
+void WatchMetrics::CountReset(pb::Restart::Reason reason) {
   if (resets_[reason] != nullptr) resets_[reason]->Increment();
 }
 

@@ -21,7 +21,7 @@ class WatchMetrics {
   explicit WatchMetrics(Metrics& metrics);
 
   prometheus::Gauge& watchers() { return watchers_; }
-  void CountReset(pb::Reset::Reason reason);
+  void CountReset(pb::Restart::Reason reason);
 
  private:
   friend class DeliveryTally;
@@ -29,7 +29,7 @@ class WatchMetrics {
   prometheus::Gauge& watchers_;
   prometheus::Histogram& lag_;
   std::array<prometheus::Counter*, kWatchMessages> messages_;
-  std::array<prometheus::Counter*, pb::Reset::Reason_ARRAYSIZE> resets_;
+  std::array<prometheus::Counter*, pb::Restart::Reason_ARRAYSIZE> resets_;
 };
 
 // Deliveries counted by one thread, and handed to the metrics together, because threads that

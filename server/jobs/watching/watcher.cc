@@ -22,7 +22,7 @@ absl::Duration Age(absl::Duration max_age) {
 }
 
 absl::Status Expired() {
-  return Error(absl::StatusCode::kOutOfRange, pb::RESUME_TOKEN_EXPIRED,
+  return Error(absl::StatusCode::kOutOfRange, pb::ErrorReason::RESUME_TOKEN_EXPIRED,
                "changes after the resume token are no longer kept");
 }
 
@@ -70,7 +70,7 @@ absl::Status ShardWatcher::Start() {
 
 absl::Status ShardWatcher::BeginLocked() {
   if (spec_.resume) {
-    pb::Reset::Reason why;
+    pb::Restart::Reason why;
     if (ResumeLocked(why)) return absl::OkStatus();
     if (spec_.fail_on_gap) return Expired();
     StartOverLocked(why);
@@ -81,12 +81,12 @@ absl::Status ShardWatcher::BeginLocked() {
   return absl::OkStatus();
 }
 
-bool ShardWatcher::ResumeLocked(pb::Reset::Reason& why) {
+bool ShardWatcher::ResumeLocked(pb::Restart::Reason& why) {
   const uint64_t from = spec_.resume->revision;
-  why = pb::Reset::OTHER_HISTORY;
+  why = pb::Restart::OTHER_HISTORY;
   if (spec_.resume->epoch != context_->catalog.epoch()) return false;
   if (from > context_->catalog.view()->revision()) return false;
-  why = pb::Reset::EXPIRED;
+  why = pb::Restart::EXPIRED;
   if (spec_.every) {
     if (!context_->catalog.ChangesAfter(from, 1)) return false;
     floor_ = from;
@@ -116,7 +116,7 @@ void ShardWatcher::StartSnapshotLocked() {
   snapshot_next_ = 0;
 }
 
-void ShardWatcher::StartOverLocked(pb::Reset::Reason reason) {
+void ShardWatcher::StartOverLocked(pb::Restart::Reason reason) {
   phase_ = Phase::kReset;
   reset_ = reason;
   skip_snapshot_ = false;
@@ -172,13 +172,13 @@ void ShardWatcher::AddPendingLocked(const ChangePtr& change, WatchMatch match, b
   if (reset_) return;
   if (pending_ == nullptr) pending_ = std::make_unique<WatchPending>();
   pending_->Add(change, match, may_have);
-  if (pending_->size() > context_->options.max_pending) StartOverLocked(pb::Reset::TOO_SLOW);
+  if (pending_->size() > context_->options.max_pending) StartOverLocked(pb::Restart::TOO_SLOW);
 }
 
 void ShardWatcher::PullLocked() {
   const auto changes = context_->catalog.ChangesAfter(floor_, kPull);
   if (!changes) {
-    StartOverLocked(pb::Reset::TOO_SLOW);
+    StartOverLocked(pb::Restart::TOO_SLOW);
     return;
   }
   for (const ChangePtr& change : *changes) {
@@ -215,7 +215,7 @@ ShardWatcher::Step ShardWatcher::FarewellLocked() {
 
 ShardWatcher::Step ShardWatcher::ResetStepLocked() {
   if (spec_.fail_on_gap) return {.kind = Step::Kind::kFinish, .status = Expired()};
-  const pb::Reset::Reason reason = *std::exchange(reset_, std::nullopt);
+  const pb::Restart::Reason reason = *std::exchange(reset_, std::nullopt);
   context_->metrics.CountReset(reason);
   StartSnapshotLocked();
   return {
@@ -389,7 +389,7 @@ std::optional<absl::Time> ShardWatcher::OnTimer(absl::Time now, DeliveryTally& t
     // A client that does not read must not keep jobs as they once were.
     if (phase_ == Phase::kSnapshot && context_->catalog.window_start() > view_->revision()) {
       released = view_;
-      StartOverLocked(pb::Reset::TOO_SLOW);
+      StartOverLocked(pb::Restart::TOO_SLOW);
     }
     if (!ending_ && now >= end_at_) {
       ending_ = true;

@@ -77,9 +77,9 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
 
   absl::Status BeginLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Continues after the token; false if that cannot be done, and why.
-  bool ResumeLocked(pb::Reset::Reason& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool ResumeLocked(pb::Restart::Reason& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StartSnapshotLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void StartOverLocked(pb::Reset::Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StartOverLocked(pb::Restart::Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Step NextLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step FarewellLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -115,7 +115,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
 
   // All that concerns it up to here was sent, or is in view_, pending_ or ready_.
   uint64_t floor_ ABSL_GUARDED_BY(mu_) = 0;
-  std::optional<pb::Reset::Reason> reset_ ABSL_GUARDED_BY(mu_);  // To announce.
+  std::optional<pb::Restart::Reason> reset_ ABSL_GUARDED_BY(mu_);  // To announce.
   bool skip_snapshot_ ABSL_GUARDED_BY(mu_) = false;
   ViewPtr view_ ABSL_GUARDED_BY(mu_);
   WatchSnapshotPtr snapshot_ ABSL_GUARDED_BY(mu_);

@@ -57,9 +57,10 @@ std::optional<CallerUse::Slot> SlotOf(Method method) {
   return std::nullopt;
 }
 
-constexpr pb::ErrorReason kRefusals[] = {pb::CREDENTIALS_MISSING, pb::CREDENTIALS_INVALID,
-                                         pb::ROLE_NOT_ALLOWED,    pb::CLIENT_QUOTA_EXCEEDED,
-                                         pb::ACCESS_CHANGED,      pb::ISSUER_KEYS_UNAVAILABLE};
+constexpr pb::ErrorReason::Reason kRefusals[] = {
+    pb::ErrorReason::CREDENTIALS_MISSING, pb::ErrorReason::CREDENTIALS_INVALID,
+    pb::ErrorReason::ROLE_NOT_ALLOWED,    pb::ErrorReason::CLIENT_QUOTA_EXCEEDED,
+    pb::ErrorReason::ACCESS_CHANGED,      pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE};
 
 const google::protobuf::ServiceDescriptor& Descriptor() {
   return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
@@ -87,11 +88,11 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
     methods_.emplace_back(metrics, *service.method(i));
     span_names_.push_back(absl::StrCat(service.full_name(), "/", service.method(i)->name()));
   }
-  for (const pb::ErrorReason reason : kRefusals) {
+  for (const pb::ErrorReason::Reason reason : kRefusals) {
     refusals_[reason] =
         &metrics.Counter("finetune_gateway_refused_calls_total",
                          "Calls refused for who made them or for their caller's limits.",
-                         {{"reason", pb::ErrorReason_Name(reason)}});
+                         {{"reason", pb::ErrorReason::Reason_Name(reason)}});
   }
 }
 
@@ -116,7 +117,7 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
 
 absl::Status CallGate::Check(Call& call) {
   if (unary_calls_ > options_.max_calls)
-    return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
+    return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
                  "too many calls at once; try again later")
         .RetryAfter(absl::Seconds(1));
   const uint64_t judgements = lasting_.judgements();
@@ -142,7 +143,7 @@ absl::Status CallGate::CheckLimits(Call& call) {
   return absl::OkStatus();
 }
 
-void CallGate::CountRefusal(pb::ErrorReason reason) {
+void CallGate::CountRefusal(pb::ErrorReason::Reason reason) {
   const auto found = refusals_.find(reason);
   if (found != refusals_.end()) found->second->Increment();
 }
@@ -190,9 +191,9 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Dura
        {"audit", IsWrite(call.method) || refusals_.contains(ReasonOf(status))},
        {"client", call.caller ? call.caller->identity : std::string()},
        {"fine_tune", call.fine_tune},
-       {"reason", ReasonOf(status) == pb::ERROR_REASON_UNSPECIFIED
+       {"reason", ReasonOf(status) == pb::ErrorReason::REASON_UNSPECIFIED
                       ? std::string()
-                      : pb::ErrorReason_Name(ReasonOf(status))}});
+                      : pb::ErrorReason::Reason_Name(ReasonOf(status))}});
 }
 
 }  // namespace finetune

@@ -96,7 +96,7 @@ class CallGate {
  private:
   absl::Status Check(Call& call);
   absl::Status CheckLimits(Call& call);
-  void CountRefusal(pb::ErrorReason reason);
+  void CountRefusal(pb::ErrorReason::Reason reason);
   void WriteLog(const Call& call, const absl::Status& status, absl::Duration took);
 
   // Constant after construction.
@@ -108,7 +108,7 @@ class CallGate {
   std::vector<std::string> span_names_;  // By method, like methods_.
   MethodMetrics unknown_;
   // By reason.
-  std::map<pb::ErrorReason, prometheus::Counter*> refusals_;
+  std::map<pb::ErrorReason::Reason, prometheus::Counter*> refusals_;
 
   LastingCalls lasting_;
   std::atomic<int> unary_calls_ = 0;

@@ -63,9 +63,9 @@ void DescribeCall(const Call& call, std::string_view method, const std::string& 
   if (call.caller && !call.caller->identity.empty())
     span.Set("finetune.caller", call.caller->identity);
   if (!call.fine_tune.empty()) span.Set("finetune.name", call.fine_tune);
-  const pb::ErrorReason reason = ReasonOf(status);
-  if (reason != pb::ERROR_REASON_UNSPECIFIED)
-    span.Set("finetune.reason", pb::ErrorReason_Name(reason));
+  const pb::ErrorReason::Reason reason = ReasonOf(status);
+  if (reason != pb::ErrorReason::REASON_UNSPECIFIED)
+    span.Set("finetune.reason", pb::ErrorReason::Reason_Name(reason));
   if (!IsServersFailure(status.code())) return;
   const absl::string_view message = status.message();
   span.Fail(absl::StatusCodeToString(status.code()),

@@ -7,7 +7,7 @@ namespace finetune {
 
 // What a call is told that this server cannot finish because it stops.
 inline absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
                "this server is going away; use another")
       .RetryAfter(absl::Milliseconds(500));
 }

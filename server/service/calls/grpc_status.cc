@@ -4,9 +4,8 @@
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "server/base/error.h"
+#include "server/base/error_details.h"
 
 namespace finetune {
 namespace {
@@ -14,10 +13,6 @@ namespace {
 constexpr size_t kMaxWireBytes = 3900;
 constexpr size_t kMaxMessage = 700;
 constexpr absl::string_view kTypePrefix = "type.googleapis.com/";
-
-std::string TypeUrl(const google::protobuf::Descriptor* type) {
-  return absl::StrCat(kTypePrefix, type->full_name());
-}
 
 // grpc-message travels percent-encoded.
 size_t PercentEncodedSize(absl::string_view text) {
@@ -27,28 +22,26 @@ size_t PercentEncodedSize(absl::string_view text) {
 }
 
 std::string DefaultErrorInfo(absl::StatusCode code) {
-  google::rpc::ErrorInfo info;
+  rpc::ErrorInfo info;
   info.set_reason(absl::StatusCodeToString(code));
   info.set_domain(std::string(kErrorDomain));
   return info.SerializeAsString();
 }
 
-void Add(google::rpc::Status& wire, absl::string_view type_url, std::string value) {
+void Add(rpc::Status& wire, absl::string_view type_url, std::string value) {
   auto* detail = wire.add_details();
   detail->set_type_url(std::string(type_url));
   detail->set_value(std::move(value));
 }
 
 // Adds what fits; of a BadRequest, the violations that fit.
-void AddIfItFits(google::rpc::Status& wire, absl::string_view type_url, std::string value,
-                 size_t budget) {
+void AddIfItFits(rpc::Status& wire, absl::string_view type_url, std::string value, size_t budget) {
   constexpr size_t kFraming = 8;
   const size_t used = wire.ByteSizeLong() + type_url.size() + kFraming;
   if (used >= budget) return;
   if (value.size() > budget - used) {
-    google::rpc::BadRequest bad_request;
-    if (type_url != TypeUrl(bad_request.descriptor()) || !bad_request.ParseFromString(value))
-      return;
+    rpc::BadRequest bad_request;
+    if (type_url != DetailUrl<rpc::BadRequest>() || !bad_request.ParseFromString(value)) return;
     while (bad_request.field_violations_size() > 0 && bad_request.ByteSizeLong() > budget - used)
       bad_request.mutable_field_violations()->RemoveLast();
     if (bad_request.field_violations_size() == 0) return;
@@ -62,18 +55,18 @@ void AddIfItFits(google::rpc::Status& wire, absl::string_view type_url, std::str
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   const absl::string_view text = status.message();
-  google::rpc::Status wire;
+  rpc::Status wire;
   wire.set_code(static_cast<int>(status.code()));
   wire.set_message(ValidUtf8({text.data(), text.size()}, kMaxMessage));
   const size_t budget = kMaxWireBytes - PercentEncodedSize(wire.message());
 
-  const std::string info_url = TypeUrl(google::rpc::ErrorInfo::descriptor());
-  const std::string retry_url = TypeUrl(google::rpc::RetryInfo::descriptor());
+  const std::string info_url = DetailUrl<rpc::ErrorInfo>();
+  const std::string retry_url = DetailUrl<rpc::RetryInfo>();
   auto info = status.GetPayload(info_url);
   auto retry = status.GetPayload(retry_url);
   std::string info_bytes = info ? std::string(*info) : DefaultErrorInfo(status.code());
   if (info_bytes.size() > budget / 2) {
-    google::rpc::ErrorInfo whole;
+    rpc::ErrorInfo whole;
     whole.ParseFromString(info_bytes);
     whole.clear_metadata();
     info_bytes = whole.SerializeAsString();

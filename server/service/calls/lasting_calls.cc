@@ -12,14 +12,14 @@ namespace {
 
 absl::Status AccessChanged(std::string_view why) {
   thread_local absl::BitGen random;
-  return Error(absl::StatusCode::kUnavailable, pb::ACCESS_CHANGED, why)
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::ACCESS_CHANGED, why)
       .RetryAfter(absl::Milliseconds(absl::Uniform(random, 100, 1000)));
 }
 
 }  // namespace
 
 absl::Status RoleNotAllowed(std::string_view method) {
-  return Error(absl::StatusCode::kPermissionDenied, pb::ROLE_NOT_ALLOWED,
+  return Error(absl::StatusCode::kPermissionDenied, pb::ErrorReason::ROLE_NOT_ALLOWED,
                absl::StrCat("your role does not allow ", std::string(method)));
 }
 

@@ -11,7 +11,7 @@ absl::Status ReadMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messag
   const bool whole = bytes.TrySingleSlice(&slice).ok() || bytes.DumpToSingleSlice(&slice).ok();
   if (whole && message.ParseFromArray(slice.begin(), static_cast<int>(slice.size())))
     return absl::OkStatus();
-  return Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
+  return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD,
                "the request is not a message of this method's type (or holds text that is not "
                "UTF-8, or nests too deep)");
 }

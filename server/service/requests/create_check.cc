@@ -145,8 +145,12 @@ absl::StatusOr<pb::FineTune> CheckCreate(const pb::CreateFineTuneRequest& reques
   CheckParameters(job.parameters(), violations);
   if (!pb::FineTune::Visibility_IsValid(job.visibility()))
     violations.Add("fine_tune.visibility", "must be PRIVATE or PUBLIC");
-  if (!request.request_id().empty() && !IsUuid(request.request_id()))
+  if (request.request_id().empty()) {
+    if (!request.validate_only())
+      violations.Add("request_id", "is required: a UUID, the same one at each repeat of the call");
+  } else if (!IsUuid(request.request_id())) {
     violations.Add("request_id", "must be a UUID");
+  }
   if (!violations.empty()) return violations.ToStatus();
   return InputOf(job);
 }

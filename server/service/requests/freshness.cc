@@ -41,17 +41,17 @@ absl::Status Freshness::NotReached(uint64_t revision, absl::Time deadline) const
 
 void Freshness::AwaitRead(absl::Time not_before, UnaryCall& call, Done done) {
   if (catalog_.observe_time() >= not_before) return std::move(done)(absl::OkStatus());
-  tracker_.Refresh(not_before, call.answer_by(),
-                   [&call, done = std::move(done)](absl::Status status) mutable {
-                     // The call's own deadline has not passed: what failed it is Segmind.
-                     if (absl::IsDeadlineExceeded(status))
-                       status = Error(absl::StatusCode::kUnavailable, pb::UPSTREAM_UNAVAILABLE,
-                                      "no read of Segmind that is fresh enough ended in time")
-                                    .RetryAfter(absl::Seconds(1));
-                     call.Later([status = std::move(status), done = std::move(done)]() mutable {
-                       std::move(done)(std::move(status));
-                     });
-                   });
+  tracker_.Refresh(
+      not_before, call.answer_by(), [&call, done = std::move(done)](absl::Status status) mutable {
+        // The call's own deadline has not passed: what failed it is Segmind.
+        if (absl::IsDeadlineExceeded(status))
+          status = Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
+                         "no read of Segmind that is fresh enough ended in time")
+                       .RetryAfter(absl::Seconds(1));
+        call.Later([status = std::move(status), done = std::move(done)]() mutable {
+          std::move(done)(std::move(status));
+        });
+      });
 }
 
 }  // namespace finetune

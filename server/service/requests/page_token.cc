@@ -51,7 +51,7 @@ absl::StatusOr<uint64_t> DecodePageToken(std::string_view epoch, std::string_vie
       return value;
     }
   }
-  return Error(absl::StatusCode::kInvalidArgument, pb::PAGE_TOKEN_INVALID,
+  return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::PAGE_TOKEN_INVALID,
                "page_token: not from this gateway, or not for this query (filter, view)")
       .Field("page_token", "not from this gateway, or not for this query (filter, view)");
 }

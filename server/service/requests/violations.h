@@ -24,7 +24,7 @@ class Violations {
     if (found_.empty()) return absl::OkStatus();
     std::string message = absl::StrCat(found_[0].first, ": ", found_[0].second);
     if (found_.size() > 1) absl::StrAppend(&message, " (and ", found_.size() - 1, " more)");
-    Error error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD, message);
+    Error error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD, message);
     // Field returns the error that it was called on.
     for (const auto& [field, description] : found_)
       std::move(error).Field(field, description);  // NOLINT(bugprone-use-after-move)

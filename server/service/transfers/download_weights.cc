@@ -232,7 +232,7 @@ void Download::OnDry() {
 absl::Status Download::EndOf(const absl::Status& status) const {
   if (code_ != 0 && code_ != 200 && code_ != 206 && code_ != 416) {
     if (code_ != 404) return StorageError(code_, error_body_);
-    return Error(absl::StatusCode::kFailedPrecondition, pb::WEIGHTS_NOT_READY,
+    return Error(absl::StatusCode::kFailedPrecondition, pb::ErrorReason::WEIGHTS_NOT_READY,
                  "Segmind's storage has no weights of this job");
   }
   if (code_ != 0 && !answer_.ok()) return answer_.status();
@@ -344,7 +344,7 @@ absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& req
   if (!job.ParseFromArray(version.full.begin(), static_cast<int>(version.full.size())))
     return absl::InternalError("the record of the job cannot be read");
   if (job.weights_uri().empty())
-    return Error(absl::StatusCode::kFailedPrecondition, pb::WEIGHTS_NOT_READY,
+    return Error(absl::StatusCode::kFailedPrecondition, pb::ErrorReason::WEIGHTS_NOT_READY,
                  absl::StrCat("'", request.name(), "' has no weights yet"))
         .Resource("segmind.finetune.v1.FineTune", request.name());
   return DownloadSpec{.weights_uri = job.weights_uri(),

@@ -12,7 +12,7 @@ namespace finetune {
 namespace {
 
 absl::Status Unavailable(absl::string_view message, absl::Duration retry_after) {
-  return Error(absl::StatusCode::kUnavailable, pb::UPSTREAM_UNAVAILABLE,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
                std::string_view(message.data(), message.size()))
       .RetryAfter(retry_after);
 }
@@ -147,7 +147,7 @@ void Transfer::Check() {
 absl::Status StorageError(int code, std::string_view body) {
   const std::string word = StorageWord(body);
   // What storage refuses now may do with a fresh URL; what broke in it, sooner.
-  Error error(absl::StatusCode::kUnavailable, pb::UPSTREAM_UNAVAILABLE,
+  Error error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
               absl::StrCat("Segmind's storage answered ", code, word.empty() ? "" : " ", word));
   std::move(error)
       .Metadata("http_status", std::to_string(code))
@@ -162,9 +162,9 @@ absl::Status StreamError(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kPermissionDenied:
     case absl::StatusCode::kInvalidArgument:
-      return Error(absl::StatusCode::kInternal, pb::UPSTREAM_MALFORMED, text);
+      return Error(absl::StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED, text);
     case absl::StatusCode::kCancelled:
-      return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
+      return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
                    "this server is going away; use another")
           .RetryAfter(absl::Milliseconds(500));
     case absl::StatusCode::kInternal:

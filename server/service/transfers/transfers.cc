@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kMostUnusedBlocks = 8;
 
 absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, pb::SERVER_DRAINING,
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
                "this server is going away; use another")
       .RetryAfter(absl::Milliseconds(500));
 }
@@ -48,7 +48,7 @@ absl::Status Transfers::Enter(std::shared_ptr<Transfer> transfer) {
     }
   }
   refused_.Increment();
-  return Error(absl::StatusCode::kResourceExhausted, pb::OVERLOADED,
+  return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
                "too many transfers at once; try again later")
       .RetryAfter(absl::Seconds(2));
 }

@@ -34,7 +34,7 @@ constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
 class UploadCall;
 
 absl::Status WrongBytes(const std::string& message) {
-  return Error(absl::StatusCode::kDataLoss, pb::CHECKSUM_MISMATCH, message);
+  return Error(absl::StatusCode::kDataLoss, pb::ErrorReason::CHECKSUM_MISMATCH, message);
 }
 
 absl::Status CheckSpec(const pb::DatasetSpec& spec) {
@@ -219,7 +219,7 @@ absl::Status Upload::TakeSpec(const pb::DatasetSpec& spec) {
   }
   auto self = std::static_pointer_cast<Upload>(shared_from_this());
   transfers_.segmind().CreateUploadUrl(
-      spec.file_name(), spec.public_(), {transfers_.clock().Now() + kUrlTimeout, trace_},
+      spec.file_name(), spec.public_read(), {transfers_.clock().Now() + kUrlTimeout, trace_},
       [self](absl::StatusOr<UploadUrlAnswer> made) { self->OnUrl(std::move(made)); });
   return absl::OkStatus();
 }
@@ -235,7 +235,7 @@ void Upload::OnUrl(absl::StatusOr<UploadUrlAnswer> made) {
     NoteProgress();
   }
   // The spec does not change any more; nobody reads another one.
-  if (spec_->public_()) request.headers.emplace_back("x-amz-acl", "public-read");
+  if (spec_->public_read()) request.headers.emplace_back("x-amz-acl", "public-read");
   StartStream(std::move(request));
 }
 
@@ -341,7 +341,7 @@ void Upload::OnEnd(absl::Status status) {
     else if (!status.ok())
       end_ = StreamError(status);
     else if (!verified_ || sent_ != size_)
-      end_ = Error(absl::StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+      end_ = Error(absl::StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
                    "Segmind's storage said yes before it had all of the dataset");
     else
       end_ = absl::OkStatus();

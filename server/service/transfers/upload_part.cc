@@ -52,7 +52,7 @@ absl::StatusOr<UploadPart> ReadUploadPart(const grpc::ByteBuffer& message) {
   pb::UploadDatasetRequest request;
   if (!message.DumpToSingleSlice(&whole).ok() ||
       !request.ParseFromArray(whole.begin(), static_cast<int>(whole.size())))
-    return Error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD,
+    return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD,
                  "a message is not of this method's type");
   if (request.has_spec())
     part.spec = std::move(*request.mutable_spec());

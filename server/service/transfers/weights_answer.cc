@@ -13,7 +13,7 @@ namespace finetune {
 namespace {
 
 absl::Status Malformed(absl::string_view why) {
-  return Error(absl::StatusCode::kInternal, pb::UPSTREAM_MALFORMED,
+  return Error(absl::StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
                absl::StrCat("Segmind's storage answers what cannot be: ", why));
 }
 

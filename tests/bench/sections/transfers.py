@@ -133,7 +133,7 @@ def uploads(ours, options):
         file.truncate(size)
 
     def direct():
-        target = ours.gateway.stub.CreateUploadUrl(svc.CreateUploadUrlRequest(file_name="bench.zip", public=True), timeout=30)
+        target = ours.gateway.stub.CreateUploadUrl(svc.CreateUploadUrlRequest(file_name="bench.zip", public_read=True), timeout=30)
         headers = [part for name, value in target.required_headers.items() for part in ("-H", f"{name}: {value}")]
         run("curl", "-sSf", "-T", body, *headers, "-H", "Expect:", target.upload_uri)
 

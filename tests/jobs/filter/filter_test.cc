@@ -159,7 +159,7 @@ TEST(Filter, SaysWhereItIsWrongAndWhatWasExpected) {
   for (const auto& [text, expected] : cases) {
     const absl::Status status = Filter::Parse(text).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << text;
-    EXPECT_EQ(ReasonOf(status), pb::INVALID_FIELD) << text;
+    EXPECT_EQ(ReasonOf(status), pb::ErrorReason::INVALID_FIELD) << text;
     EXPECT_THAT(std::string(status.message()), HasSubstr(expected)) << text;
   }
   EXPECT_TRUE(Filter::Parse(std::string(50, '(') + "state=FAILED" + std::string(50, ')')).ok());

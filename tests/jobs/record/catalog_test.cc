@@ -244,7 +244,7 @@ TEST(ResumeToken, RefusesWhatIsNotOneOfOurs) {
   for (const std::string& text : bad) {
     const absl::Status status = DecodeResumeToken(text).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << text;
-    EXPECT_EQ(ReasonOf(status), pb::RESUME_TOKEN_INVALID);
+    EXPECT_EQ(ReasonOf(status), pb::ErrorReason::RESUME_TOKEN_INVALID);
   }
 }
 

@@ -173,7 +173,7 @@ TEST(Recorder, NothingOfAFailedCommitIsVisibleAndTheNextMaySucceed) {
     return absl::OkStatus();
   });
   EXPECT_TRUE(absl::IsUnavailable(status));
-  EXPECT_EQ(ReasonOf(status), pb::STORE_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_TRUE(RetryDelayOf(status).has_value());
   EXPECT_FALSE(f.recorder->store_status().ok());
   EXPECT_EQ(f.catalog.Find("a"), nullptr);
@@ -185,7 +185,7 @@ TEST(Recorder, NothingOfAFailedCommitIsVisibleAndTheNextMaySucceed) {
 
   std::promise<absl::Status> probed;
   f.recorder->Probe([&](absl::Status probe) { probed.set_value(std::move(probe)); });
-  EXPECT_EQ(ReasonOf(probed.get_future().get()), pb::STORE_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(probed.get_future().get()), pb::ErrorReason::STORE_UNAVAILABLE);
   f.flaky.failure = absl::OkStatus();
   probed = {};
   f.recorder->Probe([&](absl::Status probe) { probed.set_value(std::move(probe)); });

@@ -20,7 +20,7 @@ class UncountingStore : public Store {
     return under_->FindIntent(caller, request_id);
   }
   absl::StatusOr<CreateCount> CountCreates(const std::string&, absl::Time) override {
-    return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE, "disk gone");
+    return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, "disk gone");
   }
   absl::Status CheckWritable() override { return under_->CheckWritable(); }
 
@@ -68,7 +68,7 @@ TEST_F(Spendings, LetAsManyThroughAsTheBudgetHas) {
   for (const CreateReply& reply : replies) {
     const auto answer = reply.get();
     made += answer.ok() ? 1 : 0;
-    if (!answer.ok()) EXPECT_EQ(ReasonOf(answer.status()), pb::CLIENT_QUOTA_EXCEEDED);
+    if (!answer.ok()) EXPECT_EQ(ReasonOf(answer.status()), pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
   }
   EXPECT_EQ(made, 7);
   EXPECT_EQ(segmind_.taken(), 7);
@@ -93,14 +93,15 @@ TEST_F(Spendings, GiveBackWhatMadeNoJob) {
   StartProcess();
   segmind_.NextSubmits({Fate::kRefused, Fate::kRefused});
   for (const char* id : {"refused", "refused-too"})
-    EXPECT_EQ(ReasonOf(SpendNow(id, {.creates_per_day = 1})), pb::UPSTREAM_REJECTED);
+    EXPECT_EQ(ReasonOf(SpendNow(id, {.creates_per_day = 1})), pb::ErrorReason::UPSTREAM_REJECTED);
   EXPECT_EQ(Spent().creates.count, 0);
   // Lost on its way: unknown, and counted, until it is known that it did not arrive.
   segmind_.NextSubmits({Fate::kLostBefore});
   CreateReply lost = Spend("lost", {.creates_per_day = 1});
   ASSERT_TRUE(RunUntil([&] { return lost.ready(); }));
   if ((*lost.get())->state == pb::FineTune::SUBMIT_UNKNOWN)
-    EXPECT_EQ(ReasonOf(SpendNow("meanwhile", {.creates_per_day = 1})), pb::CLIENT_QUOTA_EXCEEDED);
+    EXPECT_EQ(ReasonOf(SpendNow("meanwhile", {.creates_per_day = 1})),
+              pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
   ASSERT_TRUE(RunUntil([&] { return Spent().creates.count == 0; }));
   EXPECT_TRUE(SpendNow("good", {.creates_per_day = 1}).ok());
   EXPECT_EQ(segmind_.taken(), 1);
@@ -119,7 +120,7 @@ TEST_F(Spendings, HoldActiveJobsToTheirLimit) {
   CreateReply third = Spend("three", {.active_jobs = 2});
   ASSERT_TRUE(RunUntil([&] { return second.ready() && third.ready(); }));
   EXPECT_TRUE(second.get().ok());
-  EXPECT_EQ(ReasonOf(third.get().status()), pb::CLIENT_QUOTA_EXCEEDED);
+  EXPECT_EQ(ReasonOf(third.get().status()), pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
   EXPECT_EQ(Spent().active_jobs, 2);
   segmind_.Change(segmind_.jobs()[0].id, [](FakeJob& job) { job.status = "FAILED"; });
   ASSERT_TRUE(RunUntil([&] { return Spent().active_jobs == 1; }));
@@ -132,7 +133,8 @@ TEST_F(Spendings, AllowNothingThatCannotBeCounted) {
                                        segmind_.Connect(), clock_);
   ASSERT_TRUE(process_->Load().ok());
   process_->tracker.Start();
-  EXPECT_EQ(ReasonOf(SpendNow("limited", {.creates_per_day = 5})), pb::STORE_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(SpendNow("limited", {.creates_per_day = 5})),
+            pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_EQ(segmind_.posts(), 0);
   EXPECT_TRUE(SpendNow("not-limited", {}).ok());
 }

@@ -89,7 +89,7 @@ class MortalStore : public Store {
 
  private:
   static absl::Status Dead() {
-    return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE, "dead");
+    return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, "dead");
   }
   std::unique_ptr<Store> under_;
   Mortality& mortality_;
@@ -242,8 +242,8 @@ class History {
   }
 
   void TakeError(Caller& caller, const absl::Status& status) {
-    EXPECT_NE(ReasonOf(status), pb::ERROR_REASON_UNSPECIFIED) << status;
-    if (ReasonOf(status) != pb::UPSTREAM_REJECTED) return;
+    EXPECT_NE(ReasonOf(status), pb::ErrorReason::REASON_UNSPECIFIED) << status;
+    if (ReasonOf(status) != pb::ErrorReason::UPSTREAM_REJECTED) return;
     // After a refusal, another attempt is another job.
     caller.fine_tune_id.clear();
     if (!caller.gives_up_when_refused) return;

@@ -34,7 +34,7 @@ class RefusingStore : public Store {
 
  private:
   static absl::Status Full() {
-    return Error(absl::StatusCode::kUnavailable, pb::STORE_UNAVAILABLE, "disk full");
+    return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, "disk full");
   }
   std::unique_ptr<Store> under_;
   std::atomic<bool>& refuses_;
@@ -130,7 +130,7 @@ TEST_F(SubmitterTest, ARequestIdWithOtherParametersIsRefused) {
   ASSERT_TRUE(Await(Create("r1")).ok());
   auto other = Await(Create("r1", absl::Seconds(5), Request("dogs")));
   EXPECT_TRUE(absl::IsInvalidArgument(other.status()));
-  EXPECT_EQ(ReasonOf(other.status()), pb::REQUEST_ID_REUSED);
+  EXPECT_EQ(ReasonOf(other.status()), pb::ErrorReason::REQUEST_ID_REUSED);
 }
 
 TEST_F(SubmitterTest, AHundredCallsAtOnceMakeOnePost) {
@@ -148,7 +148,7 @@ TEST_F(SubmitterTest, ARefusalLeavesNoJobAndMayBeTriedAgain) {
   segmind_.NextSubmits({Fate::kRefused});
   auto refused = Await(Create("r1"));
   EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
-  EXPECT_EQ(ReasonOf(refused.status()), pb::UPSTREAM_REJECTED);
+  EXPECT_EQ(ReasonOf(refused.status()), pb::ErrorReason::UPSTREAM_REJECTED);
   EXPECT_EQ(process_->catalog.view()->revision(), 0u);
   EXPECT_TRUE(Await(Create("r1")).ok());
   EXPECT_EQ(segmind_.taken(), 1);
@@ -388,7 +388,7 @@ TEST_F(SubmitterTest, AFullDiskRefusesBeforeAnythingIsSent) {
   disk_is_full_ = true;
   auto refused = Await(Create("r1"));
   EXPECT_TRUE(absl::IsUnavailable(refused.status()));
-  EXPECT_EQ(ReasonOf(refused.status()), pb::STORE_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(refused.status()), pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_EQ(segmind_.posts(), 0);
   disk_is_full_ = false;
   EXPECT_TRUE(Await(Create("r1")).ok());
@@ -400,7 +400,7 @@ TEST_F(SubmitterTest, ACallWhoseTimeIsUpBeforeItBeganHearsThatAndSendsNothing) {
   auto late = Await(Create("r1", absl::Seconds(1)));
   disk_hangs_ = false;
   EXPECT_TRUE(absl::IsDeadlineExceeded(late.status())) << late.status();
-  EXPECT_EQ(ReasonOf(late.status()), pb::OVERLOADED);
+  EXPECT_EQ(ReasonOf(late.status()), pb::ErrorReason::OVERLOADED);
   auto again = Await(Create("r1"));
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(segmind_.posts(), 1);
@@ -415,7 +415,7 @@ TEST_F(SubmitterTest, ADiskThatFillsUpDuringThePostNeverCausesASecondOne) {
   disk_is_full_ = true;
   segmind_.Release();
   auto result = Await(reply);
-  EXPECT_EQ(ReasonOf(result.status()), pb::STORE_UNAVAILABLE) << result.status();
+  EXPECT_EQ(ReasonOf(result.status()), pb::ErrorReason::STORE_UNAVAILABLE) << result.status();
   auto again = Create("r1", absl::Seconds(30));
   RunFor(absl::Seconds(3));
   disk_is_full_ = false;
@@ -451,7 +451,7 @@ TEST_F(SubmitterTest, TakesNoCallsWhileItDrains) {
   process_->submitter.Stop(clock_.Now());
   auto reply = Create("r1");
   ASSERT_TRUE(reply.ready());
-  EXPECT_EQ(ReasonOf(reply.get().status()), pb::SERVER_DRAINING);
+  EXPECT_EQ(ReasonOf(reply.get().status()), pb::ErrorReason::SERVER_DRAINING);
 }
 
 }  // namespace

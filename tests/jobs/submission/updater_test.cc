@@ -52,7 +52,7 @@ TEST_F(UpdaterTest, RefusesAnEtagThatIsNotTheJobs) {
   ASSERT_TRUE(Update({.id = "a", .etag = etag, .label_changes = {{"x", "1"}}}).get().ok());
   auto reply = Update({.id = "a", .etag = etag, .label_changes = {{"x", "2"}}});
   EXPECT_TRUE(absl::IsAborted(reply.get().status()));
-  EXPECT_EQ(ReasonOf(reply.get().status()), pb::ETAG_MISMATCH);
+  EXPECT_EQ(ReasonOf(reply.get().status()), pb::ErrorReason::ETAG_MISMATCH);
   EXPECT_EQ(Job("a").labels().at("x"), "1");
 }
 
@@ -73,7 +73,7 @@ TEST_F(UpdaterTest, OfTwoUpdatesWithOneEtagOneWins) {
 
 TEST_F(UpdaterTest, DoesNotKnowAJobThatIsNone) {
   auto reply = Update({.id = "none", .label_changes = {{"x", "2"}}});
-  EXPECT_EQ(ReasonOf(reply.get().status()), pb::FINE_TUNE_NOT_FOUND);
+  EXPECT_EQ(ReasonOf(reply.get().status()), pb::ErrorReason::FINE_TUNE_NOT_FOUND);
 }
 
 TEST_F(UpdaterTest, CannotChangeVisibilityWhileSegmindsIdIsUnknown) {

@@ -145,7 +145,7 @@ TEST_F(TrackerTest, ARefreshFailsWithTheReadsErrorOrAtItsDeadline) {
   auto reply = Refresh(absl::Seconds(2));
   ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
   EXPECT_FALSE(reply.get().ok());
-  EXPECT_EQ(ReasonOf(reply.get()), pb::UPSTREAM_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(reply.get()), pb::ErrorReason::UPSTREAM_UNAVAILABLE);
 }
 
 TEST_F(TrackerTest, RefreshesEndWhenItStops) {

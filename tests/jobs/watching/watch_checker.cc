@@ -109,10 +109,10 @@ void WatchChecker::See(const pb::WatchFineTunesResponse& message) {
         Fail(name + ": tells of a read of Segmind whose changes it does not cover");
       }
       break;
-    case pb::WatchFineTunesResponse::kReset:
+    case pb::WatchFineTunesResponse::kRestart:
       if (spec_.fail_on_gap) Fail(name + ": the client asked to fail");
       if (!message.resume_token().empty()) Fail(name + ": has a token");
-      ++resets_[message.reset().reason()];
+      ++resets_[message.restart().reason()];
       reset_ = true;
       phase_ = Phase::kSnapshot;
       snapshot_at_ = 0;

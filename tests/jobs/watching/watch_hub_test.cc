@@ -175,7 +175,7 @@ TEST_F(WatchHubTest, ResetsWhoIsTooSlowForEveryTransition) {
   EXPECT_THAT(Read(client), ElementsAre("SYNCED@0", "RESET TOO_SLOW", "SNAPSHOT a@4", "SYNCED@4"));
   EXPECT_EQ(client.messages()[1].resume_token(), "");
   EXPECT_THAT(Read(strict), ElementsAre("SYNCED@0"));
-  EXPECT_EQ(ReasonOf(*strict.finished()), pb::RESUME_TOKEN_EXPIRED);
+  EXPECT_EQ(ReasonOf(*strict.finished()), pb::ErrorReason::RESUME_TOKEN_EXPIRED);
   EXPECT_EQ(MetricOf("finetune_gateway_watch_resets_total"), 1);
   client.Cancel();
 }
@@ -294,7 +294,7 @@ TEST_F(WatchHubTest, RefusesAGapWhereThePolicySaysSo) {
   spec.fail_on_gap = true;
   const absl::Status status = client.Start(world().hub, spec);
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
-  EXPECT_EQ(ReasonOf(status), pb::RESUME_TOKEN_EXPIRED);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::RESUME_TOKEN_EXPIRED);
   EXPECT_THAT(client.messages(), IsEmpty());
   EXPECT_FALSE(client.finished());
   EXPECT_EQ(world().hub.watcher_count(), 0);
@@ -382,7 +382,7 @@ TEST_F(WatchHubTest, EndsAStreamAtItsGreatestAgeWithAHeartbeat) {
     client.ReadAll();
   }
   ASSERT_TRUE(client.finished());
-  EXPECT_EQ(ReasonOf(*client.finished()), pb::SERVER_DRAINING);
+  EXPECT_EQ(ReasonOf(*client.finished()), pb::ErrorReason::SERVER_DRAINING);
   EXPECT_TRUE(RetryDelayOf(*client.finished()));
   EXPECT_EQ(Summary(client.messages().back()), "HEARTBEAT@0");
 }
@@ -400,15 +400,15 @@ TEST_F(WatchHubTest, EndsAllStreamsWhenItDrains) {
   bool drained = false;
   world().hub.Drain(absl::Seconds(5), absl::Seconds(5), [&] { drained = true; });
   WatchClient late;
-  EXPECT_EQ(ReasonOf(late.Start(world().hub, Spec())), pb::SERVER_DRAINING);
+  EXPECT_EQ(ReasonOf(late.Start(world().hub, Spec())), pb::ErrorReason::SERVER_DRAINING);
 
   Advance(absl::Seconds(5));
   EXPECT_THAT(Summaries(idle.News()), ElementsAre("HEARTBEAT@1"));
   idle.Read();
-  EXPECT_EQ(ReasonOf(*idle.finished()), pb::SERVER_DRAINING);
+  EXPECT_EQ(ReasonOf(*idle.finished()), pb::ErrorReason::SERVER_DRAINING);
   behind.Read();
   EXPECT_THAT(Summaries(behind.News()), ElementsAre("SYNCED@0"));
-  EXPECT_EQ(ReasonOf(*behind.finished()), pb::SERVER_DRAINING);
+  EXPECT_EQ(ReasonOf(*behind.finished()), pb::ErrorReason::SERVER_DRAINING);
   Advance(absl::Seconds(5));
   EXPECT_TRUE(stuck.aborted());
   EXPECT_FALSE(drained);
@@ -433,7 +433,7 @@ TEST_F(WatchHubTest, GivesTheLastStreamsOfADrainTimeToReadTheirFarewell) {
     EXPECT_FALSE(client.aborted());
     client.Read();
     ASSERT_TRUE(client.finished());
-    EXPECT_EQ(ReasonOf(*client.finished()), pb::SERVER_DRAINING);
+    EXPECT_EQ(ReasonOf(*client.finished()), pb::ErrorReason::SERVER_DRAINING);
   }
 }
 
@@ -474,7 +474,7 @@ TEST_F(WatchHubTest, EndsAStreamInOrderWhoseWriteIsDoneWhileItIsAborted) {
   }
   EXPECT_THAT(Summaries(client.News()), ElementsAre("SYNCED@0", "HEARTBEAT@0"));
   ASSERT_TRUE(client.finished());
-  EXPECT_EQ(ReasonOf(*client.finished()), pb::SERVER_DRAINING);
+  EXPECT_EQ(ReasonOf(*client.finished()), pb::ErrorReason::SERVER_DRAINING);
 }
 
 TEST_F(WatchHubTest, RefusesWatchersBeyondTheCaps) {
@@ -486,14 +486,14 @@ TEST_F(WatchHubTest, RefusesWatchersBeyondTheCaps) {
   ASSERT_TRUE(clients[1].Start(world().hub, spec).ok());
   absl::Status status = clients[2].Start(world().hub, spec);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(ReasonOf(status), pb::CLIENT_QUOTA_EXCEEDED);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
   EXPECT_TRUE(RetryDelayOf(status));
   spec.caller = "y";
   ASSERT_TRUE(clients[2].Start(world().hub, spec).ok());
   WatchClient fourth;
   status = fourth.Start(world().hub, spec);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(ReasonOf(status), pb::OVERLOADED);
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::OVERLOADED);
   EXPECT_TRUE(RetryDelayOf(status));
   EXPECT_EQ(MetricOf("finetune_gateway_watchers"), 3);
   for (WatchClient& client : clients) {
@@ -528,7 +528,7 @@ TEST_F(WatchHubTest, EndsWhatIsLeftWhenItGoes) {
   ASSERT_TRUE(idle.Start(world().hub, Spec()).ok());
   Read(idle);
   world_ = nullptr;
-  EXPECT_EQ(ReasonOf(*idle.finished()), pb::SERVER_DRAINING);
+  EXPECT_EQ(ReasonOf(*idle.finished()), pb::ErrorReason::SERVER_DRAINING);
 }
 
 TEST_F(WatchHubTest, CountsMessagesAndMeasuresTheLag) {

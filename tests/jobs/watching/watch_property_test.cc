@@ -157,7 +157,7 @@ class History {
         spec.resume.has_value() && spec.resume->revision < world_->catalog.window_start();
     const absl::Status status = client.stream->Start(world_->hub, spec);
     if (!status.ok()) {
-      if (!spec.fail_on_gap || ReasonOf(status) != pb::RESUME_TOKEN_EXPIRED)
+      if (!spec.fail_on_gap || ReasonOf(status) != pb::ErrorReason::RESUME_TOKEN_EXPIRED)
         Fail(status.ToString());
       Bury(client);
       client.checker.Begin(/*resumed=*/false);
@@ -165,7 +165,7 @@ class History {
     }
     if (!lockstep_ || small_pending_) return;
     const auto first = client.stream->Peek();
-    if (gap != (first && first->has_reset())) Fail("a reset without a gap, or a gap without one");
+    if (gap != (first && first->has_restart())) Fail("a reset without a gap, or a gap without one");
   }
 
   // What is on its way may or may not arrive.
@@ -226,11 +226,11 @@ class History {
       client.stream->Read();
     }
     if (const auto status = client.stream->finished()) {
-      const pb::ErrorReason reason = ReasonOf(*status);
-      if (reason == pb::RESUME_TOKEN_EXPIRED) {
+      const pb::ErrorReason::Reason reason = ReasonOf(*status);
+      if (reason == pb::ErrorReason::RESUME_TOKEN_EXPIRED) {
         if (!client.spec.fail_on_gap) Fail("a gap that should have been a reset");
         client.checker.Begin(/*resumed=*/false);
-      } else if (reason != pb::SERVER_DRAINING) {
+      } else if (reason != pb::ErrorReason::SERVER_DRAINING) {
         Fail(absl::StrCat("a stream ended with ", status->ToString()));
       }
       Bury(client);

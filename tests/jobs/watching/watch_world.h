@@ -158,8 +158,8 @@ inline std::string Summary(const pb::WatchFineTunesResponse& message) {
       return absl::StrCat("SYNCED@", message.revision());
     case pb::WatchFineTunesResponse::kHeartbeat:
       return absl::StrCat("HEARTBEAT@", message.revision());
-    case pb::WatchFineTunesResponse::kReset:
-      return absl::StrCat("RESET ", pb::Reset::Reason_Name(message.reset().reason()));
+    case pb::WatchFineTunesResponse::kRestart:
+      return absl::StrCat("RESET ", pb::Restart::Reason_Name(message.restart().reason()));
     default:
       return "?";
   }

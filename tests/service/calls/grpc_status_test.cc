@@ -3,15 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "server/base/error.h"
+#include "server/base/error_details.h"
 
 namespace finetune {
 namespace {
 
-google::rpc::Status Wire(const grpc::Status& status) {
-  google::rpc::Status wire;
+rpc::Status Wire(const grpc::Status& status) {
+  rpc::Status wire;
   EXPECT_TRUE(wire.ParseFromString(status.error_details()));
   return wire;
 }
@@ -19,17 +18,16 @@ google::rpc::Status Wire(const grpc::Status& status) {
 template <typename Detail>
 std::vector<Detail> Details(const grpc::Status& status) {
   std::vector<Detail> found;
-  const google::rpc::Status wire = Wire(status);
+  const rpc::Status wire = Wire(status);
   for (const auto& any : wire.details()) {
-    Detail detail;
-    if (any.Is<Detail>() && any.UnpackTo(&detail)) found.push_back(detail);
+    if (auto detail = DetailIn<Detail>(any)) found.push_back(*std::move(detail));
   }
   return found;
 }
 
 TEST(GrpcStatus, CarriesCodeMessageAndDetails) {
   const absl::Status error =
-      Error(absl::StatusCode::kNotFound, pb::FINE_TUNE_NOT_FOUND, "no such job")
+      Error(absl::StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND, "no such job")
           .Resource("segmind.finetune.v1.FineTune", "fineTunes/x")
           .RetryAfter(absl::Milliseconds(1500));
   const grpc::Status status = ToGrpcStatus(error);
@@ -37,17 +35,17 @@ TEST(GrpcStatus, CarriesCodeMessageAndDetails) {
   EXPECT_EQ(status.error_message(), "no such job");
   EXPECT_EQ(Wire(status).code(), 5);
   EXPECT_EQ(Wire(status).message(), "no such job");
-  ASSERT_EQ(Details<google::rpc::ErrorInfo>(status).size(), 1u);
-  EXPECT_EQ(Details<google::rpc::ErrorInfo>(status)[0].reason(), "FINE_TUNE_NOT_FOUND");
-  ASSERT_EQ(Details<google::rpc::RetryInfo>(status).size(), 1u);
-  EXPECT_EQ(Details<google::rpc::RetryInfo>(status)[0].retry_delay().nanos(), 500'000'000);
-  ASSERT_EQ(Details<google::rpc::ResourceInfo>(status).size(), 1u);
+  ASSERT_EQ(Details<rpc::ErrorInfo>(status).size(), 1u);
+  EXPECT_EQ(Details<rpc::ErrorInfo>(status)[0].reason(), "FINE_TUNE_NOT_FOUND");
+  ASSERT_EQ(Details<rpc::RetryInfo>(status).size(), 1u);
+  EXPECT_EQ(Details<rpc::RetryInfo>(status)[0].retry_delay().nanos(), 500'000'000);
+  ASSERT_EQ(Details<rpc::ResourceInfo>(status).size(), 1u);
 }
 
 TEST(GrpcStatus, GivesEveryErrorAnErrorInfo) {
   for (absl::Status error : {absl::InternalError("x"), absl::CancelledError(""),
                              absl::DeadlineExceededError("late"), absl::UnimplementedError("n")}) {
-    auto infos = Details<google::rpc::ErrorInfo>(ToGrpcStatus(error));
+    auto infos = Details<rpc::ErrorInfo>(ToGrpcStatus(error));
     ASSERT_EQ(infos.size(), 1u);
     EXPECT_EQ(infos[0].domain(), kErrorDomain);
     EXPECT_EQ(infos[0].reason(), absl::StatusCodeToString(error.code()));
@@ -62,7 +60,7 @@ TEST(GrpcStatus, LeavesOtherPayloadsBehind) {
 
 TEST(GrpcStatus, StaysUnderFourKilobytesWhateverIsPutIn) {
   const std::string umlauts(2000, '\xfc');
-  Error error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD, umlauts);
+  Error error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD, umlauts);
   for (int i = 0; i < 40; ++i) {
     std::move(error).Field(absl::StrCat("field", i), std::string(300, 'd'));
     std::move(error).Quota("subject", std::string(300, 'q'));
@@ -71,15 +69,15 @@ TEST(GrpcStatus, StaysUnderFourKilobytesWhateverIsPutIn) {
   std::move(error).RetryAfter(absl::Seconds(1));
   const grpc::Status status = ToGrpcStatus(std::move(error));
   EXPECT_LT(status.error_details().size() + 3 * status.error_message().size(), 4096u);
-  EXPECT_EQ(Details<google::rpc::ErrorInfo>(status).size(), 1u);
-  EXPECT_EQ(Details<google::rpc::RetryInfo>(status).size(), 1u);
+  EXPECT_EQ(Details<rpc::ErrorInfo>(status).size(), 1u);
+  EXPECT_EQ(Details<rpc::RetryInfo>(status).size(), 1u);
 }
 
 TEST(GrpcStatus, KeepsTheViolationsThatFit) {
-  Error error(absl::StatusCode::kInvalidArgument, pb::INVALID_FIELD, "bad");
+  Error error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD, "bad");
   for (int i = 0; i < 20; ++i)
     std::move(error).Field(absl::StrCat("field", i), std::string(250, 'd'));
-  auto bad = Details<google::rpc::BadRequest>(ToGrpcStatus(std::move(error)));
+  auto bad = Details<rpc::BadRequest>(ToGrpcStatus(std::move(error)));
   ASSERT_EQ(bad.size(), 1u);
   EXPECT_GT(bad[0].field_violations_size(), 5);
   EXPECT_EQ(bad[0].field_violations(0).field(), "field0");

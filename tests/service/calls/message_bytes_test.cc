@@ -45,7 +45,7 @@ TEST(ReadMessage, RefusesWhatIsNone) {
                                  "\x0a\x01\xff"}) {
     const absl::Status status = ReadMessage(InPieces(text, 100), read);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_EQ(ReasonOf(status), pb::INVALID_FIELD);
+    EXPECT_EQ(ReasonOf(status), pb::ErrorReason::INVALID_FIELD);
   }
 }
 

@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "google/rpc/error_details.pb.h"
+#include "server/base/error_details.h"
 #include "server/service/requests/create_check.h"
 #include "server/service/requests/field_rules.h"
 #include "server/service/requests/page_token.h"
@@ -19,7 +19,7 @@ using ::testing::IsSupersetOf;
 
 std::vector<std::string> FieldsOf(const absl::Status& status) {
   std::vector<std::string> fields;
-  google::rpc::BadRequest bad;
+  rpc::BadRequest bad;
   if (auto payload = status.GetPayload("type.googleapis.com/google.rpc.BadRequest"))
     bad.ParseFromString(std::string(*payload));
   for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
@@ -28,6 +28,7 @@ std::vector<std::string> FieldsOf(const absl::Status& status) {
 
 pb::CreateFineTuneRequest GoodCreate() {
   pb::CreateFineTuneRequest request;
+  request.set_request_id("0f5c3f8a-1111-4222-8333-444455556666");
   pb::FineTune& job = *request.mutable_fine_tune();
   job.set_display_name("cats");
   job.set_data_source_uri("https://data.example/cats.zip?X-Sig=1");
@@ -64,7 +65,7 @@ TEST(CreateCheck, NamesEveryBadFieldAtOnce) {
   auto& extra = *request.mutable_fine_tune()->mutable_parameters()->mutable_extra();
   (*extra.mutable_fields())["steps"].set_number_value(3);
   auto job = CheckCreate(request);
-  EXPECT_EQ(ReasonOf(job.status()), pb::INVALID_FIELD);
+  EXPECT_EQ(ReasonOf(job.status()), pb::ErrorReason::INVALID_FIELD);
   EXPECT_THAT(
       FieldsOf(job.status()),
       IsSupersetOf({"fine_tune.display_name", "fine_tune.data_source_uri",
@@ -232,8 +233,10 @@ TEST(PageToken, ComesBackForTheSameQueryOnly) {
     auto decoded = DecodePageToken("epoch", "query", token);
     ASSERT_TRUE(decoded.ok());
     EXPECT_EQ(*decoded, position);
-    EXPECT_EQ(ReasonOf(DecodePageToken("epoch", "other", token).status()), pb::PAGE_TOKEN_INVALID);
-    EXPECT_EQ(ReasonOf(DecodePageToken("other", "query", token).status()), pb::PAGE_TOKEN_INVALID);
+    EXPECT_EQ(ReasonOf(DecodePageToken("epoch", "other", token).status()),
+              pb::ErrorReason::PAGE_TOKEN_INVALID);
+    EXPECT_EQ(ReasonOf(DecodePageToken("other", "query", token).status()),
+              pb::ErrorReason::PAGE_TOKEN_INVALID);
   }
 }
 

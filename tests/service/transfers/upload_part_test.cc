@@ -30,7 +30,7 @@ std::string Joined(const std::vector<grpc::Slice>& slices) {
 void ExpectRefused(const grpc::ByteBuffer& message) {
   const auto part = ReadUploadPart(message);
   EXPECT_EQ(part.status().code(), absl::StatusCode::kInvalidArgument) << part.status();
-  EXPECT_EQ(ReasonOf(part.status()), pb::INVALID_FIELD);
+  EXPECT_EQ(ReasonOf(part.status()), pb::ErrorReason::INVALID_FIELD);
 }
 
 TEST(UploadPart, ReadsASpec) {

@@ -29,7 +29,7 @@ void ExpectMalformed(const WeightsRange& range, const HttpResponse& head,
                      const std::string& words) {
   const auto answer = ReadWeightsAnswer(range, head);
   EXPECT_EQ(answer.status().code(), absl::StatusCode::kInternal) << answer.status();
-  EXPECT_EQ(ReasonOf(answer.status()), pb::UPSTREAM_MALFORMED);
+  EXPECT_EQ(ReasonOf(answer.status()), pb::ErrorReason::UPSTREAM_MALFORMED);
   EXPECT_THAT(std::string(answer.status().message()), testing::HasSubstr(words));
 }
 

@@ -250,7 +250,7 @@ TEST_F(WatchStreamTest, SurvivesClientsThatComeAndGoWhileJobsChange) {
         auto call = Watch(request);
         pb::WatchFineTunesResponse message;
         for (int n = 0; n <= (t * 7 + i) % 12 && call->reader->Read(&message); ++n) {
-          if (message.has_reset()) revision = 0;
+          if (message.has_restart()) revision = 0;
           if (message.resume_token().empty()) continue;
           if (message.has_change()) {
             EXPECT_GT(message.revision(), revision);
