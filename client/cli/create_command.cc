@@ -11,7 +11,7 @@
 #include "client/cli/follow.h"
 #include "client/cli/transfer_commands.h"
 #include "client/cli/values.h"
-#include "client/uuid.h"
+#include "client/cpp/uuid.h"
 
 namespace finetune::cli {
 namespace {

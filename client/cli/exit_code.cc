@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/text.h"
-#include "client/status.h"
+#include "client/cpp/status.h"
 
 namespace finetune::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/values.h"
-#include "client/states.h"
+#include "client/cpp/states.h"
 
 namespace finetune::cli {
 namespace {

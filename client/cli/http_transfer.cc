@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
-#include "client/partial_file.h"
+#include "client/cpp/partial_file.h"
 
 namespace finetune::cli {
 namespace {

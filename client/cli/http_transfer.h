@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/transfer.h"
+#include "client/cpp/transfer.h"
 
 namespace finetune::cli {
 

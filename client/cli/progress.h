@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "absl/time/time.h"
-#include "client/sync.h"
+#include "client/cpp/sync.h"
 
 namespace finetune::cli {
 

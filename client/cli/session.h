@@ -11,7 +11,7 @@
 #include "absl/time/time.h"
 #include "client/cli/cli.h"
 #include "client/cli/text.h"
-#include "client/client.h"
+#include "client/cpp/client.h"
 
 namespace finetune::cli {
 

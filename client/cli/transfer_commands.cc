@@ -19,7 +19,7 @@
 #include "client/cli/unnamed_file.h"
 #include "client/cli/values.h"
 #include "client/cli/zip_folder.h"
-#include "client/transfer.h"
+#include "client/cpp/transfer.h"
 
 namespace finetune::cli {
 namespace {

@@ -11,7 +11,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/follow.h"
 #include "client/cli/values.h"
-#include "client/states.h"
+#include "client/cpp/states.h"
 
 namespace finetune::cli {
 namespace {

@@ -21,7 +21,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "client/cli/text.h"
-#include "client/tls_files.h"
+#include "client/cpp/tls_files.h"
 
 namespace finetune::cli {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "client/channel.h"
+#include "client/cpp/channel.h"
 
 namespace finetune::cli {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "client/channel.h"
+#include "client/cpp/channel.h"
 
 namespace finetune::bench {
 

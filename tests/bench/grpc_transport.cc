@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "client/channel.h"
+#include "client/cpp/channel.h"
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
 #include "tests/bench/transport.h"
 

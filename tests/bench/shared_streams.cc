@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "client/client.h"
+#include "client/cpp/client.h"
 #include "tests/bench/changes.h"
 #include "tests/bench/labeller.h"
 #include "tests/bench/process.h"

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "client/channel.h"
+#include "client/cpp/channel.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
 #include "tests/bench/process.h"
 

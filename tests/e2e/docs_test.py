@@ -33,7 +33,7 @@ class Docs(unittest.TestCase):
             self.assertIn(f"| `{method.name}` |", README)
 
     def test_the_recommended_service_config_is_the_one_of_the_client_library(self):
-        source = (SOURCE / "client/channel.cc").read_text()
+        source = (SOURCE / "client/cpp/channel.cc").read_text()
         built_in = re.search(r'kServiceConfig\[\] = R"\((.*?)\)";', source, re.S).group(1)
         self.assertEqual(recommended_service_config(), json.loads(built_in))
 

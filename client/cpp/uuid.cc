@@ -1,4 +1,4 @@
-#include "client/uuid.h"
+#include "client/cpp/uuid.h"
 
 #include <cstdint>
 

@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "client/channel.h"
-#include "client/retry_backoff.h"
-#include "client/sync.h"
-#include "client/watch_event.h"
-#include "client/watch_view.h"
+#include "client/cpp/channel.h"
+#include "client/cpp/retry_backoff.h"
+#include "client/cpp/sync.h"
+#include "client/cpp/watch_event.h"
+#include "client/cpp/watch_view.h"
 
 namespace finetune::inline client {
 

@@ -1,4 +1,4 @@
-#include "client/small_file.h"
+#include "client/cpp/small_file.h"
 
 #include <cerrno>
 #include <cstring>

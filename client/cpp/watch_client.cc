@@ -1,8 +1,8 @@
-#include "client/watch_client.h"
+#include "client/cpp/watch_client.h"
 
 #include <algorithm>
 
-#include "client/status.h"
+#include "client/cpp/status.h"
 
 namespace finetune::inline client {
 namespace {

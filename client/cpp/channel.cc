@@ -1,4 +1,4 @@
-#include "client/channel.h"
+#include "client/cpp/channel.h"
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -13,8 +13,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "client/small_file.h"
-#include "client/tls_files.h"
+#include "client/cpp/small_file.h"
+#include "client/cpp/tls_files.h"
 
 namespace finetune::inline client {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/client.h"
+#include "client/cpp/client.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,11 +6,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "client/cli/text.h"
-#include "client/cli/values.h"
-#include "client/states.h"
-#include "client/transfer.h"
-#include "client/uuid.h"
+#include "client/cpp/states.h"
+#include "client/cpp/transfer.h"
+#include "client/cpp/uuid.h"
 #include "server/base/error_details.h"
 #include "tests/client/fake_service.h"
 
@@ -230,31 +228,6 @@ TEST(States, LaterStagesMeetEarlierWishes) {
   EXPECT_FALSE(HasReached(pb::FineTune::FAILED, pb::FineTune::TRAINED));
   EXPECT_FALSE(HasReached(pb::FineTune::TRAINING, pb::FineTune::TRAINED));
   EXPECT_FALSE(IsTerminal(static_cast<pb::FineTune::State>(77)));
-}
-
-TEST(Values, ParametersAreWhatTheyLookLike) {
-  EXPECT_EQ(cli::ParseParameter("16").number_value(), 16);
-  EXPECT_EQ(cli::ParseParameter("-1.5e-4").number_value(), -1.5e-4);
-  EXPECT_TRUE(cli::ParseParameter("true").bool_value());
-  EXPECT_EQ(cli::ParseParameter("[1, 2]").list_value().values_size(), 2);
-  EXPECT_EQ(cli::ParseParameter("\"16\"").string_value(), "16");
-  for (const char* text : {"adamw", "007", "nan", "0x10", "1.", "True", "[broken", "", "-"}) {
-    EXPECT_EQ(cli::ParseParameter(text).kind_case(), google::protobuf::Value::kStringValue) << text;
-  }
-}
-
-TEST(Values, TimespansAndStatesAreReadLeniently) {
-  EXPECT_EQ(*cli::ParseTimespan("90"), absl::Seconds(90));
-  EXPECT_EQ(*cli::ParseTimespan("1h30m"), absl::Minutes(90));
-  for (const char* text : {"", "x", "-1s", "nan", "inf"})
-    EXPECT_FALSE(cli::ParseTimespan(text).ok()) << text;
-  EXPECT_EQ(*cli::ParseState("submit-unknown"), pb::FineTune::SUBMIT_UNKNOWN);
-  EXPECT_FALSE(cli::ParseState("STATE_UNSPECIFIED").ok());
-}
-
-TEST(Text, ForeignTextCannotMoveTheCursor) {
-  EXPECT_EQ(cli::Printable("a\033[31mb\nc\xc2\x9b"), "a [31mb c ");
-  EXPECT_EQ(cli::Shorten("größer", 4), "grö…");
 }
 
 }  // namespace

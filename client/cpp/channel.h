@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/sync.h"
+#include "client/cpp/sync.h"
 
 namespace finetune::inline client {
 

@@ -1,4 +1,4 @@
-#include "client/digest.h"
+#include "client/cpp/digest.h"
 
 namespace finetune::inline client {
 

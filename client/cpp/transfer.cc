@@ -1,4 +1,4 @@
-#include "client/transfer.h"
+#include "client/cpp/transfer.h"
 
 #include <grpcpp/support/sync_stream.h>
 
@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/digest.h"
-#include "client/partial_file.h"
+#include "client/cpp/digest.h"
+#include "client/cpp/partial_file.h"
 
 namespace finetune::inline client {
 namespace {

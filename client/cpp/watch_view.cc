@@ -1,4 +1,4 @@
-#include "client/watch_view.h"
+#include "client/cpp/watch_view.h"
 
 #include <google/protobuf/util/message_differencer.h>
 

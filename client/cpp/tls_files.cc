@@ -1,11 +1,11 @@
-#include "client/tls_files.h"
+#include "client/cpp/tls_files.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/small_file.h"
+#include "client/cpp/small_file.h"
 
 namespace finetune::inline client {
 namespace {

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <vector>
 
-#include "client/watch_event.h"
+#include "client/cpp/watch_event.h"
 
 namespace finetune {
 

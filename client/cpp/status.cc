@@ -1,4 +1,4 @@
-#include "client/status.h"
+#include "client/cpp/status.h"
 
 #include <algorithm>
 

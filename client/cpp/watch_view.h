@@ -10,8 +10,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "client/sync.h"
-#include "client/watch_event.h"
+#include "client/cpp/sync.h"
+#include "client/cpp/watch_event.h"
 
 namespace finetune::inline client {
 

@@ -8,10 +8,10 @@
 #include <thread>
 #include <vector>
 
-#include "client/client.h"
-#include "client/watch_client.h"
+#include "client/cpp/client.h"
+#include "client/cpp/watch_client.h"
+#include "tests/client/cpp/told.h"
 #include "tests/client/fake_service.h"
-#include "tests/client/told.h"
 
 namespace finetune {
 namespace {

@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "absl/strings/str_split.h"
-#include "client/uuid.h"
+#include "client/cpp/uuid.h"
 #include "server/base/error_details.h"
 #include "tests/client/fake_service.h"
 #include "tests/client/fake_storage.h"

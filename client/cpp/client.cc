@@ -1,10 +1,10 @@
-#include "client/client.h"
+#include "client/cpp/client.h"
 
 #include <algorithm>
 
 #include "absl/time/clock.h"
-#include "client/states.h"
-#include "client/uuid.h"
+#include "client/cpp/states.h"
+#include "client/cpp/uuid.h"
 
 namespace finetune::inline client {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/client.h"
+#include "client/cpp/client.h"
 
 namespace finetune::inline client {
 

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/digest.h"
+#include "client/cpp/digest.h"
 
 namespace finetune::inline client {
 

@@ -1,4 +1,4 @@
-#include "client/partial_file.h"
+#include "client/cpp/partial_file.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

@@ -17,11 +17,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/channel.h"
-#include "client/retry_backoff.h"
-#include "client/status.h"
-#include "client/sync.h"
-#include "client/watch_client.h"
+#include "client/cpp/channel.h"
+#include "client/cpp/retry_backoff.h"
+#include "client/cpp/status.h"
+#include "client/cpp/sync.h"
+#include "client/cpp/watch_client.h"
 
 namespace finetune::inline client {
 
@@ -43,7 +43,7 @@ struct CallOptions {
 };
 
 // One gateway, over one channel for calls and one for watches. Failures are those of the contract,
-// with their details (client/status.h). Thread-safe. Outlives the Watchers and Subscriptions that
+// with their details (client/cpp/status.h). Thread-safe. Outlives the Watchers and Subscriptions that
 // it makes.
 class FineTuneClient {
  public:
@@ -94,7 +94,7 @@ class FineTuneClient {
   std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // For calls that have no method here, such as the transfers (client/transfer.h).
+  // For calls that have no method here, such as the transfers (client/cpp/transfer.h).
   pb::FineTuneService::StubInterface& stub() { return *calls_; }
 
   // Deadline and token for one call. `timeout` absent: no deadline.
