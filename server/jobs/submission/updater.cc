@@ -22,8 +22,41 @@ absl::Status EtagMismatch(const std::string& id) {
       .Resource("segmind.finetune.v1.FineTune", NameOf(id));
 }
 
-bool Fits(const UpdateCall& call, const pb::FineTune& fine_tune) {
-  return call.etag.empty() || call.etag == fine_tune.etag();
+absl::Status WrongMask(const std::string& description) {
+  return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD,
+               absl::StrCat("update_mask: ", description))
+      .Field("update_mask", description);
+}
+
+absl::Status Overloaded(const std::string& id) {
+  return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
+               absl::StrCat("'", NameOf(id), "' has ", Updater::kMaxPerJob,
+                            " updates waiting, as many as a job may have"))
+      .RetryAfter(absl::Seconds(1));
+}
+
+// JSON clients turn a mask's `labels.costCenter` into `labels.cost_center`, and whoever misspells a
+// key would remove another label: so what is to be removed must be there, and what is carried must
+// be named, or be as the job has it.
+absl::Status CheckLabels(const UpdateCall& call, const pb::FineTune& fine_tune) {
+  for (const auto& [key, value] : call.label_changes) {
+    if (value || fine_tune.labels().contains(key)) continue;
+    return WrongMask(absl::StrCat("labels.", key,
+                                  " is not in the request, and the job has no such label that "
+                                  "could be removed"));
+  }
+  for (const auto& [key, value] : call.unnamed_labels) {
+    const auto label = fine_tune.labels().find(key);
+    if (label != fine_tune.labels().end() && label->second == value) continue;
+    return WrongMask(absl::StrCat("does not name labels.", key, ", which the request carries"));
+  }
+  return absl::OkStatus();
+}
+
+// Whether this update may be made to the job as it is.
+absl::Status CheckFits(const UpdateCall& call, const pb::FineTune& fine_tune) {
+  if (!call.etag.empty() && call.etag != fine_tune.etag()) return EtagMismatch(call.id);
+  return CheckLabels(call, fine_tune);
 }
 
 void ChangeLabels(const UpdateCall& call, pb::FineTune& fine_tune) {
@@ -43,7 +76,8 @@ void ChangeLabels(const UpdateCall& call, pb::FineTune& fine_tune) {
 
 }  // namespace
 
-// All of it. Each step of an update starts the next; the last one starts the job's next update.
+// All of it. A job's updates run one after another in the order in which they came: each in steps
+// that call back, on whatever thread, perhaps before the call that began them returns.
 class Updater::Core : public std::enable_shared_from_this<Core> {
  public:
   using UpdateDone = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;
@@ -60,15 +94,7 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
   Core(SegmindClient& segmind, Recorder& recorder, Catalog& catalog)
       : segmind_(segmind), recorder_(recorder), catalog_(catalog) {}
 
-  void Add(UpdatePtr update) ABSL_LOCKS_EXCLUDED(mu_) {
-    {
-      MutexLock lock(mu_);
-      auto& queue = queues_[update->call.id];
-      queue.push_back(update);
-      if (queue.size() > 1) return;
-    }
-    Start(update);
-  }
+  void Add(UpdatePtr update) ABSL_LOCKS_EXCLUDED(mu_);
 
   void WaitUntilIdle() ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
@@ -76,6 +102,16 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
   }
 
  private:
+  struct Queue {
+    std::deque<UpdatePtr> updates;
+    bool under_way = false;  // The first one.
+    bool driven = false;     // Somebody is in Drive.
+  };
+
+  // Starts the job's updates one after another until one is left under way or none is left. A loop:
+  // one that ends at once must not start the next one from within, or 10,000 of them would be as
+  // many frames on the stack.
+  void Drive(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
   void Start(const UpdatePtr& update);
   void RecordIt(const UpdatePtr& update);
   void End(const UpdatePtr& update, absl::StatusOr<VersionPtr> result) ABSL_LOCKS_EXCLUDED(mu_);
@@ -86,15 +122,53 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
 
   Mutex mu_;
   CondVar idle_;
-  // By job; the first of each is under way.
-  std::map<std::string, std::deque<UpdatePtr>> queues_ ABSL_GUARDED_BY(mu_);
+  // By job; none is empty when the lock is free.
+  std::map<std::string, Queue> queues_ ABSL_GUARDED_BY(mu_);
 };
+
+void Updater::Core::Add(UpdatePtr update) {
+  const std::string id = update->call.id;
+  bool full = false;
+  {
+    MutexLock lock(mu_);
+    Queue& queue = queues_[id];
+    full = queue.updates.size() >= kMaxPerJob;
+    if (!full) {
+      queue.updates.push_back(update);
+      if (queue.under_way || queue.driven) return;
+      queue.driven = true;
+    }
+  }
+  if (full) return std::move(update->done)(Overloaded(id));
+  Drive(id);
+}
+
+void Updater::Core::Drive(const std::string& id) {
+  while (true) {
+    UpdatePtr next;
+    {
+      MutexLock lock(mu_);
+      auto it = queues_.find(id);
+      Queue& queue = it->second;
+      if (queue.under_way || queue.updates.empty()) {
+        queue.driven = false;
+        if (queue.updates.empty()) queues_.erase(it);
+        if (queues_.empty()) idle_.NotifyAll();
+        return;
+      }
+      queue.under_way = true;
+      next = queue.updates.front();
+    }
+    Start(next);
+  }
+}
 
 void Updater::Core::Start(const UpdatePtr& update) {
   const UpdateCall& call = update->call;
   const VersionPtr version = catalog_.Find(call.id);
   if (version == nullptr) return End(update, NoSuchJob(call.id));
-  if (!Fits(call, ToRecord(*version).fine_tune())) return End(update, EtagMismatch(call.id));
+  absl::Status fits = CheckFits(call, ToRecord(*version).fine_tune());
+  if (!fits.ok()) return End(update, std::move(fits));
   if (!call.visibility) return RecordIt(update);
   if (version->upstream_id.empty()) {
     return End(update, Error(absl::StatusCode::kFailedPrecondition, pb::ErrorReason::INVALID_FIELD,
@@ -119,11 +193,11 @@ void Updater::Core::RecordIt(const UpdatePtr& update) {
         auto record = draft.Find(call.id);
         if (!record) return NoSuchJob(call.id);
         pb::FineTune& fine_tune = *record->mutable_fine_tune();
-        if (!Fits(call, fine_tune)) {
-          if (!update->changed_at_segmind) return EtagMismatch(call.id);
-          update->late_error = EtagMismatch(call.id);
-        } else {
+        if (absl::Status fits = CheckFits(call, fine_tune); fits.ok()) {
           ChangeLabels(call, fine_tune);
+        } else {
+          if (!update->changed_at_segmind) return fits;
+          update->late_error = std::move(fits);
         }
         if (update->changed_at_segmind) {
           fine_tune.set_visibility(*call.visibility);
@@ -145,19 +219,16 @@ void Updater::Core::RecordIt(const UpdatePtr& update) {
 
 void Updater::Core::End(const UpdatePtr& update, absl::StatusOr<VersionPtr> result) {
   std::move(update->done)(std::move(result));
-  UpdatePtr next;
+  const std::string& id = update->call.id;
   {
     MutexLock lock(mu_);
-    auto queue = queues_.find(update->call.id);
-    queue->second.pop_front();
-    if (!queue->second.empty()) {
-      next = queue->second.front();
-    } else {
-      queues_.erase(queue);
-      if (queues_.empty()) idle_.NotifyAll();
-    }
+    Queue& queue = queues_.at(id);
+    queue.updates.pop_front();
+    queue.under_way = false;
+    if (queue.driven) return;
+    queue.driven = true;
   }
-  if (next != nullptr) Start(next);
+  Drive(id);
 }
 
 Updater::Updater(SegmindClient& segmind, Recorder& recorder, Catalog& catalog)

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -19,6 +22,9 @@ struct UpdateCall {
   // Replaces all labels, or sets (a value) and removes (nullopt) single ones.
   std::optional<std::map<std::string, std::string>> labels;
   std::vector<std::pair<std::string, std::optional<std::string>>> label_changes;
+  // Labels that the request carries and no path of its mask names. A client that sends back the job
+  // that it read has them as the job has them; any other is a mistake in the mask.
+  std::map<std::string, std::string> unnamed_labels;
   absl::Time deadline;
   TraceContext trace;
 };
@@ -27,11 +33,16 @@ struct UpdateCall {
 // after another. Thread-safe.
 class Updater {
  public:
+  // Updates of one job that are under way or wait for it.
+  static constexpr size_t kMaxPerJob = 256;
+
   Updater(SegmindClient& segmind, Recorder& recorder, Catalog& catalog);
   ~Updater();
 
-  // The job afterwards. NOT_FOUND, ABORTED / ETAG_MISMATCH, FAILED_PRECONDITION while Segmind's id
-  // is unknown, and Segmind's errors.
+  // The job afterwards. NOT_FOUND, ABORTED / ETAG_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD for a
+  // label to be removed that the job does not have and for an unnamed one that it does not have,
+  // FAILED_PRECONDITION while Segmind's id is unknown, RESOURCE_EXHAUSTED / OVERLOADED while
+  // kMaxPerJob updates of this job wait, and Segmind's errors.
   void Update(UpdateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
 
  private:

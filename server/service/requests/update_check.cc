@@ -61,6 +61,14 @@ void TakePath(absl::string_view path, const pb::FineTune& job, UpdateCall& call,
   }
 }
 
+// Which labels the request carries without a path that names them; whether they are as the job has
+// them, the updater sees.
+void FindUnnamedLabels(const pb::FineTune& job, UpdateCall& call) {
+  if (call.labels) return;
+  call.unnamed_labels = {job.labels().begin(), job.labels().end()};
+  for (const auto& [key, value] : call.label_changes) call.unnamed_labels.erase(key);
+}
+
 }  // namespace
 
 absl::StatusOr<UpdateCall> CheckUpdate(const pb::UpdateFineTuneRequest& request) {
@@ -80,6 +88,7 @@ absl::StatusOr<UpdateCall> CheckUpdate(const pb::UpdateFineTuneRequest& request)
     if (job.labels_size() > 0) TakeLabels(job, call, violations);
     if (!call.visibility && !call.labels) violations.Add("update_mask", "names nothing to update");
   }
+  FindUnnamedLabels(job, call);
   if (call.labels && !call.label_changes.empty())
     violations.Add("update_mask", "names both labels and single labels");
   if (!violations.empty()) return violations.ToStatus();

@@ -7,7 +7,8 @@ namespace finetune {
 
 // What an UpdateFineTuneRequest asks for, but for the deadline. Paths of the mask: `visibility`,
 // `labels`, `labels.KEY` (the key as it is, or in backticks); without a mask, what the request
-// sets. INVALID_ARGUMENT / INVALID_FIELD naming every field that is wrong.
+// sets. A label that is carried and not named is in unnamed_labels. INVALID_ARGUMENT /
+// INVALID_FIELD naming every field that is wrong.
 absl::StatusOr<UpdateCall> CheckUpdate(const pb::UpdateFineTuneRequest& request);
 
 }  // namespace finetune

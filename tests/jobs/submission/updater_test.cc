@@ -1,5 +1,9 @@
 #include "server/jobs/submission/updater.h"
 
+#include <atomic>
+#include <cstdlib>
+#include <future>
+
 #include "tests/jobs/rig.h"
 
 namespace finetune {
@@ -41,8 +45,10 @@ TEST_F(UpdaterTest, ChangesVisibilityAtSegmindAndInTheRecord) {
 TEST_F(UpdaterTest, KeepsLabelsInTheRecordAlone) {
   auto reply = Update({.id = "a",
                        .labels = std::map<std::string, std::string>{{"x", "1"}, {"y", "2"}},
-                       .label_changes = {{"y", std::nullopt}, {"z", "3"}}});
-  ASSERT_TRUE(reply.get().ok());
+                       .label_changes = {{"z", "3"}}});
+  ASSERT_TRUE(reply.get().ok()) << reply.get().status();
+  reply = Update({.id = "a", .label_changes = {{"y", std::nullopt}}});
+  ASSERT_TRUE(reply.get().ok()) << reply.get().status();
   EXPECT_EQ(Job("a").labels().size(), 2u);
   EXPECT_EQ(Job("a").labels().at("z"), "3");
 }
@@ -69,6 +75,87 @@ TEST_F(UpdaterTest, OfTwoUpdatesWithOneEtagOneWins) {
   ASSERT_TRUE(RunUntil([&] { return replies[0].ready() && replies[1].ready(); }));
   EXPECT_TRUE(replies[0].get().ok());
   EXPECT_TRUE(absl::IsAborted(replies[1].get().status()));
+}
+
+TEST_F(UpdaterTest, RefusesToRemoveALabelThatTheJobDoesNotHave) {
+  ASSERT_TRUE(Update({.id = "a", .label_changes = {{"cost_center", "7"}}}).get().ok());
+  // What a JSON client makes of labels.costCenter, with the label that it carries.
+  auto reply = Update({.id = "a",
+                       .label_changes = {{"cost_center", std::nullopt}},
+                       .unnamed_labels = {{"costCenter", "8"}}});
+  EXPECT_EQ(ReasonOf(reply.get().status()), pb::ErrorReason::INVALID_FIELD);
+  EXPECT_EQ(Job("a").labels().at("cost_center"), "7") << "it is not what was meant";
+  reply = Update({.id = "a", .label_changes = {{"costcenter", std::nullopt}}});
+  EXPECT_EQ(ReasonOf(reply.get().status()), pb::ErrorReason::INVALID_FIELD);
+  EXPECT_TRUE(Update({.id = "a", .label_changes = {{"cost_center", std::nullopt}}}).get().ok());
+  EXPECT_EQ(Job("a").labels().size(), 0u);
+}
+
+TEST_F(UpdaterTest, TakesLabelsThatNoPathNamesAsTheJobHasThemOnly) {
+  ASSERT_TRUE(Update({.id = "a", .label_changes = {{"x", "1"}}}).get().ok());
+  // Whoever sends back what was read.
+  auto reply = Update({.id = "a",
+                       .visibility = FineTune::PUBLIC,
+                       .label_changes = {{"y", "2"}},
+                       .unnamed_labels = {{"x", "1"}}});
+  EXPECT_TRUE(reply.get().ok()) << reply.get().status();
+  reply = Update({.id = "a", .visibility = FineTune::PRIVATE, .unnamed_labels = {{"x", "2"}}});
+  EXPECT_EQ(ReasonOf(reply.get().status()), pb::ErrorReason::INVALID_FIELD);
+  EXPECT_EQ(Job("a").visibility(), FineTune::PUBLIC) << "nothing was changed at Segmind";
+}
+
+TEST_F(UpdaterTest, ManyUpdatesThatEndAtOnceAreEndedOneAfterAnotherAndBounded) {
+  const std::string etag = Job("a").etag();
+  const size_t sent = 10'000;
+  std::vector<UpdateReply> replies(sent);
+  std::atomic<bool> held = true;
+  std::promise<void> holding;
+  // The recorder is busy, so that the first update waits, and all others behind it.
+  process_->recorder.Record(
+      [&](Draft&) {
+        holding.set_value();
+        while (held) std::this_thread::yield();
+        return absl::OkStatus();
+      },
+      [](absl::Status) {});
+  holding.get_future().wait();
+  for (UpdateReply& reply : replies) {
+    process_->updater.Update({.id = "a",
+                              .etag = etag,
+                              .label_changes = {{"x", "1"}},
+                              .deadline = clock_.Now() + absl::Seconds(10)},
+                             reply.Taker());
+  }
+  held = false;
+  ASSERT_TRUE(RunUntil([&] {
+    return std::all_of(replies.begin(), replies.end(), [](auto& r) { return r.ready(); });
+  }));
+  std::map<pb::ErrorReason::Reason, size_t> reasons;
+  for (UpdateReply& reply : replies) ++reasons[ReasonOf(reply.get().status())];
+  EXPECT_TRUE(replies[0].get().ok());
+  EXPECT_EQ(reasons[pb::ErrorReason::ETAG_MISMATCH], Updater::kMaxPerJob - 1);
+  EXPECT_EQ(reasons[pb::ErrorReason::OVERLOADED], sent - Updater::kMaxPerJob);
+  EXPECT_TRUE(Update({.id = "a", .label_changes = {{"x", "2"}}}).get().ok()) << "and on it goes";
+}
+
+// Each asks for the next one from within its own end.
+TEST_F(UpdaterTest, UpdatesThatFollowFromEndsDoNotPileUpOnTheStack) {
+  const char* outermost = nullptr;
+  ptrdiff_t deepest = 0;
+  int left = 10'000;
+  std::function<void()> next = [&] {
+    process_->updater.Update(
+        {.id = "a", .etag = "stale", .label_changes = {{"x", "1"}}, .deadline = clock_.Now()},
+        [&](absl::StatusOr<VersionPtr>) {
+          const char here = 0;
+          if (outermost == nullptr) outermost = &here;
+          deepest = std::max(deepest, std::abs(outermost - &here));
+          if (--left > 0) next();
+        });
+  };
+  next();
+  EXPECT_EQ(left, 0);
+  EXPECT_LT(deepest, 10'000);
 }
 
 TEST_F(UpdaterTest, DoesNotKnowAJobThatIsNone) {

@@ -186,7 +186,7 @@ TEST(UpdateCheck, ReadsTheMask) {
   request.mutable_fine_tune()->set_visibility(pb::FineTune::PUBLIC);
   request.mutable_fine_tune()->set_etag("e");
   (*request.mutable_fine_tune()->mutable_labels())["a"] = "1";
-  (*request.mutable_fine_tune()->mutable_labels())["ignored"] = "2";
+  (*request.mutable_fine_tune()->mutable_labels())["unnamed"] = "2";
   auto call = CheckUpdate(request);
   ASSERT_TRUE(call.ok()) << call.status();
   EXPECT_EQ(call->id, "x");
@@ -197,6 +197,15 @@ TEST(UpdateCheck, ReadsTheMask) {
   EXPECT_EQ(call->label_changes[0].second, "1");
   EXPECT_EQ(call->label_changes[1].first, "example.com/b");
   EXPECT_EQ(call->label_changes[1].second, std::nullopt);
+  EXPECT_EQ(call->unnamed_labels, (std::map<std::string, std::string>{{"unnamed", "2"}}));
+}
+
+TEST(UpdateCheck, AMaskOfAllLabelsNamesEachOfThem) {
+  auto request = Update({"labels"});
+  (*request.mutable_fine_tune()->mutable_labels())["a"] = "1";
+  EXPECT_TRUE(CheckUpdate(request)->unnamed_labels.empty());
+  request.mutable_update_mask()->clear_paths();
+  EXPECT_TRUE(CheckUpdate(request)->unnamed_labels.empty());
 }
 
 TEST(UpdateCheck, ClearsLabelsWhenTheMaskNamesThemAndNoneAreGiven) {
