@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/status_macros.h"
-#include "server/http/curl_transfer.h"
+#include "server/http/curl_call.h"
 
 namespace finetune {
 namespace {
@@ -23,11 +23,10 @@ absl::Status InitCurl() {
 
 }  // namespace
 
-// A request on its way: what CurlTransfer needs, and whom to tell.
-class CurlHttpClient::Transfer : public CurlTransfer {
+// A request on its way: what CurlCall needs, and whom to tell.
+class CurlHttpClient::Call : public CurlCall {
  public:
-  Transfer(HttpRequest request, Done done)
-      : CurlTransfer(std::move(request)), done_(std::move(done)) {}
+  Call(HttpRequest request, Done done) : CurlCall(std::move(request)), done_(std::move(done)) {}
 
   void Finish(HttpResult result) { std::move(done_)(std::move(result)); }
 
@@ -35,7 +34,7 @@ class CurlHttpClient::Transfer : public CurlTransfer {
   Done done_;
 };
 
-// The multi handle and the transfers in it. Curl thread only, but for Wake.
+// The multi handle and the calls in it. Curl thread only, but for Wake.
 class CurlHttpClient::Multi {
  public:
   static absl::StatusOr<std::unique_ptr<Multi>> Create(const Options& options) {
@@ -50,16 +49,16 @@ class CurlHttpClient::Multi {
 
   void Wake() { curl_multi_wakeup(handle_); }
 
-  void Add(std::unique_ptr<Transfer> transfer, const CurlTransferOptions& options) {
-    absl::Status status = transfer->Prepare(options);
-    if (status.ok() && curl_multi_add_handle(handle_, transfer->handle()) != CURLM_OK)
+  void Add(std::unique_ptr<Call> call, const CurlCallOptions& options) {
+    absl::Status status = call->Prepare(options);
+    if (status.ok() && curl_multi_add_handle(handle_, call->handle()) != CURLM_OK)
       status = absl::InternalError("libcurl does not take the request");
-    if (!status.ok()) return transfer->Finish(transfer->Failed(std::move(status)));
-    CURL* const handle = transfer->handle();
-    running_.emplace(handle, std::move(transfer));
+    if (!status.ok()) return call->Finish(call->Failed(std::move(status)));
+    CURL* const handle = call->handle();
+    running_.emplace(handle, std::move(call));
   }
 
-  // Moves all transfers on, and finishes those that are done.
+  // Moves all calls on, and finishes those that are done.
   void Perform() {
     int running = 0;
     curl_multi_perform(handle_, &running);
@@ -67,8 +66,8 @@ class CurlHttpClient::Multi {
     while (CURLMsg* message = curl_multi_info_read(handle_, &left)) {
       if (message->msg != CURLMSG_DONE) continue;
       const CURLcode code = message->data.result;
-      const std::unique_ptr<Transfer> transfer = Take(running_.find(message->easy_handle));
-      transfer->Finish(transfer->Completed(code));
+      const std::unique_ptr<Call> call = Take(running_.find(message->easy_handle));
+      call->Finish(call->Completed(code));
     }
   }
 
@@ -79,21 +78,21 @@ class CurlHttpClient::Multi {
 
   void CancelAll() {
     while (!running_.empty()) {
-      const std::unique_ptr<Transfer> transfer = Take(running_.begin());
-      transfer->Finish(transfer->Failed(absl::CancelledError("the HTTP client is shut down")));
+      const std::unique_ptr<Call> call = Take(running_.begin());
+      call->Finish(call->Failed(absl::CancelledError("the HTTP client is shut down")));
     }
   }
 
  private:
-  using Running = absl::flat_hash_map<CURL*, std::unique_ptr<Transfer>>;
+  using Running = absl::flat_hash_map<CURL*, std::unique_ptr<Call>>;
 
   explicit Multi(CURLM* handle) : handle_(handle) {}
 
-  std::unique_ptr<Transfer> Take(Running::iterator entry) {
-    std::unique_ptr<Transfer> transfer = std::move(entry->second);
+  std::unique_ptr<Call> Take(Running::iterator entry) {
+    std::unique_ptr<Call> call = std::move(entry->second);
     running_.erase(entry);
-    curl_multi_remove_handle(handle_, transfer->handle());
-    return transfer;
+    curl_multi_remove_handle(handle_, call->handle());
+    return call;
   }
 
   CURLM* const handle_;
@@ -118,13 +117,13 @@ CurlHttpClient::CurlHttpClient(Options options, std::unique_ptr<Multi> multi)
 CurlHttpClient::~CurlHttpClient() { Shutdown(); }
 
 void CurlHttpClient::Start(HttpRequest request, Done done) {
-  auto transfer = std::make_unique<Transfer>(std::move(request), std::move(done));
+  auto call = std::make_unique<Call>(std::move(request), std::move(done));
   {
     MutexLock lock(mu_);
-    if (!stopping_) queue_.push_back(std::move(transfer));
+    if (!stopping_) queue_.push_back(std::move(call));
   }
-  if (transfer == nullptr) return multi_->Wake();
-  transfer->Finish(transfer->Failed(absl::CancelledError("the HTTP client is shut down")));
+  if (call == nullptr) return multi_->Wake();
+  call->Finish(call->Failed(absl::CancelledError("the HTTP client is shut down")));
 }
 
 void CurlHttpClient::Shutdown() {
@@ -137,7 +136,7 @@ void CurlHttpClient::Shutdown() {
 }
 
 void CurlHttpClient::Run() {
-  const CurlTransferOptions transfer_options{
+  const CurlCallOptions call_options{
       .user_agent = options_.user_agent,
       .ca_file = options_.ca_file,
       .connect_timeout = options_.connect_timeout,
@@ -145,14 +144,14 @@ void CurlHttpClient::Run() {
       .use_environment_proxy = options_.use_environment_proxy,
   };
   while (true) {
-    std::deque<std::unique_ptr<Transfer>> added;
+    std::deque<std::unique_ptr<Call>> added;
     bool stopping;
     {
       MutexLock lock(mu_);
       added.swap(queue_);
       stopping = stopping_;
     }
-    for (auto& transfer : added) multi_->Add(std::move(transfer), transfer_options);
+    for (auto& call : added) multi_->Add(std::move(call), call_options);
     if (stopping) break;
     multi_->Perform();
     multi_->Wait();

@@ -38,7 +38,7 @@ class CurlHttpClient : public HttpClient {
   void Shutdown() override ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  class Transfer;
+  class Call;
   class Multi;
 
   CurlHttpClient(Options options, std::unique_ptr<Multi> multi);
@@ -51,7 +51,7 @@ class CurlHttpClient : public HttpClient {
 
   Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
-  std::deque<std::unique_ptr<Transfer>> queue_ ABSL_GUARDED_BY(mu_);
+  std::deque<std::unique_ptr<Call>> queue_ ABSL_GUARDED_BY(mu_);
   Thread thread_;
 };
 

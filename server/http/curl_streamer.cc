@@ -9,7 +9,7 @@
 #include "server/base/mutex.h"
 #include "server/base/status_macros.h"
 #include "server/http/call_span.h"
-#include "server/http/curl_exchange.h"
+#include "server/http/curl_stream.h"
 
 namespace finetune {
 namespace {
@@ -74,24 +74,24 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
 
   // The rest: curl thread only, or nobody else's yet.
 
-  // Makes an exchange with the URL as it is now.
-  absl::Status Prepare(const CurlExchangeOptions& options, const AddressPolicy& policy) {
-    exchange_ = std::make_unique<CurlExchange>(request_, url_, *listener_);
-    return exchange_->Prepare(options, policy);
+  // Makes a hop to the URL as it is now.
+  absl::Status Prepare(const CurlStreamOptions& options, const AddressPolicy& policy) {
+    hop_ = std::make_unique<CurlStream>(request_, url_, *listener_);
+    return hop_->Prepare(options, policy);
   }
-  CURL* handle() const { return exchange_ ? exchange_->handle() : nullptr; }
-  CurlExchange& exchange() { return *exchange_; }
+  CURL* handle() const { return hop_ ? hop_->handle() : nullptr; }
+  CurlStream& hop() { return *hop_; }
 
   // Goes where the answer leads. False if that was once too often.
   bool Redirect(std::string url, int most) {
-    exchange_.reset();
+    hop_.reset();
     url_ = std::move(url);
     return ++redirects_ <= most;
   }
 
   void End(absl::Status status) {
-    EndStreamSpan(span_, exchange_ ? exchange_->code() : 0, status);
-    exchange_.reset();
+    EndStreamSpan(span_, hop_ ? hop_->code() : 0, status);
+    hop_.reset();
     if (auto listener = std::exchange(listener_, nullptr)) listener->OnEnd(std::move(status));
   }
 
@@ -102,7 +102,7 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
   std::string url_;
   int redirects_ = 0;
   std::shared_ptr<HttpStreamListener> listener_;
-  std::unique_ptr<CurlExchange> exchange_;
+  std::unique_ptr<CurlStream> hop_;
   Span span_;  // With all redirects.
 };
 
@@ -114,10 +114,10 @@ class CurlStreamer::Loop {
         multi_(mailbox.multi()),
         policy_(policy),
         max_redirects_(options.max_redirects),
-        exchange_options_{.user_agent = options.user_agent,
-                          .ca_file = options.ca_file,
-                          .connect_timeout = options.connect_timeout,
-                          .use_environment_proxy = options.use_environment_proxy} {}
+        stream_options_{.user_agent = options.user_agent,
+                        .ca_file = options.ca_file,
+                        .connect_timeout = options.connect_timeout,
+                        .use_environment_proxy = options.use_environment_proxy} {}
 
   void Run() {
     std::vector<Mailbox::Message> messages;
@@ -148,7 +148,7 @@ class CurlStreamer::Loop {
   }
 
   void Begin(std::shared_ptr<Stream> stream) {
-    absl::Status status = stream->Prepare(exchange_options_, policy_);
+    absl::Status status = stream->Prepare(stream_options_, policy_);
     if (status.ok() && curl_multi_add_handle(multi_, stream->handle()) != CURLM_OK)
       status = absl::InternalError("libcurl does not take the request");
     if (!status.ok()) return stream->End(std::move(status));
@@ -171,13 +171,13 @@ class CurlStreamer::Loop {
   // Whether bytes came in it.
   bool EndRound() {
     bool got_bytes = false;
-    for (auto& [handle, stream] : running_) got_bytes |= stream->exchange().EndRound();
+    for (auto& [handle, stream] : running_) got_bytes |= stream->hop().EndRound();
     return got_bytes;
   }
 
   void Complete(std::shared_ptr<Stream> stream, CURLcode code) {
-    std::string next = stream->exchange().RedirectUrl();
-    if (next.empty()) return stream->End(stream->exchange().StatusOf(code));
+    std::string next = stream->hop().RedirectUrl();
+    if (next.empty()) return stream->End(stream->hop().StatusOf(code));
     if (!stream->Redirect(std::move(next), max_redirects_))
       return stream->End(absl::InvalidArgumentError("it is redirected too often"));
     Begin(std::move(stream));
@@ -194,7 +194,7 @@ class CurlStreamer::Loop {
   CURLM* const multi_;
   const AddressPolicy& policy_;
   const int max_redirects_;
-  const CurlExchangeOptions exchange_options_;
+  const CurlStreamOptions stream_options_;
   Running running_;
 };
 

@@ -1,4 +1,4 @@
-#include "server/http/curl_transfer.h"
+#include "server/http/curl_call.h"
 
 #include <openssl/crypto.h>
 
@@ -24,10 +24,9 @@ bool HasControl(std::string_view text) {
 
 }  // namespace
 
-CurlTransfer::CurlTransfer(HttpRequest request)
-    : request_(std::move(request)), start_time_(absl::Now()) {}
+CurlCall::CurlCall(HttpRequest request) : request_(std::move(request)), start_time_(absl::Now()) {}
 
-CurlTransfer::~CurlTransfer() {
+CurlCall::~CurlCall() {
   handle_.reset();
   // The key is among them.
   for (curl_slist* header = headers_; header != nullptr; header = header->next)
@@ -35,7 +34,7 @@ CurlTransfer::~CurlTransfer() {
   curl_slist_free_all(headers_);
 }
 
-absl::Status CurlTransfer::Prepare(const CurlTransferOptions& options) {
+absl::Status CurlCall::Prepare(const CurlCallOptions& options) {
   const absl::Duration left = request_.deadline - absl::Now();
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
   handle_.reset(curl_easy_init());
@@ -52,14 +51,14 @@ absl::Status CurlTransfer::Prepare(const CurlTransferOptions& options) {
   SetConnection(options);
   if (absl::Status status = SetBody(); !status.ok()) return status;
   if (absl::Status status = SetHeaders(); !status.ok()) return status;
-  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &CurlTransfer::OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &CurlCall::OnHeader);
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, this);
-  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &CurlTransfer::OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &CurlCall::OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, this);
   return absl::OkStatus();
 }
 
-void CurlTransfer::SetConnection(const CurlTransferOptions& options) {
+void CurlCall::SetConnection(const CurlCallOptions& options) {
   CURL* const curl = handle_.get();
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -92,7 +91,7 @@ void CurlTransfer::SetConnection(const CurlTransferOptions& options) {
   }
 }
 
-absl::Status CurlTransfer::SetBody() {
+absl::Status CurlCall::SetBody() {
   CURL* const curl = handle_.get();
   if (!request_.form.empty()) {
     form_.reset(curl_mime_init(curl));
@@ -115,13 +114,13 @@ absl::Status CurlTransfer::SetBody() {
   return absl::OkStatus();
 }
 
-bool CurlTransfer::AddHeader(const std::string& line) {
+bool CurlCall::AddHeader(const std::string& line) {
   curl_slist* const longer = curl_slist_append(headers_, line.c_str());
   if (longer != nullptr) headers_ = longer;
   return longer != nullptr;
 }
 
-absl::Status CurlTransfer::SetHeaders() {
+absl::Status CurlCall::SetHeaders() {
   // An empty `Expect` keeps curl from waiting for a 100 that Segmind never sends.
   bool good = AddHeader("Expect:");
   for (const auto& [name, value] : request_.headers) {
@@ -143,8 +142,8 @@ absl::Status CurlTransfer::SetHeaders() {
   return absl::OkStatus();
 }
 
-size_t CurlTransfer::OnHeader(char* data, size_t size, size_t count, void* self) {
-  HttpResponse& response = static_cast<CurlTransfer*>(self)->response_;
+size_t CurlCall::OnHeader(char* data, size_t size, size_t count, void* self) {
+  HttpResponse& response = static_cast<CurlCall*>(self)->response_;
   const absl::string_view line(data, size * count);
   if (absl::StartsWith(line, "HTTP/")) {
     // A further answer, after a 100.
@@ -157,25 +156,25 @@ size_t CurlTransfer::OnHeader(char* data, size_t size, size_t count, void* self)
   return size * count;
 }
 
-size_t CurlTransfer::OnBody(char* data, size_t size, size_t count, void* self) {
-  auto& transfer = *static_cast<CurlTransfer*>(self);
-  std::string& body = transfer.response_.body;
+size_t CurlCall::OnBody(char* data, size_t size, size_t count, void* self) {
+  auto& call = *static_cast<CurlCall*>(self);
+  std::string& body = call.response_.body;
   const size_t bytes = size * count;
-  const size_t most = transfer.request_.max_body_bytes;
+  const size_t most = call.request_.max_body_bytes;
   if (body.empty()) {
     curl_off_t announced = -1;
-    curl_easy_getinfo(transfer.handle(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
+    curl_easy_getinfo(call.handle(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &announced);
     if (announced > 0) body.reserve(std::min<size_t>(announced, most));
   }
   if (bytes > most - body.size()) {
-    transfer.body_too_long_ = true;
+    call.body_too_long_ = true;
     return 0;
   }
   body.append(data, bytes);
   return bytes;
 }
 
-HttpResult CurlTransfer::Completed(CURLcode code) {
+HttpResult CurlCall::Completed(CURLcode code) {
   if (code != CURLE_OK) return Failed(StatusOf(code));
   long http_code = 0;
   curl_easy_getinfo(handle(), CURLINFO_RESPONSE_CODE, &http_code);
@@ -183,13 +182,13 @@ HttpResult CurlTransfer::Completed(CURLcode code) {
   return {.response = std::move(response_), .sent = true, .start_time = start_time_};
 }
 
-HttpResult CurlTransfer::Failed(absl::Status status) {
+HttpResult CurlCall::Failed(absl::Status status) {
   return {.status = std::move(status), .sent = MayHaveBeenSent(), .start_time = start_time_};
 }
 
 // Curl notes the time just before it begins to send the request, when names are resolved and the
 // connection and TLS stand: without that note no byte of the request has left.
-bool CurlTransfer::MayHaveBeenSent() const {
+bool CurlCall::MayHaveBeenSent() const {
   if (handle_ == nullptr) return false;
   curl_off_t before_send = 1;
   long bytes = 1;
@@ -198,7 +197,7 @@ bool CurlTransfer::MayHaveBeenSent() const {
          before_send != 0 || bytes != 0;
 }
 
-absl::Status CurlTransfer::StatusOf(CURLcode code) const {
+absl::Status CurlCall::StatusOf(CURLcode code) const {
   if (code == CURLE_WRITE_ERROR && body_too_long_)
     return absl::ResourceExhaustedError("the answer is too long");
   return StatusOfCurl(code, request_.deadline);

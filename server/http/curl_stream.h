@@ -11,7 +11,7 @@
 
 namespace finetune {
 
-struct CurlExchangeOptions {
+struct CurlStreamOptions {
   std::string user_agent;
   std::string ca_file;
   absl::Duration connect_timeout;
@@ -20,16 +20,16 @@ struct CurlExchangeOptions {
 
 // One request and its answer as a curl easy handle: a stream is one of them, or a row of them when
 // it is redirected. Curl thread only.
-class CurlExchange {
+class CurlStream {
  public:
   // What is named outlives it.
-  CurlExchange(const StreamRequest& request, const std::string& url, HttpStreamListener& listener);
-  ~CurlExchange();
-  CurlExchange(const CurlExchange&) = delete;
-  CurlExchange& operator=(const CurlExchange&) = delete;
+  CurlStream(const StreamRequest& request, const std::string& url, HttpStreamListener& listener);
+  ~CurlStream();
+  CurlStream(const CurlStream&) = delete;
+  CurlStream& operator=(const CurlStream&) = delete;
 
   // Makes the handle. PERMISSION_DENIED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, INTERNAL.
-  absl::Status Prepare(const CurlExchangeOptions& options, const AddressPolicy& policy);
+  absl::Status Prepare(const CurlStreamOptions& options, const AddressPolicy& policy);
   CURL* handle() const { return handle_.get(); }
   // Of the answer's head; 0 before there is one.
   int code() const { return head_.code; }
@@ -53,7 +53,7 @@ class CurlExchange {
   static size_t OnSend(char* data, size_t size, size_t count, void* self);
   static curl_socket_t OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address);
 
-  void SetConnection(const CurlExchangeOptions& options);
+  void SetConnection(const CurlStreamOptions& options);
   absl::Status SetRequest();
   void TakeHeader(absl::string_view line);
 

@@ -1,4 +1,4 @@
-#include "server/http/curl_exchange.h"
+#include "server/http/curl_stream.h"
 
 #include <sys/socket.h>
 
@@ -43,17 +43,16 @@ bool IsRedirect(int code) {
 
 }  // namespace
 
-CurlExchange::CurlExchange(const StreamRequest& request, const std::string& url,
-                           HttpStreamListener& listener)
+CurlStream::CurlStream(const StreamRequest& request, const std::string& url,
+                       HttpStreamListener& listener)
     : request_(request), url_(url), listener_(listener) {}
 
-CurlExchange::~CurlExchange() {
+CurlStream::~CurlStream() {
   handle_.reset();
   curl_slist_free_all(headers_);
 }
 
-absl::Status CurlExchange::Prepare(const CurlExchangeOptions& options,
-                                   const AddressPolicy& policy) {
+absl::Status CurlStream::Prepare(const CurlStreamOptions& options, const AddressPolicy& policy) {
   RETURN_IF_ERROR(request_.foreign ? policy.CheckForeign(url_) : policy.CheckTransfer(url_));
   ASSIGN_OR_RETURN(target_, ParseTarget(url_));
   any_address_ = policy.MayBePrivate(target_) ||
@@ -72,7 +71,7 @@ absl::Status CurlExchange::Prepare(const CurlExchangeOptions& options,
   return SetRequest();
 }
 
-void CurlExchange::SetConnection(const CurlExchangeOptions& options) {
+void CurlStream::SetConnection(const CurlStreamOptions& options) {
   CURL* const curl = handle();
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -86,11 +85,11 @@ void CurlExchange::SetConnection(const CurlExchangeOptions& options) {
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
   if (!options.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, options.ca_file.c_str());
   if (!options.use_environment_proxy) curl_easy_setopt(curl, CURLOPT_PROXY, "");
-  curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, &CurlExchange::OnOpenSocket);
+  curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, &CurlStream::OnOpenSocket);
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, this);
 }
 
-absl::Status CurlExchange::SetRequest() {
+absl::Status CurlStream::SetRequest() {
   CURL* const curl = handle();
   // Curl would wait a second for a 100 from a server that sends none.
   headers_ = curl_slist_append(nullptr, "Expect:");
@@ -108,33 +107,33 @@ absl::Status CurlExchange::SetRequest() {
     // The body passes but once, so that it cannot be sent again when a kept connection turns out
     // to be closed.
     curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
-    curl_easy_setopt(curl, CURLOPT_READFUNCTION, &CurlExchange::OnSend);
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, &CurlStream::OnSend);
     curl_easy_setopt(curl, CURLOPT_READDATA, this);
   } else if (request_.method == "HEAD") {
     curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
   }
-  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &CurlExchange::OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &CurlStream::OnHeader);
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, this);
-  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &CurlExchange::OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &CurlStream::OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, this);
   return absl::OkStatus();
 }
 
-curl_socket_t CurlExchange::OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address) {
-  auto& exchange = *static_cast<CurlExchange*>(self);
-  if (!exchange.any_address_ && !IsPublicAddress(&address->addr)) {
-    exchange.refused_address_ = true;
+curl_socket_t CurlStream::OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address) {
+  auto& stream = *static_cast<CurlStream*>(self);
+  if (!stream.any_address_ && !IsPublicAddress(&address->addr)) {
+    stream.refused_address_ = true;
     return CURL_SOCKET_BAD;
   }
   return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-size_t CurlExchange::OnHeader(char* data, size_t size, size_t count, void* self) {
-  static_cast<CurlExchange*>(self)->TakeHeader({data, size * count});
+size_t CurlStream::OnHeader(char* data, size_t size, size_t count, void* self) {
+  static_cast<CurlStream*>(self)->TakeHeader({data, size * count});
   return size * count;
 }
 
-void CurlExchange::TakeHeader(absl::string_view line) {
+void CurlStream::TakeHeader(absl::string_view line) {
   if (told_head_ || redirected_) return;  // Trailers.
   if (absl::StartsWith(line, "HTTP/")) {
     head_ = {};
@@ -159,30 +158,30 @@ void CurlExchange::TakeHeader(absl::string_view line) {
   listener_.OnHead(head_);
 }
 
-size_t CurlExchange::OnBody(char* data, size_t size, size_t count, void* self) {
-  auto& exchange = *static_cast<CurlExchange*>(self);
-  if (exchange.redirected_) {
+size_t CurlStream::OnBody(char* data, size_t size, size_t count, void* self) {
+  auto& stream = *static_cast<CurlStream*>(self);
+  if (stream.redirected_) {
     // Nobody reads the page that comes with a redirect. A long one is not worth the connection.
-    exchange.dropped_ += size * count;
-    return exchange.dropped_ <= kMaxDropped ? size * count : 0;
+    stream.dropped_ += size * count;
+    return stream.dropped_ <= kMaxDropped ? size * count : 0;
   }
-  if (!exchange.listener_.OnData({data, size * count})) return CURL_WRITEFUNC_PAUSE;
-  exchange.got_bytes_ = true;
+  if (!stream.listener_.OnData({data, size * count})) return CURL_WRITEFUNC_PAUSE;
+  stream.got_bytes_ = true;
   return size * count;
 }
 
-bool CurlExchange::EndRound() {
+bool CurlStream::EndRound() {
   const bool got_bytes = std::exchange(got_bytes_, false);
   if (std::exchange(flowing_, got_bytes) && !got_bytes) listener_.OnDry();
   return got_bytes;
 }
 
-size_t CurlExchange::OnSend(char* data, size_t size, size_t count, void* self) {
-  const size_t sent = static_cast<CurlExchange*>(self)->listener_.OnSend(data, size * count);
+size_t CurlStream::OnSend(char* data, size_t size, size_t count, void* self) {
+  const size_t sent = static_cast<CurlStream*>(self)->listener_.OnSend(data, size * count);
   return sent > 0 ? sent : CURL_READFUNC_PAUSE;
 }
 
-std::string CurlExchange::RedirectUrl() const {
+std::string CurlStream::RedirectUrl() const {
   if (!redirected_) return "";
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), curl_url_cleanup);
   const std::string location(head_.Header("location"));
@@ -196,7 +195,7 @@ std::string CurlExchange::RedirectUrl() const {
   return absolute;
 }
 
-absl::Status CurlExchange::StatusOf(CURLcode code) const {
+absl::Status CurlStream::StatusOf(CURLcode code) const {
   if (code == CURLE_OK)
     return told_head_ ? absl::OkStatus() : absl::UnavailableError("there was no answer");
   if (code == CURLE_COULDNT_CONNECT && refused_address_)

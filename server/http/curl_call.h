@@ -10,7 +10,7 @@
 
 namespace finetune {
 
-struct CurlTransferOptions {
+struct CurlCallOptions {
   std::string user_agent;
   std::string ca_file;
   absl::Duration connect_timeout;
@@ -19,16 +19,16 @@ struct CurlTransferOptions {
 };
 
 // One HTTP request as a curl easy handle. Made on any thread; from Prepare on, curl thread only.
-class CurlTransfer {
+class CurlCall {
  public:
-  explicit CurlTransfer(HttpRequest request);
-  ~CurlTransfer();
-  CurlTransfer(const CurlTransfer&) = delete;
-  CurlTransfer& operator=(const CurlTransfer&) = delete;
+  explicit CurlCall(HttpRequest request);
+  ~CurlCall();
+  CurlCall(const CurlCall&) = delete;
+  CurlCall& operator=(const CurlCall&) = delete;
 
   // Makes the handle. INVALID_ARGUMENT if the request cannot be sent, DEADLINE_EXCEEDED if it is
   // too late.
-  absl::Status Prepare(const CurlTransferOptions& options);
+  absl::Status Prepare(const CurlCallOptions& options);
   CURL* handle() const { return handle_.get(); }
 
   // What became of it: once curl is done with it, or when it is ended early.
@@ -46,7 +46,7 @@ class CurlTransfer {
   static size_t OnHeader(char* data, size_t size, size_t count, void* self);
   static size_t OnBody(char* data, size_t size, size_t count, void* self);
 
-  void SetConnection(const CurlTransferOptions& options);
+  void SetConnection(const CurlCallOptions& options);
   absl::Status SetBody();
   absl::Status SetHeaders();
   bool AddHeader(const std::string& line);
