@@ -20,9 +20,10 @@ class Errors(EndToEnd):
         self.gateway = self.start_gateway(self.emulator, "--max_watchers", "3", "--watch_window_changes", "5").ready()
         self.stub = self.gateway.stub
 
-    def create(self, fine_tune=None, request_id="", **more):
+    def create(self, fine_tune=None, request_id=None, **more):
         return self.stub.CreateFineTune(svc.CreateFineTuneRequest(
-            fine_tune=fine_tune or job(f"{self.emulator.url}/x.zip"), request_id=request_id, **more), timeout=20)
+            fine_tune=fine_tune or job(f"{self.emulator.url}/x.zip"),
+            request_id=str(uuid.uuid4()) if request_id is None else request_id, **more), timeout=20)
 
     def refused_create(self, code, reason, **more):
         before = len(self.listed())
@@ -32,6 +33,10 @@ class Errors(EndToEnd):
 
     def listed(self):
         return self.stub.ListFineTunes(svc.ListFineTunesRequest(), timeout=10).fine_tunes
+
+    def test_a_create_without_a_request_id_is_refused(self):
+        error = self.refused_create(Code.INVALID_ARGUMENT, "INVALID_FIELD", request_id="")
+        self.assertIn("request_id", error.details())
 
     def test_invalid_fields_are_all_named(self):
         extra = struct_pb2.Struct()
