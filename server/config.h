@@ -1,12 +1,12 @@
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/access/server_credentials.h"
+#include "server/base/environment.h"
 #include "server/base/log.h"
 #include "server/otlp/trace_settings.h"
 
@@ -17,7 +17,7 @@ struct Address {
   int port = 0;      // 0: any.
 };
 
-// The service's settings, checked. `--help` says what each means and its unit.
+// The service's settings, checked. server/flags.cc says what each means, its unit and its default.
 struct Config {
   Address listen;
   Address webhook_listen;
@@ -26,20 +26,20 @@ struct Config {
   bool allow_insecure = false;
   TlsFiles tls;
   std::string policy_file;  // Empty: whoever reaches the port may do everything.
-  bool reflection = true;
-  bool channelz = true;
+  bool reflection = false;
+  bool channelz = false;
 
   std::string upstream_url;
   std::string api_key_file;        // Empty: SEGMIND_API_KEY.
   std::string webhook_token_file;  // Empty: no webhook is accepted.
-  int upstream_calls_per_minute = 50;
+  int upstream_calls_per_minute = 0;
   absl::Duration upstream_timeout;
   absl::Duration submit_timeout;
   absl::Duration active_poll_interval;
   absl::Duration idle_poll_interval;
-  int settle_lists = 3;
+  int settle_lists = 0;
   absl::Duration settle_time;
-  bool markers = true;
+  bool markers = false;
 
   std::string sqlite_path;
   std::vector<std::string> transfer_hosts;
@@ -56,14 +56,13 @@ struct Config {
   absl::Duration drain_time;
   LogLevel log_level = LogLevel::kInfo;
   TraceSettings traces;
+
+  // What was not understood and stops nothing, each in a sentence for the log.
+  std::vector<std::string> warnings;
 };
 
-// The value of an environment variable, or null.
-using Environment = std::function<const char*(const std::string& name)>;
-
 // Reads flags and, for those not given, FINETUNE_GATEWAY_<FLAG>; and OpenTelemetry's variables.
-// Errors are one sentence:
-// NOT_FOUND for a flag that there is not, INVALID_ARGUMENT for a value that does not do.
+// Errors are one sentence: NOT_FOUND for an unknown flag, INVALID_ARGUMENT for a bad value.
 absl::StatusOr<Config> ReadConfig(const std::vector<std::string>& arguments,
                                   const Environment& environment);
 

@@ -79,6 +79,7 @@ absl::Status Gateway::Open() {
   tokens_ = *std::move(tokens);
   ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   RETURN_IF_ERROR(OpenPolicy());
+  for (const std::string& warning : config_.warnings) Log(LogLevel::kWarning, warning);
   for (const std::string& warning :
        FindStartupWarnings(config_, policy_ ? policy_->current().get() : nullptr, clock_->Now()))
     Log(LogLevel::kWarning, warning);

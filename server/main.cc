@@ -3,11 +3,12 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
 #include "server/base/log.h"
@@ -25,7 +26,7 @@ void LogOfGrpc(gpr_log_func_args* line) {
   Log(level, "grpc", {{"text", line->message}, {"file", line->file}, {"line", line->line}});
 }
 
-// Exit codes: 0 after a drain or --help, 1 if the start failed, 2 for a flag that there is not.
+// Exit codes: 0 after a drain or --help, 1 if the start failed, 2 for an unknown flag.
 int Fail(const absl::Status& status, int code = 1) {
   FlushLog();
   const std::string message(status.message());
@@ -37,6 +38,20 @@ int Fail(const absl::Status& status, int code = 1) {
 void LogOfProtobuf(google::protobuf::LogLevel, const char* file, int line,
                    const std::string& message) {
   Log(LogLevel::kDebug, "protobuf", {{"text", message}, {"file", file}, {"line", line}});
+}
+
+// What the configuration is read from. The API key's variable stays where it is.
+Environment ReadEnvironment() {
+  Environment found;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::pair<std::string, std::string> variable =
+        absl::StrSplit(*entry, absl::MaxSplits('=', 1));
+    const std::string& name = variable.first;
+    if (absl::StartsWith(name, "FINETUNE_GATEWAY_") || absl::StartsWith(name, "OTEL_") ||
+        name == "HOME" || name == "XDG_STATE_HOME")
+      found.insert(variable);
+  }
+  return found;
 }
 
 // SIGTERM, SIGINT and, for a terminal that is closed, SIGHUP; blocked in every thread so that one
@@ -68,8 +83,7 @@ int Run(const std::vector<std::string>& arguments) {
   // Abseil that was built with its assertions, as Debian's is, notes the order of all locks taken;
   // the only ones here are gRPC's.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  const auto config =
-      ReadConfig(arguments, [](const std::string& name) { return std::getenv(name.c_str()); });
+  const auto config = ReadConfig(arguments, ReadEnvironment());
   if (!config.ok()) return Fail(config.status(), absl::IsNotFound(config.status()) ? 2 : 1);
   SetLogLevel(config->log_level);
   gpr_set_log_function(LogOfGrpc);

@@ -11,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "server/base/status_macros.h"
 #include "server/base/uuid.h"
 #include "server/http/address_policy.h"
 
@@ -20,29 +19,35 @@ namespace {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
-absl::Status Bad(absl::string_view variable, absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat(variable, ": ", what));
-}
-
-// The variables; an empty one counts as absent, as the standard has it.
+// The variables, and what is to be said of them.
 class Variables {
  public:
-  explicit Variables(const std::function<const char*(const std::string&)>& environment)
-      : environment_(environment) {}
+  Variables(const Environment& environment, std::vector<std::string>& warnings)
+      : environment_(environment), warnings_(warnings) {}
 
+  // An empty variable counts as absent, as the standard has it.
   std::string Get(const std::string& name) const {
-    const char* value = environment_(name);
-    return value == nullptr ? std::string()
-                            : std::string(absl::StripAsciiWhitespace(absl::string_view(value)));
+    const auto found = environment_.find(name);
+    return found == environment_.end() ? std::string()
+                                       : std::string(absl::StripAsciiWhitespace(found->second));
   }
+  // Of an enum: in lower case, because the standard tells no cases apart.
+  std::string GetWord(const std::string& name) const { return absl::AsciiStrToLower(Get(name)); }
+
   // The name of the variable that counts: the one for traces, or else the one for all signals.
   std::string ForTraces(absl::string_view suffix) const {
     std::string own = absl::StrCat("OTEL_EXPORTER_OTLP_TRACES_", suffix);
     return Get(own).empty() ? absl::StrCat("OTEL_EXPORTER_OTLP_", suffix) : own;
   }
 
+  template <typename... Words>
+  void Warn(const std::string& name, const Words&... words) const {
+    warnings_.push_back(absl::StrCat(name, ": ", words...));
+  }
+
  private:
-  const std::function<const char*(const std::string&)>& environment_;
+  const Environment& environment_;
+  std::vector<std::string>& warnings_;
 };
 
 std::optional<std::string> PercentDecoded(absl::string_view text) {
@@ -61,8 +66,9 @@ std::optional<std::string> PercentDecoded(absl::string_view text) {
   return decoded;
 }
 
-// KEY=VALUE,KEY=VALUE with percent-encoded values. The error shows nothing of it.
-absl::StatusOr<Pairs> ReadPairs(const Variables& variables, const std::string& variable) {
+// KEY=VALUE,KEY=VALUE with percent-encoded values. What is not such a pair is left out; nothing of
+// it is shown.
+Pairs ReadPairs(const Variables& variables, const std::string& variable) {
   Pairs pairs;
   const std::string text = variables.Get(variable);
   for (absl::string_view item : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
@@ -70,90 +76,132 @@ absl::StatusOr<Pairs> ReadPairs(const Variables& variables, const std::string& v
         absl::StrSplit(item, absl::MaxSplits('=', 1));
     const absl::string_view key = absl::StripAsciiWhitespace(parts.first);
     const auto value = PercentDecoded(absl::StripAsciiWhitespace(parts.second));
-    if (key.empty() || !absl::StrContains(item, "=") || !value)
-      return Bad(variable, "must be KEY=VALUE pairs with commas between, values percent-encoded");
+    if (key.empty() || !absl::StrContains(item, "=") || !value) {
+      variables.Warn(variable, "item ", pairs.size() + 1,
+                     " is left out: it is not KEY=VALUE with a percent-encoded value");
+      continue;
+    }
     pairs.emplace_back(std::string(key), *value);
   }
   return pairs;
 }
 
-absl::Status ReadNumber(const Variables& variables, const std::string& variable, int64_t least,
-                        int64_t& number) {
+bool IsHeader(absl::string_view name, absl::string_view value) {
+  constexpr absl::string_view kOfNames = "!#$%&'*+-.^_`|~";
+  return std::all_of(name.begin(), name.end(),
+                     [&](char c) {
+                       return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+                              absl::StrContains(kOfNames, c);
+                     }) &&
+         std::none_of(value.begin(), value.end(), [](char c) {
+           return absl::ascii_iscntrl(static_cast<unsigned char>(c)) && c != '\t';
+         });
+}
+
+int64_t ReadNumber(const Variables& variables, const std::string& variable, int64_t otherwise) {
+  constexpr int64_t kMost = 1'000'000;
   const std::string text = variables.Get(variable);
-  if (text.empty()) return absl::OkStatus();
   int64_t value = 0;
-  if (!absl::SimpleAtoi(text, &value) || value < least || value > 1'000'000)
-    return Bad(variable,
-               absl::StrCat("'", text, "' is not a whole number from ", least, " to 1000000"));
-  number = value;
-  return absl::OkStatus();
+  if (text.empty()) return otherwise;
+  if (absl::SimpleAtoi(text, &value) && value >= 1 && value <= kMost) return value;
+  variables.Warn(variable, "'", text, "' is not a whole number from 1 to ", kMost, "; using ",
+                 otherwise);
+  return otherwise;
 }
 
-absl::Status ReadMilliseconds(const Variables& variables, const std::string& variable,
-                              absl::Duration& duration) {
-  int64_t milliseconds = absl::ToInt64Milliseconds(duration);
-  RETURN_IF_ERROR(ReadNumber(variables, variable, 1, milliseconds));
-  duration = absl::Milliseconds(milliseconds);
-  return absl::OkStatus();
+void ReadMilliseconds(const Variables& variables, const std::string& variable,
+                      absl::Duration& duration) {
+  duration =
+      absl::Milliseconds(ReadNumber(variables, variable, absl::ToInt64Milliseconds(duration)));
 }
 
-absl::Status ReadEndpoint(const Variables& variables, TraceSettings& settings) {
+void ReadSize(const Variables& variables, const std::string& variable, size_t& size) {
+  size = static_cast<size_t>(ReadNumber(variables, variable, static_cast<int64_t>(size)));
+}
+
+bool IsSwitchedOff(const Variables& variables) {
+  if (variables.GetWord("OTEL_SDK_DISABLED") == "true") return true;
+  const std::string exporters = variables.GetWord("OTEL_TRACES_EXPORTER");
+  if (exporters.empty() || exporters == "none") return exporters == "none";
+  for (absl::string_view exporter : absl::StrSplit(exporters, ','))
+    if (absl::StripAsciiWhitespace(exporter) == "otlp") return false;
+  variables.Warn("OTEL_TRACES_EXPORTER", "'", exporters,
+                 "' is not otlp or none; nothing is traced");
+  return true;
+}
+
+void ReadEndpoint(const Variables& variables, TraceSettings& settings) {
   const std::string variable = variables.ForTraces("ENDPOINT");
   std::string url = variables.Get(variable);
-  if (url.empty()) return absl::OkStatus();
+  if (url.empty()) return;
+  const std::string protocol = variables.ForTraces("PROTOCOL");
+  if (variables.GetWord(protocol) == "grpc")
+    return variables.Warn(protocol,
+                          "the gateway speaks OTLP over HTTP alone, so nothing is traced: set "
+                          "http/json, and in the endpoint the collector's port for it (mostly "
+                          "4318)");
   const auto target = ParseTarget(url);
   // Not shown: it may hold a password.
   if (!target.ok())
-    return Bad(variable, "is not a plain http or https URL (without user name and password)");
+    return variables.Warn(variable,
+                          "is not a plain http or https URL (without user name and password), so "
+                          "nothing is traced");
   // That for all signals names their common root.
   if (variable == "OTEL_EXPORTER_OTLP_ENDPOINT")
     url = absl::StrCat(absl::StripSuffix(url, "/"), "/v1/traces");
   settings.url = std::move(url);
   settings.collector = absl::StrCat(target->host, ":", target->port);
-  return absl::OkStatus();
 }
 
-absl::Status ReadTransport(const Variables& variables, TraceSettings& settings) {
+void ReadTransport(const Variables& variables, TraceSettings& settings) {
   const std::string protocol = variables.ForTraces("PROTOCOL");
-  if (variables.Get(protocol) == "grpc")
-    return Bad(protocol,
-               "the gateway speaks OTLP over HTTP: use http/json, and the collector's port for it "
-               "(mostly 4318)");
+  const std::string word = variables.GetWord(protocol);
+  if (!word.empty() && word != "http/json" && word != "http/protobuf")
+    variables.Warn(protocol, "'", word, "' is not http/json; sending JSON over HTTP");
   const std::string headers = variables.ForTraces("HEADERS");
-  ASSIGN_OR_RETURN(Pairs pairs, ReadPairs(variables, headers));
-  for (auto& [name, value] : pairs)
-    settings.headers.emplace_back(std::move(name), Secret(std::move(value)));
+  for (auto& [name, value] : ReadPairs(variables, headers)) {
+    if (IsHeader(name, value))
+      settings.headers.emplace_back(name, Secret(std::move(value)));
+    else
+      variables.Warn(headers, "a header with characters that HTTP does not allow is left out");
+  }
   const std::string certificate = variables.ForTraces("CERTIFICATE");
   settings.ca_file = variables.Get(certificate);
   if (!settings.ca_file.empty() && access(settings.ca_file.c_str(), R_OK) != 0)
-    return Bad(certificate, absl::StrCat("the file '", settings.ca_file, "' cannot be read"));
-  return ReadMilliseconds(variables, variables.ForTraces("TIMEOUT"), settings.timeout);
+    variables.Warn(certificate, "the file '", settings.ca_file,
+                   "' cannot be read; spans are lost until it can");
+  ReadMilliseconds(variables, variables.ForTraces("TIMEOUT"), settings.timeout);
 }
 
-absl::Status ReadSampling(const Variables& variables, Tracer::Sampling& sampling) {
-  const std::string text = variables.Get("OTEL_TRACES_SAMPLER");
+void ReadRatio(const Variables& variables, double& ratio) {
+  const std::string text = variables.Get("OTEL_TRACES_SAMPLER_ARG");
+  double value = 0;
+  if (text.empty()) return;
+  if (absl::SimpleAtod(text, &value) && value >= 0 && value <= 1)
+    ratio = value;
+  else
+    variables.Warn("OTEL_TRACES_SAMPLER_ARG", "'", text, "' is not from 0 to 1; using ", ratio);
+}
+
+void ReadSampling(const Variables& variables, Tracer::Sampling& sampling) {
+  const std::string text = variables.GetWord("OTEL_TRACES_SAMPLER");
   absl::string_view name = text;
-  if (name.empty()) return absl::OkStatus();
-  sampling.follow_parent = absl::ConsumePrefix(&name, "parentbased_");
-  if (name == "always_on") return absl::OkStatus();
-  if (name == "always_off") {
+  const bool follow_parent = absl::ConsumePrefix(&name, "parentbased_");
+  if (text.empty()) return;
+  if (name == "traceidratio") {
+    ReadRatio(variables, sampling.ratio);
+  } else if (name == "always_off") {
     sampling.ratio = 0;
-    return absl::OkStatus();
+  } else if (name != "always_on") {
+    return variables.Warn("OTEL_TRACES_SAMPLER", "'", text,
+                          "' is not always_on, always_off or traceidratio, with or without "
+                          "parentbased_ in front; using parentbased_always_on");
   }
-  if (name != "traceidratio")
-    return Bad("OTEL_TRACES_SAMPLER",
-               absl::StrCat("'", text,
-                            "' is not always_on, always_off or traceidratio, with or "
-                            "without parentbased_ in front"));
-  const std::string ratio = variables.Get("OTEL_TRACES_SAMPLER_ARG");
-  if (!ratio.empty() &&
-      (!absl::SimpleAtod(ratio, &sampling.ratio) || !(sampling.ratio >= 0 && sampling.ratio <= 1)))
-    return Bad("OTEL_TRACES_SAMPLER_ARG", absl::StrCat("'", ratio, "' is not from 0 to 1"));
-  return absl::OkStatus();
+  sampling.follow_parent = follow_parent;
 }
 
-absl::Status ReadResource(const Variables& variables, Pairs& resource) {
-  ASSIGN_OR_RETURN(resource, ReadPairs(variables, "OTEL_RESOURCE_ATTRIBUTES"));
+Pairs ReadResource(const Variables& variables) {
+  Pairs resource = ReadPairs(variables, "OTEL_RESOURCE_ATTRIBUTES");
   const auto set = [&](const char* key, const std::string& value, bool always) {
     const auto found = std::find_if(resource.begin(), resource.end(),
                                     [&](auto& pair) { return pair.first == key; });
@@ -166,36 +214,29 @@ absl::Status ReadResource(const Variables& variables, Pairs& resource) {
   set("service.name", name.empty() ? "finetune-gateway" : name, /*always=*/!name.empty());
   set("service.version", FINETUNE_VERSION, /*always=*/false);
   set("service.instance.id", MakeUuid(), /*always=*/false);
-  return absl::OkStatus();
+  return resource;
 }
 
-absl::Status ReadBatching(const Variables& variables, TraceSettings& settings) {
-  RETURN_IF_ERROR(ReadMilliseconds(variables, "OTEL_BSP_SCHEDULE_DELAY", settings.schedule_delay));
-  auto queue = static_cast<int64_t>(settings.max_queue);
-  RETURN_IF_ERROR(ReadNumber(variables, "OTEL_BSP_MAX_QUEUE_SIZE", 1, queue));
-  auto batch = static_cast<int64_t>(settings.max_batch);
-  RETURN_IF_ERROR(ReadNumber(variables, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, batch));
-  settings.max_queue = static_cast<size_t>(queue);
-  settings.max_batch = static_cast<size_t>(std::min(batch, queue));
-  return absl::OkStatus();
+void ReadBatching(const Variables& variables, TraceSettings& settings) {
+  ReadMilliseconds(variables, "OTEL_BSP_SCHEDULE_DELAY", settings.schedule_delay);
+  ReadSize(variables, "OTEL_BSP_MAX_QUEUE_SIZE", settings.max_queue);
+  ReadSize(variables, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", settings.max_batch);
+  settings.max_batch = std::min(settings.max_batch, settings.max_queue);
 }
 
 }  // namespace
 
-absl::StatusOr<TraceSettings> ReadTraceSettings(
-    const std::function<const char*(const std::string& name)>& environment) {
-  const Variables variables(environment);
+TraceSettings ReadTraceSettings(const Environment& environment) {
   TraceSettings settings;
-  if (absl::EqualsIgnoreCase(variables.Get("OTEL_SDK_DISABLED"), "true") ||
-      variables.Get("OTEL_TRACES_EXPORTER") == "none")
-    return settings;
-  RETURN_IF_ERROR(ReadEndpoint(variables, settings));
-  // What nobody uses stops no start.
+  const Variables variables(environment, settings.warnings);
+  // Where nothing is traced, the rest is of no interest.
+  if (IsSwitchedOff(variables)) return settings;
+  ReadEndpoint(variables, settings);
   if (!settings.enabled()) return settings;
-  RETURN_IF_ERROR(ReadTransport(variables, settings));
-  RETURN_IF_ERROR(ReadSampling(variables, settings.sampling));
-  RETURN_IF_ERROR(ReadBatching(variables, settings));
-  RETURN_IF_ERROR(ReadResource(variables, settings.resource));
+  ReadTransport(variables, settings);
+  ReadSampling(variables, settings.sampling);
+  ReadBatching(variables, settings);
+  settings.resource = ReadResource(variables);
   return settings;
 }
 

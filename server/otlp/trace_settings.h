@@ -1,12 +1,11 @@
 #pragma once
 
-#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/base/environment.h"
 #include "server/base/secret.h"
 #include "server/base/trace.h"
 
@@ -26,18 +25,21 @@ struct TraceSettings {
   Tracer::Sampling sampling;
   // For one try to export a batch.
   absl::Duration timeout = absl::Seconds(10);
-  // A span waits at most so long to be exported, and less when a batch is full.
+  // A span waits at most this long to be exported, and less when a batch is full.
   absl::Duration schedule_delay = absl::Seconds(5);
   // Spans that wait; more are dropped.
   size_t max_queue = 2048;
   size_t max_batch = 512;
 
+  // What was not understood, each in a sentence that names the variable and shows no header.
+  std::vector<std::string> warnings;
+
   bool enabled() const { return !url.empty(); }
 };
 
-// Reads the variables; `environment` gives one's value, or null. README lists those that count.
-// INVALID_ARGUMENT names the variable, and never shows a header's value.
-absl::StatusOr<TraceSettings> ReadTraceSettings(
-    const std::function<const char*(const std::string& name)>& environment);
+// Reads OpenTelemetry's variables; README lists those that count. They are often set for a whole
+// cluster and for other programs, so a value that does not do is never an error: its default is
+// used instead, or, where there is no sensible one, nothing is traced.
+TraceSettings ReadTraceSettings(const Environment& environment);
 
 }  // namespace finetune

@@ -3,31 +3,32 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-
-#include "absl/flags/reflection.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/flags.h"
 #include "server/process_limits.h"
 
 namespace finetune {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 class ConfigTest : public ::testing::Test {
  protected:
   absl::StatusOr<Config> Read(const std::vector<std::string>& arguments) {
-    return ReadConfig(arguments, [this](const std::string& name) -> const char* {
-      const auto found = environment_.find(name);
-      return found == environment_.end() ? nullptr : found->second.c_str();
-    });
+    return ReadConfig(arguments, environment_);
   }
   std::string ErrorOf(const std::vector<std::string>& arguments) {
     auto config = Read(arguments);
     return config.ok() ? "" : std::string(config.status().message());
   }
 
-  absl::FlagSaver saver_;
-  std::map<std::string, std::string> environment_ = {{"HOME", "/home/someone"}};
+  Environment environment_ = {{"HOME", "/home/someone"}};
 };
 
 TEST_F(ConfigTest, HasDefaults) {
@@ -90,7 +91,6 @@ TEST_F(ConfigTest, RefusesBadValuesNamingTheFlag) {
       {"markers", "perhaps"},
   };
   for (const auto& [flag, value] : kBad) {
-    absl::FlagSaver saver;
     EXPECT_THAT(ErrorOf({absl::StrCat("--", flag, "=", value)}),
                 HasSubstr(absl::StrCat("--", flag)))
         << value;
@@ -124,10 +124,55 @@ TEST_F(ConfigTest, ShowsNothingForDebuggingBesideAPolicyUnlessAsked) {
   EXPECT_TRUE(config->channelz);
 }
 
-TEST_F(ConfigTest, HelpNamesEveryFlagWithItsMeaning) {
-  const std::string help = HelpText();
-  for (const char* flag : {"--listen (", "--store (", "--drain_time (", "--log_level ("})
-    EXPECT_THAT(help, HasSubstr(flag));
+TEST_F(ConfigTest, ReadsEveryFlagFromEachOfItsPlacesWithItsDefault) {
+  for (const Flag& flag : Flags()) {
+    EXPECT_THAT(HelpText(), HasSubstr(absl::StrCat("  --", flag.name, " (", flag.fallback, ")\n")));
+    EXPECT_TRUE(Read({absl::StrCat("--", flag.name, "=", flag.fallback)}).ok()) << flag.name;
+    environment_ = {{"HOME", "/h"},
+                    {absl::StrCat("FINETUNE_GATEWAY_", absl::AsciiStrToUpper(flag.name)),
+                     std::string(flag.fallback)}};
+    const auto config = Read({});
+    ASSERT_TRUE(config.ok()) << flag.name << config.status();
+    EXPECT_THAT(config->warnings, IsEmpty());
+    EXPECT_TRUE(absl::EndsWith(flag.help, ".")) << flag.name;
+  }
+}
+
+TEST_F(ConfigTest, WarnsOfVariablesThatBelongToNoFlag) {
+  environment_["FINETUNE_GATEWAY_LISTENN"] = "127.0.0.1:1";
+  environment_["FINETUNE_GATEWAY_listen"] = "127.0.0.1:1";
+  environment_["FINETUNE_GATEWAY_XYZZY_PLUGH"] = "1";
+  const auto config = Read({});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(config->warnings,
+              ElementsAre(HasSubstr("did you mean FINETUNE_GATEWAY_LISTEN?"),
+                          AllOf(HasSubstr("FINETUNE_GATEWAY_XYZZY_PLUGH"), Not(HasSubstr("mean"))),
+                          HasSubstr("did you mean FINETUNE_GATEWAY_LISTEN?")));
+}
+
+TEST_F(ConfigTest, DoesNotWarnOfWhatKubernetesSetsForAServiceOfThisName) {
+  environment_["FINETUNE_GATEWAY_SERVICE_HOST"] = "10.0.0.1";
+  environment_["FINETUNE_GATEWAY_SERVICE_PORT"] = "50051";
+  environment_["FINETUNE_GATEWAY_SERVICE_PORT_GRPC"] = "50051";
+  environment_["FINETUNE_GATEWAY_PORT"] = "tcp://10.0.0.1:50051";
+  environment_["FINETUNE_GATEWAY_PORT_50051_TCP"] = "tcp://10.0.0.1:50051";
+  environment_["FINETUNE_GATEWAY_PORT_50051_TCP_ADDR"] = "10.0.0.1";
+  environment_["FINETUNE_GATEWAY_HEADLESS_PORT_50051_TCP_PROTO"] = "tcp";
+  EXPECT_THAT(Read({})->warnings, IsEmpty());
+}
+
+TEST_F(ConfigTest, IsStoppedByNoVariableOfOpenTelemetry) {
+  environment_["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://collector:4317";
+  environment_["OTEL_EXPORTER_OTLP_PROTOCOL"] = "grpc";
+  const auto config = Read({});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_FALSE(config->traces.enabled());
+  EXPECT_THAT(config->warnings, ElementsAre(HasSubstr("OTEL_EXPORTER_OTLP_PROTOCOL")));
+}
+
+TEST_F(ConfigTest, ShowsNoUrlThatItRefuses) {
+  for (const char* url : {"https://me:hush@x", "https://x?key=hush", "https://x#hush", "hush"})
+    EXPECT_THAT(ErrorOf({absl::StrCat("--upstream_url=", url)}), Not(HasSubstr("hush")));
 }
 
 TEST(Machine, HasAtLeastOneCpu) {

@@ -1,0 +1,111 @@
+#include "server/flags.h"
+
+#include "server/http/address_policy.h"
+
+namespace finetune {
+namespace {
+
+constexpr absl::Duration kLeastWait = absl::Milliseconds(10);
+
+std::vector<Flag> MakeFlags() {
+  return {
+      {"listen", "127.0.0.1:50051", HostAndPort(&Config::listen),
+       "HOST:PORT of the gRPC service; port 0 takes any free port. Beyond loopback it needs TLS "
+       "and a policy, or --allow_insecure."},
+      {"webhook_listen", "127.0.0.1:8080", HostAndPort(&Config::webhook_listen),
+       "HOST:PORT of the webhook door, POST /webhooks/segmind/{token}. Without "
+       "--webhook_token_file it accepts nothing."},
+      {"admin_listen", "127.0.0.1:9090", HostAndPort(&Config::admin_listen),
+       "HOST:PORT of the operators' door: /metrics, /livez, /readyz."},
+      {"port_file", "", Text(&Config::port_file),
+       "File that the ports are written to once all doors are open, as a JSON object with grpc, "
+       "webhook and admin."},
+      {"allow_insecure", "false", Switch(&Config::allow_insecure),
+       "Serve beyond loopback without knowing the callers: anyone who reaches the port spends the "
+       "account's money."},
+      {"tls_cert_file", "", TlsFile(&TlsFiles::cert),
+       "PEM file with the service's certificate chain; reread when it changes."},
+      {"tls_key_file", "", TlsFile(&TlsFiles::key),
+       "PEM file with the certificate's private key; reread when it changes."},
+      {"tls_client_ca_file", "", TlsFile(&TlsFiles::client_ca),
+       "PEM file with the authorities that sign client certificates, which are then required; "
+       "reread when it changes."},
+      {"policy_file", "", Text(&Config::policy_file),
+       "Who may call, in which role and how much: the proto3 JSON of server/access/policy.proto; "
+       "reread when it changes. Without it, anyone who reaches the port may do everything."},
+      {"reflection", "true", Switch(&Config::reflection),
+       "Serve gRPC reflection, which tells clients the contract. With --policy_file it is off "
+       "unless given, because it is open to everybody."},
+      {"channelz", "true", Switch(&Config::channelz),
+       "Serve gRPC channelz, which shows connections for debugging. With --policy_file it is off "
+       "unless given, because it is open to everybody."},
+      {"upstream_url", "https://api.segmind.com", ApiUrl(&Config::upstream_url),
+       "The URL of Segmind's API, or of the emulator's."},
+      {"api_key_file", "", Text(&Config::api_key_file),
+       "File with Segmind's API key; reread when it changes. Without it the key comes from the "
+       "environment variable SEGMIND_API_KEY."},
+      {"webhook_token_file", "", Text(&Config::webhook_token_file),
+       "File with the secret in the webhook's URL, at least 22 characters. Each line is a valid "
+       "token. Reread when it changes."},
+      {"upstream_calls_per_minute", "50", Whole(&Config::upstream_calls_per_minute, 1),
+       "The account's rate limit, in calls a minute."},
+      {"upstream_timeout", "30s", Time(&Config::upstream_timeout, kLeastWait),
+       "Time for one attempt of a call to Segmind. A list may take four times as long; a "
+       "submission "
+       "has --submit_timeout."},
+      {"submit_timeout", "1m", Time(&Config::submit_timeout, kLeastWait),
+       "Time for a submission. After that its outcome is unknown, and the gateway looks for it."},
+      {"active_poll_interval", "15s", Time(&Config::active_poll_interval, kLeastWait),
+       "Time between lists while any job is not in a terminal state."},
+      {"idle_poll_interval", "5m", Time(&Config::idle_poll_interval, kLeastWait),
+       "Time between lists while all jobs are in a terminal state."},
+      {"settle_lists", "3", Whole(&Config::settle_lists, 1),
+       "A submission of unknown outcome counts as not made once it is missing from this many "
+       "lists ..."},
+      {"settle_time", "2m", Time(&Config::settle_time, absl::ZeroDuration()),
+       "... over at least this time."},
+      {"markers", "true", Switch(&Config::markers),
+       "Append a short marker to the name that Segmind sees, so that a submission whose answer was "
+       "lost can be found again."},
+      {"store", "sqlite:", StorePath(&Config::sqlite_path),
+       "The record: sqlite:PATH. Without a path, finetune-gateway/store.db under $XDG_STATE_HOME "
+       "or "
+       "~/.local/state."},
+      {"transfer_hosts",
+       absl::string_view(kDefaultTransferHosts.data(), kDefaultTransferHosts.size()),
+       Names(&Config::transfer_hosts),
+       "Hosts that datasets are sent to and weights are fetched from, with commas between: NAME, "
+       "*.NAME for all below it, NAME:PORT. The upstream URL's own host is always one of them. "
+       "Hosts named in full here, beyond the default ones, may have private addresses."},
+      {"max_concurrent_transfers", "64", Whole(&Config::max_concurrent_transfers, 1),
+       "How many datasets and weights may be on the way at once. Each takes a few MiB of memory at "
+       "most."},
+      {"transfer_idle_timeout", "1m", Time(&Config::transfer_idle_timeout, absl::Milliseconds(100)),
+       "A transfer in which no byte moves for this long is ended."},
+      {"max_watchers", "20000", Whole(&Config::max_watchers, 0),
+       "How many watch streams may be open at once."},
+      {"max_watchers_per_caller", "20000", Whole(&Config::max_watchers_per_caller, 0),
+       "How many watch streams one caller may have open at once."},
+      {"max_stream_age", "30m", Time(&Config::max_stream_age, absl::Seconds(1)),
+       "The greatest age of a watch stream, spread by up to 10 %. Its client then resumes."},
+      {"watch_window_changes", "10000", Whole(&Config::watch_window_changes, 0),
+       "How many changes are kept for watchers that resume ..."},
+      {"watch_window_age", "1h", Time(&Config::watch_window_age, absl::Seconds(1)),
+       "... and how old they may be."},
+      {"drain_delay", "5s", Time(&Config::drain_delay, absl::ZeroDuration()),
+       "On SIGTERM, the time between not being ready and ending anything, in which load balancers "
+       "take the endpoint out."},
+      {"drain_time", "10s", Time(&Config::drain_time, absl::ZeroDuration()),
+       "Time after that for ending streams and finishing calls. What is left is cancelled."},
+      {"log_level", "info", Level(&Config::log_level), "debug, info, warning or error."},
+  };
+}
+
+}  // namespace
+
+const std::vector<Flag>& Flags() {
+  static const auto* const flags = new std::vector<Flag>(MakeFlags());
+  return *flags;
+}
+
+}  // namespace finetune
