@@ -9,14 +9,13 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
+#include "server/json/time_text.h"
 
 namespace finetune {
 namespace {
 
 constexpr size_t kPoolBytes = size_t{32} << 10;
 constexpr int kMaxDepth = 512;
-// Above this a number of seconds would be past the year 5000: it counts milliseconds.
-constexpr double kFirstMilliseconds = 1e11;
 
 // Hands everything on to the document and stops the parser where nesting is too deep.
 class DepthGuard {
@@ -48,14 +47,6 @@ absl::string_view Trimmed(std::string_view text) {
   return absl::StripAsciiWhitespace(absl::string_view(text.data(), text.size()));
 }
 
-std::optional<absl::Time> InRange(absl::Time time) {
-  // What google.protobuf.Timestamp can hold.
-  static const absl::Time first = absl::FromUnixSeconds(-62135596800);
-  static const absl::Time last = absl::FromUnixSeconds(253402300799);
-  if (time < first || time > last) return std::nullopt;
-  return time;
-}
-
 // The code unit that `\\uXXXX` at `text` stands for; -1 if it is no such escape.
 int EscapedUnit(absl::string_view text) {
   uint32_t unit = 0;
@@ -83,12 +74,6 @@ void MendSurrogates(char* text, size_t size) {
     std::memcpy(text + i, "\\ufffd", 6);
     i += 6;
   }
-}
-
-std::optional<absl::Time> TimeOfNumber(double number) {
-  if (!std::isfinite(number) || number <= 0 || number >= 1e14) return std::nullopt;
-  const double seconds = number >= kFirstMilliseconds ? number / 1000 : number;
-  return InRange(absl::FromUnixMicros(std::llround(seconds * 1e6)));
 }
 
 }  // namespace
@@ -184,22 +169,23 @@ std::optional<double> DoubleOf(const JsonValue& value) {
 }
 
 std::optional<absl::Time> TimeOf(const JsonValue& value) {
-  if (value.IsNumber()) return TimeOfNumber(value.GetDouble());
-  if (value.IsString()) return TimeOf(RawText(value));
-  return std::nullopt;
-}
-
-std::optional<absl::Time> TimeOf(std::string_view text) {
-  const absl::string_view trimmed = Trimmed(text);
-  if (trimmed.empty() || trimmed.size() > 64) return std::nullopt;
-  double number = 0;
-  if (absl::SimpleAtod(trimmed, &number)) return TimeOfNumber(number);
-  constexpr absl::string_view kFormats[] = {"%Y-%m-%d%ET%H:%M:%E*S%Ez", "%Y-%m-%d%ET%H:%M:%E*S",
-                                            "%Y-%m-%d %H:%M:%E*S%Ez",   "%Y-%m-%d %H:%M:%E*S",
-                                            "%Y-%m-%d %H:%M:%E*S UTC",  "%Y-%m-%d"};
-  for (absl::string_view format : kFormats) {
-    absl::Time time;
-    if (absl::ParseTime(format, trimmed, &time, nullptr)) return InRange(time);
+  if (value.IsInt64()) return TimeOfCount(value.GetInt64());
+  if (value.IsNumber()) return TimeOfCount(value.GetDouble());
+  if (value.IsString()) return TimeOfText(RawText(value));
+  // MongoDB's {"$date": …}, in any of its forms.
+  for (std::string_view name : {"$date", "$numberLong"})
+    if (const JsonValue* inner = MemberOf(value, name)) return TimeOf(*inner);
+  // Protobuf's and Firestore's {"seconds": …, "nanos": …}.
+  for (std::string_view prefix : {"", "_"}) {
+    const std::string name(prefix);
+    const JsonValue* seconds = MemberOf(value, name + "seconds");
+    if (seconds == nullptr) continue;
+    const JsonValue* nanos = MemberOf(value, name + "nanos");
+    if (nanos == nullptr) nanos = MemberOf(value, name + "nanoseconds");
+    const std::optional<absl::Time> time = TimeOf(*seconds);
+    if (!time) return std::nullopt;
+    const int32_t fraction = nanos == nullptr ? 0 : Int32Of(*nanos).value_or(0);
+    return *time + absl::Nanoseconds(fraction);
   }
   return std::nullopt;
 }

@@ -72,9 +72,8 @@ std::optional<bool> BoolOf(const JsonValue& value);
 std::optional<int32_t> Int32Of(const JsonValue& value);
 // Finite numbers, also as text.
 std::optional<double> DoubleOf(const JsonValue& value);
-// RFC 3339 with or without fraction or zone (UTC then), or seconds or milliseconds since 1970.
+// A text or number as time_text.h says, or an object around one, such as {"$date": …}.
 std::optional<absl::Time> TimeOf(const JsonValue& value);
-std::optional<absl::Time> TimeOf(std::string_view text);
 
 // `object`'s member; null if `object` is no object, or has no such member, or has it as null.
 const JsonValue* MemberOf(const JsonValue& object, std::string_view name);

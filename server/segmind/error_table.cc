@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/json/json.h"
+#include "server/json/time_text.h"
 
 namespace finetune {
 namespace {
@@ -256,7 +257,7 @@ absl::Status MalformedAnswer(const CallSubject& subject, const HttpResponse& res
 
 std::optional<absl::Time> ResetTimeOf(const HttpResponse& response, absl::Time now) {
   const std::string_view header = response.Header("x-rate-limit-reset-at-utc");
-  std::optional<absl::Time> reset = TimeOf(header);
+  std::optional<absl::Time> reset = TimeOfText(header);
   // A small number counts from now on.
   if (reset && *reset <= absl::UnixEpoch() + kFarthestReset)
     reset = now + (*reset - absl::UnixEpoch());

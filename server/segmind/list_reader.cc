@@ -32,8 +32,21 @@ Digest DigestOf(std::string_view text) {
   return {hash.low64, hash.high64};
 }
 
+// Of all bodies, and how long they are.
+std::pair<Digest, size_t> DigestOf(const std::vector<std::string_view>& bodies) {
+  if (bodies.size() == 1) return {DigestOf(bodies[0]), bodies[0].size()};
+  size_t size = 0;
+  std::vector<Digest> digests;
+  for (const std::string_view body : bodies) {
+    digests.push_back(DigestOf(body));
+    size += body.size();
+  }
+  const std::string_view all(reinterpret_cast<const char*>(digests.data()),
+                             digests.size() * sizeof(Digest));
+  return {DigestOf(all), size};
+}
+
 constexpr uint32_t kNone = 0xffffffff;
-constexpr std::string_view kNoItems = "[]";
 
 struct Item {
   std::string_view text;
@@ -46,108 +59,6 @@ struct Slot {
   std::string id;
   Digest digest;
   uint32_t next = kNone;  // The slot of the item behind it in the last list.
-};
-
-absl::Status Malformed(std::string_view why) {
-  return Error(absl::StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
-               absl::StrCat("Segmind's list cannot be read: ",
-                            absl::string_view(why.data(), why.size())))
-      .Metadata("call", "list");
-}
-
-// The names under which a list has been seen, or may be; any other is taken if it is the only one.
-bool IsListName(std::string_view quoted_key) {
-  for (std::string_view name : {"\"finetunes\"", "\"fine_tunes\"", "\"finetune\"", "\"requests\"",
-                                "\"data\"", "\"items\"", "\"results\"", "\"jobs\"", "\"list\""})
-    if (quoted_key == name) return true;
-  return false;
-}
-
-// What in an object may be its list.
-struct Candidates {
-  std::vector<std::string_view> named;
-  std::vector<std::string_view> of_objects;
-  std::vector<std::string_view> empty;
-  std::vector<std::string_view> wrappers;
-  bool is_null = false;
-  bool complains = false;
-
-  void Add(std::string_view key, std::string_view value) {
-    if (value[0] == '[') return AddArray(key, value);
-    if (IsListName(key) && value[0] == '{') wrappers.push_back(value);
-    if (IsListName(key) && value == "null") is_null = true;
-    if (value != "null" && (key == "\"error\"" || key == "\"message\"" || key == "\"detail\""))
-      complains = true;
-  }
-  void AddArray(std::string_view key, std::string_view array) {
-    const std::string_view inside = SkipSpace(array.substr(1));
-    const bool is_empty = inside.substr(0, 1) == "]";
-    if (!is_empty && inside.substr(0, 1) != "{") return;
-    if (IsListName(key)) named.push_back(array);
-    (is_empty ? empty : of_objects).push_back(array);
-  }
-  absl::StatusOr<std::string_view> Choose() const {
-    for (const auto* kind : {&named, &of_objects, &empty, &wrappers}) {
-      if (kind->size() == 1) return kind->front();
-      if (kind->size() > 1) return Malformed("it is an object with several arrays");
-    }
-    if (is_null && !complains) return kNoItems;
-    return Malformed("it is an object without an array of jobs");
-  }
-};
-
-// Finds the array in a body, bare or wrapped in an object or two.
-class ArrayFinder {
- public:
-  explicit ArrayFinder(JsonParser& parser) : parser_(parser) {}
-
-  absl::StatusOr<std::string_view> Find(std::string_view body) {
-    if (body.substr(0, 3) == "\xef\xbb\xbf") body.remove_prefix(3);
-    constexpr int kMaxWraps = 3;
-    for (int wraps = 0; wraps <= kMaxWraps; ++wraps) {
-      body = SkipSpace(body);
-      if (body.substr(0, 1) == "[") return body;
-      // No jobs at all, as Go writes a list that was never made.
-      if (body.substr(0, 4) == "null" && SkipSpace(body.substr(4)).empty()) return kNoItems;
-      if (body.substr(0, 1) != "{") break;
-      ASSIGN_OR_RETURN(body, Unwrap(body));
-    }
-    return Malformed("it is neither an array nor an object with one");
-  }
-
- private:
-  absl::StatusOr<std::string_view> Unwrap(std::string_view object) {
-    Candidates candidates;
-    std::string_view rest = SkipSpace(object.substr(1));
-    while (rest.substr(0, 1) != "}") {
-      ASSIGN_OR_RETURN(const std::string_view key, Take(rest));
-      rest = SkipSpace(rest);
-      if (key[0] != '"' || rest.substr(0, 1) != ":") return Malformed("it is not JSON");
-      rest = SkipSpace(rest.substr(1));
-      ASSIGN_OR_RETURN(const std::string_view value, Take(rest));
-      if (value[0] != '[' && parser_.Parse(value) == nullptr && !parser_.refused())
-        return Malformed("it is not JSON");
-      candidates.Add(key, value);
-      rest = SkipSpace(rest);
-      if (rest.substr(0, 1) == "}") break;
-      if (rest.substr(0, 1) != ",") return Malformed("it is not JSON");
-      rest = SkipSpace(rest.substr(1));
-      if (rest.substr(0, 1) != "\"") return Malformed("it is not JSON");
-    }
-    if (!SkipSpace(rest.substr(1)).empty()) return Malformed("something follows it");
-    return candidates.Choose();
-  }
-
-  // Takes one value off the front of `rest`.
-  absl::StatusOr<std::string_view> Take(std::string_view& rest) {
-    const std::optional<size_t> end = ScanValue(rest);
-    if (!end) return Malformed("it is cut short");
-    const std::string_view value = rest.substr(0, *end);
-    rest.remove_prefix(*end);
-    return value;
-  }
-
-  JsonParser& parser_;
 };
 
 }  // namespace
@@ -164,7 +75,7 @@ struct ListReader::Memory {
     size_t skipped = 0;
   };
 
-  absl::StatusOr<std::vector<Item>> Split(std::string_view array) const;
+  absl::Status Split(std::string_view array, std::vector<Item>& items);
   uint32_t Recall(const Digest& digest, uint32_t& guess) const;
   absl::StatusOr<Comparison> Compare(const std::vector<Item>& items);
   void Learn(std::vector<Item>& items, const Comparison& comparison);
@@ -176,8 +87,10 @@ struct ListReader::Memory {
   size_t body_size = 0;  // 0: none, or forgotten.
   size_t total = 0;
   size_t skipped = 0;
+  std::string more;
   uint32_t first = kNone;
-  std::vector<Slot> slots;  // Free ones have no id.
+  uint32_t expected = kNone;  // While a list is split: the slot of the next item, probably.
+  std::vector<Slot> slots;    // Free ones have no id.
   std::vector<uint32_t> free_slots;
   absl::flat_hash_map<Digest, uint32_t> by_digest;
   absl::flat_hash_map<std::string, uint32_t> by_id;
@@ -190,19 +103,34 @@ ListReader::ListReader() : memory_(std::make_unique<Memory>()) {}
 ListReader::~ListReader() = default;
 
 absl::StatusOr<ListDelta> ListReader::Read(std::string_view body) {
+  return ReadBodies({body}, std::nullopt);
+}
+
+absl::StatusOr<ListDelta> ListReader::Read(const UpstreamList& pages) {
+  return ReadBodies({pages.bodies.begin(), pages.bodies.end()}, pages.more);
+}
+
+absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_view>& bodies,
+                                                 const std::optional<std::string>& more) {
   Memory& memory = *memory_;
   ListDelta delta;
-  const Digest body_digest = DigestOf(body);
-  if (memory.body_size != 0 && memory.body_size == body.size() &&
-      memory.body_digest == body_digest) {
+  const auto [body_digest, body_size] = DigestOf(bodies);
+  if (memory.body_size != 0 && memory.body_size == body_size && memory.body_digest == body_digest) {
     memory.last_gone.clear();
     delta.total = memory.total;
     delta.skipped = memory.skipped;
+    delta.more = more.value_or(memory.more);
     delta.unchanged = true;
     return delta;
   }
-  ASSIGN_OR_RETURN(const std::string_view array, ArrayFinder(memory.parser).Find(body));
-  ASSIGN_OR_RETURN(std::vector<Item> items, memory.Split(array));
+  std::vector<Item> items;
+  items.reserve(memory.total + 16);
+  delta.more = more.value_or("");
+  for (const std::string_view body : bodies) {
+    ASSIGN_OR_RETURN(const UpstreamPage page, ReadUpstreamPage(body, memory.parser));
+    if (!more) delta.more = page.more;
+    RETURN_IF_ERROR(memory.Split(page.array, items));
+  }
   ASSIGN_OR_RETURN(Memory::Comparison comparison, memory.Compare(items));
 
   for (uint32_t slot : comparison.gone) delta.gone.push_back(memory.slots[slot].id);
@@ -211,7 +139,8 @@ absl::StatusOr<ListDelta> ListReader::Read(std::string_view body) {
     if (!Has(id)) delta.gone.push_back(id);
   memory.last_gone = delta.gone;
   memory.body_digest = body_digest;
-  memory.body_size = body.size();
+  memory.body_size = body_size;
+  memory.more = delta.more;
   memory.total = delta.total = items.size();
   memory.skipped = delta.skipped = comparison.skipped;
   delta.changed.reserve(comparison.winners.size());
@@ -233,18 +162,16 @@ bool ListReader::Has(std::string_view id) const {
   return memory_->by_id.contains(absl::string_view(id.data(), id.size()));
 }
 
-absl::StatusOr<std::vector<Item>> ListReader::Memory::Split(std::string_view array) const {
-  std::vector<Item> items;
-  items.reserve(total + 16);
-  uint32_t guess = first;
+absl::Status ListReader::Memory::Split(std::string_view array, std::vector<Item>& items) {
+  if (items.empty()) expected = first;
   const std::optional<size_t> end = ScanArray(array, [&](std::string_view text) {
     const Digest digest = DigestOf(text);
-    items.push_back({text, digest, Recall(digest, guess)});
+    items.push_back({text, digest, Recall(digest, expected)});
   });
-  if (!end) return Malformed("it is cut short or its items are not well separated");
+  if (!end) return MalformedList("it is cut short or its items are not well separated");
   // An array within an object was delimited before.
-  if (!SkipSpace(array.substr(*end)).empty()) return Malformed("something follows it");
-  return items;
+  if (!SkipSpace(array.substr(*end)).empty()) return MalformedList("something follows it");
+  return absl::OkStatus();
 }
 
 // Lists come in the order of the last one, mostly: looking there first saves the table's cache
@@ -277,7 +204,7 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
       continue;
     }
     const JsonValue* value = parser.Parse(items[i].text);
-    if (value == nullptr && !parser.refused()) return Malformed("an item is not JSON");
+    if (value == nullptr && !parser.refused()) return MalformedList("an item is not JSON");
     std::optional<UpstreamJob> job = value == nullptr ? std::nullopt : JobOf(*value);
     if (!job) {
       ++comparison.skipped;
@@ -287,7 +214,7 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
     parsed.push_back({i, *std::move(job)});
   }
   if (!items.empty() && comparison.skipped == items.size())
-    return Malformed("none of its items is a job");
+    return MalformedList("none of its items is a job");
 
   for (size_t p = 0; p < parsed.size(); ++p) {
     if (last_parsed[parsed[p].job.id] != p) continue;

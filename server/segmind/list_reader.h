@@ -1,12 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/segmind/upstream_job.h"
+#include "server/segmind/upstream_list.h"
 
 namespace finetune {
 
@@ -20,6 +22,10 @@ struct ListDelta {
   size_t total = 0;
   // Items that could not be read (no id, not an object), left out.
   size_t skipped = 0;
+  // Why this is not known to be the whole list, such as a next page that could not be had. A job
+  // that is missing from it proves nothing then.
+  std::string more;
+  bool whole() const { return more.empty(); }
   // The body was the same, byte for byte.
   bool unchanged = false;
 };
@@ -32,8 +38,10 @@ class ListReader {
   ListReader();
   ~ListReader();
 
-  // A bare array, or an object with one array of objects in it (sibling endpoints wrap theirs).
-  // Anything else is INTERNAL / UPSTREAM_MALFORMED and changes nothing here.
+  // Pages as ReadUpstreamPage takes them. Anything else is INTERNAL / UPSTREAM_MALFORMED and changes
+  // nothing here.
+  absl::StatusOr<ListDelta> Read(const UpstreamList& pages);
+  // One page, which says itself whether it is all.
   absl::StatusOr<ListDelta> Read(std::string_view body);
 
   // The next Read takes everything for new: for when what the last one said could not be recorded.
@@ -44,6 +52,11 @@ class ListReader {
 
  private:
   struct Memory;
+
+  // `more`: as the pager says; nullopt if it did not look.
+  absl::StatusOr<ListDelta> ReadBodies(const std::vector<std::string_view>& bodies,
+                                       const std::optional<std::string>& more);
+
   std::unique_ptr<Memory> memory_;
 };
 

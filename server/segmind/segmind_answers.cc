@@ -7,13 +7,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
+#include "server/json/time_text.h"
 #include "server/segmind/json_job.h"
 
 namespace finetune {
 namespace {
 
 constexpr size_t kMaxAnswer = size_t{32} << 20;
-constexpr size_t kMaxList = size_t{1} << 30;
 constexpr size_t kMaxUrl = size_t{16} << 10;
 
 HttpRequest JsonRequest(const char* method, std::string url, std::string body) {
@@ -88,7 +88,7 @@ HttpRequest DetailsRequest(const std::string& url, const std::string& upstream_i
 
 HttpRequest ListRequest(const std::string& url) {
   HttpRequest request = JsonRequest("GET", absl::StrCat(url, "/finetune/request/list"), "");
-  request.max_body_bytes = kMaxList;
+  request.max_body_bytes = kMaxListBytes;
   return request;
 }
 
@@ -144,6 +144,10 @@ SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& 
   for (int code : {400, 401, 403, 404, 406, 410, 429})
     if (result.response.code == code) outcome.kind = Kind::kRefused;
   return outcome;
+}
+
+std::optional<absl::Time> DateOf(const HttpResponse& response) {
+  return TimeOfText(response.Header("date"));
 }
 
 absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const HttpResponse& response) {

@@ -15,6 +15,8 @@ HttpRequest SubmitRequest(const std::string& url, const pb::FineTune& fine_tune,
                           const std::string& upstream_name);
 HttpRequest DetailsRequest(const std::string& url, const std::string& upstream_id);
 HttpRequest ListRequest(const std::string& url);
+// Of all pages of a list together.
+inline constexpr size_t kMaxListBytes = size_t{64} << 20;
 HttpRequest UploadUrlRequest(const std::string& url, const std::string& file_name, bool is_public);
 HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstream_id,
                                 bool is_public);
@@ -23,6 +25,9 @@ HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_
 // What became of a submit, by the table in issue and README: what is not a definite answer is
 // kUnknown.
 SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& result);
+
+// What the clock of whoever answered said, by the `Date` header.
+std::optional<absl::Time> DateOf(const HttpResponse& response);
 
 // The job, which must be the one that was asked for.
 absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const HttpResponse& response);

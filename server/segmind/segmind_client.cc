@@ -8,6 +8,65 @@
 
 namespace finetune {
 
+// A list on its way, page by page. Used by one thread at a time; held by the call under way.
+struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
+  ListRead(const std::string& url, const CallContext& in, absl::Duration try_for,
+           std::weak_ptr<UpstreamExchange> by, Done<ListAnswer> then)
+      : context(in),
+        try_timeout(try_for),
+        exchange(std::move(by)),
+        done(std::move(then)),
+        pager(url, kMaxListBytes) {}
+
+  void Start(HttpRequest request) {
+    const std::shared_ptr<UpstreamExchange> calls = exchange.lock();
+    if (calls == nullptr) return Finish();
+    ExchangeCall call{.subject = {UpstreamCall::kList, ""},
+                      .request = std::move(request),
+                      .deadline = context.deadline,
+                      .trace = context.trace,
+                      .try_timeout = try_timeout,
+                      .priority = RateLimiter::Priority::kBackground};
+    calls->Start(std::move(call), [self = shared_from_this()](ExchangeResult result) {
+      if (auto next = self->Take(std::move(result))) return self->Start(*std::move(next));
+      self->Finish();
+    });
+  }
+
+  // The request for the page behind the one that `result` is, if there is one.
+  std::optional<HttpRequest> Take(ExchangeResult result) {
+    const bool is_first = pager.pages() == 0;
+    if (is_first) answer.start_time = result.start_time;
+    if (!result.status.ok()) {
+      // Some pages are better than none, as long as it is said.
+      if (is_first)
+        status = std::move(result.status);
+      else
+        pager.Fail(result.status);
+      return std::nullopt;
+    }
+    if (is_first) answer.upstream_time = DateOf(result.response);
+    const std::optional<std::string> next = pager.Take(std::move(result.response));
+    if (!next) return std::nullopt;
+    HttpRequest request = ListRequest("");
+    request.url = *next;
+    return request;
+  }
+  void Finish() {
+    if (!status.ok()) return std::move(done)(std::move(status));
+    answer.pages = std::move(pager).Finish();
+    std::move(done)(std::move(answer));
+  }
+
+  const CallContext context;
+  const absl::Duration try_timeout;
+  const std::weak_ptr<UpstreamExchange> exchange;
+  Done<ListAnswer> done;
+  UpstreamPager pager;
+  ListAnswer answer;
+  absl::Status status;
+};
+
 // What each call asks and how its answer is read; UpstreamExchange makes the calls.
 class SegmindClient::Core {
  public:
@@ -22,6 +81,7 @@ class SegmindClient::Core {
   const Options& options() const { return options_; }
   const std::string& url() const { return options_.url; }
   UpstreamExchange& exchange() { return *exchange_; }
+  std::weak_ptr<UpstreamExchange> weak_exchange() { return exchange_; }
 
   // Makes a call whose 2xx answer `read` turns into a T.
   template <typename T, typename Read>
@@ -78,17 +138,10 @@ void SegmindClient::GetDetails(const std::string& upstream_id, const CallContext
 }
 
 void SegmindClient::GetList(const CallContext& context, Done<ListAnswer> done) {
-  ExchangeCall call{.subject = {UpstreamCall::kList, ""},
-                    .request = ListRequest(core_->url()),
-                    .deadline = context.deadline,
-                    .trace = context.trace,
-                    .try_timeout = core_->options().list_timeout,
-                    .priority = RateLimiter::Priority::kBackground};
-  core_->Call<ListAnswer>(
-      std::move(call), std::move(done),
-      [](const CallSubject&, ExchangeResult& result) -> absl::StatusOr<ListAnswer> {
-        return ListAnswer{std::move(result.response.body), result.start_time};
-      });
+  HttpRequest request = ListRequest(core_->url());
+  std::make_shared<ListRead>(request.url, context, core_->options().list_timeout,
+                             core_->weak_exchange(), std::move(done))
+      ->Start(std::move(request));
 }
 
 void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public,

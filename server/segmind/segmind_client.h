@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -11,6 +12,7 @@
 #include "server/base/trace.h"
 #include "server/http/http_client.h"
 #include "server/segmind/upstream_job.h"
+#include "server/segmind/upstream_list.h"
 
 namespace finetune {
 
@@ -38,9 +40,11 @@ struct SubmitOutcome {
 };
 
 struct ListAnswer {
-  std::string body;
-  // When the read began: what it shows is at least as new.
+  UpstreamList pages;
+  // When the read of the first page began: what it shows is at least as new.
   absl::Time start_time;
+  // What Segmind's clock said meanwhile, by its `Date` header.
+  std::optional<absl::Time> upstream_time;
 };
 
 struct DetailsAnswer {
@@ -56,8 +60,9 @@ struct UploadUrlAnswer {
 // What flows down with a call: when it must have ended, and which trace it belongs to.
 struct CallContext {
   CallContext(absl::Time by, const TraceContext& in = {})
-      : deadline(by), trace(in) {}  // NOLINT: often there is
-                                    // no trace.
+      : deadline(by),
+        trace(in) {}  // NOLINT: often there is
+                      // no trace.
 
   absl::Time deadline;
   TraceContext trace;
@@ -97,7 +102,8 @@ class SegmindClient {
   void GetDetails(const std::string& upstream_id, const CallContext& context,
                   Done<DetailsAnswer> done);
 
-  // The body, unread: reading 80 MB is not for the transport's thread. See ListReader.
+  // The bodies, unread: reading 80 MB is not for the transport's thread. See ListReader. A list
+  // that says it goes on is followed as UpstreamPager says, a page a call.
   void GetList(const CallContext& context, Done<ListAnswer> done);
 
   // `file_name` with or without `.zip`.
@@ -118,6 +124,7 @@ class SegmindClient {
 
  private:
   class Core;
+  struct ListRead;
   std::shared_ptr<Core> core_;
 };
 

@@ -118,6 +118,35 @@ TEST(ListReader, TakesAListThatIsWrapped) {
   }
 }
 
+TEST(ListReader, ReadsSeveralPagesAsOneList) {
+  ListReader reader;
+  const auto page = [](const std::string& id) {
+    return "{\"jobs\":" + List({Item(id, "QUEUED")}) + "}";
+  };
+  const UpstreamList first{.bodies = {page("a"), page("b")}, .more = ""};
+  ListDelta delta = *reader.Read(first);
+  EXPECT_THAT(Ids(delta.changed), ElementsAre("a", "b"));
+  EXPECT_TRUE(delta.whole());
+  EXPECT_EQ(delta.total, 2);
+  EXPECT_TRUE(reader.Read(first)->unchanged);
+  delta = *reader.Read(UpstreamList{.bodies = {page("b"), page("c")}, .more = "cut"});
+  EXPECT_THAT(Ids(delta.changed), ElementsAre("c"));
+  EXPECT_THAT(delta.gone, ElementsAre("a"));
+  EXPECT_FALSE(delta.whole());
+  EXPECT_FALSE(reader.Read(UpstreamList{.bodies = {page("b"), "<html>"}, .more = ""}).ok());
+}
+
+TEST(ListReader, TellsAListThatIsNotAllOfIt) {
+  ListReader reader;
+  EXPECT_TRUE(Read(reader, List({Item("a", "QUEUED")})).whole());
+  const std::string page = "{\"has_more\":true,\"jobs\":" + List({Item("a", "QUEUED")}) + "}";
+  EXPECT_FALSE(Read(reader, page).whole());
+  // Also where nothing has changed.
+  const ListDelta again = Read(reader, page);
+  EXPECT_TRUE(again.unchanged);
+  EXPECT_FALSE(again.whole());
+}
+
 TEST(ListReader, TakesAListThatWasNeverMadeForAnEmptyOne) {
   for (const char* body : {"[]", "null", " null\n", R"({"finetunes":[]})", R"({"finetunes":null})",
                            R"({"data":null,"error":null,"count":0})"}) {

@@ -329,6 +329,43 @@ TEST_F(Client, CutsATryAtTheCallersDeadline) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(list_->status()));
 }
 
+TEST_F(Client, FollowsAListFromPageToPage) {
+  http_.Script(FakeHttpClient::Answer(200, R"({"jobs":[{"id":"a"}],"next_page":2})",
+                                      {{"date", "Wed, 01 Jan 2025 00:00:30 GMT"}}));
+  GetList(absl::Minutes(1));
+  const absl::Time start = clock_.Now();
+  EXPECT_FALSE(list_);
+  ASSERT_EQ(http_.requests.size(), 2u);
+  EXPECT_EQ(http_.requests[1].url, "http://segmind.test/finetune/request/list?page=2");
+  EXPECT_EQ(http_.requests[1].secret_headers.size(), 1u);
+  clock_.Advance(absl::Seconds(3));
+  http_.Release(FakeHttpClient::Answer(200, R"({"jobs":[{"id":"b"}],"next_page":null})"));
+  ASSERT_TRUE(list_ && list_->ok());
+  EXPECT_EQ((*list_)->start_time, start);
+  EXPECT_EQ((*list_)->upstream_time, absl::FromUnixSeconds(1'735'689'630));
+  EXPECT_EQ((*list_)->pages.more, "");
+  EXPECT_EQ((*list_)->pages.bodies.size(), 2u);
+  EXPECT_EQ(client_->calls_left(), 48);
+}
+
+TEST_F(Client, KeepsThePagesThatCame) {
+  http_.Script(200, R"({"jobs":[{"id":"a"}],"next_page":2})");
+  http_.Script(404, R"({"error":"no such page"})");
+  GetList(absl::Minutes(1));
+  ASSERT_TRUE(list_ && list_->ok());
+  EXPECT_THAT((*list_)->pages.more, HasSubstr("page 2"));
+  EXPECT_EQ((*list_)->pages.bodies.size(), 1u);
+}
+
+TEST_F(Client, EndsAListBetweenPagesBeforeItGoes) {
+  http_.Script(200, R"({"jobs":[{"id":"a"}],"next_page":2})");
+  GetList(absl::Minutes(1));
+  EXPECT_EQ(http_.open(), 1u);
+  client_ = nullptr;
+  ASSERT_TRUE(list_);
+  http_.Shutdown();
+}
+
 TEST_F(Client, MakesAnUploadUrl) {
   std::optional<absl::StatusOr<UploadUrlAnswer>> answer;
   const auto ask = [&](const std::string& name, const std::string& body) {

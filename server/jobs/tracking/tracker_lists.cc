@@ -30,7 +30,7 @@ void Tracker::Core::StartList(absl::Time now) {
                    [self = shared_from_this(), read](absl::StatusOr<ListAnswer> answer) {
                      auto shared = std::make_shared<absl::StatusOr<ListAnswer>>(std::move(answer));
                      Core* core = self.get();
-                     const bool is_short = shared->ok() && (*shared)->body.size() <= kShortList;
+                     const bool is_short = shared->ok() && (*shared)->pages.bytes() <= kShortList;
                      auto task = [core, read, shared] { core->OnList(read, std::move(*shared)); };
                      if (is_short)
                        core->RunOrPost(std::move(task));
@@ -58,8 +58,8 @@ void Tracker::Core::TakeNextList() {
     answers_.pop_front();
     // Two were under way and the later one came first: this one has nothing new.
     if (read.answer.start_time < recorded_start_) continue;
-    absl::StatusOr<ListDelta> delta = reader_.Read(read.answer.body);
-    read.answer.body = std::string();
+    absl::StatusOr<ListDelta> delta = reader_.Read(read.answer.pages);
+    read.answer.pages = UpstreamList();
     if (delta.ok()) {
       RecordDelta(read, *std::move(delta));
     } else {
