@@ -4,8 +4,9 @@ import json
 import re
 import subprocess
 import unittest
+import urllib.request
 
-from harness import BIN, SOURCE, recommended_service_config, svc
+from harness import BIN, SOURCE, EndToEnd, recommended_service_config, svc
 
 README = (SOURCE / "README.md").read_text()
 
@@ -18,11 +19,6 @@ class Docs(unittest.TestCase):
         rows = [f"| `--{name}` | {f'`{default}`' if default else '–'} | {meaning} |\n" for name, default, meaning in flags]
         table = "| flag | default | meaning |\n|---|---|---|\n" + "".join(rows)
         self.assertTrue(table in README, f"README's table of flags should be\n{table}")
-
-    def test_every_flag_of_the_emulator_stands_in_the_readme(self):
-        text = subprocess.run([BIN / "segmind-emulator", "--help"], capture_output=True, text=True, check=True).stdout
-        for name in set(re.findall(r"^  --(\w+)", text, re.M)) - {"help"}:
-            self.assertIn(f"`--{name}`", README)
 
     def test_every_error_reason_stands_in_the_readme(self):
         for reason in svc.ErrorReason.Reason.keys():
@@ -37,6 +33,24 @@ class Docs(unittest.TestCase):
         source = (SOURCE / "client/cpp/channel.cc").read_text()
         built_in = re.search(r'kServiceConfig\[\] = R"\((.*?)\)";', source, re.S).group(1)
         self.assertEqual(recommended_service_config(), json.loads(built_in))
+
+
+class EmulatorDocs(EndToEnd):
+    def test_every_flag_setting_and_fault_of_the_emulator_stands_in_its_readme(self):
+        readme = (SOURCE / "tests/emulator/README.md").read_text()
+        text = subprocess.run([BIN / "segmind-emulator", "--help"], capture_output=True, text=True, check=True).stdout
+        for name in set(re.findall(r"^  (?:-\w,)?--(\w+)", text, re.M)) - {"help"}:
+            self.assertIn(f"`--{name}`", readme)
+        emulator = self.start_emulator()
+        for name in emulator.call("GET", "/emulator/settings"):
+            self.assertTrue(f"`{name}`" in readme or f"`--{name}`" in readme, name)
+        with urllib.request.urlopen(f"{emulator.url}/emulator/faults/kinds") as answer:
+            kinds, words = answer.read().decode().split("\n\n", 1)
+        rows = readme.split("\n## Faults\n", 1)[1]
+        for name in re.findall(r"^(\w+) ", kinds, re.M):
+            self.assertRegex(rows, rf"(?m)^\|[^|]*\b{name}\b")
+        for word in re.findall(r"\w+", re.sub(r"(?m)^\w+:", "", words)):
+            self.assertIn(f"`{word}`", rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #include "tests/emulator/account.h"
 
 #include "absl/strings/match.h"
-#include "tests/emulator/job.h"
+#include "tests/emulator/times.h"
 
 namespace finetune::emulator {
 
@@ -30,7 +30,8 @@ std::optional<Answer> Account::Refuse(const Request& request) {
   if (++calls_in_window_ <= settings->rate_limit_per_minute) return std::nullopt;
   Answer answer = ErrorAnswer(429, "Rate limit exceeded. Please try again later");
   // Rounded up, so that whoever obeys it is not refused again.
-  const auto reset = std::chrono::ceil<std::chrono::seconds>(window_end_);
+  const auto reset =
+      std::chrono::ceil<std::chrono::seconds>(Shifted(window_end_, settings->date_offset_seconds));
   answer.headers.emplace_back("x-rate-limit-reset-at-utc",
                               settings->rate_limit_reset_format == "epoch"
                                   ? std::to_string(reset.time_since_epoch().count())

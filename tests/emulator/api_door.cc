@@ -9,6 +9,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/emulator/json.h"
+#include "tests/emulator/names.h"
+#include "tests/emulator/paging.h"
 
 namespace finetune::emulator {
 namespace {
@@ -123,11 +125,11 @@ std::optional<Answer> RefuseParameters(const Value& body) {
   return std::nullopt;
 }
 
-Job JobOf(const Value& body, bool distinct_ids) {
+Job JobOf(const Value& body, const Settings& settings) {
   Job job;
   job.id = NewUuid();
-  job.finetune_id = distinct_ids ? NewUuid() : job.id;
-  job.name = *StringMember(body, "name");
+  job.finetune_id = settings.distinct_ids ? NewUuid() : job.id;
+  job.name = MangledName(settings.name_mangling, *StringMember(body, "name"));
   job.data_source_path = *StringMember(body, "data_source_path");
   job.instance_prompt = *StringMember(body, "instance_prompt");
   job.base_model = *StringMember(body, "base_model");
@@ -143,6 +145,16 @@ Job JobOf(const Value& body, bool distinct_ids) {
   }
   job.created = job.updated = std::chrono::system_clock::now();
   return job;
+}
+
+// What a submit answers of the job that it took.
+std::string TakenText(const Job& job) {
+  const bool qwen = job.base_model == "QWEN";
+  return ObjectText()
+      .Add("status", job.status)
+      .Add(qwen ? "request_id" : "finetune_id", qwen ? job.id : job.finetune_id)
+      .Add("name", job.name)
+      .Text();
 }
 
 }  // namespace
@@ -175,7 +187,7 @@ Answer ApiDoor::Handle(const std::string& call, const Request& request,
   } else if (call == "details") {
     answer = Details(request);
   } else if (call == "list") {
-    answer.text = jobs_->ListBody();
+    answer = List(request);
   } else if (call == "upload_url") {
     answer = UploadUrl(request);
   } else if (call == "access_update") {
@@ -208,7 +220,7 @@ Answer ApiDoor::Submit(const Request& request, const std::vector<Fault>& faults)
     log_->AddSubmit(std::move(record));
     return std::move(*refusal);
   }
-  Job job = JobOf(body, settings_->Get()->distinct_ids);
+  Job job = JobOf(body, *settings_->Get());
   for (const Fault& fault : faults) {
     if (fault.kind != "list_delay") continue;
     job.hidden_lists = fault.list_calls;
@@ -218,19 +230,44 @@ Answer ApiDoor::Submit(const Request& request, const std::vector<Fault>& faults)
   record.taken = true;
   record.code = 200;
   record.id = job.id;
-  record.name = job.name;
+  record.name = *StringMember(body, "name");
   log_->AddSubmit(std::move(record));
-  const bool qwen = job.base_model == "QWEN";
-  const std::string answer =
-      ObjectText()
-          .Add("status", job.status)
-          .Add(qwen ? "request_id" : "finetune_id", qwen ? job.id : job.finetune_id)
-          .Add("name", job.name)
-          .Text();
+  const std::string answer = TakenText(Announced(job, faults));
   const std::string id = job.id;
   jobs_->Add(std::move(job));
   lifecycle_->Walk(id);
   return JsonAnswer(answer);
+}
+
+Job ApiDoor::Announced(const Job& job, const std::vector<Fault>& faults) const {
+  Job announced = job;
+  for (const Fault& fault : faults) {
+    if (fault.kind != "other_id") continue;
+    const std::vector<Job> jobs = jobs_->All();
+    for (auto other = jobs.rbegin(); other != jobs.rend(); ++other) {
+      if (!fault.job.empty() && other->id != fault.job && other->finetune_id != fault.job &&
+          other->name.find(fault.job) == std::string::npos) {
+        continue;
+      }
+      announced.id = other->id;
+      announced.finetune_id = other->finetune_id;
+      break;
+    }
+  }
+  return announced;
+}
+
+Answer ApiDoor::List(const Request& request) {
+  const std::shared_ptr<const Settings> settings = settings_->Get();
+  if (settings->list_page_size == 0 && settings->sign_urls.empty()) {
+    Answer answer;
+    answer.text = jobs_->ListBody();
+    return answer;
+  }
+  Answer answer = ListAnswer(jobs_->ListItems(), request, *settings);
+  if (settings->sign_urls.empty()) return answer;
+  answer.text = std::make_shared<const std::string>(storage_->WithSignedUrls(*answer.text));
+  return answer;
 }
 
 Answer ApiDoor::Details(const Request& request) const {
@@ -242,7 +279,8 @@ Answer ApiDoor::Details(const Request& request) const {
   if (!job || job->hidden_lists > 0 || job->visible_at > std::chrono::steady_clock::now()) {
     return ErrorAnswer(404, "Finetune request not found");
   }
-  return JsonAnswer(ObjectText().AddRaw("finetune", DetailsText(*job, *settings_->Get())).Text());
+  return JsonAnswer(storage_->WithSignedUrls(
+      ObjectText().AddRaw("finetune", DetailsText(*job, *settings_->Get())).Text()));
 }
 
 Answer ApiDoor::UploadUrl(const Request& request) const {
@@ -292,7 +330,9 @@ Answer ApiDoor::UpdateAccess(const Request& request) {
 Answer ApiDoor::FileDownload(const Request& request) const {
   std::map<std::string, std::string> form;
   if (std::optional<Answer> refusal = ReadForm(request, &form)) return std::move(*refusal);
-  const std::string url = form["cloud_storage_url"];
+  // A signature that it carries is void: the path says which object is meant.
+  const std::string given = form["cloud_storage_url"];
+  const std::string url = given.substr(0, given.find('?'));
   if (url.empty()) return ErrorAnswer(400, "Missing required field: cloud_storage_url");
   const size_t slash = url.rfind('/');
   const std::string file = slash == std::string::npos ? url : url.substr(slash + 1);

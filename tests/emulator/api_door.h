@@ -24,12 +24,15 @@ class ApiDoor {
   ApiDoor(const LiveSettings* settings, Account* account, JobStore* jobs, Lifecycle* lifecycle,
           const StorageDoor* storage, CallLog* log);
 
-  // `faults` are those of this call; only list_delay matters here.
+  // `faults` are those of this call; only list_delay and other_id matter here.
   Answer Handle(const std::string& call, const Request& request, const std::vector<Fault>& faults);
 
  private:
   Answer Submit(const Request& request, const std::vector<Fault>& faults);
+  // The job as the answer names it.
+  Job Announced(const Job& job, const std::vector<Fault>& faults) const;
   Answer Details(const Request& request) const;
+  Answer List(const Request& request);
   Answer UploadUrl(const Request& request) const;
   Answer UpdateAccess(const Request& request);
   Answer FileDownload(const Request& request) const;

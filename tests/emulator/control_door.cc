@@ -23,9 +23,28 @@ size_t LimitOf(const Request& request) {
   return given ? limit : 1000000;
 }
 
+// A job with the same input, under the same name, that begins anew.
+Job CloneOf(const Job& original) {
+  Job job = original;
+  job.finetune_id.clear();
+  job.slug.clear();
+  job.status = "REQUESTED";
+  job.error_message = job.cloud_storage_url = job.segmind_model_path = std::nullopt;
+  return job;
+}
+
 }  // namespace
 
 Answer ControlDoor::Handle(const Request& request) {
+  Answer answer = request.method == "OPTIONS" ? TextAnswer(204, "text/plain", "") : Serve(request);
+  // A page from elsewhere may turn it, too: there is nothing here to protect.
+  answer.headers.emplace_back("Access-Control-Allow-Origin", "*");
+  answer.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
+  answer.headers.emplace_back("Access-Control-Allow-Headers", "Content-Type");
+  return answer;
+}
+
+Answer ControlDoor::Serve(const Request& request) {
   const std::string what = request.path.substr(sizeof(kPrefix) - 1);
   if (request.method == "GET") return Read(what, request);
   if (request.method == "DELETE") {
@@ -116,6 +135,9 @@ Answer ControlDoor::Write(const std::string& what, const Value& body) {
   }
   if (what == "faults") return PostFault(body);
   if (what == "jobs") return PostJob(body);
+  if (absl::StartsWith(what, "jobs/") && absl::EndsWith(what, "/cancel")) {
+    return CancelJob(what.substr(5, what.size() - 12), body);
+  }
   if (absl::StartsWith(what, "jobs/")) return ChangeJob(what.substr(5), body);
   if (what == "webhook") return PostWebhook(body);
   std::optional<std::string> error;
@@ -131,9 +153,10 @@ Answer ControlDoor::Write(const std::string& what, const Value& body) {
       Prefill(count->GetUint64());
     }
   } else {
-    return ErrorAnswer(404,
-                       "POST knows faults, jobs, jobs/ID, webhook, clock, settings, scenario, "
-                       "prefill, reset");
+    return ErrorAnswer(
+        404,
+        "POST knows faults, jobs, jobs/ID, jobs/ID/cancel, webhook, clock, settings, scenario, "
+        "prefill, reset");
   }
   return error ? ErrorAnswer(400, *error) : Done();
 }
@@ -148,13 +171,18 @@ Answer ControlDoor::PostJob(const Value& body) {
   if (!body.IsObject()) return ErrorAnswer(400, "a job must be an object");
   Document fields;
   fields.CopyFrom(body, fields.GetAllocator());
-  fields.RemoveMember("walk");
+  for (const char* name : {"walk", "clone_of"}) fields.RemoveMember(name);
   Job job;
-  job.id = NewUuid();
   job.name = "made-by-hand";
   job.base_model = "FAST_FLUX";
   job.theme = "subject";
   job.train_type = "LORA";
+  if (const std::optional<std::string> id = StringMember(body, "clone_of")) {
+    const std::optional<Job> original = parts_.jobs->Find(*id);
+    if (!original) return ErrorAnswer(404, "there is no job to clone of that id");
+    job = CloneOf(*original);
+  }
+  job.id = NewUuid();
   job.created = job.updated = std::chrono::system_clock::now();
   if (std::optional<std::string> error = ApplyJobFields(fields, &job)) {
     return ErrorAnswer(400, *error);
@@ -199,6 +227,17 @@ Answer ControlDoor::ChangeJob(const std::string& id, const Value& body) {
   }
   job = parts_.jobs->Find(id);
   return job ? JsonAnswer(ControlText(*job)) : ErrorAnswer(404, "the job has gone");
+}
+
+Answer ControlDoor::CancelJob(const std::string& id, const Value& body) {
+  Document change;
+  change.SetObject();
+  const std::string word = StringMember(body, "status").value_or("CANCELLED");
+  const std::string why = StringMember(body, "error_message").value_or("Cancelled by user");
+  auto& allocator = change.GetAllocator();
+  change.AddMember("status", Value(word.c_str(), allocator), allocator);
+  change.AddMember("error_message", Value(why.c_str(), allocator), allocator);
+  return ChangeJob(id, change);
 }
 
 Answer ControlDoor::PostWebhook(const Value& body) {

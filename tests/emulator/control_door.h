@@ -41,12 +41,14 @@ class ControlDoor {
   void Prefill(uint64_t count);
 
  private:
+  Answer Serve(const Request& request);
   Answer Read(const std::string& what, const Request& request) const;
   Answer Write(const std::string& what, const rapidjson::Value& body);
   Answer JobsText(const Request& request) const;
   Answer WeightsText(const std::string& id) const;
   Answer PostJob(const rapidjson::Value& body);
   Answer ChangeJob(const std::string& id, const rapidjson::Value& body);
+  Answer CancelJob(const std::string& id, const rapidjson::Value& body);
   Answer PostFault(const rapidjson::Value& body);
   Answer PostWebhook(const rapidjson::Value& body);
   std::optional<std::string> ChangeSettings(const rapidjson::Value& body);

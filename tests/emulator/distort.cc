@@ -1,13 +1,14 @@
 #include "tests/emulator/distort.h"
 
 #include <algorithm>
-#include <ctime>
 #include <functional>
 #include <random>
 
 #include "absl/strings/str_cat.h"
-#include "tests/emulator/job.h"
+#include "tests/emulator/encoding.h"
 #include "tests/emulator/json.h"
+#include "tests/emulator/storage_door.h"
+#include "tests/emulator/wire.h"
 
 namespace finetune::emulator {
 namespace {
@@ -19,10 +20,6 @@ constexpr const char* kOrder[] = {
     "REQUESTED",          "QUEUED",           "DATA_PROCESSING", "TRAINING_INITIATED",
     "TRAINING_COMPLETED", "INFERENCE_QUEUED", "DEPLOYING",       "AVAILABLE"};
 
-bool IsStorage(const std::string& call) {
-  return call == "storage_put" || call == "weights_get" || call == "dataset_get";
-}
-
 bool Selected(const Value& item, const std::string& job) {
   if (job.empty()) return true;
   for (const char* name : {"id", "finetune_id", "request_id"}) {
@@ -31,11 +28,19 @@ bool Selected(const Value& item, const std::string& job) {
   return StringMember(item, "name").value_or("").find(job) != std::string::npos;
 }
 
+// The array of jobs in a list, bare or wrapped; null if the body is none.
+Value* ListIn(Document* document) {
+  if (document->IsArray()) return document;
+  if (!document->IsObject()) return nullptr;
+  if (!document->HasMember("finetunes") || !(*document)["finetunes"].IsArray()) return nullptr;
+  return &(*document)["finetunes"];
+}
+
 // Calls `change` on each job in a body of any of the shapes.
 void ForEachJob(Document* document, const std::string& job,
                 const std::function<void(Value*)>& change) {
-  if (document->IsArray()) {
-    for (Value& item : document->GetArray()) {
+  if (Value* list = ListIn(document)) {
+    for (Value& item : list->GetArray()) {
       if (item.IsObject() && Selected(item, job)) change(&item);
     }
   } else if (document->IsObject()) {
@@ -69,13 +74,14 @@ void Stringify(Value* value, Document* document) {
 }
 
 void Vanish(Document* document, const std::string& job) {
-  if (!document->IsArray()) return;
-  for (auto it = document->Begin(); it != document->End();) {
+  Value* list = ListIn(document);
+  if (list == nullptr) return;
+  for (auto it = list->Begin(); it != list->End();) {
     if (!Selected(*it, job)) {
       ++it;
       continue;
     }
-    it = document->Erase(it);
+    it = list->Erase(it);
     if (job.empty()) return;  // The newest only.
   }
 }
@@ -98,77 +104,6 @@ uint64_t CutAt(const Fault& fault, uint64_t size) {
   return static_cast<uint64_t>(static_cast<double>(size) * std::min(fault.fraction, 1.0));
 }
 
-Answer RateLimited(const Fault& fault) {
-  Answer answer = ErrorAnswer(429, "Rate limit exceeded. Please try again later");
-  const double seconds = fault.seconds > 0 ? fault.seconds : 60;
-  const WallTime reset =
-      std::chrono::system_clock::now() + std::chrono::milliseconds(int64_t(seconds * 1000));
-  answer.headers.emplace_back("x-rate-limit-reset-at-utc", TimeText(reset, false));
-  return answer;
-}
-
-Answer StatusAnswer(const Fault& fault, const std::string& call, int default_code) {
-  const int code = fault.code != 0 ? static_cast<int>(fault.code) : default_code;
-  Answer answer;
-  if (fault.body) {
-    answer = TextAnswer(code, "application/json", *fault.body);
-  } else if (IsStorage(call)) {
-    answer = XmlAnswer(code, code == 403 ? "AccessDenied" : "InternalError", "Injected fault");
-  } else {
-    answer = ErrorAnswer(code, fault.message.empty() ? "Internal Server Error" : fault.message);
-  }
-  if (!fault.content_type.empty()) answer.content_type = fault.content_type;
-  for (const auto& header : fault.headers) answer.headers.emplace_back(header);
-  return answer;
-}
-
-// The answer that this fault alone puts in place of the real one, and whether the call acts.
-struct Instead {
-  std::optional<Answer> answer;
-  bool act = true;
-};
-
-Instead InsteadOf(const Fault& fault, const std::string& call) {
-  const std::string& kind = fault.kind;
-  const bool submit = call == "submit";
-  if (kind == "status") return {StatusAnswer(fault, call, 500), fault.act.value_or(false)};
-  if (kind == "error_after") return {StatusAnswer(fault, call, 502), true};
-  if (kind == "html") {
-    return {HtmlAnswer(fault.code ? static_cast<int>(fault.code) : 502), fault.act.value_or(false)};
-  }
-  if (kind == "rate_limited") return {RateLimited(fault), false};
-  if (kind == "retired" && (submit || fault.call == call)) {
-    return {ErrorAnswer(410, "Finetuning has been deprecated and takes no new requests"), false};
-  }
-  if (kind == "no_credits" && submit) {
-    return {ErrorAnswer(406, "Insufficient credits. Please add credits to your account"), false};
-  }
-  if (kind == "no_credits" && call == "credits") {
-    return {JsonAnswer(R"({"credits":0,"free-credits":0})"), false};
-  }
-  if (kind == "key_revoked") {
-    return {ErrorAnswer(401, "Unauthorized. API key is invalid or may have expired..."), false};
-  }
-  if (kind == "storage_403") return {XmlAnswer(403, "AccessDenied", "Access Denied"), false};
-  if (kind == "storage_500") {
-    return {XmlAnswer(500, "InternalError", "We encountered an internal error"), false};
-  }
-  if (kind == "redirect_to") {
-    Answer answer = TextAnswer(fault.code ? static_cast<int>(fault.code) : 302, "text/html", "");
-    answer.headers.emplace_back("Location", fault.url);
-    return {std::move(answer), false};
-  }
-  if (kind == "vanish" && call == "details") {
-    return {ErrorAnswer(404, "Finetune request not found"), false};
-  }
-  if (kind == "close_before") {
-    Answer answer;
-    answer.close = true;
-    return {std::move(answer), false};
-  }
-  return {std::nullopt, fault.act.value_or(true)};
-}
-
 void DelayAnswer(const Fault& fault, Answer* answer) {
   double ms = fault.ms;
   if (fault.jitter_ms > 0) {
@@ -188,6 +123,47 @@ void StallAnswer(const Fault& fault, Answer* answer) {
     answer->delay += stall;
     answer->close = true;
   }
+}
+
+// Puts the body into a content coding, the whole of it into memory.
+void Encode(const Fault& fault, Answer* answer) {
+  constexpr int64_t kGiB = 1 << 30;
+  const bool bomb = fault.kind == "gzip_bomb";
+  const std::string coding = bomb || fault.encoding.empty() ? "gzip" : fault.encoding;
+  const std::string body = BodyText(*answer);
+  answer->text = std::make_shared<const std::string>(
+      bomb ? GzipBomb(body, fault.bytes >= 0 ? fault.bytes : kGiB) : Encoded(body, coding));
+  answer->source = nullptr;
+  answer->headers.emplace_back("Content-Encoding", coding);
+}
+
+// What is written past HTTP around the answer.
+std::shared_ptr<const WireScript> ScriptOf(const Fault& fault, const Answer& answer) {
+  auto script = std::make_shared<WireScript>();
+  script->repeat = fault.repeat;
+  script->repeat_bytes = fault.bytes >= 0 ? fault.bytes : kEndless;
+  if (fault.ms > 0) script->longest = std::chrono::milliseconds(static_cast<int64_t>(fault.ms));
+  if (fault.kind == "interim") {
+    const int64_t code = fault.code != 0 ? fault.code : 103;
+    script->repeat = absl::StrCat("HTTP/1.1 ", code, " Emulated\r\n\r\n");
+    script->repeat_bytes = script->repeat.size() * std::max<int64_t>(fault.times, 0);
+    script->tail = WireText(answer);
+    return script;
+  }
+  if (script->repeat.empty()) script->repeat = "x-filler: " + std::string(1000, 'a') + "\r\n";
+  script->head = WireHead(answer);
+  if (fault.kind == "endless_trailers") {
+    const std::string body = BodyText(answer);
+    absl::StrAppend(&script->head, "Transfer-Encoding: chunked\r\n\r\n");
+    if (!body.empty()) absl::StrAppend(&script->head, absl::Hex(body.size()), "\r\n", body, "\r\n");
+    absl::StrAppend(&script->head, "0\r\n");
+  }
+  script->tail = "\r\n";
+  return script;
+}
+
+bool IsWireKind(const std::string& kind) {
+  return kind == "interim" || kind == "endless_headers" || kind == "endless_trailers";
 }
 
 }  // namespace
@@ -231,19 +207,6 @@ std::string DistortBody(const Fault& fault, const std::string& body) {
   return ToText(*document);
 }
 
-std::optional<Answer> AnswerInstead(const std::vector<Fault>& faults, const std::string& call) {
-  for (const Fault& fault : faults) {
-    Instead instead = InsteadOf(fault, call);
-    if (instead.answer) return std::move(instead.answer);
-  }
-  return std::nullopt;
-}
-
-bool MayAct(const std::vector<Fault>& faults, const std::string& call) {
-  return std::all_of(faults.begin(), faults.end(),
-                     [&](const Fault& fault) { return InsteadOf(fault, call).act; });
-}
-
 void Distort(const std::vector<Fault>& faults, const std::string& call, const Request& request,
              Answer* answer) {
   for (const Fault& fault : faults) {
@@ -263,6 +226,14 @@ void Distort(const std::vector<Fault>& faults, const std::string& call, const Re
       answer->text = std::make_shared<const std::string>(text.substr(0, CutAt(fault, text.size())));
     } else if (kind == "truncated") {
       answer->length = CutAt(fault, answer->length);
+    } else if (kind == "headers") {
+      for (const auto& header : fault.headers) answer->headers.emplace_back(header);
+    } else if (kind == "encoded" || kind == "gzip_bomb") {
+      Encode(fault, answer);
+    } else if (kind == "chunked") {
+      answer->headers.emplace_back("Transfer-Encoding", "chunked");
+    } else if (IsWireKind(kind)) {
+      answer->wire = ScriptOf(fault, *answer);
     } else if (kind == "slow_storage") {
       answer->bytes_per_second = fault.bytes_per_second;
       // An upload is taken as fast as it comes; what is slow is the answer.
@@ -271,7 +242,7 @@ void Distort(const std::vector<Fault>& faults, const std::string& call, const Re
         answer->delay += std::chrono::milliseconds(
             static_cast<int64_t>(1000 * std::atof(length.c_str()) / fault.bytes_per_second));
       }
-    } else if (answer->code == 200 && answer->text != nullptr && !IsStorage(call)) {
+    } else if (answer->code == 200 && answer->text != nullptr && !IsStorageCall(call)) {
       answer->text = std::make_shared<const std::string>(DistortBody(fault, *answer->text));
     }
   }

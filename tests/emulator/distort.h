@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,10 +9,6 @@
 
 namespace finetune::emulator {
 
-// The answer that one of `faults` gives in place of the real one, if any does.
-std::optional<Answer> AnswerInstead(const std::vector<Fault>& faults, const std::string& call);
-// False: the call must not take effect.
-bool MayAct(const std::vector<Fault>& faults, const std::string& call);
 // Spoils the answer, the real one or the one given instead.
 void Distort(const std::vector<Fault>& faults, const std::string& call, const Request& request,
              Answer* answer);

@@ -5,6 +5,8 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tests/emulator/bodies.h"
 #include "tests/emulator/json.h"
 
 namespace finetune::emulator {
@@ -23,15 +25,27 @@ struct Kind {
 
 constexpr Kind kKinds[] = {
     {"latency", kHttp, "any", 1, "acts, answers ms (+ up to jitter_ms) later"},
-    {"status", kHttp, "any", 1, "answers code with body (content_type, headers); acts if act"},
-    {"error_after", kHttp, "any", 1, "acts, then answers code (502)"},
-    {"rate_limited", kApi, "any", 1, "429, window over in seconds (60), reset header"},
+    {"status", kHttp, "any", 1,
+     "answers code with body (content_type, headers), or message in shape; acts if act"},
+    {"error_after", kHttp, "any", 1, "acts, then answers code (502) as status does"},
+    {"rate_limited", kApi, "any", 1,
+     "code (429), window over in seconds (60), reset header; retry_after seconds|date"},
     {"html", kHttp, "any", 1, "answers code (502) with an HTML page"},
     {"truncated", kHttp, "any", 1,
      "acts, cuts the body after bytes or fraction (0.5); content_length cut|full"},
     {"partial", kHttp, "any", 1, "truncated with the full Content-Length, then closes"},
     {"malformed", kApi | kWebhook, "any", 1, "acts, answers JSON that is none"},
     {"empty", kApi | kWebhook, "any", 1, "acts, answers an empty body"},
+    {"headers", kHttp, "any", 1, "acts, the answer has these headers, too"},
+    {"encoded", kHttp, "any", 1,
+     "acts, the body in encoding (gzip, x-gzip, deflate; others by name alone)"},
+    {"gzip_bomb", kHttp, "any", 1, "acts, the body and bytes (1 GiB) of spaces after it, in gzip"},
+    {"chunked", kHttp, "any", 1, "acts, the body in chunks, without Content-Length"},
+    {"endless_headers", kHttp, "any", 1, "acts, bytes (1 GiB) of headers, repeat over and over"},
+    {"endless_trailers", kHttp, "any", 1, "acts, the body in chunks, then bytes of trailers"},
+    {"interim", kHttp, "any", 1, "acts, times (2) answers of code (103) before the real one"},
+    {"raw", kHttp, "any", 1,
+     "acts if act, body as it is on the wire, then bytes of repeat, then closes"},
     {"lost_answer", kHttp, "any", 1, "acts, closes without a byte (reset: with RST)"},
     {"close_before", kHttp, "any", 1, "closes without acting and without a byte"},
     {"stall", kHttp, "any", 1, "acts, sends bytes of the body or nothing, closes after ms (60000)"},
@@ -44,11 +58,16 @@ constexpr Kind kKinds[] = {
     {"strings", kApi | kWebhook, "any", 1, "numbers and booleans come as strings"},
     {"set_field", kApi, "reads", 1, "field of the job reads value"},
     {"remove_field", kApi, "reads", 1, "the job lacks field"},
+    {"other_id", kApi, "submit", 1,
+     "acts, the answer names job (or the newest) in place of its own"},
     {"retired", kApi, "submit", -1, "410 to every submit"},
     {"no_credits", kApi, "any", -1, "406 to every submit, no credits left"},
     {"key_revoked", kApi, "any", -1, "401 to every call"},
     {"storage_403", kStorage, "any", 1, "403 with S3's XML (AccessDenied)"},
     {"storage_500", kStorage, "any", 1, "500 with S3's XML (InternalError)"},
+    {"storage_error", kStorage, "any", 1,
+     "s3_code (EntityTooLarge) in S3's XML with its code, or code"},
+    {"content", kStorage, "storage_get", 1, "200 with content (html) in place of the file"},
     {"slow_storage", kStorage, "any", 1, "bodies at bytes_per_second"},
     {"short_body", kStorage, "storage_get", 1, "the body breaks off after bytes or fraction"},
     {"redirect_to", kStorage, "storage_get", 1, "answers code (302) with Location url"},
@@ -113,6 +132,12 @@ const std::map<std::string, Parameter>& Parameters() {
       {"message", &Fault::message},
       {"url", &Fault::url},
       {"key", &Fault::key},
+      {"encoding", &Fault::encoding},
+      {"repeat", &Fault::repeat},
+      {"shape", &Fault::shape},
+      {"s3_code", &Fault::s3_code},
+      {"content", &Fault::content},
+      {"retry_after", &Fault::retry_after},
   };
   return *parameters;
 }
@@ -163,6 +188,10 @@ std::optional<std::string> SetOther(const std::string& name, const rapidjson::Va
   return std::nullopt;
 }
 
+bool OneOf(const std::string& word, const std::vector<std::string>& words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
 std::optional<std::string> CheckFault(const Fault& fault) {
   if (fault.kind == "redirect_to" && fault.url.empty()) return "redirect_to needs url";
   if (fault.kind == "slow_storage" && fault.bytes_per_second <= 0) {
@@ -172,8 +201,17 @@ std::optional<std::string> CheckFault(const Fault& fault) {
     return absl::StrCat(fault.kind, " needs field");
   }
   if (fault.kind == "set_field" && fault.value_json.empty()) return "set_field needs value";
-  if (fault.code != 0 && (fault.code < 200 || fault.code > 599)) {
-    return "code must be from 200 to 599";
+  const int lowest = fault.kind == "interim" ? 100 : 200;
+  if (fault.code != 0 && (fault.code < lowest || fault.code > 599)) {
+    return absl::StrCat("code must be from ", lowest, " to 599");
+  }
+  if (fault.kind == "raw" && !fault.body) return "raw needs body";
+  if (fault.kind == "headers" && fault.headers.empty()) return "headers needs headers";
+  if (!fault.shape.empty() && !OneOf(fault.shape, ErrorShapes())) {
+    return absl::StrCat("shape must be one of ", absl::StrJoin(ErrorShapes(), ", "));
+  }
+  if (!fault.content.empty() && !OneOf(fault.content, FileContents())) {
+    return absl::StrCat("content must be one of ", absl::StrJoin(FileContents(), ", "));
   }
   if (fault.count == 0 || fault.count < -1) return "count must be -1 or at least 1";
   return std::nullopt;
@@ -194,7 +232,8 @@ bool Matches(const Fault& fault, const CallSubject& subject) {
   if (!CallMatches(fault, subject)) return false;
   if (!fault.stage.empty() && fault.stage != subject.stage) return false;
   // A list concerns all jobs: the fault picks the items by itself.
-  return fault.job.empty() || subject.call == "list" ||
+  // The other job of other_id has nothing to do with the one that is submitted.
+  return fault.job.empty() || subject.call == "list" || fault.kind == "other_id" ||
          subject.text.find(fault.job) != std::string::npos;
 }
 
@@ -249,6 +288,11 @@ std::string FaultText(const Fault& fault) {
   if (fault.body) text.Add("body", *fault.body);
   if (!fault.value_json.empty()) text.AddRaw("value", fault.value_json);
   if (fault.full_content_length) text.Add("content_length", "full");
+  if (!fault.headers.empty()) {
+    ObjectText headers;
+    for (const auto& [name, value] : fault.headers) headers.Add(name, value);
+    text.AddRaw("headers", headers.Text());
+  }
   return text.Text();
 }
 
@@ -259,6 +303,8 @@ std::string FaultHelp() {
     absl::StrAppend(&text, name, std::string(name.size() < 20 ? 20 - name.size() : 1, ' '),
                     kind.help, " [call ", kind.default_call, ", count ", kind.default_count, "]\n");
   }
+  absl::StrAppend(&text, "\nshape: ", absl::StrJoin(ErrorShapes(), ", "),
+                  "\ncontent: ", absl::StrJoin(FileContents(), ", "), "\n");
   return text;
 }
 

@@ -45,6 +45,12 @@ struct Fault {
   std::string message;
   std::string url;
   std::string key;
+  std::string encoding;
+  std::string repeat;
+  std::string shape;
+  std::string s3_code;
+  std::string content;
+  std::string retry_after;
   std::map<std::string, std::string> headers;
 
   int64_t spoilt = 0;  // How many calls it has spoilt.

@@ -29,6 +29,19 @@ CURL* ThreadHandle() {
 
 }  // namespace
 
+bool IsHttpUrl(std::string_view url) {
+  std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parts(curl_url(), curl_url_cleanup);
+  if (curl_url_set(parts.get(), CURLUPART_URL, std::string(url).c_str(), 0) != CURLUE_OK) {
+    return false;
+  }
+  char* scheme = nullptr;
+  if (curl_url_get(parts.get(), CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK) return false;
+  const std::string_view word(scheme);
+  const bool known = word == "http" || word == "https";
+  curl_free(scheme);
+  return known;
+}
+
 FetchResult Fetch(const FetchRequest& request) {
   CURL* curl = ThreadHandle();
   curl_easy_reset(curl);

@@ -27,6 +27,9 @@ struct FetchResult {
   std::optional<uint64_t> content_length;
 };
 
+// Whether Fetch could be asked for it: http or https, with a host.
+bool IsHttpUrl(std::string_view url);
+
 // Does one HTTP call on the calling thread, redirects followed.
 FetchResult Fetch(const FetchRequest& request);
 

@@ -22,6 +22,7 @@ class ByteSource {
 };
 
 class StoredFile;
+struct WireScript;
 
 // One HTTP request, read to its end.
 struct Request {
@@ -47,6 +48,9 @@ struct Answer {
   std::shared_ptr<const ByteSource> source;  // The body is [offset, offset + length) of it.
   uint64_t offset = 0;
   uint64_t length = 0;
+
+  // Played in place of all that is above.
+  std::shared_ptr<const WireScript> wire;
 
   // Faults of the transport.
   std::chrono::milliseconds delay{0};

@@ -15,6 +15,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "tests/emulator/storage.h"
+#include "tests/emulator/wire.h"
 
 namespace finetune::emulator {
 namespace {
@@ -69,6 +70,8 @@ class HttpServer::Exchange {
   };
 
   MHD_Response* MakeResponse();
+  // Hands the connection to the answer's script; it ends with it.
+  void PlayWire();
   static void Suspend(HttpServer* server, MHD_Connection* connection,
                       std::chrono::nanoseconds delay);
 
@@ -79,6 +82,7 @@ class HttpServer::Exchange {
   bool spool_failed_ = false;
   bool answered_ = false;
   bool delayed_ = false;
+  bool wired_ = false;
   Answer answer_;
 
   friend class HttpServer;
@@ -139,6 +143,16 @@ MHD_Result HttpServer::Exchange::Reply() {
     if (answer_.reset) Reset(connection_);
     return MHD_NO;
   }
+  if (wired_) return MHD_NO;
+  if (answer_.wire == nullptr && NeedsWire(answer_)) {
+    auto script = std::make_shared<WireScript>();
+    script->head = WireText(answer_);
+    answer_.wire = std::move(script);
+  }
+  if (answer_.wire != nullptr) {
+    PlayWire();
+    return MHD_YES;
+  }
   MHD_Response* response = MakeResponse();
   if (response == nullptr) return MHD_NO;
   if (answer_.code != 204 && answer_.code != 304) {
@@ -150,6 +164,14 @@ MHD_Result HttpServer::Exchange::Reply() {
   const MHD_Result result = MHD_queue_response(connection_, answer_.code, response);
   MHD_destroy_response(response);
   return result;
+}
+
+void HttpServer::Exchange::PlayWire() {
+  wired_ = true;
+  const auto* info = MHD_get_connection_info(connection_, MHD_CONNECTION_INFO_CONNECTION_FD);
+  MHD_suspend_connection(connection_);
+  server_->wire_writer_.Play(info->connect_fd, answer_.wire,
+                             [connection = connection_] { MHD_resume_connection(connection); });
 }
 
 MHD_Response* HttpServer::Exchange::MakeResponse() {
@@ -255,11 +277,13 @@ std::string HttpServer::Start(Handler handler, int threads) {
     code == MHD_CONNECTION_NOTIFY_STARTED ? log->ConnectionOpened() : log->ConnectionClosed();
   };
   daemon_ = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, nullptr, nullptr,
-      on_request, this, MHD_OPTION_LISTEN_SOCKET, socket_, MHD_OPTION_THREAD_POOL_SIZE,
-      static_cast<unsigned>(threads), MHD_OPTION_CONNECTION_LIMIT, 100000u,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, size_t{64 << 10}, MHD_OPTION_CONNECTION_TIMEOUT, 120u,
-      MHD_OPTION_NOTIFY_COMPLETED, on_completed, nullptr, MHD_OPTION_NOTIFY_CONNECTION,
+      // The Date header is the router's: its clock can be set.
+      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+          MHD_USE_SUPPRESS_DATE_NO_CLOCK,
+      0, nullptr, nullptr, on_request, this, MHD_OPTION_LISTEN_SOCKET, socket_,
+      MHD_OPTION_THREAD_POOL_SIZE, static_cast<unsigned>(threads), MHD_OPTION_CONNECTION_LIMIT,
+      100000u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, size_t{64 << 10}, MHD_OPTION_CONNECTION_TIMEOUT,
+      120u, MHD_OPTION_NOTIFY_COMPLETED, on_completed, nullptr, MHD_OPTION_NOTIFY_CONNECTION,
       on_connection, this, MHD_OPTION_END);
   return daemon_ != nullptr ? "" : "cannot start the HTTP server";
 }
@@ -268,6 +292,7 @@ void HttpServer::Stop() {
   stopping_ = true;
   // No connection may be suspended when the daemon stops: this resumes them all.
   timer_.Stop();
+  wire_writer_.Stop();
   if (daemon_ != nullptr) {
     MHD_stop_daemon(daemon_);  // Closes the socket, too.
   } else if (socket_ >= 0) {

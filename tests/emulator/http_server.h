@@ -9,6 +9,7 @@
 #include "tests/emulator/call_log.h"
 #include "tests/emulator/http.h"
 #include "tests/emulator/timer.h"
+#include "tests/emulator/wire_writer.h"
 
 struct MHD_Connection;
 struct MHD_Daemon;
@@ -43,6 +44,7 @@ class HttpServer {
   CallLog* const log_;
   std::atomic<bool> stopping_{false};
   Timer timer_;
+  WireWriter wire_writer_;
   Handler handler_;
   uint16_t port_ = 0;
   int socket_ = -1;

@@ -85,6 +85,13 @@ const std::map<std::string, std::string Job::*>& JsonFields() {
   return *fields;
 }
 
+// As Segmind's own clock, and its taste, have it.
+std::string TimestampOf(WallTime time, const Settings& settings) {
+  const bool fraction = settings.timestamp_fraction && settings.timestamp_format == "rfc3339";
+  return TimestampJson(Shifted(time, settings.clock_offset_seconds),
+                       fraction ? "micros" : settings.timestamp_format);
+}
+
 bool ParseTime(const std::string& text, WallTime* time) {
   std::tm parts{};
   if (strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts) == nullptr) return false;
@@ -127,12 +134,18 @@ std::string DetailsText(const Job& job, const Settings& settings) {
       .AddBool("public_model", job.is_public)
       .Add("error_message", job.error_message)
       .Add("cloud_storage_url", job.cloud_storage_url)
-      .Add("created_ts", TimeText(job.created, settings.timestamp_fraction))
-      .Add("updated_ts", TimeText(job.updated, settings.timestamp_fraction));
+      .AddRaw("created_ts", TimestampOf(job.created, settings))
+      .AddRaw("updated_ts", TimestampOf(job.updated, settings));
   return WithOverlay(text.Text(), job.details_overlay_json);
 }
 
 std::string ListItemText(const Job& job, const Settings& settings) {
+  std::string information = job.model_information_json;
+  // Where URLs are signed there is one more of them, nested.
+  if (!settings.sign_urls.empty() && job.cloud_storage_url) {
+    information =
+        WithOverlay(information, ObjectText().Add("lora_url", job.cloud_storage_url).Text());
+  }
   ObjectText text;
   text.Add("id", job.id)
       .Add("data_source_path", job.data_source_path)
@@ -149,7 +162,11 @@ std::string ListItemText(const Job& job, const Settings& settings) {
       .Add("cloud_storage_url",
            settings.list_cloud_storage_url ? job.cloud_storage_url : std::nullopt)
       .Add("finetune_id", job.finetune_id)
-      .AddRaw("model_information", job.model_information_json);
+      .AddRaw("model_information", information);
+  if (settings.list_timestamps) {
+    text.AddRaw("created_ts", TimestampOf(job.created, settings))
+        .AddRaw("updated_ts", TimestampOf(job.updated, settings));
+  }
   return WithOverlay(text.Text(), job.list_overlay_json);
 }
 
@@ -167,18 +184,6 @@ std::string ControlText(const Job& job) {
       .AddBool("visible",
                job.hidden_lists == 0 && job.visible_at <= std::chrono::steady_clock::now());
   return text.Text();
-}
-
-std::string TimeText(WallTime time, bool fraction) {
-  const int64_t micros =
-      std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
-  const std::time_t seconds = micros / 1000000;
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  char buffer[32];
-  std::strftime(buffer, sizeof(buffer), "%Y-%m-%dT%H:%M:%S", &parts);
-  return fraction ? absl::StrFormat("%s.%06dZ", buffer, micros % 1000000)
-                  : absl::StrCat(buffer, "Z");
 }
 
 std::string SlugOf(std::string_view id, std::string_view name) {

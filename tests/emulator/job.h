@@ -9,10 +9,9 @@
 #include <string_view>
 
 #include "tests/emulator/settings.h"
+#include "tests/emulator/times.h"
 
 namespace finetune::emulator {
-
-using WallTime = std::chrono::system_clock::time_point;
 
 // One fine-tune as Segmind keeps it. Strings named *_json hold JSON text.
 struct Job {
@@ -53,9 +52,6 @@ std::string DetailsText(const Job& job, const Settings& settings);
 std::string ListItemText(const Job& job, const Settings& settings);
 // Everything the emulator knows, for the control door.
 std::string ControlText(const Job& job);
-
-// RFC 3339 in UTC.
-std::string TimeText(WallTime time, bool fraction);
 
 // `{uuid}-{name}` in lower case, with what a URL cannot hold as dashes.
 std::string SlugOf(std::string_view id, std::string_view name);

@@ -4,6 +4,20 @@
 
 namespace finetune::emulator {
 
+std::string ArrayText(std::span<const ListItem> items) {
+  size_t bytes = 2;
+  for (const ListItem& item : items) bytes += item.text->size() + 1;
+  std::string text;
+  text.reserve(bytes);
+  text += '[';
+  for (const ListItem& item : items) {
+    if (text.size() > 1) text += ',';
+    text += *item.text;
+  }
+  text += ']';
+  return text;
+}
+
 JobStore::Entry* JobStore::FindEntry(const std::string& id) const {
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : it->second;
@@ -43,7 +57,7 @@ std::optional<Job> JobStore::Update(const std::string& id,
   // A job's ids are how it is found; they never change.
   entry->job.id = old_id;
   entry->job.finetune_id = old_finetune_id;
-  entry->item.clear();
+  entry->item = nullptr;
   list_body_ = nullptr;
   return entry->job;
 }
@@ -84,32 +98,38 @@ void JobStore::ShowDueJobs() {
   if (shown > 0) list_body_ = nullptr;
 }
 
-std::shared_ptr<const std::string> JobStore::ListBody() {
+std::vector<ListItem> JobStore::ShownItems() {
   const std::shared_ptr<const Settings> settings = settings_->Get();
+  std::vector<ListItem> items;
+  items.reserve(entries_.size());
+  for (const auto& entry : entries_) {
+    if (!entry->shown) continue;
+    if (entry->item == nullptr) {
+      entry->item = std::make_shared<const std::string>(ListItemText(entry->job, *settings));
+    }
+    items.push_back({entry->job.id, entry->item});
+  }
+  if (settings->list_order == "newest") std::reverse(items.begin(), items.end());
+  return items;
+}
+
+std::vector<ListItem> JobStore::ListItems() {
   MutexLock lock(&mu_);
   ShowDueJobs();
-  if (list_body_ != nullptr) return list_body_;
-  size_t total = 2;
-  for (const auto& entry : entries_) {
-    if (entry->item.empty()) entry->item = ListItemText(entry->job, *settings);
-    total += entry->item.size() + 1;
-  }
-  auto body = std::make_shared<std::string>();
-  body->reserve(total);
-  *body += '[';
-  for (auto it = entries_.rbegin(); it != entries_.rend(); ++it) {
-    if (!(*it)->shown) continue;
-    if (body->size() > 1) *body += ',';
-    *body += (*it)->item;
-  }
-  *body += ']';
-  list_body_ = std::move(body);
+  return ShownItems();
+}
+
+std::shared_ptr<const std::string> JobStore::ListBody() {
+  MutexLock lock(&mu_);
+  ShowDueJobs();
+  if (list_body_ == nullptr)
+    list_body_ = std::make_shared<const std::string>(ArrayText(ShownItems()));
   return list_body_;
 }
 
 void JobStore::Rerender() {
   MutexLock lock(&mu_);
-  for (const auto& entry : entries_) entry->item.clear();
+  for (const auto& entry : entries_) entry->item = nullptr;
   list_body_ = nullptr;
 }
 

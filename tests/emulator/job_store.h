@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -11,6 +12,15 @@
 #include "tests/emulator/mutex.h"
 
 namespace finetune::emulator {
+
+// A job as the list shows it.
+struct ListItem {
+  std::string id;
+  std::shared_ptr<const std::string> text;
+};
+
+// The JSON array of them.
+std::string ArrayText(std::span<const ListItem> items);
 
 // All jobs of the account, in memory. The list's body is kept between changes, so that serving it
 // costs nothing. Thread-safe. Owned by main; `settings` must outlive it.
@@ -28,8 +38,11 @@ class JobStore {
   bool Remove(const std::string& id);
   void Clear();
 
-  // The bare array of all visible jobs, newest first. Counts as one list call for hidden jobs.
+  // The bare array of all visible jobs in the order of the settings. Counts as one list call for
+  // hidden jobs.
   std::shared_ptr<const std::string> ListBody();
+  // The same one by one.
+  std::vector<ListItem> ListItems();
   // Throws the kept texts away: the settings have changed.
   void Rerender();
 
@@ -39,12 +52,13 @@ class JobStore {
  private:
   struct Entry {
     Job job;
-    std::string item;  // The job's text in the list; empty: not made yet.
+    std::shared_ptr<const std::string> item;  // The job's text in the list; null: not made yet.
     bool shown = true;
   };
 
   Entry* FindEntry(const std::string& id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ShowDueJobs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  std::vector<ListItem> ShownItems() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const LiveSettings* const settings_;
   mutable Mutex mu_;

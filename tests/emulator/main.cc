@@ -8,6 +8,7 @@
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/emulator/account.h"
 #include "tests/emulator/api_door.h"
@@ -37,6 +38,8 @@ Examples (with the emulator at 127.0.0.1:8090):
       any free port; any data_source_path will do
   segmind-emulator --list_size=100000 --rate_limit_per_minute=50
       a big account on a small plan
+  segmind-emulator --set=name_mangling=upper,cut:20 --set=list_page_size=50 --set=list_paging=cursor
+      a Segmind with habits of its own
 
   curl 127.0.0.1:8090/finetune/request/list -H 'x-api-key: emulator-key'
   curl 127.0.0.1:8090/emulator/stats                      what it was asked
@@ -61,6 +64,7 @@ struct Flags {
   uint64_t list_size = 0;
   uint64_t seed = 1;
   int threads = 3;
+  std::vector<std::string> set;
   Settings settings;
 };
 
@@ -71,7 +75,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--api_key", s.api_key, "The key that callers must send");
   app->add_option("--time_scale", s.time_scale, "How many times as fast jobs run; 0: not at all")
       ->check(CLI::NonNegativeNumber);
-  app->add_option("--webhook_url", s.webhook_url, "Where events are posted; empty: nowhere");
+  app->add_option("--webhook_url", s.webhook_url, "Where events are posted; empty: nowhere")
+      ->check([](const std::string& url) { return CheckWebhookUrl(url).value_or(""); });
   app->add_option("--webhook_vocabulary", s.webhook_vocabulary,
                   "model: three events; webhook: five")
       ->check(CLI::IsMember({"model", "webhook"}));
@@ -94,6 +99,12 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--distinct_ids", s.distinct_ids, "id and finetune_id differ");
   app->add_option("--timestamp_fraction", s.timestamp_fraction, "Timestamps with a fraction");
   app->add_option("--credits", s.credits, "Credits of the account");
+  app->add_option("--set", flags->set,
+                  "NAME=VALUE: any setting of /emulator/settings; may be repeated")
+      ->check([](const std::string& text) {
+        Settings settings;
+        return SetByText(text, &settings).value_or("");
+      });
   app->add_option("--storage_dir", flags->storage_dir,
                   "Where uploads are kept, without a name (default: $TMPDIR or /tmp)");
   app->add_option("--threads", flags->threads, "Threads that serve HTTP")->check(CLI::Range(1, 64));
@@ -101,9 +112,12 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->footer(kExamples);
 }
 
-int Complain(const std::string& what) {
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+int Complain(const std::string& what, int code = kFailed) {
   std::fprintf(stderr, "segmind-emulator: %s\n", what.c_str());
-  return 1;
+  return code;
 }
 
 void RaiseDescriptorLimit() {
@@ -128,7 +142,7 @@ int Serve(Flags flags, const sigset_t& signals) {
   if (port_text.empty() || port_text.size() > 5 ||
       port_text.find_first_not_of("0123456789") != std::string::npos ||
       std::stoi(port_text) > 65535) {
-    return Complain("--listen must be ADDRESS:PORT, not " + flags.listen);
+    return Complain("--listen must be ADDRESS:PORT, not " + flags.listen, kUsage);
   }
   const std::string host = flags.listen.substr(0, colon);
   CallLog log;
@@ -155,7 +169,7 @@ int Serve(Flags flags, const sigset_t& signals) {
   ApiDoor api(&settings, &account, &jobs, &lifecycle, &storage, &log);
   ControlDoor control({&settings, &account, &jobs, &faults, &webhooks, &lifecycle, &objects, &log},
                       flags.settings);
-  Router router(&api, &storage, &control, &jobs, &faults, &log);
+  Router router(&settings, &api, &storage, &control, &jobs, &faults, &log);
 
   control.Prefill(flags.list_size);
   if (!flags.scenario_file.empty()) {
@@ -203,7 +217,13 @@ int Main(int argc, char** argv) {
   flags.storage_dir = temporary != nullptr ? temporary : "/tmp";
   app.option_defaults()->always_capture_default();
   AddFlags(&app, &flags);
-  CLI11_PARSE(app, argc, argv);
+  app.set_version_flag("--version", "segmind-emulator " FINETUNE_VERSION, "Show the version");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  for (const std::string& text : flags.set) SetByText(text, &flags.settings);
   return Serve(std::move(flags), signals);
 }
 

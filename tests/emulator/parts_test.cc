@@ -168,6 +168,7 @@ TEST(Weights, CanBeLargerThanMemory) {
 
 TEST(Zip, IsRefusedInSegmindsWords) {
   EXPECT_EQ(Checked({"a.jpg", "b.png"}), std::nullopt);
+  EXPECT_EQ(Checked({"i00.jpg", "i00.txt", "metadata.jsonl"}), std::nullopt);  // With captions.
   EXPECT_THAT(Checked({"photos/a.jpg"}), testing::Optional(HasSubstr("do not create subfolders")));
   EXPECT_THAT(Checked({}), testing::Optional(HasSubstr("Looks like empty dataset")));
 }

@@ -1,11 +1,14 @@
 #include "tests/emulator/router.h"
 
-#include <cstdlib>
+#include <algorithm>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tests/emulator/bodies.h"
 #include "tests/emulator/distort.h"
+#include "tests/emulator/instead.h"
 #include "tests/emulator/json.h"
+#include "tests/emulator/times.h"
 
 namespace finetune::emulator {
 namespace {
@@ -20,18 +23,44 @@ std::string CallOf(const Request& request) {
   return ApiCallAt(request.path);
 }
 
-bool IsStorage(const std::string& call) {
-  return call == "storage_put" || call == "dataset_get" || call == "weights_get";
+// The faults of this call, with what they say of its key filled in.
+std::vector<Fault> Filled(std::vector<Fault> faults, const Request& request) {
+  const std::string key = request.Header("x-api-key").value_or("");
+  for (Fault& fault : faults) {
+    if (fault.body) fault.body = WithKey(*fault.body, key);
+    for (std::string* text : {&fault.message, &fault.value_json}) *text = WithKey(*text, key);
+    for (auto& [name, value] : fault.headers) value = WithKey(value, key);
+  }
+  return faults;
 }
 
 }  // namespace
 
-Router::Router(ApiDoor* api, StorageDoor* storage, ControlDoor* control, const JobStore* jobs,
-               FaultBook* faults, CallLog* log)
-    : api_(api), storage_(storage), control_(control), jobs_(jobs), faults_(faults), log_(log) {}
+Router::Router(const LiveSettings* settings, ApiDoor* api, StorageDoor* storage,
+               ControlDoor* control, const JobStore* jobs, FaultBook* faults, CallLog* log)
+    : settings_(settings),
+      api_(api),
+      storage_(storage),
+      control_(control),
+      jobs_(jobs),
+      faults_(faults),
+      log_(log) {}
 
 Answer Router::Handle(const Request& request) {
-  if (absl::StartsWith(request.path, "/emulator/")) return control_->Handle(request);
+  const bool controls = absl::StartsWith(request.path, "/emulator/");
+  Answer answer = controls ? control_->Handle(request) : Serve(request);
+  const std::shared_ptr<const Settings> settings = settings_->Get();
+  const bool dated =
+      std::any_of(answer.headers.begin(), answer.headers.end(),
+                  [](const auto& header) { return absl::EqualsIgnoreCase(header.first, "Date"); });
+  if (settings->date_header && !dated) {
+    answer.headers.emplace_back(
+        "Date", HttpDate(Shifted(std::chrono::system_clock::now(), settings->date_offset_seconds)));
+  }
+  return answer;
+}
+
+Answer Router::Serve(const Request& request) {
   const std::string call = CallOf(request);
   if (call.empty()) {
     log_->AddCall("unknown", request.method, request.path, 404, true, false, request.body.size(),
@@ -39,13 +68,13 @@ Answer Router::Handle(const Request& request) {
     return HtmlAnswer(404);
   }
   std::vector<Fault> faults;
-  if (faults_->any()) faults = faults_->Take(SubjectOf(call, request));
-  if (IsStorage(call) && request.Header("x-api-key")) log_->AddLeak();
+  if (faults_->any()) faults = Filled(faults_->Take(SubjectOf(call, request)), request);
+  if (IsStorageCall(call) && request.Header("x-api-key")) log_->AddLeak();
   Answer answer;
   if (faults.empty()) {
     answer = Act(call, request, faults);
   } else {
-    std::optional<Answer> instead = AnswerInstead(faults, call);
+    std::optional<Answer> instead = AnswerInstead(faults, call, *settings_->Get());
     if (MayAct(faults, call)) answer = Act(call, request, faults);
     if (instead) answer = std::move(*instead);
     Distort(faults, call, request, &answer);
@@ -59,7 +88,7 @@ Answer Router::Handle(const Request& request) {
 
 Answer Router::Act(const std::string& call, const Request& request,
                    const std::vector<Fault>& faults) {
-  if (!IsStorage(call)) return api_->Handle(call, request, faults);
+  if (!IsStorageCall(call)) return api_->Handle(call, request, faults);
   if (call == "storage_put") return storage_->PutObject(request);
   if (request.method != "GET" && request.method != "HEAD") {
     return XmlAnswer(405, "MethodNotAllowed",

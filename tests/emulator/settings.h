@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "tests/emulator/mutex.h"
 
@@ -40,13 +41,26 @@ struct Settings {
   int64_t rate_limit_per_minute = 0;                // 0: none.
   std::string rate_limit_reset_format = "rfc3339";  // Or "epoch".
 
-  bool distinct_ids = false;        // `id` and `finetune_id` differ.
-  bool timestamp_fraction = false;  // 2025-01-01T00:00:00.123456Z.
+  bool distinct_ids = false;  // `id` and `finetune_id` differ.
+  std::string name_mangling;  // What becomes of submitted names; names.h has the rules.
+
+  bool timestamp_fraction = false;           // 2025-01-01T00:00:00.123456Z: rfc3339 with micros.
+  std::string timestamp_format = "rfc3339";  // One of TimestampFormats().
+  bool list_timestamps = false;              // List items have created_ts and updated_ts, too.
+  double clock_offset_seconds = 0;           // How far the jobs' times are ahead of this machine's.
+  double date_offset_seconds = 0;  // The same of the Date header and of rate limits' ends.
+  bool date_header = true;
+
+  std::string list_order = "newest";   // Which job comes first; or "oldest".
+  int64_t list_page_size = 0;          // 0: the whole list at once.
+  std::string list_paging = "silent";  // How a page tells of the others: one of PagingStyles().
   bool list_cloud_storage_url = true;
   std::string access_update_answer = "200";  // Or "empty", "json".
 
   int64_t weights_bytes = 4 << 20;
   int64_t weights_redirects = 1;
+  std::string private_weights = "model";  // All but FAST_FLUX's; or "all", "none".
+  std::string sign_urls;                  // Storage URLs of jobs are signed so; empty: not at all.
   int64_t upload_url_seconds = 3600;
   int64_t download_url_seconds = 3600;
 };
@@ -54,6 +68,12 @@ struct Settings {
 // Sets the members that `object` names. Returns what is wrong with it, or nothing. On an error
 // `settings` may be partly changed.
 std::optional<std::string> ApplySettings(const rapidjson::Value& object, Settings* settings);
+
+// The same from NAME=VALUE, where VALUE is JSON or, for strings, the text itself.
+std::optional<std::string> SetByText(std::string_view text, Settings* settings);
+
+// What is wrong with it as a webhook's URL, or nothing. Empty is good: there is no webhook.
+std::optional<std::string> CheckWebhookUrl(std::string_view url);
 
 std::string SettingsText(const Settings& settings);
 

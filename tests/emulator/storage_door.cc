@@ -19,10 +19,6 @@ std::string UploadText(const std::string& path, const std::string& date, const s
   return absl::StrCat("PUT\n", path, "\n", date, "\n", expires, "\n", signed_headers);
 }
 
-std::string DownloadText(const std::string& id, const std::string& until) {
-  return absl::StrCat("GET\n", id, "\n", until);
-}
-
 Answer Denied(std::string_view message) { return XmlAnswer(403, "AccessDenied", message); }
 
 // Serves a whole body or one range of it.
@@ -68,15 +64,27 @@ bool Expired(const std::string& date, const std::string& expires) {
   return std::time(nullptr) > timegm(&parts) + seconds;
 }
 
-std::string CompactTime(std::time_t now) {
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char date[32];
-  std::strftime(date, sizeof(date), "%Y%m%dT%H%M%SZ", &parts);
-  return date;
+// FAST_FLUX's weights are public unless the settings say otherwise; the others' need a signature.
+bool IsPrivate(const Job& job, const Settings& settings) {
+  if (settings.private_weights == "model") return job.base_model != "FAST_FLUX";
+  return settings.private_weights == "all";
+}
+
+// The refusal of a private object's caller, unless the signature is good.
+std::optional<Answer> RefuseUnsigned(SignedUrls::Verdict verdict) {
+  if (verdict == SignedUrls::Verdict::kGood) return std::nullopt;
+  if (verdict == SignedUrls::Verdict::kExpired) return Denied("Request has expired");
+  if (verdict == SignedUrls::Verdict::kUnsigned) return Denied("Access denied.");
+  return XmlAnswer(403, "SignatureDoesNotMatch",
+                   "The request signature we calculated does not match the signature you "
+                   "provided. Check your key and signing method.");
 }
 
 }  // namespace
+
+bool IsStorageCall(const std::string& call) {
+  return call == "storage_put" || call == "dataset_get" || call == "weights_get";
+}
 
 StorageDoor::StorageDoor(const LiveSettings* settings, const JobStore* jobs, ObjectStore* objects)
     : settings_(settings), jobs_(jobs), objects_(objects), training_token_(NewUuid()) {}
@@ -98,7 +106,7 @@ UploadGrant StorageDoor::GrantUpload(const std::string& name, const std::string&
       UrlEncoded(absl::StrCat("AKIAEMULATOR/", date.substr(0, 8), "/us-east-1/s3/aws4_request")),
       "&X-Amz-Date=", date, "&X-Amz-Expires=", expires,
       "&X-Amz-SignedHeaders=", UrlEncoded(signed_headers),
-      "&X-Amz-Signature=", signer_.Sign(UploadText(path, date, expires, signed_headers)));
+      "&X-Amz-Signature=", upload_signer_.Sign(UploadText(path, date, expires, signed_headers)));
   return grant;
 }
 
@@ -108,7 +116,7 @@ Answer StorageDoor::PutObject(const Request& request) {
   const std::string expires = request.Query("X-Amz-Expires").value_or("");
   const std::string signed_headers = request.Query("X-Amz-SignedHeaders").value_or("");
   if (!signature) return Denied("Access Denied");
-  if (!signer_.Verify(UploadText(request.path, date, expires, signed_headers), *signature) ||
+  if (!upload_signer_.Verify(UploadText(request.path, date, expires, signed_headers), *signature) ||
       request.Header("content-type") != "application/zip") {
     return XmlAnswer(403, "SignatureDoesNotMatch",
                      "The request signature we calculated does not match the signature you "
@@ -148,7 +156,7 @@ Answer StorageDoor::GetDataset(const Request& request) const {
   const std::optional<StoredObject> object = objects_->Find(request.path);
   if (!object) return XmlAnswer(404, "NoSuchKey", "The specified key does not exist.");
   if (!object->is_public && request.Header("x-emulator-training") != training_token_) {
-    return Denied("Access Denied");
+    if (auto refusal = RefuseUnsigned(signed_urls_.Check(request))) return std::move(*refusal);
   }
   return Serve(request, object->file, "application/zip",
                absl::StrCat("\"", object->file->md5(), "\""));
@@ -156,12 +164,15 @@ Answer StorageDoor::GetDataset(const Request& request) const {
 
 std::string StorageDoor::GrantDownload(const std::string& cloud_storage_url) const {
   const std::shared_ptr<const Settings> settings = settings_->Get();
-  const size_t slash = cloud_storage_url.rfind('/');
-  const std::string id = cloud_storage_url.substr(slash == std::string::npos ? 0 : slash + 1);
-  const std::string until = std::to_string(std::time(nullptr) + settings->download_url_seconds);
-  return absl::StrCat(cloud_storage_url,
-                      "?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=", until,
-                      "&X-Goog-Signature=", signer_.Sign(DownloadText(id, until)));
+  const std::string style = settings->sign_urls.empty() ? "gcs" : settings->sign_urls;
+  return signed_urls_.Sign(cloud_storage_url, style, settings->download_url_seconds);
+}
+
+std::string StorageDoor::WithSignedUrls(std::string json) const {
+  const std::shared_ptr<const Settings> settings = settings_->Get();
+  if (settings->sign_urls.empty()) return json;
+  return signed_urls_.SignAll(json, settings->public_url, settings->sign_urls,
+                              settings->download_url_seconds);
 }
 
 Answer StorageDoor::GetWeights(const Request& request) const {
@@ -173,16 +184,8 @@ Answer StorageDoor::GetWeights(const Request& request) const {
   if (!job || !job->cloud_storage_url) {
     return XmlAnswer(404, "NoSuchKey", "The specified key does not exist.");
   }
-  // FAST_FLUX's weights are public; the others' need file/download first.
-  if (job->base_model != "FAST_FLUX") {
-    const std::string until = request.Query("X-Goog-Expires").value_or("");
-    int64_t seconds = 0;
-    if (!signer_.Verify(DownloadText(file, until),
-                        request.Query("X-Goog-Signature").value_or("")) ||
-        !absl::SimpleAtoi(until, &seconds)) {
-      return Denied("Access denied.");
-    }
-    if (std::time(nullptr) > seconds) return Denied("Request has expired");
+  if (IsPrivate(*job, *settings)) {
+    if (auto refusal = RefuseUnsigned(signed_urls_.Check(request))) return std::move(*refusal);
   }
   // /gcs/... answers with hop 1, /gcs-content/N/... with hop N + 1 until there are enough.
   int64_t hop = 0;

@@ -5,9 +5,13 @@
 #include "tests/emulator/http.h"
 #include "tests/emulator/job_store.h"
 #include "tests/emulator/settings.h"
+#include "tests/emulator/signed_urls.h"
 #include "tests/emulator/storage.h"
 
 namespace finetune::emulator {
+
+// Whether the call of that name is one of storage: storage_put, dataset_get, weights_get.
+bool IsStorageCall(const std::string& call);
 
 // A pre-signed upload and the URL under which the object will be.
 struct UploadGrant {
@@ -30,6 +34,8 @@ class StorageDoor {
                           bool is_public) const;
   // A temporary URL for weights that are not public.
   std::string GrantDownload(const std::string& cloud_storage_url) const;
+  // The text of a job with its storage URLs signed, if the settings say so.
+  std::string WithSignedUrls(std::string json) const;
 
   // Opens private datasets to the emulator's own training, which reads them over HTTP as well.
   const std::string& training_token() const { return training_token_; }
@@ -38,7 +44,8 @@ class StorageDoor {
   const LiveSettings* const settings_;
   const JobStore* const jobs_;
   ObjectStore* const objects_;
-  const UrlSigner signer_;
+  const UrlSigner upload_signer_;
+  const SignedUrls signed_urls_;
   const std::string training_token_;
 };
 
