@@ -95,7 +95,7 @@ absl::Status Gateway::Open() {
   recorder_ = std::make_unique<Recorder>(*store_, *catalog_, *clock_, metrics_);
   if (absl::Status loaded = recorder_->Load(); !loaded.ok()) return Blame("store", loaded);
   had_jobs_ = catalog_->view()->size() > 0;
-  waiters_ = std::make_unique<Waiters>(*catalog_, *clock_);
+  job_waits_ = std::make_unique<JobWaits>(*catalog_, *clock_);
   watch_queues_ = std::make_unique<WatchQueues>(std::max(kWatchThreads, CpuLimit()));
   hub_ = std::make_unique<WatchHub>(
       WatchHub::Options{.max_watchers = config_.max_watchers,
@@ -103,7 +103,7 @@ absl::Status Gateway::Open() {
                         .max_age = config_.max_stream_age},
       *catalog_, *clock_, metrics_, watch_queues_->waiters());
   recorder_->AddListener(hub_.get());
-  recorder_->AddListener(waiters_.get());
+  recorder_->AddListener(job_waits_.get());
 
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
@@ -144,7 +144,7 @@ absl::Status Gateway::Open() {
                    .tracker = *tracker_,
                    .submitter = *submitter_,
                    .updater = *updater_,
-                   .waiters = *waiters_,
+                   .job_waits = *job_waits_,
                    .hub = *hub_,
                    .watch_queues = *watch_queues_,
                    .segmind = *segmind_,

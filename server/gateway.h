@@ -13,8 +13,8 @@
 #include "server/base/trace.h"
 #include "server/config.h"
 #include "server/jobs/record/catalog.h"
+#include "server/jobs/record/job_waits.h"
 #include "server/jobs/record/recorder.h"
-#include "server/jobs/record/waiters.h"
 #include "server/jobs/submission/submitter.h"
 #include "server/jobs/submission/updater.h"
 #include "server/jobs/tracking/tracker.h"
@@ -86,7 +86,7 @@ class Gateway {
   std::unique_ptr<HttpClient> http_;  // Also for the policy's keys.
   std::unique_ptr<HttpStreamer> streamer_;
   std::unique_ptr<SegmindClient> segmind_;
-  std::unique_ptr<Waiters> waiters_;
+  std::unique_ptr<JobWaits> job_waits_;
   std::unique_ptr<WatchQueues> watch_queues_;
   std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<Tracker> tracker_;

@@ -8,7 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/worker.h"
 #include "server/jobs/record/catalog.h"
-#include "server/jobs/record/waiters.h"
+#include "server/jobs/record/job_waits.h"
 #include "server/jobs/submission/submitter.h"
 #include "server/jobs/submission/updater.h"
 #include "server/jobs/tracking/tracker.h"
@@ -28,7 +28,7 @@ struct ServiceParts {
   Tracker& tracker;
   Submitter& submitter;
   Updater& updater;
-  Waiters& waiters;
+  JobWaits& job_waits;
   WatchHub& hub;
   WatchQueues& watch_queues;  // Of the hub's threads.
   SegmindClient& segmind;

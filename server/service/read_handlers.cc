@@ -70,7 +70,7 @@ absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string
 
 ReadHandlers::ReadHandlers(const ServiceParts& parts)
     : parts_(parts),
-      freshness_(parts.catalog, parts.tracker, parts.waiters, parts.clock),
+      freshness_(parts.catalog, parts.tracker, parts.job_waits, parts.clock),
       pages_(parts.catalog) {}
 
 std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
@@ -137,14 +137,14 @@ void ReadHandlers::Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call)
   const auto until = request.until() == pb::FineTune::STATE_UNSPECIFIED ? pb::FineTune::AVAILABLE
                                                                         : request.until();
   const absl::Time deadline = std::min(call.start() + timeout, call.answer_by());
-  const uint64_t ticket = parts_.waiters.WaitForFineTune(
+  const uint64_t ticket = parts_.job_waits.WaitForFineTune(
       (*version)->id, [until](const FineTuneVersion& seen) { return Meets(seen.state, until); },
       deadline,
       [this, last = *version, &call](const VersionPtr& seen, bool met) {
         EndWait(seen != nullptr ? seen : last, met, call);
       });
-  call.OnCancelDo([this, ticket] { parts_.waiters.Cancel(ticket); });
-  call.OnRevokedDo([this, ticket](const absl::Status&) { parts_.waiters.Cancel(ticket); });
+  call.OnCancelDo([this, ticket] { parts_.job_waits.Cancel(ticket); });
+  call.OnRevokedDo([this, ticket](const absl::Status&) { parts_.job_waits.Cancel(ticket); });
 }
 
 void ReadHandlers::EndWait(const VersionPtr& version, bool met, UnaryCall& call) {
@@ -157,7 +157,7 @@ void ReadHandlers::EndWait(const VersionPtr& version, bool met, UnaryCall& call)
 
 void ReadHandlers::Drain() {
   draining_ = true;
-  parts_.waiters.Shutdown();
+  parts_.job_waits.Shutdown();
 }
 
 void ReadHandlers::Status(const pb::GetGatewayStatusRequest&, UnaryCall& call) {

@@ -58,7 +58,7 @@ class ServiceWorld {
   ServiceWorld() {
     EXPECT_TRUE(recorder.Load().ok());
     recorder.AddListener(&hub);
-    recorder.AddListener(&waiters);
+    recorder.AddListener(&job_waits);
     EXPECT_TRUE(submitter.Recover().ok());
     server = *GrpcServer::Start(
         {.host = "127.0.0.1", .credentials = grpc::InsecureServerCredentials(), .reflection = true},
@@ -125,7 +125,7 @@ class ServiceWorld {
                         key,
                         *clock,
                         metrics};
-  Waiters waiters{catalog, *clock};
+  JobWaits job_waits{catalog, *clock};
   WatchQueues watch_queues{2};
   WatchHub hub{{}, catalog, *clock, metrics, watch_queues.waiters()};
   Tracker tracker{{.active_poll_interval = absl::Hours(1), .idle_poll_interval = absl::Hours(1)},
@@ -144,7 +144,7 @@ class ServiceWorld {
                      .tracker = tracker,
                      .submitter = submitter,
                      .updater = updater,
-                     .waiters = waiters,
+                     .job_waits = job_waits,
                      .hub = hub,
                      .watch_queues = watch_queues,
                      .segmind = segmind,

@@ -9,7 +9,7 @@
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
-#include "server/jobs/record/batch_draft.h"
+#include "server/jobs/record/commit_draft.h"
 
 namespace finetune {
 namespace {
@@ -56,7 +56,7 @@ class Recorder::Core {
 
   void RunQueue() ABSL_LOCKS_EXCLUDED(mu_);
   void RunBatch(std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status Commit(BatchDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Commit(CommitDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
   void TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
                    const absl::Status& status) const;
   void SetWhatToForget(Batch& batch);
@@ -75,7 +75,7 @@ class Recorder::Core {
 
   // Recorder's thread only, after Load.
   IntentTable unsettled_;
-  BatchDraft::ReadTimes read_times_;
+  CommitDraft::ReadTimes read_times_;
   uint64_t forgotten_through_ = 0;
   absl::Time forget_intents_at_ = absl::InfinitePast();
 
@@ -198,7 +198,7 @@ void Recorder::Core::RunBatch(std::vector<Item>& items) {
   std::vector<absl::Status> results;
   absl::Status committed;
   for (int tries = 1;; ++tries) {
-    BatchDraft draft(catalog_, store_, unsettled_, read_times_, clock_.Now());
+    CommitDraft draft(catalog_, store_, unsettled_, read_times_, clock_.Now());
     results.clear();
     for (Item& item : items) {
       const size_t before = draft.writes();
@@ -229,7 +229,7 @@ void Recorder::Core::RunBatch(std::vector<Item>& items) {
   }
 }
 
-absl::Status Recorder::Core::Commit(BatchDraft& draft, const std::vector<Item>& items) {
+absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>& items) {
   Batch batch = draft.TakeBatch();
   SetWhatToForget(batch);
   const absl::Time start = absl::Now();

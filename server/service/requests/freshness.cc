@@ -23,7 +23,7 @@ uint64_t Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done don
     AwaitRead(not_before, call, std::move(done));
     return 0;
   }
-  return waiters_.WaitForRevision(
+  return job_waits_.WaitForRevision(
       revision, call.answer_by(),
       [=, this, &call, done = std::move(done)](const VersionPtr&, bool reached) mutable {
         call.Later([=, this, &call, done = std::move(done)]() mutable {

@@ -5,7 +5,7 @@
 #include "absl/time/time.h"
 #include "server/base/clock.h"
 #include "server/jobs/record/catalog.h"
-#include "server/jobs/record/waiters.h"
+#include "server/jobs/record/job_waits.h"
 #include "server/jobs/tracking/tracker.h"
 #include "server/service/calls/unary_call.h"
 
@@ -16,15 +16,15 @@ class Freshness {
  public:
   using Done = absl::AnyInvocable<void(absl::Status) &&>;
 
-  Freshness(Catalog& catalog, Tracker& tracker, Waiters& waiters, Clock& clock)
-      : catalog_(catalog), tracker_(tracker), waiters_(waiters), clock_(clock) {}
+  Freshness(Catalog& catalog, Tracker& tracker, JobWaits& job_waits, Clock& clock)
+      : catalog_(catalog), tracker_(tracker), job_waits_(job_waits), clock_(clock) {}
 
   // Runs `done` on a thread of the call's, once memory is as new as asked for (at once if it is),
   // or with the reason why it could not be in time. Ages count from the call's start. Returns a
   // ticket for Cancel, or 0 if there is nothing to cancel.
   uint64_t Await(const pb::Freshness& wanted, UnaryCall& call, Done done);
   // Ends the wait early, for whoever does not wait any more.
-  void Cancel(uint64_t ticket) { waiters_.Cancel(ticket); }
+  void Cancel(uint64_t ticket) { job_waits_.Cancel(ticket); }
 
  private:
   void AwaitRead(absl::Time not_before, UnaryCall& call, Done done);
@@ -32,7 +32,7 @@ class Freshness {
 
   Catalog& catalog_;
   Tracker& tracker_;
-  Waiters& waiters_;
+  JobWaits& job_waits_;
   Clock& clock_;
 };
 

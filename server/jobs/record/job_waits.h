@@ -11,14 +11,14 @@ namespace finetune {
 
 // Calls that wait for a job to come to a point, or for the catalog to reach a revision
 // (WaitFineTune, Freshness.min_revision). Thread-safe. Told by the recorder.
-class Waiters : public CommitListener {
+class JobWaits : public CommitListener {
  public:
   // The job as it was when the wait ended; `met` false at the deadline, on Cancel and on shutdown.
   using Done = absl::AnyInvocable<void(VersionPtr version, bool met) &&>;
   using Predicate = absl::AnyInvocable<bool(const FineTuneVersion&) const>;
 
-  Waiters(Catalog& catalog, Clock& clock);
-  ~Waiters() override;
+  JobWaits(Catalog& catalog, Clock& clock);
+  ~JobWaits() override;
 
   // Ends at once if the job is there already. `id` must exist. The returned ticket is for Cancel.
   // `done` runs exactly once, with no lock held.

@@ -1,4 +1,4 @@
-#include "server/jobs/record/waiters.h"
+#include "server/jobs/record/job_waits.h"
 
 #include <thread>
 
@@ -7,46 +7,45 @@
 namespace finetune {
 namespace {
 
-struct WaitersFixture : JobsFixture {
-  WaitersFixture() : waiters(catalog, clock) { recorder->AddListener(&waiters); }
-  ~WaitersFixture() { recorder->Stop(); }
+struct JobWaitsFixture : JobsFixture {
+  JobWaitsFixture() : waits(catalog, clock) { recorder->AddListener(&waits); }
+  ~JobWaitsFixture() { recorder->Stop(); }
 
   struct Result {
     int calls = 0;
     VersionPtr version;
     bool met = false;
   };
-  static Waiters::Done Into(Result& result) {
+  static JobWaits::Done Into(Result& result) {
     return [&result](VersionPtr version, bool met) {
       ++result.calls;
       result.version = std::move(version);
       result.met = met;
     };
   }
-  static Waiters::Predicate Is(pb::FineTune::State state) {
+  static JobWaits::Predicate Is(pb::FineTune::State state) {
     return [state](const FineTuneVersion& version) { return version.state == state; };
   }
 
-  Waiters waiters;
+  JobWaits waits;
 };
 
-TEST(Waiters, EndsAtOnceIfTheJobIsThereAlready) {
-  WaitersFixture f;
+TEST(JobWaits, EndsAtOnceIfTheJobIsThereAlready) {
+  JobWaitsFixture f;
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
-  WaitersFixture::Result result;
-  f.waiters.WaitForFineTune("a", f.Is(pb::FineTune::QUEUED), absl::InfiniteFuture(),
-                            f.Into(result));
+  JobWaitsFixture::Result result;
+  f.waits.WaitForFineTune("a", f.Is(pb::FineTune::QUEUED), absl::InfiniteFuture(), f.Into(result));
   EXPECT_EQ(result.calls, 1);
   EXPECT_TRUE(result.met);
   EXPECT_EQ(result.version, f.catalog.Find("a"));
 }
 
-TEST(Waiters, EndsWithTheChangeThatMeetsIt) {
-  WaitersFixture f;
+TEST(JobWaits, EndsWithTheChangeThatMeetsIt) {
+  JobWaitsFixture f;
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
-  WaitersFixture::Result result;
-  f.waiters.WaitForFineTune("a", f.Is(pb::FineTune::AVAILABLE), f.clock.Now() + absl::Hours(1),
-                            f.Into(result));
+  JobWaitsFixture::Result result;
+  f.waits.WaitForFineTune("a", f.Is(pb::FineTune::AVAILABLE), f.clock.Now() + absl::Hours(1),
+                          f.Into(result));
   ASSERT_TRUE(f.Put(MakeJob("a", pb::FineTune::TRAINING)).ok());
   ASSERT_TRUE(f.Put(MakeJob("b", pb::FineTune::AVAILABLE)).ok());
   EXPECT_EQ(result.calls, 0);
@@ -58,38 +57,37 @@ TEST(Waiters, EndsWithTheChangeThatMeetsIt) {
   EXPECT_EQ(result.calls, 1);
 }
 
-TEST(Waiters, GivesUpAtTheDeadlineWithTheJobAsItIs) {
-  WaitersFixture f;
+TEST(JobWaits, GivesUpAtTheDeadlineWithTheJobAsItIs) {
+  JobWaitsFixture f;
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
-  WaitersFixture::Result result;
-  f.waiters.WaitForFineTune("a", f.Is(pb::FineTune::AVAILABLE), f.clock.Now() + absl::Seconds(5),
-                            f.Into(result));
+  JobWaitsFixture::Result result;
+  f.waits.WaitForFineTune("a", f.Is(pb::FineTune::AVAILABLE), f.clock.Now() + absl::Seconds(5),
+                          f.Into(result));
   f.clock.Advance(absl::Seconds(4));
   EXPECT_EQ(result.calls, 0);
   f.clock.Advance(absl::Seconds(1));
   EXPECT_EQ(result.calls, 1);
   EXPECT_FALSE(result.met);
   EXPECT_EQ(result.version->state, pb::FineTune::QUEUED);
-  WaitersFixture::Result late;
-  f.waiters.WaitForFineTune("a", f.Is(pb::FineTune::AVAILABLE), f.clock.Now(), f.Into(late));
+  JobWaitsFixture::Result late;
+  f.waits.WaitForFineTune("a", f.Is(pb::FineTune::AVAILABLE), f.clock.Now(), f.Into(late));
   EXPECT_EQ(late.calls, 1);
 }
 
-TEST(Waiters, AJobThatIsNotThereEndsAtOnce) {
-  WaitersFixture f;
-  WaitersFixture::Result result;
-  f.waiters.WaitForFineTune("no", f.Is(pb::FineTune::QUEUED), absl::InfiniteFuture(),
-                            f.Into(result));
+TEST(JobWaits, AJobThatIsNotThereEndsAtOnce) {
+  JobWaitsFixture f;
+  JobWaitsFixture::Result result;
+  f.waits.WaitForFineTune("no", f.Is(pb::FineTune::QUEUED), absl::InfiniteFuture(), f.Into(result));
   EXPECT_EQ(result.calls, 1);
   EXPECT_FALSE(result.met);
   EXPECT_EQ(result.version, nullptr);
 }
 
-TEST(Waiters, WaitsForARevision) {
-  WaitersFixture f;
-  WaitersFixture::Result second, fifth;
-  f.waiters.WaitForRevision(2, absl::InfiniteFuture(), f.Into(second));
-  f.waiters.WaitForRevision(5, f.clock.Now() + absl::Seconds(1), f.Into(fifth));
+TEST(JobWaits, WaitsForARevision) {
+  JobWaitsFixture f;
+  JobWaitsFixture::Result second, fifth;
+  f.waits.WaitForRevision(2, absl::InfiniteFuture(), f.Into(second));
+  f.waits.WaitForRevision(5, f.clock.Now() + absl::Seconds(1), f.Into(fifth));
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
   EXPECT_EQ(second.calls, 0);
   ASSERT_TRUE(f.Put(MakeJob("b")).ok());
@@ -100,28 +98,28 @@ TEST(Waiters, WaitsForARevision) {
   EXPECT_FALSE(fifth.met);
 }
 
-TEST(Waiters, CancelAndShutdownEndEachWaitOnce) {
-  WaitersFixture f;
+TEST(JobWaits, CancelAndShutdownEndEachWaitOnce) {
+  JobWaitsFixture f;
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
-  WaitersFixture::Result cancelled, shut, later;
-  const uint64_t ticket = f.waiters.WaitForFineTune(
+  JobWaitsFixture::Result cancelled, shut, later;
+  const uint64_t ticket = f.waits.WaitForFineTune(
       "a", f.Is(pb::FineTune::LOST), f.clock.Now() + absl::Hours(1), f.Into(cancelled));
-  f.waiters.WaitForRevision(100, absl::InfiniteFuture(), f.Into(shut));
-  f.waiters.Cancel(ticket);
-  f.waiters.Cancel(ticket);
+  f.waits.WaitForRevision(100, absl::InfiniteFuture(), f.Into(shut));
+  f.waits.Cancel(ticket);
+  f.waits.Cancel(ticket);
   EXPECT_EQ(cancelled.calls, 1);
   EXPECT_FALSE(cancelled.met);
-  f.waiters.Shutdown();
+  f.waits.Shutdown();
   EXPECT_EQ(shut.calls, 1);
-  f.waiters.WaitForRevision(100, absl::InfiniteFuture(), f.Into(later));
+  f.waits.WaitForRevision(100, absl::InfiniteFuture(), f.Into(later));
   EXPECT_EQ(later.calls, 1);
   EXPECT_FALSE(later.met);
   ASSERT_TRUE(f.Put(MakeJob("a", pb::FineTune::LOST)).ok());
   EXPECT_EQ(cancelled.calls, 1);
 }
 
-TEST(Waiters, EveryWaitEndsOnceWhileChangesAndCancelsRace) {
-  WaitersFixture f;
+TEST(JobWaits, EveryWaitEndsOnceWhileChangesAndCancelsRace) {
+  JobWaitsFixture f;
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
   constexpr int kWaits = 2'000;
   std::vector<std::atomic<int>> calls(kWaits);
@@ -138,13 +136,13 @@ TEST(Waiters, EveryWaitEndsOnceWhileChangesAndCancelsRace) {
     auto done = [&calls, i](VersionPtr, bool) { ++calls[static_cast<size_t>(i)]; };
     const absl::Time deadline = f.clock.Now() + absl::Milliseconds(i % 20);
     const uint64_t ticket =
-        i % 3 == 0 ? f.waiters.WaitForRevision(static_cast<uint64_t>(i % 200), deadline, done)
-                   : f.waiters.WaitForFineTune("a", f.Is(pb::FineTune::TRAINING), deadline, done);
-    if (i % 5 == 0) f.waiters.Cancel(ticket);
+        i % 3 == 0 ? f.waits.WaitForRevision(static_cast<uint64_t>(i % 200), deadline, done)
+                   : f.waits.WaitForFineTune("a", f.Is(pb::FineTune::TRAINING), deadline, done);
+    if (i % 5 == 0) f.waits.Cancel(ticket);
   }
   writer.join();
   turner.join();
-  f.waiters.Shutdown();
+  f.waits.Shutdown();
   for (const auto& count : calls) EXPECT_EQ(count, 1);
 }
 

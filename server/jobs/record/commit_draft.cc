@@ -1,4 +1,4 @@
-#include "server/jobs/record/batch_draft.h"
+#include "server/jobs/record/commit_draft.h"
 
 #include <functional>
 
@@ -66,8 +66,8 @@ const record::Intent* IntentTable::FindByMarker(std::string_view marker) const {
   return it == by_marker_.end() ? nullptr : Find(it->second);
 }
 
-BatchDraft::BatchDraft(const Catalog& catalog, Store& store, const IntentTable& unsettled,
-                       const ReadTimes& read_times, absl::Time now)
+CommitDraft::CommitDraft(const Catalog& catalog, Store& store, const IntentTable& unsettled,
+                         const ReadTimes& read_times, absl::Time now)
     : catalog_(catalog),
       store_(store),
       unsettled_(unsettled),
@@ -75,7 +75,7 @@ BatchDraft::BatchDraft(const Catalog& catalog, Store& store, const IntentTable& 
       now_(now),
       base_revision_(catalog.view()->revision()) {}
 
-std::optional<Record> BatchDraft::Find(std::string_view id) {
+std::optional<Record> CommitDraft::Find(std::string_view id) {
   const std::string key(id);
   if (auto it = own_records_.find(key); it != own_records_.end()) return it->second;
   std::optional<Record> record;
@@ -95,7 +95,7 @@ std::optional<Record> BatchDraft::Find(std::string_view id) {
   return record;
 }
 
-std::optional<Record> BatchDraft::FindUpstream(std::string_view upstream_id) {
+std::optional<Record> CommitDraft::FindUpstream(std::string_view upstream_id) {
   if (upstream_id.empty()) return std::nullopt;
   std::vector<std::string> ids;
   for (const UpstreamIds* layer : {&own_upstream_, &batch_upstream_}) {
@@ -113,7 +113,7 @@ std::optional<Record> BatchDraft::FindUpstream(std::string_view upstream_id) {
   return by_other_name;
 }
 
-void BatchDraft::Put(Record record) {
+void CommitDraft::Put(Record record) {
   std::optional<std::string> id = IdOf(record.fine_tune().name());
   if (!id) {
     own_error_ = absl::InternalError(
@@ -128,14 +128,14 @@ void BatchDraft::Put(Record record) {
   if (first) own_order_.push_back(*std::move(id));
 }
 
-const std::optional<record::Intent>* BatchDraft::FindLayered(const IntentKey& key) const {
+const std::optional<record::Intent>* CommitDraft::FindLayered(const IntentKey& key) const {
   for (const Intents* layer : {&own_intents_, &batch_intents_}) {
     if (auto it = layer->find(key); it != layer->end()) return &it->second;
   }
   return nullptr;
 }
 
-absl::StatusOr<std::optional<record::Intent>> BatchDraft::FindIntent(
+absl::StatusOr<std::optional<record::Intent>> CommitDraft::FindIntent(
     const std::string& caller, const std::string& request_id) {
   const IntentKey key(caller, request_id);
   if (const auto* layered = FindLayered(key)) return *layered;
@@ -145,7 +145,7 @@ absl::StatusOr<std::optional<record::Intent>> BatchDraft::FindIntent(
   return store_.FindIntent(caller, request_id);
 }
 
-std::optional<record::Intent> BatchDraft::FindIntentByMarker(std::string_view marker) {
+std::optional<record::Intent> CommitDraft::FindIntentByMarker(std::string_view marker) {
   if (marker.empty()) return std::nullopt;
   for (const Intents* layer : {&own_intents_, &batch_intents_}) {
     for (const auto& [key, intent] : *layer) {
@@ -161,7 +161,7 @@ std::optional<record::Intent> BatchDraft::FindIntentByMarker(std::string_view ma
   return *intent;
 }
 
-std::vector<record::Intent> BatchDraft::UnsettledIntents() {
+std::vector<record::Intent> CommitDraft::UnsettledIntents() {
   std::vector<record::Intent> all;
   for (const auto& [key, intent] : unsettled_.all()) {
     if (FindLayered(key) == nullptr) all.push_back(intent);
@@ -176,21 +176,21 @@ std::vector<record::Intent> BatchDraft::UnsettledIntents() {
   return all;
 }
 
-void BatchDraft::PutIntent(record::Intent intent) {
+void CommitDraft::PutIntent(record::Intent intent) {
   IntentKey key = IntentTable::KeyOf(intent);
   own_intents_.insert_or_assign(std::move(key), std::move(intent));
 }
 
-void BatchDraft::DeleteIntent(const std::string& caller, const std::string& request_id) {
+void CommitDraft::DeleteIntent(const std::string& caller, const std::string& request_id) {
   own_intents_.insert_or_assign(IntentKey(caller, request_id), std::nullopt);
 }
 
-bool BatchDraft::Counts(const record::Intent& intent) const {
+bool CommitDraft::Counts(const record::Intent& intent) const {
   return intent.state() != record::Intent::NOT_SUBMITTED &&
          FromProto(intent.create_time()) > now_ - kSpendingWindow;
 }
 
-absl::StatusOr<bool> BatchDraft::CountsInStore(const IntentKey& key) {
+absl::StatusOr<bool> CommitDraft::CountsInStore(const IntentKey& key) {
   if (auto it = counts_in_store_.find(key); it != counts_in_store_.end()) return it->second;
   bool counts = false;
   if (const record::Intent* intent = unsettled_.Find(key)) {
@@ -203,7 +203,7 @@ absl::StatusOr<bool> BatchDraft::CountsInStore(const IntentKey& key) {
   return counts_in_store_[key] = counts;
 }
 
-absl::StatusOr<CreateCount> BatchDraft::CountCreates(const std::string& caller) {
+absl::StatusOr<CreateCount> CommitDraft::CountCreates(const std::string& caller) {
   auto stored = stored_creates_.find(caller);
   if (stored == stored_creates_.end()) {
     auto counted = store_.CountCreates(caller, now_ - kSpendingWindow);
@@ -226,7 +226,7 @@ absl::StatusOr<CreateCount> BatchDraft::CountCreates(const std::string& caller) 
   return creates;
 }
 
-int64_t BatchDraft::CountActive(const std::string& caller) const {
+int64_t CommitDraft::CountActive(const std::string& caller) const {
   int64_t active = catalog_.ActiveOf(caller);
   const auto count = [&](const std::string& id, const pb::FineTune& job) {
     const VersionPtr before = catalog_.Find(id);
@@ -257,13 +257,13 @@ int64_t BatchDraft::CountActive(const std::string& caller) const {
   return active;
 }
 
-absl::StatusOr<Spending> BatchDraft::SpendingOf(const std::string& caller) {
+absl::StatusOr<Spending> CommitDraft::SpendingOf(const std::string& caller) {
   auto creates = CountCreates(caller);
   if (!creates.ok()) return creates.status();
   return Spending{*creates, CountActive(caller)};
 }
 
-absl::Status BatchDraft::EndMutation(absl::Status status) {
+absl::Status CommitDraft::EndMutation(absl::Status status) {
   if (status.ok()) status = std::move(own_error_);
   if (status.ok()) {
     for (const std::string& id : own_order_) Accept(std::move(own_records_.at(id)));
@@ -279,7 +279,7 @@ absl::Status BatchDraft::EndMutation(absl::Status status) {
   return status;
 }
 
-std::optional<BatchDraft::Written> BatchDraft::BaseOf(const std::string& id) const {
+std::optional<CommitDraft::Written> CommitDraft::BaseOf(const std::string& id) const {
   if (auto it = batch_records_.find(id); it != batch_records_.end()) return it->second;
   VersionPtr version = catalog_.Find(id);
   if (version == nullptr) return std::nullopt;
@@ -289,7 +289,7 @@ std::optional<BatchDraft::Written> BatchDraft::BaseOf(const std::string& id) con
   return base;
 }
 
-void BatchDraft::Accept(Record record) {
+void CommitDraft::Accept(Record record) {
   const std::string id = *IdOf(record.fine_tune().name());
   std::optional<Written> base = BaseOf(id);
   if (base && Meaning(base->record) == Meaning(record)) {
@@ -300,7 +300,7 @@ void BatchDraft::Accept(Record record) {
   Write(std::move(record), std::move(base));
 }
 
-void BatchDraft::Write(Record record, std::optional<Written> base) {
+void CommitDraft::Write(Record record, std::optional<Written> base) {
   const std::string id = *IdOf(record.fine_tune().name());
   const uint64_t revision = base_revision_ + changes_.size() + 1;
   record.set_first_revision(base ? base->record.first_revision() : revision);
@@ -321,7 +321,7 @@ void BatchDraft::Write(Record record, std::optional<Written> base) {
   batch_records_.insert_or_assign(id, std::move(written));
 }
 
-Batch BatchDraft::TakeBatch() {
+Batch CommitDraft::TakeBatch() {
   Batch batch;
   batch.base_revision = base_revision_;
   batch.changes = std::move(stored_changes_);
@@ -335,7 +335,7 @@ Batch BatchDraft::TakeBatch() {
   return batch;
 }
 
-void BatchDraft::ApplyIntents(IntentTable& unsettled) const {
+void CommitDraft::ApplyIntents(IntentTable& unsettled) const {
   for (const auto& [key, intent] : batch_intents_) {
     if (intent) {
       unsettled.Put(*intent);

@@ -1,4 +1,4 @@
-#include "server/jobs/record/waiters.h"
+#include "server/jobs/record/job_waits.h"
 
 #include <utility>
 #include <vector>
@@ -9,7 +9,7 @@ namespace finetune {
 
 // The waits under way. Whoever takes a wait out of the table ends it, so that it ends once. Timers
 // hold the core weakly.
-class Waiters::Core : public std::enable_shared_from_this<Core> {
+class JobWaits::Core : public std::enable_shared_from_this<Core> {
  public:
   Core(Catalog& catalog, Clock& clock) : catalog_(catalog), clock_(clock) {}
 
@@ -52,7 +52,7 @@ class Waiters::Core : public std::enable_shared_from_this<Core> {
   absl::btree_map<uint64_t, absl::flat_hash_set<uint64_t>> by_revision_ ABSL_GUARDED_BY(mu_);
 };
 
-uint64_t Waiters::Core::Add(WaitPtr wait, absl::Time deadline) {
+uint64_t JobWaits::Core::Add(WaitPtr wait, absl::Time deadline) {
   bool shut_down = false;
   {
     // In the table before the catalog is looked at: a change between the two is not missed.
@@ -88,7 +88,7 @@ uint64_t Waiters::Core::Add(WaitPtr wait, absl::Time deadline) {
   return ticket;
 }
 
-void Waiters::Core::SetTimer(uint64_t ticket, absl::Time deadline) {
+void JobWaits::Core::SetTimer(uint64_t ticket, absl::Time deadline) {
   const Clock::TimerId timer = clock_.RunAt(deadline, [weak = weak_from_this(), ticket] {
     if (auto core = weak.lock()) core->GiveUp(ticket);
   });
@@ -102,7 +102,7 @@ void Waiters::Core::SetTimer(uint64_t ticket, absl::Time deadline) {
   clock_.Cancel(timer);
 }
 
-Waiters::Core::WaitPtr Waiters::Core::Take(uint64_t ticket, Clock::TimerId& timer) {
+JobWaits::Core::WaitPtr JobWaits::Core::Take(uint64_t ticket, Clock::TimerId& timer) {
   MutexLock lock(mu_);
   auto it = waits_.find(ticket);
   if (it == waits_.end()) return nullptr;
@@ -122,7 +122,7 @@ Waiters::Core::WaitPtr Waiters::Core::Take(uint64_t ticket, Clock::TimerId& time
   return wait;
 }
 
-void Waiters::Core::Meet(const Wait& wait, VersionPtr version) {
+void JobWaits::Core::Meet(const Wait& wait, VersionPtr version) {
   Clock::TimerId timer = Clock::kNoTimer;
   WaitPtr taken = Take(wait.ticket, timer);
   if (taken == nullptr) return;
@@ -130,7 +130,7 @@ void Waiters::Core::Meet(const Wait& wait, VersionPtr version) {
   std::move(taken->done)(std::move(version), true);
 }
 
-void Waiters::Core::GiveUp(uint64_t ticket) {
+void JobWaits::Core::GiveUp(uint64_t ticket) {
   Clock::TimerId timer = Clock::kNoTimer;
   WaitPtr wait = Take(ticket, timer);
   if (wait == nullptr) return;
@@ -139,7 +139,7 @@ void Waiters::Core::GiveUp(uint64_t ticket) {
   std::move(wait->done)(std::move(version), false);
 }
 
-void Waiters::Core::OnCommitted(absl::Span<const ChangePtr> changes) {
+void JobWaits::Core::OnCommitted(absl::Span<const ChangePtr> changes) {
   std::vector<std::pair<WaitPtr, VersionPtr>> concerned;
   {
     MutexLock lock(mu_);
@@ -159,7 +159,7 @@ void Waiters::Core::OnCommitted(absl::Span<const ChangePtr> changes) {
   }
 }
 
-void Waiters::Core::Shutdown() {
+void JobWaits::Core::Shutdown() {
   std::vector<uint64_t> tickets;
   {
     MutexLock lock(mu_);
@@ -169,12 +169,13 @@ void Waiters::Core::Shutdown() {
   for (uint64_t ticket : tickets) GiveUp(ticket);
 }
 
-Waiters::Waiters(Catalog& catalog, Clock& clock) : core_(std::make_shared<Core>(catalog, clock)) {}
+JobWaits::JobWaits(Catalog& catalog, Clock& clock)
+    : core_(std::make_shared<Core>(catalog, clock)) {}
 
-Waiters::~Waiters() { core_->Shutdown(); }
+JobWaits::~JobWaits() { core_->Shutdown(); }
 
-uint64_t Waiters::WaitForFineTune(const std::string& id, Predicate predicate, absl::Time deadline,
-                                  Done done) {
+uint64_t JobWaits::WaitForFineTune(const std::string& id, Predicate predicate, absl::Time deadline,
+                                   Done done) {
   auto wait = std::make_shared<Core::Wait>();
   wait->id = id;
   wait->predicate = std::move(predicate);
@@ -182,17 +183,17 @@ uint64_t Waiters::WaitForFineTune(const std::string& id, Predicate predicate, ab
   return core_->Add(std::move(wait), deadline);
 }
 
-uint64_t Waiters::WaitForRevision(uint64_t revision, absl::Time deadline, Done done) {
+uint64_t JobWaits::WaitForRevision(uint64_t revision, absl::Time deadline, Done done) {
   auto wait = std::make_shared<Core::Wait>();
   wait->revision = revision;
   wait->done = std::move(done);
   return core_->Add(std::move(wait), deadline);
 }
 
-void Waiters::Cancel(uint64_t ticket) { core_->Cancel(ticket); }
+void JobWaits::Cancel(uint64_t ticket) { core_->Cancel(ticket); }
 
-void Waiters::Shutdown() { core_->Shutdown(); }
+void JobWaits::Shutdown() { core_->Shutdown(); }
 
-void Waiters::OnCommitted(absl::Span<const ChangePtr> changes) { core_->OnCommitted(changes); }
+void JobWaits::OnCommitted(absl::Span<const ChangePtr> changes) { core_->OnCommitted(changes); }
 
 }  // namespace finetune

@@ -40,13 +40,13 @@ class IntentTable {
 // What mutations of one batch see and put: two layers over what is committed, one of the mutations
 // that went well and one of the mutation that runs. Recorder's thread only; the references outlive
 // it.
-class BatchDraft : public Draft {
+class CommitDraft : public Draft {
  public:
   // Newer read_times of jobs whose reads said nothing else new.
   using ReadTimes = absl::flat_hash_map<std::string, absl::Time>;
 
-  BatchDraft(const Catalog& catalog, Store& store, const IntentTable& unsettled,
-             const ReadTimes& read_times, absl::Time now);
+  CommitDraft(const Catalog& catalog, Store& store, const IntentTable& unsettled,
+              const ReadTimes& read_times, absl::Time now);
 
   std::optional<record::FineTuneRecord> Find(std::string_view id) override;
   std::optional<record::FineTuneRecord> FindUpstream(std::string_view upstream_id) override;
