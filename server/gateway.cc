@@ -53,6 +53,15 @@ SegmindClient::Options SegmindOptions(const Config& config) {
           .submit_timeout = config.submit_timeout};
 }
 
+CallGate::Options GateOptions(const Config& config) {
+  CallGate::Options options{.watches = FairShare::Limits::Of(config.max_watchers),
+                            .transfers = FairShare::Limits::Of(config.max_concurrent_transfers)};
+  options.watches.retry_after = options.transfers.retry_after = absl::Seconds(2);
+  if (config.max_watchers_per_caller < config.max_watchers)
+    options.watches_of_one_caller = config.max_watchers_per_caller;
+  return options;
+}
+
 std::string Shown(const Address& address, int port) {
   return absl::StrCat(address.host, ":", port);
 }
@@ -97,11 +106,8 @@ absl::Status Gateway::Open() {
   had_jobs_ = catalog_->view()->size() > 0;
   job_waits_ = std::make_unique<JobWaits>(*catalog_, *clock_);
   watch_queues_ = std::make_unique<WatchQueues>(std::max(kWatchThreads, CpuLimit()));
-  hub_ = std::make_unique<WatchHub>(
-      WatchHub::Options{.max_watchers = config_.max_watchers,
-                        .max_watchers_per_caller = config_.max_watchers_per_caller,
-                        .max_age = config_.max_stream_age},
-      *catalog_, *clock_, metrics_, watch_queues_->waiters());
+  hub_ = std::make_unique<WatchHub>(WatchHub::Options{.max_age = config_.max_stream_age}, *catalog_,
+                                    *clock_, metrics_, watch_queues_->waiters());
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(job_waits_.get());
 
@@ -136,8 +142,8 @@ absl::Status Gateway::Open() {
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
       [this] { return Readiness(); });
-  gate_ =
-      std::make_unique<CallGate>(CallGate::Options{}, *authenticator_, *clock_, metrics_, *tracer_);
+  gate_ = std::make_unique<CallGate>(GateOptions(config_), *authenticator_, *clock_, metrics_,
+                                     *tracer_);
   if (policy_) policy_->OnChangeDo([this] { gate_->JudgeLastingCalls(); });
   service_ = std::make_unique<FineTuneService>(
       ServiceParts{.catalog = *catalog_,

@@ -204,7 +204,8 @@ absl::Status AccessPolicy::AddCaller(const policy::Caller& entry, const AccessPo
   caller->sees_all = entry.sees_all_jobs();
   caller->limits = ToLimits(entry.limits());
   const CallerPtr before = previous == nullptr ? nullptr : Find(previous->by_name_, entry.name());
-  caller->use = before == nullptr ? std::make_shared<CallerUse>() : before->use;
+  caller->use =
+      before == nullptr ? std::make_shared<CallerUse>(entry.name(), entry.name()) : before->use;
   by_name_[entry.name()] = caller;
   if (entry.bearer_token_sha256().empty() && entry.spiffe_ids().empty() &&
       entry.dns_names().empty() && entry.jwts().empty())

@@ -22,7 +22,8 @@ class Authenticator {
                                                  absl::Time now) = 0;
 };
 
-// Without a policy whoever reaches the port may do everything: one caller, without a name.
+// Without a policy whoever reaches the port may do everything: one caller without a name, of whom
+// each machine has a share.
 std::unique_ptr<Authenticator> MakeOpenAuthenticator();
 
 }  // namespace finetune

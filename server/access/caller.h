@@ -31,8 +31,8 @@ struct Caller {
   // Otherwise only the jobs that it created; others' are NOT_FOUND to it.
   bool sees_all = false;
   CallerLimits limits;
-  // What it does just now, for the limits that are not about money; the same for as long as the
-  // process knows the caller, whatever its limits become. Null where nothing is limited.
+  // What it does just now; the same for as long as the process knows the caller, whatever its
+  // limits become. Null: counted together with all others without one.
   std::shared_ptr<CallerUse> use;
 };
 

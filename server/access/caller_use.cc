@@ -45,12 +45,4 @@ int64_t CallerUse::calls_used(double calls_per_second, absl::Time now) {
   return static_cast<int64_t>(std::ceil(Burst(calls_per_second) - TokensAt(calls_per_second, now)));
 }
 
-absl::Status CallerUse::TakeSlot(const Caller& caller, Slot slot) {
-  const auto& limit = slot == kWatcher ? caller.limits.watchers : caller.limits.transfers;
-  if (++slots_[slot] <= limit.value_or(INT64_MAX)) return absl::OkStatus();
-  --slots_[slot];
-  return QuotaExceeded(caller.identity, slot == kWatcher ? "watchers" : "transfers",
-                       absl::StrCat(*limit), absl::Seconds(5));
-}
-
 }  // namespace finetune

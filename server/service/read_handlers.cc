@@ -48,10 +48,8 @@ void AddQuotas(const Caller& caller, const absl::StatusOr<Spending>& spending, a
   if (limits.calls_per_second)
     add("calls_per_second", *limits.calls_per_second,
         caller.use->calls_used(*limits.calls_per_second, now));
-  if (limits.watchers)
-    add("watchers", *limits.watchers, caller.use->slots_used(CallerUse::kWatcher));
-  if (limits.transfers)
-    add("transfers", *limits.transfers, caller.use->slots_used(CallerUse::kTransfer));
+  if (limits.watchers) add("watchers", *limits.watchers, caller.use->held(Share::kWatches));
+  if (limits.transfers) add("transfers", *limits.transfers, caller.use->held(Share::kTransfers));
 }
 
 }  // namespace
@@ -220,7 +218,6 @@ absl::StatusOr<WatchSpec> ReadHandlers::CheckWatch(const pb::WatchFineTunesReque
   if (request.view() == pb::FINE_TUNE_VIEW_FULL) spec.view = pb::FINE_TUNE_VIEW_FULL;
   spec.every = request.delivery() == pb::WatchFineTunesRequest::EVERY;
   spec.fail_on_gap = request.gap_policy() == pb::WatchFineTunesRequest::FAIL;
-  spec.caller = caller.identity;
   return spec;
 }
 

@@ -298,7 +298,7 @@ Caller Limited(CallerLimits limits) {
 }
 
 TEST(CallerUse, LetsThroughAsManyCallsASecondAsAllowed) {
-  CallerUse use;
+  CallerUse use("a");
   const Caller caller = Limited({.calls_per_second = 10});
   const auto let_through = [&](absl::Time now) {
     int count = 0;
@@ -316,7 +316,7 @@ TEST(CallerUse, LetsThroughAsManyCallsASecondAsAllowed) {
 }
 
 TEST(CallerUse, AClockThatGoesBackGivesNothing) {
-  CallerUse use;
+  CallerUse use("a");
   const Caller caller = Limited({.calls_per_second = 1});
   EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
   EXPECT_FALSE(use.TakeCall(caller, kNow - absl::Hours(1)).ok());
@@ -324,22 +324,8 @@ TEST(CallerUse, AClockThatGoesBackGivesNothing) {
 }
 
 TEST(CallerUse, ZeroAllowsNone) {
-  CallerUse use;
+  CallerUse use("a");
   EXPECT_FALSE(use.TakeCall(Limited({.calls_per_second = 0}), kNow).ok());
-  EXPECT_FALSE(use.TakeSlot(Limited({.watchers = 0}), CallerUse::kWatcher).ok());
-}
-
-TEST(CallerUse, CountsStreamsByKind) {
-  CallerUse use;
-  const Caller caller = Limited({.watchers = 2, .transfers = 1});
-  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
-  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
-  EXPECT_EQ(ReasonOf(use.TakeSlot(caller, CallerUse::kWatcher)),
-            pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
-  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kTransfer).ok());
-  EXPECT_EQ(use.slots_used(CallerUse::kWatcher), 2);
-  use.ReleaseSlot(CallerUse::kWatcher);
-  EXPECT_TRUE(use.TakeSlot(caller, CallerUse::kWatcher).ok());
 }
 
 }  // namespace

@@ -494,6 +494,7 @@ TEST_F(ServiceTest, WaitsEndWhenItDrains) {
 TEST_F(ServiceTest, CountsCallsUnderTheEcosystemsNames) {
   pb::FineTune job;
   Get("fineTunes/none", &job);
+  world_.Stop();
   double started = 0, not_found = 0;
   size_t handled_series = 0;
   for (const auto& family : world_.metrics.registry()->Collect()) {

@@ -9,6 +9,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "server/access/caller_use.h"
 #include "server/base/error_details.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
@@ -37,8 +38,11 @@ class AuthenticatorByName : public Authenticator {
     if (who == "nobody")
       return Error(absl::StatusCode::kUnauthenticated, pb::ErrorReason::CREDENTIALS_INVALID,
                    "who are you?");
+    MutexLock lock(mu_);
+    auto& use = uses_[who];
+    if (use == nullptr) use = std::make_shared<CallerUse>(who, who);
     return Admission{std::make_shared<const Caller>(
-        Caller{who, who == "viewer" ? Role::kViewer : Role::kSubmitter, who == "viewer", {}, {}})};
+        Caller{who, who == "viewer" ? Role::kViewer : Role::kSubmitter, who == "viewer", {}, use})};
   }
 
   // From now on `who` is this.
@@ -50,12 +54,14 @@ class AuthenticatorByName : public Authenticator {
  private:
   Mutex mu_;
   std::map<std::string, absl::StatusOr<Admission>> told_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, std::shared_ptr<CallerUse>> uses_ ABSL_GUARDED_BY(mu_);
 };
 
 // The whole service in this process, with a real server and a fake Segmind.
 class ServiceWorld {
  public:
-  ServiceWorld() {
+  explicit ServiceWorld(CallGate::Options options = {})
+      : gate(std::move(options), authenticator, *clock, metrics, tracer) {
     EXPECT_TRUE(recorder.Load().ok());
     recorder.AddListener(&hub);
     recorder.AddListener(&job_waits);
@@ -139,7 +145,7 @@ class ServiceWorld {
   AuthenticatorByName authenticator;
   SpanCollector spans;
   Tracer tracer{{}, spans, *clock};
-  CallGate gate{{}, authenticator, *clock, metrics, tracer};
+  CallGate gate;
   ServiceParts parts{.catalog = catalog,
                      .tracker = tracker,
                      .submitter = submitter,

@@ -17,37 +17,20 @@ absl::Duration Between(absl::Duration least, absl::Duration most) {
 
 }  // namespace
 
-absl::Status WatchContext::Admit(const std::string& caller) {
+absl::Status WatchContext::Admit() {
   MutexLock lock(mu_);
   if (closed_) return WatchEnds("this server is going away");
-  if (count_ >= options.max_watchers) {
-    return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
-                 absl::StrCat("the gateway has ", count_, " watchers, as many as it takes"))
-        .RetryAfter(Between(absl::Seconds(1), absl::Seconds(5)));
-  }
-  int& mine = by_caller_[caller];
-  if (mine >= options.max_watchers_per_caller) {
-    const std::string description =
-        absl::StrCat("at most ", options.max_watchers_per_caller, " watches at a time");
-    return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::CLIENT_QUOTA_EXCEEDED,
-                 absl::StrCat("caller has ", mine, " watches open: ", description))
-        .RetryAfter(Between(absl::Seconds(1), absl::Seconds(5)))
-        .Quota(absl::StrCat("caller:", caller), description);
-  }
-  ++mine;
   ++count_;
   metrics.watchers().Set(static_cast<double>(count_));
   return absl::OkStatus();
 }
 
-void WatchContext::Leave(const std::string& caller) {
+void WatchContext::Leave() {
   absl::AnyInvocable<void() &&> empty;
   {
     MutexLock lock(mu_);
     --count_;
     metrics.watchers().Set(static_cast<double>(count_));
-    auto mine = by_caller_.find(caller);
-    if (--mine->second == 0) by_caller_.erase(mine);
     if (count_ == 0) empty = std::exchange(empty_, nullptr);
   }
   if (empty) std::move(empty)();

@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "server/base/clock.h"
@@ -13,8 +12,7 @@
 
 namespace finetune {
 
-// What the parts of a hub share, and who is in: how many watchers there are, of whom, and whether
-// more may come. Shared by the hub, its shards and its watchers. Thread-safe.
+// What the parts of a hub share: how many watchers there are, and whether more may come. Shared by the hub, its shards and its watchers. Thread-safe.
 class WatchContext {
  public:
   WatchContext(WatchHub::Options options, Catalog& catalog, Clock& clock, Metrics& metrics)
@@ -30,8 +28,8 @@ class WatchContext {
   WatchSnapshots snapshots;
 
   // One more; see WatchHub::Watch for the errors. Each one that was admitted leaves once.
-  absl::Status Admit(const std::string& caller) ABSL_LOCKS_EXCLUDED(mu_);
-  void Leave(const std::string& caller) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Admit() ABSL_LOCKS_EXCLUDED(mu_);
+  void Leave() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Admits no more. `empty` runs once all have left.
   void Close(absl::AnyInvocable<void() &&> empty) ABSL_LOCKS_EXCLUDED(mu_);
@@ -40,7 +38,6 @@ class WatchContext {
  private:
   mutable Mutex mu_;
   int64_t count_ ABSL_GUARDED_BY(mu_) = 0;
-  absl::flat_hash_map<std::string, int> by_caller_ ABSL_GUARDED_BY(mu_);
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   absl::AnyInvocable<void() &&> empty_ ABSL_GUARDED_BY(mu_);
 };

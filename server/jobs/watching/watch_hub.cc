@@ -30,14 +30,13 @@ WatchHub::~WatchHub() {
 
 absl::StatusOr<std::shared_ptr<Watcher>> WatchHub::Watch(WatchSpec spec, WatchSink* sink,
                                                          std::optional<size_t> home) {
-  if (absl::Status status = context_->Admit(spec.caller); !status.ok()) return status;
+  if (absl::Status status = context_->Admit(); !status.ok()) return status;
   std::sort(spec.ids.begin(), spec.ids.end());
   spec.ids.erase(std::unique(spec.ids.begin(), spec.ids.end()), spec.ids.end());
-  const std::string caller = spec.caller;
   const auto& shard = shards_[(home ? *home : next_shard_++) % shards_.size()];
   auto watcher = std::make_shared<ShardWatcher>(std::move(spec), sink, context_, shard);
   if (absl::Status status = watcher->Start(); !status.ok()) {
-    context_->Leave(caller);
+    context_->Leave();
     return status;
   }
   shard->EndIfLate(watcher);

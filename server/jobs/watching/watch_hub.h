@@ -32,7 +32,6 @@ struct WatchSpec {
   bool every = false;  // Delivery EVERY.
   bool fail_on_gap = false;
   absl::Duration heartbeat_interval = absl::Seconds(15);
-  std::string caller;
 };
 
 // The stream's side of a watcher: the gRPC reactor, or a fake. The hub calls with no lock of its
@@ -83,8 +82,6 @@ class WatchHub : public CommitListener {
   struct Options {
     // Where no waiters are given.
     int threads = 4;
-    int max_watchers = 20'000;
-    int max_watchers_per_caller = 20'000;
     // A stream's greatest age, each drawn within 10 % of it.
     absl::Duration max_age = absl::Minutes(30);
     // Jobs that a slow watcher may have yet to see before it is reset: bounds its memory.
@@ -99,9 +96,7 @@ class WatchHub : public CommitListener {
   // runs then or later.
   ~WatchHub() override;
 
-  // RESOURCE_EXHAUSTED with RetryInfo beyond the caps: OVERLOADED for the process's,
-  // CLIENT_QUOTA_EXCEEDED for the caller's; OUT_OF_RANGE / RESUME_TOKEN_EXPIRED (fail_on_gap);
-  // UNAVAILABLE / SERVER_DRAINING. After an error the sink is not called. The first write happens
+  // OUT_OF_RANGE / RESUME_TOKEN_EXPIRED (fail_on_gap); UNAVAILABLE / SERVER_DRAINING. After an error the sink is not called. The first write happens
   // before this returns, and others may, on any thread. `sink` lives until its Finish.
   // With waiters, the thread of waiter number `home` tells it of changes.
   absl::StatusOr<std::shared_ptr<Watcher>> Watch(WatchSpec spec, WatchSink* sink,

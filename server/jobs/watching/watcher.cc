@@ -350,7 +350,7 @@ void ShardWatcher::Finish(absl::Status status) {
   const std::shared_ptr<ShardWatcher> self = shared_from_this();
   shard_->Remove(*this);
   sink_->Finish(std::move(status));
-  context_->Leave(spec_.caller);
+  context_->Leave();
 }
 
 // The sink may be gone once Finish was called, so an OnWriteDone that the abort brings waits for

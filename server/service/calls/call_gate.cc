@@ -20,6 +20,8 @@ struct Rule {
   absl::Duration default_deadline;
   // Served from memory: logged by sample.
   bool cheap;
+  // What a call of it takes one of.
+  Share place = Share::kCalls;
 };
 
 const Rule& RuleOf(Method method) {
@@ -29,38 +31,29 @@ const Rule& RuleOf(Method method) {
       {"CreateFineTune", Role::kSubmitter, kUnary, false},
       {"GetFineTune", Role::kViewer, kUnary, true},
       {"ListFineTunes", Role::kViewer, kUnary, true},
-      {"WatchFineTunes", Role::kViewer, kStream, false},
-      {"WaitFineTune", Role::kViewer, absl::Hours(1), false},
+      {"WatchFineTunes", Role::kViewer, kStream, false, Share::kWatches},
+      {"WaitFineTune", Role::kViewer, absl::Hours(1), false, Share::kWaits},
       {"UpdateFineTune", Role::kSubmitter, kUnary, false},
       {"CreateUploadUrl", Role::kSubmitter, kUnary, false},
-      {"UploadDataset", Role::kSubmitter, kStream, false},
-      {"DownloadWeights", Role::kViewer, kStream, false},
+      {"UploadDataset", Role::kSubmitter, kStream, false, Share::kTransfers},
+      {"DownloadWeights", Role::kViewer, kStream, false, Share::kTransfers},
       {"GetGatewayStatus", Role::kViewer, kUnary, true},
   };
   return kRules[static_cast<int>(method)];
 }
 
-bool IsUnary(Method method) {
-  return method != Method::kWatchFineTunes && method != Method::kUploadDataset &&
-         method != Method::kDownloadWeights;
-}
-
-bool MayLast(Method method) { return !IsUnary(method) || method == Method::kWaitFineTune; }
+bool MayLast(Method method) { return RuleOf(method).place != Share::kCalls; }
 
 // Calls that change something; where they are tried, somebody may want to know it.
 bool IsWrite(Method method) { return RuleOf(method).least_role > Role::kViewer; }
 
-std::optional<CallerUse::Slot> SlotOf(Method method) {
-  if (method == Method::kWatchFineTunes) return CallerUse::kWatcher;
-  if (method == Method::kUploadDataset || method == Method::kDownloadWeights)
-    return CallerUse::kTransfer;
-  return std::nullopt;
-}
-
-constexpr pb::ErrorReason::Reason kRefusals[] = {
-    pb::ErrorReason::CREDENTIALS_MISSING, pb::ErrorReason::CREDENTIALS_INVALID,
-    pb::ErrorReason::ROLE_NOT_ALLOWED,    pb::ErrorReason::CLIENT_QUOTA_EXCEEDED,
-    pb::ErrorReason::ACCESS_CHANGED,      pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE};
+constexpr pb::ErrorReason::Reason kRefusals[] = {pb::ErrorReason::CREDENTIALS_MISSING,
+                                                 pb::ErrorReason::CREDENTIALS_INVALID,
+                                                 pb::ErrorReason::ROLE_NOT_ALLOWED,
+                                                 pb::ErrorReason::CLIENT_QUOTA_EXCEEDED,
+                                                 pb::ErrorReason::OVERLOADED,
+                                                 pb::ErrorReason::ACCESS_CHANGED,
+                                                 pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE};
 
 const google::protobuf::ServiceDescriptor& Descriptor() {
   return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
@@ -80,7 +73,8 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
       clock_(clock),
       tracer_(tracer),
       unknown_(metrics),
-      lasting_(authenticator, clock) {
+      lasting_(authenticator, clock),
+      untaken_answers_(clock, metrics) {
   const auto& service = Descriptor();
   CHECK(service.method_count() == kMethods);
   for (int i = 0; i < kMethods; ++i) {
@@ -88,6 +82,11 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
     methods_.emplace_back(metrics, *service.method(i));
     span_names_.push_back(absl::StrCat(service.full_name(), "/", service.method(i)->name()));
   }
+  const FairShare::Limits limits[kShares] = {
+      options.calls,        options.waits, options.watches, options.transfers,
+      options.answer_bytes, options.scans, options.checks};
+  for (int i = 0; i < kShares; ++i)
+    shares_[i] = std::make_unique<FairShare>(static_cast<Share>(i), limits[i], metrics);
   for (const pb::ErrorReason::Reason reason : kRefusals) {
     refusals_[reason] =
         &metrics.Counter("finetune_gateway_refused_calls_total",
@@ -105,7 +104,6 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
   const absl::Time asked = absl::FromChrono(context->deadline());
   // gRPC says "none" by a time that is very far away.
   call.deadline = asked > call.start + absl::Hours(24 * 365) ? latest : asked;
-  if (IsUnary(method)) ++unary_calls_;
   const bool cheap = RuleOf(method).cheap;
   if (!cheap) call.peer = context->peer();
   // Reading metadata is not free, and without a tracer a cheap call has nobody to pass it on to.
@@ -116,16 +114,12 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
 }
 
 absl::Status CallGate::Check(Call& call) {
-  if (unary_calls_ > options_.max_calls)
-    return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
-                 "too many calls at once; try again later")
-        .RetryAfter(absl::Seconds(1));
   const uint64_t judgements = lasting_.judgements();
   ASSIGN_OR_RETURN(Admission admission, authenticator_.Authenticate(*call.context, call.start));
   call.caller = std::move(admission.caller);
   const Rule& rule = RuleOf(call.method);
   if (call.caller->role < rule.least_role) return RoleNotAllowed(rule.name);
-  if (call.caller->use != nullptr) RETURN_IF_ERROR(CheckLimits(call));
+  RETURN_IF_ERROR(CheckLimits(call));
   if (!MayLast(call.method)) return absl::OkStatus();
   call.lasting =
       std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.caller);
@@ -134,12 +128,33 @@ absl::Status CallGate::Check(Call& call) {
 }
 
 absl::Status CallGate::CheckLimits(Call& call) {
-  CallerUse& use = *call.caller->use;
-  RETURN_IF_ERROR(use.TakeCall(*call.caller, call.start));
-  const auto slot = SlotOf(call.method);
-  if (!slot) return absl::OkStatus();
-  RETURN_IF_ERROR(use.TakeSlot(*call.caller, *slot));
-  call.slot = slot;
+  if (CallerUse* use = call.caller->use.get(); use != nullptr)
+    RETURN_IF_ERROR(use->TakeCall(*call.caller, call.start));
+  const Share place = RuleOf(call.method).place;
+  ASSIGN_OR_RETURN(call.place, Of(place).Take(SharerOf(call), 1, OwnLimit(call, place)));
+  return absl::OkStatus();
+}
+
+std::optional<int64_t> CallGate::OwnLimit(const Call& call, Share share) const {
+  const CallerLimits& limits = call.caller->limits;
+  if (share == Share::kTransfers) return limits.transfers;
+  if (share != Share::kWatches) return std::nullopt;
+  return limits.watchers ? limits.watchers : options_.watches_of_one_caller;
+}
+
+Sharer& CallGate::SharerOf(const Call& call) {
+  return call.caller->use != nullptr ? *call.caller->use : nobody_;
+}
+
+absl::Status CallGate::Take(Call& call, Share share) {
+  ASSIGN_OR_RETURN(FairShare::Slot slot, Of(share).Take(SharerOf(call), 1, OwnLimit(call, share)));
+  call.more.push_back(std::move(slot));
+  return absl::OkStatus();
+}
+
+absl::Status CallGate::TakeForAnswer(Call& call, size_t bytes) {
+  ASSIGN_OR_RETURN(call.answer,
+                   Of(Share::kAnswerBytes).Take(SharerOf(call), static_cast<int64_t>(bytes)));
   return absl::OkStatus();
 }
 
@@ -156,9 +171,10 @@ void CallGate::End(Call& call, const absl::Status& status, double messages_sent)
   if (call.method != Method::kUploadDataset) metrics.OnReceived();
   if (messages_sent > 0) metrics.OnSent(messages_sent);
   metrics.OnHandled(status.code(), took);
-  if (IsUnary(call.method)) --unary_calls_;
   if (call.lasting) lasting_.Remove(call.lasting);
-  if (call.slot) call.caller->use->ReleaseSlot(*call.slot);
+  call.place.Release();
+  call.answer.Release();
+  call.more.clear();
   if (!status.ok()) CountRefusal(ReasonOf(status));
   WriteLog(call, status, took);
   if (!call.span.recording()) return;

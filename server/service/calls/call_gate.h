@@ -2,6 +2,7 @@
 
 #include <grpcpp/server_context.h>
 
+#include <array>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -16,10 +17,12 @@
 #include "server/access/caller_use.h"
 #include "server/base/clock.h"
 #include "server/base/error.h"
+#include "server/base/fair_share.h"
 #include "server/base/metrics.h"
 #include "server/base/trace.h"
 #include "server/service/calls/call_metrics.h"
 #include "server/service/calls/lasting_calls.h"
+#include "server/service/calls/untaken_answers.h"
 
 namespace finetune {
 
@@ -48,8 +51,10 @@ struct Call {
   absl::Time deadline;
   // Of the whole call. Without a tracer a cheap call has none, and others what the client sent.
   Span span;
-  // What the call takes of its caller's streams until End.
-  std::optional<CallerUse::Slot> slot;
+  // What it holds until End of what callers share: itself, its answer, and what it took else.
+  FairShare::Slot place;
+  FairShare::Slot answer;
+  std::vector<FairShare::Slot> more;
   // Of streams and waits that were admitted; null for all else.
   std::shared_ptr<LastingCall> lasting;
   // For the log: the job that it is about, and of calls that are always logged, who is at the other
@@ -62,15 +67,24 @@ struct Call {
 };
 
 // What every method passes through, whatever it does: counted, authenticated, held to its caller's
-// role and limits, given a deadline, traced, and written to the access log (a sample of the cheap
-// ones; all that change something or are refused, as audit lines). Refuses beyond the cap on calls
-// at once. Streams and waits it ends when their caller may not make them any more. Thread-safe;
+// role, limits and share of what all callers share, given a deadline, traced, and written to the
+// access log (a sample of the cheap ones; all that change something or are refused, as audit
+// lines). Streams and waits it ends when their caller may not make them any more. Thread-safe;
 // outlives the server's calls.
 class CallGate {
  public:
   struct Options {
-    // Unary calls at once; beyond, RESOURCE_EXHAUSTED / OVERLOADED.
-    int max_calls = 20'000;
+    // What all callers share. Waits, watches and transfers last, so that none of them takes the
+    // place of a short call.
+    FairShare::Limits calls = FairShare::Limits::Of(10'000, 2);
+    FairShare::Limits waits = FairShare::Limits::Of(10'000, 2);
+    FairShare::Limits watches = FairShare::Limits::Of(20'000);
+    FairShare::Limits transfers = FairShare::Limits::Of(64);
+    FairShare::Limits answer_bytes = FairShare::Limits::Of(int64_t{128} << 20, 2);
+    FairShare::Limits scans = FairShare::Limits::Of(64, 2);
+    FairShare::Limits checks = FairShare::Limits::Of(16, 2);
+    // Where the policy says nothing else.
+    std::optional<int64_t> watches_of_one_caller;
     // Of the cheap calls that went well, one in so many is logged.
     uint32_t log_one_in = 100;
   };
@@ -84,6 +98,13 @@ class CallGate {
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
   void End(Call& call, const absl::Status& status, double messages_sent);
 
+  // More of what callers share, for an admitted call until it ends. RESOURCE_EXHAUSTED /
+  // OVERLOADED or CLIENT_QUOTA_EXCEEDED.
+  absl::Status Take(Call& call, Share share);
+  // Room for an answer of that size, likewise.
+  absl::Status TakeForAnswer(Call& call, size_t bytes);
+  UntakenAnswers& untaken_answers() { return untaken_answers_; }
+
   // The policy has changed: judges anew who makes the streams and waits under way.
   void JudgeLastingCalls() { lasting_.JudgeAll(); }
 
@@ -91,11 +112,16 @@ class CallGate {
   void CountUnknownMethod(absl::Duration took);
 
   // Unary calls under way.
-  int unary_calls() const { return unary_calls_; }
+  int64_t unary_calls() const { return Of(Share::kCalls).used() + Of(Share::kWaits).used(); }
 
  private:
   absl::Status Check(Call& call);
   absl::Status CheckLimits(Call& call);
+  // The policy's limit on what callers share, for the caller of `call`.
+  std::optional<int64_t> OwnLimit(const Call& call, Share share) const;
+  Sharer& SharerOf(const Call& call);
+  FairShare& Of(Share share) { return *shares_[static_cast<size_t>(share)]; }
+  const FairShare& Of(Share share) const { return *shares_[static_cast<size_t>(share)]; }
   void CountRefusal(pb::ErrorReason::Reason reason);
   void WriteLog(const Call& call, const absl::Status& status, absl::Duration took);
 
@@ -110,8 +136,11 @@ class CallGate {
   // By reason.
   std::map<pb::ErrorReason::Reason, prometheus::Counter*> refusals_;
 
+  std::array<std::unique_ptr<FairShare>, kShares> shares_;
+
+  Sharer nobody_{"", "other"};  // Of callers that are not told apart.
   LastingCalls lasting_;
-  std::atomic<int> unary_calls_ = 0;
+  UntakenAnswers untaken_answers_;
   std::atomic<uint32_t> cheap_calls_ = 0;
 };
 

@@ -3,21 +3,13 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "server/access/peer_address.h"
 #include "server/base/error.h"
 #include "server/service/calls/call_gate.h"
 
 namespace finetune {
 namespace {
-
-// Of "ipv4:192.0.2.1:4711" or "ipv6:%5B2001:db8::1%5D:4711"; empty for other sockets.
-std::string AddressOf(const std::string& peer) {
-  const size_t scheme = peer.find(':'), port = peer.rfind(':');
-  if (peer.compare(0, 3, "ipv") != 0 || scheme == port) return "";
-  return absl::StrReplaceAll(peer.substr(scheme + 1, port - scheme - 1),
-                             {{"%5B", ""}, {"%5D", ""}, {"[", ""}, {"]", ""}});
-}
 
 // Whether the convention calls it the server's failure, and not the client's.
 bool IsServersFailure(absl::StatusCode code) {

@@ -62,14 +62,24 @@ void UnaryCall::Reply(const google::protobuf::MessageLite& message) {
 
 void UnaryCall::ReplyBytes(const grpc::ByteBuffer& bytes) {
   if (!IsHere()) return Later([this, bytes] { ReplyBytes(bytes); });
-  route_.gate.End(call_, absl::OkStatus(), 1);
+  if (absl::Status room = route_.gate.TakeForAnswer(call_, bytes.Length()); !room.ok())
+    return Fail(room);
+  route_.gate.untaken_answers().Add(untaken_, context_);
   writer_.Finish(bytes, grpc::Status::OK, finished_.tag());
 }
 
 void UnaryCall::Fail(const absl::Status& status) {
   if (!IsHere()) return Later([this, status] { Fail(status); });
-  route_.gate.End(call_, status, 0);
+  answer_ = status;
+  route_.gate.untaken_answers().Add(untaken_, context_);
   writer_.FinishWithError(ToGrpcStatus(status), finished_.tag());
+}
+
+void UnaryCall::OnFinished(bool sent) {
+  route_.gate.untaken_answers().Remove(untaken_);
+  const bool answered = answer_.ok();
+  if (answered && !sent) answer_ = absl::CancelledError("the client did not take the answer");
+  route_.gate.End(call_, answer_, answered && sent ? 1 : 0);
 }
 
 }  // namespace finetune

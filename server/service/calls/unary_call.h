@@ -44,7 +44,7 @@ struct UnaryRoute {
 
 // One unary call: gRPC's side of it, and what a handler sees. It owns itself. The handler answers
 // exactly once, at once or later, on any thread, and does not touch it afterwards, but for what it
-// does before it returns.
+// does before it returns. It counts as handled once the client, or the network, has its answer.
 //
 // Answers are sent by the threads of the call's queue: whoever answers from another thread writes
 // to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
@@ -72,6 +72,9 @@ class UnaryCall final : public QueuedCall {
   void OnRevokedDo(LastingCall::End action) { call_.lasting->OnRevokedDo(std::move(action)); }
   absl::Status revoked() const { return call_.lasting->revoked(); }
 
+  // Takes one more of what callers share, until the call ends.
+  absl::Status Take(Share share) { return route_.gate.Take(call_, share); }
+
   void Reply(const google::protobuf::MessageLite& message);
   void ReplyBytes(const grpc::ByteBuffer& bytes);
   void Fail(const absl::Status& status);
@@ -87,7 +90,7 @@ class UnaryCall final : public QueuedCall {
   void OnArrived() override;
   void OnGone(bool cancelled) override;
   void OnLater(bool);
-  void OnFinished(bool) {}
+  void OnFinished(bool sent);
 
   // Runs `step` as the call that this thread is at.
   template <typename Step>
@@ -102,6 +105,8 @@ class UnaryCall final : public QueuedCall {
   absl::AnyInvocable<void() &&> on_cancel_;
   absl::AnyInvocable<void() &&> later_;
   std::optional<grpc::Alarm> alarm_;
+  absl::Status answer_;  // What it was answered with.
+  UntakenAnswers::Entry untaken_;
   Operation<UnaryCall> later_event_{*this, &UnaryCall::OnLater};
   Operation<UnaryCall> finished_{*this, &UnaryCall::OnFinished};
 };

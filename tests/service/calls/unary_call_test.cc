@@ -12,6 +12,7 @@
 #include "server/access/policy_authenticator.h"
 #include "server/service/calls/call_queues.h"
 #include "server/service/calls/message_bytes.h"
+#include "tests/base/manual_clock.h"
 #include "tests/base/notification.h"
 #include "tests/base/span_collector.h"
 
@@ -46,8 +47,10 @@ class UnaryCallTest : public testing::Test {
     UnaryCall::Accept(
         {.method = method_, .gate = gate_, .queues = *queues_, .queue = queues_->waits()});
     queues_->Start();
-    stub_ = pb::FineTuneService::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+    grpc::ChannelArguments small_windows;
+    small_windows.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    stub_ = pb::FineTuneService::NewStub(grpc::CreateCustomChannel(
+        absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials(), small_windows));
   }
   ~UnaryCallTest() override {
     if (!server_) return;
@@ -71,11 +74,11 @@ class UnaryCallTest : public testing::Test {
   }
 
   std::unique_ptr<Authenticator> door_ = MakeOpenAuthenticator();
-  std::unique_ptr<Clock> clock_ = MakeRealClock();
+  ManualClock clock_{absl::Now()};
   Metrics metrics_;
   SpanCollector spans_;
-  Tracer tracer_{{}, spans_, *clock_};
-  CallGate gate_{{}, *door_, *clock_, metrics_, tracer_};
+  Tracer tracer_{{}, spans_, clock_};
+  CallGate gate_{{}, *door_, clock_, metrics_, tracer_};
   Service service_;
   UnaryMethod method_;
   std::unique_ptr<CallQueues> queues_;
@@ -167,6 +170,29 @@ TEST_F(UnaryCallTest, TellsOfAClientThatWentWhileItsHandlerRan) {
   client.join();
   go.Notify();
   gone.WaitForNotification();
+}
+
+TEST_F(UnaryCallTest, EndsWhenItsAnswerIsNotTaken) {
+  Serve([](auto, UnaryCall& call) { call.Reply(Named(std::string(1 << 20, 'x'))); });
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto reader = stub_->PrepareAsyncGetFineTune(&context, {}, &queue);
+  reader->StartCall();
+  reader->ReadInitialMetadata(&context);
+  void* tag = nullptr;
+  bool ok = false;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(gate_.unary_calls(), 1);
+  clock_.Advance(absl::Seconds(29));
+  EXPECT_EQ(gate_.unary_calls(), 1);
+  clock_.Advance(absl::Seconds(1));
+  grpc::Status status;
+  pb::FineTune answer;
+  reader->Finish(&answer, &status, &context);
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  queue.Shutdown();
+  while (queue.Next(&tag, &ok)) continue;
 }
 
 }  // namespace

@@ -107,8 +107,7 @@ class WatchStreamTest : public testing::Test {
   WatchMemoryStore store_;
   ManualClock clock_;
   WatchQueues queues_{2};
-  WatchWorld world_{store_, clock_,           {.max_watchers = 64}, {.window_changes = 100},
-                    {},     queues_.waiters()};
+  WatchWorld world_{store_, clock_, {}, {.window_changes = 100}, {}, queues_.waiters()};
   WatchService service_;
   std::unique_ptr<CallQueues> call_queues_;
   std::unique_ptr<grpc::Server> server_;

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+
+namespace finetune {
+
+// Answers that gRPC has and their clients have yet to take. A client that does not read holds on to
+// its answers' bytes: gRPC ends its calls at their deadlines, which may be far away, and this after
+// half a minute. Thread-safe; outlives the server's calls; outlived by what it is made of.
+class UntakenAnswers {
+ public:
+  // A place in the queue of one call, which owns it.
+  class Entry {
+   private:
+    friend class UntakenAnswers;
+    grpc::ServerContextBase* context_ = nullptr;  // Null if it is not in.
+    absl::Time until_;
+    Entry* before_ = nullptr;
+    Entry* after_ = nullptr;
+  };
+
+  UntakenAnswers(Clock& clock, Metrics& metrics);
+  ~UntakenAnswers();
+
+  // Cancels `context` if Remove does not follow in time.
+  void Add(Entry& entry, grpc::ServerContextBase& context) ABSL_LOCKS_EXCLUDED(mu_);
+  // Also for one that is not in.
+  void Remove(Entry& entry) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  void Unlink(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CancelOverdue() ABSL_LOCKS_EXCLUDED(mu_);
+
+  Clock& clock_;
+  prometheus::Counter& cancelled_;
+
+  Mutex mu_;
+  // In the order of their ends, for all have the same patience.
+  Entry* first_ ABSL_GUARDED_BY(mu_) = nullptr;
+  Entry* last_ ABSL_GUARDED_BY(mu_) = nullptr;
+  // Runs while there is any.
+  Clock::TimerId timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace finetune
