@@ -355,7 +355,7 @@ class ManyAtOnce(Transfers):
                         wrong.append(digest)
                     return
                 except grpc.RpcError as error:
-                    if reason_of(error) != "OVERLOADED" or "RetryInfo" not in details_of(error):
+                    if reason_of(error) != "CLIENT_QUOTA_EXCEEDED" or "RetryInfo" not in details_of(error):
                         wrong.append(error)
                         return
                     refused.append(error)
