@@ -1,14 +1,15 @@
 #!/bin/bash
 # Installs what the tests need, builds, and runs them all.
 #   tests/run.sh [--nightly] [--preset dev|asan|tsan] [CTEST-ARGUMENTS...]
-#   --nightly  the long versions of the randomised tests (10,000 watch histories, 5,000 crashes)
+#   --nightly  the long versions of the randomised tests (10,000 watch histories, 5,000 crashes), and ten minutes of each fuzz target
 # Example: tests/run.sh -R jobs      runs the tests whose names match "jobs".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=dev
+nightly=
 while [[ ${1:-} == --* ]]; do
   case $1 in
-    --nightly) export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 ;;
+    --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 ;;
     --preset) preset=$2; shift ;;
     --help) sed -n '2,5p' "$0"; exit 0 ;;
     *) break ;;
@@ -20,3 +21,4 @@ deploy/packages.sh test
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" --parallel "$(nproc)"
 tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure -j "$(nproc)" --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "$@"
+if [[ $nightly ]]; then tests/fuzz/run.sh 600; fi
