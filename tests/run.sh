@@ -22,3 +22,7 @@ cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" --parallel "$(nproc)"
 tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure -j "$(nproc)" --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "$@"
 if [[ $nightly ]]; then tests/fuzz/run.sh 600; fi
+if [[ -s .build/$preset/left-out.txt ]]; then
+  echo "Left out here:"
+  sed 's/^/  /' ".build/$preset/left-out.txt"
+fi
