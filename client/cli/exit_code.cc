@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/text.h"
+#include "client/cpp/local_file.h"
 #include "client/cpp/status.h"
 
 namespace finetune::cli {
@@ -47,7 +48,7 @@ std::string AdviceByReason(const absl::Status& status) {
 }
 
 std::string AdviceByCode(const absl::Status& status) {
-  if (status.GetPayload(kStorageFailure)) return "";
+  if (status.GetPayload(kStorageFailure) || IsLocalFileError(status)) return "";
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       return WaitAdvice(status, "Is the gateway running there? See --server and the --tls flags.");
@@ -75,9 +76,11 @@ const char kExitCodesHelp[] =
   6    the gateway or Segmind cannot be reached, or the time ran out
   7    not allowed, or not authenticated
   8    an internal error, of the gateway or of Segmind
+  9    a file or disk of this machine cannot be read or written
   130  Ctrl-C)";
 
 ExitCode ExitCodeOf(const absl::Status& status) {
+  if (IsLocalFileError(status)) return kLocalFile;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kSuccess;
@@ -109,8 +112,12 @@ void PrintError(const absl::Status& status, std::ostream& err) {
   if (message.empty()) message = absl::StatusCodeToString(status.code());
   if (message.back() == '.') message.pop_back();
   const std::string reason = ErrorReasonNameOf(status);
-  err << "finetune: " << message << " ("
-      << Printable(reason.empty() ? absl::StatusCodeToString(status.code()) : reason) << ").\n";
+  err << "finetune: " << message;
+  // A code says nothing about a file of one's own.
+  if (!IsLocalFileError(status))
+    err << " (" << Printable(reason.empty() ? absl::StatusCodeToString(status.code()) : reason)
+        << ")";
+  err << ".\n";
   if (const auto request = DetailOf<rpc::BadRequest>(status)) {
     for (const auto& violation : request->field_violations()) {
       err << "  " << Printable(violation.field()) << ": " << Printable(violation.description())

@@ -18,6 +18,8 @@ enum ExitCode : int {
   kUnavailable = 6,
   kPermission = 7,
   kInternal = 8,
+  // A file or disk of this machine.
+  kLocalFile = 9,
   kInterrupted = 130,
 };
 

@@ -12,13 +12,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
+#include "client/cpp/local_file.h"
 #include "client/cpp/partial_file.h"
+#include "client/cpp/weights_check.h"
 
 namespace finetune::cli {
 namespace {
 
 constexpr long kStalledBytesPerSecond = 1;
 constexpr long kStalledSeconds = 60;
+// A first piece of a body that is shorter says nothing yet.
+constexpr size_t kShortestTelling = 16;
 
 struct CloseCurl {
   void operator()(CURL* curl) const { curl_easy_cleanup(curl); }
@@ -74,6 +78,8 @@ struct Fetching {
   CURL* curl = nullptr;
   std::string etag = {};
   int64_t length = -1;
+  // How the body is encoded; empty for its own bytes.
+  std::string encoding = {};
   bool begun = false;
   absl::Status failure = absl::OkStatus();
 };
@@ -85,6 +91,10 @@ size_t OnHeader(char* bytes, size_t, size_t size, void* user) {
     // Of the next answer, after a redirect.
     fetching.etag.clear();
     fetching.length = -1;
+    fetching.encoding.clear();
+  } else if (absl::StartsWithIgnoreCase(line, "content-encoding:")) {
+    fetching.encoding = absl::AsciiStrToLower(absl::StripAsciiWhitespace(line.substr(17)));
+    if (fetching.encoding == "identity") fetching.encoding.clear();
   } else if (absl::StartsWithIgnoreCase(line, "etag:")) {
     fetching.etag = std::string(absl::StripAsciiWhitespace(line.substr(5)));
   } else if (absl::StartsWithIgnoreCase(line, "content-length:")) {
@@ -101,10 +111,19 @@ size_t OnBody(char* bytes, size_t, size_t size, void* user) {
   if (code < 200 || code >= 300) return size;
   if (!fetching.begun) {
     fetching.begun = true;
+    if (!fetching.encoding.empty()) {
+      fetching.failure = OfStorage(absl::InternalError(absl::StrCat(
+          "the storage sent the file with Content-Encoding ", fetching.encoding, ", unasked")));
+      return 0;
+    }
     // Weak tags do not promise equal bytes.
     const bool strong = !absl::StartsWith(fetching.etag, "W/");
     if (code != 206) fetching.failure = fetching.file.Restart(strong ? fetching.etag : "");
     if (fetching.length >= 0) fetching.length += fetching.file.size();
+    const std::string_view start(bytes, std::min(size, kTellingBytes));
+    if (fetching.failure.ok() && fetching.file.size() == 0 && fetching.options.check_weights &&
+        start.size() > kShortestTelling)
+      fetching.failure = CheckWeightsStart(start);
   }
   if (fetching.failure.ok()) fetching.failure = fetching.file.Append(std::string_view(bytes, size));
   if (fetching.options.on_progress) {
@@ -118,11 +137,13 @@ absl::Status FetchRest(const std::string& url, PartialFile& file, const Transfer
   if (curl == nullptr) return absl::InternalError("libcurl cannot be initialised");
   Fetching fetching{.file = file, .options = options, .curl = curl.get()};
   Headers headers;
+  // Bytes of the file alone can be continued and checked.
+  Append(headers, "Accept-Encoding: identity");
   if (file.size() > 0) {
     Append(headers, absl::StrCat("Range: bytes=", file.size(), "-"));
     Append(headers, absl::StrCat("If-Range: ", file.generation()));
-    curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
   }
+  curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 1L);
   curl_easy_setopt(curl.get(), CURLOPT_MAXREDIRS, 5L);
   curl_easy_setopt(curl.get(), CURLOPT_HEADERFUNCTION, OnHeader);
@@ -160,10 +181,10 @@ absl::Status PutFile(const std::string& path, const std::string& url,
                      const std::map<std::string, std::string>& headers,
                      const TransferOptions& options) {
   std::unique_ptr<FILE, CloseCurl> file(std::fopen(path.c_str(), "rb"));
+  if (file == nullptr) return LocalFileError("read", path, errno);
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(path, error);
-  if (file == nullptr || error)
-    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+  if (error) return LocalFileError("read", path, error.value());
   Curl curl = MakeCurl(url);
   if (curl == nullptr) return absl::InternalError("libcurl cannot be initialised");
   Headers lines;
@@ -187,30 +208,27 @@ absl::Status PutFile(const std::string& path, const std::string& url,
 
 absl::StatusOr<Download> GetFile(const std::string& url, const std::string& path,
                                  const TransferOptions& options) {
-  auto file = PartialFile::Open(path);
-  if (!file.ok()) return file.status();
-  Download download;
-  download.resumed_bytes = (*file)->size();
+  auto opened = PartialFile::Open(path);
+  if (!opened.ok()) return opened.status();
+  PartialFile& file = **opened;
+  int64_t resumed_bytes = file.size();
   RetryBackoff backoff(options.backoff);
+  absl::Status status;
   for (int attempt = 1;; ++attempt) {
-    const int64_t before = (*file)->size();
-    const absl::Status status = FetchRest(url, **file, options);
-    if ((*file)->size() < before) download.resumed_bytes = 0;
+    const int64_t before = file.size();
+    status = FetchRest(url, file, options);
+    if (file.size() < before) resumed_bytes = 0;
     if (status.ok()) break;
-    if ((*file)->size() > before) attempt = 0;
+    if (file.size() > before) attempt = 0;
     // What has no version cannot be continued.
-    if ((*file)->generation().empty() && (*file)->size() > 0) {
-      if (absl::Status restarted = (*file)->Restart(""); !restarted.ok()) return restarted;
+    if (file.generation().empty() && file.size() > 0) {
+      if (absl::Status restarted = file.Restart(""); !restarted.ok()) return restarted;
       attempt = std::max(attempt, 1);
     }
-    if (!absl::IsUnavailable(status) || attempt >= options.attempts) return status;
+    if (!absl::IsUnavailable(status) || attempt >= options.attempts) break;
     absl::SleepFor(backoff.Next());
   }
-  download.size_bytes = (*file)->size();
-  auto digest = (*file)->Finish();
-  if (!digest.ok()) return digest.status();
-  download.sha256 = *std::move(digest);
-  return download;
+  return FinishDownload(file, std::move(status), options, resumed_bytes);
 }
 
 }  // namespace finetune::cli

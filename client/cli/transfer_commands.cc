@@ -20,6 +20,7 @@
 #include "client/cli/values.h"
 #include "client/cli/zip_folder.h"
 #include "client/cpp/transfer.h"
+#include "client/cpp/weights_check.h"
 
 namespace finetune::cli {
 namespace {
@@ -32,6 +33,7 @@ struct UploadFlags {
 struct DownloadFlags {
   std::string name;
   std::string path;
+  bool any_content = false;
 };
 
 // `[######--------------]`
@@ -169,7 +171,8 @@ int Fetch(Session& session, const DownloadFlags& flags) {
   absl::StatusOr<Download> download = absl::UnknownError("");
   {
     Progress progress(session.err, session.terminal.err, "downloading");
-    const TransferOptions options = ShowIn(progress, "downloading");
+    TransferOptions options = ShowIn(progress, "downloading");
+    options.check_weights = !flags.any_content;
     download = DownloadWeights(**client, name, path, options);
     if (absl::IsUnimplemented(download.status())) {
       download = DownloadDirectly(**client, name, path, options);
@@ -179,8 +182,10 @@ int Fetch(Session& session, const DownloadFlags& flags) {
     const int code = session.Fail(download.status());
     std::error_code ignored;
     const std::string part = path + ".part";
-    if (std::filesystem::file_size(part, ignored) == 0) std::filesystem::remove(part, ignored);
-    if (std::filesystem::exists(part, ignored)) {
+    if (IsNoWeights(download.status())) {
+      session.err << (std::filesystem::exists(path, ignored) ? path + " stays as it was. " : "")
+                  << "With --any-content it is taken as it is.\n";
+    } else if (std::filesystem::is_regular_file(part, ignored)) {
       session.err << "What has arrived is kept in " << part
                   << "; the same command goes on from there.\n";
     }
@@ -228,6 +233,7 @@ void AddUpload(CLI::App& app, Session& session) {
       ->add_option("file", flags->file,
                    "A zip with images flat at its top level, or a folder of images to zip")
       ->required()
+      ->check(CLI::ExistingPath)
       ->type_name("DIR|ZIP");
   command->add_flag("--public", flags->is_public,
                     "Let anyone read the uploaded file; FAST_FLUX needs it");
@@ -248,6 +254,8 @@ void AddDownload(CLI::App& app, Session& session) {
   command->add_option("name", flags->name, "The job, with or without fineTunes/")->required();
   command->add_option("file", flags->path, "Where to; ID.safetensors here if not given")
       ->type_name("FILE");
+  command->add_flag("--any-content", flags->any_content,
+                    "Take what comes even if it is no .safetensors file");
   command->footer(
       "Goes on where a broken download stopped. The file has its final name only when it is "
       "complete.\n"

@@ -14,6 +14,8 @@ namespace finetune::inline client {
 class Sha256 {
  public:
   Sha256();
+  // A digest of the same bytes, which both continue on their own.
+  Sha256(const Sha256& other);
   Sha256(Sha256&&) = default;
   Sha256& operator=(Sha256&&) = default;
 

@@ -1,8 +1,6 @@
 #include "client/cpp/partial_file.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,25 +9,32 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/local_file.h"
+#include "client/cpp/weights_check.h"
 
 namespace finetune::inline client {
 namespace {
 
 constexpr size_t kBlock = 1 << 20;
 
+// How often a name may become another file's between its opening and its locking: each time another
+// process has finished or dropped its own.
+constexpr int kMostOpenings = 10;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PartialFile>> PartialFile::Open(const std::string& path) {
-  const std::string part = path + ".part";
-  const int file = ::open(part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (file < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", part));
-  std::unique_ptr<PartialFile> partial(new PartialFile(path, file));
-  if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(part, " is being written by another process"));
+  for (int opening = 1;; ++opening) {
+    const std::string part = path + ".part";
+    const int file = ::open(part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (file < 0) return LocalFileError("write", part, errno);
+    std::unique_ptr<PartialFile> partial(new PartialFile(path, file));
+    absl::Status status = LockNamed(file, part);
+    if (absl::IsUnavailable(status) && opening < kMostOpenings) continue;
+    if (status.ok()) status = partial->Load();
+    if (!status.ok()) return status;
+    return partial;
   }
-  if (absl::Status status = partial->Load(); !status.ok()) return status;
-  return partial;
 }
 
 PartialFile::PartialFile(std::string path, int file) : path_(std::move(path)), file_(file) {}
@@ -37,7 +42,7 @@ PartialFile::PartialFile(std::string path, int file) : path_(std::move(path)), f
 PartialFile::~PartialFile() { ::close(file_); }
 
 absl::Status PartialFile::Failed(std::string_view what) const {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", std::string(what), " ", part_path()));
+  return LocalFileError(what, part_path(), errno);
 }
 
 absl::Status PartialFile::Load() {
@@ -65,10 +70,25 @@ absl::Status PartialFile::Restart(std::string_view generation) {
   digest_ = Sha256();
   generation_ = std::string(generation);
   if (generation_.empty()) return absl::OkStatus();
-  std::ofstream file(generation_path(), std::ios::binary | std::ios::trunc);
-  file << generation_;
-  file.close();
-  if (!file.good()) return absl::InternalError(absl::StrCat("cannot write ", generation_path()));
+  return KeepGeneration();
+}
+
+absl::Status PartialFile::KeepGeneration() {
+  const std::string path = generation_path();
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0) return LocalFileError("write", path, errno);
+  std::string_view rest = generation_;
+  int failure = 0;
+  while (!rest.empty() && failure == 0) {
+    const ssize_t put = ::write(file, rest.data(), rest.size());
+    if (put >= 0) {
+      rest.remove_prefix(put);
+    } else if (errno != EINTR) {
+      failure = errno;
+    }
+  }
+  if (::close(file) != 0 && failure == 0 && errno != EINTR) failure = errno;
+  if (failure != 0) return LocalFileError("write", path, failure);
   return absl::OkStatus();
 }
 
@@ -84,11 +104,19 @@ absl::Status PartialFile::Append(std::string_view bytes) {
   return absl::OkStatus();
 }
 
+absl::Status PartialFile::CheckWeights() const { return CheckWeightsFile(file_, part_path()); }
+
 absl::StatusOr<std::string> PartialFile::Finish() {
   if (::fsync(file_) != 0) return Failed("write");
-  if (std::rename(part_path().c_str(), path_.c_str()) != 0) return Failed("rename");
+  if (std::rename(part_path().c_str(), path_.c_str()) != 0)
+    return LocalFileError("write", path_, errno);
   ::unlink(generation_path().c_str());
   return digest_.Finish();
+}
+
+void PartialFile::Discard() {
+  ::unlink(generation_path().c_str());
+  ::unlink(part_path().c_str());
 }
 
 }  // namespace finetune::inline client

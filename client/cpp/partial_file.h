@@ -14,11 +14,10 @@ namespace finetune::inline client {
 // A file that is being fetched: its bytes gather in `PATH.part` and get the final name only when
 // all are there. What is there already is kept for a later attempt, also of another process,
 // together with the version of the source that it is from (`PATH.part.generation`). Locked against
-// a second fetch of the same path. Not thread-safe.
+// a second fetch of the same path. What the disk refuses is a LocalFileError(). Not thread-safe.
 class PartialFile {
  public:
-  // FAILED_PRECONDITION while another process fetches the same path; PERMISSION_DENIED, NOT_FOUND
-  // or INTERNAL if the file cannot be written.
+  // FAILED_PRECONDITION while another process fetches the same path.
   static absl::StatusOr<std::unique_ptr<PartialFile>> Open(const std::string& path);
   ~PartialFile();
   PartialFile(const PartialFile&) = delete;
@@ -33,14 +32,24 @@ class PartialFile {
   absl::Status Restart(std::string_view generation);
   absl::Status Append(std::string_view bytes);
 
+  // Whether what is there is all of a file of weights: see CheckWeightsFile().
+  absl::Status CheckWeights() const;
+
   // Gives the complete file its name, durably. Returns the SHA-256 of its bytes. Nothing else may
   // be called afterwards.
   absl::StatusOr<std::string> Finish();
+
+  // The SHA-256 of the bytes that are there.
+  std::string Digest() const { return Sha256(digest_).Finish(); }
+
+  // Leaves nothing of the bytes that are there. Nothing else may be called afterwards.
+  void Discard();
 
  private:
   PartialFile(std::string path, int file);
 
   absl::Status Load();
+  absl::Status KeepGeneration();
   absl::Status Failed(std::string_view what) const;
   std::string part_path() const { return path_ + ".part"; }
   std::string generation_path() const { return path_ + ".part.generation"; }

@@ -8,7 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cpp/digest.h"
-#include "client/cpp/partial_file.h"
+#include "client/cpp/local_file.h"
+#include "client/cpp/weights_check.h"
 
 namespace finetune::inline client {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 constexpr size_t kChunk = 1 << 20;
 
 bool WorthAnotherTry(const absl::Status& status) {
+  if (IsLocalFileError(status)) return false;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kAborted:
@@ -62,10 +64,10 @@ absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path
 
 absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public,
                                          const std::string& file_name) {
+  if (std::filesystem::is_directory(path)) return LocalFileError("read", path, "it is a directory");
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file.good() || std::filesystem::is_directory(path)) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
-  }
+  if (!file.good()) return LocalFileError("read", path, errno);
   Sha256 digest;
   pb::DatasetSpec spec;
   std::string block(kChunk, '\0');
@@ -73,13 +75,66 @@ absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public
     digest.Update(std::string_view(block).substr(0, file.gcount()));
     spec.set_size_bytes(spec.size_bytes() + file.gcount());
   }
-  if (file.bad()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+  if (file.bad()) return LocalFileError("read", path, errno);
   spec.set_file_name(file_name.empty() ? std::filesystem::path(path).filename().string()
                                        : file_name);
   spec.set_public_read(is_public);
   spec.set_sha256(digest.Finish());
   return spec;
 }
+
+// Takes the responses of one stream into a file, and checks each of them.
+class Receiver {
+ public:
+  Receiver(PartialFile& file, const TransferOptions& options) : file_(file), options_(options) {}
+
+  absl::Status Take(const pb::DownloadWeightsResponse& response) {
+    if (total_ < 0) {
+      if (absl::Status status = Begin(response); !status.ok()) return status;
+    }
+    if (response.offset() != file_.size() && !response.chunk().empty()) {
+      return absl::DataLossError(
+          absl::StrCat("byte ", response.offset(), " came where byte ", file_.size(), " was due"));
+    }
+    if (file_.size() == 0 && !response.chunk().empty() && options_.check_weights) {
+      const std::string_view chunk(response.chunk());
+      if (absl::Status status = CheckWeightsStart(chunk.substr(0, kTellingBytes)); !status.ok())
+        return status;
+    }
+    if (absl::Status status = file_.Append(response.chunk()); !status.ok()) return status;
+    if (!response.sha256().empty()) sha256_ = response.sha256();
+    if (options_.on_progress) options_.on_progress(file_.size(), total_);
+    return absl::OkStatus();
+  }
+
+  // After a stream that ended in order.
+  absl::Status CheckEnd() const {
+    if (total_ >= 0 && file_.size() < total_) {
+      return absl::UnavailableError(
+          absl::StrCat("the transfer ended at byte ", file_.size(), " of ", total_));
+    }
+    if (total_ >= 0 && file_.size() > total_)
+      return absl::DataLossError("more bytes came than the file has");
+    if (!sha256_.empty() && sha256_ != file_.Digest())
+      return absl::DataLossError("the bytes that came are not those of the file's SHA-256");
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Begin(const pb::DownloadWeightsResponse& response) {
+    total_ = response.total_size_bytes();
+    if (file_.size() == 0) return file_.Restart(response.generation());
+    if (response.generation() == file_.generation()) return absl::OkStatus();
+    // A gateway that does not look at the request's generation.
+    if (absl::Status status = file_.Restart(""); !status.ok()) return status;
+    return absl::AbortedError("the file has changed at its source");
+  }
+
+  PartialFile& file_;
+  const TransferOptions& options_;
+  int64_t total_ = -1;
+  std::string sha256_;
+};
 
 // One attempt to fetch what is missing. OK when the file is complete.
 absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile& file,
@@ -89,38 +144,46 @@ absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile&
   pb::DownloadWeightsRequest request;
   request.set_name(name);
   request.set_read_offset(file.size());
+  request.set_generation(file.generation());
   auto reader = client.stub().DownloadWeights(&context, request);
   pb::DownloadWeightsResponse response;
-  int64_t total = -1;
+  Receiver receiver(file, options);
   absl::Status broken;
-  while (broken.ok() && reader->Read(&response)) {
-    if (total < 0) {
-      total = response.total_size_bytes();
-      if (file.size() == 0) {
-        broken = file.Restart(response.generation());
-      } else if (response.generation() != file.generation()) {
-        broken = file.Restart("");
-        if (broken.ok()) broken = absl::AbortedError("the file has changed at its source");
-      }
-    }
-    if (broken.ok() && response.offset() != file.size() && !response.chunk().empty()) {
-      broken = absl::DataLossError(
-          absl::StrCat("byte ", response.offset(), " came where byte ", file.size(), " was due"));
-    }
-    if (broken.ok()) broken = file.Append(response.chunk());
-    if (broken.ok() && options.on_progress) options.on_progress(file.size(), total);
-  }
+  while (broken.ok() && reader->Read(&response)) broken = receiver.Take(response);
   if (!broken.ok()) context.TryCancel();
   absl::Status status = ToStatus(reader->Finish());
   if (!broken.ok()) return broken;
-  if (!status.ok()) return status;
-  if (total >= 0 && file.size() < total) {
-    return absl::UnavailableError(
-        absl::StrCat("the transfer ended at byte ", file.size(), " of ", total));
+  if (ErrorReasonOf(status) == pb::ErrorReason::WEIGHTS_CHANGED && file.size() > 0) {
+    if (absl::Status restarted = file.Restart(""); !restarted.ok()) return restarted;
   }
-  if (total >= 0 && file.size() > total)
-    return absl::DataLossError("more bytes came than the file has");
-  return absl::OkStatus();
+  if (!status.ok()) return status;
+  return receiver.CheckEnd();
+}
+
+// Fetches in as many attempts as it takes, within the options. Sets `resumed_bytes`.
+absl::Status FetchAll(FineTuneClient& client, const std::string& name, PartialFile& file,
+                      const TransferOptions& options, int64_t& resumed_bytes) {
+  resumed_bytes = file.size();
+  RetryBackoff backoff(options.backoff);
+  for (int attempt = 1;; ++attempt) {
+    const int64_t before = file.size();
+    absl::Status status = Fetch(client, name, file, options);
+    if (status.ok() || IsNoWeights(status)) return status;
+    if (file.size() < before) resumed_bytes = 0;
+    // Bytes that turn out to be wrong bring a download no further.
+    const bool damaged = absl::IsDataLoss(status) || absl::IsOutOfRange(status);
+    if (file.size() > before && !damaged) {
+      attempt = 0;
+      backoff.Reset();
+    }
+    if (attempt >= options.attempts || (!WorthAnotherTry(status) && !(damaged && before > 0)))
+      return status;
+    if (damaged) {
+      if (absl::Status restarted = file.Restart(""); !restarted.ok()) return restarted;
+      resumed_bytes = 0;
+    }
+    absl::SleepFor(backoff.Next(RetryDelayOf(status)));
+  }
 }
 
 }  // namespace
@@ -138,37 +201,25 @@ absl::StatusOr<pb::Dataset> UploadDataset(FineTuneClient& client, const std::str
   }
 }
 
+absl::StatusOr<Download> FinishDownload(PartialFile& file, absl::Status status,
+                                        const TransferOptions& options, int64_t resumed_bytes) {
+  if (status.ok() && options.check_weights) status = file.CheckWeights();
+  if (IsNoWeights(status) || (!status.ok() && file.size() == 0)) file.Discard();
+  if (!status.ok()) return status;
+  Download download{.size_bytes = file.size(), .resumed_bytes = resumed_bytes};
+  auto digest = file.Finish();
+  if (!digest.ok()) return digest.status();
+  download.sha256 = *std::move(digest);
+  return download;
+}
+
 absl::StatusOr<Download> DownloadWeights(FineTuneClient& client, const std::string& name,
                                          const std::string& path, const TransferOptions& options) {
   auto file = PartialFile::Open(path);
   if (!file.ok()) return file.status();
-  Download download;
-  download.resumed_bytes = (*file)->size();
-  RetryBackoff backoff(options.backoff);
-  for (int attempt = 1;; ++attempt) {
-    const int64_t before = (*file)->size();
-    absl::Status status = Fetch(client, name, **file, options);
-    if (status.ok()) break;
-    if ((*file)->size() < before) download.resumed_bytes = 0;
-    if ((*file)->size() > before) {
-      attempt = 0;
-      backoff.Reset();
-    }
-    const bool damaged = absl::IsDataLoss(status) || absl::IsOutOfRange(status);
-    if (attempt >= options.attempts || (!WorthAnotherTry(status) && !(damaged && before > 0)))
-      return status;
-    if (damaged) {
-      if (absl::Status restarted = (*file)->Restart(""); !restarted.ok()) return restarted;
-      download.resumed_bytes = 0;
-      ++attempt;
-    }
-    absl::SleepFor(backoff.Next(RetryDelayOf(status)));
-  }
-  download.size_bytes = (*file)->size();
-  auto digest = (*file)->Finish();
-  if (!digest.ok()) return digest.status();
-  download.sha256 = *std::move(digest);
-  return download;
+  int64_t resumed_bytes = 0;
+  absl::Status status = FetchAll(client, name, **file, options, resumed_bytes);
+  return FinishDownload(**file, std::move(status), options, resumed_bytes);
 }
 
 }  // namespace finetune::inline client

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/cpp/client.h"
+#include "client/cpp/partial_file.h"
 
 namespace finetune::inline client {
 
@@ -18,6 +19,9 @@ struct TransferOptions {
   // How often in a row a transfer may break without getting any further.
   int attempts = 6;
   BackoffOptions backoff;
+  // Downloads: only a file that is weights (.safetensors) gets its name; anything else, such as a
+  // web page, is DATA_LOSS and leaves nothing. False takes whatever comes.
+  bool check_weights = true;
 };
 
 // Sends the zip at `path`. A transfer that breaks is begun again, within `attempts`: the gateway
@@ -36,9 +40,16 @@ struct Download {
 
 // Fetches a job's weights into `path`. A transfer that breaks goes on where it broke, also one of
 // an earlier process, unless the file has changed at its source; until it is complete the bytes are
-// in `PATH.part`. FAILED_PRECONDITION (WEIGHTS_NOT_READY) while there are none.
+// in `PATH.part`, and a file at `path` stays as it was. FAILED_PRECONDITION (WEIGHTS_NOT_READY)
+// while there are none.
 absl::StatusOr<Download> DownloadWeights(FineTuneClient& client, const std::string& name,
                                          const std::string& path,
                                          const TransferOptions& options = {});
+
+// For those who fetch by other ways: ends a download whose last attempt ended with `status`. A whole
+// file that is weights, as far as the options ask for it, gets its name; one that is not leaves
+// nothing; of a broken one what has come stays for the next time.
+absl::StatusOr<Download> FinishDownload(PartialFile& file, absl::Status status,
+                                        const TransferOptions& options, int64_t resumed_bytes);
 
 }  // namespace finetune::inline client

@@ -109,6 +109,16 @@ void FakeService::SetWeights(std::string bytes, std::string generation, size_t b
   break_after_ = break_after;
 }
 
+void FakeService::RefuseOtherGenerations(bool refuse) {
+  std::lock_guard lock(mu_);
+  refuse_generations_ = refuse;
+}
+
+void FakeService::TellSha256(std::string sha256) {
+  std::lock_guard lock(mu_);
+  sha256_ = std::move(sha256);
+}
+
 void FakeService::PutWeightsUri(const std::string& id, const std::string& uri) {
   Put(id, pb::FineTune::TRAINED);
   std::lock_guard lock(mu_);
@@ -377,12 +387,17 @@ grpc::Status FakeService::DownloadWeights(grpc::ServerContext*,
   std::unique_lock lock(mu_);
   if (no_transfers_) return {grpc::StatusCode::UNIMPLEMENTED, ""};
   if (!failure_.ok()) return failure_;
-  const std::string weights = weights_;
+  if (refuse_generations_ && !request->generation().empty() &&
+      request->generation() != generation_) {
+    return FakeError(grpc::StatusCode::ABORTED, "other weights", pb::ErrorReason::WEIGHTS_CHANGED);
+  }
+  const std::string weights = weights_, sha256 = sha256_;
   const size_t break_after = break_after_;
   pb::DownloadWeightsResponse response;
   response.set_total_size_bytes(static_cast<int64_t>(weights.size()));
   response.set_generation(generation_);
   lock.unlock();
+  if (weights.empty()) writer->Write(response);
   constexpr size_t kChunk = 1000;
   size_t sent = 0;
   for (size_t offset = request->read_offset(); offset < weights.size() && sent < break_after;
@@ -390,6 +405,7 @@ grpc::Status FakeService::DownloadWeights(grpc::ServerContext*,
     response.set_offset(static_cast<int64_t>(offset));
     response.set_chunk(weights.substr(offset, kChunk));
     sent += response.chunk().size();
+    if (sent == weights.size()) response.set_sha256(sha256);
     writer->Write(response);
     response.Clear();
   }

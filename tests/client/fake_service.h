@@ -54,6 +54,10 @@ class FakeService final : public pb::FineTuneService::Service {
   void LoseAnswers(int count);
   // The weights; each download ends with UNAVAILABLE after so many bytes.
   void SetWeights(std::string bytes, std::string generation, size_t break_after);
+  // Downloads that name another generation are refused (WEIGHTS_CHANGED), or given all the same.
+  void RefuseOtherGenerations(bool refuse);
+  // What the last response of a whole download says of its digest.
+  void TellSha256(std::string sha256);
   void PutWeightsUri(const std::string& id, const std::string& uri);
   void SetUploadUri(const std::string& uri);
   // Uploads and downloads are UNIMPLEMENTED.
@@ -118,7 +122,8 @@ class FakeService final : public pb::FineTuneService::Service {
   std::map<std::string, std::string> by_request_;
   std::vector<pb::UpdateFineTuneRequest> updates_;
   std::string authorization_;
-  std::string weights_, generation_, uploaded_, upload_uri_;
+  std::string weights_, generation_, sha256_, uploaded_, upload_uri_;
+  bool refuse_generations_ = true;
   size_t break_after_ = 0;
   bool no_transfers_ = false;
 };

@@ -13,6 +13,7 @@
 #include "server/base/error_details.h"
 #include "tests/client/fake_service.h"
 #include "tests/client/fake_storage.h"
+#include "tests/client/weights.h"
 
 namespace finetune {
 namespace {
@@ -281,11 +282,11 @@ TEST_F(Cli, UpdateNamesWhatItChanges) {
 }
 
 TEST_F(Cli, DownloadAndUploadGoThroughTheGateway) {
-  service_.SetWeights("weights", "g", 100);
+  service_.SetWeights(Safetensors(10), "g", 1000);
   const Result download = Run({"download", "a", Path("w.safetensors")});
   EXPECT_EQ(download.code, 0) << download.err;
   EXPECT_THAT(download.out,
-              HasSubstr("9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"));
+              HasSubstr("4a9d1e7048969ac70453aad7f221d38d359f2886b874fcafaeb190208f135361"));
   std::ofstream(Path("d.zip")) << "zip";
   const Result upload = Run({"upload", Path("d.zip"), "--public"});
   EXPECT_THAT(upload.out, HasSubstr("https://storage/d.zip"));
@@ -293,15 +294,14 @@ TEST_F(Cli, DownloadAndUploadGoThroughTheGateway) {
 }
 
 TEST_F(Cli, DownloadsFromTheStorageWhenTheGatewayMovesNoBytes) {
-  std::string weights;
-  for (int i = 0; i < 50'000; ++i) weights += static_cast<char>(i % 251);
+  const std::string weights = Safetensors(50'000);
   FakeStorage storage(weights, "\"v1\"");
   storage.BreakAfter(20'000);
   service_.HaveNoTransfers();
   service_.PutWeightsUri("a", storage.url());
   const Result result = Run({"download", "a", Path("w"), "--output", "json"});
   EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr(R"("sizeBytes":"50000")"));
+  EXPECT_THAT(result.out, HasSubstr(absl::StrCat("\"sizeBytes\":\"", weights.size(), "\"")));
   std::stringstream content;
   content << std::ifstream(Path("w")).rdbuf();
   EXPECT_EQ(content.str(), weights);
@@ -313,6 +313,33 @@ TEST_F(Cli, DownloadsFromTheStorageWhenTheGatewayMovesNoBytes) {
   EXPECT_EQ(refused.err, "finetune: the storage answered HTTP 403 (PERMISSION_DENIED).\n");
   EXPECT_FALSE(std::filesystem::exists(Path("v")));
   EXPECT_FALSE(std::filesystem::exists(Path("v.part")));
+}
+
+TEST_F(Cli, APageInPlaceOfWeightsLeavesTheOldFile) {
+  std::ofstream(Path("w")) << "a good file";
+  FakeStorage storage("<!DOCTYPE html><html>Sign in</html>", "\"v1\"");
+  service_.PutWeightsUri("a", storage.url());
+  service_.SetWeights("<!DOCTYPE html><html>Sign in</html>", "g", 1000);
+  for (const bool direct : {false, true}) {
+    if (direct) service_.HaveNoTransfers();
+    const Result result = Run({"download", "a", Path("w")});
+    EXPECT_EQ(result.code, 8);
+    EXPECT_THAT(result.err, AllOf(HasSubstr("what came is a web page"), HasSubstr("as it was")));
+    std::stringstream content;
+    content << std::ifstream(Path("w")).rdbuf();
+    EXPECT_EQ(content.str(), "a good file");
+    EXPECT_FALSE(std::filesystem::exists(Path("w.part")));
+  }
+  EXPECT_EQ(Run({"download", "a", Path("w"), "--any-content"}).code, 0);
+}
+
+TEST_F(Cli, ALocalDiskIsNotTakenForTheGatewayOrTheStorage) {
+  service_.SetWeights(Safetensors(10), "g", 1000);
+  std::filesystem::create_directories(Path("w.part"));
+  const Result result = Run({"download", "a", Path("w")});
+  EXPECT_EQ(result.code, 9);
+  EXPECT_THAT(result.err,
+              MatchesRegex("finetune: cannot write .*w.part: Is a directory .EISDIR.\\.\n"));
 }
 
 TEST_F(Cli, UploadsToTheStorageWhenTheGatewayMovesNoBytes) {

@@ -6,11 +6,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "client/cpp/local_file.h"
 #include "client/cpp/states.h"
 #include "client/cpp/transfer.h"
 #include "client/cpp/uuid.h"
+#include "client/cpp/weights_check.h"
 #include "server/base/error_details.h"
 #include "tests/client/fake_service.h"
+#include "tests/client/weights.h"
 
 namespace finetune {
 namespace {
@@ -178,14 +181,13 @@ TEST_F(Calls, FilesThatHoldSomethingElseAreRefusedAtOnce) {
 }
 
 TEST_F(Calls, ADownloadThatBreaksGoesOnWhereItBroke) {
-  std::string weights;
-  for (int i = 0; i < 30'000; ++i) weights += static_cast<char>(i * 7 + i / 256);
+  const std::string weights = Safetensors(30'000);
   service_.SetWeights(weights, "g1", 4'000);
   TransferOptions options;
   options.backoff = {.initial = absl::Milliseconds(1)};
   auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), options);
   ASSERT_TRUE(download.ok()) << download.status();
-  EXPECT_EQ(download->size_bytes, 30'000);
+  EXPECT_EQ(download->size_bytes, static_cast<int64_t>(weights.size()));
   EXPECT_EQ(Content(Path("w")), weights);
   EXPECT_FALSE(std::filesystem::exists(Path("w.part")));
   EXPECT_FALSE(std::filesystem::exists(Path("w.part.generation")));
@@ -195,22 +197,64 @@ TEST_F(Calls, ADownloadLeftByAnEarlierProcessIsContinuedOnlyIfTheFileIsTheSame) 
   TransferOptions once;
   once.attempts = 1;
   once.backoff = {.initial = absl::Milliseconds(1)};
-  service_.SetWeights(std::string(5'000, 'a'), "g1", 0);
+  const std::string weights = Safetensors(5'000), others = Safetensors(6'000);
+  service_.SetWeights(weights, "g1", 0);
   EXPECT_FALSE(DownloadWeights(client(), "fineTunes/a", Path("w"), once).ok());
-  std::ofstream(Path("w.part")) << std::string(2'000, 'a');
+  std::ofstream(Path("w.part")) << weights.substr(0, 2'000);
   std::ofstream(Path("w.part.generation")) << "g1";
-  service_.SetWeights(std::string(5'000, 'a'), "g1", 100'000);
+  service_.SetWeights(weights, "g1", 100'000);
   auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), once);
   ASSERT_TRUE(download.ok()) << download.status();
   EXPECT_EQ(download->resumed_bytes, 2'000);
 
-  std::ofstream(Path("v.part")) << std::string(2'000, 'a');
-  std::ofstream(Path("v.part.generation")) << "g1";
-  service_.SetWeights(std::string(6'000, 'b'), "g2", 100'000);
-  download = DownloadWeights(client(), "fineTunes/a", Path("v"), {.backoff = once.backoff});
-  ASSERT_TRUE(download.ok()) << download.status();
-  EXPECT_EQ(download->resumed_bytes, 0);
-  EXPECT_EQ(Content(Path("v")), std::string(6'000, 'b'));
+  // A gateway that refuses another generation, and one that does not look at it.
+  for (const bool refuses : {true, false}) {
+    service_.RefuseOtherGenerations(refuses);
+    std::ofstream(Path("v.part")) << weights.substr(0, 2'000);
+    std::ofstream(Path("v.part.generation")) << "g1";
+    service_.SetWeights(others, "g2", 100'000);
+    download = DownloadWeights(client(), "fineTunes/a", Path("v"), {.backoff = once.backoff});
+    ASSERT_TRUE(download.ok()) << download.status();
+    EXPECT_EQ(download->resumed_bytes, 0);
+    EXPECT_EQ(Content(Path("v")), others);
+  }
+}
+
+TEST_F(Calls, WhatIsNoWeightsNeverReplacesAGoodFile) {
+  std::ofstream(Path("w")) << "a good file";
+  const std::string whole = Safetensors(3'000);
+  for (const std::string& bytes :
+       {std::string("<!DOCTYPE html><html>Sign in</html>"), std::string(R"({"error":"gone"})"),
+        std::string("version https://git-lfs.github.com/spec/v1\n"), std::string(),
+        whole.substr(0, 2'500), whole + "more"}) {
+    service_.SetWeights(bytes, "g1", 100'000);
+    const auto download = DownloadWeights(client(), "fineTunes/a", Path("w"));
+    EXPECT_TRUE(IsNoWeights(download.status())) << download.status();
+    EXPECT_EQ(Content(Path("w")), "a good file");
+    EXPECT_FALSE(std::filesystem::exists(Path("w.part")));
+    EXPECT_FALSE(std::filesystem::exists(Path("w.part.generation")));
+  }
+  EXPECT_TRUE(DownloadWeights(client(), "fineTunes/a", Path("w"), {.check_weights = false}).ok());
+  EXPECT_EQ(Content(Path("w")), whole + "more");
+}
+
+TEST_F(Calls, BytesThatAreNotThoseOfTheWholeFilesDigestAreFetchedAgain) {
+  service_.SetWeights(Safetensors(3'000), "g1", 100'000);
+  service_.TellSha256(std::string(32, 'x'));
+  TransferOptions options;
+  options.attempts = 3;
+  options.backoff = {.initial = absl::Milliseconds(1)};
+  const auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), options);
+  EXPECT_TRUE(absl::IsDataLoss(download.status())) << download.status();
+  EXPECT_FALSE(std::filesystem::exists(Path("w")));
+}
+
+TEST_F(Calls, AFileOfThisMachineIsNoFailureOfTheGateway) {
+  service_.SetWeights(Safetensors(3'000), "g1", 100'000);
+  std::filesystem::create_directory(Path("w"));
+  const auto download = DownloadWeights(client(), "fineTunes/a", Path("w"));
+  EXPECT_TRUE(IsLocalFileError(download.status())) << download.status();
+  EXPECT_TRUE(IsLocalFileError(UploadDataset(client(), Path("none"), true).status()));
 }
 
 TEST_F(Calls, AnUploadSendsTheFileWithItsDigest) {
@@ -219,7 +263,6 @@ TEST_F(Calls, AnUploadSendsTheFileWithItsDigest) {
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ(service_.uploaded().size(), 3u << 20);
   EXPECT_EQ(dataset->sha256().size(), 32u);
-  EXPECT_TRUE(absl::IsInvalidArgument(UploadDataset(client(), Path("none"), true).status()));
 }
 
 TEST(States, LaterStagesMeetEarlierWishes) {

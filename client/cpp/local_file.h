@@ -1,0 +1,26 @@
+// What this machine's own files and disks refuse: never taken for a word of the gateway or of a
+// storage.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace finetune::inline client {
+
+// FAILED_PRECONDITION whatever the error is, so that no full disk looks like a quota: "cannot write
+// w.part: No space left on device (ENOSPC)". `error` is an errno.
+absl::Status LocalFileError(std::string_view what, std::string_view path, int error);
+// The same for what has no errno, such as "it is a directory".
+absl::Status LocalFileError(std::string_view what, std::string_view path, std::string_view why);
+
+// Whether LocalFileError() made it. Trying again does not help, and nobody else is to blame.
+bool IsLocalFileError(const absl::Status& status);
+
+// Locks the open regular file against other processes, if it is still the one that `path` names.
+// FAILED_PRECONDITION while another holds the lock; UNAVAILABLE if the name is gone or another
+// file's by now: open it again.
+absl::Status LockNamed(int file, const std::string& path);
+
+}  // namespace finetune::inline client
