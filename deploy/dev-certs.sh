@@ -29,7 +29,8 @@ cd "$directory"
 days=30
 [[ -z $force ]] || rm -f ./*.crt ./*.key
 
-new_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
+# PKCS#8, which every library reads.
+new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
 
 # issue NAME USAGE ALTERNATIVE-NAMES: NAME.key and NAME.crt, signed by the CA. The certificate comes
 # last and at once, so that a gateway that rereads its files never meets half a pair for long.

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/access/binding.h"
 #include "server/base/status_macros.h"
 #include "server/flags.h"
 

@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/access/server_credentials.h"
+#include "server/access/tls_files.h"
 #include "server/base/environment.h"
 #include "server/base/log.h"
 #include "server/otlp/trace_settings.h"

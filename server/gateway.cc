@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
@@ -79,19 +81,17 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(const Config& config) {
 }
 
 absl::Status Gateway::Open() {
-  ASSIGN_OR_RETURN(credentials_, MakeServerCredentials(config_.tls));
-  auto key = MakeApiKeySource(config_.api_key_file);
+  rereader_ = std::make_unique<FileRereader>(*clock_, metrics_);
+  RETURN_IF_ERROR(OpenCredentials());
+  auto key = MakeApiKeySource(config_.api_key_file, *rereader_);
   if (!key.ok()) return Blame("api_key_file", key.status());
   key_ = *std::move(key);
-  auto tokens = WebhookTokens::Open(config_.webhook_token_file, *clock_);
+  auto tokens = WebhookTokens::Open(config_.webhook_token_file, *rereader_);
   if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
   tokens_ = *std::move(tokens);
   ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
   RETURN_IF_ERROR(OpenPolicy());
-  for (const std::string& warning : config_.warnings) Log(LogLevel::kWarning, warning);
-  for (const std::string& warning :
-       FindStartupWarnings(config_, policy_ ? policy_->current().get() : nullptr, clock_->Now()))
-    Log(LogLevel::kWarning, warning);
+  LogWarnings();
   RETURN_IF_ERROR(OpenTracer());
   auto store = OpenSqliteStore(config_.sqlite_path);
   if (!store.ok()) return Blame("store", store.status());
@@ -162,6 +162,31 @@ absl::Status Gateway::Open() {
   return absl::OkStatus();
 }
 
+absl::Status Gateway::OpenCredentials() {
+  const TlsFiles& files = config_.tls;
+  if (files.enabled()) {
+    ASSIGN_OR_RETURN(certificates_, ServerCertificates::Open(files, *rereader_, *clock_, metrics_));
+    credentials_ = certificates_->MakeCredentials();
+  } else if (!files.key.empty() || files.mutual()) {
+    return absl::InvalidArgumentError(
+        "--tls_key_file and --tls_client_ca_file need --tls_cert_file beside them");
+  } else {
+    credentials_ = grpc::InsecureServerCredentials();
+  }
+  return absl::OkStatus();
+}
+
+void Gateway::LogWarnings() const {
+  std::optional<Validity> certificate;
+  if (certificates_) certificate = certificates_->validity();
+  std::vector<std::string> warnings = config_.warnings;
+  for (std::string& warning :
+       FindStartupWarnings(config_, certificate ? &*certificate : nullptr,
+                           policy_ ? policy_->current().get() : nullptr, clock_->Now()))
+    warnings.push_back(std::move(warning));
+  for (const std::string& warning : warnings) Log(LogLevel::kWarning, warning);
+}
+
 absl::Status Gateway::OpenTracer() {
   if (!config_.traces.enabled()) {
     tracer_ = std::make_unique<Tracer>();
@@ -179,7 +204,8 @@ absl::Status Gateway::OpenPolicy() {
     authenticator_ = MakeOpenAuthenticator();
     return absl::OkStatus();
   }
-  auto policy = PolicyFile::Open(config_.policy_file, MakeKeyFetch(*http_), *clock_, metrics_);
+  auto policy =
+      PolicyFile::Open(config_.policy_file, MakeKeyFetch(*http_), *rereader_, *clock_, metrics_);
   if (!policy.ok()) return Blame("policy_file", policy.status());
   policy_ = *std::move(policy);
   authenticator_ = MakePolicyAuthenticator(*policy_);
@@ -299,6 +325,7 @@ void Gateway::Close(absl::Duration grace) {
     CloseGrpc(clock_->Now() + (busy ? grace : std::min(grace, kIdleFarewell)));
   }
   webhook_server_.reset();
+  if (rereader_) rereader_->Stop();
   if (policy_) policy_->Stop();
   if (submitter_) submitter_->Stop(clock_->Now());
   if (tracker_) tracker_->Stop();

@@ -7,9 +7,11 @@
 #include "absl/status/statusor.h"
 #include "server/access/authenticator.h"
 #include "server/access/policy_file.h"
+#include "server/access/server_credentials.h"
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
+#include "server/base/reread_files.h"
 #include "server/base/trace.h"
 #include "server/config.h"
 #include "server/jobs/record/catalog.h"
@@ -48,12 +50,17 @@ class Gateway {
   // Blocks for up to drain_delay and twice drain_time. After a Start that went well, once.
   void Drain();
 
+  // Looks at all files that are reread, at once.
+  void RereadFiles() { rereader_->LookNow(); }
+
  private:
   explicit Gateway(const Config& config);
 
   absl::Status Open();
+  absl::Status OpenCredentials();
   absl::Status OpenTracer();
   absl::Status OpenPolicy();
+  void LogWarnings() const;
   absl::Status OpenDoors();
   absl::Status WritePorts() const;
   void RegisterMetrics();
@@ -77,7 +84,9 @@ class Gateway {
   // In the order of their dependencies.
   std::unique_ptr<Clock> clock_;
   Metrics metrics_;
-  std::unique_ptr<SpanExporter> exporter_;  // Null if nothing is traced.
+  std::unique_ptr<FileRereader> rereader_;
+  std::unique_ptr<ServerCertificates> certificates_;  // Null without TLS.
+  std::unique_ptr<SpanExporter> exporter_;            // Null if nothing is traced.
   std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Catalog> catalog_;

@@ -54,27 +54,26 @@ Environment ReadEnvironment() {
   return found;
 }
 
-// SIGTERM, SIGINT and, for a terminal that is closed, SIGHUP; blocked in every thread so that one
-// waits for them.
-sigset_t StopSignals() {
+sigset_t SetOf(std::initializer_list<int> numbers) {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGHUP);
+  for (const int number : numbers) sigaddset(&signals, number);
   return signals;
 }
 
+int WaitFor(const sigset_t& signals) {
+  int number = 0;
+  sigwait(&signals, &number);
+  return number;
+}
+
 void EndAtOnceOnNextSignal(const sigset_t& signals) {
-  std::thread([signals] {
-    int number = 0;
-    sigwait(&signals, &number);
-    _exit(128 + number);
-  }).detach();
+  std::thread([signals] { _exit(128 + WaitFor(signals)); }).detach();
 }
 
 int Run(const std::vector<std::string>& arguments) {
-  const sigset_t signals = StopSignals();
+  // Blocked in every thread, so that one waits for them.
+  const sigset_t signals = SetOf({SIGTERM, SIGINT, SIGHUP});
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   // A file that may not grow is a store that cannot be written, and no end of the process.
@@ -96,9 +95,11 @@ int Run(const std::vector<std::string>& arguments) {
     gateway->reset();
     return Fail(started);
   }
-  int number = 0;
-  sigwait(&signals, &number);
-  EndAtOnceOnNextSignal(signals);
+  while (WaitFor(signals) == SIGHUP) {
+    Log(LogLevel::kInfo, "looking at all files again");
+    (*gateway)->RereadFiles();
+  }
+  EndAtOnceOnNextSignal(SetOf({SIGTERM, SIGINT}));
   (*gateway)->Drain();
   gateway->reset();
   FlushLog();

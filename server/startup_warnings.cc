@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/access/server_credentials.h"
 
 namespace finetune {
 namespace {
@@ -21,25 +20,23 @@ std::string Day(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone());
 }
 
-void LookAtCertificate(const std::string& path, absl::Time now, std::vector<std::string>& found) {
-  const auto validity = ReadValidity(path);
-  if (!validity.ok()) return;  // Has stopped the start.
-  if (validity->end <= now)
-    found.push_back(absl::StrCat("the certificate in '", path, "' has expired on ",
-                                 Day(validity->end),
+void LookAtCertificate(const std::string& path, const Validity& validity, absl::Time now,
+                       std::vector<std::string>& found) {
+  if (validity.end <= now)
+    found.push_back(absl::StrCat("the certificate in '", path, "' expired on ", Day(validity.end),
                                  ": no client will connect until the file has a new one"));
-  else if (validity->end <= now + kSoon)
-    found.push_back(absl::StrCat("the certificate in '", path, "' expires on ", Day(validity->end),
-                                 ": replace the file before"));
-  if (validity->begin > now)
+  else if (validity.end <= now + kSoon)
+    found.push_back(absl::StrCat("the certificate in '", path, "' expires on ", Day(validity.end),
+                                 ": replace the file before then"));
+  if (validity.begin > now)
     found.push_back(absl::StrCat("the certificate in '", path, "' is valid only from ",
-                                 Day(validity->begin), " on: no client will connect until then"));
+                                 Day(validity.begin), " on: no client will connect until then"));
 }
 
 }  // namespace
 
-std::vector<std::string> FindStartupWarnings(const Config& config, const AccessPolicy* policy,
-                                             absl::Time now) {
+std::vector<std::string> FindStartupWarnings(const Config& config, const Validity* certificate,
+                                             const AccessPolicy* policy, absl::Time now) {
   std::vector<std::string> found;
   for (const std::string* path :
        {&config.tls.key, &config.api_key_file, &config.webhook_token_file}) {
@@ -47,7 +44,7 @@ std::vector<std::string> FindStartupWarnings(const Config& config, const AccessP
       found.push_back(absl::StrCat("everybody on this machine may read the secret in '", *path,
                                    "': chmod o-r it"));
   }
-  if (config.tls.enabled()) LookAtCertificate(config.tls.cert, now, found);
+  if (certificate != nullptr) LookAtCertificate(config.tls.cert, *certificate, now, found);
   if (policy != nullptr && policy->knows_certificates() && !config.tls.mutual())
     found.push_back(
         "the policy has callers with spiffe_ids or dns_names, and none of these can be recognised, "

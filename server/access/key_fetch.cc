@@ -17,8 +17,8 @@ constexpr size_t kMaxBytes = size_t{1} << 20;
 
 // Empty if the file cannot be read or holds none.
 Secret ReadToken(const std::string& path) {
-  const std::string text = ReadFile(path).value_or("");
-  return Secret(std::string(absl::StripAsciiWhitespace(text)));
+  const auto file = ReadFile(path);
+  return Secret(file.ok() ? std::string(absl::StripAsciiWhitespace(file->text)) : "");
 }
 
 absl::StatusOr<std::string> KeysIn(HttpResult result) {

@@ -5,70 +5,44 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "server/base/log.h"
-#include "server/base/read_file.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
 namespace {
 
-constexpr absl::Duration kLookInterval = absl::Seconds(1);
-constexpr char kReloads[] = "finetune_gateway_policy_reloads_total";
 constexpr char kFetches[] = "finetune_gateway_issuer_key_fetches_total";
 constexpr char kFetchesHelp[] = "Fetches of issuers' keys from a jwks_url, by outcome.";
-constexpr char kReloadsHelp[] = "Changes of the policy's files, by whether they were taken.";
 
 }  // namespace
 
-PolicyFile::PolicyFile(const std::string& path, FetchKeys fetch, Clock& clock, Metrics& metrics)
+PolicyFile::PolicyFile(const std::string& path, FetchKeys fetch, FileRereader& rereader,
+                       Clock& clock, Metrics& metrics)
     : path_(path),
       fetch_(std::move(fetch)),
       clock_(clock),
-      applied_(metrics.Counter(kReloads, kReloadsHelp, {{"outcome", "applied"}})),
-      refused_(metrics.Counter(kReloads, kReloadsHelp, {{"outcome", "refused"}})),
-      refused_now_(metrics.Gauge("finetune_gateway_policy_refused",
-                                 "1 while the policy's files are bad and an older policy is in "
-                                 "force.")),
       fetch_metrics_{
           metrics.Counter(kFetches, kFetchesHelp, {{"outcome", "fetched"}}),
           metrics.Counter(kFetches, kFetchesHelp, {{"outcome", "failed"}}),
           metrics.Gauge("finetune_gateway_issuer_keys_failing",
                         "jwks_urls whose latest fetch failed: older keys, or none, are in use.")},
-      worker_("policy") {}
+      files_(rereader.Add("policy", [this](RereadFiles::Read read) { return Take(read); })),
+      worker_("issuer-keys") {}
 
 absl::StatusOr<std::unique_ptr<PolicyFile>> PolicyFile::Open(const std::string& path,
-                                                             FetchKeys fetch, Clock& clock,
+                                                             FetchKeys fetch,
+                                                             FileRereader& rereader, Clock& clock,
                                                              Metrics& metrics) {
-  std::unique_ptr<PolicyFile> made(new PolicyFile(path, std::move(fetch), clock, metrics));
-  // On the worker, as all that follows: keys may come at any time from now on.
-  absl::Status first;
-  absl::Notification read;
-  made->worker_.Post([&] {
-    auto policy = made->Read();
-    first = policy.status();
-    if (policy.ok()) {
-      MutexLock lock(made->mu_);
-      made->current_ = *std::move(policy);
-    }
-    read.Notify();
-  });
-  read.WaitForNotification();
-  if (!first.ok()) return first;
-  made->Schedule();
+  std::unique_ptr<PolicyFile> made(
+      new PolicyFile(path, std::move(fetch), rereader, clock, metrics));
+  RETURN_IF_ERROR(made->files_->Open());
   return made;
 }
 
 PolicyFile::~PolicyFile() { Stop(); }
 
 void PolicyFile::Stop() {
-  Clock::TimerId timer = Clock::kNoTimer;
-  {
-    MutexLock lock(mu_);
-    stopping_ = true;
-    timer = timer_;
-  }
-  clock_.Cancel(timer);
+  files_->Stop();
   worker_.Stop();
   Remotes remotes;
   {
@@ -94,35 +68,17 @@ void PolicyFile::OnChangeDo(std::function<void()> action) {
   on_change_ = std::move(action);
 }
 
-void PolicyFile::Schedule() {
-  MutexLock lock(mu_);
-  if (stopping_) return;
-  timer_ = clock_.RunAfter(kLookInterval, [this] {
-    worker_.Post([this] {
-      RereadIfChanged();
-      Schedule();
-    });
-  });
-}
-
 std::shared_ptr<RemoteKeys> PolicyFile::StartFetching(const KeyLocation& location) {
   return RemoteKeys::Start(
       location, fetch_, clock_, fetch_metrics_,
       [this](std::function<void()> task) { worker_.Post(std::move(task)); },
-      [this] { RereadIfChanged(); });
+      [this] { files_->LookAnew(); });
 }
 
-absl::StatusOr<std::shared_ptr<const AccessPolicy>> PolicyFile::Read() {
-  texts_.clear();
-  const auto read = [this](const std::string& path) -> absl::StatusOr<std::string> {
-    auto text = ReadFile(path);
-    texts_[path] = text.ok() ? std::optional(*text) : std::nullopt;
-    return text;
-  };
+absl::Status PolicyFile::Take(RereadFiles::Read read) {
   Remotes before;
   {
     MutexLock lock(mu_);
-    for (auto& [location, fetched] : remotes_) fetched.text = fetched.keys->text();
     before = remotes_;
   }
   Remotes wanted;
@@ -146,43 +102,23 @@ absl::StatusOr<std::shared_ptr<const AccessPolicy>> PolicyFile::Read() {
       if (!kept.contains(location)) fetched.keys->Stop();
   if (!policy.ok())
     return absl::InvalidArgumentError(absl::StrCat("'", path_, "': ", policy.status().message()));
-  MutexLock lock(mu_);
-  remotes_ = std::move(wanted);
-  return policy;
+  Apply(*std::move(policy), std::move(wanted));
+  return absl::OkStatus();
 }
 
-// The files are small and in the page cache: comparing their texts misses nothing, whatever the
-// times on them say.
-bool PolicyFile::Changed() const {
-  for (const auto& [path, text] : texts_)
-    if (auto now = ReadFile(path); now.ok() != text.has_value() || (now.ok() && *now != *text))
-      return true;
-  MutexLock lock(mu_);
-  return std::any_of(remotes_.begin(), remotes_.end(), [](const auto& remote) {
-    return remote.second.keys->text() != remote.second.text;
-  });
-}
-
-void PolicyFile::RereadIfChanged() {
-  if (!Changed()) return;
-  auto policy = Read();
-  refused_now_.Set(policy.ok() ? 0 : 1);
-  if (policy.ok()) return Apply(*std::move(policy));
-  Log(LogLevel::kError, "policy refused, the one before stays",
-      {{"audit", true}, {"error", std::string(policy.status().message())}});
-  refused_.Increment();
-}
-
-void PolicyFile::Apply(std::shared_ptr<const AccessPolicy> policy) {
-  Log(LogLevel::kInfo, "policy changed",
-      {{"audit", true}, {"file", path_}, {"callers", policy->size()}});
-  applied_.Increment();
+void PolicyFile::Apply(std::shared_ptr<const AccessPolicy> policy, Remotes remotes) {
+  const size_t callers = policy->size();
   std::function<void()> on_change;
+  bool first = false;
   {
     MutexLock lock(mu_);
+    first = current_ == nullptr;
     current_ = std::move(policy);
+    remotes_ = std::move(remotes);
     on_change = on_change_;
   }
+  Log(LogLevel::kInfo, first ? "policy in force" : "policy changed",
+      {{"audit", true}, {"file", path_}, {"callers", callers}});
   if (on_change) on_change();
 }
 

@@ -1,144 +1,150 @@
 #include "server/access/server_credentials.h"
 
-#include <arpa/inet.h>
-#include <grpcpp/security/tls_certificate_provider.h>
-#include <grpcpp/security/tls_credentials_options.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 
-#include <cstring>
+#include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "server/base/read_file.h"
+#include "server/base/mutex.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
 namespace {
 
-constexpr unsigned kRereadSeconds = 5;
-
-absl::StatusOr<std::string> ReadPem(const std::string& path, absl::string_view flag) {
-  auto text = ReadFile(path);
-  if (!text.ok())
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": ", text.status().message()));
-  return text;
+std::string Day(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%d %H:%M UTC", time, absl::UTCTimeZone());
 }
 
-// Nobody is there to be asked for one.
-int NoPassPhrase(char*, int, int, void*) { return 0; }
+using ConfigPtr = std::unique_ptr<grpc_ssl_server_certificate_config,
+                                  decltype(&grpc_ssl_server_certificate_config_destroy)>;
 
-using BioPtr = std::unique_ptr<BIO, decltype(&BIO_free)>;
-using CertPtr = std::unique_ptr<X509, decltype(&X509_free)>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
-
-CertPtr FirstCertificate(const std::string& pem) {
-  BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
-  return CertPtr(PEM_read_bio_X509(bio.get(), nullptr, NoPassPhrase, nullptr), X509_free);
-}
-
-absl::Time ToTime(const ASN1_TIME* time) {
-  tm parts = {};
-  ASN1_TIME_to_tm(time, &parts);
-  return absl::FromTM(parts, absl::UTCTimeZone());
-}
-
-absl::Status CheckPair(const TlsFiles& files, const std::string& cert_pem,
-                       const std::string& key_pem) {
-  const CertPtr cert = FirstCertificate(cert_pem);
-  if (!cert)
-    return absl::InvalidArgumentError(
-        absl::StrCat("--tls_cert_file: '", files.cert, "' holds no PEM certificate"));
-  BioPtr bio(BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size())), BIO_free);
-  const KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassPhrase, nullptr),
-                   EVP_PKEY_free);
-  if (!key && absl::StrContains(key_pem, "ENCRYPTED"))
-    return absl::InvalidArgumentError(absl::StrCat("--tls_key_file: the key in '", files.key,
-                                                   "' has a pass phrase; `openssl pkey -in ",
-                                                   files.key, " -out FILE` takes it off"));
-  if (!key)
-    return absl::InvalidArgumentError(
-        absl::StrCat("--tls_key_file: '", files.key, "' holds no PEM private key"));
-  const bool fits = X509_check_private_key(cert.get(), key.get()) == 1;
-  ERR_clear_error();
-  if (!fits)
-    return absl::InvalidArgumentError(absl::StrCat("--tls_key_file: the key in '", files.key,
-                                                   "' does not belong to the certificate in '",
-                                                   files.cert, "'"));
-  return absl::OkStatus();
-}
-
-absl::Status CheckFiles(const TlsFiles& files) {
-  if (files.key.empty())
-    return absl::InvalidArgumentError("--tls_cert_file needs --tls_key_file beside it");
-  ASSIGN_OR_RETURN(const std::string cert, ReadPem(files.cert, "--tls_cert_file"));
-  ASSIGN_OR_RETURN(const std::string key, ReadPem(files.key, "--tls_key_file"));
-  RETURN_IF_ERROR(CheckPair(files, cert, key));
-  if (!files.mutual()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::string ca, ReadPem(files.client_ca, "--tls_client_ca_file"));
-  if (!FirstCertificate(ca))
-    return absl::InvalidArgumentError(
-        absl::StrCat("--tls_client_ca_file: '", files.client_ca, "' holds no PEM certificate"));
-  return absl::OkStatus();
+ConfigPtr ConfigOf(const TlsMaterial& material) {
+  const grpc_ssl_pem_key_cert_pair pair = {material.key.c_str(), material.cert_chain.c_str()};
+  // gRPC 1.51 asserts that there are authorities, also where no client is asked for a certificate.
+  const std::string& roots = material.client_ca.empty() ? material.cert_chain : material.client_ca;
+  return ConfigPtr(grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1),
+                   grpc_ssl_server_certificate_config_destroy);
 }
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
-    const TlsFiles& files) {
-  if (!files.enabled()) {
-    if (!files.key.empty() || files.mutual())
-      return absl::InvalidArgumentError(
-          "--tls_key_file and --tls_client_ca_file need --tls_cert_file beside them");
-    return grpc::InsecureServerCredentials();
+// What new connections are to use. Thread-safe.
+class CertificatesInForce {
+ public:
+  // A new version, unless it says the same.
+  void Set(TlsMaterial material) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    if (version_ > 0 && material == material_) return;
+    material_ = std::move(material);
+    ++version_;
   }
-  RETURN_IF_ERROR(CheckFiles(files));
-  using grpc::experimental::FileWatcherCertificateProvider;
-  auto provider = files.mutual() ? std::make_shared<FileWatcherCertificateProvider>(
-                                       files.key, files.cert, files.client_ca, kRereadSeconds)
-                                 : std::make_shared<FileWatcherCertificateProvider>(
-                                       files.key, files.cert, kRereadSeconds);
-  grpc::experimental::TlsServerCredentialsOptions options(provider);
-  options.watch_identity_key_cert_pairs();
-  if (files.mutual()) {
-    options.watch_root_certs();
-    options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  } else {
-    options.set_cert_request_type(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  // Null if the version is `known`; else `known` becomes it.
+  ConfigPtr NewerThan(uint64_t& known) const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    if (std::exchange(known, version_) == version_)
+      return {nullptr, grpc_ssl_server_certificate_config_destroy};
+    return ConfigOf(material_);
   }
-  return grpc::experimental::TlsServerCredentials(options);
+  // Zero before the first.
+  uint64_t version() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    return version_;
+  }
+  Validity validity() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    return material_.validity;
+  }
+
+ private:
+  mutable Mutex mu_;
+  uint64_t version_ ABSL_GUARDED_BY(mu_) = 0;
+  TlsMaterial material_ ABSL_GUARDED_BY(mu_);
+};
+
+namespace {
+
+// Asks at each handshake for the newest certificates.
+class RereadCredentials : public grpc::ServerCredentials {
+ public:
+  RereadCredentials(const CertificatesInForce& in_force, bool mutual)
+      : in_force_(in_force),
+        credentials_(grpc_ssl_server_credentials_create_with_options(
+                         grpc_ssl_server_credentials_create_options_using_config_fetcher(
+                             mutual ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                    : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+                             &RereadCredentials::Fetch, this)),
+                     grpc_server_credentials_release) {}
+
+  // Calls are judged by Authenticator.
+  void SetAuthMetadataProcessor(const std::shared_ptr<grpc::AuthMetadataProcessor>&) override {}
+
+ private:
+  // gRPC calls it under a lock of the port's.
+  static grpc_ssl_certificate_config_reload_status Fetch(
+      void* self, grpc_ssl_server_certificate_config** config) {
+    auto* credentials = static_cast<RereadCredentials*>(self);
+    *config = credentials->in_force_.NewerThan(credentials->known_).release();
+    return *config == nullptr ? GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED
+                              : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
+  }
+
+  int AddPortToServer(const std::string& address, grpc_server* server) override {
+    return grpc_server_add_http2_port(server, address.c_str(), credentials_.get());
+  }
+
+  const CertificatesInForce& in_force_;
+  uint64_t known_ = 0;
+  const std::unique_ptr<grpc_server_credentials, decltype(&grpc_server_credentials_release)>
+      credentials_;
+};
+
+}  // namespace
+
+ServerCertificates::ServerCertificates(const TlsFiles& files, FileRereader& rereader, Clock& clock,
+                                       Metrics& metrics)
+    : files_(files),
+      clock_(clock),
+      end_(metrics.Gauge("finetune_gateway_tls_certificate_end_seconds",
+                         "When the service's certificate in force ends, since 1970.")),
+      in_force_(std::make_unique<CertificatesInForce>()),
+      watched_(rereader.Add("tls", [this](RereadFiles::Read read) { return Take(read); })) {}
+
+ServerCertificates::~ServerCertificates() { watched_->Stop(); }
+
+absl::StatusOr<std::unique_ptr<ServerCertificates>> ServerCertificates::Open(const TlsFiles& files,
+                                                                             FileRereader& rereader,
+                                                                             Clock& clock,
+                                                                             Metrics& metrics) {
+  std::unique_ptr<ServerCertificates> made(new ServerCertificates(files, rereader, clock, metrics));
+  RETURN_IF_ERROR(made->watched_->Open());
+  return made;
 }
 
-absl::StatusOr<Validity> ReadValidity(const std::string& cert_file) {
-  ASSIGN_OR_RETURN(const std::string pem, ReadFile(cert_file));
-  const CertPtr cert = FirstCertificate(pem);
-  ERR_clear_error();
-  if (!cert)
-    return absl::InvalidArgumentError(absl::StrCat("'", cert_file, "' holds no PEM certificate"));
-  return Validity{ToTime(X509_get0_notBefore(cert.get())), ToTime(X509_get0_notAfter(cert.get()))};
+absl::Status ServerCertificates::Take(RereadFiles::Read read) {
+  ASSIGN_OR_RETURN(TlsMaterial material, ReadTlsMaterial(files_, read));
+  const absl::Time now = clock_.Now();
+  const Validity validity = material.validity;
+  // One that nobody would accept does not replace one that all do.
+  if (in_force_->version() > 0 && in_force_->validity().Includes(now)) {
+    if (validity.end <= now)
+      return absl::InvalidArgumentError(absl::StrCat("--tls_cert_file: the certificate in '",
+                                                     files_.cert, "' has expired on ",
+                                                     Day(validity.end)));
+    if (validity.begin > now)
+      return absl::UnavailableError(absl::StrCat("--tls_cert_file: the certificate in '",
+                                                 files_.cert, "' is valid only from ",
+                                                 Day(validity.begin), " on"));
+  }
+  in_force_->Set(std::move(material));
+  end_.Set(absl::ToDoubleSeconds(validity.end - absl::UnixEpoch()));
+  return absl::OkStatus();
 }
 
-bool IsLoopback(const std::string& host) {
-  if (host == "localhost") return true;
-  in_addr v4;
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-  std::string bare = host;
-  if (bare.size() > 2 && bare.front() == '[' && bare.back() == ']')
-    bare = bare.substr(1, bare.size() - 2);
-  in6_addr v6;
-  return inet_pton(AF_INET6, bare.c_str(), &v6) == 1 &&
-         std::memcmp(&v6, &in6addr_loopback, sizeof(v6)) == 0;
+std::shared_ptr<grpc::ServerCredentials> ServerCertificates::MakeCredentials() {
+  return std::make_shared<RereadCredentials>(*in_force_, files_.mutual());
 }
 
-absl::Status CheckBinding(const std::string& host, const TlsFiles& files, bool has_policy,
-                          bool allow_insecure) {
-  if (allow_insecure || IsLoopback(host) || (files.enabled() && has_policy))
-    return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--listen: without TLS (--tls_cert_file, --tls_key_file) and a policy (--policy_file) the "
-      "service binds only to loopback, not to '",
-      host, "'; --allow_insecure opens it to everyone who can reach the port"));
-}
+Validity ServerCertificates::validity() const { return in_force_->validity(); }
 
 }  // namespace finetune

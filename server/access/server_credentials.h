@@ -3,44 +3,46 @@
 #include <grpcpp/security/server_credentials.h>
 
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/access/tls_files.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/reread_files.h"
 
 namespace finetune {
 
-// PEM files; all empty: no TLS.
-struct TlsFiles {
-  std::string cert;
-  std::string key;
-  // Certificates that may sign those of clients; with it clients must show one.
-  std::string client_ca;
+class CertificatesInForce;
 
-  bool enabled() const { return !cert.empty(); }
-  bool mutual() const { return !client_ca.empty(); }
+// The service's certificate and key, and the authorities of client certificates, reread when their
+// files change: connections that are made from then on use them, those that are open go on. gRPC is
+// given only what was checked, because its own watcher of files ends the process when it meets a
+// bad one. Thread-safe. What Open is given outlives it.
+class ServerCertificates {
+ public:
+  // INVALID_ARGUMENT, in one sentence, if a file cannot be read or the key does not fit the
+  // certificate.
+  static absl::StatusOr<std::unique_ptr<ServerCertificates>> Open(const TlsFiles& files,
+                                                                  FileRereader& rereader,
+                                                                  Clock& clock, Metrics& metrics);
+  ~ServerCertificates();
+
+  // For one port of one server, which ends before this goes.
+  std::shared_ptr<grpc::ServerCredentials> MakeCredentials();
+
+  // Of the certificate in force.
+  Validity validity() const;
+
+ private:
+  ServerCertificates(const TlsFiles& files, FileRereader& rereader, Clock& clock, Metrics& metrics);
+  absl::Status Take(RereadFiles::Read read);
+
+  const TlsFiles files_;
+  Clock& clock_;
+  prometheus::Gauge& end_;
+  const std::unique_ptr<CertificatesInForce> in_force_;
+  const std::shared_ptr<RereadFiles> watched_;
 };
-
-// What the gRPC port is opened with. The files are reread every few seconds, and new connections
-// use what they say then. INVALID_ARGUMENT, in one sentence, if a file cannot be read or the key
-// does not fit the certificate.
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
-    const TlsFiles& files);
-
-struct Validity {
-  absl::Time begin;
-  absl::Time end;
-};
-
-// When the first certificate of the PEM file is valid. INVALID_ARGUMENT if there is none.
-absl::StatusOr<Validity> ReadValidity(const std::string& cert_file);
-
-// The rule of the open door: without TLS and a policy the service binds only to loopback, unless
-// `allow_insecure`. `host` as in --listen. INVALID_ARGUMENT, saying so.
-absl::Status CheckBinding(const std::string& host, const TlsFiles& files, bool has_policy,
-                          bool allow_insecure);
-
-// Whether `host` (a name or an address, IPv6 with or without brackets) can only mean this machine.
-bool IsLoopback(const std::string& host);
 
 }  // namespace finetune

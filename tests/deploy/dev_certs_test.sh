@@ -17,6 +17,7 @@ openssl x509 -in "$work/search.crt" -noout -ext subjectAltName | grep -q 'URI:sp
   fail "a caller's certificate has no SPIFFE URI"
 openssl verify -CAfile "$work/ca.crt" -verify_hostname localhost "$work/tls.crt" >/dev/null || fail "not good for localhost"
 openssl verify -CAfile "$work/ca.crt" -verify_ip 127.0.0.1 "$work/tls.crt" >/dev/null || fail "not good for 127.0.0.1"
+for key in "$work"/*.key; do head -1 "$key" | grep -qx -e "-----BEGIN PRIVATE KEY-----" || fail "$key is not PKCS#8"; done
 [[ -z $(find "$work" -type f -perm /077) ]] || fail "others may read the keys"
 
 before=$(sha256sum "$work"/{ca,tls,search}.crt)

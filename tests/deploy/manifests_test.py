@@ -78,8 +78,8 @@ def flags(overlay):
 
 def flags_in_sources():
     """The gateway's flags and their defaults, as the sources write them."""
-    with open(os.path.join(ROOT, "server/config.cc"), encoding="utf-8") as f:
-        return dict(re.findall(r"ABSL_FLAG\(\s*[\w:]+,\s*(\w+),\s*([^,]+),", f.read()))
+    with open(os.path.join(ROOT, "server/flags.cc"), encoding="utf-8") as f:
+        return dict(re.findall(r"^      \{\"(\w+)\",\s*\"?(.*?)\"?,", f.read(), re.M))
 
 
 class EveryOverlay:
@@ -269,7 +269,7 @@ class EveryOverlay:
 
     def test_there_is_time_to_drain(self):
         known = flags_in_sources()
-        delay, drain = (int(re.fullmatch(r"absl::Seconds\((\d+)\)", known[f]).group(1)) for f in ("drain_delay", "drain_time"))
+        delay, drain = (int(re.fullmatch(r"(\d+)s", known[f]).group(1)) for f in ("drain_delay", "drain_time"))
         given = gateway(self.overlay)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
         # Streams have drain_time, then calls as much again.
         self.assertGreaterEqual(given, delay + 2 * drain + 10)

@@ -170,7 +170,7 @@ class Quota(EndToEnd):
         before = calls[0]
         wait_until("calls with the second token", lambda: calls[0] > before + 50)
         policy(spender(SECOND), "policy changed", 2)
-        policy([], "policy refused", 1)
+        policy([], "files refused", 1)
         before = (certificates.folder / "tls.crt").read_bytes()
         for old in ("tls.crt", "tls.key"):
             (certificates.folder / old).rename(certificates.folder / f"{old}.old")

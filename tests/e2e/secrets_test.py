@@ -279,7 +279,7 @@ class Secrets(EndToEnd):
 
     def bad_policies(self):
         refused = lambda: int(next(line.rsplit(" ", 1)[1] for line in self.gateway.admin("/metrics")[1].splitlines()
-                                   if line.startswith('finetune_gateway_policy_reloads_total{outcome="refused"}')))
+                                   if line.startswith('finetune_gateway_file_rereads_total{files="policy",outcome="refused"}')))
         plain = {"name": "a", "role": "VIEWER", "bearer_token_sha256": [TOKENS["admin"]]}
         for i, text in enumerate((json.dumps({"callers": [plain]}), json.dumps({"callers": [{"name": "a", "role": WRONG}]}),
                                   f'{{"callers": [{{"name": "{TOKENS["admin"]}" oops', TOKENS["admin"])):
@@ -287,7 +287,7 @@ class Secrets(EndToEnd):
             (self.folder / "policy.new").rename(self.policy)
             wait_until("the policy to be refused", lambda i=i: refused() > i)
         self.write_policy()
-        wait_until("the policy to be good", lambda: "finetune_gateway_policy_refused 0" in self.gateway.admin("/metrics")[1])
+        wait_until("the policy to be good", lambda: 'finetune_gateway_files_refused{files="policy"} 0' in self.gateway.admin("/metrics")[1])
 
     def bad_collectors(self):
         for code in (400, 503):

@@ -1,7 +1,6 @@
 """What stops the start does so with one clear sentence."""
 
 import os
-import signal
 import socket
 import subprocess
 import unittest
@@ -81,16 +80,22 @@ class Start(EndToEnd):
     def test_an_open_door_needs_to_be_asked_for(self):
         self.stops(["--allow_insecure"], "--listen", "0.0.0.0:0")
 
-    def test_a_terminal_that_is_closed_stops_it_like_any_other_signal(self):
-        gateway = self.start_gateway(self.start_emulator()).ready()
-        gateway.popen.send_signal(signal.SIGHUP)
-        self.assertEqual(gateway.popen.wait(30), 0)
-        self.assertIn('"drained"', gateway.log)
-
     def test_an_unknown_flag(self):
         done = self.run_gateway("--no_such_flag", "x")
         self.assertEqual(done.returncode, 2)
         self.assertIn("no_such_flag", done.stderr)
+
+    def test_variables_of_opentelemetry_and_unknown_ones_stop_nothing(self):
+        odd = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_SAMPLER": "jaeger_remote",
+               "OTEL_BSP_SCHEDULE_DELAY": "5s", "OTEL_RESOURCE_ATTRIBUTES": "junk", "FINETUNE_GATEWAY_LISTENN": "127.0.0.1:1"}
+        emulator = self.start_emulator()
+        gateway = self.start_gateway(emulator, env=odd).ready()
+        for named in ("OTEL_EXPORTER_OTLP_PROTOCOL", "did you mean FINETUNE_GATEWAY_LISTEN?"):
+            self.assertIn(named, gateway.log)
+        gateway.terminate()
+        gateway = self.start_gateway(emulator, env={**odd, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}).ready()
+        for named in ("OTEL_TRACES_SAMPLER", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_RESOURCE_ATTRIBUTES"):
+            self.assertIn(named, gateway.log)
 
     def test_a_bad_environment_variable(self):
         done = self.run_gateway(env={"FINETUNE_GATEWAY_ACTIVE_POLL_INTERVAL": "soon"})

@@ -164,7 +164,7 @@ class Swaps(EndToEnd):
         self.start_clients()
         poster = Poster(self.gateway.webhook_url.rsplit("/", 1)[0], self.token)
         self.addCleanup(poster.stop)
-        reread = lambda: self.gateway.log.count("webhook tokens reread")
+        reread = lambda: self.gateway.log.count('"files":"webhook_tokens"')
         for rotation in range(3):
             old, new = poster.token, self.next_token()
             self.replace(self.tokens, old, new)

@@ -21,7 +21,7 @@ struct World {
     std::string path = "/tmp/fuzz-webhook-XXXXXX";
     close(mkstemp(path.data()));
     std::ofstream(path) << kToken << "\n";
-    tokens = *WebhookTokens::Open(path, clock);
+    tokens = *WebhookTokens::Open(path, rereader);
     unlink(path.c_str());
     door = std::make_unique<WebhookDoor>(
         *tokens, [this](const std::string& id, const TraceContext&) { last = id, ++hints; }, clock,
@@ -30,6 +30,7 @@ struct World {
 
   ManualClock clock;
   Metrics metrics;
+  FileRereader rereader{clock, metrics};
   Tracer tracer;
   std::unique_ptr<WebhookTokens> tokens;
   std::unique_ptr<WebhookDoor> door;

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/base/manual_clock.h"
+
 namespace finetune {
 namespace {
 
@@ -31,25 +33,29 @@ class ApiKey : public ::testing::Test {
     std::ofstream(path_ + ".new") << text;
     std::filesystem::rename(path_ + ".new", path_);
   }
-  static std::string Key(ApiKeySource& source) {
+  std::string Key(ApiKeySource& source) {
+    rereader_.LookNow();
     auto key = source.Get();
     return key.ok() ? key->Reveal() : std::string(key.status().message());
   }
 
   std::string folder_;
   std::string path_;
+  ManualClock clock_;
+  Metrics metrics_;
+  FileRereader rereader_{clock_, metrics_};
 };
 
 TEST_F(ApiKey, IsReadFromItsFileWithoutSpaces) {
-  Write("  SG_secret\r\n");
-  auto source = MakeApiKeySource(path_);
+  Write("\xef\xbb\xbf  SG_secret\r\n");
+  auto source = MakeApiKeySource(path_, rereader_);
   ASSERT_TRUE(source.ok()) << source.status();
   EXPECT_EQ(Key(**source), "SG_secret");
 }
 
 TEST_F(ApiKey, IsReadAgainWhenTheFileChanges) {
   Write("first");
-  auto source = MakeApiKeySource(path_);
+  auto source = MakeApiKeySource(path_, rereader_);
   ASSERT_TRUE(source.ok());
   Replace("second");
   EXPECT_EQ(Key(**source), "second");
@@ -59,12 +65,12 @@ TEST_F(ApiKey, IsReadAgainWhenTheFileChanges) {
 
 TEST_F(ApiKey, IsAnotherAfterRereadOnlyIfTheFileSaysSo) {
   Write("first");
-  auto source = MakeApiKeySource(path_);
+  auto source = MakeApiKeySource(path_, rereader_);
   ASSERT_TRUE(source.ok());
   const Secret first("first");
   EXPECT_FALSE((*source)->Reread(first));
   Replace("second");
-  EXPECT_TRUE((*source)->Reread(first));
+  EXPECT_TRUE((*source)->Reread(first)) << "at once, without waiting for the next look";
   EXPECT_EQ(Key(**source), "second");
   // Another call found out first.
   EXPECT_TRUE((*source)->Reread(first));
@@ -73,7 +79,7 @@ TEST_F(ApiKey, IsAnotherAfterRereadOnlyIfTheFileSaysSo) {
 
 TEST_F(ApiKey, StaysInUseWhileTheFileCannotBeRead) {
   Write("first");
-  auto source = MakeApiKeySource(path_);
+  auto source = MakeApiKeySource(path_, rereader_);
   ASSERT_TRUE(source.ok());
   std::filesystem::remove(path_);
   EXPECT_EQ(Key(**source), "first");
@@ -85,27 +91,28 @@ TEST_F(ApiKey, StaysInUseWhileTheFileCannotBeRead) {
 }
 
 TEST_F(ApiKey, IsMissedInOneClearSentenceThatDoesNotShowIt) {
-  auto missing = MakeApiKeySource(path_);
+  auto missing = MakeApiKeySource(path_, rereader_);
   EXPECT_EQ(missing.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(missing.status().message()), HasSubstr(path_));
   for (const std::string& text :
        std::vector<std::string>{"", " \n ", "two words", std::string("nul\0nul", 7), "line\nline",
                                 "caf\xc3\xa9", std::string(5000, 'k')}) {
     Write(text);
-    auto source = MakeApiKeySource(path_);
+    auto source = MakeApiKeySource(path_, rereader_);
     ASSERT_FALSE(source.ok()) << text;
     EXPECT_EQ(source.status().code(), absl::StatusCode::kFailedPrecondition);
     EXPECT_THAT(std::string(source.status().message()), Not(HasSubstr("words")));
   }
-  auto folder = MakeApiKeySource(folder_);
+  auto folder = MakeApiKeySource(folder_, rereader_);
   EXPECT_EQ(folder.status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(ApiKey, ComesFromTheEnvironmentIfThereIsNoFile) {
   unsetenv("SEGMIND_API_KEY");
-  EXPECT_THAT(std::string(MakeApiKeySource("").status().message()), HasSubstr("SEGMIND_API_KEY"));
+  EXPECT_THAT(std::string(MakeApiKeySource("", rereader_).status().message()),
+              HasSubstr("SEGMIND_API_KEY"));
   setenv("SEGMIND_API_KEY", " from-env ", 1);
-  auto source = MakeApiKeySource("");
+  auto source = MakeApiKeySource("", rereader_);
   ASSERT_TRUE(source.ok());
   EXPECT_EQ(Key(**source), "from-env");
   EXPECT_FALSE((*source)->Reread(Secret("from-env")));

@@ -62,7 +62,7 @@ class WebhookTest : public ::testing::Test {
             absl::StrCat("webhook-token-", getpid(), "-",
                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
     Write(absl::StrCat(kToken, "\n"));
-    tokens_ = *WebhookTokens::Open(path_, clock_);
+    tokens_ = *WebhookTokens::Open(path_, rereader_);
     door_ = std::make_unique<WebhookDoor>(
         *tokens_,
         [this](std::string id, const TraceContext& trace) {
@@ -83,6 +83,7 @@ class WebhookTest : public ::testing::Test {
   std::string path_;
   ManualClock clock_;
   Metrics metrics_;
+  FileRereader rereader_{clock_, metrics_};
   SpanCollector spans_;
   Tracer tracer_{{}, spans_, clock_};
   std::unique_ptr<WebhookTokens> tokens_;
@@ -148,30 +149,42 @@ TEST_F(WebhookTest, RefusesABodyThatIsTooLong) {
 
 TEST_F(WebhookTest, TakesTwoTokensDuringRotationAndThenOne) {
   Write(absl::StrCat(kToken, "\n\n  ", kNextToken, "  \n"));
-  clock_.Advance(absl::Seconds(2));
+  rereader_.LookNow();
   EXPECT_EQ(Send("POST", kToken, "{}"), 200);
   EXPECT_EQ(Send("POST", kNextToken, "{}"), 200);
   Write(absl::StrCat(kNextToken, "\n"));
-  clock_.Advance(absl::Seconds(2));
+  rereader_.LookNow();
   EXPECT_EQ(Send("POST", kToken, "{}"), 404);
   EXPECT_EQ(Send("POST", kNextToken, "{}"), 200);
 }
 
 TEST_F(WebhookTest, KeepsItsTokensWhenTheFileTurnsBad) {
   Write("short\n");
-  clock_.Advance(absl::Seconds(2));
+  rereader_.LookNow();
   EXPECT_EQ(Send("POST", kToken, "{}"), 200);
   EXPECT_EQ(Send("POST", "short", "{}"), 404);
+}
+
+TEST_F(WebhookTest, LosesARevokedTokenAlthoughTheFileCouldNotBeReadAtThatMoment) {
+  std::filesystem::remove(path_);
+  std::filesystem::create_directory(path_);
+  rereader_.LookNow();
+  EXPECT_EQ(Send("POST", kToken, "{}"), 200);
+  std::filesystem::remove(path_);
+  Write(absl::StrCat("\xef\xbb\xbf", kNextToken, "\n"));
+  rereader_.LookNow();
+  EXPECT_EQ(Send("POST", kToken, "{}"), 404);
+  EXPECT_EQ(Send("POST", kNextToken, "{}"), 200);
 }
 
 TEST_F(WebhookTest, RefusesToStartWithAWeakToken) {
   for (const char* text : {"", "\n\n", "too-short", "0123456789abcdef0123/6789abcdef"}) {
     Write(text);
-    EXPECT_EQ(WebhookTokens::Open(path_, clock_).status().code(),
+    EXPECT_EQ(WebhookTokens::Open(path_, rereader_).status().code(),
               absl::StatusCode::kInvalidArgument)
         << text;
   }
-  EXPECT_FALSE(WebhookTokens::Open("/nowhere/token", clock_).ok());
+  EXPECT_FALSE(WebhookTokens::Open("/nowhere/token", rereader_).ok());
 }
 
 TEST_F(WebhookTest, AnswersWhileOthersSendNothing) {

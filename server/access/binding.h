@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/access/tls_files.h"
+
+namespace finetune {
+
+// The rule of the open door: without TLS and a policy the service binds only to loopback, unless
+// `allow_insecure`. `host` as in --listen. INVALID_ARGUMENT, saying so.
+absl::Status CheckBinding(const std::string& host, const TlsFiles& files, bool has_policy,
+                          bool allow_insecure);
+
+// Whether `host` (a name or an address, IPv6 with or without brackets) can only mean this machine.
+bool IsLoopback(const std::string& host);
+
+}  // namespace finetune
