@@ -46,6 +46,8 @@ struct Config {
   int max_concurrent_transfers = 0;
   absl::Duration transfer_idle_timeout;
 
+  std::string replica_name;  // Empty: by the environment or the machine.
+
   int max_watchers = 0;
   int max_watchers_per_caller = 0;
   absl::Duration max_stream_age;

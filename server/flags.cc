@@ -86,6 +86,10 @@ std::vector<Flag> MakeFlags() {
        "How many watch streams may be open at once."},
       {"max_watchers_per_caller", "20000", Whole(&Config::max_watchers_per_caller, 0),
        "How many watch streams one caller may have open at once."},
+      {"replica_name", "", Text(&Config::replica_name),
+       "Which of several gateways this is, as GetGatewayStatus tells it. By default $HOSTNAME or "
+       "the "
+       "machine's name."},
       {"max_stream_age", "30m", Time(&Config::max_stream_age, absl::Seconds(1)),
        "The greatest age of a watch stream, spread by up to 10 %. Its client then resumes."},
       {"watch_window_changes", "10000", Whole(&Config::watch_window_changes, 0),

@@ -1,11 +1,10 @@
 #include "server/gateway.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <utility>
@@ -62,6 +61,14 @@ CallGate::Options GateOptions(const Config& config) {
   if (config.max_watchers_per_caller < config.max_watchers)
     options.watches_of_one_caller = config.max_watchers_per_caller;
   return options;
+}
+
+std::string ReplicaName(const Config& config) {
+  if (!config.replica_name.empty()) return config.replica_name;
+  if (const char* name = std::getenv("HOSTNAME"); name != nullptr && *name != '\0') return name;
+  char name[256] = "";
+  gethostname(name, sizeof(name) - 1);
+  return name;
 }
 
 std::string Shown(const Address& address, int port) {
@@ -141,7 +148,10 @@ absl::Status Gateway::Open() {
   admin_door_ = std::make_unique<AdminDoor>(
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
-      [this] { return Readiness(); });
+      [this] {
+        RETURN_IF_ERROR(Readiness());
+        return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout);
+      });
   gate_ = std::make_unique<CallGate>(GateOptions(config_), *authenticator_, *clock_, metrics_,
                                      *tracer_);
   if (policy_) policy_->OnChangeDo([this] { gate_->JudgeLastingCalls(); });
@@ -156,7 +166,8 @@ absl::Status Gateway::Open() {
                    .segmind = *segmind_,
                    .clock = *clock_,
                    .last_webhook_time = [this] { return webhook_door_->last_event_time(); },
-                   .transfers = transfers_.get()},
+                   .transfers = transfers_.get(),
+                   .replica = ValidUtf8(ReplicaName(config_), 255)},
       *gate_);
   RegisterMetrics();
   return absl::OkStatus();
@@ -373,15 +384,8 @@ void Gateway::RegisterMetrics() {
       "How Segmind answers: 1 healthy, 2 degraded, 3 retired, 4 the API key is refused.");
   store_writable_ = &metrics_.Gauge("finetune_gateway_store_writable",
                                     "Whether the last write of the store went well.");
-  memory_ = &metrics_.Gauge("process_resident_memory_bytes", "Resident memory.");
-  open_files_ = &metrics_.Gauge("process_open_fds", "Open files.");
-  cpu_seconds_ = &metrics_.Counter("process_cpu_seconds_total", "CPU used, user and system.");
   metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
       .Set(absl::ToDoubleSeconds(start_time_ - absl::UnixEpoch()));
-  rlimit files{};
-  getrlimit(RLIMIT_NOFILE, &files);
-  metrics_.Gauge("process_max_fds", "The limit of open files.")
-      .Set(static_cast<double>(files.rlim_cur));
 }
 
 void Gateway::UpdateMetrics() {
@@ -390,18 +394,7 @@ void Gateway::UpdateMetrics() {
   calls_left_->Set(segmind_->calls_left());
   upstream_state_->Set(segmind_->state());
   store_writable_->Set(recorder_->store_status().ok() ? 1 : 0);
-  std::ifstream statm("/proc/self/statm");
-  int64_t pages = 0, resident = 0;
-  if (statm >> pages >> resident)
-    memory_->Set(static_cast<double>(resident * sysconf(_SC_PAGESIZE)));
-  std::error_code ignored;
-  open_files_->Set(static_cast<double>(
-      std::distance(std::filesystem::directory_iterator("/proc/self/fd", ignored), {})));
-  rusage used{};
-  getrusage(RUSAGE_SELF, &used);
-  const double seconds = absl::ToDoubleSeconds(absl::DurationFromTimeval(used.ru_utime) +
-                                               absl::DurationFromTimeval(used.ru_stime));
-  cpu_seconds_->Increment(seconds - cpu_seconds_->Value());
+  process_metrics_.Update();
 }
 
 }  // namespace finetune

@@ -22,6 +22,7 @@
 #include "server/jobs/tracking/tracker.h"
 #include "server/jobs/watching/watch_hub.h"
 #include "server/otlp/span_exporter.h"
+#include "server/process_metrics.h"
 #include "server/segmind/segmind_client.h"
 #include "server/service/calls/call_gate.h"
 #include "server/service/fine_tune_service.h"
@@ -118,9 +119,7 @@ class Gateway {
   prometheus::Gauge* calls_left_ = nullptr;
   prometheus::Gauge* upstream_state_ = nullptr;
   prometheus::Gauge* store_writable_ = nullptr;
-  prometheus::Gauge* memory_ = nullptr;
-  prometheus::Gauge* open_files_ = nullptr;
-  prometheus::Counter* cpu_seconds_ = nullptr;
+  ProcessMetrics process_metrics_{metrics_};
 
   Mutex mu_;
   bool following_ ABSL_GUARDED_BY(mu_) = true;

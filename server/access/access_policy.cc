@@ -104,11 +104,11 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
   const size_t opening = message.find('"');
   const size_t closing = message.rfind('"');
   if (opening != closing) message.replace(opening, closing + 1 - opening, "(not shown)");
-  return Bad(
-      "is no policy: ",
-      absl::StrReplaceAll(message, {{"Cannot find field.", "there is no such field"},
-                                    {" for type type.googleapis.com/finetune.policy.Caller.Role",
-                                     "; it must be VIEWER, SUBMITTER or ADMIN"}}));
+  return Bad("is no policy: ",
+             absl::StrReplaceAll(
+                 message, {{"Cannot find field.", "there is no such field"},
+                           {" for type type.googleapis.com/segmind.finetune.v1.CallerIdentity.Role",
+                            "; it must be VIEWER, SUBMITTER or ADMIN"}}));
 }
 
 // Empty stays empty.
@@ -195,12 +195,12 @@ absl::Status AccessPolicy::AddIssuers(const policy::Policy& policy, const std::s
 absl::Status AccessPolicy::AddCaller(const policy::Caller& entry, const AccessPolicy* previous) {
   if (!IsName(entry.name())) return Bad("name must be 1 to 128 letters, digits and -_.:/@");
   if (by_name_.contains(entry.name())) return Bad("the name is there twice");
-  if (entry.role() == policy::Caller::ROLE_UNSPECIFIED)
+  if (entry.role() == pb::CallerIdentity::ROLE_UNSPECIFIED)
     return Bad("role must be VIEWER, SUBMITTER or ADMIN");
   RETURN_IF_ERROR(CheckLimits(entry.limits()));
   auto caller = std::make_shared<Caller>();
   caller->identity = entry.name();
-  caller->role = static_cast<Role>(entry.role() - policy::Caller::VIEWER);
+  caller->role = static_cast<Role>(entry.role());
   caller->sees_all = entry.sees_all_jobs();
   caller->limits = ToLimits(entry.limits());
   const CallerPtr before = previous == nullptr ? nullptr : Find(previous->by_name_, entry.name());

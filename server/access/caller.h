@@ -6,13 +6,18 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "server/base/error.h"
 
 namespace finetune {
 
 class CallerUse;
 
-// What a caller may do; each role may do all that those before it may.
-enum class Role { kViewer, kSubmitter, kAdmin };
+// What a caller may do, by the contract's numbers; each role may do all that those before it may.
+enum class Role {
+  kViewer = pb::CallerIdentity::VIEWER,
+  kSubmitter = pb::CallerIdentity::SUBMITTER,
+  kAdmin = pb::CallerIdentity::ADMIN,
+};
 
 // How much a caller may do. Not limited where absent; policy.proto says what each counts.
 struct CallerLimits {

@@ -37,6 +37,8 @@ struct ServiceParts {
   std::function<absl::Time()> last_webhook_time;
   // Null: this gateway moves no datasets and weights.
   Transfers* transfers = nullptr;
+  // Which of several gateways this is.
+  std::string replica;
 };
 
 // The calls that only look. Handlers are thread-safe and answer `call` exactly once.
@@ -89,6 +91,11 @@ class WriteHandlers {
 
   const ServiceParts parts_;
 };
+
+// Until when a call waits that began at `start` and must be answered by `answer_by`, which is
+// InfiniteFuture without a deadline.
+absl::Time EndOfWait(const pb::WaitFineTuneRequest& request, absl::Time start,
+                     absl::Time answer_by);
 
 // The job of that name, if the caller may see it. INVALID_ARGUMENT / INVALID_FIELD on `field` for
 // what is no name; NOT_FOUND / FINE_TUNE_NOT_FOUND.

@@ -13,7 +13,8 @@
 namespace finetune {
 namespace {
 
-constexpr absl::Duration kMaxWait = absl::Hours(1);
+// Where neither the request nor the call says how long.
+constexpr absl::Duration kDefaultWait = absl::Hours(1);
 
 // States are passed in order, and may be skipped: a later one meets the wish for an earlier one.
 bool Meets(pb::FineTune::State state, pb::FineTune::State until) {
@@ -125,16 +126,15 @@ void ReadHandlers::Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call)
   Violations violations;
   if (!pb::FineTune::State_IsValid(request.until()))
     violations.Add("until", "is not a known state");
-  absl::Duration timeout = kMaxWait;
-  if (request.has_timeout()) timeout = std::min(timeout, FromProto(request.timeout()));
-  if (timeout < absl::ZeroDuration()) violations.Add("timeout", "must not be negative");
+  if (request.has_timeout() && FromProto(request.timeout()) < absl::ZeroDuration())
+    violations.Add("timeout", "must not be negative");
   if (!violations.empty()) return call.Fail(violations.ToStatus());
   auto version = FindVisible(parts_.catalog, request.name(), "name", call.caller());
   if (!version.ok()) return call.Fail(version.status());
   call.SetFineTune(request.name());
   const auto until = request.until() == pb::FineTune::STATE_UNSPECIFIED ? pb::FineTune::AVAILABLE
                                                                         : request.until();
-  const absl::Time deadline = std::min(call.start() + timeout, call.answer_by());
+  const absl::Time deadline = EndOfWait(request, call.start(), call.answer_by());
   const uint64_t ticket = parts_.job_waits.WaitForFineTune(
       (*version)->id, [until](const FineTuneVersion& seen) { return Meets(seen.state, until); },
       deadline,
@@ -143,6 +143,12 @@ void ReadHandlers::Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call)
       });
   call.OnCancelDo([this, ticket] { parts_.job_waits.Cancel(ticket); });
   call.OnRevokedDo([this, ticket](const absl::Status&) { parts_.job_waits.Cancel(ticket); });
+}
+
+absl::Time EndOfWait(const pb::WaitFineTuneRequest& request, absl::Time start,
+                     absl::Time answer_by) {
+  if (request.has_timeout()) return std::min(start + FromProto(request.timeout()), answer_by);
+  return answer_by == absl::InfiniteFuture() ? start + kDefaultWait : answer_by;
 }
 
 void ReadHandlers::EndWait(const VersionPtr& version, bool met, UnaryCall& call) {
@@ -181,6 +187,9 @@ void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryC
   status.set_active_fine_tune_count(static_cast<int64_t>(view->active()));
   status.set_watcher_count(parts_.hub.watcher_count());
   status.set_upstream_calls_left(parts_.segmind.calls_left());
+  status.mutable_caller()->set_name(call.caller().identity);
+  status.mutable_caller()->set_role(static_cast<pb::CallerIdentity::Role>(call.caller().role));
+  status.set_replica(parts_.replica);
   AddQuotas(call.caller(), spending, parts_.clock.Now(), status);
   call.Reply(status);
 }

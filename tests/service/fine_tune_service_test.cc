@@ -291,6 +291,43 @@ TEST_F(ServiceTest, AWaitEndsBeforeTheDeadlineOfItsCall) {
   EXPECT_FALSE(response.done());
 }
 
+TEST(EndOfWait, HasNoCeilingAndADefaultOfAnHour) {
+  const absl::Time start = absl::FromUnixSeconds(1'700'000'000);
+  pb::WaitFineTuneRequest request;
+  EXPECT_EQ(EndOfWait(request, start, absl::InfiniteFuture()), start + absl::Hours(1));
+  EXPECT_EQ(EndOfWait(request, start, start + absl::Hours(5)), start + absl::Hours(5));
+  request.mutable_timeout()->set_seconds(3 * 3600);
+  EXPECT_EQ(EndOfWait(request, start, absl::InfiniteFuture()), start + absl::Hours(3));
+  EXPECT_EQ(EndOfWait(request, start, start + absl::Hours(1)), start + absl::Hours(1));
+}
+
+TEST_F(ServiceTest, AWaitMayLastLongerThanAnHour) {
+  world_.Put("a", pb::FineTune::TRAINING);
+  pb::WaitFineTuneRequest request;
+  request.set_name("fineTunes/a");
+  request.mutable_timeout()->set_seconds(365 * 24 * 3600);
+  grpc::ClientContext without_deadline;
+  pb::WaitFineTuneResponse response;
+  std::thread waiting(
+      [&] { EXPECT_TRUE(world_.stub->WaitFineTune(&without_deadline, request, &response).ok()); });
+  while (world_.gate.unary_calls() == 0) absl::SleepFor(absl::Milliseconds(1));
+  world_.Put("a", pb::FineTune::AVAILABLE);
+  waiting.join();
+  EXPECT_TRUE(response.done());
+}
+
+TEST_F(ServiceTest, TakesTokensOfSixteenKibibytes) {
+  world_.Put("a");
+  auto context = Context();
+  context->AddMetadata("authorization", "Bearer " + std::string(16 << 10, 'x'));
+  context->AddMetadata("x-forwarded-client-cert", std::string(8 << 10, 'y'));
+  pb::GetFineTuneRequest request;
+  request.set_name("fineTunes/a");
+  pb::FineTune job;
+  const grpc::Status status = world_.stub->GetFineTune(context.get(), request, &job);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
 TEST_F(ServiceTest, AWaitForAJobThatFailedIsDone) {
   world_.Put("a", pb::FineTune::FAILED);
   pb::WaitFineTuneRequest request;
@@ -475,6 +512,17 @@ TEST_F(ServiceTest, ServesCallsToTheLastWhileItDrains) {
   world_.service.Drain();
   pb::FineTune job;
   EXPECT_TRUE(Get("fineTunes/a", &job).ok());
+}
+
+TEST_F(ServiceTest, TellsWhoCallsAndWhoAnswers) {
+  pb::GatewayStatus status;
+  ASSERT_TRUE(world_.stub->GetGatewayStatus(Context("viewer").get(), {}, &status).ok());
+  EXPECT_EQ(status.caller().name(), "viewer");
+  EXPECT_EQ(status.caller().role(), pb::CallerIdentity::VIEWER);
+  EXPECT_EQ(status.replica(), "replica-7");
+  ASSERT_TRUE(world_.stub->GetGatewayStatus(Context().get(), {}, &status).ok());
+  EXPECT_EQ(status.caller().name(), "");
+  EXPECT_EQ(status.caller().role(), pb::CallerIdentity::ADMIN);
 }
 
 TEST_F(ServiceTest, WaitsEndWhenItDrains) {

@@ -155,7 +155,8 @@ class ServiceWorld {
                      .watch_queues = watch_queues,
                      .segmind = segmind,
                      .clock = *clock,
-                     .last_webhook_time = [] { return absl::InfinitePast(); }};
+                     .last_webhook_time = [] { return absl::InfinitePast(); },
+                     .replica = "replica-7"};
   FineTuneService service{parts, gate};
   std::unique_ptr<GrpcServer> server;
   std::shared_ptr<grpc::Channel> channel;

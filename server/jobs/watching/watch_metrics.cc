@@ -28,6 +28,10 @@ WatchMetrics::WatchMetrics(Metrics& metrics)
       lag_(metrics.Histogram("finetune_gateway_delivery_lag_seconds",
                              "From a change's commit to the start of its write to a watcher.",
                              kLatencyBuckets)),
+      sent_(metrics.Counter("grpc_server_msg_sent_total", "Messages sent.",
+                            {{"grpc_type", "server_stream"},
+                             {"grpc_service", "segmind.finetune.v1.FineTuneService"},
+                             {"grpc_method", "WatchFineTunes"}})),
       resets_{} {
   for (int i = 0; i < kWatchMessages; ++i) {
     messages_[i] =
@@ -56,9 +60,12 @@ void DeliveryTally::Lag(absl::Duration lag) {
 }
 
 void DeliveryTally::Flush() {
+  int64_t sent = 0;
   for (int i = 0; i < kWatchMessages; ++i) {
     if (messages_[i] != 0) metrics_.messages_[i]->Increment(static_cast<double>(messages_[i]));
+    sent += messages_[i];
   }
+  if (sent != 0) metrics_.sent_.Increment(static_cast<double>(sent));
   messages_ = {};
   if (!lagged_) return;
   metrics_.lag_.ObserveMultiple(

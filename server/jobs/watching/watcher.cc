@@ -13,6 +13,8 @@ namespace {
 // Jobs that a snapshot looks at, and changes that EVERY reads, before letting go of the lock.
 constexpr size_t kScan = 1024;
 constexpr size_t kPull = 64;
+// Changes that EVERY holds for a client that is slow for a moment, whatever the catalog keeps.
+constexpr size_t kHeld = 64;
 // How long after a stream's end a write may still be under way.
 constexpr absl::Duration kPatience = absl::Seconds(30);
 
@@ -163,9 +165,20 @@ void ShardWatcher::KeepForLaterLocked(const ChangePtr& change, WatchMatch match)
     return;
   }
   if (behind_) return;
-  // All that concerned it before this one was sent: it may read on from here.
+  const size_t held = ready_ == nullptr ? 0 : ready_->size();
+  if (held < kHeld) {
+    floor_ = change->revision();
+    HoldLocked({change, TypeOf(*change, match)});
+    return;
+  }
+  // All that concerned it before this one was sent or is held: it may read on from here.
   behind_ = true;
   floor_ = change->revision() - 1;
+}
+
+void ShardWatcher::HoldLocked(WatchPending::Delivery delivery) {
+  if (ready_ == nullptr) ready_ = std::make_unique<std::deque<WatchPending::Delivery>>();
+  ready_->push_back(std::move(delivery));
 }
 
 void ShardWatcher::AddPendingLocked(const ChangePtr& change, WatchMatch match, bool may_have) {
@@ -185,8 +198,7 @@ void ShardWatcher::PullLocked() {
     floor_ = change->revision();
     const WatchMatch match = MatchOfAll(*change);
     if (!match.concerned()) continue;
-    if (ready_ == nullptr) ready_ = std::make_unique<std::deque<WatchPending::Delivery>>();
-    ready_->push_back({change, TypeOf(*change, match)});
+    HoldLocked({change, TypeOf(*change, match)});
   }
   // What is committed from here on, the shard delivers.
   if (changes->size() < kPull) behind_ = false;

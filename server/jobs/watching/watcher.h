@@ -91,6 +91,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   void PullLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void KeepForLaterLocked(const ChangePtr& change, WatchMatch match)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void HoldLocked(WatchPending::Delivery delivery) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AddPendingLocked(const ChangePtr& change, WatchMatch match, bool may_have)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool CaughtUpLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -16,7 +16,7 @@ namespace {
 struct Rule {
   const char* name;
   Role least_role;
-  // For calls without a deadline of their own; streams have none.
+  // For calls without a deadline of their own; those that last have none.
   absl::Duration default_deadline;
   // Served from memory: logged by sample.
   bool cheap;
@@ -26,17 +26,17 @@ struct Rule {
 
 const Rule& RuleOf(Method method) {
   static const absl::Duration kUnary = absl::Seconds(30);
-  static const absl::Duration kStream = absl::InfiniteDuration();
+  static const absl::Duration kLasting = absl::InfiniteDuration();
   static const Rule kRules[kMethods] = {
       {"CreateFineTune", Role::kSubmitter, kUnary, false},
       {"GetFineTune", Role::kViewer, kUnary, true},
       {"ListFineTunes", Role::kViewer, kUnary, true},
-      {"WatchFineTunes", Role::kViewer, kStream, false, Share::kWatches},
-      {"WaitFineTune", Role::kViewer, absl::Hours(1), false, Share::kWaits},
+      {"WatchFineTunes", Role::kViewer, kLasting, false, Share::kWatches},
+      {"WaitFineTune", Role::kViewer, kLasting, false, Share::kWaits},
       {"UpdateFineTune", Role::kSubmitter, kUnary, false},
       {"CreateUploadUrl", Role::kSubmitter, kUnary, false},
-      {"UploadDataset", Role::kSubmitter, kStream, false, Share::kTransfers},
-      {"DownloadWeights", Role::kViewer, kStream, false, Share::kTransfers},
+      {"UploadDataset", Role::kSubmitter, kLasting, false, Share::kTransfers},
+      {"DownloadWeights", Role::kViewer, kLasting, false, Share::kTransfers},
       {"GetGatewayStatus", Role::kViewer, kUnary, true},
   };
   return kRules[static_cast<int>(method)];

@@ -47,7 +47,7 @@ struct Call {
   grpc::ServerContextBase* context = nullptr;  // gRPC's; lives until the call's OnDone.
   std::shared_ptr<const Caller> caller;        // Null if it was refused.
   absl::Time start;
-  // The client's, or the method's default.
+  // The client's, or the method's default, which for calls that may last is none.
   absl::Time deadline;
   // Of the whole call. Without a tracer a cheap call has none, and others what the client sent.
   Span span;

@@ -171,12 +171,29 @@ TEST_F(WatchHubTest, ResetsWhoIsTooSlowForEveryTransition) {
   WatchClient strict;
   spec.fail_on_gap = true;
   ASSERT_TRUE(strict.Start(world().hub, spec).ok());
-  for (auto state : {kQueued, kTraining, kAvailable, kFailed}) world().Put("a", state);
-  EXPECT_THAT(Read(client), ElementsAre("SYNCED@0", "RESET TOO_SLOW", "SNAPSHOT a@4", "SYNCED@4"));
-  EXPECT_EQ(client.messages()[1].resume_token(), "");
-  EXPECT_THAT(Read(strict), ElementsAre("SYNCED@0"));
+  for (int i = 0; i < 100; ++i) world().Put("a", i % 2 == 0 ? kQueued : kTraining);
+  auto told = Read(client);
+  ASSERT_EQ(told.size(), 68u);
+  EXPECT_EQ(told.front(), "SYNCED@0");
+  EXPECT_EQ(told[64], "UPDATED a@64");
+  EXPECT_THAT(std::vector<std::string>(told.begin() + 65, told.end()),
+              ElementsAre("RESET TOO_SLOW", "SNAPSHOT a@100", "SYNCED@100"));
+  EXPECT_EQ(client.messages()[65].resume_token(), "");
+  EXPECT_EQ(Read(strict).size(), 65u);
   EXPECT_EQ(ReasonOf(*strict.finished()), pb::ErrorReason::RESUME_TOKEN_EXPIRED);
   EXPECT_EQ(MetricOf("finetune_gateway_watch_resets_total"), 1);
+  client.Cancel();
+}
+
+TEST_F(WatchHubTest, GivesEachTransitionThoughTheCatalogKeepsNone) {
+  Open({}, {.window_changes = 0});
+  WatchClient client;
+  WatchSpec spec = Spec();
+  spec.every = true;
+  ASSERT_TRUE(client.Start(world().hub, spec).ok());
+  for (auto state : {kQueued, kTraining, kAvailable}) world().Put("a", state);
+  EXPECT_THAT(Read(client), ElementsAre("SYNCED@0", "CREATED a@1", "UPDATED a@2", "UPDATED a@3"));
+  EXPECT_EQ(MetricOf("grpc_server_msg_sent_total"), 4);
   client.Cancel();
 }
 
