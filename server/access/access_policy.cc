@@ -117,10 +117,10 @@ std::string PathIn(const std::string& folder, const std::string& path) {
 }
 
 absl::Status CheckKeyUrl(const std::string& url) {
-  const auto target = ParseTarget(url);
-  if (!target.ok()) return Bad("jwks_url: ", target.status().message());
+  const auto target = Url::Parse(url);
+  if (!target.ok()) return Bad("jwks_url ", target.status().message());
   if (absl::StrContains(url, "#")) return Bad("jwks_url must not have a fragment");
-  if (!target->secure && !IsLoopback(target->host))
+  if (!target->secure() && !IsLoopback(target->host()))
     return Bad("jwks_url must be https, or whoever is on the way could put in keys");
   return absl::OkStatus();
 }

@@ -8,10 +8,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 
@@ -60,22 +59,28 @@ bool IsPublic6(const unsigned char* bytes) {
   return true;
 }
 
-// A host that is an address by itself.
-std::optional<bool> LiteralIsPublic(const std::string& host) {
+// Whether a host is known to lead into this network without a question to DNS, which a proxy asks.
+bool IsPrivateByName(const std::string& host) {
   sockaddr_in v4{};
   v4.sin_family = AF_INET;
   if (inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1)
-    return IsPublicAddress(reinterpret_cast<sockaddr*>(&v4));
+    return !IsPublicAddress(reinterpret_cast<sockaddr*>(&v4));
   sockaddr_in6 v6{};
   v6.sin6_family = AF_INET6;
   if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1)
-    return IsPublicAddress(reinterpret_cast<sockaddr*>(&v6));
-  return std::nullopt;
+    return !IsPublicAddress(reinterpret_cast<sockaddr*>(&v6));
+  return host == "localhost" || absl::EndsWith(host, ".localhost");
 }
 
-absl::Status Refused(const UrlTarget& target, absl::string_view why) {
+// An IPv6 address is one label.
+std::vector<std::string> LabelsOf(const std::string& host) {
+  if (absl::StrContains(host, ":")) return {host};
+  return absl::StrSplit(host, '.');
+}
+
+absl::Status Refused(const Url& url, absl::string_view why) {
   return absl::PermissionDeniedError(
-      absl::StrCat("the host '", ValidUtf8(target.host, 100), "' ", why));
+      absl::StrCat("the host '", ValidUtf8(url.host(), 100), "' ", why));
 }
 
 }  // namespace
@@ -99,29 +104,19 @@ absl::StatusOr<AddressPolicy::Rule> AddressPolicy::ParseRule(const std::string& 
     return absl::InvalidArgumentError(absl::StrCat(
         "'", text, "' is no host such as storage.googleapis.com, *.segmind.com or storage:9000"));
   };
-  Rule rule;
-  absl::string_view host = text;
-  if (absl::StartsWith(host, "[")) {
-    const size_t close = host.find(']');
-    if (close == host.npos) return bad();
-    absl::string_view port = host.substr(close + 1);
-    if (absl::ConsumePrefix(&port, ":") && !absl::SimpleAtoi(port, &rule.port)) return bad();
-    rule.labels = {absl::AsciiStrToLower(host.substr(1, close - 1))};
-    return rule;
-  }
-  if (const size_t colon = host.find(':'); colon != host.npos) {
-    if (!absl::SimpleAtoi(host.substr(colon + 1), &rule.port) || rule.port < 1 || rule.port > 65535)
-      return bad();
-    host = host.substr(0, colon);
-  }
-  rule.labels = absl::StrSplit(absl::AsciiStrToLower(host), '.');
-  for (const std::string& label : rule.labels) {
-    if (label.empty()) return bad();
-    if (label == "*")
-      rule.exact = false;
-    else if (!std::all_of(label.begin(), label.end(), IsHostCharacter))
-      return bad();
-  }
+  // What stands between the slashes of a URL, but for the stars.
+  if (text.find_first_of("/?#") != text.npos) return bad();
+  const auto url = Url::Parse(absl::StrCat("https://", absl::StrReplaceAll(text, {{"*", "x"}})));
+  if (!url.ok() || !url->path_and_query().empty() || url->text().back() == ':') return bad();
+  Rule rule{.labels = LabelsOf(url->host())};
+  const absl::string_view name = absl::string_view(text).substr(0, text.rfind(':'));
+  const bool has_port = text.back() != ']' && absl::StrContains(text, ":");
+  if (has_port) rule.port = url->port();
+  if (!absl::StrContains(text, "*")) return rule;
+  rule.exact = false;
+  rule.labels = absl::StrSplit(absl::AsciiStrToLower(has_port ? name : text), '.');
+  for (const std::string& label : rule.labels)
+    if (label != "*" && (label.empty() || absl::StrContains(label, "*"))) return bad();
   // Everything would be no policy.
   if (rule.labels.back() == "*") return bad();
   return rule;
@@ -130,13 +125,8 @@ absl::StatusOr<AddressPolicy::Rule> AddressPolicy::ParseRule(const std::string& 
 absl::StatusOr<AddressPolicy> AddressPolicy::Create(const std::vector<std::string>& hosts,
                                                     const std::string& upstream_url) {
   AddressPolicy policy;
-  ASSIGN_OR_RETURN(const UrlTarget upstream, ParseTarget(upstream_url));
-  Rule own{.port = upstream.port};
-  if (absl::StrContains(upstream.host, ":"))
-    own.labels = {upstream.host};
-  else
-    own.labels = absl::StrSplit(upstream.host, '.');
-  policy.rules_.push_back(std::move(own));
+  ASSIGN_OR_RETURN(const Url upstream, Url::Parse(upstream_url));
+  policy.rules_.push_back({.labels = LabelsOf(upstream.host()), .port = upstream.port()});
   const std::vector<std::string> defaults = absl::StrSplit(
       absl::string_view(kDefaultTransferHosts.data(), kDefaultTransferHosts.size()), ',');
   for (const std::string& host : hosts) {
@@ -147,38 +137,35 @@ absl::StatusOr<AddressPolicy> AddressPolicy::Create(const std::vector<std::strin
   return policy;
 }
 
-bool AddressPolicy::Matches(const Rule& rule, const UrlTarget& target) {
-  if (rule.port != 0 && rule.port != target.port) return false;
-  if (absl::StrContains(target.host, ":")) return rule.labels[0] == target.host;
-  const std::vector<absl::string_view> labels = absl::StrSplit(target.host, '.');
+bool AddressPolicy::Matches(const Rule& rule, const Url& url) {
+  if (rule.port != 0 && rule.port != url.port()) return false;
+  const std::vector<std::string> labels = LabelsOf(url.host());
   const bool open = rule.labels.front() == "*";
   if (open ? labels.size() < rule.labels.size() : labels.size() != rule.labels.size()) return false;
   for (size_t i = 0; i < rule.labels.size() - (open ? 1 : 0); ++i) {
     const std::string& wanted = rule.labels[rule.labels.size() - 1 - i];
-    const absl::string_view label = labels[labels.size() - 1 - i];
+    const std::string& label = labels[labels.size() - 1 - i];
     if (label.empty() || (wanted != "*" && wanted != label)) return false;
   }
   return true;
 }
 
-bool AddressPolicy::MayBePrivate(const UrlTarget& target) const {
+bool AddressPolicy::MayBePrivate(const Url& url) const {
   return std::any_of(rules_.begin(), rules_.end(),
-                     [&](const Rule& rule) { return rule.exact && Matches(rule, target); });
+                     [&](const Rule& rule) { return rule.exact && Matches(rule, url); });
 }
 
-absl::Status AddressPolicy::CheckTransfer(std::string_view url) const {
-  ASSIGN_OR_RETURN(const UrlTarget target, ParseTarget(url));
+absl::Status AddressPolicy::CheckTransfer(const Url& url) const {
   if (std::none_of(rules_.begin(), rules_.end(),
-                   [&](const Rule& rule) { return Matches(rule, target); }))
-    return Refused(target, "is not among --transfer_hosts");
-  if (!target.secure && !MayBePrivate(target)) return Refused(target, "is not spoken to over TLS");
+                   [&](const Rule& rule) { return Matches(rule, url); }))
+    return Refused(url, "is not among --transfer_hosts");
+  if (!url.secure() && !MayBePrivate(url)) return Refused(url, "is not spoken to over TLS");
   return absl::OkStatus();
 }
 
-absl::Status AddressPolicy::CheckForeign(std::string_view url) const {
-  ASSIGN_OR_RETURN(const UrlTarget target, ParseTarget(url));
-  if (!LiteralIsPublic(target.host).value_or(true) && !MayBePrivate(target))
-    return Refused(target, "is not a public address");
+absl::Status AddressPolicy::CheckForeign(const Url& url) const {
+  if (IsPrivateByName(url.host()) && !MayBePrivate(url))
+    return Refused(url, "is not a public address");
   return absl::OkStatus();
 }
 

@@ -35,14 +35,14 @@ class AddressPolicy {
   static absl::StatusOr<AddressPolicy> Create(const std::vector<std::string>& hosts,
                                               const std::string& upstream_url);
 
-  // Of the host lists: whether a transfer may use this URL. PERMISSION_DENIED, naming the host;
-  // INVALID_ARGUMENT.
-  absl::Status CheckTransfer(std::string_view url) const;
+  // Of the host lists: whether a transfer may use this URL. PERMISSION_DENIED, naming the
+  // host.
+  absl::Status CheckTransfer(const Url& url) const;
   // The same for a URL that a caller brings: any host, but none that is a non-public address.
-  absl::Status CheckForeign(std::string_view url) const;
+  absl::Status CheckForeign(const Url& url) const;
 
   // Whether a connection for that URL may go to addresses that are not public.
-  bool MayBePrivate(const UrlTarget& target) const;
+  bool MayBePrivate(const Url& url) const;
 
  private:
   struct Rule {
@@ -52,7 +52,7 @@ class AddressPolicy {
   };
 
   static absl::StatusOr<Rule> ParseRule(const std::string& text);
-  static bool Matches(const Rule& rule, const UrlTarget& target);
+  static bool Matches(const Rule& rule, const Url& url);
 
   std::vector<Rule> rules_;
 };

@@ -9,13 +9,13 @@ namespace finetune {
 namespace {
 
 void SetServer(Span& span, std::string_view url) {
-  const auto target = ParseTarget(url);
-  if (!target.ok()) return;
-  span.Set("server.address", target->host);
-  span.Set("server.port", target->port);
+  const auto parsed = Url::Parse(url);
+  if (!parsed.ok()) return;
+  span.Set("server.address", parsed->host());
+  span.Set("server.port", parsed->port());
 }
 
-// Without what may be secret: credentials are no part of the URLs that ParseTarget takes.
+// Without what may be secret: credentials are no part of the URLs that Url::Parse takes.
 std::string_view WithoutQuery(std::string_view url) {
   return url.substr(0, url.find_first_of("?#"));
 }

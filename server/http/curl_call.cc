@@ -1,15 +1,12 @@
 #include "server/http/curl_call.h"
 
-#include <openssl/crypto.h>
-
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/base/status_macros.h"
 #include "server/http/curl_status.h"
 
 namespace finetune {
@@ -17,40 +14,20 @@ namespace {
 
 constexpr long kReceiveBuffer = 32L << 10;
 
-bool HasControl(std::string_view text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](char c) { return c == '\r' || c == '\n' || c == 0; });
-}
-
 }  // namespace
 
 CurlCall::CurlCall(HttpRequest request) : request_(std::move(request)), start_time_(absl::Now()) {}
 
-CurlCall::~CurlCall() {
-  handle_.reset();
-  // The key is among them.
-  for (curl_slist* header = headers_; header != nullptr; header = header->next)
-    OPENSSL_cleanse(header->data, std::strlen(header->data));
-  curl_slist_free_all(headers_);
-}
-
 absl::Status CurlCall::Prepare(const CurlCallOptions& options) {
-  const absl::Duration left = request_.deadline - absl::Now();
-  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
-  handle_.reset(curl_easy_init());
-  if (handle_ == nullptr) return absl::InternalError("libcurl has no memory");
+  const auto url = Url::Parse(request_.url);
+  if (!url.ok()) return absl::InvalidArgumentError("the URL cannot be used");
+  CurlOptions shared = options.curl;
+  if (!request_.ca_file.empty()) shared.ca_file = request_.ca_file;
+  ASSIGN_OR_RETURN(handle_, MakeCurlHandle(shared, *url, ProxyOf(shared, *url), request_.deadline));
+  SetConnection(options, url->secure());
+  RETURN_IF_ERROR(SetBody());
+  RETURN_IF_ERROR(SetHeaders());
   CURL* const curl = handle_.get();
-  if (HasControl(request_.url) ||
-      curl_easy_setopt(curl, CURLOPT_URL, request_.url.c_str()) != CURLE_OK)
-    return absl::InvalidArgumentError("the URL cannot be used");
-  // Zero would mean no limit.
-  if (left < absl::Hours(24)) {
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
-                     static_cast<long>(std::max<int64_t>(1, absl::ToInt64Milliseconds(left))));
-  }
-  SetConnection(options);
-  if (absl::Status status = SetBody(); !status.ok()) return status;
-  if (absl::Status status = SetHeaders(); !status.ok()) return status;
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &CurlCall::OnHeader);
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, this);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &CurlCall::OnBody);
@@ -58,32 +35,17 @@ absl::Status CurlCall::Prepare(const CurlCallOptions& options) {
   return absl::OkStatus();
 }
 
-void CurlCall::SetConnection(const CurlCallOptions& options) {
+void CurlCall::SetConnection(const CurlCallOptions& options, bool secure) {
   CURL* const curl = handle_.get();
-  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
-  curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, kReceiveBuffer);
-  curl_easy_setopt(curl, CURLOPT_USERAGENT, options.user_agent.c_str());
-  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                   static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
   curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN,
                    static_cast<long>(absl::ToInt64Seconds(options.max_connection_age)));
   // Asks for bodies as they are, and unpacks those that come packed all the same.
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
-  const std::string& ca_file = request_.ca_file.empty() ? options.ca_file : request_.ca_file;
-  if (!ca_file.empty()) {
-    curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file.c_str());
-    // Else curl keeps for a day what the file said.
-    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
-  }
-  if (!options.use_environment_proxy) curl_easy_setopt(curl, CURLOPT_PROXY, "");
   if (request_.fresh_connection) curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
   // Curl has a retry of its own for HTTP/2 streams that the server refuses. And without TLS there
   // is no HTTP/2 to wait for.
-  if (request_.fresh_connection || absl::StartsWithIgnoreCase(request_.url, "http:")) {
+  if (request_.fresh_connection || !secure) {
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   } else {
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
@@ -114,31 +76,13 @@ absl::Status CurlCall::SetBody() {
   return absl::OkStatus();
 }
 
-bool CurlCall::AddHeader(const std::string& line) {
-  curl_slist* const longer = curl_slist_append(headers_, line.c_str());
-  if (longer != nullptr) headers_ = longer;
-  return longer != nullptr;
-}
-
 absl::Status CurlCall::SetHeaders() {
-  // An empty `Expect` keeps curl from waiting for a 100 that Segmind never sends.
-  bool good = AddHeader("Expect:");
-  for (const auto& [name, value] : request_.headers) {
-    if (HasControl(name) || HasControl(value))
-      return absl::InvalidArgumentError("a header cannot be sent");
-    // A semicolon is how curl is told that the value is empty.
-    good = good &&
-           AddHeader(value.empty() ? absl::StrCat(name, ";") : absl::StrCat(name, ": ", value));
-  }
-  for (const auto& [name, value] : request_.secret_headers) {
-    if (HasControl(name) || HasControl(value.Reveal()))
-      return absl::InvalidArgumentError("a header cannot be sent");
-    std::string line = absl::StrCat(name, ": ", value.Reveal());
-    good = good && AddHeader(line);
-    OPENSSL_cleanse(line.data(), line.size());
-  }
-  if (!good) return absl::InternalError("libcurl has no memory");
-  curl_easy_setopt(handle_.get(), CURLOPT_HTTPHEADER, headers_);
+  // Else curl would wait for a 100 that Segmind never sends.
+  RETURN_IF_ERROR(headers_.Suppress("Expect"));
+  for (const auto& [name, value] : request_.headers) RETURN_IF_ERROR(headers_.Add(name, value));
+  for (const auto& [name, value] : request_.secret_headers)
+    RETURN_IF_ERROR(headers_.Add(name, value.Reveal()));
+  curl_easy_setopt(handle_.get(), CURLOPT_HTTPHEADER, headers_.list());
   return absl::OkStatus();
 }
 

@@ -6,23 +6,20 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "server/http/curl_setup.h"
 #include "server/http/http_client.h"
 
 namespace finetune {
 
 struct CurlCallOptions {
-  std::string user_agent;
-  std::string ca_file;
-  absl::Duration connect_timeout;
+  CurlOptions curl;
   absl::Duration max_connection_age;
-  bool use_environment_proxy = true;
 };
 
 // One HTTP request as a curl easy handle. Made on any thread; from Prepare on, curl thread only.
 class CurlCall {
  public:
   explicit CurlCall(HttpRequest request);
-  ~CurlCall();
   CurlCall(const CurlCall&) = delete;
   CurlCall& operator=(const CurlCall&) = delete;
 
@@ -36,9 +33,6 @@ class CurlCall {
   HttpResult Failed(absl::Status status);
 
  private:
-  struct FreeHandle {
-    void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
-  };
   struct FreeMime {
     void operator()(curl_mime* mime) const { curl_mime_free(mime); }
   };
@@ -46,10 +40,9 @@ class CurlCall {
   static size_t OnHeader(char* data, size_t size, size_t count, void* self);
   static size_t OnBody(char* data, size_t size, size_t count, void* self);
 
-  void SetConnection(const CurlCallOptions& options);
+  void SetConnection(const CurlCallOptions& options, bool secure);
   absl::Status SetBody();
   absl::Status SetHeaders();
-  bool AddHeader(const std::string& line);
   bool MayHaveBeenSent() const;
   absl::Status StatusOf(CURLcode code) const;
 
@@ -59,10 +52,10 @@ class CurlCall {
 
   // Curl thread only. The form and the headers must outlive the handle.
   std::unique_ptr<curl_mime, FreeMime> form_;
-  curl_slist* headers_ = nullptr;
+  CurlHeaders headers_;
   HttpResponse response_;
   bool body_too_long_ = false;
-  std::unique_ptr<CURL, FreeHandle> handle_;
+  CurlHandle handle_;
 };
 
 }  // namespace finetune

@@ -12,17 +12,6 @@
 #include "server/http/curl_call.h"
 
 namespace finetune {
-namespace {
-
-absl::Status InitCurl() {
-  // Once in the process and never undone: other threads may be in libcurl until the end.
-  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (code != CURLE_OK) return absl::InternalError("libcurl cannot be initialised");
-  return absl::OkStatus();
-}
-
-}  // namespace
-
 // A request on its way: what CurlCall needs, and whom to tell.
 class CurlHttpClient::Call : public CurlCall {
  public:
@@ -137,11 +126,11 @@ void CurlHttpClient::Shutdown() {
 
 void CurlHttpClient::Run() {
   const CurlCallOptions call_options{
-      .user_agent = options_.user_agent,
-      .ca_file = options_.ca_file,
-      .connect_timeout = options_.connect_timeout,
+      .curl = {.user_agent = options_.user_agent,
+               .ca_file = options_.ca_file,
+               .connect_timeout = options_.connect_timeout,
+               .use_environment_proxy = options_.use_environment_proxy},
       .max_connection_age = options_.max_connection_age,
-      .use_environment_proxy = options_.use_environment_proxy,
   };
   while (true) {
     std::deque<std::unique_ptr<Call>> added;

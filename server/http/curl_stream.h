@@ -6,30 +6,24 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "server/http/address_policy.h"
+#include "server/http/curl_setup.h"
 #include "server/http/http_stream.h"
 
 namespace finetune {
-
-struct CurlStreamOptions {
-  std::string user_agent;
-  std::string ca_file;
-  absl::Duration connect_timeout;
-  bool use_environment_proxy = true;
-};
 
 // One request and its answer as a curl easy handle: a stream is one of them, or a row of them when
 // it is redirected. Curl thread only.
 class CurlStream {
  public:
   // What is named outlives it.
-  CurlStream(const StreamRequest& request, const std::string& url, HttpStreamListener& listener);
-  ~CurlStream();
+  CurlStream(const StreamRequest& request, const Url& url, HttpStreamListener& listener);
   CurlStream(const CurlStream&) = delete;
   CurlStream& operator=(const CurlStream&) = delete;
 
   // Makes the handle. PERMISSION_DENIED, INVALID_ARGUMENT, DEADLINE_EXCEEDED, INTERNAL.
-  absl::Status Prepare(const CurlStreamOptions& options, const AddressPolicy& policy);
+  absl::Status Prepare(const CurlOptions& options, const AddressPolicy& policy);
   CURL* handle() const { return handle_.get(); }
   // Of the answer's head; 0 before there is one.
   int code() const { return head_.code; }
@@ -40,32 +34,28 @@ class CurlStream {
 
   // What became of it, once curl is done with it.
   absl::Status StatusOf(CURLcode code) const;
-  // Where the answer leads instead, if the request follows; else empty.
-  std::string RedirectUrl() const;
+  // Whether the request follows where the answer leads instead, and where that is. INVALID_ARGUMENT.
+  bool redirected() const { return redirected_; }
+  absl::StatusOr<Url> RedirectUrl() const;
 
  private:
-  struct FreeHandle {
-    void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
-  };
-
   static size_t OnHeader(char* data, size_t size, size_t count, void* self);
   static size_t OnBody(char* data, size_t size, size_t count, void* self);
   static size_t OnSend(char* data, size_t size, size_t count, void* self);
   static curl_socket_t OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address);
 
-  void SetConnection(const CurlStreamOptions& options);
   absl::Status SetRequest();
   void TakeHeader(absl::string_view line);
 
   // Constant after construction.
   const StreamRequest& request_;
-  const std::string& url_;
+  const Url& url_;
   HttpStreamListener& listener_;
 
   // Set by Prepare. The headers must outlive the handle.
-  UrlTarget target_;
+  // Whether sockets may go to addresses that are not public.
   bool any_address_ = false;
-  curl_slist* headers_ = nullptr;
+  CurlHeaders headers_;
 
   HttpResponse head_;
   bool told_head_ = false;
@@ -74,7 +64,7 @@ class CurlStream {
   bool refused_address_ = false;
   bool got_bytes_ = false;  // In this round.
   bool flowing_ = false;    // In the one before.
-  std::unique_ptr<CURL, FreeHandle> handle_;
+  CurlHandle handle_;
 };
 
 }  // namespace finetune

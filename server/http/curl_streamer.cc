@@ -2,10 +2,12 @@
 
 #include <curl/curl.h>
 
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
 #include "server/base/mutex.h"
 #include "server/base/status_macros.h"
 #include "server/http/call_span.h"
@@ -65,7 +67,6 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
          std::shared_ptr<Mailbox> mailbox)
       : request_(std::move(request)),
         mailbox_(std::move(mailbox)),
-        url_(request_.url.Reveal()),
         listener_(std::move(listener)),
         span_(StartStreamSpan(request_)) {}
 
@@ -75,15 +76,21 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
   // The rest: curl thread only, or nobody else's yet.
 
   // Makes a hop to the URL as it is now.
-  absl::Status Prepare(const CurlStreamOptions& options, const AddressPolicy& policy) {
-    hop_ = std::make_unique<CurlStream>(request_, url_, *listener_);
+  absl::Status Prepare(const CurlOptions& options, const AddressPolicy& policy) {
+    if (!url_) {
+      auto url = Url::ParseAnswer(request_.url.Reveal());
+      if (!url.ok())
+        return absl::InvalidArgumentError(absl::StrCat("the URL ", url.status().message()));
+      url_ = *std::move(url);
+    }
+    hop_ = std::make_unique<CurlStream>(request_, *url_, *listener_);
     return hop_->Prepare(options, policy);
   }
   CURL* handle() const { return hop_ ? hop_->handle() : nullptr; }
   CurlStream& hop() { return *hop_; }
 
   // Goes where the answer leads. False if that was once too often.
-  bool Redirect(std::string url, int most) {
+  bool Redirect(Url url, int most) {
     hop_.reset();
     url_ = std::move(url);
     return ++redirects_ <= most;
@@ -99,7 +106,7 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
   const StreamRequest request_;
   const std::shared_ptr<Mailbox> mailbox_;
 
-  std::string url_;
+  std::optional<Url> url_;
   int redirects_ = 0;
   std::shared_ptr<HttpStreamListener> listener_;
   std::unique_ptr<CurlStream> hop_;
@@ -114,10 +121,10 @@ class CurlStreamer::Loop {
         multi_(mailbox.multi()),
         policy_(policy),
         max_redirects_(options.max_redirects),
-        stream_options_{.user_agent = options.user_agent,
-                        .ca_file = options.ca_file,
-                        .connect_timeout = options.connect_timeout,
-                        .use_environment_proxy = options.use_environment_proxy} {}
+        curl_options_{.user_agent = options.user_agent,
+                      .ca_file = options.ca_file,
+                      .connect_timeout = options.connect_timeout,
+                      .use_environment_proxy = options.use_environment_proxy} {}
 
   void Run() {
     std::vector<Mailbox::Message> messages;
@@ -148,7 +155,7 @@ class CurlStreamer::Loop {
   }
 
   void Begin(std::shared_ptr<Stream> stream) {
-    absl::Status status = stream->Prepare(stream_options_, policy_);
+    absl::Status status = stream->Prepare(curl_options_, policy_);
     if (status.ok() && curl_multi_add_handle(multi_, stream->handle()) != CURLM_OK)
       status = absl::InternalError("libcurl does not take the request");
     if (!status.ok()) return stream->End(std::move(status));
@@ -176,9 +183,10 @@ class CurlStreamer::Loop {
   }
 
   void Complete(std::shared_ptr<Stream> stream, CURLcode code) {
-    std::string next = stream->hop().RedirectUrl();
-    if (next.empty()) return stream->End(stream->hop().StatusOf(code));
-    if (!stream->Redirect(std::move(next), max_redirects_))
+    if (!stream->hop().redirected()) return stream->End(stream->hop().StatusOf(code));
+    auto next = stream->hop().RedirectUrl();
+    if (!next.ok()) return stream->End(next.status());
+    if (!stream->Redirect(*std::move(next), max_redirects_))
       return stream->End(absl::InvalidArgumentError("it is redirected too often"));
     Begin(std::move(stream));
   }
@@ -194,15 +202,13 @@ class CurlStreamer::Loop {
   CURLM* const multi_;
   const AddressPolicy& policy_;
   const int max_redirects_;
-  const CurlStreamOptions stream_options_;
+  const CurlOptions curl_options_;
   Running running_;
 };
 
 absl::StatusOr<std::unique_ptr<CurlStreamer>> CurlStreamer::Create(Options options,
                                                                    AddressPolicy policy) {
-  // Counted by libcurl, so that it goes well with others' calls.
-  if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-    return absl::InternalError("libcurl cannot be initialised");
+  RETURN_IF_ERROR(InitCurl());
   CURLM* const multi = curl_multi_init();
   if (multi == nullptr) return absl::InternalError("libcurl cannot be set up");
   curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 16L);

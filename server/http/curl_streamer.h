@@ -15,7 +15,7 @@ namespace finetune {
 // HTTP/1.1: its flow control is the socket's, which a pause fills at once.
 //
 // Every connection is checked twice against the address policy, by name before and by address when
-// the socket is opened. Behind a proxy from the environment the second check is the proxy's.
+// the socket is opened. A socket to a proxy that the environment names may go wherever that is.
 class CurlStreamer : public HttpStreamer {
  public:
   struct Options {

@@ -140,7 +140,7 @@ void ReadEndpoint(const Variables& variables, TraceSettings& settings) {
                           "the gateway speaks OTLP over HTTP alone, so nothing is traced: set "
                           "http/json, and in the endpoint the collector's port for it (mostly "
                           "4318)");
-  const auto target = ParseTarget(url);
+  const auto target = Url::Parse(url);
   // Not shown: it may hold a password.
   if (!target.ok())
     return variables.Warn(variable,
@@ -150,7 +150,7 @@ void ReadEndpoint(const Variables& variables, TraceSettings& settings) {
   if (variable == "OTEL_EXPORTER_OTLP_ENDPOINT")
     url = absl::StrCat(absl::StripSuffix(url, "/"), "/v1/traces");
   settings.url = std::move(url);
-  settings.collector = absl::StrCat(target->host, ":", target->port);
+  settings.collector = absl::StrCat(target->host(), ":", target->port());
 }
 
 void ReadTransport(const Variables& variables, TraceSettings& settings) {

@@ -4,7 +4,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
+#include "server/base/url_signature.h"
 #include "server/json/json_struct.h"
+#include "server/segmind/job_signatures.h"
 
 namespace finetune {
 namespace {
@@ -39,7 +41,14 @@ void SetId(const JsonValue& value, Target& target) {
 
 template <std::optional<std::string> UpstreamJob::*field>
 void SetText(const JsonValue& value, Target& target) {
-  if (auto text = TextOf(value)) target.job.*field = *std::move(text);
+  if (auto text = TextOf(value)) target.job.*field = WithoutSignatures(*text);
+}
+
+void SetWeightsUrl(const JsonValue& value, Target& target) {
+  auto text = TextOf(value);
+  if (!text) return;
+  std::string& bare = target.job.cloud_storage_url.emplace(WithoutSignatures(*text));
+  if (bare != *text) target.job.signed_weights_url = Secret(*std::move(text));
 }
 
 template <std::optional<absl::Time> UpstreamJob::*field>
@@ -67,6 +76,7 @@ void SetModelInformation(const JsonValue& value, Target& target) {
   if (!value.IsObject()) return;
   StructBudget budget;
   target.job.model_information = ToStruct(value, budget);
+  RemoveSignatures(*target.job.model_information);
 }
 
 // True if `value` could be read into the field that the contract has for this parameter.
@@ -97,6 +107,7 @@ void SetParameters(const JsonValue& value, Target& target) {
     if (SetKnownParameter(RawText(member.name), member.value, parameters)) continue;
     AddToStruct(RawText(member.name), member.value, budget, extra);
   }
+  RemoveSignatures(extra);
   if (extra.fields_size() > 0) *parameters.mutable_extra() = std::move(extra);
   target.job.parameters = std::move(parameters);
 }
@@ -112,7 +123,7 @@ const absl::flat_hash_map<absl::string_view, Setter>& Setters() {
       {"source_type", SetText<&UpstreamJob::source_type>},
       {"base_model", SetText<&UpstreamJob::base_model>},
       {"error_message", SetError},
-      {"cloud_storage_url", SetText<&UpstreamJob::cloud_storage_url>},
+      {"cloud_storage_url", SetWeightsUrl},
       {"instance_prompt", SetText<&UpstreamJob::instance_prompt>},
       {"trigger_word", SetText<&UpstreamJob::trigger_word>},
       {"slug", SetText<&UpstreamJob::slug>},

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/base/url_signature.h"
 #include "server/json/list_scanner.h"
 #include "server/segmind/json_job.h"
 
@@ -44,6 +45,12 @@ std::pair<Digest, size_t> DigestOf(const std::vector<std::string_view>& bodies) 
   const std::string_view all(reinterpret_cast<const char*>(digests.data()),
                              digests.size() * sizeof(Digest));
   return {DigestOf(all), size};
+}
+
+// Of an item: the same one when only its URLs were signed anew.
+Digest DigestOfItem(std::string_view text) {
+  std::string cleaned;
+  return JsonWithoutSignatures(text, cleaned) ? DigestOf(cleaned) : DigestOf(text);
 }
 
 constexpr uint32_t kNone = 0xffffffff;
@@ -165,7 +172,7 @@ bool ListReader::Has(std::string_view id) const {
 absl::Status ListReader::Memory::Split(std::string_view array, std::vector<Item>& items) {
   if (items.empty()) expected = first;
   const std::optional<size_t> end = ScanArray(array, [&](std::string_view text) {
-    const Digest digest = DigestOf(text);
+    const Digest digest = DigestOfItem(text);
     items.push_back({text, digest, Recall(digest, expected)});
   });
   if (!end) return MalformedList("it is cut short or its items are not well separated");

@@ -31,8 +31,8 @@ struct ListDelta {
 };
 
 // Reads one list after another and says what changed. A body equal to the last costs a comparison;
-// an item equal to one of the last list costs a scan and a hash, and is not parsed or converted
-// again. The first list is all changes. Not thread-safe; owned by the Tracker.
+// an item equal to one of the last list, but for what signs its URLs, costs a scan and a hash, and
+// is not parsed or converted again. The first list is all changes. Not thread-safe; owned by the Tracker.
 class ListReader {
  public:
   ListReader();

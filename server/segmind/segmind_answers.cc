@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
+#include "server/base/url.h"
+#include "server/base/url_signature.h"
 #include "server/json/time_text.h"
 #include "server/segmind/json_job.h"
 
@@ -43,23 +45,15 @@ std::string FormEncoded(const std::string& text) {
   return encoded;
 }
 
-bool IsHttpUrl(std::string_view text) {
-  const absl::string_view url(text.data(), text.size());
-  if (url.size() > kMaxUrl ||
-      !(absl::StartsWithIgnoreCase(url, "https://") || absl::StartsWithIgnoreCase(url, "http://")))
-    return false;
-  for (const unsigned char c : url)
-    if (c <= ' ' || c == 0x7f) return false;
-  return true;
-}
+// Whether it leads anywhere, once it is written as it should be.
+bool IsUrl(std::string_view text) { return text.size() <= kMaxUrl && Url::ParseAnswer(text).ok(); }
 
 // The URL that `value` is, or that one of its members is; empty if there is none.
 std::string UrlIn(const JsonValue& value) {
-  if (value.IsString())
-    return IsHttpUrl(RawText(value)) ? std::string(RawText(value)) : std::string();
+  if (value.IsString()) return IsUrl(RawText(value)) ? std::string(RawText(value)) : std::string();
   if (!value.IsObject()) return "";
   for (const auto& member : value.GetObject())
-    if (member.value.IsString() && IsHttpUrl(RawText(member.value)))
+    if (member.value.IsString() && IsUrl(RawText(member.value)))
       return std::string(RawText(member.value));
   return "";
 }
@@ -170,14 +164,13 @@ absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
   std::string presigned = UrlMember(*answer, "presigned_url");
   std::string plain = UrlMember(*answer, "s3_url");
   if (presigned.empty()) return MalformedAnswer(subject, response, "it has no presigned_url");
-  // Where the file will lie is the same URL without what signs it.
-  if (plain.empty()) plain = presigned.substr(0, presigned.find('?'));
+  if (plain.empty()) plain = WithoutSignatures(presigned);
   return UploadUrlAnswer{Secret(std::move(presigned)), std::move(plain)};
 }
 
 absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const HttpResponse& response) {
   const absl::string_view text = absl::StripAsciiWhitespace(response.body);
-  if (IsHttpUrl({text.data(), text.size()})) return Secret(std::string(text));
+  if (IsUrl({text.data(), text.size()})) return Secret(std::string(text));
   JsonParser parser;
   const JsonValue* answer = parser.Parse({text.data(), text.size()});
   std::string url = answer == nullptr ? "" : UrlIn(*answer);

@@ -7,11 +7,13 @@
 #include "absl/time/time.h"
 #include "google/protobuf/struct.pb.h"
 #include "server/base/error.h"
+#include "server/base/secret.h"
 
 namespace finetune {
 
 // One job as one answer of Segmind shows it. The two shapes (details, list item) have different
-// fields; what the answer does not have, or has as null, is absent. Strings are valid UTF-8.
+// fields; what the answer does not have, or has as null, is absent. Strings are valid UTF-8, and
+// what signed the URLs in them has been taken away.
 // Source: UPSTREAM.md, "The two shapes of a job".
 struct UpstreamJob {
   // `finetune_id`, else `id`, else `request_id`; never empty.
@@ -26,6 +28,8 @@ struct UpstreamJob {
   std::optional<std::string> base_model;
   std::optional<std::string> error_message;
   std::optional<std::string> cloud_storage_url;
+  // The same as it came, where it was signed: to fetch by, soon, and not to be kept.
+  std::optional<Secret> signed_weights_url;
   std::optional<std::string> instance_prompt;
   std::optional<std::string> trigger_word;
   std::optional<std::string> slug;

@@ -465,21 +465,14 @@ std::optional<std::string> UpstreamPager::UrlOf(const std::string& next) const {
         return c <= ' ' || c == 0x7f || c == '\\' || c == '#';
       }))
     return std::nullopt;
-  if (next[0] == '?') return url_ + next;
-  const absl::StatusOr<UrlTarget> own = ParseTarget(url_);
+  const absl::StatusOr<Url> own = Url::Parse(url_);
   if (!own.ok()) return std::nullopt;
-  std::string url = next;
-  if (next[0] == '/') {
-    if (next.size() > 1 && next[1] == '/') return std::nullopt;
-    const size_t host = url_.find("://") + 3;
-    url = absl::StrCat(url_.substr(0, std::min(url_.find('/', host), url_.size())), next);
-  }
+  const absl::StatusOr<Url> url = own->Resolve(next);
   // The key goes along: to no other host.
-  const absl::StatusOr<UrlTarget> target = ParseTarget(url);
-  if (!target.ok() || target->host != own->host || target->port != own->port ||
-      target->secure != own->secure)
+  if (!url.ok() || url->host() != own->host() || url->port() != own->port() ||
+      url->secure() != own->secure())
     return std::nullopt;
-  return url;
+  return url->text();
 }
 
 }  // namespace finetune

@@ -2,6 +2,7 @@
 
 #include "absl/strings/ascii.h"
 #include "server/base/uuid.h"
+#include "server/segmind/job_signatures.h"
 #include "server/service/handlers.h"
 #include "server/service/requests/create_check.h"
 #include "server/service/requests/dataset_url.h"
@@ -39,12 +40,17 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
 }
 
 void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
-  if (parts_.transfers == nullptr) return call.Reply(checked);
+  if (parts_.transfers == nullptr) {
+    RemoveSignatures(checked);
+    return call.Reply(checked);
+  }
   auto job = std::make_shared<const pb::FineTune>(std::move(checked));
   CheckDatasetUrl(parts_.transfers->streamer(), *job, {call.answer_by(), call.trace()},
                   [job, &call](absl::Status status) {
                     if (!status.ok()) return call.Fail(status);
-                    call.Reply(*job);
+                    pb::FineTune shown = *job;
+                    RemoveSignatures(shown);
+                    call.Reply(shown);
                   });
 }
 

@@ -21,6 +21,8 @@ class OddSegmind:
         self.list_body = lambda items: json.dumps(items).encode()
         self.list_headers = {}
         self.submitted = lambda item: {"finetune_id": item["finetune_id"], "status": item["status"]}
+        self.on_submit = lambda asked: None
+        self.refuse_submits = None  # Else a code and a body.
         segmind = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -38,6 +40,9 @@ class OddSegmind:
 
             def do_POST(self):
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                segmind.on_submit(asked)
+                if segmind.refuse_submits:
+                    return self.answer(*segmind.refuse_submits)
                 segmind.submits += 1
                 item = segmind.add(name=asked["name"], status="requested")
                 answer = segmind.submitted(item)

@@ -202,6 +202,90 @@ TEST(CurlStreamer, ChecksTheAddressOfTheSocket) {
   EXPECT_EQ(server.connections(), 0);
 }
 
+TEST(CurlStreamer, FollowsLocationsAsBrowsersDoOrSaysWhyNot) {
+  std::string location;
+  std::string asked;
+  RawServer server([&](RawConnection& connection) {
+    while (true) {
+      const std::string request = connection.ReadRequest();
+      if (request.empty()) return;
+      if (absl::StartsWith(request, "GET / ")) {
+        connection.Answer(302, "", absl::StrCat("Location: ", location, "\r\n"));
+      } else {
+        asked = request.substr(0, request.find("\r\n"));
+        connection.Answer(200, "w");
+      }
+    }
+  });
+  auto streamer = StreamerFor(server.url());
+  const auto end = [&](const std::string& to) {
+    location = to;
+    asked.clear();
+    auto listener = std::make_shared<Listener>();
+    streamer->Start(Get(server.url()), listener);
+    return listener->Ended();
+  };
+  for (const auto& [to, line] : std::vector<std::pair<std::string, std::string>>{
+           {"/my dogs.zip?a=b c", "GET /my%20dogs.zip?a=b%20c HTTP/1.1"},
+           {"/a\tb", "GET /ab HTTP/1.1"},
+           {"/b\xc3\xbc", "GET /b%C3%BC HTTP/1.1"},
+           {absl::StrCat(server.url(), "/\"x\""), "GET /%22x%22 HTTP/1.1"}}) {
+    EXPECT_TRUE(end(to).ok()) << to;
+    EXPECT_EQ(asked, line);
+  }
+  for (const char* bad : {"http://127.0.0.1:port/x?secret", "http://h:0/secret", "ftp://h/secret",
+                          "http://", "http://user:secret@h/", "http://b\xc3\xbc/secret"}) {
+    const absl::Status status = end(bad);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "redirected to a URL that")) << status;
+    EXPECT_FALSE(absl::StrContains(status.message(), "secret")) << status;
+  }
+}
+
+// The proxy's variables, for one test.
+class ProxyEnvironment {
+ public:
+  explicit ProxyEnvironment(const std::string& proxy, const std::string& direct = "") {
+    for (const char* name : {"http_proxy", "https_proxy"}) setenv(name, proxy.c_str(), 1);
+    setenv("no_proxy", direct.c_str(), 1);
+  }
+  ~ProxyEnvironment() {
+    for (const char* name : {"http_proxy", "https_proxy", "no_proxy"}) unsetenv(name);
+  }
+};
+
+TEST(CurlStreamer, ChecksTheAddressOfTheSocketBesideAProxyToo) {
+  std::string asked;
+  RawServer proxy([&](RawConnection& connection) {
+    const std::string request = connection.ReadRequest();
+    asked = request.substr(0, request.find("\r\n"));
+    connection.Answer(200, "w");
+  });
+  const ProxyEnvironment environment(proxy.url(), "localhost,.corp.example");
+  auto streamer =
+      *CurlStreamer::Create({}, *AddressPolicy::Create({"*.localhost"}, "http://127.0.0.1:1"));
+  const auto end = [&](const std::string& url, bool foreign) {
+    auto listener = std::make_shared<Listener>();
+    StreamRequest request = Get(url);
+    request.foreign = foreign;
+    streamer->Start(std::move(request), listener);
+    return listener->Ended();
+  };
+  // The proxy itself may be anywhere.
+  EXPECT_TRUE(end("http://datasets.example/x", true).ok());
+  EXPECT_EQ(asked, "GET http://datasets.example/x HTTP/1.1");
+  const std::string port = proxy.url().substr(proxy.url().rfind(':'));
+  for (const char* host :
+       {"localhost", "127.1", "2130706433", "0x7f000001", "[::1]", "a.localhost"})
+    EXPECT_EQ(end(absl::StrCat("http://", host, port, "/x"), true).code(),
+              absl::StatusCode::kPermissionDenied)
+        << host;
+  // Its name is allowed: the socket's address is not.
+  EXPECT_EQ(end(absl::StrCat("https://a.localhost", port, "/x"), false).code(),
+            absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(proxy.connections(), 1);
+}
+
 TEST(CurlStreamer, TellsAShortBodyAndAReset) {
   RawServer server([](RawConnection& connection) {
     const bool reset = absl::StrContains(connection.ReadRequest(), "/reset");

@@ -164,6 +164,27 @@ TEST(Job, CutsLongTextsAndRepairsTheirEncoding) {
   EXPECT_EQ(job->name, "a\xef\xbf\xbd");
 }
 
+TEST(Job, IsReadWithoutWhatSignsItsUrls) {
+  const auto job = Read(
+      R"({"id":"x","cloud_storage_url":"https://b.s3.amazonaws.com/w?X-Amz-Date=1&X-Amz-Signature=s3cret",
+      "data_source_path":"https://h/d.zip?sv=1&sig=s3cret","segmind_model_path":"gs://b/m?X-Goog-Signature=s3cret",
+      "error_message":"cannot fetch https://h/d.zip?token=s3cret.",
+      "model_information":{"preview":["https://h/p?Signature=s3cret",{"deep":"https://h/q?n=1&sig=s3cret"}]},
+      "advance_parameters":{"init_image":"https://h/i?sig=s3cret","steps":3}})");
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->cloud_storage_url, "https://b.s3.amazonaws.com/w");
+  EXPECT_EQ(job->signed_weights_url->Reveal(),
+            "https://b.s3.amazonaws.com/w?X-Amz-Date=1&X-Amz-Signature=s3cret");
+  EXPECT_EQ(job->data_source_path, "https://h/d.zip");
+  EXPECT_EQ(job->segmind_model_path, "gs://b/m");
+  EXPECT_EQ(job->error_message, "cannot fetch https://h/d.zip");
+  const std::string facts = job->model_information->ShortDebugString();
+  EXPECT_THAT(facts, testing::HasSubstr("https://h/q?n=1"));
+  EXPECT_THAT(facts, testing::Not(testing::HasSubstr("s3cret")));
+  EXPECT_EQ(job->parameters->extra().fields().at("init_image").string_value(), "https://h/i");
+  EXPECT_FALSE(Read(R"({"id":"x","cloud_storage_url":"https://h/w"})")->signed_weights_url);
+}
+
 TEST(Job, FindsTheWordsInAnErrorThatIsAnObject) {
   EXPECT_EQ(Read(R"({"id":"x","error_message":{"message":"Download failed"}})")->error_message,
             "Download failed");

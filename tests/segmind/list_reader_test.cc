@@ -85,6 +85,20 @@ TEST(ListReader, SaysWhatChangedAndWhatIsGone) {
   EXPECT_EQ(delta.total, 0);
 }
 
+TEST(ListReader, TakesAnItemThatWasOnlySignedAnewForTheSame) {
+  const auto item = [](const std::string& id, int date, const std::string& more = "") {
+    const std::string number = std::to_string(date);
+    return R"({"id":")" + id + R"(","cloud_storage_url":"https:\/\/h\/w?X-Amz-Date=)" + number +
+           R"(\u0026X-Amz-Signature=)" + number + more + R"(","status":"AVAILABLE"})";
+  };
+  ListReader reader;
+  Read(reader, List({item("a", 1), item("b", 1)}));
+  EXPECT_THAT(Read(reader, List({item("a", 2), item("b", 3)})).changed, IsEmpty());
+  const ListDelta delta = Read(reader, List({item("a", 4, "&versionId=2"), item("b", 4)}));
+  ASSERT_THAT(Ids(delta.changed), ElementsAre("a"));
+  EXPECT_EQ(delta.changed[0].cloud_storage_url, "https://h/w?versionId=2");
+}
+
 TEST(ListReader, LetsTheLastOfSeveralItemsAboutOneJobCount) {
   ListReader reader;
   ListDelta delta = Read(reader, List({Item("a", "QUEUED"), Item("a", "FAILED")}));

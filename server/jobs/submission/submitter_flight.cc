@@ -13,12 +13,14 @@
 #include "server/jobs/record/marker.h"
 #include "server/jobs/record/settle.h"
 #include "server/jobs/submission/submitter_core.h"
+#include "server/segmind/job_signatures.h"
 
 namespace finetune {
 namespace {
 
-// What a caller may ask for; all else in the message is output.
-pb::FineTune InputOf(const pb::FineTune& fine_tune) {
+// What a caller may ask for; all else in the message is output. With what signs its URLs: to be
+// sent, and not to be kept.
+pb::FineTune SignedInputOf(const pb::FineTune& fine_tune) {
   pb::FineTune input;
   input.set_display_name(fine_tune.display_name());
   input.set_data_source_uri(fine_tune.data_source_uri());
@@ -33,6 +35,13 @@ pb::FineTune InputOf(const pb::FineTune& fine_tune) {
                            ? pb::FineTune::PRIVATE
                            : fine_tune.visibility());
   *input.mutable_labels() = fine_tune.labels();
+  return input;
+}
+
+// The same as it is kept, shown and compared: a repeat may bring a URL that was signed anew.
+pb::FineTune InputOf(const pb::FineTune& fine_tune) {
+  pb::FineTune input = SignedInputOf(fine_tune);
+  RemoveSignatures(input);
   return input;
 }
 
@@ -147,7 +156,8 @@ void Submitter::Core::TryPost(const FlightPtr& flight) {
   }
   flight->phase = Phase::kPosting;
   flight->post_time = now;
-  segmind_.Submit(flight->intent.fine_tune(),
+  // A new intent's input is the flight's own, which alone has what signs its URLs.
+  segmind_.Submit(SignedInputOf(flight->fine_tune),
                   AddMarker(flight->intent.fine_tune().display_name(), flight->intent.marker()),
                   {start_by, flight->trace},
                   [self = shared_from_this(), flight](SubmitOutcome outcome) {

@@ -6,6 +6,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/base/url.h"
+#include "server/base/url_signature.h"
 
 namespace finetune {
 namespace {
@@ -52,23 +54,14 @@ std::string WrongWithLabelValue(std::string_view value) {
          "ends";
 }
 
-std::string WrongWithUrl(std::string_view url) {
-  constexpr size_t kMost = 2048;
-  if (url.size() > kMost) return absl::StrCat("must have at most ", kMost, " bytes");
-  const absl::string_view text(url.data(), url.size());
-  const size_t scheme_end = text.find("://");
-  const std::string scheme =
-      absl::AsciiStrToLower(text.substr(0, std::min(scheme_end, text.size())));
-  if (scheme_end == text.npos || (scheme != "http" && scheme != "https"))
-    return "must be an http or https URL";
-  for (char c : text)
-    if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f || c == '\\' || c == '"' || c == '<' ||
-        c == '>')
-      return "must be a URL without spaces, quotes, backslashes or control characters";
-  const absl::string_view rest = text.substr(scheme_end + 3);
-  const absl::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
-  if (absl::StrContains(authority, "@")) return "must not hold a user name or password";
-  if (authority.empty() || authority.front() == ':') return "must name a host";
+std::string WrongWithUrl(std::string_view text) {
+  // What signs a URL may be long, and is not kept.
+  constexpr size_t kMost = 2048, kMostSigned = 8192;
+  if (text.size() > kMostSigned) return absl::StrCat("must have at most ", kMostSigned, " bytes");
+  const auto url = Url::Parse(text);
+  if (!url.ok()) return std::string(url.status().message());
+  if (WithoutSignatures(text).size() > kMost)
+    return absl::StrCat("must have at most ", kMost, " bytes beside its signature");
   return "";
 }
 

@@ -133,6 +133,60 @@ TEST_F(SubmitterTest, ARequestIdWithOtherParametersIsRefused) {
   EXPECT_EQ(ReasonOf(other.status()), pb::ErrorReason::REQUEST_ID_REUSED);
 }
 
+TEST_F(SubmitterTest, SendsSignedUrlsAndKeepsThemWithoutTheirSignatures) {
+  StartProcess();
+  const auto with_signature = [](const std::string& signature) {
+    FineTune request = Request();
+    request.set_data_source_uri("https://h/d.zip?n=1&X-Amz-Signature=" + signature);
+    (*request.mutable_parameters()->mutable_extra()->mutable_fields())["init_image"]
+        .set_string_value("https://h/i?sig=" + signature);
+    return request;
+  };
+  auto first = Await(Create("r1", absl::Seconds(10), with_signature("one")));
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(segmind_.jobs()[0].data_source, "https://h/d.zip?n=1&X-Amz-Signature=one");
+  RunFor(absl::Seconds(5));
+  const FineTune job = Job((*first)->id);
+  EXPECT_EQ(job.data_source_uri(), "https://h/d.zip?n=1");
+  EXPECT_EQ(job.parameters().extra().fields().at("init_image").string_value(), "https://h/i");
+  RunFor(absl::Seconds(5));
+  EXPECT_EQ(Job((*first)->id).revision(), job.revision());
+  // The same, signed anew.
+  auto again = Await(Create("r1", absl::Seconds(10), with_signature("two")));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ((*again)->id, (*first)->id);
+  EXPECT_EQ(segmind_.posts(), 1);
+  FineTune other = with_signature("one");
+  other.set_data_source_uri("https://h/d.zip?n=2&X-Amz-Signature=one");
+  EXPECT_EQ(ReasonOf(Await(Create("r1", absl::Seconds(10), other)).status()),
+            pb::ErrorReason::REQUEST_ID_REUSED);
+}
+
+TEST_F(SubmitterTest, SendsTheSignatureThatARepeatBringsAfterARefusal) {
+  StartProcess();
+  const auto with_signature = [](const std::string& signature) {
+    FineTune request = Request();
+    request.set_data_source_uri("https://h/d.zip?X-Amz-Signature=" + signature);
+    return request;
+  };
+  segmind_.NextSubmits({Fate::kRefused});
+  ASSERT_FALSE(Await(Create("r1", absl::Seconds(10), with_signature("one"))).ok());
+  ASSERT_TRUE(Await(Create("r1", absl::Seconds(10), with_signature("two"))).ok());
+  EXPECT_EQ(segmind_.jobs()[0].data_source, "https://h/d.zip?X-Amz-Signature=two");
+}
+
+TEST_F(SubmitterTest, ALostAnswerIsFoundByItsDatasetWhoeverSignedItWithoutMarkers) {
+  options_.submitter.markers = false;
+  StartProcess();
+  FineTune request = Request();
+  request.set_data_source_uri("https://h/d.zip?X-Amz-Signature=one");
+  segmind_.NextSubmits({Fate::kLostAfter});
+  auto result = Await(Create("r1", absl::Minutes(5), request));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Job((*result)->id).state(), FineTune::QUEUED);
+  EXPECT_EQ(JobCount(), 1u);
+}
+
 TEST_F(SubmitterTest, AHundredCallsAtOnceMakeOnePost) {
   StartProcess();
   std::vector<CreateReply> replies;

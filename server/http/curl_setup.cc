@@ -1,0 +1,96 @@
+#include "server/http/curl_setup.h"
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "server/http/proxy.h"
+
+namespace finetune {
+namespace {
+
+bool HasLineBreak(std::string_view text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return c == '\r' || c == '\n' || c == 0; });
+}
+
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+}  // namespace
+
+absl::Status InitCurl() {
+  // Once in the process and never undone: other threads may be in libcurl until the end.
+  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (code != CURLE_OK) return absl::InternalError("libcurl cannot be initialised");
+  return absl::OkStatus();
+}
+
+std::string ProxyOf(const CurlOptions& options, const Url& url) {
+  if (!options.use_environment_proxy) return "";
+  return ProxyFor(url, ProxyVariables());
+}
+
+absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
+                                          const std::string& proxy, absl::Time deadline) {
+  const absl::Duration left = deadline - absl::Now();
+  if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
+  CurlHandle handle(curl_easy_init());
+  CURL* const curl = handle.get();
+  if (curl == nullptr || curl_easy_setopt(curl, CURLOPT_URL, url.text().c_str()) != CURLE_OK)
+    return absl::InternalError("libcurl has no memory");
+  // Zero would mean no limit.
+  if (left < absl::Hours(24))
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
+                     static_cast<long>(std::max<int64_t>(1, absl::ToInt64Milliseconds(left))));
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+  curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, options.user_agent.c_str());
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                   static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
+  if (!options.ca_file.empty()) {
+    curl_easy_setopt(curl, CURLOPT_CAINFO, options.ca_file.c_str());
+    // Else curl keeps for a day what the file said.
+    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+  }
+  // Also an empty one: then curl does not look into the environment by itself.
+  curl_easy_setopt(curl, CURLOPT_PROXY, proxy.c_str());
+  curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
+  return handle;
+}
+
+CurlHeaders::~CurlHeaders() {
+  for (curl_slist* header = list_; header != nullptr; header = header->next)
+    OPENSSL_cleanse(header->data, std::strlen(header->data));
+  curl_slist_free_all(list_);
+}
+
+absl::Status CurlHeaders::Add(std::string_view name, std::string_view value) {
+  if (HasLineBreak(name) || HasLineBreak(value))
+    return absl::InvalidArgumentError("a header cannot be sent");
+  // A semicolon is how curl is told that the value is empty.
+  std::string line =
+      value.empty() ? absl::StrCat(View(name), ";") : absl::StrCat(View(name), ": ", View(value));
+  absl::Status status = Append(line);
+  OPENSSL_cleanse(line.data(), line.size());
+  return status;
+}
+
+absl::Status CurlHeaders::Suppress(std::string_view name) {
+  return Append(absl::StrCat(View(name), ":"));
+}
+
+absl::Status CurlHeaders::Append(const std::string& line) {
+  curl_slist* const longer = curl_slist_append(list_, line.c_str());
+  if (longer == nullptr) return absl::InternalError("libcurl has no memory");
+  list_ = longer;
+  return absl::OkStatus();
+}
+
+}  // namespace finetune

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <curl/curl.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/base/url.h"
+
+namespace finetune {
+
+// What small calls and streams of HTTP set up alike.
+
+struct CurlOptions {
+  std::string user_agent;
+  // PEM certificates to trust instead of the system's.
+  std::string ca_file;
+  absl::Duration connect_timeout;
+  // Whether http_proxy and its kin in the environment count.
+  bool use_environment_proxy = true;
+};
+
+struct FreeCurlHandle {
+  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
+};
+using CurlHandle = std::unique_ptr<CURL, FreeCurlHandle>;
+
+// Readies libcurl. Any number of times, from any thread. INTERNAL.
+absl::Status InitCurl();
+
+// The proxy for `url`, empty for none.
+std::string ProxyOf(const CurlOptions& options, const Url& url);
+
+// A handle for one request to `url` that ends at `deadline` and follows no redirect.
+// DEADLINE_EXCEEDED, INTERNAL.
+absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
+                                          const std::string& proxy, absl::Time deadline);
+
+// The headers of one request, wiped when they go: keys are among them. They outlive the handle that
+// they are set on.
+class CurlHeaders {
+ public:
+  CurlHeaders() = default;
+  ~CurlHeaders();
+  CurlHeaders(const CurlHeaders&) = delete;
+  CurlHeaders& operator=(const CurlHeaders&) = delete;
+
+  // INVALID_ARGUMENT for what cannot stand in a header, INTERNAL.
+  absl::Status Add(std::string_view name, std::string_view value);
+  // An empty one keeps curl from sending its own.
+  absl::Status Suppress(std::string_view name);
+  curl_slist* list() const { return list_; }
+
+ private:
+  absl::Status Append(const std::string& line);
+
+  curl_slist* list_ = nullptr;
+};
+
+}  // namespace finetune
