@@ -21,24 +21,23 @@ std::string Complaint(const absl::Status& status) { return std::string(status.me
 void AddGlobalOptions(CLI::App& app, Session& session) {
   app.set_version_flag("--version", absl::StrCat("finetune ", FINETUNE_VERSION),
                        "Show the version");
-  app.add_option("--server", session.channel.target,
-                 "The gateway, host:port; 127.0.0.1:50051 if not given")
+  app.add_option("--server", session.server, "The gateway, host:port; 127.0.0.1:50051 if not given")
       ->envname("FINETUNE_SERVER");
-  app.add_flag("--tls", session.channel.tls,
+  app.add_flag("--tls", session.connect.tls,
                "TLS with the system's authorities; implied by the files");
-  app.add_option("--tls-ca", session.channel.tls_ca_file, "Certificate authorities, PEM")
+  app.add_option("--tls-ca", session.connect.tls_ca, "Certificate authorities, PEM")
       ->envname("FINETUNE_TLS_CA")
       ->type_name("FILE");
-  app.add_option("--tls-cert", session.channel.tls_cert_file, "Your certificate, PEM")
+  app.add_option("--tls-cert", session.connect.tls_cert, "Your certificate, PEM")
       ->envname("FINETUNE_TLS_CERT")
       ->type_name("FILE");
-  app.add_option("--tls-key", session.channel.tls_key_file, "Your key, PEM")
+  app.add_option("--tls-key", session.connect.tls_key, "Your key, PEM")
       ->envname("FINETUNE_TLS_KEY")
       ->type_name("FILE");
-  app.add_option("--token-file", session.channel.token_file, "Your bearer token")
+  app.add_option("--token-file", session.connect.token_file, "Your bearer token")
       ->envname("FINETUNE_TOKEN_FILE")
       ->type_name("FILE");
-  app.add_flag("--allow-insecure-token", session.channel.allow_insecure_token,
+  app.add_flag("--allow-insecure-token", session.connect.allow_insecure_token,
                "Send the token without TLS; only where something else encrypts");
   app.add_option("--timeout", session.timeout, "How long a call may take; 30s if not given")
       ->check(IsTimespan());

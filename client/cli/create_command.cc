@@ -11,7 +11,7 @@
 #include "client/cli/follow.h"
 #include "client/cli/transfer_commands.h"
 #include "client/cli/values.h"
-#include "client/cpp/uuid.h"
+#include "server/base/uuid.h"
 
 namespace finetune::cli {
 namespace {
@@ -92,6 +92,11 @@ absl::Status SendDatasetOf(Session& session, FineTuneClient& client, const Creat
   return absl::OkStatus();
 }
 
+absl::StatusOr<pb::FineTune> Submitted(absl::StatusOr<Submission> submission) {
+  if (!submission.ok()) return submission.status();
+  return std::move(submission->fine_tune);
+}
+
 int Create(Session& session, const CreateFlags& flags) {
   auto job = MakeJob(flags);
   if (!job.ok()) return session.Fail(job.status());
@@ -104,7 +109,7 @@ int Create(Session& session, const CreateFlags& flags) {
   }
   pb::CreateFineTuneRequest request;
   *request.mutable_fine_tune() = *std::move(job);
-  request.set_request_id(flags.request_id.empty() ? MakeRequestId() : flags.request_id);
+  request.set_request_id(flags.request_id.empty() ? MakeUuid() : flags.request_id);
   request.set_validate_only(flags.validate_only);
   if (!flags.validate_only)
     session.err << "request_id: " << Printable(request.request_id()) << std::endl;
@@ -112,7 +117,9 @@ int Create(Session& session, const CreateFlags& flags) {
   {
     Progress progress(session.err, session.terminal.err,
                       flags.validate_only ? "checking" : "submitting");
-    created = (*client)->CreateFineTune(request);
+    created = flags.validate_only ? (*client)->Validate(request.fine_tune())
+                                  : Submitted((*client)->Submit(
+                                        request.fine_tune(), {.request_id = request.request_id()}));
   }
   if (!created.ok()) {
     const int code = session.Fail(created.status());

@@ -74,7 +74,7 @@ absl::Status StatusOfCurl(CURLcode code) {
 // What the callbacks of one GET share.
 struct Fetching {
   PartialFile& file;
-  const TransferOptions& options;
+  const DownloadOptions& options;
   CURL* curl = nullptr;
   std::string etag = {};
   int64_t length = -1;
@@ -132,7 +132,7 @@ size_t OnBody(char* bytes, size_t, size_t size, void* user) {
   return fetching.failure.ok() ? size : 0;
 }
 
-absl::Status FetchRest(const std::string& url, PartialFile& file, const TransferOptions& options) {
+absl::Status FetchRest(const std::string& url, PartialFile& file, const DownloadOptions& options) {
   Curl curl = MakeCurl(url);
   if (curl == nullptr) return absl::InternalError("libcurl cannot be initialised");
   Fetching fetching{.file = file, .options = options, .curl = curl.get()};
@@ -168,7 +168,7 @@ absl::Status FetchRest(const std::string& url, PartialFile& file, const Transfer
 }
 
 int OnUploadProgress(void* user, curl_off_t, curl_off_t, curl_off_t total, curl_off_t sent) {
-  const auto& options = *static_cast<const TransferOptions*>(user);
+  const auto& options = *static_cast<const UploadOptions*>(user);
   if (options.on_progress && total > 0) options.on_progress(sent, total);
   return 0;
 }
@@ -179,7 +179,7 @@ size_t OnIgnoredBody(char*, size_t, size_t size, void*) { return size; }
 
 absl::Status PutFile(const std::string& path, const std::string& url,
                      const std::map<std::string, std::string>& headers,
-                     const TransferOptions& options) {
+                     const UploadOptions& options) {
   std::unique_ptr<FILE, CloseCurl> file(std::fopen(path.c_str(), "rb"));
   if (file == nullptr) return LocalFileError("read", path, errno);
   std::error_code error;
@@ -206,8 +206,8 @@ absl::Status PutFile(const std::string& path, const std::string& url,
   return result != CURLE_OK ? StatusOfCurl(result) : StatusOfCode(code);
 }
 
-absl::StatusOr<Download> GetFile(const std::string& url, const std::string& path,
-                                 const TransferOptions& options) {
+absl::StatusOr<DownloadedWeights> GetFile(const std::string& url, const std::string& path,
+                                          const DownloadOptions& options) {
   auto opened = PartialFile::Open(path);
   if (!opened.ok()) return opened.status();
   PartialFile& file = **opened;

@@ -13,11 +13,11 @@ namespace finetune::cli {
 // PUTs the file with exactly these headers. No URL, which is a secret, is named in an error.
 absl::Status PutFile(const std::string& path, const std::string& url,
                      const std::map<std::string, std::string>& headers,
-                     const TransferOptions& options);
+                     const UploadOptions& options);
 
 // Fetches `url` into `path`, going on where an earlier transfer broke, unless the file has changed
 // (ETag).
-absl::StatusOr<Download> GetFile(const std::string& url, const std::string& path,
-                                 const TransferOptions& options);
+absl::StatusOr<DownloadedWeights> GetFile(const std::string& url, const std::string& path,
+                                          const DownloadOptions& options);
 
 }  // namespace finetune::cli

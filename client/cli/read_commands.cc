@@ -35,10 +35,9 @@ void SetStaleness(const std::string& text, pb::Freshness& freshness) {
 int Get(Session& session, const GetFlags& flags) {
   auto client = session.Client();
   if (!client.ok()) return session.Fail(client.status());
-  pb::GetFineTuneRequest request;
-  request.set_name(FullName(flags.name));
-  if (!flags.max_staleness.empty()) SetStaleness(flags.max_staleness, *request.mutable_freshness());
-  auto job = (*client)->GetFineTune(request);
+  GetOptions options;
+  if (!flags.max_staleness.empty()) options.max_staleness = *ParseTimespan(flags.max_staleness);
+  auto job = (*client)->Get(FullName(flags.name), options);
   if (!job.ok()) return session.Fail(job.status());
   PrintJob(session, *job);
   return kSuccess;
@@ -70,7 +69,7 @@ int List(Session& session, const ListFlags& flags) {
   Table table(JobHeadings());
   int shown = 0;
   while (true) {
-    auto page = (*client)->ListFineTunes(request);
+    auto page = (*client)->ListPage(request);
     if (!page.ok()) return session.Fail(page.status());
     if (flags.limit > 0 && shown + page->fine_tunes_size() > flags.limit) {
       page->mutable_fine_tunes()->DeleteSubrange(flags.limit - shown,
@@ -95,7 +94,7 @@ int Status(Session& session) {
   auto client = session.Client();
   if (!client.ok()) return session.Fail(client.status());
   const absl::Time start = absl::Now();
-  auto status = (*client)->GetGatewayStatus();
+  auto status = (*client)->Status();
   if (!status.ok()) return session.Fail(status.status());
   if (session.json()) {
     session.PrintJson(*status);
@@ -103,7 +102,7 @@ int Status(Session& session) {
   }
   const absl::Time now = absl::Now();
   std::ostream& out = session.out;
-  out << "gateway       " << session.channel.target << ", version " << Printable(status->version())
+  out << "gateway       " << session.server << ", version " << Printable(status->version())
       << ", answered in " << absl::ToInt64Milliseconds(now - start) << " ms\n"
       << "segmind       " << pb::GatewayStatus::UpstreamState_Name(status->upstream_state())
       << ", last read " << Age(status->observe_time(), now) << ", last webhook "

@@ -67,12 +67,10 @@ Colours Session::colours() const {
 absl::StatusOr<FineTuneClient*> Session::Client() {
   if (client == nullptr) {
     WarnOfOpenSecrets();
-    ClientOptions options;
-    options.channel = channel;
-    options.default_timeout = call_timeout();
+    connect.timeout = call_timeout();
     // Who types an address that is wrong wants to know it at once.
-    options.wait_for_ready = false;
-    auto made = FineTuneClient::Create(options);
+    connect.wait_for_ready = false;
+    auto made = Connect(server, connect);
     if (!made.ok()) return made.status();
     client = *std::move(made);
   }
@@ -83,7 +81,7 @@ void Session::WarnOfOpenSecrets() {
   // Where programs run each other, mounted secrets are often readable for all, and nobody reads
   // this.
   if (!terminal.err) return;
-  for (const std::string* path : {&channel.tls_key_file, &channel.token_file}) {
+  for (const std::string* path : {&connect.tls_key, &connect.token_file}) {
     struct stat facts;
     if (path->empty() || stat(path->c_str(), &facts) != 0 || (facts.st_mode & S_IROTH) == 0)
       continue;
@@ -96,16 +94,17 @@ int Session::Fail(const absl::Status& status) {
   const bool from_connection =
       ErrorReasonNameOf(status).empty() && !status.GetPayload(kStorageFailure);
   if (from_connection && absl::IsUnavailable(status)) {
-    const Cause cause = WhyUnreachable(channel);
+    const Cause cause = WhyUnreachable(
+        server, connect, client == nullptr ? TlsPem() : client->connection().tls_pem());
     absl::Status told = absl::UnavailableError(
-        absl::StrCat("cannot reach the gateway at ", channel.target, ": ",
+        absl::StrCat("cannot reach the gateway at ", server, ": ",
                      cause.what.empty() ? std::string(status.message()) : cause.what));
     if (!cause.advice.empty()) told.SetPayload(kAdvice, absl::Cord(cause.advice));
     PrintError(told, err);
   } else if (from_connection && absl::IsDeadlineExceeded(status) &&
              status.message() == "Deadline Exceeded") {
-    PrintError(absl::DeadlineExceededError(absl::StrCat("the gateway at ", channel.target,
-                                                        " did not answer within ", timeout)),
+    PrintError(absl::DeadlineExceededError(
+                   absl::StrCat("the gateway at ", server, " did not answer within ", timeout)),
                err);
   } else {
     PrintError(status, err);

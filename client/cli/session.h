@@ -23,7 +23,8 @@ struct Session {
   const Terminal terminal;
 
   // Flags.
-  ChannelOptions channel;
+  std::string server = "127.0.0.1:50051";
+  ConnectOptions connect;
   std::string timeout = "30s";
   std::string output = "table";
   bool no_color = false;

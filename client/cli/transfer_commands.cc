@@ -44,14 +44,13 @@ std::string Bar(int64_t done, int64_t total) {
 }
 
 // How far a transfer is, its rate and the time left, in the progress line.
-TransferOptions ShowIn(Progress& progress, const std::string& what) {
+OnProgress ShowIn(Progress& progress, const std::string& what) {
   struct Begin {
     absl::Time time;
     int64_t done;
   };
   auto begin = std::make_shared<std::optional<Begin>>();
-  TransferOptions options;
-  options.on_progress = [&progress, what, begin](int64_t done, int64_t total) {
+  return [&progress, what, begin](int64_t done, int64_t total) {
     const absl::Time now = absl::Now();
     // Anew where a transfer began again.
     if (!*begin || done < (*begin)->done) *begin = Begin{now, done};
@@ -70,7 +69,6 @@ TransferOptions ShowIn(Progress& progress, const std::string& what) {
     }
     progress.Report(std::move(text));
   };
-  return options;
 }
 
 // Zips a folder of images; says what is in the zip and what is not.
@@ -94,11 +92,8 @@ std::string ZipName(const std::string& folder) {
 }
 
 absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::string& path,
-                                           bool is_public, const TransferOptions& options) {
-  pb::CreateUploadUrlRequest request;
-  request.set_file_name(options.file_name);
-  request.set_public_read(is_public);
-  auto url = client.CreateUploadUrl(request);
+                                           const UploadOptions& options) {
+  auto url = client.CreateUploadUrl(options.file_name, options.public_read);
   if (!url.ok()) return url.status();
   const std::map<std::string, std::string> headers(url->required_headers().begin(),
                                                    url->required_headers().end());
@@ -116,11 +111,10 @@ absl::StatusOr<pb::Dataset> SendZip(Session& session, FineTuneClient& client,
   absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
   {
     Progress progress(session.err, session.terminal.err, "uploading");
-    TransferOptions options = ShowIn(progress, "uploading");
-    options.file_name = name;
-    dataset = UploadDataset(client, path, is_public, options);
-    if (absl::IsUnimplemented(dataset.status()))
-      dataset = UploadDirectly(client, path, is_public, options);
+    const UploadOptions options{
+        .public_read = is_public, .file_name = name, .on_progress = ShowIn(progress, "uploading")};
+    dataset = client.Upload(path, options);
+    if (absl::IsUnimplemented(dataset.status())) dataset = UploadDirectly(client, path, options);
   }
   if (!dataset.ok()) return dataset;
   for (const std::string& warning : dataset->warnings())
@@ -147,9 +141,10 @@ int Upload(Session& session, const UploadFlags& flags) {
   return kSuccess;
 }
 
-absl::StatusOr<Download> DownloadDirectly(FineTuneClient& client, const std::string& name,
-                                          const std::string& path, const TransferOptions& options) {
-  auto job = client.GetFineTune(name);
+absl::StatusOr<DownloadedWeights> DownloadDirectly(FineTuneClient& client, const std::string& name,
+                                                   const std::string& path,
+                                                   const DownloadOptions& options) {
+  auto job = client.Get(name);
   if (!job.ok()) return job.status();
   if (job->weights_uri().empty()) {
     return absl::FailedPreconditionError(
@@ -168,12 +163,12 @@ int Fetch(Session& session, const DownloadFlags& flags) {
     return session.Fail(
         absl::InvalidArgumentError(absl::StrCat(path, " is a directory; name a file")));
   }
-  absl::StatusOr<Download> download = absl::UnknownError("");
+  absl::StatusOr<DownloadedWeights> download = absl::UnknownError("");
   {
     Progress progress(session.err, session.terminal.err, "downloading");
-    TransferOptions options = ShowIn(progress, "downloading");
+    DownloadOptions options{.on_progress = ShowIn(progress, "downloading")};
     options.check_weights = !flags.any_content;
-    download = DownloadWeights(**client, name, path, options);
+    download = (*client)->Download(name, path, options);
     if (absl::IsUnimplemented(download.status())) {
       download = DownloadDirectly(**client, name, path, options);
     }

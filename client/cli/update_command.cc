@@ -43,7 +43,7 @@ int Update(Session& session, const UpdateFlags& flags) {
   }
   auto client = session.Client();
   if (!client.ok()) return session.Fail(client.status());
-  auto updated = (*client)->UpdateFineTune(request);
+  auto updated = (*client)->Update(request);
   if (!updated.ok()) return session.Fail(updated.status());
   PrintJob(session, *updated);
   return kSuccess;

@@ -20,10 +20,7 @@ std::string Quoted(const std::string& text) {
 int MakeUploadUrl(Session& session, const UploadUrlFlags& flags) {
   auto client = session.Client();
   if (!client.ok()) return session.Fail(client.status());
-  pb::CreateUploadUrlRequest request;
-  request.set_file_name(flags.file_name);
-  request.set_public_read(flags.is_public);
-  auto url = (*client)->CreateUploadUrl(request);
+  auto url = (*client)->CreateUploadUrl(flags.file_name, flags.is_public);
   if (!url.ok()) return session.Fail(url.status());
   if (session.json()) {
     session.PrintJson(*url);

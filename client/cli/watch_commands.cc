@@ -203,7 +203,7 @@ int Watch(Session& session, WatchFlags& flags) {
   if (follows_on && !flags.until.empty()) {
     // Without a snapshot the stream does not say what has been reached before.
     for (const std::string& name : flags.names) {
-      auto job = (*client)->GetFineTune(name);
+      auto job = (*client)->Get(name);
       if (!job.ok()) return session.Fail(job.status());
       printer.Learn(*job);
     }

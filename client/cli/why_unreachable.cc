@@ -12,15 +12,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "client/cli/text.h"
+#include "client/cpp/target.h"
 #include "client/cpp/tls_files.h"
 
 namespace finetune::cli {
@@ -28,23 +27,6 @@ namespace {
 
 constexpr int kPatienceMs = 2'000;
 constexpr std::string_view kHttpRequest = "GET / HTTP/1.0\r\n\r\n";
-
-struct Target {
-  std::string host;
-  std::string port;
-};
-
-std::optional<Target> Parse(absl::string_view target) {
-  for (const char* scheme : {"dns:///", "dns:", "ipv4:", "ipv6:", "passthrough:///"}) {
-    if (absl::ConsumePrefix(&target, scheme)) break;
-  }
-  const size_t colon = target.rfind(':');
-  if (colon == target.npos || absl::StartsWith(target, "unix")) return std::nullopt;
-  Target parsed{std::string(target.substr(0, colon)), std::string(target.substr(colon + 1))};
-  if (absl::StartsWith(parsed.host, "[") && absl::EndsWith(parsed.host, "]"))
-    parsed.host = parsed.host.substr(1, parsed.host.size() - 2);
-  return parsed;
-}
 
 class Socket {
  public:
@@ -68,11 +50,11 @@ absl::StatusOr<Socket> ConnectTo(const addrinfo& address) {
   setsockopt(made.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
   // Of connect(), too.
   setsockopt(made.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-  if (connect(made.get(), address.ai_addr, address.ai_addrlen) == 0) return made;
+  if (::connect(made.get(), address.ai_addr, address.ai_addrlen) == 0) return made;
   return absl::UnavailableError(errno == EINPROGRESS ? "no answer" : std::strerror(errno));
 }
 
-absl::StatusOr<Socket> Connect(const Target& target) {
+absl::StatusOr<Socket> ConnectTo(const HostAndPort& target) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
@@ -97,11 +79,12 @@ struct FreeTls {
 // that more is learned; nothing is sent after it.
 class Handshake {
  public:
-  // Without `options` no authority is trusted, and no certificate shown.
-  Handshake(const Socket& socket, const std::string& host, const ChannelOptions* options)
+  // Without `pem` no authority is trusted, and no certificate shown; with none in it the system's
+  // are.
+  Handshake(const Socket& socket, const std::string& host, const TlsPem* pem)
       : context_(SSL_CTX_new(TLS_client_method())) {
     SSL_CTX_set_client_cert_cb(context_.get(), OnCertificateWanted);
-    if (options != nullptr) Use(*options);
+    if (pem != nullptr) Use(*pem);
     tls_.reset(SSL_new(context_.get()));
     SSL_set_app_data(tls_.get(), this);
     SSL_set_fd(tls_.get(), socket.get());
@@ -134,15 +117,19 @@ class Handshake {
   }
 
  private:
-  void Use(const ChannelOptions& options) {
-    if (options.tls_ca_file.empty()) {
+  void Use(const TlsPem& pem) {
+    if (pem.ca.empty()) {
       SSL_CTX_set_default_verify_paths(context_.get());
     } else {
-      SSL_CTX_load_verify_locations(context_.get(), options.tls_ca_file.c_str(), nullptr);
+      const auto authorities = ParseCertificates(pem.ca);
+      for (const Certificate& authority : authorities)
+        X509_STORE_add_cert(SSL_CTX_get_cert_store(context_.get()), authority.get());
     }
-    if (options.tls_cert_file.empty()) return;
-    SSL_CTX_use_certificate_chain_file(context_.get(), options.tls_cert_file.c_str());
-    SSL_CTX_use_PrivateKey_file(context_.get(), options.tls_key_file.c_str(), SSL_FILETYPE_PEM);
+    const auto own = ParseCertificates(pem.cert);
+    if (own.empty()) return;
+    SSL_CTX_use_certificate(context_.get(), own.front().get());
+    for (size_t i = 1; i < own.size(); ++i) SSL_CTX_add1_chain_cert(context_.get(), own[i].get());
+    SSL_CTX_use_PrivateKey(context_.get(), ParseKey(pem.key).get());
   }
 
   // Called where a certificate is asked for and there is none.
@@ -175,7 +162,8 @@ std::string Names(X509* certificate) {
   return Printable(absl::StrJoin(names, ", "));
 }
 
-Cause Unverified(const Handshake& handshake, const Target& target, const ChannelOptions& options) {
+Cause Unverified(const Handshake& handshake, const HostAndPort& target,
+                 const ConnectOptions& options) {
   switch (handshake.verify_result()) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
       return {"its certificate has expired", "Tell who operates the gateway."};
@@ -188,32 +176,30 @@ Cause Unverified(const Handshake& handshake, const Target& target, const Channel
                            Names(handshake.certificate()), ".")};
     default:
       return {absl::StrCat("its certificate is not signed by an authority ",
-                           options.tls_ca_file.empty() ? std::string("that this system trusts")
-                                                       : absl::StrCat("in ", options.tls_ca_file)),
+                           options.tls_ca.empty() ? std::string("that this system trusts")
+                                                  : absl::StrCat("in ", options.tls_ca)),
               "Give the authority of the gateway's certificate with --tls-ca."};
   }
 }
 
-Cause TurnedAway(const Handshake& handshake, const ChannelOptions& options) {
+Cause TurnedAway(const Handshake& handshake, const ConnectOptions& options, const TlsPem& pem) {
   if (handshake.certificate_wanted()) {
     return {"it asks for a client certificate", "Give yours with --tls-cert and --tls-key."};
   }
-  const auto own = options.tls_cert_file.empty()
-                       ? absl::StatusOr<Certificate>(absl::NotFoundError(""))
-                       : ReadCertificate("TLS certificate", options.tls_cert_file);
-  if (!own.ok()) return {};
-  if (X509_cmp_current_time(X509_get0_notAfter(own->get())) < 0) {
-    return {absl::StrCat("your certificate ", options.tls_cert_file, " has expired"),
+  const auto own = ParseCertificates(pem.cert);
+  if (own.empty()) return {};
+  if (X509_cmp_current_time(X509_get0_notAfter(own.front().get())) < 0) {
+    return {absl::StrCat("your certificate ", options.tls_cert, " has expired"),
             "Get a new one from who issued it."};
   }
-  return {absl::StrCat("it does not accept the certificate ", options.tls_cert_file),
+  return {absl::StrCat("it does not accept the certificate ", options.tls_cert),
           "It must be signed by the gateway's --tls_client_ca_file, for client authentication."};
 }
 
-Cause WhyNoTls(const Target& target, const ChannelOptions& options) {
-  const auto socket = Connect(target);
+Cause WhyNoTls(const HostAndPort& target, const ConnectOptions& options, const TlsPem& pem) {
+  const auto socket = ConnectTo(target);
   if (!socket.ok()) return {};
-  Handshake handshake(*socket, target.host, &options);
+  Handshake handshake(*socket, target.host, &pem);
   if (handshake.silent()) return {"what is there does not answer", "Is it the right port?"};
   if (!handshake.speaks_tls()) {
     return {"what is there does not speak TLS",
@@ -221,18 +207,18 @@ Cause WhyNoTls(const Target& target, const ChannelOptions& options) {
   }
   if (handshake.verify_result() != X509_V_OK) return Unverified(handshake, target, options);
   if (handshake.done() && handshake.GoesOn()) return {};
-  return TurnedAway(handshake, options);
+  return TurnedAway(handshake, options, pem);
 }
 
-Cause WhyNotPlain(const Target& target) {
-  const auto for_tls = Connect(target);
+Cause WhyNotPlain(const HostAndPort& target) {
+  const auto for_tls = ConnectTo(target);
   if (!for_tls.ok()) return {};
   if (Handshake(*for_tls, target.host, nullptr).speaks_tls()) {
     return {"it speaks TLS",
             "Give the authority of its certificate with --tls-ca, or --tls for those that this "
             "system trusts."};
   }
-  const auto socket = Connect(target);
+  const auto socket = ConnectTo(target);
   if (!socket.ok()) return {};
   send(socket->get(), kHttpRequest.data(), kHttpRequest.size(), MSG_NOSIGNAL);
   char answer[5] = {};
@@ -253,27 +239,24 @@ class SigpipeIgnored {
   void (*const before_)(int) = std::signal(SIGPIPE, SIG_IGN);
 };
 
-// gRPC then connects to a proxy, and what is seen from here says nothing.
-bool ThereIsAProxy() {
-  for (const char* variable : {"grpc_proxy", "https_proxy", "http_proxy"}) {
-    const char* value = std::getenv(variable);
-    if (value != nullptr && *value != '\0') return true;
-  }
-  return false;
-}
-
 }  // namespace
 
-Cause WhyUnreachable(const ChannelOptions& options) {
-  const auto target = Parse(options.target);
-  if (!target || ThereIsAProxy()) return {};
+Cause WhyUnreachable(const std::string& target, const ConnectOptions& options, const TlsPem& pem) {
+  // What is seen from here says nothing of what the proxy sees.
+  if (const auto proxy = ProxyFor(target)) {
+    return {
+        absl::StrCat("the way there is the proxy ", Printable(proxy->url), " of ", proxy->variable),
+        absl::StrCat("Is it the proxy's to connect there? If not, name the gateway's host in "
+                     "no_proxy.")};
+  }
+  const auto address = HostAndPortOf(target);
+  if (!address) return {};
   const SigpipeIgnored writing_to_who_is_gone;
-  const auto socket = Connect(*target);
+  const auto socket = ConnectTo(*address);
   if (!socket.ok()) {
     return {std::string(socket.status().message()), "Is the gateway running there? See --server."};
   }
-  const bool tls = options.tls || !options.tls_ca_file.empty() || !options.tls_cert_file.empty();
-  return tls ? WhyNoTls(*target, options) : WhyNotPlain(*target);
+  return WantsTls(options) ? WhyNoTls(*address, options, pem) : WhyNotPlain(*address);
 }
 
 }  // namespace finetune::cli

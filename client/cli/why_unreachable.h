@@ -13,9 +13,9 @@ struct Cause {
   std::string advice;
 };
 
-// Why no call gets through: connects once more, with the same files, and looks at how far that
-// gets; gRPC says of TLS no more than that a socket was closed, and of several addresses only what
-// the last one did. Takes seconds at most.
-Cause WhyUnreachable(const ChannelOptions& options);
+// Why no call gets through: connects once more, with what the files of TLS held, and looks at how
+// far that gets; gRPC says of TLS no more than that a socket was closed, and of several addresses
+// only what the last one did. Takes seconds at most.
+Cause WhyUnreachable(const std::string& target, const ConnectOptions& options, const TlsPem& pem);
 
 }  // namespace finetune::cli

@@ -1,4 +1,4 @@
-// How a client reaches the gateway: addresses, credentials and the settings of the connection.
+// The settings of a connection to the gateway.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -7,62 +7,57 @@
 #include <memory>
 #include <string>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "client/cpp/sync.h"
+#include "absl/time/time.h"
+#include "client/cpp/retry_backoff.h"
+#include "client/cpp/tls_files.h"
 
 namespace finetune::inline client {
 
-struct ChannelOptions {
-  // A gRPC name: `host:port`, `dns:///host:port` (all its addresses, in turn), `unix:/path`.
-  std::string target = "127.0.0.1:50051";
-
-  // TLS, with the system's certificate authorities unless `tls_ca_file` is set. Implied by any of
-  // the files.
+// How to reach the gateway, and how long to try. Files are read again when they change; what can be
+// read only once, such as a pipe, keeps what it gave.
+struct ConnectOptions {
+  // TLS, with the system's certificate authorities unless `tls_ca` is set. Implied by any of the
+  // files.
   bool tls = false;
-  std::string tls_ca_file;
-  // The client's own certificate and key, PEM, both or neither. Read again when they change.
-  std::string tls_cert_file;
-  std::string tls_key_file;
+  // A file of certificate authorities, PEM.
+  std::string tls_ca;
+  // The files of the client's own certificate and key, PEM, both or neither.
+  std::string tls_cert;
+  std::string tls_key;
+  // The name that the gateway's certificate must have, if not that of the address.
+  std::string tls_server_name;
 
-  // A file that holds a bearer token; read again when it changes.
+  // A file that holds a bearer token.
   std::string token_file;
   // Send the token without TLS to another machine. Only where something else encrypts the
   // connection.
   bool allow_insecure_token = false;
 
+  // The deadline of a call that names none.
+  absl::Duration timeout = absl::Seconds(30);
+  // Calls wait, up to their deadline, for a gateway that is out of reach, such as one that is being
+  // replaced. False: they fail with UNAVAILABLE after a second or two.
+  bool wait_for_ready = true;
+  // How often a submission and an update without etag are tried while the gateway is UNAVAILABLE, on
+  // top of what the channel repeats by itself; all within the call's deadline.
+  int attempts = 4;
+  BackoffOptions backoff = {.initial = absl::Milliseconds(250), .maximum = absl::Seconds(5)};
+
   // The largest answer that is accepted. A full page of 1000 jobs is a few MiB.
   int max_message_bytes = 64 << 20;
 };
 
-// INVALID_ARGUMENT for a file that is missing, unreadable or without its counterpart, and for a
-// token that would be sent in the clear.
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
-    const ChannelOptions& options);
+// Whether the options ask for TLS.
+bool WantsTls(const ConnectOptions& options);
+
+std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectOptions& options,
+                                                          const TlsPem& pem);
 
 // A channel with connections of its own: channels of different purposes do not share them, so that
-// watches never hold up calls when a server limits the streams of a connection.
+// watches never hold up calls when a server limits the streams of a connection. This machine itself
+// is never reached through a proxy.
 std::shared_ptr<grpc::Channel> MakeChannel(
-    const ChannelOptions& options, const std::shared_ptr<grpc::ChannelCredentials>& credentials);
-
-// The bearer token in a file, read again when the file's time or size changes. Thread-safe.
-class TokenFile {
- public:
-  // An empty path means no token.
-  explicit TokenFile(std::string path) : path_(std::move(path)) {}
-
-  // The `authorization` header's value; empty without a token. INVALID_ARGUMENT if the file cannot
-  // be read or holds what a header cannot; a file that becomes unreadable later leaves the last
-  // token in use.
-  absl::StatusOr<std::string> Authorization() ABSL_LOCKS_EXCLUDED(mu_);
-
- private:
-  const std::string path_;
-
-  ClientMutex mu_;
-  std::string header_ ABSL_GUARDED_BY(mu_);
-  int64_t seen_nanos_ ABSL_GUARDED_BY(mu_) = -1;
-  int64_t seen_size_ ABSL_GUARDED_BY(mu_) = -1;
-};
+    const std::string& target, const ConnectOptions& options,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials);
 
 }  // namespace finetune::inline client

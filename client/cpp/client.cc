@@ -2,174 +2,207 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/durations.h"
 #include "client/cpp/states.h"
-#include "client/cpp/uuid.h"
+#include "server/base/uuid.h"
 
 namespace finetune::inline client {
 namespace {
 
-using Stub = pb::FineTuneService::StubInterface;
+using Stub = Connection::Stub;
 
 // One call of a longer wait: short enough to notice a server that has gone silent.
 constexpr absl::Duration kWaitSlice = absl::Minutes(2);
 // What an answer may take beyond the time that the server was asked to wait.
 constexpr absl::Duration kWaitGrace = absl::Seconds(10);
 
-void SetDuration(absl::Duration value, google::protobuf::Duration& proto) {
-  absl::Duration rest;
-  proto.set_seconds(absl::IDivDuration(value, absl::Seconds(1), &rest));
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+// Whether a wait goes on after such an answer.
+bool WaitsOn(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         (absl::IsResourceExhausted(status) && RetryDelayOf(status));
+}
+
+pb::UpdateFineTuneRequest RequestOf(const std::string& name, const UpdateOptions& options) {
+  pb::UpdateFineTuneRequest request;
+  pb::FineTune& job = *request.mutable_fine_tune();
+  job.set_name(name);
+  job.set_etag(options.etag);
+  google::protobuf::FieldMask& mask = *request.mutable_update_mask();
+  if (options.visibility != pb::FineTune::VISIBILITY_UNSPECIFIED) {
+    job.set_visibility(options.visibility);
+    mask.add_paths("visibility");
+  }
+  for (const auto& [key, value] : options.labels) {
+    (*job.mutable_labels())[key] = value;
+    mask.add_paths(absl::StrCat("labels.", key));
+  }
+  // A label that is in the mask and not in the job is removed.
+  for (const std::string& key : options.remove_labels) mask.add_paths(absl::StrCat("labels.", key));
+  return request;
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<FineTuneClient>> FineTuneClient::Create(ClientOptions options) {
-  auto credentials = MakeCredentials(options.channel);
-  if (!credentials.ok()) return credentials.status();
-  auto client = std::unique_ptr<FineTuneClient>(
-      new FineTuneClient(std::move(options), *std::move(credentials)));
-  if (auto header = client->token_->Authorization(); !header.ok()) return header.status();
-  return client;
+absl::StatusOr<std::unique_ptr<FineTuneClient>> Connect(const std::string& target,
+                                                        const ConnectOptions& options) {
+  auto connection = Connection::Open(target, options);
+  if (!connection.ok()) return connection.status();
+  return std::make_unique<FineTuneClient>(*std::move(connection));
 }
 
-FineTuneClient::FineTuneClient(ClientOptions options,
-                               const std::shared_ptr<grpc::ChannelCredentials>& credentials)
-    : options_(std::move(options)),
-      token_(std::make_shared<TokenFile>(options_.channel.token_file)),
-      calls_(pb::FineTuneService::NewStub(MakeChannel(options_.channel, credentials))),
-      watches_(pb::FineTuneService::NewStub(MakeChannel(options_.channel, credentials))) {}
+FineTuneClient::FineTuneClient(std::shared_ptr<Connection> connection)
+    : connection_(std::move(connection)) {}
 
 FineTuneClient::~FineTuneClient() = default;
 
 absl::Status FineTuneClient::Prepare(grpc::ClientContext& context,
                                      std::optional<absl::Duration> timeout) {
-  auto header = token_->Authorization();
-  if (!header.ok()) return header.status();
-  if (!header->empty()) context.AddMetadata("authorization", *header);
-  if (!options_.wait_for_ready) context.set_wait_for_ready(false);
+  if (absl::Status status = connection_->Authorize(context); !status.ok()) return status;
+  if (!connection_->options().wait_for_ready) context.set_wait_for_ready(false);
   if (timeout) context.set_deadline(absl::ToChronoTime(absl::Now() + *timeout));
   return absl::OkStatus();
 }
 
 template <typename Request, typename Response>
-absl::StatusOr<Response> FineTuneClient::Call(grpc::Status (Stub::*method)(grpc::ClientContext*,
-                                                                           const Request&,
-                                                                           Response*),
+absl::StatusOr<Response> FineTuneClient::Call(Method<Request, Response> method,
                                               const Request& request, absl::Duration timeout) {
   grpc::ClientContext context;
   if (absl::Status status = Prepare(context, timeout); !status.ok()) return status;
   Response response;
-  const grpc::Status status = (calls_.get()->*method)(&context, request, &response);
+  const grpc::Status status = (connection_->calls().get()->*method)(&context, request, &response);
   if (!status.ok()) return ToStatus(status);
   return response;
 }
 
 template <typename Request, typename Response>
-absl::StatusOr<Response> FineTuneClient::CallRepeatedly(
-    grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-    const Request& request, absl::Duration timeout) {
+absl::StatusOr<Response> FineTuneClient::CallRepeatedly(Method<Request, Response> method,
+                                                        const Request& request,
+                                                        absl::Duration timeout) {
+  const ConnectOptions& options = connection_->options();
   const absl::Time deadline = absl::Now() + timeout;
-  RetryBackoff backoff(options_.backoff);
+  RetryBackoff backoff(options.backoff);
   for (int attempt = 1;; ++attempt) {
     absl::StatusOr<Response> response = Call(method, request, deadline - absl::Now());
-    if (!absl::IsUnavailable(response.status()) || attempt >= options_.attempts) return response;
+    if (!absl::IsUnavailable(response.status()) || attempt >= options.attempts) return response;
     const absl::Duration wait = backoff.Next(RetryDelayOf(response.status()));
     if (absl::Now() + wait >= deadline) return response;
     absl::SleepFor(wait);
   }
 }
 
-absl::StatusOr<pb::FineTune> FineTuneClient::CreateFineTune(pb::CreateFineTuneRequest request,
-                                                            CallOptions call) {
-  if (request.request_id().empty()) request.set_request_id(MakeRequestId());
-  return CallRepeatedly(&Stub::CreateFineTune, request, TimeoutOf(call));
+absl::StatusOr<Submission> FineTuneClient::Submit(const pb::FineTune& job,
+                                                  const SubmitOptions& options) {
+  pb::CreateFineTuneRequest request;
+  *request.mutable_fine_tune() = job;
+  request.set_request_id(options.request_id.empty() ? MakeUuid() : options.request_id);
+  auto created = CallRepeatedly(&Stub::CreateFineTune, request, TimeoutOf(options.timeout));
+  if (!created.ok()) return WithRequestId(created.status(), request.request_id());
+  return Submission{*std::move(created), request.request_id()};
 }
 
-absl::StatusOr<pb::FineTune> FineTuneClient::GetFineTune(const pb::GetFineTuneRequest& request,
-                                                         CallOptions call) {
-  return Call(&Stub::GetFineTune, request, TimeoutOf(call));
+absl::StatusOr<pb::FineTune> FineTuneClient::Validate(const pb::FineTune& job,
+                                                      const CallOptions& call) {
+  pb::CreateFineTuneRequest request;
+  *request.mutable_fine_tune() = job;
+  request.set_validate_only(true);
+  return CallRepeatedly(&Stub::CreateFineTune, request, TimeoutOf(call.timeout));
 }
 
-absl::StatusOr<pb::FineTune> FineTuneClient::GetFineTune(const std::string& name,
-                                                         CallOptions call) {
+absl::StatusOr<pb::FineTune> FineTuneClient::Get(const std::string& name,
+                                                 const GetOptions& options) {
   pb::GetFineTuneRequest request;
   request.set_name(name);
-  return GetFineTune(request, call);
+  if (options.max_staleness)
+    SetDuration(*options.max_staleness, *request.mutable_freshness()->mutable_max_staleness());
+  if (options.min_revision != 0)
+    request.mutable_freshness()->set_min_revision(options.min_revision);
+  return Call(&Stub::GetFineTune, request, TimeoutOf(options.timeout));
 }
 
-absl::StatusOr<pb::ListFineTunesResponse> FineTuneClient::ListFineTunes(
-    const pb::ListFineTunesRequest& request, CallOptions call) {
-  return Call(&Stub::ListFineTunes, request, TimeoutOf(call));
+JobRange FineTuneClient::List(ListOptions options) { return JobRange(*this, options); }
+
+absl::StatusOr<pb::ListFineTunesResponse> FineTuneClient::ListPage(
+    const pb::ListFineTunesRequest& request, const CallOptions& call) {
+  return Call(&Stub::ListFineTunes, request, TimeoutOf(call.timeout));
 }
 
-absl::StatusOr<pb::FineTune> FineTuneClient::UpdateFineTune(
-    const pb::UpdateFineTuneRequest& request, CallOptions call) {
-  if (request.fine_tune().etag().empty()) {
-    return CallRepeatedly(&Stub::UpdateFineTune, request, TimeoutOf(call));
-  }
-  return Call(&Stub::UpdateFineTune, request, TimeoutOf(call));
+absl::StatusOr<pb::FineTune> FineTuneClient::Update(const std::string& name,
+                                                    const UpdateOptions& options) {
+  return Update(RequestOf(name, options), {.timeout = options.timeout});
 }
 
-absl::StatusOr<pb::WaitFineTuneResponse> FineTuneClient::WaitFineTune(
-    const pb::WaitFineTuneRequest& request, CallOptions call) {
-  absl::Duration timeout = absl::Hours(1);
-  if (request.has_timeout()) {
-    timeout =
-        absl::Seconds(request.timeout().seconds()) + absl::Nanoseconds(request.timeout().nanos());
-  }
-  return Call(&Stub::WaitFineTune, request, call.timeout.value_or(timeout + kWaitGrace));
+absl::StatusOr<pb::FineTune> FineTuneClient::Update(const pb::UpdateFineTuneRequest& request,
+                                                    const CallOptions& call) {
+  // With an etag its own success would make a repetition fail.
+  if (request.fine_tune().etag().empty())
+    return CallRepeatedly(&Stub::UpdateFineTune, request, TimeoutOf(call.timeout));
+  return Call(&Stub::UpdateFineTune, request, TimeoutOf(call.timeout));
 }
 
-absl::StatusOr<pb::WaitFineTuneResponse> FineTuneClient::WaitUntil(const std::string& name,
-                                                                   pb::FineTune::State until,
-                                                                   absl::Duration timeout) {
+absl::StatusOr<pb::FineTune> FineTuneClient::Wait(const std::string& name,
+                                                  pb::FineTune::State until,
+                                                  absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;
-  RetryBackoff backoff(options_.backoff);
+  RetryBackoff backoff(connection_->options().backoff);
   pb::WaitFineTuneRequest request;
   request.set_name(name);
   request.set_until(until);
   while (true) {
-    const absl::Duration left = std::max(absl::ZeroDuration(), deadline - absl::Now());
-    const absl::Duration asked = std::min(left, kWaitSlice);
     const absl::Time start = absl::Now();
+    const absl::Duration asked = std::clamp(deadline - start, absl::ZeroDuration(), kWaitSlice);
     SetDuration(asked, *request.mutable_timeout());
-    auto response = WaitFineTune(request);
-    const bool out_of_reach =
-        absl::IsUnavailable(response.status()) || absl::IsDeadlineExceeded(response.status());
-    if (!response.ok() && !out_of_reach) return response;
-    if (response.ok() && (response->done() || HasReached(response->fine_tune().state(), until) ||
-                          IsTerminal(response->fine_tune().state()))) {
-      response->set_done(true);
-      return response;
+    auto response = Call(&Stub::WaitFineTune, request, asked + kWaitGrace);
+    if (!response.ok() && !WaitsOn(response.status())) return response.status();
+    if (response.ok()) {
+      const pb::FineTune::State state = response->fine_tune().state();
+      if (response->done() || HasReached(state, until) || IsTerminal(state))
+        return std::move(*response->mutable_fine_tune());
     }
-    if (absl::Now() >= deadline) return response;
+    if (absl::Now() >= deadline)
+      return response.ok() ? WaitTimeout(response->fine_tune()) : response.status();
     if (response.ok() && absl::Now() - start >= asked / 2) {
       backoff.Reset();
       continue;
     }
     // Out of reach, or a server that answers before its time and would be asked in a tight loop.
     const absl::Duration pause = backoff.Next(RetryDelayOf(response.status()));
-    if (!response.ok() && absl::Now() + pause >= deadline) return response;
+    if (!response.ok() && absl::Now() + pause >= deadline) return response.status();
     absl::SleepFor(std::min(pause, deadline - absl::Now()));
   }
 }
 
-absl::StatusOr<pb::UploadUrl> FineTuneClient::CreateUploadUrl(
-    const pb::CreateUploadUrlRequest& request, CallOptions call) {
-  return Call(&Stub::CreateUploadUrl, request, TimeoutOf(call));
+absl::StatusOr<pb::UploadUrl> FineTuneClient::CreateUploadUrl(const std::string& file_name,
+                                                              bool public_read,
+                                                              const CallOptions& call) {
+  pb::CreateUploadUrlRequest request;
+  request.set_file_name(file_name);
+  request.set_public_read(public_read);
+  return Call(&Stub::CreateUploadUrl, request, TimeoutOf(call.timeout));
 }
 
-absl::StatusOr<pb::GatewayStatus> FineTuneClient::GetGatewayStatus(CallOptions call) {
-  return Call(&Stub::GetGatewayStatus, pb::GetGatewayStatusRequest(), TimeoutOf(call));
+absl::StatusOr<pb::GatewayStatus> FineTuneClient::Status(const CallOptions& call) {
+  return Call(&Stub::GetGatewayStatus, pb::GetGatewayStatusRequest(), TimeoutOf(call.timeout));
+}
+
+absl::StatusOr<pb::Dataset> FineTuneClient::Upload(const std::string& path,
+                                                   const UploadOptions& options) {
+  return UploadDataset(*this, path, options);
+}
+
+absl::StatusOr<DownloadedWeights> FineTuneClient::Download(const std::string& name,
+                                                           const std::string& path,
+                                                           const DownloadOptions& options) {
+  return DownloadWeights(*this, name, path, options);
 }
 
 std::unique_ptr<Watcher> FineTuneClient::NewWatcher(WatcherOptions options) {
-  return std::make_unique<Watcher>(watches_, token_, std::move(options));
+  return std::make_unique<Watcher>(connection_, std::move(options));
 }
 
-std::unique_ptr<Subscription> FineTuneClient::Subscribe(SubscriptionOptions options,
-                                                        WatchCallback callback) {
+std::unique_ptr<Subscription> FineTuneClient::Watch(SubscriptionOptions options,
+                                                    WatchCallback callback) {
   ClientLock lock(mu_);
   if (shared_watcher_ == nullptr) shared_watcher_ = NewWatcher({});
   return shared_watcher_->Subscribe(std::move(options), std::move(callback));

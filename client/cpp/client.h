@@ -1,133 +1,159 @@
 // The C++ client of the fine-tune gateway. Start here:
 //
-//   finetune::ClientOptions options;
-//   options.channel.target = "dns:///finetune-gateway:50051";
-//   auto client = finetune::FineTuneClient::Create(options);
-//   if (!client.ok()) …
-//   auto job = (*client)->GetFineTune("fineTunes/1b9d…");
-//   auto subscription = (*client)->Subscribe({.names = {job->name()}}, [](const
-//   finetune::WatchEvent& e) { … });
+//   auto gateway = finetune::Connect("finetune-gateway:50051", {.tls_ca = "ca.crt"});
+//   if (!gateway.ok()) …
+//   auto job = (*gateway)->Get("fineTunes/1b9d…");
+//   auto done = (*gateway)->Wait(job->name());
+//   auto file = (*gateway)->Download(done->name(), "dogs.safetensors");
+//
+// A call's failure is an absl::Status; ErrorOf() of client/cpp/status.h says what it carries.
 #pragma once
 
 #include <segmind/finetune/v1/fine_tune_service.grpc.pb.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/cpp/channel.h"
-#include "client/cpp/retry_backoff.h"
+#include "client/cpp/connection.h"
+#include "client/cpp/job_range.h"
 #include "client/cpp/status.h"
 #include "client/cpp/sync.h"
+#include "client/cpp/transfer.h"
 #include "client/cpp/watch_client.h"
 
 namespace finetune::inline client {
 
-struct ClientOptions {
-  ChannelOptions channel;
-  // The deadline of a call that names none.
-  absl::Duration default_timeout = absl::Seconds(30);
-  // Calls wait, up to their deadline, for a gateway that is out of reach, such as one that is being
-  // replaced. False: they fail with UNAVAILABLE after a second or two.
-  bool wait_for_ready = true;
-  // How often CreateFineTune and an UpdateFineTune without etag are tried while the gateway is
-  // UNAVAILABLE, on top of what the channel repeats by itself; all within the call's deadline.
-  int attempts = 4;
-  BackoffOptions backoff = {.initial = absl::Milliseconds(250), .maximum = absl::Seconds(5)};
-};
-
 struct CallOptions {
+  // ConnectOptions::timeout if absent.
   std::optional<absl::Duration> timeout;
 };
 
-// One gateway, over one channel for calls and one for watches. Failures are those of the contract,
-// with their details (client/cpp/status.h). Thread-safe. Outlives the Watchers and Subscriptions that
-// it makes.
+struct SubmitOptions {
+  // A UUID; made if empty. A caller that wants to go on after its own restart gives one that it has
+  // kept.
+  std::string request_id;
+  std::optional<absl::Duration> timeout;
+};
+
+struct Submission {
+  pb::FineTune fine_tune;
+  std::string request_id;
+
+  // Nobody knows yet whether Segmind took the job. The gateway finds out: wait for it or watch it.
+  bool unknown() const { return fine_tune.state() == pb::FineTune::SUBMIT_UNKNOWN; }
+};
+
+// How fresh an answer must be; absent: whatever the gateway has.
+struct GetOptions {
+  // At most this old; zero asks Segmind now.
+  std::optional<absl::Duration> max_staleness;
+  uint64_t min_revision = 0;
+  std::optional<absl::Duration> timeout;
+};
+
+struct UpdateOptions {
+  // Unspecified: as it is.
+  pb::FineTune::Visibility visibility = pb::FineTune::VISIBILITY_UNSPECIFIED;
+  // Set, and removed.
+  std::map<std::string, std::string> labels;
+  std::vector<std::string> remove_labels;
+  // If set, the update is refused (ETAG_MISMATCH) unless the job still has it.
+  std::string etag;
+  std::optional<absl::Duration> timeout;
+};
+
+// One gateway. Thread-safe. Outlives the Watchers, Subscriptions and ranges that it makes.
 class FineTuneClient {
  public:
-  // INVALID_ARGUMENT for options that cannot work. Does not connect; the first call does.
-  static absl::StatusOr<std::unique_ptr<FineTuneClient>> Create(ClientOptions options);
+  explicit FineTuneClient(std::shared_ptr<Connection> connection);
   ~FineTuneClient();
 
-  // Makes a request_id when the request has none, and repeats the call with it while the gateway is
-  // UNAVAILABLE: that can submit nothing twice. A caller that wants to go on after its own restart
-  // gives a request_id that it has kept.
-  absl::StatusOr<pb::FineTune> CreateFineTune(pb::CreateFineTuneRequest request,
-                                              CallOptions call = {});
+  // Submits the job once, however often the call is repeated: while the gateway is UNAVAILABLE that
+  // is done here. The request_id of a call that failed is in its status (ErrorOf): submitting with
+  // it again can make no second job.
+  absl::StatusOr<Submission> Submit(const pb::FineTune& job, const SubmitOptions& options = {});
 
-  absl::StatusOr<pb::FineTune> GetFineTune(const pb::GetFineTuneRequest& request,
-                                           CallOptions call = {});
-  absl::StatusOr<pb::FineTune> GetFineTune(const std::string& name, CallOptions call = {});
+  // Checks everything and submits nothing. Returns the job as it would be submitted.
+  absl::StatusOr<pb::FineTune> Validate(const pb::FineTune& job, const CallOptions& call = {});
 
-  // One page.
-  absl::StatusOr<pb::ListFineTunesResponse> ListFineTunes(const pb::ListFineTunesRequest& request,
-                                                          CallOptions call = {});
+  absl::StatusOr<pb::FineTune> Get(const std::string& name, const GetOptions& options = {});
 
-  absl::StatusOr<pb::FineTune> UpdateFineTune(const pb::UpdateFineTuneRequest& request,
-                                              CallOptions call = {});
+  // All jobs that match, page by page as they are asked for:
+  //   for (const absl::StatusOr<pb::FineTune>& job : client.List({.filter = "state = TRAINING"}))
+  JobRange List(ListOptions options = {});
+  absl::StatusOr<pb::ListFineTunesResponse> ListPage(const pb::ListFineTunesRequest& request,
+                                                     const CallOptions& call = {});
 
-  // One call: returns at the latest when the request's timeout (an hour by default) has passed,
-  // with `done` false.
-  absl::StatusOr<pb::WaitFineTuneResponse> WaitFineTune(const pb::WaitFineTuneRequest& request,
-                                                        CallOptions call = {});
+  absl::StatusOr<pb::FineTune> Update(const std::string& name, const UpdateOptions& options);
+  absl::StatusOr<pb::FineTune> Update(const pb::UpdateFineTuneRequest& request,
+                                      const CallOptions& call = {});
 
-  // Waits until the job reaches `until` (or is terminal) or `timeout` has passed, in as many calls
-  // as that takes, also across restarts of the gateway. `done` is false when the time ran out; an
-  // error when the gateway was out of reach at that moment.
-  absl::StatusOr<pb::WaitFineTuneResponse> WaitUntil(const std::string& name,
-                                                     pb::FineTune::State until,
-                                                     absl::Duration timeout);
+  // Waits until the job has reached `until`, or has ended otherwise: look at its state. As long as
+  // it takes, over restarts of the gateway too. A `timeout` that passes first is DEADLINE_EXCEEDED
+  // (IsWaitTimeout).
+  absl::StatusOr<pb::FineTune> Wait(const std::string& name,
+                                    pb::FineTune::State until = pb::FineTune::AVAILABLE,
+                                    absl::Duration timeout = absl::InfiniteDuration());
 
-  absl::StatusOr<pb::UploadUrl> CreateUploadUrl(const pb::CreateUploadUrlRequest& request,
-                                                CallOptions call = {});
-
-  absl::StatusOr<pb::GatewayStatus> GetGatewayStatus(CallOptions call = {});
-
-  // A stream of its own, with its own filter and delivery; few programs need one beside
-  // Subscribe().
-  std::unique_ptr<Watcher> NewWatcher(WatcherOptions options);
-
-  // A subscription on the stream that all of this client's subscriptions share; see
-  // Watcher::Subscribe. The stream is opened by the first and stays.
-  std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
+  // Tells `callback` of the jobs as they are and then of every change, for ever; ends with the
+  // Subscription. All subscriptions of a client share one stream; see Watcher::Subscribe.
+  std::unique_ptr<Subscription> Watch(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // For calls that have no method here, such as the transfers (client/cpp/transfer.h).
-  pb::FineTuneService::StubInterface& stub() { return *calls_; }
+  // Sends a zip, or a folder of images as one; see client/cpp/transfer.h.
+  absl::StatusOr<pb::Dataset> Upload(const std::string& path, const UploadOptions& options = {});
+  // Fetches a job's weights into `path`.
+  absl::StatusOr<DownloadedWeights> Download(const std::string& name, const std::string& path,
+                                             const DownloadOptions& options = {});
+  // A URL to which somebody with internet access can PUT a zip of this name.
+  absl::StatusOr<pb::UploadUrl> CreateUploadUrl(const std::string& file_name, bool public_read,
+                                                const CallOptions& call = {});
 
+  absl::StatusOr<pb::GatewayStatus> Status(const CallOptions& call = {});
+
+  // A stream of its own, with its own filter and delivery; few programs need one beside Watch().
+  std::unique_ptr<Watcher> NewWatcher(WatcherOptions options);
+
+  // For calls that have no method here.
+  std::shared_ptr<Connection::Stub> stub() { return connection_->calls(); }
   // Deadline and token for one call. `timeout` absent: no deadline.
   absl::Status Prepare(grpc::ClientContext& context, std::optional<absl::Duration> timeout);
+  Connection& connection() { return *connection_; }
 
  private:
-  FineTuneClient(ClientOptions options,
-                 const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+  template <typename Request, typename Response>
+  using Method = grpc::Status (Connection::Stub::*)(grpc::ClientContext*, const Request&,
+                                                    Response*);
 
   template <typename Request, typename Response>
-  absl::StatusOr<Response> Call(grpc::Status (pb::FineTuneService::StubInterface::*method)(
-                                    grpc::ClientContext*, const Request&, Response*),
-                                const Request& request, absl::Duration timeout);
+  absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request,
+                                absl::Duration timeout);
 
-  // Call(), repeated while UNAVAILABLE as ClientOptions say.
+  // Call(), repeated while UNAVAILABLE as the options say.
   template <typename Request, typename Response>
-  absl::StatusOr<Response> CallRepeatedly(
-      grpc::Status (pb::FineTuneService::StubInterface::*method)(grpc::ClientContext*,
-                                                                 const Request&, Response*),
-      const Request& request, absl::Duration timeout);
+  absl::StatusOr<Response> CallRepeatedly(Method<Request, Response> method, const Request& request,
+                                          absl::Duration timeout);
 
-  absl::Duration TimeoutOf(const CallOptions& call) const {
-    return call.timeout.value_or(options_.default_timeout);
+  absl::Duration TimeoutOf(const std::optional<absl::Duration>& timeout) const {
+    return timeout.value_or(connection_->options().timeout);
   }
 
   // Constant after construction.
-  const ClientOptions options_;
-  const std::shared_ptr<TokenFile> token_;
-  const std::unique_ptr<pb::FineTuneService::Stub> calls_;
-  const std::shared_ptr<pb::FineTuneService::Stub> watches_;
+  const std::shared_ptr<Connection> connection_;
 
   ClientMutex mu_;
   std::unique_ptr<Watcher> shared_watcher_ ABSL_GUARDED_BY(mu_);
 };
+
+// A client of the gateway at `target`, a gRPC name: `host:port`, `dns:///host:port` (all its
+// addresses, in turn), `unix:/path`. INVALID_ARGUMENT for options that cannot work. Does not connect;
+// the first call does.
+absl::StatusOr<std::unique_ptr<FineTuneClient>> Connect(const std::string& target,
+                                                        const ConnectOptions& options = {});
 
 }  // namespace finetune::inline client

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "client/cpp/digest.h"
+#include "server/base/sha256.h"
 
 namespace finetune::inline client {
 

@@ -5,35 +5,32 @@
 
 #include "absl/random/random.h"
 #include "absl/time/time.h"
+#include "server/base/backoff.h"
 
 namespace finetune::inline client {
 
 struct BackoffOptions {
   absl::Duration initial = absl::Milliseconds(100);
   absl::Duration maximum = absl::Seconds(20);
-  double multiplier = 2.0;
 };
 
-// The waits between attempts: exponential, spread by up to a quarter either way so that clients
-// that lost one server do not return together. Not thread-safe.
+// The waits between attempts: those of Backoff, or what the server asks for (RetryInfo), spread so
+// that clients that lost one server do not return together. Not thread-safe.
 class RetryBackoff {
  public:
-  explicit RetryBackoff(BackoffOptions options) : options_(options), next_(options.initial) {}
+  explicit RetryBackoff(BackoffOptions options) : backoff_(options.initial, options.maximum) {}
 
-  // The wait before the next attempt; at least `asked`, which is what the server wants (RetryInfo).
+  // The wait before the next attempt; at least `asked`.
   absl::Duration Next(std::optional<absl::Duration> asked = std::nullopt) {
-    const absl::Duration own = next_ * absl::Uniform(random_, 0.75, 1.25);
-    next_ = std::min(options_.maximum, next_ * options_.multiplier);
-    if (!asked) return own;
-    return std::max(own, *asked * absl::Uniform(random_, 1.0, 1.25));
+    const absl::Duration own = backoff_.Next();
+    return asked ? std::max(own, *asked * absl::Uniform(random_, 1.0, 1.25)) : own;
   }
 
   // After a success.
-  void Reset() { next_ = options_.initial; }
+  void Reset() { backoff_.Reset(); }
 
  private:
-  const BackoffOptions options_;
-  absl::Duration next_;
+  Backoff backoff_;
   absl::BitGen random_;
 };
 

@@ -5,10 +5,11 @@
 
 namespace finetune::inline client {
 
-// AVAILABLE, FAILED and LOST. A state that this build does not know is not terminal.
+// AVAILABLE, FAILED, LOST and CANCELLED. A state that this build does not know is not terminal.
 inline bool IsTerminal(::segmind::finetune::v1::FineTune::State state) {
   using FineTune = ::segmind::finetune::v1::FineTune;
-  return state == FineTune::AVAILABLE || state == FineTune::FAILED || state == FineTune::LOST;
+  return state == FineTune::AVAILABLE || state == FineTune::FAILED || state == FineTune::LOST ||
+         state == FineTune::CANCELLED;
 }
 
 // Whether a job in `state` has reached `wanted`, itself or a later stage of success.

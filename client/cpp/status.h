@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/cord.h"
@@ -36,6 +37,37 @@ pb::ErrorReason::Reason ErrorReasonOf(const absl::Status& status);
 
 // The reason by its name, also one that this build does not know; empty when there is none.
 std::string ErrorReasonNameOf(const absl::Status& status);
+
+// What a failure carries, in one place.
+struct Error {
+  struct Violation {
+    // Of the request; of a quota, its name.
+    std::string subject;
+    std::string description;
+  };
+
+  absl::StatusCode code = absl::StatusCode::kOk;
+  std::string message;
+  // ErrorReasonNameOf().
+  std::string reason;
+  // Fields of the request that are wrong, with what is wrong with each.
+  std::vector<Violation> violations;
+  // Limits of the caller's own that are reached.
+  std::vector<Violation> quota;
+  std::optional<absl::Duration> retry_delay;
+  // Of a submission that failed: with it the job may be submitted again, and is made once.
+  std::string request_id;
+  // A file or disk of this machine is at fault, nobody else.
+  bool local = false;
+};
+Error ErrorOf(const absl::Status& status);
+
+// The failure of a submission, with the id that it was tried with.
+absl::Status WithRequestId(absl::Status status, const std::string& request_id);
+
+// DEADLINE_EXCEEDED for a wait whose own time ran out, and whether a status is that.
+absl::Status WaitTimeout(const pb::FineTune& job);
+bool IsWaitTimeout(const absl::Status& status);
 
 // How long the server asks to wait before trying again. Never negative.
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);

@@ -1,12 +1,16 @@
-// What the files of TLS hold. gRPC itself only says that a connection failed.
+// What the files of TLS hold. gRPC itself only says that a connection failed, and its own following
+// of files ends the process over a bad one.
 #pragma once
 
 #include <openssl/x509.h>
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "client/cpp/changing_file.h"
 
 namespace finetune::inline client {
 
@@ -15,13 +19,48 @@ struct FreeCertificate {
 };
 using Certificate = std::unique_ptr<X509, FreeCertificate>;
 
-// The first certificate of a PEM file. INVALID_ARGUMENT in one sentence with `what` the file is.
-absl::StatusOr<Certificate> ReadCertificate(std::string_view what, const std::string& path);
+struct FreeKey {
+  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+};
+using Key = std::unique_ptr<EVP_PKEY, FreeKey>;
 
-// INVALID_ARGUMENT, in one sentence that names the file, if the authorities, the certificate or the
-// key cannot be read or hold nothing of the kind, or the key is not the certificate's. Empty paths
-// are left out; certificate and key come together. That a certificate has expired is no error: the
-// files are read again while the channel lives.
-absl::Status CheckTlsFiles(const std::string& ca, const std::string& cert, const std::string& key);
+// The certificates in a PEM text, up to the first that cannot be read.
+std::vector<Certificate> ParseCertificates(const std::string& pem);
+// Null if there is none that can be read without a pass phrase.
+Key ParseKey(const std::string& pem);
+
+// Authorities, certificate and key as PEM; empty where there are none.
+struct TlsPem {
+  std::string ca;
+  std::string cert;
+  std::string key;
+
+  bool operator==(const TlsPem&) const = default;
+};
+
+// The files of TLS as one set that fits together: a good one is kept until the files hold the next.
+// That a certificate has expired is no fault, because the files may change while a channel lives.
+// Not thread-safe.
+class TlsFiles {
+ public:
+  // Empty paths are left out.
+  TlsFiles(std::string ca, std::string cert, std::string key);
+
+  // Looks at the files. INVALID_ARGUMENT, in one sentence that names the file, if the authorities,
+  // the certificate or the key cannot be read or hold nothing of the kind, or the key is not the
+  // certificate's; pem() is then the last good set.
+  absl::Status Look();
+
+  const TlsPem& pem() const { return good_; }
+
+ private:
+  absl::Status Check(const TlsPem& pem) const;
+  absl::Status CheckKey(const TlsPem& pem, X509* certificate) const;
+
+  ChangingFile ca_;
+  ChangingFile cert_;
+  ChangingFile key_;
+  TlsPem good_;
+};
 
 }  // namespace finetune::inline client

@@ -7,9 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/cpp/digest.h"
+#include "client/cpp/client.h"
 #include "client/cpp/local_file.h"
 #include "client/cpp/weights_check.h"
+#include "server/base/sha256.h"
 
 namespace finetune::inline client {
 namespace {
@@ -36,12 +37,12 @@ bool WorthAnotherTry(const absl::Status& status) {
 
 // One attempt to send the file.
 absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path,
-                                 const pb::DatasetSpec& spec, const TransferOptions& options) {
+                                 const pb::DatasetSpec& spec, const UploadOptions& options) {
   std::ifstream file(path, std::ios::binary);
   grpc::ClientContext context;
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
   pb::Dataset dataset;
-  auto writer = client.stub().UploadDataset(&context, &dataset);
+  auto writer = client.stub()->UploadDataset(&context, &dataset);
   pb::UploadDatasetRequest request;
   *request.mutable_spec() = spec;
   bool open = writer->Write(request);
@@ -86,7 +87,7 @@ absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public
 // Takes the responses of one stream into a file, and checks each of them.
 class Receiver {
  public:
-  Receiver(PartialFile& file, const TransferOptions& options) : file_(file), options_(options) {}
+  Receiver(PartialFile& file, const DownloadOptions& options) : file_(file), options_(options) {}
 
   absl::Status Take(const pb::DownloadWeightsResponse& response) {
     if (total_ < 0) {
@@ -131,21 +132,21 @@ class Receiver {
   }
 
   PartialFile& file_;
-  const TransferOptions& options_;
+  const DownloadOptions& options_;
   int64_t total_ = -1;
   std::string sha256_;
 };
 
 // One attempt to fetch what is missing. OK when the file is complete.
 absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile& file,
-                   const TransferOptions& options) {
+                   const DownloadOptions& options) {
   grpc::ClientContext context;
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
   pb::DownloadWeightsRequest request;
   request.set_name(name);
   request.set_read_offset(file.size());
   request.set_generation(file.generation());
-  auto reader = client.stub().DownloadWeights(&context, request);
+  auto reader = client.stub()->DownloadWeights(&context, request);
   pb::DownloadWeightsResponse response;
   Receiver receiver(file, options);
   absl::Status broken;
@@ -162,7 +163,7 @@ absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile&
 
 // Fetches in as many attempts as it takes, within the options. Sets `resumed_bytes`.
 absl::Status FetchAll(FineTuneClient& client, const std::string& name, PartialFile& file,
-                      const TransferOptions& options, int64_t& resumed_bytes) {
+                      const DownloadOptions& options, int64_t& resumed_bytes) {
   resumed_bytes = file.size();
   RetryBackoff backoff(options.backoff);
   for (int attempt = 1;; ++attempt) {
@@ -189,8 +190,8 @@ absl::Status FetchAll(FineTuneClient& client, const std::string& name, PartialFi
 }  // namespace
 
 absl::StatusOr<pb::Dataset> UploadDataset(FineTuneClient& client, const std::string& path,
-                                          bool is_public, const TransferOptions& options) {
-  auto spec = Describe(path, is_public, options.file_name);
+                                          const UploadOptions& options) {
+  auto spec = Describe(path, options.public_read, options.file_name);
   if (!spec.ok()) return spec.status();
   RetryBackoff backoff(options.backoff);
   for (int attempt = 1;; ++attempt) {
@@ -201,20 +202,22 @@ absl::StatusOr<pb::Dataset> UploadDataset(FineTuneClient& client, const std::str
   }
 }
 
-absl::StatusOr<Download> FinishDownload(PartialFile& file, absl::Status status,
-                                        const TransferOptions& options, int64_t resumed_bytes) {
+absl::StatusOr<DownloadedWeights> FinishDownload(PartialFile& file, absl::Status status,
+                                                 const DownloadOptions& options,
+                                                 int64_t resumed_bytes) {
   if (status.ok() && options.check_weights) status = file.CheckWeights();
   if (IsNoWeights(status) || (!status.ok() && file.size() == 0)) file.Discard();
   if (!status.ok()) return status;
-  Download download{.size_bytes = file.size(), .resumed_bytes = resumed_bytes};
+  DownloadedWeights download{.size_bytes = file.size(), .resumed_bytes = resumed_bytes};
   auto digest = file.Finish();
   if (!digest.ok()) return digest.status();
   download.sha256 = *std::move(digest);
   return download;
 }
 
-absl::StatusOr<Download> DownloadWeights(FineTuneClient& client, const std::string& name,
-                                         const std::string& path, const TransferOptions& options) {
+absl::StatusOr<DownloadedWeights> DownloadWeights(FineTuneClient& client, const std::string& name,
+                                                  const std::string& path,
+                                                  const DownloadOptions& options) {
   auto file = PartialFile::Open(path);
   if (!file.ok()) return file.status();
   int64_t resumed_bytes = 0;

@@ -13,10 +13,8 @@ gpr_timespec Never() { return gpr_inf_future(GPR_CLOCK_MONOTONIC); }
 
 Subscription::~Subscription() { watcher_.Remove(subscriber_); }
 
-Watcher::Watcher(std::shared_ptr<pb::FineTuneService::StubInterface> stub,
-                 std::shared_ptr<TokenFile> token, WatcherOptions options)
-    : stub_(std::move(stub)),
-      token_file_(std::move(token)),
+Watcher::Watcher(std::shared_ptr<Connection> connection, WatcherOptions options)
+    : connection_(std::move(connection)),
       options_(std::move(options)),
       silence_limit_(options_.silence_limit > absl::ZeroDuration()
                          ? options_.silence_limit
@@ -120,14 +118,11 @@ void Watcher::Open() {
   context_ = std::make_unique<grpc::ClientContext>();
   silent_ = false;
   answered_ = false;
-  auto authorization = token_file_->Authorization();
-  if (!authorization.ok()) {
-    finish_status_ = grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
-                                  std::string(authorization.status().message()));
+  if (absl::Status status = connection_->Authorize(*context_); !status.ok()) {
+    finish_status_ = grpc::Status(grpc::StatusCode::UNAUTHENTICATED, std::string(status.message()));
     OnStreamEnd();
     return;
   }
-  if (!authorization->empty()) context_->AddMetadata("authorization", *authorization);
 
   pb::WatchFineTunesRequest request;
   for (const std::string& name : options_.names) request.add_names(name);
@@ -144,7 +139,7 @@ void Watcher::Open() {
 
   phase_ = Phase::kStarting;
   WaitAtMost(silence_limit_);
-  stream_ = stub_->PrepareAsyncWatchFineTunes(context_.get(), request, &queue_);
+  stream_ = connection_->watches()->PrepareAsyncWatchFineTunes(context_.get(), request, &queue_);
   stream_->StartCall(reinterpret_cast<void*>(kStarted));
 }
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "client/cpp/channel.h"
+#include "client/cpp/connection.h"
 #include "client/cpp/retry_backoff.h"
 #include "client/cpp/sync.h"
 #include "client/cpp/watch_event.h"
@@ -84,8 +84,7 @@ class Subscription {
 // so it must not run inside a callback.
 class Watcher {
  public:
-  Watcher(std::shared_ptr<pb::FineTuneService::StubInterface> stub,
-          std::shared_ptr<TokenFile> token, WatcherOptions options);
+  Watcher(std::shared_ptr<Connection> connection, WatcherOptions options);
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
@@ -126,8 +125,7 @@ class Watcher {
   void Remove(const std::shared_ptr<Subscriber>& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Constant after construction.
-  const std::shared_ptr<pb::FineTuneService::StubInterface> stub_;
-  const std::shared_ptr<TokenFile> token_file_;
+  const std::shared_ptr<Connection> connection_;
   const WatcherOptions options_;
   const absl::Duration silence_limit_;
 

@@ -14,7 +14,7 @@ struct CallsOptions {
   std::string job;                   // For get.
   int64_t max_staleness_ms = -1;     // For get; -1: from memory as it is.
   int page_size = 50;                // For list.
-  ChannelOptions channel;            // Credentials, but for http.
+  ConnectOptions connect;            // Credentials, but for http.
   std::string path;                  // For http,
   std::vector<std::string> headers;  // "Name: value".
   int connections = 4;

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "client/cpp/channel.h"
+#include "client/cpp/connection.h"
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
 #include "tests/bench/transport.h"
 
@@ -83,17 +83,15 @@ class GrpcTransport : public Transport {
 
   // Ends the process if the files are no good. The token is read once: what a call costs is asked.
   std::shared_ptr<grpc::ChannelCredentials> Credentials() {
-    ChannelOptions channel = options_.channel;
-    channel.target = options_.target;
-    const auto credentials = MakeCredentials(channel);
-    const auto authorization = TokenFile(channel.token_file).Authorization();
-    for (const absl::Status& status : {credentials.status(), authorization.status()}) {
-      if (status.ok()) continue;
-      std::cerr << status.message() << "\n";
+    const auto connection = Connection::Open(options_.target, options_.connect);
+    const auto authorization =
+        connection.ok() ? (*connection)->Authorization() : connection.status();
+    if (!authorization.ok()) {
+      std::cerr << authorization.status().message() << "\n";
       std::exit(1);
     }
     authorization_ = *authorization;
-    return *credentials;
+    return MakeCredentials(options_.connect, (*connection)->tls_pem());
   }
 
   void Authorize(Call& call) const {

@@ -29,10 +29,10 @@ void AddCalls(CLI::App& app, CallsOptions& options, Runs& chosen) {
   command->add_option("--path", options.path, "For http");
   command->add_option("--header", options.headers, "For http, such as \"x-api-key: k\"");
   command->add_option("--max-staleness-ms", options.max_staleness_ms, "For get");
-  command->add_option("--token-file", options.channel.token_file, "Bearer token; not for http");
-  command->add_option("--tls-ca", options.channel.tls_ca_file, "Not for http");
-  command->add_option("--tls-cert", options.channel.tls_cert_file);
-  command->add_option("--tls-key", options.channel.tls_key_file);
+  command->add_option("--token-file", options.connect.token_file, "Bearer token; not for http");
+  command->add_option("--tls-ca", options.connect.tls_ca, "Not for http");
+  command->add_option("--tls-cert", options.connect.tls_cert);
+  command->add_option("--tls-key", options.connect.tls_key);
   command->add_option("--connections", options.connections);
   command->add_option("--outstanding", options.outstanding);
   command->add_option("--rate", options.rate, "Calls a second, open loop");

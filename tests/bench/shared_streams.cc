@@ -26,7 +26,7 @@ class Subscriber {
       };
     }
     subscription_ =
-        client.Subscribe(std::move(wanted), [this](const WatchEvent& event) { OnEvent(event); });
+        client.Watch(std::move(wanted), [this](const WatchEvent& event) { OnEvent(event); });
   }
 
  private:
@@ -73,9 +73,7 @@ bool RunSharedStreams(const SharedStreamsOptions& options) {
   std::vector<std::unique_ptr<FineTuneClient>> clients;
   std::vector<std::unique_ptr<Subscriber>> subscribers;
   for (int i = 0; i < options.clients; ++i) {
-    ClientOptions client;
-    client.channel.target = options.target;
-    clients.push_back(*FineTuneClient::Create(client));
+    clients.push_back(*Connect(options.target));
     for (int j = 0; j < options.subscriptions; ++j) {
       subscribers.push_back(
           std::make_unique<Subscriber>(*clients.back(), options.job, j, receipts));

@@ -29,7 +29,7 @@ class RawCall {
  public:
   // On a connection as the client library makes it.
   RawCall(const std::string& target, const std::string& method)
-      : stub_(MakeChannel({.target = target}, grpc::InsecureChannelCredentials())) {
+      : stub_(MakeChannel(target, {}, grpc::InsecureChannelCredentials())) {
     call_ = stub_.PrepareCall(&context_, "/segmind.finetune.v1.FineTuneService/" + method, &queue_);
     call_->StartCall(this);
     Next();

@@ -92,9 +92,16 @@ void FakeService::RefuseTokens() {
   refuse_tokens_ = true;
 }
 
-void FakeService::FailCalls(grpc::Status status) {
+void FakeService::FailCalls(grpc::Status status, int count) {
   std::lock_guard lock(mu_);
   failure_ = std::move(status);
+  failures_left_ = count;
+}
+
+grpc::Status FakeService::NextFailure() {
+  if (failures_left_ == 0) return grpc::Status::OK;
+  if (failures_left_ > 0) --failures_left_;
+  return failure_;
 }
 
 void FakeService::LoseAnswers(int count) {
@@ -176,7 +183,7 @@ grpc::Status FakeService::CreateFineTune(grpc::ServerContext*,
   {
     std::lock_guard lock(mu_);
     creates_.push_back(*request);
-    if (!failure_.ok()) return failure_;
+    if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
     std::string& known = by_request_[request->request_id()];
     if (known.empty()) known = "new" + std::to_string(by_request_.size());
     id = known;
@@ -200,7 +207,7 @@ grpc::Status FakeService::GetFineTune(grpc::ServerContext* context,
   if (header != context->client_metadata().end()) {
     authorization_ = std::string(header->second.data(), header->second.size());
   }
-  if (!failure_.ok()) return failure_;
+  if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   const auto job = jobs_.find(request->name());
   if (job == jobs_.end()) {
     return FakeError(grpc::StatusCode::NOT_FOUND, "no job " + request->name(),
@@ -214,7 +221,7 @@ grpc::Status FakeService::ListFineTunes(grpc::ServerContext*,
                                         const pb::ListFineTunesRequest* request,
                                         pb::ListFineTunesResponse* response) {
   std::lock_guard lock(mu_);
-  if (!failure_.ok()) return failure_;
+  if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   const size_t first = request->page_token().empty() ? 0 : std::stoul(request->page_token());
   const size_t size = request->page_size() == 0 ? 50 : request->page_size();
   size_t position = 0;
@@ -322,7 +329,7 @@ grpc::Status FakeService::WaitFineTune(grpc::ServerContext* context,
                                        const pb::WaitFineTuneRequest* request,
                                        pb::WaitFineTuneResponse* response) {
   std::unique_lock lock(mu_);
-  if (!failure_.ok()) return failure_;
+  if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   const auto end = std::chrono::steady_clock::now() +
                    std::chrono::seconds(request->timeout().seconds()) +
                    std::chrono::nanoseconds(request->timeout().nanos());
@@ -337,7 +344,7 @@ grpc::Status FakeService::UpdateFineTune(grpc::ServerContext*,
                                          pb::FineTune* response) {
   std::lock_guard lock(mu_);
   updates_.push_back(*request);
-  if (!failure_.ok()) return failure_;
+  if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   *response = request->fine_tune();
   return grpc::Status::OK;
 }
@@ -356,7 +363,7 @@ grpc::Status FakeService::CreateUploadUrl(grpc::ServerContext*,
 grpc::Status FakeService::GetGatewayStatus(grpc::ServerContext*, const pb::GetGatewayStatusRequest*,
                                            pb::GatewayStatus* response) {
   std::lock_guard lock(mu_);
-  if (!failure_.ok()) return failure_;
+  if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   response->set_version("1.2.3");
   response->set_upstream_state(pb::GatewayStatus::HEALTHY);
   response->set_fine_tune_count(static_cast<int64_t>(jobs_.size()));
@@ -386,7 +393,7 @@ grpc::Status FakeService::DownloadWeights(grpc::ServerContext*,
                                           grpc::ServerWriter<pb::DownloadWeightsResponse>* writer) {
   std::unique_lock lock(mu_);
   if (no_transfers_) return {grpc::StatusCode::UNIMPLEMENTED, ""};
-  if (!failure_.ok()) return failure_;
+  if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   if (refuse_generations_ && !request->generation().empty() &&
       request->generation() != generation_) {
     return FakeError(grpc::StatusCode::ABORTED, "other weights", pb::ErrorReason::WEIGHTS_CHANGED);

@@ -48,8 +48,8 @@ class FakeService final : public pb::FineTuneService::Service {
   void Restart(const std::function<void()>& while_down);
   // Resume tokens are refused with RESUME_TOKEN_INVALID from now on.
   void RefuseTokens();
-  // Every call but the watch fails with it; OK ends that.
-  void FailCalls(grpc::Status status);
+  // Every call but the watch fails with it, or so many of them; OK ends that.
+  void FailCalls(grpc::Status status, int count = -1);
   // Creates do their work, and the answer is lost this often.
   void LoseAnswers(int count);
   // The weights; each download ends with UNAVAILABLE after so many bytes.
@@ -99,6 +99,8 @@ class FakeService final : public pb::FineTuneService::Service {
   std::optional<pb::WatchFineTunesResponse> Next(Stream& stream,
                                                  const pb::WatchFineTunesRequest& request);
   std::string Token(uint64_t revision) const;
+  // What a call is to fail with.
+  grpc::Status NextFailure();
 
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
@@ -117,6 +119,7 @@ class FakeService final : public pb::FineTuneService::Service {
   int silent_up_to_ = 0;
   bool refuse_tokens_ = false;
   grpc::Status failure_;
+  int failures_left_ = 0;
   int lost_answers_ = 0;
   std::vector<pb::CreateFineTuneRequest> creates_;
   std::map<std::string, std::string> by_request_;

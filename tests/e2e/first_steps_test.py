@@ -88,7 +88,7 @@ class Client(FirstSteps):
             ("does not belong to the certificate", 2, self.server(gateway), (*self.MTLS[:4], "--tls-key", "expired.key")),
             ("needs its key", 2, self.server(gateway), self.MTLS[:4]),
             ("No such file", 2, self.server(gateway), (*self.MTLS[:4], "--tls-key", "none.key")),
-            ("it is a directory", 2, self.server(gateway), ("--tls-ca", ".")),
+            ("Is a directory", 2, self.server(gateway), ("--tls-ca", ".")),
             ("holds no certificate", 2, self.server(gateway), ("--tls-ca", "search.key")),
             ("the token alone", 2, self.server(gateway), ("--tls-ca", "ca.crt", "--token-file", "t-two")),
             ("without encryption", 2, ("--server", "10.0.0.1:50051"), ("--token-file", "token")),
@@ -122,7 +122,7 @@ class Client(FirstSteps):
         self.write("tls.crt", openssl("x509", "-req", "-CA", self.folder / "ca.crt", "-CAkey", self.folder / "ca.key", "-days", "-1",
                                       "-set_serial", "9", "-extfile", names, data=request))
         gateway = self.gateway_with(*self.certificates.flags(mutual=True), *everywhere)
-        self.assertRegex(gateway.log, '"level":"warning","msg":"the certificate in [^"]* has expired')
+        self.assertRegex(gateway.log, '"level":"warning","msg":"the certificate in [^"]* expired on')
         done = self.run_finetune(*self.server(gateway), *self.MTLS, "status")
         self.assertIn("its certificate has expired", done.stderr)
 
@@ -177,7 +177,7 @@ class Gateway(FirstSteps):
             ("No such file", (*cert, "--tls_key_file", "none")),
             ("Is a directory", ("--tls_cert_file", ".", *key)),
             ("does not belong to the certificate", (*cert, "--tls_key_file", "search.key")),
-            ("has a pass phrase", (*cert, "--tls_key_file", "locked.key")),
+            ("a pass phrase", (*cert, "--tls_key_file", "locked.key")),
             ("holds no PEM private key", (*cert, "--tls_key_file", "tls.crt")),
             ("holds no PEM certificate", (*cert, *key, "--tls_client_ca_file", "token")),
             ("No such file", ("--policy_file", "none")),

@@ -17,7 +17,7 @@
 #include "server/service/calls/message_bytes.h"
 #include "server/service/calls/queued_call.h"
 #include "server/service/requests/field_rules.h"
-#include "server/service/requests/sha256.h"
+#include "server/base/sha256.h"
 #include "server/service/requests/violations.h"
 #include "server/service/transfers/upload_part.h"
 

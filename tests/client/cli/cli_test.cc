@@ -9,8 +9,8 @@
 #include <sstream>
 
 #include "absl/strings/str_split.h"
-#include "client/cpp/uuid.h"
 #include "server/base/error_details.h"
+#include "server/base/uuid.h"
 #include "tests/client/fake_service.h"
 #include "tests/client/fake_storage.h"
 #include "tests/client/weights.h"
@@ -33,7 +33,7 @@ struct Result {
 class Cli : public testing::Test {
  protected:
   Cli() {
-    folder_ = std::filesystem::temp_directory_path() / ("cli_test." + MakeRequestId());
+    folder_ = std::filesystem::temp_directory_path() / ("cli_test." + MakeUuid());
     std::filesystem::create_directory(folder_);
   }
   ~Cli() override { std::filesystem::remove_all(folder_); }

@@ -9,9 +9,9 @@
 #include "client/cpp/local_file.h"
 #include "client/cpp/states.h"
 #include "client/cpp/transfer.h"
-#include "client/cpp/uuid.h"
 #include "client/cpp/weights_check.h"
 #include "server/base/error_details.h"
+#include "server/base/uuid.h"
 #include "tests/client/fake_service.h"
 #include "tests/client/weights.h"
 
@@ -24,21 +24,20 @@ using testing::MatchesRegex;
 class Calls : public testing::Test {
  protected:
   Calls() {
-    options_.channel.target = service_.target();
     options_.backoff = {.initial = absl::Milliseconds(1), .maximum = absl::Milliseconds(5)};
-    folder_ = std::filesystem::temp_directory_path() / ("client_test." + MakeRequestId());
+    folder_ = std::filesystem::temp_directory_path() / ("client_test." + MakeUuid());
     std::filesystem::create_directory(folder_);
   }
   ~Calls() override { std::filesystem::remove_all(folder_); }
 
   FineTuneClient& client() {
-    if (client_ == nullptr) client_ = *FineTuneClient::Create(options_);
+    if (client_ == nullptr) client_ = *Connect(service_.target(), options_);
     return *client_;
   }
   std::string Path(const std::string& name) const { return folder_ / name; }
 
   FakeService service_;
-  ClientOptions options_;
+  ConnectOptions options_;
   std::filesystem::path folder_;
   std::unique_ptr<FineTuneClient> client_;
 };
@@ -51,22 +50,24 @@ std::string Content(const std::string& path) {
 
 TEST_F(Calls, CreateRepeatsALostAnswerWithTheSameRequestId) {
   service_.LoseAnswers(7);
-  pb::CreateFineTuneRequest request;
-  request.mutable_fine_tune()->set_display_name("dogs");
-  auto job = client().CreateFineTune(request);
+  pb::FineTune dogs;
+  dogs.set_display_name("dogs");
+  auto job = client().Submit(dogs);
   ASSERT_TRUE(job.ok()) << job.status();
   const auto creates = service_.creates();
   EXPECT_GE(creates.size(), 8u);
   for (const auto& create : creates) EXPECT_EQ(create.request_id(), creates.front().request_id());
   EXPECT_THAT(creates.front().request_id(),
               MatchesRegex("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"));
-  EXPECT_EQ(job->name(), "fineTunes/new1");
+  EXPECT_EQ(job->fine_tune.name(), "fineTunes/new1");
+  EXPECT_EQ(job->request_id, creates.front().request_id());
+  EXPECT_FALSE(job->unknown());
 }
 
 TEST_F(Calls, CreateDoesNotRepeatARefusal) {
   service_.FailCalls(FakeError(grpc::StatusCode::FAILED_PRECONDITION, "retired",
                                pb::ErrorReason::UPSTREAM_RETIRED));
-  EXPECT_EQ(ErrorReasonOf(client().CreateFineTune({}).status()), pb::ErrorReason::UPSTREAM_RETIRED);
+  EXPECT_EQ(ErrorReasonOf(client().Submit({}).status()), pb::ErrorReason::UPSTREAM_RETIRED);
   EXPECT_EQ(service_.creates().size(), 1u);
 }
 
@@ -74,7 +75,7 @@ TEST_F(Calls, UpdateWithAnEtagIsSentOnce) {
   service_.FailCalls({grpc::StatusCode::UNAVAILABLE, "away"});
   pb::UpdateFineTuneRequest request;
   request.mutable_fine_tune()->set_etag("e");
-  EXPECT_TRUE(absl::IsUnavailable(client().UpdateFineTune(request).status()));
+  EXPECT_TRUE(absl::IsUnavailable(client().Update(request).status()));
   EXPECT_EQ(service_.updates().size(), 1u);
 }
 
@@ -82,21 +83,20 @@ TEST_F(Calls, WhatAServerThatGoesCancelsIsSentAgainEvenAnUpdate) {
   service_.FailCalls({grpc::StatusCode::CANCELLED, "CANCELLED"});
   pb::UpdateFineTuneRequest request;
   request.mutable_fine_tune()->set_etag("e");
-  EXPECT_TRUE(absl::IsCancelled(client().UpdateFineTune(request).status()));
+  EXPECT_TRUE(absl::IsCancelled(client().Update(request).status()));
   EXPECT_EQ(service_.updates().size(), 5u);
 }
 
 TEST(OutOfReach, CallsWaitForTheirDeadlineUnlessToldNotTo) {
-  ClientOptions options;
-  options.channel.target = "unix:/nonexistent/socket";
-  auto patient = FineTuneClient::Create(options);
+  ConnectOptions options;
+  auto patient = Connect("unix:/nonexistent/socket", options);
   ASSERT_TRUE(patient.ok());
   EXPECT_TRUE(absl::IsDeadlineExceeded(
-      (*patient)->GetFineTune("fineTunes/a", {.timeout = absl::Milliseconds(100)}).status()));
+      (*patient)->Get("fineTunes/a", {.timeout = absl::Milliseconds(100)}).status()));
   options.wait_for_ready = false;
-  auto hasty = FineTuneClient::Create(options);
+  auto hasty = Connect("unix:/nonexistent/socket", options);
   ASSERT_TRUE(hasty.ok());
-  EXPECT_TRUE(absl::IsUnavailable((*hasty)->GetFineTune("fineTunes/a").status()));
+  EXPECT_TRUE(absl::IsUnavailable((*hasty)->Get("fineTunes/a").status()));
 }
 
 TEST_F(Calls, FailuresKeepTheirDetails) {
@@ -106,7 +106,7 @@ TEST_F(Calls, FailuresKeepTheirDetails) {
   bad.add_field_violations()->set_field("fine_tune.theme");
   service_.FailCalls(FakeError(grpc::StatusCode::INVALID_ARGUMENT, "no",
                                pb::ErrorReason::INVALID_FIELD, {&retry, &bad}));
-  const absl::Status status = client().GetFineTune("fineTunes/a").status();
+  const absl::Status status = client().Get("fineTunes/a").status();
   EXPECT_EQ(ErrorReasonOf(status), pb::ErrorReason::INVALID_FIELD);
   EXPECT_EQ(RetryDelayOf(status), absl::Seconds(7));
   const auto request = DetailOf<rpc::BadRequest>(status);
@@ -115,75 +115,61 @@ TEST_F(Calls, FailuresKeepTheirDetails) {
   EXPECT_FALSE(DetailOf<rpc::QuotaFailure>(status).has_value());
 }
 
-TEST_F(Calls, WaitUntilTellsTheJobOrThatTheTimeIsUp) {
+TEST_F(Calls, WaitTellsTheJobOrThatTheTimeIsUp) {
   service_.Put("a", pb::FineTune::TRAINING);
-  auto response =
-      client().WaitUntil("fineTunes/a", pb::FineTune::AVAILABLE, absl::Milliseconds(50));
-  ASSERT_TRUE(response.ok()) << response.status();
-  EXPECT_FALSE(response->done());
+  const auto late = client().Wait("fineTunes/a", pb::FineTune::AVAILABLE, absl::Milliseconds(50));
+  EXPECT_TRUE(IsWaitTimeout(late.status())) << late.status();
+  EXPECT_THAT(std::string(late.status().message()), HasSubstr("TRAINING"));
   service_.Put("a", pb::FineTune::AVAILABLE);
-  response = client().WaitUntil("fineTunes/a", pb::FineTune::AVAILABLE, absl::Seconds(20));
-  ASSERT_TRUE(response.ok()) << response.status();
-  EXPECT_TRUE(response->done());
+  const auto job = client().Wait("fineTunes/a");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->state(), pb::FineTune::AVAILABLE);
 }
 
-TEST_F(Calls, TheTokenFileIsReadAgainWhenItChanges) {
-  std::ofstream(Path("token")) << "first\n";
-  options_.channel.token_file = Path("token");
-  EXPECT_FALSE(client().GetFineTune("fineTunes/a").ok());
-  EXPECT_EQ(service_.last_authorization(), "Bearer first");
-  std::ofstream(Path("token")) << "the second\n";
-  EXPECT_FALSE(client().GetFineTune("fineTunes/a").ok());
-  EXPECT_EQ(service_.last_authorization(), "Bearer first") << "a space is no part of a token";
-  std::ofstream(Path("token")) << "second-one\n";
-  EXPECT_FALSE(client().GetFineTune("fineTunes/a").ok());
-  EXPECT_EQ(service_.last_authorization(), "Bearer second-one");
+TEST_F(Calls, WaitGoesOnBehindAServerThatShedsLoad) {
+  service_.Put("a", pb::FineTune::AVAILABLE);
+  rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_nanos(1'000'000);
+  service_.FailCalls(FakeError(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many waits",
+                               pb::ErrorReason::OVERLOADED, {&retry}),
+                     3);
+  EXPECT_TRUE(client().Wait("fineTunes/a").ok());
 }
 
-TEST_F(Calls, OptionsThatCannotWorkAreRefusedAtOnce) {
-  std::ofstream(Path("token")) << "t";
-  options_.channel.token_file = Path("token");
-  options_.channel.target = "gateway.example:50051";
-  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
-              HasSubstr("without encryption"));
-  options_.channel.token_file = Path("missing");
-  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
-              HasSubstr("cannot read"));
-  options_.channel.token_file.clear();
-  options_.channel.tls_cert_file = Path("token");
-  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
-              HasSubstr("needs its key"));
+TEST_F(Calls, ListIsARangeOverAllPages) {
+  for (int i = 0; i < 7; ++i) service_.Put("job" + std::to_string(i), pb::FineTune::QUEUED);
+  std::vector<std::string> names;
+  for (const absl::StatusOr<pb::FineTune>& job : client().List({.page_size = 3}))
+    names.push_back(job.ok() ? job->name() : "failed");
+  EXPECT_EQ(names.size(), 7u);
+  EXPECT_THAT(names, testing::Not(testing::Contains("failed")));
+  service_.FailCalls({grpc::StatusCode::UNAUTHENTICATED, "who are you"});
+  int failures = 0;
+  for (const absl::StatusOr<pb::FineTune>& job : client().List()) failures += job.ok() ? 0 : 1;
+  EXPECT_EQ(failures, 1);
 }
 
-TEST_F(Calls, FilesThatHoldSomethingElseAreRefusedAtOnce) {
-  const auto complaint = [&](const std::string& content, std::string ChannelOptions::*file) {
-    std::ofstream(Path("file"), std::ios::trunc) << content;
-    options_.channel = {.target = options_.channel.target};
-    options_.channel.*file = Path("file");
-    if (file == &ChannelOptions::tls_key_file) options_.channel.tls_cert_file = Path("file");
-    return std::string(FineTuneClient::Create(options_).status().message());
-  };
-  EXPECT_THAT(complaint("", &ChannelOptions::token_file), HasSubstr("it is empty"));
-  EXPECT_THAT(complaint(" \n", &ChannelOptions::token_file), HasSubstr("holds no token"));
-  EXPECT_THAT(complaint("one\ntwo\n", &ChannelOptions::token_file), HasSubstr("the token alone"));
-  EXPECT_THAT(complaint("Bearer abc", &ChannelOptions::token_file), HasSubstr("without 'Bearer'"));
-  EXPECT_THAT(complaint("\xef\xbb\xbf"
-                        "abc",
-                        &ChannelOptions::token_file),
-              HasSubstr("plain text"));
-  EXPECT_THAT(complaint(std::string(8'000, 'a'), &ChannelOptions::token_file), HasSubstr("7 KiB"));
-  EXPECT_EQ(complaint("abc\r\n", &ChannelOptions::token_file), "");
-  EXPECT_THAT(complaint("abc", &ChannelOptions::tls_ca_file), HasSubstr("no certificate in PEM"));
-  EXPECT_THAT(complaint("abc", &ChannelOptions::tls_key_file), HasSubstr("no certificate in PEM"));
-  options_.channel.tls_ca_file = std::filesystem::path(Path("file")).parent_path();
-  EXPECT_THAT(std::string(FineTuneClient::Create(options_).status().message()),
-              HasSubstr("it is a directory"));
+TEST_F(Calls, AFailureIsOneValueWithAllThatItCarries) {
+  rpc::QuotaFailure quota;
+  quota.add_violations()->set_subject("creates_per_day");
+  rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(7);
+  service_.FailCalls(FakeError(grpc::StatusCode::RESOURCE_EXHAUSTED, "no more today",
+                               pb::ErrorReason::CLIENT_QUOTA_EXCEEDED, {&quota, &retry}));
+  const Error error = ErrorOf(client().Submit({}, {.request_id = "abc"}).status());
+  EXPECT_EQ(error.code, absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(error.reason, "CLIENT_QUOTA_EXCEEDED");
+  EXPECT_EQ(error.request_id, "abc");
+  EXPECT_EQ(error.retry_delay, absl::Seconds(7));
+  ASSERT_EQ(error.quota.size(), 1u);
+  EXPECT_EQ(error.quota[0].subject, "creates_per_day");
+  EXPECT_FALSE(error.local);
 }
 
 TEST_F(Calls, ADownloadThatBreaksGoesOnWhereItBroke) {
   const std::string weights = Safetensors(30'000);
   service_.SetWeights(weights, "g1", 4'000);
-  TransferOptions options;
+  DownloadOptions options;
   options.backoff = {.initial = absl::Milliseconds(1)};
   auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), options);
   ASSERT_TRUE(download.ok()) << download.status();
@@ -194,7 +180,7 @@ TEST_F(Calls, ADownloadThatBreaksGoesOnWhereItBroke) {
 }
 
 TEST_F(Calls, ADownloadLeftByAnEarlierProcessIsContinuedOnlyIfTheFileIsTheSame) {
-  TransferOptions once;
+  DownloadOptions once;
   once.attempts = 1;
   once.backoff = {.initial = absl::Milliseconds(1)};
   const std::string weights = Safetensors(5'000), others = Safetensors(6'000);
@@ -241,7 +227,7 @@ TEST_F(Calls, WhatIsNoWeightsNeverReplacesAGoodFile) {
 TEST_F(Calls, BytesThatAreNotThoseOfTheWholeFilesDigestAreFetchedAgain) {
   service_.SetWeights(Safetensors(3'000), "g1", 100'000);
   service_.TellSha256(std::string(32, 'x'));
-  TransferOptions options;
+  DownloadOptions options;
   options.attempts = 3;
   options.backoff = {.initial = absl::Milliseconds(1)};
   const auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), options);
@@ -254,12 +240,12 @@ TEST_F(Calls, AFileOfThisMachineIsNoFailureOfTheGateway) {
   std::filesystem::create_directory(Path("w"));
   const auto download = DownloadWeights(client(), "fineTunes/a", Path("w"));
   EXPECT_TRUE(IsLocalFileError(download.status())) << download.status();
-  EXPECT_TRUE(IsLocalFileError(UploadDataset(client(), Path("none"), true).status()));
+  EXPECT_TRUE(IsLocalFileError(UploadDataset(client(), Path("none")).status()));
 }
 
 TEST_F(Calls, AnUploadSendsTheFileWithItsDigest) {
   std::ofstream(Path("d.zip")) << std::string(3 << 20, 'z');
-  auto dataset = UploadDataset(client(), Path("d.zip"), true);
+  auto dataset = UploadDataset(client(), Path("d.zip"), {.public_read = true});
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ(service_.uploaded().size(), 3u << 20);
   EXPECT_EQ(dataset->sha256().size(), 32u);

@@ -11,7 +11,7 @@
 #include <sstream>
 
 #include "client/cpp/local_file.h"
-#include "client/cpp/uuid.h"
+#include "server/base/uuid.h"
 #include "tests/client/weights.h"
 
 namespace finetune {
@@ -23,7 +23,7 @@ using testing::HasSubstr;
 class PartialFileTest : public testing::Test {
  protected:
   PartialFileTest() {
-    folder_ = std::filesystem::temp_directory_path() / ("partial_file_test." + MakeRequestId());
+    folder_ = std::filesystem::temp_directory_path() / ("partial_file_test." + MakeUuid());
     std::filesystem::create_directory(folder_);
   }
   ~PartialFileTest() override { std::filesystem::remove_all(folder_); }

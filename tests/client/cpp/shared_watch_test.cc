@@ -29,9 +29,7 @@ WatcherOptions Quick() {
 }
 
 std::unique_ptr<FineTuneClient> ClientOf(const FakeService& service) {
-  ClientOptions options;
-  options.channel.target = service.target();
-  auto client = FineTuneClient::Create(options);
+  auto client = Connect(service.target());
   EXPECT_TRUE(client.ok()) << client.status();
   return *std::move(client);
 }

@@ -49,9 +49,7 @@ void ExpectOrderedAndComplete(const std::vector<WatchEvent>& events,
 class Watch : public testing::Test {
  protected:
   std::unique_ptr<FineTuneClient> Client() {
-    ClientOptions options;
-    options.channel.target = service_.target();
-    auto client = FineTuneClient::Create(options);
+    auto client = Connect(service_.target());
     EXPECT_TRUE(client.ok()) << client.status();
     return *std::move(client);
   }
@@ -81,9 +79,7 @@ TEST_F(Watch, LosesAndRepeatsNothingWhereverTheStreamBreaks) {
   for (int first = 0; first <= 7; ++first) {
     for (int second = 0; second <= 5; ++second) {
       FakeService service;
-      ClientOptions options;
-      options.channel.target = service.target();
-      auto client = *FineTuneClient::Create(options);
+      auto client = *Connect(service.target());
       for (const char* id : {"a", "b", "c"}) service.Put(id, pb::FineTune::QUEUED);
       service.BreakStreamsAfter({first, second});
       auto watcher = client->NewWatcher(Quick());
@@ -188,11 +184,11 @@ TEST_F(Watch, SharesOneStreamAmongSubscriptionsWithTheirOwnNamesAndFilters) {
   service_.Put("b", pb::FineTune::QUEUED, "QWEN");
   auto client = Client();
   Told all, only_b, only_queued;
-  auto first = client->Subscribe({}, all.Callback());
+  auto first = client->Watch({}, all.Callback());
   all.AwaitKind(Kind::kSynced);
   // Added while the stream runs: each gets what is known, then what changes.
-  auto second = client->Subscribe({.names = {"fineTunes/b", "fineTunes/none"}}, only_b.Callback());
-  auto third = client->Subscribe(
+  auto second = client->Watch({.names = {"fineTunes/b", "fineTunes/none"}}, only_b.Callback());
+  auto third = client->Watch(
       {.filter = [](const pb::FineTune& job) { return job.state() == pb::FineTune::QUEUED; }},
       only_queued.Callback());
   EXPECT_THAT(Shown(only_b.AwaitKind(Kind::kSynced)), ElementsAre("snapshot b QUEUED", "synced"));
@@ -296,9 +292,7 @@ TEST_F(Watch, FindsAServerThatComesLater) {
     FakeService gone;
     target = gone.target();
   }
-  ClientOptions options;
-  options.channel.target = target;
-  auto client = *FineTuneClient::Create(options);
+  auto client = *Connect(target);
   std::mutex mu;
   std::condition_variable failed;
   int failures = 0;

@@ -17,6 +17,13 @@ class Sha256 {
     CHECK(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
   }
 
+  // A digest of the same bytes, which both continue on their own.
+  Sha256(const Sha256& other) : context_(EVP_MD_CTX_new()) {
+    CHECK(context_ != nullptr && EVP_MD_CTX_copy_ex(context_.get(), other.context_.get()) == 1);
+  }
+  Sha256(Sha256&&) = default;
+  Sha256& operator=(Sha256&&) = default;
+
   void Update(std::string_view bytes) {
     CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
   }

@@ -1,0 +1,36 @@
+// Where the gateway is: the address as people write it, and the way there.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace finetune::inline client {
+
+// INVALID_ARGUMENT for what is no address, such as one with https:// before it.
+absl::Status CheckTarget(const std::string& target);
+
+struct HostAndPort {
+  std::string host;
+  std::string port;
+};
+
+// Host and port of a gRPC name; none for what has no such, as `unix:/path`.
+std::optional<HostAndPort> HostAndPortOf(const std::string& target);
+
+// Whether what is sent there leaves this machine.
+bool StaysOnThisMachine(const std::string& target);
+
+struct Proxy {
+  // The environment variable that names it.
+  std::string variable;
+  // Its URL, without user and password.
+  std::string url;
+};
+
+// The proxy through which gRPC would connect there: none for this machine itself, and for what
+// no_grpc_proxy, no_proxy or NO_PROXY names (a host, the end of a name, an address, a CIDR, *).
+std::optional<Proxy> ProxyFor(const std::string& target);
+
+}  // namespace finetune::inline client
