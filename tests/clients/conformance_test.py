@@ -29,7 +29,7 @@ DRIVERS = {
     "cpp": ["{bin}/client-driver"],
     "python": [sys.executable, HERE / "python/driver.py"],
     "python-aio": [sys.executable, HERE / "python/driver.py", "--aio"],
-    "typescript": ["node", "{bin}/clients/typescript/driver.js"],
+    "typescript": ["node", HERE / "typescript/driver.mjs"],
     "go": ["{bin}/clients/go-driver"],
     "java": ["java", "-cp", "{bin}/clients/java-driver.jar", "com.segmind.finetune.driver.Driver"],
 }
@@ -92,6 +92,7 @@ class Driver:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
             # A proxy that must never be asked for what is on this machine.
             env={**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": "",
+                 "FINETUNE_TYPESCRIPT_CLIENT": os.environ.get("FINETUNE_BIN", "") + "/clients/typescript",
                  "PYTHONPATH": str(SOURCE / "client/python/src")})
         self._ids = itertools.count(1)
         self._pending = {}
