@@ -256,15 +256,16 @@ absl::Status Gateway::OpenDoors() {
   if (!grpc_server.ok()) return Blame("listen", grpc_server.status());
   grpc_server_ = *std::move(grpc_server);
   if (webhook_door_) {
-    auto server = HttpServer::Start(
-        {.host = config_.webhook_listen.host, .port = config_.webhook_listen.port},
-        [this](const WebRequest& request) { return webhook_door_->Handle(request); });
+    auto server = HttpServer::Start({.host = config_.webhook_listen.host,
+                                     .port = config_.webhook_listen.port,
+                                     .name = "webhook"},
+                                    *webhook_door_);
     if (!server.ok()) return Blame("webhook_listen", server.status());
     webhook_server_ = *std::move(server);
   }
-  auto server =
-      HttpServer::Start({.host = config_.admin_listen.host, .port = config_.admin_listen.port},
-                        [this](const WebRequest& request) { return admin_door_->Handle(request); });
+  auto server = HttpServer::Start(
+      {.host = config_.admin_listen.host, .port = config_.admin_listen.port, .name = "admin"},
+      *admin_door_);
   if (!server.ok()) return Blame("admin_listen", server.status());
   admin_server_ = *std::move(server);
   return absl::OkStatus();

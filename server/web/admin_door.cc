@@ -23,11 +23,11 @@ AdminDoor::AdminDoor(Metrics& metrics, std::function<void()> refresh, Check live
       live_(std::move(live)),
       ready_(std::move(ready)) {}
 
-WebReply AdminDoor::Handle(const WebRequest& request) {
+WebReply AdminDoor::Take(const WebRequest& request) {
   if (request.path != "/metrics" && request.path != "/livez" && request.path != "/readyz")
     return {.code = 404, .body = "not found; try /metrics, /livez, /readyz\n"};
   if (request.method != "GET" && request.method != "HEAD")
-    return {.code = 405, .body = "only GET\n", .allow = "GET, HEAD"};
+    return {.code = 405, .body = "only GET\n", .headers = {{"Allow", "GET, HEAD"}}};
   if (request.path == "/livez") return Probe(live_);
   if (request.path == "/readyz") return Probe(ready_);
   refresh_();

@@ -4,12 +4,12 @@
 
 #include "absl/status/status.h"
 #include "server/base/metrics.h"
-#include "server/web/http_server.h"
+#include "server/web/web_door.h"
 
 namespace finetune {
 
 // The operators' door: GET /metrics, /livez, /readyz. Thread-safe if the checks are.
-class AdminDoor {
+class AdminDoor : public WebDoor {
  public:
   // OK, or why not: the message is what the probe's answer says. May take a second.
   using Check = std::function<absl::Status()>;
@@ -17,7 +17,9 @@ class AdminDoor {
   // `refresh` brings the metrics that are looked up when asked for up to date.
   AdminDoor(Metrics& metrics, std::function<void()> refresh, Check live, Check ready);
 
-  WebReply Handle(const WebRequest& request);
+  // Answers everything: no body says anything here.
+  std::optional<WebReply> Judge(const WebRequest& request) override { return Take(request); }
+  WebReply Take(const WebRequest& request) override;
 
  private:
   Metrics& metrics_;

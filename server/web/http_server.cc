@@ -1,188 +1,281 @@
 #include "server/web/http_server.h"
 
-#include <microhttpd.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/base/thread.h"
+#include "server/web/http_connection.h"
 
 namespace finetune {
 namespace {
 
-struct Listener {
-  int fd = -1;
-  int port = 0;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr auto kTick = std::chrono::milliseconds(500);
+// Descriptors are short: they are not asked for at each turn.
+constexpr auto kPauseOfAccepting = std::chrono::milliseconds(100);
+// How long, and for how many bytes, one that was answered early may go on sending, so that its
+// kernel does not throw the answer away.
+constexpr auto kLingering = std::chrono::seconds(2);
+constexpr size_t kMostLingeringBytes = size_t{8} << 20;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
 };
-
-std::string BareHost(const std::string& host) {
-  return host.size() > 2 && host.front() == '[' ? host.substr(1, host.size() - 2) : host;
-}
-
-int PortOf(int fd) {
-  sockaddr_storage bound{};
-  socklen_t length = sizeof(bound);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &length);
-  return ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
-                                           : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
-}
-
-// Our own socket, because its options are inherited by what it accepts and its errors are clear.
-absl::StatusOr<Listener> Listen(const std::string& host, int port) {
-  const std::string where = absl::StrCat("cannot listen on ", host, ":", port, ": ");
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int failure =
-      getaddrinfo(BareHost(host).c_str(), std::to_string(port).c_str(), &hints, &found);
-  if (failure != 0) return absl::UnavailableError(absl::StrCat(where, gai_strerror(failure)));
-  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, freeaddrinfo);
-  const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const int on = 1;
-  if (fd >= 0) {
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    // Without it Nagle and delayed ACKs show up as 40 ms.
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  }
-  if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, SOMAXCONN) != 0) {
-    const int error = errno;
-    if (fd >= 0) close(fd);
-    return absl::UnavailableError(absl::StrCat(where, std::strerror(error)));
-  }
-  return Listener{fd, PortOf(fd)};
-}
 
 }  // namespace
 
-struct HttpServer::Call {
-  std::string body;
-  bool too_long = false;
+// A thread with its share of the connections.
+class HttpServer::Loop {
+ public:
+  static absl::StatusOr<std::unique_ptr<Loop>> Start(const Options& options, std::string name,
+                                                     const Listeners& listeners, WebDoor& door,
+                                                     ConnectionQueue& queue) {
+    std::unique_ptr<Loop> loop(new Loop(options, listeners, door, queue));
+    if (loop->epoll_.get() < 0 || loop->stop_.get() < 0 || !loop->WatchAll())
+      return absl::UnavailableError(absl::StrCat("cannot serve HTTP: ", std::strerror(errno)));
+    loop->thread_ = std::make_unique<Thread>(std::move(name), [self = loop.get()] { self->Run(); });
+    return loop;
+  }
+
+  ~Loop() {
+    const uint64_t one = 1;
+    if (write(stop_.get(), &one, sizeof(one)) < 0) {
+      // The counter is full: it has been told.
+    }
+    thread_.reset();
+    while (!peers_.empty()) Close(peers_.begin()->first);
+  }
+
+ private:
+  struct Peer {
+    Peer(WebDoor& door, const Options& options) : connection(door, options.max_body_bytes) {}
+
+    HttpConnection connection;
+    size_t sent = 0;  // Of its output.
+    bool lingering = false;
+    size_t lingering_bytes = 0;
+    SteadyTime deadline;
+    uint64_t answered = 0;  // As `deadline` and the queue know it.
+    bool was_idle = true;
+    uint32_t events = 0;  // That are asked for.
+  };
+
+  Loop(const Options& options, const Listeners& listeners, WebDoor& door, ConnectionQueue& queue)
+      : options_(options),
+        patience_(absl::ToChronoMilliseconds(options.patience)),
+        listeners_(listeners),
+        door_(door),
+        queue_(queue),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)),
+        stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  bool Watch(int fd, uint32_t events) {
+    epoll_event wanted = {.events = events, .data = {.fd = fd}};
+    return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &wanted) == 0;
+  }
+
+  bool WatchListeners() {
+    for (const int fd : listeners_.sockets())
+      if (!Watch(fd, EPOLLIN | EPOLLEXCLUSIVE)) return false;
+    return true;
+  }
+  bool WatchAll() { return Watch(stop_.get(), EPOLLIN) && WatchListeners(); }
+
+  bool IsListener(int fd) const {
+    for (const int listener : listeners_.sockets())
+      if (fd == listener) return true;
+    return false;
+  }
+
+  void Run() {
+    epoll_event events[64];
+    while (true) {
+      const bool waits = !peers_.empty() || accepting_again_ != SteadyTime();
+      const int tick = accepting_again_ != SteadyTime() ? 100 : 500;
+      const int count = epoll_wait(epoll_.get(), events, std::size(events), waits ? tick : -1);
+      for (int i = 0; i < count; ++i) {
+        const int fd = events[i].data.fd;
+        if (fd == stop_.get()) return;
+        if (IsListener(fd))
+          Accept(fd);
+        else
+          Serve(fd, events[i].events);
+      }
+      const SteadyTime now = std::chrono::steady_clock::now();
+      if (now >= next_tick_) CloseLate(now);
+      if (accepting_again_ != SteadyTime() && now >= accepting_again_) {
+        accepting_again_ = {};
+        WatchListeners();
+      }
+    }
+  }
+
+  void Accept(int listener) {
+    const int fd = accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        PauseAccepting();
+      return;
+    }
+    auto peer = std::make_unique<Peer>(door_, options_);
+    peer->deadline = std::chrono::steady_clock::now() + patience_;
+    peer->events = EPOLLIN;
+    if (!Watch(fd, EPOLLIN)) {
+      close(fd);
+      return;
+    }
+    peers_[fd] = std::move(peer);
+    queue_.Begin(fd);
+  }
+
+  void PauseAccepting() {
+    for (const int fd : listeners_.sockets()) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+    accepting_again_ = std::chrono::steady_clock::now() + kPauseOfAccepting;
+  }
+
+  void Serve(int fd, uint32_t events) {
+    const auto found = peers_.find(fd);
+    if (found == peers_.end()) return;
+    Peer& peer = *found->second;
+    const bool reads = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
+    bool open = true;
+    if (peer.lingering)
+      open = Linger(fd, peer);
+    else if (reads && peer.connection.wants_bytes())
+      open = Read(fd, peer);
+    else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+      open = false;
+    if (open && !peer.lingering) open = Send(fd, peer);
+    if (open) open = Ask(fd, peer);
+    if (!open) Close(fd);
+  }
+
+  // Each is false once the connection is over.
+  bool Read(int fd, Peer& peer) {
+    char buffer[16384];
+    const ssize_t got = recv(fd, buffer, sizeof(buffer), 0);
+    if (got < 0) return errno == EAGAIN || errno == EINTR;
+    if (got == 0) return false;
+    peer.connection.Take({buffer, static_cast<size_t>(got)});
+    return true;
+  }
+
+  bool Send(int fd, Peer& peer) {
+    HttpConnection& connection = peer.connection;
+    while (!connection.output().empty()) {
+      const std::string& output = connection.output();
+      const ssize_t sent =
+          send(fd, output.data() + peer.sent, output.size() - peer.sent, MSG_NOSIGNAL);
+      if (sent < 0) return errno == EAGAIN || errno == EINTR;
+      peer.sent += static_cast<size_t>(sent);
+      if (peer.sent < output.size()) continue;
+      peer.sent = 0;
+      connection.output().clear();
+      if (connection.closing()) return BeginLingering(fd, peer);
+      connection.Sent();
+    }
+    return true;
+  }
+
+  bool BeginLingering(int fd, Peer& peer) {
+    shutdown(fd, SHUT_WR);
+    peer.lingering = true;
+    peer.deadline = std::chrono::steady_clock::now() + kLingering;
+    return true;
+  }
+
+  bool Linger(int fd, Peer& peer) {
+    char dropped[16384];
+    const ssize_t got = recv(fd, dropped, sizeof(dropped), 0);
+    if (got < 0) return errno == EAGAIN || errno == EINTR;
+    peer.lingering_bytes += static_cast<size_t>(got);
+    return got > 0 && peer.lingering_bytes <= kMostLingeringBytes;
+  }
+
+  // Asks for what it needs next, and sets its time.
+  bool Ask(int fd, Peer& peer) {
+    const HttpConnection& connection = peer.connection;
+    if (!peer.lingering) {
+      const bool begun = std::exchange(peer.was_idle, connection.idle()) && !connection.idle();
+      const bool answered = peer.answered != connection.answered();
+      if (answered) queue_.Answered(fd);
+      peer.answered = connection.answered();
+      if (begun || answered) peer.deadline = std::chrono::steady_clock::now() + patience_;
+    }
+    const uint32_t wanted = peer.lingering || connection.wants_bytes() ? EPOLLIN : EPOLLOUT;
+    if (wanted == std::exchange(peer.events, wanted)) return true;
+    epoll_event event = {.events = wanted, .data = {.fd = fd}};
+    return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0;
+  }
+
+  void CloseLate(SteadyTime now) {
+    next_tick_ = now + kTick;
+    std::vector<int> late;
+    for (const auto& [fd, peer] : peers_)
+      if (now >= peer->deadline) late.push_back(fd);
+    for (const int fd : late) Close(fd);
+  }
+
+  void Close(int fd) {
+    queue_.End(fd);
+    peers_.erase(fd);
+    close(fd);
+  }
+
+  // Constant after construction.
+  const Options options_;
+  const std::chrono::milliseconds patience_;
+  const Listeners& listeners_;
+  WebDoor& door_;
+  ConnectionQueue& queue_;
+  const Descriptor epoll_;
+  const Descriptor stop_;
+
+  // Its thread only.
+  absl::flat_hash_map<int, std::unique_ptr<Peer>> peers_;
+  SteadyTime next_tick_;
+  SteadyTime accepting_again_;  // Zero while it accepts.
+
+  std::unique_ptr<Thread> thread_;
 };
 
-// What libmicrohttpd calls.
-struct HttpServer::Hooks {
-  static MHD_Result Reply(MHD_Connection* connection, WebReply reply) {
-    MHD_Response* response = MHD_create_response_from_buffer(reply.body.size(), reply.body.data(),
-                                                             MHD_RESPMEM_MUST_COPY);
-    if (response == nullptr) return MHD_NO;
-    MHD_add_response_header(response, "Content-Type", reply.content_type.c_str());
-    MHD_add_response_header(response, "Cache-Control", "no-store");
-    if (!reply.allow.empty()) MHD_add_response_header(response, "Allow", reply.allow.c_str());
-    const MHD_Result queued =
-        MHD_queue_response(connection, static_cast<unsigned>(reply.code), response);
-    MHD_destroy_response(response);
-    return queued;
+HttpServer::HttpServer(const Options& options, Listeners listeners)
+    : listeners_(std::move(listeners)),
+      connections_(static_cast<size_t>(options.max_connections)) {}
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const Options& options,
+                                                              WebDoor& door) {
+  ASSIGN_OR_RETURN(Listeners listeners, Listeners::Open(options.host, options.port));
+  std::unique_ptr<HttpServer> server(new HttpServer(options, std::move(listeners)));
+  for (int i = 0; i < options.threads; ++i) {
+    ASSIGN_OR_RETURN(auto loop, Loop::Start(options, absl::StrCat(options.name, "-", i),
+                                            server->listeners_, door, server->connections_));
+    server->loops_.push_back(std::move(loop));
   }
-
-  static bool AnnouncesTooMuch(MHD_Connection* connection, size_t limit) {
-    const char* text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
-    uint64_t length = 0;
-    return text != nullptr && absl::SimpleAtoi(text, &length) && length > limit;
-  }
-
-  // Several lengths, or two kinds of them: what is a request to us could be two to a proxy before
-  // us, or half a one.
-  static bool IsAmbiguous(MHD_Connection* connection) {
-    int lengths = 0;
-    MHD_get_connection_values(
-        connection, MHD_HEADER_KIND,
-        [](void* count, MHD_ValueKind, const char* name, const char*) {
-          if (absl::EqualsIgnoreCase(name, "Content-Length") ||
-              absl::EqualsIgnoreCase(name, "Transfer-Encoding"))
-            ++*static_cast<int*>(count);
-          return MHD_YES;
-        },
-        &lengths);
-    return lengths > 1;
-  }
-
-  static int SocketOf(MHD_Connection* connection) {
-    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-  }
-
-  static void OnConnection(void* self, MHD_Connection* connection, void**,
-                           MHD_ConnectionNotificationCode what) {
-    ConnectionQueue& connections = static_cast<HttpServer*>(self)->connections_;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-      connections.Begin(SocketOf(connection));
-    } else {
-      connections.End(SocketOf(connection));
-    }
-  }
-
-  static MHD_Result OnRequest(void* self, MHD_Connection* connection, const char* url,
-                              const char* method, const char*, const char* data, size_t* size,
-                              void** state) {
-    auto* server = static_cast<HttpServer*>(self);
-    const size_t limit = server->options_.max_body_bytes;
-    auto* call = static_cast<Call*>(*state);
-    if (call == nullptr) {
-      *state = call = new Call;
-      if (IsAmbiguous(connection))
-        return Reply(connection, {.code = 400, .body = "more than one length\n"});
-      if (!AnnouncesTooMuch(connection, limit)) return MHD_YES;
-      // Answered before the body is read; the connection is closed after it.
-      return Reply(connection, server->handler_({method, url, "", true}));
-    }
-    if (*size > 0) {
-      // A body of unannounced length is read to its end, but not for ever.
-      call->too_long = call->too_long || call->body.size() + *size > limit;
-      call->body.append(data, *size);
-      if (call->body.size() > 4 * limit + (size_t{1} << 20)) return MHD_NO;
-      *size = 0;
-      return MHD_YES;
-    }
-    return Reply(connection, server->handler_({method, url,
-                                               call->too_long ? std::string_view()
-                                                              : std::string_view(call->body),
-                                               call->too_long}));
-  }
-
-  static void OnCompleted(void* self, MHD_Connection* connection, void** state,
-                          MHD_RequestTerminationCode) {
-    static_cast<HttpServer*>(self)->connections_.Answered(SocketOf(connection));
-    delete static_cast<Call*>(*state);
-    *state = nullptr;
-  }
-};
-
-HttpServer::HttpServer(Options options, Handler handler)
-    : options_(std::move(options)),
-      handler_(std::move(handler)),
-      connections_(static_cast<size_t>(options_.max_connections)) {}
-
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(Options options, Handler handler) {
-  ASSIGN_OR_RETURN(const Listener listener, Listen(options.host, options.port));
-  std::unique_ptr<HttpServer> server(new HttpServer(std::move(options), std::move(handler)));
-  server->port_ = listener.port;
-  // Its own limit counts for each thread apart, and lets nobody in: it is never to be reached.
-  const auto threads = static_cast<unsigned>(server->options_.threads);
-  const auto connections = static_cast<unsigned>(2 * server->options_.max_connections);
-  server->daemon_ = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, &Hooks::OnRequest, server.get(),
-      MHD_OPTION_LISTEN_SOCKET, listener.fd, MHD_OPTION_THREAD_POOL_SIZE, threads,
-      MHD_OPTION_CONNECTION_LIMIT, threads * connections, MHD_OPTION_CONNECTION_TIMEOUT,
-      static_cast<unsigned>(absl::ToInt64Seconds(server->options_.idle_timeout)),
-      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, &Hooks::OnConnection,
-      server.get(), MHD_OPTION_NOTIFY_COMPLETED, &Hooks::OnCompleted, server.get(), MHD_OPTION_END);
-  if (server->daemon_ == nullptr)
-    return absl::UnavailableError(absl::StrCat("cannot start the HTTP server on port ",
-                                               listener.port, ": ", std::strerror(errno)));
   return server;
 }
 
-HttpServer::~HttpServer() {
-  if (daemon_ != nullptr) MHD_stop_daemon(daemon_);
-}
+HttpServer::~HttpServer() = default;
 
 }  // namespace finetune

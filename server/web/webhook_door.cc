@@ -14,10 +14,11 @@ constexpr std::string_view kRoute = "/webhooks/segmind/{token}";
 constexpr std::string_view kSpanName = "POST /webhooks/segmind/{token}";
 
 prometheus::Counter& Results(Metrics& metrics, const std::string& result) {
-  return metrics.Counter("finetune_gateway_webhooks_total",
-                         "Webhook calls by result: hint, unreadable (acknowledged all the same), "
-                         "not_found (wrong token or path), refused (wrong verb, too long).",
-                         {{"result", result}});
+  return metrics.Counter(
+      "finetune_gateway_webhooks_total",
+      "Webhook calls by result: hint, unreadable (names no job: all are looked at), "
+      "not_found (wrong token or path), refused (wrong verb, too long).",
+      {{"result", result}});
 }
 
 }  // namespace
@@ -33,24 +34,26 @@ WebhookDoor::WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics
       unknown_path_(Results(metrics, "not_found")),
       refused_(Results(metrics, "refused")) {}
 
-WebReply WebhookDoor::Handle(const WebRequest& request) {
+std::optional<WebReply> WebhookDoor::Judge(const WebRequest& request) {
   if (!request.path.starts_with(kPath) || !tokens_.Accepts(request.path.substr(kPath.size()))) {
     unknown_path_.Increment();
-    return {.code = 404, .body = "not found\n"};
+    return WebReply{.code = 404, .body = "not found\n"};
   }
-  if (request.method != "POST") {
-    refused_.Increment();
-    return {.code = 405, .body = "only POST\n", .allow = "POST"};
-  }
+  if (request.method == "POST") return std::nullopt;
+  refused_.Increment();
+  return WebReply{.code = 405, .body = "only POST\n", .headers = {{"Allow", "POST"}}};
+}
+
+WebReply WebhookDoor::Take(const WebRequest& request) {
   Span span = tracer_.Start(clock_.Now(), SpanKind::kServer, kSpanName, {});
-  WebReply reply = Take(request, span);
+  WebReply reply = TakeEvent(request, span);
   span.Set("http.request.method", request.method);
   span.Set("http.route", kRoute);
   span.Set("http.response.status_code", reply.code);
   return reply;
 }
 
-WebReply WebhookDoor::Take(const WebRequest& request, Span& span) {
+WebReply WebhookDoor::TakeEvent(const WebRequest& request, Span& span) {
   if (request.body_too_long) {
     refused_.Increment();
     return {.code = 413, .body = "too long\n"};
@@ -61,22 +64,15 @@ WebReply WebhookDoor::Take(const WebRequest& request, Span& span) {
   }
   const TraceContext& trace = span.context();
   auto event = ParseWebhook(request.body);
-  if (!event.has_value()) {
-    unreadable_.Increment();
-    Log(LogLevel::kInfo, "webhook without a readable id",
-        {{"trace_id", trace.TraceId()},
-         {"span_id", trace.SpanId()},
-         {"bytes", request.body.size()}});
-    return {.body = "ok\n"};
-  }
-  hinted_.Increment();
-  Log(LogLevel::kInfo, "webhook",
+  (event ? hinted_ : unreadable_).Increment();
+  Log(LogLevel::kInfo, event ? "webhook" : "webhook that names no job: all are looked at",
       {{"trace_id", trace.TraceId()},
        {"span_id", trace.SpanId()},
-       {"upstream_id", event->id},
-       {"status", event->status}});
-  span.Set("finetune.upstream_id", event->id);
-  hint_(std::move(event->id), trace);
+       {"bytes", request.body.size()},
+       {"upstream_id", event ? event->id : ""},
+       {"status", event ? event->status : ""}});
+  if (event) span.Set("finetune.upstream_id", event->id);
+  hint_(event ? std::move(event->id) : "", trace);
   return {.body = "ok\n"};
 }
 

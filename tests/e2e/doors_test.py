@@ -28,7 +28,8 @@ class Doors(EndToEnd):
 
     def setUp(self):
         super().setUp()
-        self.gateway = self.start_gateway(self.start_emulator(), *self.GATEWAY).ready()
+        self.emulator = self.start_emulator()
+        self.gateway = self.start_gateway(self.emulator, *self.GATEWAY).ready()
         self.grpc = int(self.gateway.address.rsplit(":", 1)[1])
         self.admin = int(self.gateway.admin_url.rsplit(":", 1)[1])
         self.webhook = int(self.gateway.webhook_url.split("/")[2].rsplit(":", 1)[1])
@@ -108,13 +109,77 @@ class Http(Doors):
             ("two encodings", 400, self.webhook, POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"),
             ("a chunk that is none", 400, self.webhook, chunked + b"zz\r\nfoo\r\n"),
             ("a chunk without end", 413, self.webhook, chunked + b"ffffffffffffffffff\r\nfoo\r\n"),
-            ("chunks without end", 0, self.webhook, chunked + (b"10000\r\n" + b"a" * 65536 + b"\r\n") * 60),
+            ("chunks without end", 413, self.webhook, chunked + (b"10000\r\n" + b"a" * 65536 + b"\r\n") * 60),
+            ("a space before the colon", 400, self.webhook, POST + b"Content-Length : 22\r\n\r\n" + EVENT),
+            ("a tab before the colon", 400, self.webhook, POST + b"Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n"),
+            ("a folded header", 400, self.webhook, POST + b"Content-Length:\r\n 22\r\n\r\n" + EVENT),
+            ("lines that end with LF alone", 400, self.webhook, length(b"22").replace(b"\r\n", b"\n")),
+            ("a bare CR", 400, self.webhook, POST + b"X: a\rb\r\n\r\n"),
+            ("a NUL in a header", 400, self.webhook, POST + b"Content-Length: 22\0\r\n\r\n" + EVENT),
+            ("a NUL in the path", 400, self.webhook, length(b"22").replace(b" HTTP", b"\0x HTTP")),
+            ("an encoded NUL in the path", 404, self.webhook, length(b"22").replace(b" HTTP", b"%00x HTTP")),
+            ("a broken escape in the path", 404, self.admin, GET.replace(b"livez", b"livez%zz") + b"\r\n"),
+            ("a whole URL for a path", 200, self.webhook, length(b"22").replace(b"POST /", b"POST http://a:80/")),
+            ("a whole URL for a path", 200, self.admin, GET.replace(b" /", b" http://a/") + b"\r\n"),
+            ("two hosts", 400, self.admin, GET + b"Host: b\r\n\r\n"),
+            ("an encoding that nobody knows", 400, self.webhook, POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+            ("two lengths in one", 400, self.webhook, length(b"22, 22")),
+            ("a length with a sign", 400, self.admin, GET + b"Content-Length: +0\r\n\r\n"),
+            ("a wrong token with a long body", 404, self.webhook,
+             POST.replace(WEBHOOK_TOKEN.encode(), b"x" * 30) + b"Content-Length: 9999999\r\n\r\n"),
         ]
         for what, code, port, data in cases:
             with self.subTest(what):
                 self.assertEqual(self.answer(port, data), code)
         self.answer(self.webhook, os.urandom(10_000))
         self.all_are_served()
+
+    def test_a_request_is_never_two(self):
+        hidden = GET + b"\r\n"
+        for header in (b"Content-Length : %d", b"Content-Length:\r\n %d", b"Content-Length: +%d", b"Transfer-Encoding: identity\r\nX: %d"):
+            made = self.connect(self.admin, GET + header % len(hidden) + b"\r\n\r\n" + hidden)
+            answers = b""
+            while part := made.recv(65536):
+                answers += part
+            self.assertEqual(answers.count(b"HTTP/1.1 "), 1, header)
+
+    def test_bodies_behind_a_wrong_token_cost_no_memory(self):
+        wrong = POST.replace(WEBHOOK_TOKEN.encode(), b"x" * 30) + b"Transfer-Encoding: chunked\r\n\r\n"
+        body = (b"10000\r\n" + b"a" * 65536 + b"\r\n") * 20
+        with PeakMemory(self.gateway) as memory:
+            posts = [self.connect(self.webhook, wrong) for _ in range(256)]
+            for post in posts:
+                try:
+                    post.sendall(body)
+                except ConnectionError:
+                    pass  # It has heard enough.
+            for post in posts:
+                post.close()
+            self.all_are_served()
+        self.assertLess(memory.growth, 16 * MIB)
+
+
+class Looks(Doors):
+    GATEWAY = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h")
+
+    def test_whatever_comes_with_a_good_token_is_a_reason_to_look(self):
+        metric = lambda: int(next(line.rsplit(" ", 1)[1] for line in self.gateway.admin("/metrics")[1].splitlines()
+                                  if line.startswith('finetune_gateway_webhooks_total{result="unreadable"}')))
+        for i, body in enumerate((b"", b"finetune_id=1&status=AVAILABLE", b"\x1f\x8b\x08\0", b'[{"id":"1"},{"id":"2"}]', b'{"a":{"b":{"id":"1"}}}')):
+            lists = self.emulator.calls("list")  # None but for a webhook.
+            head = POST + b"Content-Length: %d\r\n\r\n" % len(body)
+            self.assertEqual(self.answer(self.webhook, head + body), 200)
+            self.assertEqual(metric(), i + 1)
+            wait_until("the list to be read", lambda: self.emulator.calls("list") > lists)
+
+
+class Named(EndToEnd):
+    def test_a_name_means_all_its_addresses(self):
+        gateway = self.start_gateway(self.start_emulator(), "--webhook_listen", "localhost:0", "--admin_listen", "localhost:0").ready()
+        for url in (gateway.admin_url, gateway.webhook_url):
+            port = int(url.split("/")[2].rsplit(":", 1)[1])
+            for address in {info[4][0] for info in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM)} | {"127.0.0.1"}:
+                socket.create_connection((address, port), timeout=5).close()
 
 
 class Grpc(Doors):

@@ -1,0 +1,26 @@
+#include "server/web/admin_door.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace finetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(AdminDoor, ShowsMetricsAndProbes) {
+  Metrics metrics;
+  metrics.Counter("things_total", "Things.").Increment();
+  absl::Status live, ready = absl::UnavailableError("draining");
+  AdminDoor door(
+      metrics, [] {}, [&] { return live; }, [&] { return ready; });
+  EXPECT_THAT(door.Take({"GET", "/metrics"}).body, HasSubstr("things_total 1"));
+  EXPECT_EQ(door.Take({"GET", "/livez"}).code, 200);
+  EXPECT_EQ(door.Take({"GET", "/readyz"}).code, 503);
+  EXPECT_EQ(door.Take({"GET", "/readyz"}).body, "draining\n");
+  EXPECT_EQ(door.Take({"POST", "/readyz"}).code, 405);
+  EXPECT_EQ(door.Take({"GET", "/"}).code, 404);
+}
+
+}  // namespace
+}  // namespace finetune
