@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
+#include "server/base/utf8.h"
 
 namespace finetune {
 
@@ -48,9 +49,5 @@ class Error {
 // What Error put into a status; ERROR_REASON_UNSPECIFIED and nullopt where it has none.
 pb::ErrorReason::Reason ReasonOf(const absl::Status& status);
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
-
-// `text` as valid UTF-8: what is not is replaced by U+FFFD, and what exceeds `limit` bytes is cut
-// at a character.
-std::string ValidUtf8(std::string_view text, size_t limit = std::string_view::npos);
 
 }  // namespace finetune

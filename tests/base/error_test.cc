@@ -56,30 +56,5 @@ TEST(Error, StaysUnderTheFourKilobytesOfMetadata) {
   EXPECT_LT(bytes, 4096);
 }
 
-TEST(ValidUtf8, KeepsWhatIsValid) {
-  const std::string text = "plain, \xc3\xa9, \xe2\x82\xac, \xf0\x9f\x98\x80";
-  EXPECT_EQ(ValidUtf8(text), text);
-  EXPECT_EQ(ValidUtf8(""), "");
-}
-
-TEST(ValidUtf8, ReplacesWhatIsNot) {
-  const std::string sign = "\xef\xbf\xbd";
-  EXPECT_EQ(ValidUtf8("a\xff"
-                      "b"),
-            "a" + sign + "b");
-  EXPECT_EQ(ValidUtf8("\xc0\xaf"), sign + sign);                        // Overlong.
-  EXPECT_EQ(ValidUtf8("\xed\xa0\x80"), sign + sign + sign);             // A surrogate.
-  EXPECT_EQ(ValidUtf8("\xf4\x90\x80\x80"), sign + sign + sign + sign);  // Beyond the last.
-  EXPECT_EQ(ValidUtf8("end\xe2\x82"), "end" + sign + sign);             // Cut short.
-}
-
-TEST(ValidUtf8, CutsAtACharacter) {
-  EXPECT_EQ(ValidUtf8("abcdef", 3), "abc");
-  EXPECT_EQ(ValidUtf8("ab\xe2\x82\xac", 4), "ab");
-  EXPECT_EQ(ValidUtf8("ab\xe2\x82\xac", 5), "ab\xe2\x82\xac");
-  EXPECT_EQ(ValidUtf8("\xff", 2), "");
-  EXPECT_EQ(ValidUtf8("abc", 0), "");
-}
-
 }  // namespace
 }  // namespace finetune

@@ -1,5 +1,5 @@
-#include "server/segmind/dataset_inspector.h"
-#include "server/segmind/zip_directory.h"
+#include "server/dataset/dataset_inspector.h"
+#include "server/dataset/zip_directory.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace finetune {

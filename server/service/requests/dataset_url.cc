@@ -7,7 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/segmind/dataset_inspector.h"
+#include "server/dataset/dataset_inspector.h"
 #include "server/service/requests/violations.h"
 
 namespace finetune {

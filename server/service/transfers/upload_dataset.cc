@@ -12,12 +12,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
-#include "server/segmind/dataset_inspector.h"
+#include "server/base/sha256.h"
+#include "server/dataset/dataset_inspector.h"
 #include "server/service/calls/grpc_status.h"
 #include "server/service/calls/message_bytes.h"
 #include "server/service/calls/queued_call.h"
 #include "server/service/requests/field_rules.h"
-#include "server/base/sha256.h"
 #include "server/service/requests/violations.h"
 #include "server/service/transfers/upload_part.h"
 

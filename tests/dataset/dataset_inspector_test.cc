@@ -1,4 +1,4 @@
-#include "server/segmind/dataset_inspector.h"
+#include "server/dataset/dataset_inspector.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <random>
 
 #include "absl/time/clock.h"
-#include "tests/segmind/zip_samples.h"
+#include "tests/dataset/zip_samples.h"
 
 namespace finetune {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/segmind/zip_directory.h"
+#include "server/dataset/zip_directory.h"
 
 #include <optional>
 

@@ -1,4 +1,4 @@
-#include "server/segmind/dataset_inspector.h"
+#include "server/dataset/dataset_inspector.h"
 
 #include <algorithm>
 #include <utility>
@@ -7,8 +7,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "server/base/error.h"
-#include "server/segmind/zip_directory.h"
+#include "server/base/utf8.h"
+#include "server/dataset/zip_directory.h"
 
 namespace finetune {
 namespace {
