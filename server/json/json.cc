@@ -29,8 +29,22 @@ class DepthGuard {
   bool Uint(unsigned i) { return document_.Uint(i); }
   bool Int64(int64_t i) { return document_.Int64(i); }
   bool Uint64(uint64_t i) { return document_.Uint64(i); }
-  bool Double(double d) { return document_.Double(d); }
-  bool RawNumber(const char* s, Size n, bool copy) { return document_.RawNumber(s, n, copy); }
+  bool Double(double d) {
+    has_big_ = has_big_ || std::abs(d) >= kBig;
+    return document_.Double(d);
+  }
+  // Only when numbers are parsed as strings. `s` ends where the text goes on.
+  bool RawNumber(const char* s, Size n, bool) {
+    const absl::string_view digits(s, n);
+    int64_t whole = 0;
+    uint64_t natural = 0;
+    double number = 0;
+    if (absl::SimpleAtoi(digits, &whole)) return document_.Int64(whole);
+    if (absl::SimpleAtoi(digits, &natural)) return document_.Uint64(natural);
+    if (digits.find_first_not_of("-0123456789") == digits.npos && n <= kMostDigits)
+      return document_.String(s, n, true);
+    return absl::SimpleAtod(digits, &number) && document_.Double(number);
+  }
   bool String(const char* s, Size n, bool copy) { return document_.String(s, n, copy); }
   bool Key(const char* s, Size n, bool copy) { return document_.Key(s, n, copy); }
   bool StartObject() { return ++depth_ <= kMaxDepth && document_.StartObject(); }
@@ -38,9 +52,16 @@ class DepthGuard {
   bool StartArray() { return ++depth_ <= kMaxDepth && document_.StartArray(); }
   bool EndArray(Size n) { return --depth_ >= 0 && document_.EndArray(n); }
 
+  // There was a number that may be a whole one of more than 64 bits.
+  bool has_big() const { return has_big_; }
+
  private:
+  static constexpr double kBig = 9223372036854775808.0;
+  static constexpr Size kMostDigits = 400;
+
   rapidjson::Document& document_;
   int depth_ = 0;
+  bool has_big_ = false;
 };
 
 absl::string_view Trimmed(std::string_view text) {
@@ -86,13 +107,7 @@ const JsonValue* JsonParser::Parse(std::string_view text) {
   if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
   // The parser stops at a NUL; one inside the text would hide what follows it.
   if (text.empty() || std::memchr(text.data(), 0, text.size()) != nullptr) return nullptr;
-  Load(text);
-  rapidjson::ParseErrorCode error = ParseLoaded();
-  if (error == rapidjson::kParseErrorStringUnicodeSurrogateInvalid) {
-    Load(text);
-    MendSurrogates(text_.data(), text.size());
-    error = ParseLoaded();
-  }
+  const rapidjson::ParseErrorCode error = ParseAll(text);
   refused_ =
       error == rapidjson::kParseErrorTermination || error == rapidjson::kParseErrorNumberTooBig;
   return error == rapidjson::kParseErrorNone ? &document_ : nullptr;
@@ -107,17 +122,36 @@ void JsonParser::Load(std::string_view text) {
   std::memset(text_.data() + text.size(), 0, 1 + kVectorSlack);
 }
 
-rapidjson::ParseErrorCode JsonParser::ParseLoaded() {
+rapidjson::ParseErrorCode JsonParser::ParseAll(std::string_view text) {
+  bool has_big = false;
+  Load(text);
+  rapidjson::ParseErrorCode error = ParseLoaded<0>(has_big);
+  const bool mend = error == rapidjson::kParseErrorStringUnicodeSurrogateInvalid;
+  if (mend) {
+    Load(text);
+    MendSurrogates(text_.data(), text.size());
+    error = ParseLoaded<0>(has_big);
+  }
+  if (error != rapidjson::kParseErrorNone || !has_big) return error;
+  // Rare, and the digits are gone: once more, with the numbers as they stand.
+  Load(text);
+  if (mend) MendSurrogates(text_.data(), text.size());
+  return ParseLoaded<rapidjson::kParseNumbersAsStringsFlag>(has_big);
+}
+
+template <unsigned kMoreFlags>
+rapidjson::ParseErrorCode JsonParser::ParseLoaded(bool& has_big) {
   rapidjson::ParseErrorCode error = rapidjson::kParseErrorNone;
   auto generate = [&](rapidjson::Document& document) {
     // Not kParseFullPrecisionFlag: its path takes clz(0) for a zero with an exponent, and what has
     // 15 digits and a small exponent comes out exact without it.
     constexpr unsigned kFlags = rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag |
-                                rapidjson::kParseNanAndInfFlag;
+                                rapidjson::kParseNanAndInfFlag | kMoreFlags;
     rapidjson::Reader reader;
     rapidjson::InsituStringStream stream(text_.data());
     DepthGuard guard(document);
     error = reader.Parse<kFlags>(stream, guard).Code();
+    has_big = has_big || guard.has_big();
     return error == rapidjson::kParseErrorNone;
   };
   document_.Populate(generate);
@@ -185,7 +219,7 @@ std::optional<absl::Time> TimeOf(const JsonValue& value) {
     const std::optional<absl::Time> time = TimeOf(*seconds);
     if (!time) return std::nullopt;
     const int32_t fraction = nanos == nullptr ? 0 : Int32Of(*nanos).value_or(0);
-    return *time + absl::Nanoseconds(fraction);
+    return fraction < 0 || fraction >= 1'000'000'000 ? *time : *time + absl::Nanoseconds(fraction);
   }
   return std::nullopt;
 }

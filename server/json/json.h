@@ -34,6 +34,9 @@ namespace finetune {
 
 using JsonValue = rapidjson::Value;
 
+// Whole numbers up to this one, 2^53, are exact as doubles.
+inline constexpr double kMaxExactWhole = 9007199254740992.0;
+
 // A string of Segmind's longer than this is cut.
 inline constexpr size_t kMaxJsonString = size_t{64} << 10;
 
@@ -47,14 +50,17 @@ class JsonParser {
 
   // The value, good until the next Parse; null if `text` is not exactly one JSON value, save for a
   // byte order mark and white space. NaN and Infinity are taken for numbers, as Python writes them;
-  // encodings are not checked, and half of a surrogate pair is replaced.
+  // encodings are not checked, and half of a surrogate pair is replaced. A whole number that 64 bits
+  // cannot hold comes out as a string of its digits.
   const JsonValue* Parse(std::string_view text);
   // Whether the last Parse gave up on nesting or on a number too big to hold, not on bad syntax.
   bool refused() const { return refused_; }
 
  private:
   void Load(std::string_view text);
-  rapidjson::ParseErrorCode ParseLoaded();
+  template <unsigned kMoreFlags>
+  rapidjson::ParseErrorCode ParseLoaded(bool& has_big);
+  rapidjson::ParseErrorCode ParseAll(std::string_view text);
 
   std::vector<char> pool_;
   rapidjson::MemoryPoolAllocator<> allocator_;

@@ -8,12 +8,12 @@
 namespace finetune {
 namespace {
 
+constexpr std::string_view kMaxExactDigits = "9007199254740992";
+constexpr std::string_view kMinExactDigits = "-9007199254740992";
+
 using google::protobuf::ListValue;
 using google::protobuf::Struct;
 using google::protobuf::Value;
-
-// Whole doubles below this are exact as 64-bit integers.
-constexpr double kMaxWhole = 9007199254740992.0;
 
 bool Convert(const JsonValue& value, StructBudget& budget, Value& out);
 
@@ -32,6 +32,17 @@ bool ConvertText(std::string_view text, StructBudget& budget, std::string* out) 
   if (out->size() > budget.bytes) return false;
   budget.bytes -= out->size();
   return true;
+}
+
+// A whole number that a double cannot hold becomes text: a Struct has only doubles.
+bool ConvertNumber(const JsonValue& value, StructBudget& budget, Value& out) {
+  if ((value.IsInt64() || value.IsUint64()) && std::abs(value.GetDouble()) >= kMaxExactWhole) {
+    const std::optional<std::string> digits = TextOf(value);
+    if (digits && *digits != kMaxExactDigits && *digits != kMinExactDigits)
+      return ConvertText(*digits, budget, out.mutable_string_value());
+  }
+  out.set_number_value(value.GetDouble());
+  return std::isfinite(value.GetDouble());
 }
 
 void ConvertArray(const JsonValue& array, StructBudget& budget, ListValue& out) {
@@ -53,8 +64,7 @@ bool Convert(const JsonValue& value, StructBudget& budget, Value& out) {
       out.set_bool_value(value.GetBool());
       return true;
     case rapidjson::kNumberType:
-      out.set_number_value(value.GetDouble());
-      return std::isfinite(value.GetDouble());
+      return ConvertNumber(value, budget, out);
     case rapidjson::kStringType:
       return ConvertText(RawText(value), budget, out.mutable_string_value());
     case rapidjson::kArrayType:
@@ -67,16 +77,6 @@ bool Convert(const JsonValue& value, StructBudget& budget, Value& out) {
       });
   }
   return false;
-}
-
-void WriteNumber(double number, JsonWriter& writer) {
-  if (!std::isfinite(number)) {
-    writer.Null();
-  } else if (number == std::trunc(number) && std::abs(number) <= kMaxWhole) {
-    writer.Int64(static_cast<int64_t>(number));
-  } else {
-    writer.Double(number);
-  }
 }
 
 }  // namespace
@@ -105,10 +105,9 @@ void WriteJson(const Value& value, JsonWriter& writer) {
       writer.Bool(value.bool_value());
       return;
     case Value::kNumberValue:
-      return WriteNumber(value.number_value(), writer);
+      return writer.Number(value.number_value());
     case Value::kStringValue:
-      writer.String(value.string_value().data(),
-                    static_cast<rapidjson::SizeType>(value.string_value().size()));
+      writer.String(value.string_value());
       return;
     case Value::kListValue:
       writer.StartArray();
@@ -118,7 +117,7 @@ void WriteJson(const Value& value, JsonWriter& writer) {
     case Value::kStructValue:
       writer.StartObject();
       for (const auto& [name, member] : value.struct_value().fields()) {
-        writer.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
+        writer.Key(name);
         WriteJson(member, writer);
       }
       writer.EndObject();

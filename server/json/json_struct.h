@@ -2,10 +2,9 @@
 
 #include "google/protobuf/struct.pb.h"
 #include "server/json/json.h"
+#include "server/json/json_writer.h"
 
 namespace finetune {
-
-using JsonWriter = rapidjson::Writer<rapidjson::StringBuffer>;
 
 // The pair of conversions between JSON and google.protobuf.Struct.
 
@@ -20,7 +19,8 @@ struct StructBudget {
 };
 
 // What `object` has, within `budget`, which is used up. An object nested too deeply, and a number
-// that is not finite, is dropped. Nothing if it is no object.
+// that is not finite, is dropped; a whole number beyond kMaxExactWhole becomes text. Nothing if it
+// is no object.
 google::protobuf::Struct ToStruct(const JsonValue& object, StructBudget& budget);
 
 // Adds one member. False, and nothing changes, if it does not fit into `budget`.

@@ -1,163 +1,247 @@
 #include "server/segmind/error_table.h"
 
+#include <algorithm>
+#include <initializer_list>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "server/json/json.h"
-#include "server/json/time_text.h"
+#include "absl/strings/str_replace.h"
+#include "server/segmind/error_words.h"
+#include "server/segmind/retry_time.h"
 
 namespace finetune {
 namespace {
 
 using absl::StatusCode;
 
-constexpr size_t kMaxWords = 300;
-constexpr size_t kMaxErrorBody = size_t{64} << 10;
+constexpr size_t kMaxRequestId = 128;
 constexpr absl::Duration kRetryUnavailable = absl::Seconds(2);
 // When a 429 does not say: the limit is by the minute.
 constexpr absl::Duration kRetryLimited = absl::Seconds(15);
-constexpr absl::Duration kFarthestReset = absl::Hours(1);
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
-bool IsHtml(std::string_view body) {
-  return absl::StartsWith(absl::StripLeadingAsciiWhitespace(View(body)), "<");
-}
-
-// The credentials that may be in one word of a text: keys, tokens, what follows a URL's `?`.
-std::string WithoutSecrets(absl::string_view word) {
-  // Segmind's keys begin so.
-  if (const size_t at = word.find("SG_"); at != absl::string_view::npos && word.size() - at >= 8)
-    return absl::StrCat(word.substr(0, at), "[removed]");
-  const size_t scheme = word.find("://");
-  if (scheme == absl::string_view::npos) {
-    // A URL without its host, or its query alone.
-    const size_t query = word.find('?');
-    if (query != absl::string_view::npos && absl::StrContains(word.substr(query), "="))
-      return std::string(word.substr(0, query));
-    const size_t signature = word.find("Signature=");
-    return signature == absl::string_view::npos ? std::string(word) : "[removed]";
-  }
-  const size_t query = word.find_first_of("?#", scheme);
-  std::string clean(word.substr(0, query));
-  // user:password@host
-  const size_t host = scheme + 3;
-  const size_t path = std::min(clean.find('/', host), clean.size());
-  if (const size_t at = clean.rfind('@', path); at != std::string::npos && at > host)
-    clean.erase(host, at + 1 - host);
-  return clean;
-}
-
-// One line of printable text without credentials.
-std::string Clean(std::string text, const Secret& key) {
-  if (!key.empty()) {
-    for (size_t at; (at = text.find(key.Reveal())) != std::string::npos;)
-      text.replace(at, key.Reveal().size(), "[removed]");
-  }
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  std::string clean;
-  bool after_bearer = false;
-  for (absl::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
-    if (clean.size() > kMaxWords) break;
-    absl::StrAppend(&clean, clean.empty() ? "" : " ",
-                    after_bearer ? "[removed]" : WithoutSecrets(word));
-    after_bearer = absl::EqualsIgnoreCase(word, "bearer") && word != "bearer.";
-  }
-  return ValidUtf8(clean, kMaxWords);
-}
-
-std::string TextIn(const JsonValue& value) {
-  if (value.IsString()) return TextOf(value).value_or("");
-  for (std::string_view name : {"error", "message", "detail", "error_message"}) {
-    const JsonValue* member = MemberOf(value, name);
-    if (member == nullptr) continue;
-    if (member->IsString()) return TextOf(*member).value_or("");
-    // One level down, as in {"error": {"message": "…"}}.
-    for (std::string_view inner : {"message", "error", "detail"})
-      if (const JsonValue* text = MemberOf(*member, inner); text != nullptr && text->IsString())
-        return TextOf(*text).value_or("");
-  }
-  return "";
-}
-
-// One row of the table.
-struct Row {
+// What an answer means to callers.
+struct Meaning {
   StatusCode code;
   pb::ErrorReason::Reason reason;
   absl::string_view message;  // Before Segmind's words.
-  std::optional<absl::Duration> retry_after;
 };
 
-const Row kRejected = {StatusCode::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED,
-                       "Segmind refused the request", std::nullopt};
-const Row kNoCredits = {StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,
-                        "Segmind's account has no credits left, or is at its spend limit",
-                        std::nullopt};
-const Row kUnavailable = {StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
-                          "Segmind gave no usable answer", kRetryUnavailable};
-const Row kMalformed = {StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
-                        "Segmind does not understand the gateway", std::nullopt};
+constexpr Meaning kRejected = {StatusCode::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED,
+                               "Segmind refused the request"};
+constexpr Meaning kNoCredits = {StatusCode::kResourceExhausted,
+                                pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,
+                                "Segmind's account has no credits left, or is at its spend limit"};
+constexpr Meaning kUnavailable = {StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
+                                  "Segmind gave no usable answer"};
+constexpr Meaning kMalformed = {StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
+                                "Segmind does not understand the gateway"};
+constexpr Meaning kCredential = {StatusCode::kInternal,
+                                 pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
+                                 "Segmind refused the gateway's own API key"};
+constexpr Meaning kUnknownJob = {StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
+                                 "Segmind has no such fine-tune"};
+constexpr Meaning kRetired = {StatusCode::kFailedPrecondition, pb::ErrorReason::UPSTREAM_RETIRED,
+                              "Segmind has retired this call"};
+constexpr Meaning kRetiredSubmit = {StatusCode::kFailedPrecondition,
+                                    pb::ErrorReason::UPSTREAM_RETIRED,
+                                    "Segmind takes no new fine-tunes"};
+constexpr Meaning kLimited = {StatusCode::kResourceExhausted,
+                              pb::ErrorReason::UPSTREAM_RATE_LIMITED,
+                              "Segmind limits the rate of calls"};
 
-// 406 means three things.
-const Row& RowOf406(const std::string& words) {
-  const std::string lower = absl::AsciiStrToLower(words);
-  if (absl::StrContains(lower, "content type") || absl::StrContains(lower, "content-type"))
-    return kMalformed;
-  for (absl::string_view word : {"credit", "spend", "insufficient", "balance", "billing"})
-    if (absl::StrContains(lower, word)) return kNoCredits;
-  return kRejected;
+// Whether Segmind's own words under a code say that it made no job.
+enum class Submit { kRefused, kOpen };
+
+struct Row {
+  int code;
+  Meaning meaning;
+  Submit submit;
+};
+
+// What each code means when Segmind's own JSON comes with it. A code that is not here means
+// kUnavailable, and leaves a submit open: 1xx and 2xx that curl did not take for such, and 5xx,
+// which say nothing of what was done before it went wrong; 3xx, below, as well. A submit that is
+// open is never sent again: its job is looked for.
+constexpr Row kRows[] = {
+    {400, kRejected, Submit::kRefused},    // Malformed, or a missing field: UPSTREAM.md.
+    {401, kCredential, Submit::kRefused},  // Checked before anything is done.
+    {402, kNoCredits, Submit::kRefused},   // Payment comes first.
+    {403, kCredential, Submit::kRefused},  // Not permitted, likewise.
+    {404, kRejected, Submit::kRefused},    // What the request names is not there.
+    {405, kMalformed, Submit::kRefused},   // No such verb: nothing ran.
+    {406, kRejected, Submit::kRefused},    // Three things, see MeaningOf406.
+    {407, kUnavailable, Submit::kOpen},    // A proxy's word, not Segmind's.
+    {408, kUnavailable, Submit::kOpen},    // It waited for the request, or for its own work.
+    {409, kRejected, Submit::kRefused},    // In conflict with what there is; each is sent once.
+    {410, kRetired, Submit::kRefused},     // Takes no new jobs.
+    {411, kMalformed, Submit::kRefused},   // Length, type, headers: read before the request.
+    {412, kRejected, Submit::kRefused},    // A condition does not hold, so nothing was done.
+    {413, kRejected, Submit::kRefused},    // Too long to be read.
+    {414, kMalformed, Submit::kRefused},   // As 411.
+    {415, kMalformed, Submit::kRefused},   // As 411.
+    {417, kMalformed, Submit::kRefused},   // As 411.
+    {421, kMalformed, Submit::kRefused},   // The wrong server, which does nothing.
+    {422, kRejected, Submit::kRefused},    // Understood, checked and refused.
+    {423, kRejected, Submit::kRefused},    // Locked.
+    {424, kRejected, Submit::kOpen},       // Something else failed, perhaps after the job was made.
+    {425, kUnavailable, Submit::kOpen},    // "Later", mostly from something in front.
+    {426, kMalformed, Submit::kRefused},   // Another protocol is wanted.
+    {428, kRejected, Submit::kRefused},    // As 412.
+    {429, kLimited, Submit::kRefused},     // Counted before anything is done.
+    {431, kMalformed, Submit::kRefused},   // As 411.
+    {451, kRejected, Submit::kRefused},    // Forbidden by law.
+};
+
+// Any other 4xx: a request that Segmind does not like, and codes that mean nothing for certain.
+constexpr Row kOther4xx = {0, kRejected, Submit::kOpen};
+// Redirects are off: the URL is configured, and the key goes nowhere else.
+constexpr Row kRedirect = {0, kMalformed, Submit::kOpen};
+constexpr Row kNothing = {0, kUnavailable, Submit::kOpen};
+
+Row RowOf(int code) {
+  for (const Row& row : kRows)
+    if (row.code == code) return row;
+  if (code >= 400 && code < 500) return kOther4xx;
+  return code >= 300 && code < 400 ? kRedirect : kNothing;
 }
 
-Row RowOf404(const CallSubject& subject, std::string_view body) {
-  // A page is from something in front of the API, and says nothing about the job.
-  if (IsHtml(body)) return kUnavailable;
-  if (!subject.upstream_id.empty())
-    return {StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
-            "Segmind has no such fine-tune", std::nullopt};
-  return subject.call == UpstreamCall::kList ? kMalformed : kRejected;
-}
-
-Row RowOf(const CallSubject& subject, const HttpResponse& response, absl::Time now,
-          const std::string& words) {
-  switch (response.code) {
-    case 401:
-    case 403:
-      return {StatusCode::kInternal, pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
-              "Segmind refused the gateway's own API key", std::nullopt};
-    case 402:
-      return kNoCredits;
-    case 404:
-      return RowOf404(subject, response.body);
-    case 405:
-      return kMalformed;
-    case 406:
-      return RowOf406(words);
-    case 408:
-    case 425:
-      return kUnavailable;
-    case 410:
-      return {StatusCode::kFailedPrecondition, pb::ErrorReason::UPSTREAM_RETIRED,
-              subject.call == UpstreamCall::kSubmit ? "Segmind takes no new fine-tunes"
-                                                    : "Segmind has retired this call",
-              std::nullopt};
-    case 429: {
-      const std::optional<absl::Time> reset = ResetTimeOf(response, now);
-      return {StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_RATE_LIMITED,
-              "Segmind limits the rate of calls", reset ? *reset - now : kRetryLimited};
+// `text` in lower case, with one space around each word, and credits in the singular.
+std::string Spaced(std::string_view text) {
+  std::string spaced = " ";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (absl::ascii_isalnum(byte) || byte >= 0x80) {
+      spaced += static_cast<char>(absl::ascii_tolower(byte));
+    } else if (spaced.back() != ' ') {
+      spaced += ' ';
     }
-    default:
-      // A list has no parameters that a caller could have got wrong.
-      if (response.code >= 400 && response.code < 500)
-        return subject.call == UpstreamCall::kList ? kMalformed : kRejected;
-      // Redirects are off: the URL is configured, and the key goes nowhere else.
-      if (response.code >= 300 && response.code < 400) return kMalformed;
-      return kUnavailable;
   }
+  if (spaced.back() != ' ') spaced += ' ';
+  return absl::StrReplaceAll(spaced, {{" credits ", " credit "}, {" funds ", " fund "}});
+}
+
+template <size_t kCount>
+bool HasPhrase(const std::string& spaced, const absl::string_view (&phrases)[kCount]) {
+  return std::any_of(std::begin(phrases), std::end(phrases), [&](absl::string_view phrase) {
+    return absl::StrContains(spaced, absl::StrCat(" ", phrase, " "));
+  });
+}
+
+// Whole phrases: a lone word such as `balance` may be about a picture's colours.
+constexpr absl::string_view kCreditPhrases[] = {"insufficient credit",
+                                                "not enough credit",
+                                                "no credit",
+                                                "no more credit",
+                                                "out of credit",
+                                                "ran out of credit",
+                                                "credit exhausted",
+                                                "credit are exhausted",
+                                                "credit have been exhausted",
+                                                "credit has been exhausted",
+                                                "credit depleted",
+                                                "credit limit",
+                                                "credit balance",
+                                                "exhausted your credit",
+                                                "exhausted all credit",
+                                                "low on credit",
+                                                "add credit",
+                                                "buy credit",
+                                                "buy more credit",
+                                                "purchase credit",
+                                                "insufficient balance",
+                                                "insufficient account balance",
+                                                "insufficient wallet balance",
+                                                "insufficient fund",
+                                                "not enough balance",
+                                                "not enough fund",
+                                                "spend limit",
+                                                "spending limit",
+                                                "spend cap",
+                                                "spending cap",
+                                                "payment required",
+                                                "billing limit",
+                                                "account balance",
+                                                "wallet balance",
+                                                "your balance is",
+                                                "team balance is",
+                                                "top up your"};
+constexpr absl::string_view kBalancePhrases[] = {"balance is poor",    "balance is low",
+                                                 "balance is too low", "balance is empty",
+                                                 "balance is zero",    "balance too low"};
+constexpr absl::string_view kContentTypePhrases[] = {
+    "invalid content type",     "unsupported content type", "missing content type",
+    "content type is required", "content type header",      "unsupported media type"};
+
+bool SpeaksOfCredits(const std::string& spaced) {
+  if (HasPhrase(spaced, kCreditPhrases)) return true;
+  // "Balance is poor." alone is the account's, "Image balance is poor." is not.
+  for (absl::string_view phrase : kBalancePhrases)
+    if (absl::StartsWith(spaced, absl::StrCat(" ", phrase, " "))) return true;
+  return false;
+}
+
+enum class Topic { kNone, kCredits, kContentType, kParameter };
+
+// What a word for machines is about.
+Topic TopicOf(const std::string& code) {
+  const auto has = [&](std::initializer_list<absl::string_view> parts) {
+    return std::any_of(parts.begin(), parts.end(),
+                       [&](absl::string_view part) { return absl::StrContains(code, part); });
+  };
+  if (has({"content_type", "media_type"})) return Topic::kContentType;
+  if (has({"param", "valid", "argument", "field", "missing"})) {
+    return has({"credit"}) ? Topic::kCredits : Topic::kParameter;
+  }
+  const bool lacks = has({"insufficient", "not_enough", "no_", "exhausted", "out_of", "exceeded",
+                          "limit", "low_", "depleted", "required", "poor"});
+  if (lacks && has({"credit", "balance", "fund", "spend", "payment", "billing", "budget"}))
+    return Topic::kCredits;
+  return Topic::kNone;
+}
+
+Topic TopicOf(const ErrorBody& body) {
+  if (const Topic topic = TopicOf(body.code); topic != Topic::kNone) return topic;
+  const std::string spaced = Spaced(body.words);
+  if (HasPhrase(spaced, kContentTypePhrases)) return Topic::kContentType;
+  return SpeaksOfCredits(spaced) ? Topic::kCredits : Topic::kNone;
+}
+
+// Whether nobody but Segmind can have said it. Its 405 is a page, and a 404 may be bare; a 429 is
+// obeyed whoever sends it.
+bool IsSegminds(const CallSubject& subject, int code, const ErrorBody& body) {
+  switch (body.kind) {
+    case BodyKind::kError:
+    case BodyKind::kJson:
+      return true;
+    case BodyKind::kEmpty:
+      return code == 429 || code == 405 || (code == 404 && !subject.upstream_id.empty());
+    case BodyKind::kPage:
+    case BodyKind::kText:
+    case BodyKind::kCut:
+      return code == 429 || code == 405;
+  }
+  return false;
+}
+
+Meaning MeaningOf(const CallSubject& subject, int code, const ErrorBody& body) {
+  const Meaning meaning = RowOf(code).meaning;
+  const bool is_4xx = code >= 400 && code < 500;
+  if (is_4xx && !IsSegminds(subject, code, body)) return kUnavailable;
+  if (code == 404 && !subject.upstream_id.empty()) return kUnknownJob;
+  if (code == 410 && subject.call == UpstreamCall::kSubmit) return kRetiredSubmit;
+  if (code == 400 || code == 403 || code == 406) {
+    const Topic topic = TopicOf(body);
+    if (topic == Topic::kCredits) return kNoCredits;
+    if (topic == Topic::kContentType && code == 406) return kMalformed;
+  }
+  // A list has no parameters that a caller could have got wrong.
+  if (meaning.reason == pb::ErrorReason::UPSTREAM_REJECTED && subject.call == UpstreamCall::kList)
+    return kMalformed;
+  return meaning;
 }
 
 // Error's setters change it in place: assigning their result to itself would clear it.
@@ -167,11 +251,15 @@ Error WithSubject(Error error, const CallSubject& subject) {
   return error;
 }
 
-Error WithAnswer(Error error, const CallSubject& subject, const HttpResponse& response) {
+Error WithAnswer(Error error, const CallSubject& subject, const HttpResponse& response,
+                 const Scrubber& scrubber) {
   error = WithSubject(std::move(error), subject);
   std::move(error).Metadata("http_status", std::to_string(response.code));
-  if (const std::string_view id = response.Header("x-request-id"); !id.empty())
-    std::move(error).Metadata("upstream_request_id", id.substr(0, 128));
+  std::string id(response.Header("x-request-id"));
+  // Before it is cut, or a part of the key would stay.
+  scrubber.Scrub(id);
+  if (!id.empty())
+    std::move(error).Metadata("upstream_request_id", std::string_view(id).substr(0, kMaxRequestId));
   return error;
 }
 
@@ -201,18 +289,28 @@ std::string_view NameOf(UpstreamCall call) {
   return "";
 }
 
-absl::Status StatusOfAnswer(const CallSubject& subject, const HttpResponse& response,
-                            absl::Time now, const Secret& key) {
-  const std::string words = UpstreamWords(response.body, key);
-  const Row row = RowOf(subject, response, now, words);
-  std::string message = Described(absl::StrCat(row.message, ", HTTP ", response.code), subject);
-  if (!words.empty()) absl::StrAppend(&message, ": ", words);
-  Error error = WithAnswer(Error(row.code, row.reason, message), subject, response);
-  if (row.retry_after) std::move(error).RetryAfter(*row.retry_after);
-  if (row.reason == pb::ErrorReason::FINE_TUNE_NOT_FOUND) {
+AnswerVerdict JudgeAnswer(const CallSubject& subject, const HttpResponse& response, absl::Time now,
+                          const Scrubber& scrubber) {
+  const ErrorBody body = ReadErrorBody(response.body, scrubber);
+  const Meaning meaning = MeaningOf(subject, response.code, body);
+  AnswerVerdict verdict;
+  verdict.retry_after = RetryDelayIn(response, now);
+  verdict.in_own_words = body.kind == BodyKind::kError;
+  verdict.refused =
+      verdict.in_own_words && !body.names_job && RowOf(response.code).submit == Submit::kRefused;
+  std::string message = Described(absl::StrCat(meaning.message, ", HTTP ", response.code), subject);
+  if (!body.words.empty()) absl::StrAppend(&message, ": ", body.words);
+  Error error =
+      WithAnswer(Error(meaning.code, meaning.reason, message), subject, response, scrubber);
+  if (meaning.reason == pb::ErrorReason::UPSTREAM_RATE_LIMITED) {
+    std::move(error).RetryAfter(verdict.retry_after.value_or(kRetryLimited));
+  } else if (meaning.code == StatusCode::kUnavailable) {
+    std::move(error).RetryAfter(verdict.retry_after.value_or(kRetryUnavailable));
+  } else if (meaning.reason == pb::ErrorReason::FINE_TUNE_NOT_FOUND) {
     std::move(error).Resource("segmind.finetune.v1.FineTune", subject.upstream_id);
   }
-  return std::move(error);
+  verdict.status = std::move(error);
+  return verdict;
 }
 
 absl::Status StatusOfTransport(const CallSubject& subject, const absl::Status& transport,
@@ -248,36 +346,11 @@ absl::Status StatusOfTransport(const CallSubject& subject, const absl::Status& t
 }
 
 absl::Status MalformedAnswer(const CallSubject& subject, const HttpResponse& response,
-                             std::string_view why) {
+                             std::string_view why, const Scrubber& scrubber) {
   return WithAnswer(
       Error(StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
             absl::StrCat(Described("Segmind's answer cannot be read", subject), ": ", View(why))),
-      subject, response);
-}
-
-std::optional<absl::Time> ResetTimeOf(const HttpResponse& response, absl::Time now) {
-  const std::string_view header = response.Header("x-rate-limit-reset-at-utc");
-  std::optional<absl::Time> reset = TimeOfText(header);
-  // A small number counts from now on.
-  if (reset && *reset <= absl::UnixEpoch() + kFarthestReset)
-    reset = now + (*reset - absl::UnixEpoch());
-  absl::Time date;
-  if (!reset && absl::ParseTime("%a, %d %b %Y %H:%M:%S GMT", View(header), &date, nullptr))
-    reset = date;
-  int64_t seconds = 0;
-  if (!reset && absl::SimpleAtoi(View(response.Header("retry-after")), &seconds) && seconds >= 0 &&
-      seconds <= absl::ToInt64Seconds(kFarthestReset))
-    reset = now + absl::Seconds(seconds);
-  if (!reset || *reset <= now || *reset > now + kFarthestReset) return std::nullopt;
-  return reset;
-}
-
-std::string UpstreamWords(std::string_view body, const Secret& key) {
-  if (body.size() > kMaxErrorBody) return "";
-  JsonParser parser;
-  const JsonValue* value = parser.Parse(body);
-  if (value == nullptr) return "";
-  return Clean(TextIn(*value), key);
+      subject, response, scrubber);
 }
 
 }  // namespace finetune

@@ -7,8 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/error.h"
-#include "server/base/secret.h"
 #include "server/http/http_client.h"
+#include "server/segmind/scrubber.h"
 
 namespace finetune {
 
@@ -34,10 +34,22 @@ struct CallSubject {
   std::string upstream_id;  // Empty for calls that are about no job.
 };
 
-// The one table from an answer that is not 2xx to a typed error. Segmind's own words are quoted
-// where they help the caller, cleaned of `key`, of other credentials and of what makes URLs secret.
-absl::Status StatusOfAnswer(const CallSubject& subject, const HttpResponse& response,
-                            absl::Time now, const Secret& key);
+// What an answer that is not 2xx comes to.
+struct AnswerVerdict {
+  // A typed error. Segmind's own words are quoted, cleaned of credentials.
+  absl::Status status;
+  // Segmind says, in JSON of its own and under a code that is definite, that it did nothing. If
+  // not, a submit's outcome is open: a page is nobody's word.
+  bool refused = false;
+  // The body is JSON of Segmind's own that says what is wrong.
+  bool in_own_words = false;
+  // How long it asks to wait, if it does.
+  std::optional<absl::Duration> retry_after;
+};
+
+// The one table from (call, HTTP code, kind of body) to an outcome: README, "Segmind's answers".
+AnswerVerdict JudgeAnswer(const CallSubject& subject, const HttpResponse& response, absl::Time now,
+                          const Scrubber& scrubber);
 
 // From the transport's failure to a typed error. `caller_gave_up`: it was the caller's deadline
 // that passed, not our own limit for one try.
@@ -46,14 +58,6 @@ absl::Status StatusOfTransport(const CallSubject& subject, const absl::Status& t
 
 // A 2xx answer that cannot be read.
 absl::Status MalformedAnswer(const CallSubject& subject, const HttpResponse& response,
-                             std::string_view why);
-
-// When Segmind takes calls again, from a 429's x-rate-limit-reset-at-utc (whose format is not
-// documented: RFC 3339, an HTTP date, seconds or milliseconds since 1970, or seconds from now) or
-// Retry-After. Nullopt if there is none, or if it is over or more than an hour away.
-std::optional<absl::Time> ResetTimeOf(const HttpResponse& response, absl::Time now);
-
-// What an error body says, in at most 300 bytes of one line; empty if it is no JSON.
-std::string UpstreamWords(std::string_view body, const Secret& key);
+                             std::string_view why, const Scrubber& scrubber);
 
 }  // namespace finetune

@@ -1,11 +1,14 @@
 #include "server/segmind/json_job.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
 #include "server/base/url_signature.h"
 #include "server/json/json_struct.h"
+#include "server/segmind/error_words.h"
 #include "server/segmind/job_signatures.h"
 
 namespace finetune {
@@ -14,6 +17,7 @@ namespace {
 // Longer than any id of Segmind's; what is longer names nothing.
 constexpr size_t kMaxId = 256;
 constexpr size_t kMaxStatus = 256;
+constexpr size_t kMaxName = 256;
 
 // The names of a job that an object gives.
 struct Ids {
@@ -23,41 +27,56 @@ struct Ids {
 };
 
 struct Target {
+  const Scrubber& scrubber;
   UpstreamJob job;
   Ids ids;
 };
 
 using Setter = void (*)(const JsonValue&, Target&);
 
+// Whether it can name a job: nothing that a path or a terminal takes for something else.
+bool IsUsable(const std::string& id) {
+  if (id.find_first_not_of('.') == std::string::npos) return false;
+  return std::none_of(id.begin(), id.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+}
+
 template <std::string Ids::*field>
 void SetId(const JsonValue& value, Target& target) {
   if (value.IsString() && value.GetStringLength() > kMaxId) return;
   if (value.IsBool()) return;
   std::string id = TextOf(value).value_or("");
-  for (const unsigned char c : id)
-    if (c <= ' ' || c == 0x7f) return;
+  if (!IsUsable(id) || target.scrubber.Finds(id)) return;
   target.ids.*field = std::move(id);
 }
 
 template <std::optional<std::string> UpstreamJob::*field>
 void SetText(const JsonValue& value, Target& target) {
-  if (auto text = TextOf(value)) target.job.*field = WithoutSignatures(*text);
+  std::optional<std::string> text = TextOf(value);
+  if (!text) return;
+  target.scrubber.Scrub(*text);
+  target.job.*field = WithoutSignatures(*text);
 }
 
 void SetWeightsUrl(const JsonValue& value, Target& target) {
   auto text = TextOf(value);
   if (!text) return;
+  const bool shows_key = target.scrubber.Finds(*text);
+  if (shows_key) target.scrubber.Scrub(*text);
   std::string& bare = target.job.cloud_storage_url.emplace(WithoutSignatures(*text));
-  if (bare != *text) target.job.signed_weights_url = Secret(*std::move(text));
+  if (bare != *text && !shows_key) target.job.signed_weights_url = Secret(*std::move(text));
 }
 
 template <std::optional<absl::Time> UpstreamJob::*field>
 void SetTime(const JsonValue& value, Target& target) {
-  if (auto time = TimeOf(value)) target.job.*field = *time;
+  target.job.*field = TimeOf(value);
+  if (!(target.job.*field)) ++target.job.unread_times;
 }
 
 void SetStatus(const JsonValue& value, Target& target) {
-  if (value.IsString()) target.job.status = ValidUtf8(RawText(value), kMaxStatus);
+  if (!value.IsString()) return;
+  std::string status = TextOf(value).value_or("");
+  target.scrubber.Scrub(status);
+  target.job.status = ValidUtf8(status, kMaxStatus);
 }
 
 void SetPublic(const JsonValue& value, Target& target) {
@@ -66,17 +85,26 @@ void SetPublic(const JsonValue& value, Target& target) {
 
 // An error may be an object; the words are then in one of its members.
 void SetError(const JsonValue& value, Target& target) {
-  SetText<&UpstreamJob::error_message>(value, target);
-  for (const char* name : {"message", "error", "detail"})
-    if (const JsonValue* words = MemberOf(value, name))
-      return SetText<&UpstreamJob::error_message>(*words, target);
+  std::optional<std::string> words = TextOf(value);
+  for (const char* name : {"message", "error", "detail"}) {
+    const JsonValue* inner = MemberOf(value, name);
+    if (inner == nullptr) continue;
+    words = TextOf(*inner);
+    break;
+  }
+  if (words) {
+    target.job.error_message =
+        ValidUtf8(WithoutCredentials(*words, target.scrubber), kMaxJsonString);
+  }
 }
 
 void SetModelInformation(const JsonValue& value, Target& target) {
   if (!value.IsObject()) return;
   StructBudget budget;
-  target.job.model_information = ToStruct(value, budget);
-  RemoveSignatures(*target.job.model_information);
+  google::protobuf::Struct information = ToStruct(value, budget);
+  RemoveSignatures(information);
+  target.scrubber.Scrub(information);
+  target.job.model_information = std::move(information);
 }
 
 // True if `value` could be read into the field that the contract has for this parameter.
@@ -94,6 +122,26 @@ bool SetKnownParameter(std::string_view name, const JsonValue& value,
   return false;
 }
 
+// Takes a whole number that a Struct cannot hold. False if it is none, or if 64 bits do not hold it
+// either: the Struct then has it as text.
+bool SetInteger(std::string_view name, const JsonValue& value, pb::TrainingParameters& parameters) {
+  constexpr int64_t kExact = int64_t{1} << 53;
+  constexpr int kMaxIntegers = 256;
+  if (!value.IsInt64() || (value.GetInt64() <= kExact && value.GetInt64() >= -kExact)) return false;
+  if (parameters.integers_size() >= kMaxIntegers) return false;
+  (*parameters.mutable_integers())[ValidUtf8(name, kMaxName)] = value.GetInt64();
+  return true;
+}
+
+// Of what is not in `extra`.
+void Scrub(const Scrubber& scrubber, pb::TrainingParameters& parameters) {
+  if (parameters.has_finetune_type()) scrubber.Scrub(*parameters.mutable_finetune_type());
+  std::vector<std::string> found;
+  for (const auto& [name, value] : parameters.integers())
+    if (scrubber.Finds(name)) found.push_back(name);
+  for (const std::string& name : found) parameters.mutable_integers()->erase(name);
+}
+
 void SetParameters(const JsonValue& value, Target& target) {
   if (!value.IsObject()) return;
   pb::TrainingParameters parameters;
@@ -105,9 +153,12 @@ void SetParameters(const JsonValue& value, Target& target) {
     // A known parameter that its field cannot hold, such as more steps than an int32, is shown
     // among the others rather than lost.
     if (SetKnownParameter(RawText(member.name), member.value, parameters)) continue;
+    if (SetInteger(RawText(member.name), member.value, parameters)) continue;
     AddToStruct(RawText(member.name), member.value, budget, extra);
   }
+  Scrub(target.scrubber, parameters);
   RemoveSignatures(extra);
+  target.scrubber.Scrub(extra);
   if (extra.fields_size() > 0) *parameters.mutable_extra() = std::move(extra);
   target.job.parameters = std::move(parameters);
 }
@@ -145,20 +196,18 @@ const absl::flat_hash_map<absl::string_view, Setter>& Setters() {
 void WriteText(const char* name, const std::string& text, JsonWriter& writer) {
   if (text.empty()) return;
   writer.Key(name);
-  writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+  writer.String(text);
 }
 
 void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& writer) {
   writer.StartObject();
   if (parameters.has_steps()) {
     writer.Key("steps");
-    writer.Int(parameters.steps());
+    writer.Integer(parameters.steps());
   }
   if (parameters.has_learning_rate()) {
-    google::protobuf::Value number;
-    number.set_number_value(parameters.learning_rate());
     writer.Key("learning_rate");
-    WriteJson(number, writer);
+    writer.Number(parameters.learning_rate());
   }
   if (parameters.has_face_crop()) {
     writer.Key("face_crop");
@@ -166,20 +215,24 @@ void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& write
   }
   if (parameters.has_finetune_type()) {
     writer.Key("finetune_type");
-    writer.String(parameters.finetune_type().c_str());
+    writer.String(parameters.finetune_type());
   }
   for (const auto& [name, value] : parameters.extra().fields()) {
-    writer.Key(name.data(), static_cast<rapidjson::SizeType>(name.size()));
+    writer.Key(name);
     WriteJson(value, writer);
+  }
+  for (const auto& [name, value] : parameters.integers()) {
+    writer.Key(name);
+    writer.Integer(value);
   }
   writer.EndObject();
 }
 
 }  // namespace
 
-std::optional<UpstreamJob> JobOf(const JsonValue& object) {
+std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubber) {
   if (!object.IsObject()) return std::nullopt;
-  Target target;
+  Target target{.scrubber = scrubber, .job = {}, .ids = {}};
   for (const auto& member : object.GetObject()) {
     if (member.value.IsNull()) continue;
     const auto setter =
@@ -197,14 +250,13 @@ std::optional<UpstreamJob> JobOf(const JsonValue& object) {
   return std::move(job);
 }
 
-std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer) {
+std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer, const Scrubber& scrubber) {
   const JsonValue* inner = MemberOf(answer, "finetune");
-  return JobOf(inner != nullptr && inner->IsObject() ? *inner : answer);
+  return JobOf(inner != nullptr && inner->IsObject() ? *inner : answer, scrubber);
 }
 
 std::string SubmitBody(const pb::FineTune& fine_tune, std::string_view upstream_name) {
-  rapidjson::StringBuffer buffer;
-  JsonWriter writer(buffer);
+  JsonWriter writer;
   writer.StartObject();
   WriteText("name", std::string(upstream_name), writer);
   WriteText("data_source_path", fine_tune.data_source_uri(), writer);
@@ -219,7 +271,7 @@ std::string SubmitBody(const pb::FineTune& fine_tune, std::string_view upstream_
   writer.Key("advance_parameters");
   WriteParameters(fine_tune.parameters(), writer);
   writer.EndObject();
-  return std::string(buffer.GetString(), buffer.GetSize());
+  return writer.text();
 }
 
 }  // namespace finetune

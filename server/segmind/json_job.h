@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "server/json/json.h"
+#include "server/segmind/scrubber.h"
 #include "server/segmind/upstream_job.h"
 
 namespace finetune {
@@ -12,12 +13,13 @@ namespace finetune {
 // The pair of conversions between a job and Segmind's JSON. Reading is lenient: nulls, missing and
 // extra members and wrong types cost that member only. Writing is exact: it spends money.
 
-// A job's object, of any of the answers; nullopt if it has no id or is no object.
-std::optional<UpstreamJob> JobOf(const JsonValue& object);
+// A job's object, of any of the answers; nullopt if it is no object, or has no id that can name
+// something. `scrubber` cleans all texts: they are kept and shown.
+std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubber);
 
 // The job in an answer about one job: the object itself, or what it has under `finetune`. Nullopt
 // if that has no id.
-std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer);
+std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer, const Scrubber& scrubber);
 
 // The body of a submit. Fields that are not set are left out.
 std::string SubmitBody(const pb::FineTune& fine_tune, std::string_view upstream_name);

@@ -84,7 +84,7 @@ struct ListReader::Memory {
 
   absl::Status Split(std::string_view array, std::vector<Item>& items);
   uint32_t Recall(const Digest& digest, uint32_t& guess) const;
-  absl::StatusOr<Comparison> Compare(const std::vector<Item>& items);
+  absl::StatusOr<Comparison> Compare(const std::vector<Item>& items, const Scrubber& scrubber);
   void Learn(std::vector<Item>& items, const Comparison& comparison);
   void Drop(uint32_t slot);
 
@@ -110,15 +110,18 @@ ListReader::ListReader() : memory_(std::make_unique<Memory>()) {}
 ListReader::~ListReader() = default;
 
 absl::StatusOr<ListDelta> ListReader::Read(std::string_view body) {
-  return ReadBodies({body}, std::nullopt);
+  return ReadBodies({body}, std::nullopt, Scrubber());
 }
 
 absl::StatusOr<ListDelta> ListReader::Read(const UpstreamList& pages) {
-  return ReadBodies({pages.bodies.begin(), pages.bodies.end()}, pages.more);
+  static const auto& nothing = *new Scrubber();
+  return ReadBodies({pages.bodies.begin(), pages.bodies.end()}, pages.more,
+                    pages.scrubber == nullptr ? nothing : *pages.scrubber);
 }
 
 absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_view>& bodies,
-                                                 const std::optional<std::string>& more) {
+                                                 const std::optional<std::string>& more,
+                                                 const Scrubber& scrubber) {
   Memory& memory = *memory_;
   ListDelta delta;
   const auto [body_digest, body_size] = DigestOf(bodies);
@@ -138,7 +141,7 @@ absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_v
     if (!more) delta.more = page.more;
     RETURN_IF_ERROR(memory.Split(page.array, items));
   }
-  ASSIGN_OR_RETURN(Memory::Comparison comparison, memory.Compare(items));
+  ASSIGN_OR_RETURN(Memory::Comparison comparison, memory.Compare(items, scrubber));
 
   for (uint32_t slot : comparison.gone) delta.gone.push_back(memory.slots[slot].id);
   memory.Learn(items, comparison);
@@ -199,7 +202,7 @@ uint32_t ListReader::Memory::Recall(const Digest& digest, uint32_t& guess) const
 }
 
 absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
-    const std::vector<Item>& items) {
+    const std::vector<Item>& items, const Scrubber& scrubber) {
   Comparison comparison;
   // Where each known job stands in this list; of several items about one job the last one counts.
   std::vector<uint32_t> position(slots.size(), kNone);
@@ -212,7 +215,7 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
     }
     const JsonValue* value = parser.Parse(items[i].text);
     if (value == nullptr && !parser.refused()) return MalformedList("an item is not JSON");
-    std::optional<UpstreamJob> job = value == nullptr ? std::nullopt : JobOf(*value);
+    std::optional<UpstreamJob> job = value == nullptr ? std::nullopt : JobOf(*value, scrubber);
     if (!job) {
       ++comparison.skipped;
       continue;

@@ -41,7 +41,7 @@ class ListReader {
   // Pages as ReadUpstreamPage takes them. Anything else is INTERNAL / UPSTREAM_MALFORMED and changes
   // nothing here.
   absl::StatusOr<ListDelta> Read(const UpstreamList& pages);
-  // One page, which says itself whether it is all.
+  // One page, which says itself whether it is all, and in which nothing is to be removed.
   absl::StatusOr<ListDelta> Read(std::string_view body);
 
   // The next Read takes everything for new: for when what the last one said could not be recorded.
@@ -55,7 +55,8 @@ class ListReader {
 
   // `more`: as the pager says; nullopt if it did not look.
   absl::StatusOr<ListDelta> ReadBodies(const std::vector<std::string_view>& bodies,
-                                       const std::optional<std::string>& more);
+                                       const std::optional<std::string>& more,
+                                       const Scrubber& scrubber);
 
   std::unique_ptr<Memory> memory_;
 };

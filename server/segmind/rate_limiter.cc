@@ -33,7 +33,7 @@ void RateLimiter::Acquire(Priority priority, absl::Time deadline, Granted grante
     if (stopped_) {
       refusal = absl::CancelledError("the gateway is stopping");
     } else if (turn > deadline) {
-      refusal = TooLong(turn - now);
+      refusal = TooLong(turn, now);
     } else {
       waiters_[static_cast<size_t>(priority)].push_back({deadline, std::move(granted)});
     }
@@ -101,7 +101,7 @@ void RateLimiter::GrantAndExpire(absl::Time now, Ready& ready) {
     for (Waiter& waiter : queue) {
       const absl::Time turn = TurnOf(ahead, now);
       if (waiter.deadline < turn || waiter.deadline < now) {
-        ready.emplace_back(std::move(waiter.granted), TooLong(turn - now));
+        ready.emplace_back(std::move(waiter.granted), TooLong(turn, now));
       } else {
         still.push_back(std::move(waiter));
         ++ahead;
@@ -146,11 +146,14 @@ void RateLimiter::ArmTimer(absl::Time now) {
   });
 }
 
-absl::Status RateLimiter::TooLong(absl::Duration wait) const {
-  return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_RATE_LIMITED,
-               absl::StrCat("Segmind's limit of ", limit_,
-                            " calls a minute leaves no room before the deadline"))
-      .RetryAfter(std::max(wait, absl::Seconds(1)));
+absl::Status RateLimiter::TooLong(absl::Time turn, absl::Time now) const {
+  const std::string why =
+      now < hold_until_
+          ? std::string("Segmind asked for no calls for a while, which ends after the deadline")
+          : absl::StrCat("Segmind's limit of ", limit_,
+                         " calls a minute leaves no room before the deadline");
+  return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_RATE_LIMITED, why)
+      .RetryAfter(std::max(turn - now, absl::Seconds(1)));
 }
 
 }  // namespace finetune

@@ -53,7 +53,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   void ArmTimer(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // When the call that has `ahead` others before it may be made.
   absl::Time TurnOf(size_t ahead, absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status TooLong(absl::Duration wait) const;
+  absl::Status TooLong(absl::Time turn, absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const size_t limit_;

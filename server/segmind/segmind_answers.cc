@@ -9,7 +9,6 @@
 #include "server/base/log.h"
 #include "server/base/url.h"
 #include "server/base/url_signature.h"
-#include "server/json/time_text.h"
 #include "server/segmind/json_job.h"
 
 namespace finetune {
@@ -65,6 +64,11 @@ std::string UrlMember(const JsonValue& object, std::string_view name) {
 
 bool SameId(const std::string& a, const std::string& b) { return absl::EqualsIgnoreCase(a, b); }
 
+absl::Status Malformed(const CallSubject& subject, const ExchangeResult& result,
+                       std::string_view why) {
+  return MalformedAnswer(subject, result.response, why, *result.scrubber);
+}
+
 }  // namespace
 
 HttpRequest SubmitRequest(const std::string& url, const pb::FineTune& fine_tune,
@@ -118,9 +122,9 @@ SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& 
   if (result.status.ok()) {
     JsonParser parser;
     const JsonValue* answer = parser.Parse(result.response.body);
-    std::optional<UpstreamJob> job = answer ? JobInAnswer(*answer) : std::nullopt;
+    std::optional<UpstreamJob> job = answer ? JobInAnswer(*answer, *result.scrubber) : std::nullopt;
     if (!job) {
-      outcome.status = MalformedAnswer(subject, result.response, "it has no finetune_id");
+      outcome.status = Malformed(subject, result, "it has no finetune_id");
       return outcome;
     }
     outcome.kind = Kind::kAccepted;
@@ -135,46 +139,45 @@ SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& 
     outcome.kind = Kind::kNotSent;
     return outcome;
   }
-  for (int code : {400, 401, 403, 404, 406, 410, 429})
-    if (result.response.code == code) outcome.kind = Kind::kRefused;
+  if (result.refused) outcome.kind = Kind::kRefused;
   return outcome;
 }
 
-std::optional<absl::Time> DateOf(const HttpResponse& response) {
-  return TimeOfText(response.Header("date"));
-}
-
-absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const HttpResponse& response) {
+absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const ExchangeResult& result) {
   JsonParser parser;
-  const JsonValue* answer = parser.Parse(response.body);
-  if (answer == nullptr) return MalformedAnswer(subject, response, "it is not JSON");
-  std::optional<UpstreamJob> job = JobInAnswer(*answer);
-  if (!job) return MalformedAnswer(subject, response, "it has no job with an id");
+  const JsonValue* answer = parser.Parse(result.response.body);
+  if (answer == nullptr) return Malformed(subject, result, "it is not JSON");
+  std::optional<UpstreamJob> job = JobInAnswer(*answer, *result.scrubber);
+  if (!job) return Malformed(subject, result, "it has no job with an id");
   if (!SameId(job->id, subject.upstream_id) && !SameId(job->request_id, subject.upstream_id))
-    return MalformedAnswer(subject, response, "it is about another job");
+    return Malformed(subject, result, "it is about another job");
   job->from_details = true;
   return *std::move(job);
 }
 
 absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
-                                              const HttpResponse& response) {
+                                              const ExchangeResult& result) {
   JsonParser parser;
-  const JsonValue* answer = parser.Parse(response.body);
-  if (answer == nullptr) return MalformedAnswer(subject, response, "it is not JSON");
+  const JsonValue* answer = parser.Parse(result.response.body);
+  if (answer == nullptr) return Malformed(subject, result, "it is not JSON");
   std::string presigned = UrlMember(*answer, "presigned_url");
   std::string plain = UrlMember(*answer, "s3_url");
-  if (presigned.empty()) return MalformedAnswer(subject, response, "it has no presigned_url");
+  if (presigned.empty()) return Malformed(subject, result, "it has no presigned_url");
+  if (result.scrubber->Finds(presigned) || result.scrubber->Finds(plain))
+    return Malformed(subject, result, "it repeats the API key");
   if (plain.empty()) plain = WithoutSignatures(presigned);
   return UploadUrlAnswer{Secret(std::move(presigned)), std::move(plain)};
 }
 
-absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const HttpResponse& response) {
-  const absl::string_view text = absl::StripAsciiWhitespace(response.body);
+absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const ExchangeResult& result) {
+  const absl::string_view text = absl::StripAsciiWhitespace(result.response.body);
+  if (result.scrubber->Finds({text.data(), text.size()}))
+    return Malformed(subject, result, "it repeats the API key");
   if (IsUrl({text.data(), text.size()})) return Secret(std::string(text));
   JsonParser parser;
   const JsonValue* answer = parser.Parse({text.data(), text.size()});
   std::string url = answer == nullptr ? "" : UrlIn(*answer);
-  if (url.empty()) return MalformedAnswer(subject, response, "it is no URL");
+  if (url.empty()) return Malformed(subject, result, "it is no URL");
   return Secret(std::move(url));
 }
 

@@ -22,17 +22,13 @@ HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstr
                                 bool is_public);
 HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_storage_url);
 
-// What became of a submit, by the table in issue and README: what is not a definite answer is
-// kUnknown.
+// What became of a submit: what is no job, and no refusal by JudgeAnswer, is kUnknown.
 SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& result);
 
-// What the clock of whoever answered said, by the `Date` header.
-std::optional<absl::Time> DateOf(const HttpResponse& response);
-
 // The job, which must be the one that was asked for.
-absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const HttpResponse& response);
+absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const ExchangeResult& result);
 absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
-                                              const HttpResponse& response);
-absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const HttpResponse& response);
+                                              const ExchangeResult& result);
+absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const ExchangeResult& result);
 
 }  // namespace finetune

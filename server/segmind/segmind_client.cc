@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/strip.h"
+#include "server/segmind/retry_time.h"
 #include "server/segmind/segmind_answers.h"
 #include "server/segmind/upstream_exchange.h"
 
@@ -45,7 +46,10 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
         pager.Fail(result.status);
       return std::nullopt;
     }
-    if (is_first) answer.upstream_time = DateOf(result.response);
+    if (is_first) {
+      answer.upstream_time = DateOf(result.response);
+      answer.pages.scrubber = std::move(result.scrubber);
+    }
     const std::optional<std::string> next = pager.Take(std::move(result.response));
     if (!next) return std::nullopt;
     HttpRequest request = ListRequest("");
@@ -54,7 +58,9 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
   }
   void Finish() {
     if (!status.ok()) return std::move(done)(std::move(status));
-    answer.pages = std::move(pager).Finish();
+    UpstreamList pages = std::move(pager).Finish();
+    pages.scrubber = std::move(answer.pages.scrubber);
+    answer.pages = std::move(pages);
     std::move(done)(std::move(answer));
   }
 
@@ -131,7 +137,7 @@ void SegmindClient::GetDetails(const std::string& upstream_id, const CallContext
   core_->Call<DetailsAnswer>(
       std::move(call), std::move(done),
       [](const CallSubject& subject, ExchangeResult& result) -> absl::StatusOr<DetailsAnswer> {
-        absl::StatusOr<UpstreamJob> job = ReadDetails(subject, result.response);
+        absl::StatusOr<UpstreamJob> job = ReadDetails(subject, result);
         if (!job.ok()) return job.status();
         return DetailsAnswer{*std::move(job), result.start_time};
       });
@@ -153,7 +159,7 @@ void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public
                     .try_timeout = core_->options().read_timeout};
   core_->Call<UploadUrlAnswer>(std::move(call), std::move(done),
                                [](const CallSubject& subject, ExchangeResult& result) {
-                                 return ReadUploadUrl(subject, result.response);
+                                 return ReadUploadUrl(subject, result);
                                });
 }
 
@@ -181,7 +187,7 @@ void SegmindClient::CreateDownloadUrl(const std::string& cloud_storage_url,
                     .try_timeout = core_->options().read_timeout};
   core_->Call<Secret>(std::move(call), std::move(done),
                       [](const CallSubject& subject, ExchangeResult& result) {
-                        return ReadDownloadUrl(subject, result.response);
+                        return ReadDownloadUrl(subject, result);
                       });
 }
 

@@ -32,7 +32,8 @@ struct UpstreamExchange::Flight {
   Done done;
   Backoff backoff{kFirstRetry, kLastRetry};
   bool key_reread = false;
-  Secret key;                  // Of the latest try.
+  Secret key;  // Of the latest try.
+  std::shared_ptr<const Scrubber> scrubber;
   bool sent = false;           // The latest try was handed to the transport.
   ExchangeResult last_result;  // Why it is tried again.
   absl::Time start_time;
@@ -123,14 +124,29 @@ void UpstreamExchange::Shutdown() {
 }
 
 pb::GatewayStatus::UpstreamState UpstreamExchange::state() const {
+  const absl::Time now = clock_.Now();
   MutexLock lock(mu_);
-  if (latest_ == pb::GatewayStatus::HEALTHY && retired_) return pb::GatewayStatus::RETIRED;
-  return latest_;
+  return health_.state(now);
 }
 
 void UpstreamExchange::Queue(const FlightPtr& flight) {
   flight->sent = false;
-  limiter_->Acquire(flight->call.priority, flight->call.deadline,
+  const ExchangeCall& call = flight->call;
+  if (const std::optional<Pause> pause = FindPause(call.subject.call)) {
+    const absl::Time now = clock_.Now();
+    if (pause->until >= call.deadline) {
+      return Finish(flight, {.status = Error(absl::StatusCode::kUnavailable,
+                                             pb::ErrorReason::UPSTREAM_UNAVAILABLE, pause->why)
+                                           .Metadata("call", NameOf(call.subject.call))
+                                           .RetryAfter(pause->until - now),
+                             .start_time = now});
+    }
+    clock_.RunAt(pause->until, [weak = weak_from_this(), flight] {
+      if (Entry self(weak); self) self->Queue(flight);
+    });
+    return;
+  }
+  limiter_->Acquire(call.priority, call.deadline,
                     [weak = weak_from_this(), flight](absl::Status turn) {
                       if (Entry self(weak); self) self->Send(flight, std::move(turn));
                     });
@@ -153,7 +169,7 @@ void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
         {{"trace_id", call.trace.TraceId()},
          {"span_id", call.trace.SpanId()},
          {"cause", key.status().ToString()}});
-    Note(call.subject.call, 401);
+    NoteHealth(call.subject.call, UpstreamHealth::Answer::kKeyRefused);
     return Finish(flight, {.status = Error(absl::StatusCode::kInternal,
                                            pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
                                            "the gateway has no usable API key for Segmind")
@@ -162,6 +178,7 @@ void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
                            .start_time = now});
   }
   flight->key = *key;
+  flight->scrubber = ScrubberOf(*key);
   flight->sent = true;
   flight->start_time = now;
   flight->span = StartCallSpan(call.request, call.trace, now, flight->tries++);
@@ -184,31 +201,42 @@ void UpstreamExchange::OnResult(const FlightPtr& flight, HttpResult result) {
   const absl::Time now = clock_.Now();
   Count(call.subject.call, code, now - flight->start_time);
   EndCallSpan(flight->span, result);
-  if (result.status.code() != absl::StatusCode::kCancelled) Note(call.subject.call, code);
   if (result.status.ok()) return OnAnswer(flight, std::move(result.response));
 
+  if (!absl::IsCancelled(result.status))
+    NoteHealth(call.subject.call, UpstreamHealth::Answer::kFailed);
   const bool caller_gave_up = !call.once && now + absl::Milliseconds(5) >= call.deadline;
   ExchangeResult failed{.status = StatusOfTransport(call.subject, result.status, caller_gave_up),
                         .sent = result.sent,
                         .start_time = flight->start_time};
-  RetryLater(flight, std::move(failed));
+  RetryLater(flight, std::move(failed), absl::ZeroDuration());
 }
 
 void UpstreamExchange::OnAnswer(const FlightPtr& flight, HttpResponse response) {
   const ExchangeCall& call = flight->call;
   const int code = response.code;
-  ExchangeResult result{.sent = true, .start_time = flight->start_time};
+  ExchangeResult result{
+      .sent = true, .scrubber = flight->scrubber, .start_time = flight->start_time};
   if (code >= 200 && code < 300) {
+    NoteAnswer(call.subject.call, code, absl::OkStatus());
     result.response = std::move(response);
     return Finish(flight, std::move(result));
   }
   const absl::Time now = clock_.Now();
-  result.status = StatusOfAnswer(call.subject, response, now, flight->key);
-  if (code == 429) HoldForLimit(response, now);
+  AnswerVerdict verdict = JudgeAnswer(call.subject, response, now, *flight->scrubber);
+  NoteAnswer(call.subject.call, code, verdict.status);
+  if (code == 429) {
+    HoldForLimit(verdict.retry_after, now);
+  } else if (verdict.retry_after && absl::IsUnavailable(verdict.status)) {
+    AddPause(call.subject.call,
+             {now + *verdict.retry_after, std::string(verdict.status.message())});
+  }
+  result.status = std::move(verdict.status);
+  result.refused = verdict.refused;
   result.response = std::move(response);
   bool again = code == 429 && !call.once;
-  if (code == 401 && !flight->key_reread) {
-    // It took nothing: even a submit may be sent again.
+  // Segmind's own 401 took nothing: even a submit may be sent again then.
+  if (code == 401 && !flight->key_reread && (!call.once || verdict.refused)) {
     flight->key_reread = true;
     again = key_.Reread(flight->key);
   }
@@ -216,11 +244,12 @@ void UpstreamExchange::OnAnswer(const FlightPtr& flight, HttpResponse response) 
     flight->last_result = std::move(result);
     return Queue(flight);
   }
-  RetryLater(flight, std::move(result));
+  RetryLater(flight, std::move(result), verdict.retry_after.value_or(absl::ZeroDuration()));
 }
 
-void UpstreamExchange::RetryLater(const FlightPtr& flight, ExchangeResult result) {
-  const absl::Time when = clock_.Now() + flight->backoff.Next();
+void UpstreamExchange::RetryLater(const FlightPtr& flight, ExchangeResult result,
+                                  absl::Duration at_least) {
+  const absl::Time when = clock_.Now() + std::max(flight->backoff.Next(), at_least);
   if (flight->call.once || !absl::IsUnavailable(result.status) || when >= flight->call.deadline)
     return Finish(flight, std::move(result));
   flight->last_result = std::move(result);
@@ -237,29 +266,63 @@ void UpstreamExchange::Finish(const FlightPtr& flight, ExchangeResult result) {
   std::move(flight->done)(std::move(result));
 }
 
-void UpstreamExchange::HoldForLimit(const HttpResponse& response, absl::Time now) {
-  absl::Time until;
+void UpstreamExchange::HoldForLimit(std::optional<absl::Duration> told, absl::Time now) {
+  absl::Duration wait;
   {
     MutexLock lock(mu_);
     const absl::Duration guess = limited_backoff_.Next();
     // A clock that is a little ahead of ours would let us go too early.
-    until = std::max(ResetTimeOf(response, now).value_or(now + guess), now + absl::Seconds(1));
+    wait = std::max(told.value_or(guess), absl::Seconds(1));
   }
-  limiter_->HoldUntil(until);
+  limiter_->HoldUntil(now + wait);
 }
 
-void UpstreamExchange::Note(UpstreamCall call, int code) {
+void UpstreamExchange::AddPause(UpstreamCall call, Pause pause) {
   MutexLock lock(mu_);
-  if (code == 401 || code == 403) {
-    latest_ = pb::GatewayStatus::CREDENTIAL_REJECTED;
-  } else if (code < 200 || code >= 500 || code == 429 || (code >= 300 && code < 400)) {
-    latest_ = pb::GatewayStatus::DEGRADED;
-  } else {
-    latest_ = pb::GatewayStatus::HEALTHY;
+  Pause& known = pauses_[call];
+  if (known.until < pause.until) known = std::move(pause);
+}
+
+std::optional<UpstreamExchange::Pause> UpstreamExchange::FindPause(UpstreamCall call) {
+  const absl::Time now = clock_.Now();
+  MutexLock lock(mu_);
+  const auto found = pauses_.find(call);
+  if (found == pauses_.end()) return std::nullopt;
+  if (found->second.until > now) return found->second;
+  pauses_.erase(found);
+  return std::nullopt;
+}
+
+std::shared_ptr<const Scrubber> UpstreamExchange::ScrubberOf(const Secret& key) {
+  MutexLock lock(mu_);
+  if (scrubber_ == nullptr || !(key == scrubbed_key_)) {
+    scrubbed_key_ = key;
+    scrubber_ = std::make_shared<const Scrubber>(key);
   }
-  if (code != 0 && code != 429) limited_backoff_.Reset();
-  if (call == UpstreamCall::kSubmit && latest_ == pb::GatewayStatus::HEALTHY)
-    retired_ = code == 410;
+  return scrubber_;
+}
+
+void UpstreamExchange::NoteAnswer(UpstreamCall call, int code, const absl::Status& status) {
+  using Answer = UpstreamHealth::Answer;
+  const auto reason = ReasonOf(status);
+  const bool key_refused = reason == pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED;
+  // A list has nothing that could be wrong with it but the way to Segmind, or Segmind.
+  const bool failed = !status.ok() && (absl::IsUnavailable(status) || code == 429 || code < 400 ||
+                                       call == UpstreamCall::kList);
+  NoteHealth(call, status.ok()   ? Answer::kGood
+                   : key_refused ? Answer::kKeyRefused
+                   : failed      ? Answer::kFailed
+                                 : Answer::kGood);
+  MutexLock lock(mu_);
+  if (code != 429) limited_backoff_.Reset();
+  if (call == UpstreamCall::kSubmit && !failed && !key_refused)
+    health_.NoteRetired(reason == pb::ErrorReason::UPSTREAM_RETIRED);
+}
+
+void UpstreamExchange::NoteHealth(UpstreamCall call, UpstreamHealth::Answer answer) {
+  const absl::Time now = clock_.Now();
+  MutexLock lock(mu_);
+  health_.Note(call, answer, now);
 }
 
 void UpstreamExchange::Count(UpstreamCall call, int code, absl::Duration took) {

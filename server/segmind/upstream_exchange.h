@@ -14,6 +14,7 @@
 #include "server/segmind/error_table.h"
 #include "server/segmind/rate_limiter.h"
 #include "server/segmind/segmind_client.h"
+#include "server/segmind/upstream_health.h"
 
 namespace finetune {
 
@@ -35,6 +36,9 @@ struct ExchangeResult {
   HttpResponse response;  // Of the last try; code 0 if that had none.
   bool sent = false;      // Whether the last try may have reached Segmind.
   bool no_key = false;    // It was not even tried, for want of a key.
+  bool refused = false;   // AnswerVerdict's: Segmind's definite no.
+  // For what is made of the answer: of the key of the last try.
+  std::shared_ptr<const Scrubber> scrubber;
   absl::Time start_time;  // When the last try began.
 };
 
@@ -61,16 +65,25 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   struct Flight;
   using FlightPtr = std::shared_ptr<Flight>;
   class Entry;
+  // A 503 that says for how long holds back calls of its kind alone.
+  struct Pause {
+    absl::Time until;
+    std::string why;
+  };
 
   void Queue(const FlightPtr& flight);
   void Send(const FlightPtr& flight, absl::Status turn);
   void OnResult(const FlightPtr& flight, HttpResult result);
   void OnAnswer(const FlightPtr& flight, HttpResponse response);
-  void RetryLater(const FlightPtr& flight, ExchangeResult result);
+  void RetryLater(const FlightPtr& flight, ExchangeResult result, absl::Duration at_least);
   void Finish(const FlightPtr& flight, ExchangeResult result) ABSL_LOCKS_EXCLUDED(mu_);
-  void HoldForLimit(const HttpResponse& response, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
-  // `code` 0: no answer at all.
-  void Note(UpstreamCall call, int code) ABSL_LOCKS_EXCLUDED(mu_);
+  void HoldForLimit(std::optional<absl::Duration> told, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  void AddPause(UpstreamCall call, Pause pause) ABSL_LOCKS_EXCLUDED(mu_);
+  std::optional<Pause> FindPause(UpstreamCall call) ABSL_LOCKS_EXCLUDED(mu_);
+  // `status`: what the answer comes to.
+  void NoteAnswer(UpstreamCall call, int code, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+  void NoteHealth(UpstreamCall call, UpstreamHealth::Answer answer) ABSL_LOCKS_EXCLUDED(mu_);
+  std::shared_ptr<const Scrubber> ScrubberOf(const Secret& key) ABSL_LOCKS_EXCLUDED(mu_);
   void Count(UpstreamCall call, int code, absl::Duration took);
 
   // Constant after construction.
@@ -90,9 +103,11 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   uint64_t last_flight_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_map<uint64_t, FlightPtr> flights_ ABSL_GUARDED_BY(mu_);
   Backoff limited_backoff_ ABSL_GUARDED_BY(mu_);
-  // How the latest calls went.
-  pb::GatewayStatus::UpstreamState latest_ ABSL_GUARDED_BY(mu_) = pb::GatewayStatus::HEALTHY;
-  bool retired_ ABSL_GUARDED_BY(mu_) = false;  // By the latest submit.
+  UpstreamHealth health_ ABSL_GUARDED_BY(mu_);
+  std::map<UpstreamCall, Pause> pauses_ ABSL_GUARDED_BY(mu_);
+  // Of the latest key.
+  Secret scrubbed_key_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const Scrubber> scrubber_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace finetune

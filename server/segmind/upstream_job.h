@@ -43,6 +43,8 @@ struct UpstreamJob {
   std::optional<absl::Time> updated;
   std::optional<pb::TrainingParameters> parameters;
   std::optional<google::protobuf::Struct> model_information;
+  // Times that it gives and that cannot be read; they are absent here.
+  int unread_times = 0;
   // Whether this came from `details`, so that its missing fields are truly absent there.
   bool from_details = false;
 };

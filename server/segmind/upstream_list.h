@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "server/http/http_client.h"
 #include "server/json/json.h"
+#include "server/segmind/scrubber.h"
 
 namespace finetune {
 
@@ -39,6 +41,8 @@ struct UpstreamList {
   std::vector<std::string> bodies;
   // Why these are not known to be all jobs; empty if they are.
   std::string more;
+  // What must not be kept of their texts; null: nothing.
+  std::shared_ptr<const Scrubber> scrubber;
 
   size_t bytes() const;
 };

@@ -7,7 +7,7 @@ void Fuzz(std::string_view input) {
   JsonParser parser;
   const JsonValue* value = parser.Parse(input);
   if (value == nullptr) return;
-  if (const std::optional<UpstreamJob> job = JobInAnswer(*value)) CheckJob(*job);
+  if (const std::optional<UpstreamJob> job = JobInAnswer(*value, Scrubber())) CheckJob(*job);
 }
 
 }  // namespace finetune

@@ -1,7 +1,6 @@
 #include "server/json/json.h"
 #include "server/json/time_text.h"
-#include "server/segmind/error_table.h"
-#include "server/segmind/segmind_answers.h"
+#include "server/segmind/retry_time.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace finetune {
@@ -24,7 +23,8 @@ void Fuzz(std::string_view input) {
   const absl::Time now = absl::FromUnixSeconds(1'735'689'600);
   for (const char* name : {"retry-after", "x-rate-limit-reset-at-utc"}) {
     const HttpResponse response{429, {{name, std::string(input)}}, ""};
-    if (const auto reset = ResetTimeOf(response, now)) CHECK(*reset >= now);
+    if (const auto delay = RetryDelayIn(response, now))
+      CHECK(*delay > absl::ZeroDuration() && *delay <= absl::Hours(24));
   }
   CheckTime(DateOf({200, {{"date", std::string(input)}}, ""}));
 }

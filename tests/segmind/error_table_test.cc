@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "server/base/error_details.h"
 
 namespace finetune {
@@ -22,6 +24,12 @@ std::string ErrorBody(const std::string& words) { return "{\"error\": \"" + word
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
+using C = absl::StatusCode;
+using R = pb::ErrorReason;
+using U = UpstreamCall;
+
+const std::string kHtml = "<html><body>Not here</body></html>";
+
 struct Row {
   UpstreamCall call;
   int http;
@@ -31,54 +39,44 @@ struct Row {
   bool retry = false;
 };
 
+AnswerVerdict Judge(UpstreamCall call, const HttpResponse& response,
+                    const Secret& key = Secret("key")) {
+  const bool has_job = call == U::kDetails || call == U::kAccessUpdate;
+  return JudgeAnswer({call, has_job ? "job-1" : ""}, response, kNow, Scrubber(key));
+}
+
 TEST(ErrorTable, HasARowForEveryKindOfAnswer) {
-  using C = absl::StatusCode;
-  using U = UpstreamCall;
-  const std::string html = "<html><body>Not here</body></html>";
   const std::vector<Row> rows = {
-      {U::kSubmit, 400, ErrorBody("name is required"), C::kInvalidArgument,
-       pb::ErrorReason::UPSTREAM_REJECTED},
+      {U::kSubmit, 400, ErrorBody("name is required"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
       {U::kSubmit, 401, ErrorBody("Unauthorized. API key is invalid"), C::kInternal,
-       pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED},
-      {U::kList, 403, ErrorBody("no"), C::kInternal, pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED},
-      {U::kSubmit, 402, "", C::kResourceExhausted, pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED},
-      {U::kDetails, 404, ErrorBody("not found"), C::kNotFound,
-       pb::ErrorReason::FINE_TUNE_NOT_FOUND},
-      {U::kDetails, 404, "", C::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND},
-      {U::kAccessUpdate, 404, ErrorBody("not found"), C::kNotFound,
-       pb::ErrorReason::FINE_TUNE_NOT_FOUND},
-      {U::kDetails, 404, html, C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
-      {U::kSubmit, 404, ErrorBody("no"), C::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED},
-      {U::kList, 404, ErrorBody("no"), C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
-      {U::kDetails, 405, html, C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
-      {U::kSubmit, 406, ErrorBody("Invalid content type"), C::kInternal,
-       pb::ErrorReason::UPSTREAM_MALFORMED},
-      {U::kSubmit, 406, ErrorBody("You have insufficient credits"), C::kResourceExhausted,
-       pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED},
-      {U::kSubmit, 406, ErrorBody("Team spend limit reached"), C::kResourceExhausted,
-       pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED},
+       R::UPSTREAM_CREDENTIAL_REJECTED},
+      {U::kList, 403, ErrorBody("no"), C::kInternal, R::UPSTREAM_CREDENTIAL_REJECTED},
+      {U::kSubmit, 402, ErrorBody("pay"), C::kResourceExhausted, R::UPSTREAM_CREDITS_EXHAUSTED},
+      {U::kDetails, 404, ErrorBody("not found"), C::kNotFound, R::FINE_TUNE_NOT_FOUND},
+      {U::kDetails, 404, "", C::kNotFound, R::FINE_TUNE_NOT_FOUND},
+      {U::kAccessUpdate, 404, ErrorBody("not found"), C::kNotFound, R::FINE_TUNE_NOT_FOUND},
+      {U::kSubmit, 404, ErrorBody("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
+      {U::kList, 404, ErrorBody("no"), C::kInternal, R::UPSTREAM_MALFORMED},
+      {U::kDetails, 405, kHtml, C::kInternal, R::UPSTREAM_MALFORMED},
       {U::kSubmit, 406, ErrorBody("steps must be below 6000"), C::kInvalidArgument,
-       pb::ErrorReason::UPSTREAM_REJECTED},
-      {U::kSubmit, 406, html, C::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED},
-      {U::kSubmit, 410, ErrorBody("gone"), C::kFailedPrecondition,
-       pb::ErrorReason::UPSTREAM_RETIRED},
-      {U::kList, 429, ErrorBody("slow down"), C::kResourceExhausted,
-       pb::ErrorReason::UPSTREAM_RATE_LIMITED, true},
-      {U::kSubmit, 422, ErrorBody("no"), C::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED},
-      {U::kList, 400, ErrorBody("no"), C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
-      {U::kList, 408, "", C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 500, ErrorBody("oops"), C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
+       R::UPSTREAM_REJECTED},
+      {U::kSubmit, 410, ErrorBody("gone"), C::kFailedPrecondition, R::UPSTREAM_RETIRED},
+      {U::kList, 429, ErrorBody("slow down"), C::kResourceExhausted, R::UPSTREAM_RATE_LIMITED,
        true},
-      {U::kList, 502, html, C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 504, "", C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 302, html, C::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED},
-      {U::kList, 999, "", C::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 429, kHtml, C::kResourceExhausted, R::UPSTREAM_RATE_LIMITED, true},
+      {U::kSubmit, 413, ErrorBody("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
+      {U::kSubmit, 415, ErrorBody("no"), C::kInternal, R::UPSTREAM_MALFORMED},
+      {U::kSubmit, 422, ErrorBody("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
+      {U::kList, 400, ErrorBody("no"), C::kInternal, R::UPSTREAM_MALFORMED},
+      {U::kList, 408, "", C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 500, ErrorBody("oops"), C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 502, kHtml, C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 504, "", C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 302, kHtml, C::kInternal, R::UPSTREAM_MALFORMED},
+      {U::kList, 999, "", C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
   };
   for (const Row& row : rows) {
-    const bool has_job = row.call == U::kDetails || row.call == U::kAccessUpdate;
-    const CallSubject subject{row.call, has_job ? "job-1" : ""};
-    const absl::Status status =
-        StatusOfAnswer(subject, Answer(row.http, row.body), kNow, Secret("key"));
+    const absl::Status status = Judge(row.call, Answer(row.http, row.body)).status;
     EXPECT_EQ(status.code(), row.code) << row.http << " " << row.body;
     EXPECT_EQ(ReasonOf(status), row.reason) << row.http << " " << row.body;
     EXPECT_EQ(RetryDelayOf(status).has_value(), row.retry) << row.http << " " << row.body;
@@ -88,58 +86,106 @@ TEST(ErrorTable, HasARowForEveryKindOfAnswer) {
   }
 }
 
+TEST(ErrorTable, TakesAPageForNobodysWord) {
+  for (UpstreamCall call : kUpstreamCalls) {
+    for (int code : {400, 401, 402, 403, 404, 406, 409, 410, 422, 451}) {
+      for (const std::string& body :
+           {kHtml, std::string("404 page not found"), std::string("{\"error\":\"cut")}) {
+        const AnswerVerdict verdict = Judge(call, Answer(code, body));
+        EXPECT_EQ(ReasonOf(verdict.status), R::UPSTREAM_UNAVAILABLE) << code << body;
+        EXPECT_FALSE(verdict.refused) << code << body;
+      }
+    }
+  }
+}
+
+TEST(ErrorTable, LetsOnlySegmindsOwnJsonRefuseASubmit) {
+  constexpr int kDefinite[] = {400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 412, 413,
+                               414, 415, 417, 421, 422, 423, 426, 428, 429, 431, 451};
+  for (int code = 100; code < 600; ++code) {
+    const bool definite =
+        std::find(std::begin(kDefinite), std::end(kDefinite), code) != std::end(kDefinite);
+    for (const char* body :
+         {R"({"error":"no"})", R"({"error":{"message":"no"}})", R"({"detail":[{"msg":"no"}]})",
+          R"({"message":"no","request_id":"trace-1"})", R"({"errors":{"steps":["no"]}})"}) {
+      const AnswerVerdict verdict = Judge(U::kSubmit, Answer(code, body));
+      EXPECT_EQ(verdict.refused, definite) << code << body;
+      EXPECT_THAT(Message(verdict.status), HasSubstr("no")) << code << body;
+    }
+    for (const char* body :
+         {"", " ", "<html>no</html>", "no", "null", "{}", "[]", "200", "\"no\"",
+          "[{\"error\":\"no\"}]", R"({"error":"n)", R"({"status":"REQUESTED"})",
+          R"({"error":"no","finetune_id":"a"})", R"({"message":"taken","finetune":{"id":"a"}})"})
+      EXPECT_FALSE(Judge(U::kSubmit, Answer(code, body)).refused) << code << body;
+  }
+}
+
+TEST(ErrorTable, TellsTheMeaningsOf406Apart) {
+  const auto reason = [](const std::string& body) {
+    return ReasonOf(Judge(U::kSubmit, Answer(406, body)).status);
+  };
+  for (const char* words :
+       {"Insufficient credits", "You have insufficient credits.", "Credits exhausted",
+        "Your credits have been exhausted", "Not enough credits to run", "Team spend limit reached",
+        "Spending limit exceeded", "Balance is poor", "Your balance is too low",
+        "Account balance is poor", "Insufficient balance", "Insufficient funds", "Out of credit!",
+        "You have no credits left", "Payment required"})
+    EXPECT_EQ(reason(ErrorBody(words)), R::UPSTREAM_CREDITS_EXHAUSTED) << words;
+  for (const char* words :
+       {"Image balance is poor", "White balance is poor", "insufficient images", "class balance",
+        "steps must be below 6000", "credit the photographer", "billing", "spend", "balance",
+        "data_source_path has content type text/html"})
+    EXPECT_EQ(reason(ErrorBody(words)), R::UPSTREAM_REJECTED) << words;
+  for (const char* words : {"Invalid content type", "Unsupported Content-Type: text/plain"})
+    EXPECT_EQ(reason(ErrorBody(words)), R::UPSTREAM_MALFORMED) << words;
+  // A word for machines goes before the words.
+  EXPECT_EQ(reason(R"({"error":"no","code":"INSUFFICIENT_CREDITS"})"),
+            R::UPSTREAM_CREDITS_EXHAUSTED);
+  EXPECT_EQ(reason(R"({"error":{"message":"no","type":"spend-limit-reached"}})"),
+            R::UPSTREAM_CREDITS_EXHAUSTED);
+  EXPECT_EQ(reason(R"({"error":"insufficient credits of the author","code":"invalid_parameter"})"),
+            R::UPSTREAM_REJECTED);
+  EXPECT_EQ(reason(R"({"error":"no","code":"invalid_content_type"})"), R::UPSTREAM_MALFORMED);
+  EXPECT_EQ(reason(R"({"error":"insufficient credits","code":"not_acceptable"})"),
+            R::UPSTREAM_CREDITS_EXHAUSTED);
+  for (const char* words : {"Insufficient credits", "Image balance is poor"})
+    EXPECT_THAT(Message(Judge(U::kSubmit, Answer(406, ErrorBody(words))).status), HasSubstr(words));
+  // Credits are not the key's fault.
+  EXPECT_EQ(ReasonOf(Judge(U::kSubmit, Answer(403, ErrorBody("Insufficient credits"))).status),
+            R::UPSTREAM_CREDITS_EXHAUSTED);
+}
+
 TEST(ErrorTable, NamesCallCodeAndSegmindsRequest) {
   const absl::Status status =
-      StatusOfAnswer({UpstreamCall::kDetails, "job-1"},
-                     Answer(500, "", {{"x-request-id", "req-7"}}), kNow, Secret());
+      Judge(U::kDetails, Answer(500, "", {{"x-request-id", "req-7-the-key"}}), Secret("the-key"))
+          .status;
   rpc::ErrorInfo info;
   ASSERT_TRUE(info.ParseFromString(
       std::string(*status.GetPayload("type.googleapis.com/google.rpc.ErrorInfo"))));
   EXPECT_EQ(info.metadata().at("call"), "details");
   EXPECT_EQ(info.metadata().at("upstream_id"), "job-1");
   EXPECT_EQ(info.metadata().at("http_status"), "500");
-  EXPECT_EQ(info.metadata().at("upstream_request_id"), "req-7");
+  EXPECT_EQ(info.metadata().at("upstream_request_id"), "req-7-[removed]");
 }
 
-TEST(ErrorTable, TakesTheRetryDelayFromTheReset) {
-  const auto delay = [](const std::string& name, const std::string& value) {
-    return RetryDelayOf(StatusOfAnswer({UpstreamCall::kList, ""}, Answer(429, "", {{name, value}}),
-                                       kNow, Secret()));
-  };
-  const std::string header = "x-rate-limit-reset-at-utc";
-  for (const char* value :
-       {"2025-01-01T00:00:30Z", "2025-01-01T00:00:30.000000", "1735689630", "1735689630000",
-        "2025-01-01 00:00:30", "Wed, 01 Jan 2025 00:00:30 GMT", "30", "30.0"})
-    EXPECT_EQ(delay(header, value), absl::Seconds(30)) << value;
-  EXPECT_EQ(delay("retry-after", "7"), absl::Seconds(7));
-  // A time that is over says nothing: Segmind refuses calls now.
-  for (const char* value : {"", "soon", "-5", "0", "2024-12-31T00:00:00Z", "2099-01-01T00:00:00Z",
-                            "99999999999999999999"})
-    EXPECT_EQ(delay(header, value), absl::Seconds(15)) << value;
+TEST(ErrorTable, PassesOnHowLongToWait) {
+  for (int code : {429, 503, 502, 403}) {
+    const AnswerVerdict verdict = Judge(U::kList, Answer(code, kHtml, {{"retry-after", "7200"}}));
+    EXPECT_EQ(RetryDelayOf(verdict.status), absl::Hours(2)) << code;
+    EXPECT_EQ(verdict.retry_after, absl::Hours(2)) << code;
+  }
+  EXPECT_EQ(RetryDelayOf(Judge(U::kList, Answer(429, "")).status), absl::Seconds(15));
+  EXPECT_EQ(RetryDelayOf(Judge(U::kList, Answer(503, "")).status), absl::Seconds(2));
+  EXPECT_EQ(Judge(U::kList, Answer(503, "")).retry_after, std::nullopt);
 }
 
 TEST(ErrorTable, ShowsNoSecret) {
-  const Secret key("the-key-0123456789");
-  const std::string body = ErrorBody(
-      "key the-key-0123456789 for https://u:pw@s3.amazonaws.com/f.zip?X-Amz-Signature=abc and "
-      "SG_0123456789abcdef, /f.zip?Signature=abc or X-Amz-Date=1&X-Amz-Signature=abc, Bearer "
-      "eyJhbGciOi");
   const std::string message =
-      Message(StatusOfAnswer({UpstreamCall::kSubmit, ""}, Answer(400, body), kNow, key));
-  EXPECT_THAT(message, HasSubstr("s3.amazonaws.com/f.zip"));
-  for (const char* secret : {"the-key", "Signature", "SG_", "eyJ", "pw"})
-    EXPECT_THAT(message, Not(HasSubstr(secret)));
-}
-
-TEST(ErrorTable, QuotesWordsInOneShortLine) {
-  EXPECT_EQ(UpstreamWords(R"({"error":"a\nb\u0000  c\t"})", Secret()), "a b c");
-  EXPECT_EQ(UpstreamWords(R"({"error":{"message":"inner"}})", Secret()), "inner");
-  EXPECT_EQ(UpstreamWords(R"({"detail":"words"})", Secret()), "words");
-  EXPECT_EQ(UpstreamWords(R"("text")", Secret()), "text");
-  EXPECT_EQ(UpstreamWords("<html>", Secret()), "");
-  EXPECT_EQ(UpstreamWords("{\"error\":3}", Secret()), "");
-  EXPECT_LE(UpstreamWords(ErrorBody(std::string(5000, 'x')), Secret()).size(), 300);
-  EXPECT_EQ(UpstreamWords("{\"error\":\"\xff\"}", Secret()), "\xef\xbf\xbd");
+      Message(Judge(U::kSubmit,
+                    Answer(400, ErrorBody("key the-key-0123456789 and dGhlLWtleS0wMTIzNDU2Nzg5")),
+                    Secret("the-key-0123456789"))
+                  .status);
+  EXPECT_THAT(message, HasSubstr("[removed] and [removed]"));
 }
 
 TEST(ErrorTable, TellsTheTransportsFailuresApart) {

@@ -15,7 +15,7 @@ std::optional<UpstreamJob> Read(const std::string& json) {
   JsonParser parser;
   const JsonValue* value = parser.Parse(json);
   if (value == nullptr) return std::nullopt;
-  return JobInAnswer(*value);
+  return JobInAnswer(*value, Scrubber());
 }
 
 // The value that `json` has as member `v`.
@@ -141,6 +141,50 @@ TEST(Job, ShowsAKnownParameterThatDoesNotFitAmongTheOthers) {
   EXPECT_FALSE(job->parameters->has_steps());
   EXPECT_EQ(job->parameters->extra().fields().at("steps").number_value(), 3e9);
   EXPECT_EQ(job->parameters->extra().fields().at("learning_rate").string_value(), "fast");
+}
+
+TEST(Job, HasNoIdThatAPathOrATerminalTakesForSomethingElse) {
+  for (const char* id : {".", "..", "...", "a b", "a\\nb", "\\u0000", "", "a\\u007f"})
+    EXPECT_FALSE(Read("{\"finetune_id\":\"" + std::string(id) + "\"}")) << id;
+  EXPECT_EQ(Read(R"({"finetune_id":"..","id":"real"})")->id, "real");
+}
+
+TEST(Job, ShowsEveryWholeNumberExactly) {
+  const auto job = Read(R"({"id":"a","advance_parameters":{"seed":9007199254740993,
+      "low":-9223372036854775808,"edge":9007199254740992,"wide":18446744073709551615,
+      "huge":123456789012345678901234567890,"nested":{"s":[9007199254740993,1.5,1e30,"x"]},
+      "steps":9007199254740995,"float":1e20},
+      "model_information":{"seed":-9007199254740993,"n":7,"e":9007199254740992,"h":98765432109876543210}})");
+  ASSERT_TRUE(job);
+  const auto& integers = job->parameters->integers();
+  EXPECT_EQ(integers.at("seed"), 9007199254740993);
+  EXPECT_EQ(integers.at("low"), std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(integers.at("steps"), 9007199254740995);
+  EXPECT_EQ(integers.size(), 3u);
+  const auto& extra = job->parameters->extra().fields();
+  EXPECT_EQ(extra.at("edge").number_value(), 9007199254740992.0);
+  EXPECT_EQ(extra.at("wide").string_value(), "18446744073709551615");
+  EXPECT_EQ(extra.at("huge").string_value(), "123456789012345678901234567890");
+  EXPECT_EQ(extra.at("float").number_value(), 1e20);
+  const auto& nested = extra.at("nested").struct_value().fields().at("s").list_value();
+  EXPECT_EQ(nested.values(0).string_value(), "9007199254740993");
+  EXPECT_EQ(nested.values(1).number_value(), 1.5);
+  EXPECT_EQ(nested.values(2).number_value(), 1e30);
+  EXPECT_EQ(nested.values(3).string_value(), "x");
+  const auto& information = job->model_information->fields();
+  EXPECT_EQ(information.at("seed").string_value(), "-9007199254740993");
+  EXPECT_EQ(information.at("n").number_value(), 7);
+  EXPECT_EQ(information.at("e").number_value(), 9007199254740992.0);
+  EXPECT_EQ(information.at("h").string_value(), "98765432109876543210");
+}
+
+TEST(Job, CountsTimesThatItCannotRead) {
+  const auto job = Read(R"({"id":"a","created_ts":"some day","updated_ts":"2025-01-01T00:00Z"})");
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->created, std::nullopt);
+  EXPECT_NE(job->updated, std::nullopt);
+  EXPECT_EQ(job->unread_times, 1);
+  EXPECT_EQ(Read(R"({"id":"a","created_ts":null})")->unread_times, 0);
 }
 
 TEST(Job, ReadsTimesInAllTheirForms) {
@@ -280,6 +324,15 @@ TEST(SubmitBody, WritesWholeNumbersAsIntegersAndLeavesOutWhatIsNotSet) {
             R"({"name":"n","base_model":"FLUX","theme":"KONTEXT","train_type":"LORA",)"
             R"("machine_type":"NVIDIA_H100","segmind_public":true,"advance_parameters":)"
             R"({"learning_rate":0.0001,"n":[16,-9007199254740992,0.5,1e300,true,null,{},"\""]}})");
+}
+
+TEST(SubmitBody, WritesBigIntegersExactly) {
+  pb::FineTune job;
+  (*job.mutable_parameters()->mutable_integers())["seed"] = 9007199254740993;
+  (*job.mutable_parameters()->mutable_integers())["least"] = std::numeric_limits<int64_t>::min();
+  const std::string body = SubmitBody(job, "name");
+  EXPECT_THAT(body, testing::HasSubstr(R"("seed":9007199254740993)"));
+  EXPECT_THAT(body, testing::HasSubstr(R"("least":-9223372036854775808)"));
 }
 
 TEST(State, IsKnownForEveryWordInAnyCase) {

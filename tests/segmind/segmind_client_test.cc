@@ -5,6 +5,7 @@
 
 #include "google/protobuf/text_format.h"
 #include "prometheus/text_serializer.h"
+#include "server/segmind/list_reader.h"
 #include "tests/base/manual_clock.h"
 #include "tests/base/span_collector.h"
 #include "tests/http/fake_http_client.h"
@@ -97,25 +98,39 @@ TEST_F(Client, AcceptsASubmitAnswerUnderAnyNameOfTheId) {
   }
 }
 
-TEST_F(Client, TakesOnlyADefiniteRefusalForOne) {
+TEST_F(Client, TakesOnlySegmindsDefiniteNoForARefusal) {
   const std::string error = R"({"error":"words"})";
   keys_ = FakeKeySource({"only"});
-  for (int code : {400, 401, 403, 404, 406, 410, 429}) {
+  for (int code : {400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 422, 429, 451}) {
     Make({.url = "http://segmind.test"});
     http_.Script(code, error);
     Submit();
     ASSERT_TRUE(submitted_);
     EXPECT_EQ(submitted_->kind, Kind::kRefused) << code;
     EXPECT_NE(ReasonOf(submitted_->status), pb::ErrorReason::REASON_UNSPECIFIED);
+    // The same from something in front of it says nothing.
+    for (const char* body : {"<html>x</html>", "x", "", "{}"}) {
+      Make({.url = "http://segmind.test"});
+      http_.Script(code, body);
+      Submit();
+      ASSERT_TRUE(submitted_);
+      EXPECT_EQ(submitted_->kind, Kind::kUnknown) << code << body;
+    }
   }
   // A 429 holds back what comes after it.
   Make({.url = "http://segmind.test"});
-  for (int code : {302, 408, 409, 418, 422, 499, 500, 502, 503, 504, 599}) {
+  for (int code : {302, 408, 418, 425, 499, 500, 502, 503, 504, 599}) {
     http_.Script(code, error);
     Submit();
     ASSERT_TRUE(submitted_);
     EXPECT_EQ(submitted_->kind, Kind::kUnknown) << code;
     EXPECT_FALSE(submitted_->status.ok());
+  }
+  for (const char* body :
+       {error.c_str(), "", "{}", "null", "<html>", R"({"status":"REQUESTED"})"}) {
+    http_.Script(200, body);
+    Submit();
+    EXPECT_EQ(submitted_->kind, Kind::kUnknown) << body;
   }
   for (const absl::Status& failure :
        {absl::UnavailableError("reset"), absl::DeadlineExceededError("late"),
@@ -133,10 +148,99 @@ TEST_F(Client, TakesOnlyADefiniteRefusalForOne) {
   }
 }
 
+TEST_F(Client, SendsNoSubmitAgainForAPageThatSays401) {
+  http_.Script(401, "<html>Unauthorized</html>");
+  http_.Script(200, Sample("submit.json"));
+  Submit();
+  EXPECT_EQ(submitted_->kind, Kind::kUnknown);
+  EXPECT_EQ(http_.requests.size(), 1u);
+}
+
+TEST_F(Client, WaitsAsLongAsA503Says) {
+  http_.Script(FakeHttpClient::Answer(503, "<html>", {{"retry-after", "7200"}}));
+  GetList(absl::Minutes(1));
+  ASSERT_TRUE(list_);
+  EXPECT_EQ(RetryDelayOf(list_->status()), absl::Hours(2));
+  // Calls of its kind are not even tried; others are.
+  clock_.Advance(absl::Minutes(30));
+  GetList(absl::Minutes(1));
+  ASSERT_TRUE(list_);
+  EXPECT_EQ(ReasonOf(list_->status()), pb::ErrorReason::UPSTREAM_UNAVAILABLE);
+  EXPECT_EQ(RetryDelayOf(list_->status()), absl::Minutes(90));
+  EXPECT_EQ(http_.requests.size(), 1u);
+  http_.Script(200, Sample("details.json"));
+  EXPECT_TRUE(Details()->ok());
+  // One that has the time waits.
+  GetList(absl::Hours(2));
+  EXPECT_FALSE(list_);
+  clock_.Advance(absl::Minutes(89));
+  EXPECT_EQ(http_.requests.size(), 2u);
+  http_.Script(200, "[]");
+  clock_.Advance(absl::Minutes(2));
+  ASSERT_TRUE(list_);
+  EXPECT_TRUE(list_->ok());
+}
+
+TEST_F(Client, PassesOnHowLongA429Holds) {
+  http_.Script(FakeHttpClient::Answer(429, R"({"error":"slow"})", {{"retry-after", "7200"}}));
+  Submit();
+  EXPECT_EQ(submitted_->kind, Kind::kRefused);
+  EXPECT_EQ(RetryDelayOf(submitted_->status), absl::Hours(2));
+  clock_.Advance(absl::Hours(1));
+  GetList(absl::Minutes(1));
+  ASSERT_TRUE(list_);
+  EXPECT_EQ(ReasonOf(list_->status()), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
+  EXPECT_EQ(RetryDelayOf(list_->status()), absl::Hours(1));
+  EXPECT_THAT(std::string(list_->status().message()), HasSubstr("asked"));
+}
+
+TEST_F(Client, BlamesTheKeyForNoPageAndNotWhileOthersGoWell) {
+  http_.Script(200, "[]");
+  GetList(absl::Minutes(1));
+  for (int i = 0; i < 5; ++i) {
+    http_.Script(403, i < 3 ? "<html>Forbidden</html>" : R"({"error":"Forbidden"})");
+    Details(absl::Milliseconds(1));
+    EXPECT_EQ(client_->state(), pb::GatewayStatus::DEGRADED);
+    http_.Script(200, "[]");
+    GetList(absl::Minutes(1));
+    EXPECT_EQ(client_->state(), pb::GatewayStatus::DEGRADED);
+  }
+  http_.Script(403, R"({"error":"Forbidden"})");
+  GetList(absl::Minutes(1));
+  EXPECT_EQ(client_->state(), pb::GatewayStatus::CREDENTIAL_REJECTED);
+}
+
+TEST_F(Client, KeepsAKeyThatSegmindRepeatsToItself) {
+  keys_ = FakeKeySource({"SG_0a1b2c3d4e5f"});
+  http_.Script(200, R"({"finetune":{"finetune_id":"uuid","name":"SG_0a1b2c3d4e5f",)"
+                    R"("error_message":"U0dfMGExYjJjM2Q0ZTVm","model_information":)"
+                    R"({"a":["SG_0a 1b2c3d4e5f"]},"advance_parameters":{"SG_0a1b2c3d4e5f":"x"}}})");
+  auto answer = Details();
+  ASSERT_TRUE(answer && answer->ok());
+  EXPECT_EQ((*answer)->job.name, "[removed]");
+  EXPECT_EQ((*answer)->job.error_message, "[removed]");
+  EXPECT_EQ(
+      (*answer)->job.model_information->fields().at("a").list_value().values(0).string_value(),
+      "[removed]");
+  EXPECT_TRUE((*answer)->job.parameters->extra().fields().contains("[removed]"));
+  http_.Script(200, R"([{"id":"a","name":"SG_0a1b2c3d4e5f"}])");
+  GetList(absl::Minutes(1));
+  ListReader reader;
+  EXPECT_EQ(reader.Read((*list_)->pages)->changed.at(0).name, "[removed]");
+  http_.Script(200, R"({"finetune_id":"SG_0a1b2c3d4e5f"})");
+  Submit();
+  EXPECT_EQ(submitted_->kind, Kind::kUnknown);
+  std::optional<absl::StatusOr<UploadUrlAnswer>> url;
+  http_.Script(200, R"({"presigned_url":"https://x/y?k=SG_0a1b2c3d4e5f"})");
+  client_->CreateUploadUrl("a.zip", false, In(absl::Minutes(1)),
+                           [&](auto result) { url = std::move(result); });
+  EXPECT_EQ(ReasonOf(url->status()), pb::ErrorReason::UPSTREAM_MALFORMED);
+}
+
 TEST_F(Client, NeverSendsASubmitAgainByItself) {
   for (int code : {500, 429, 400}) {
     http_.requests.clear();
-    http_.Script(code, "{}");
+    http_.Script(code, R"({"error":"no"})");
     Submit(absl::Hours(1));
     clock_.Advance(absl::Minutes(30));
     EXPECT_EQ(http_.requests.size(), 1) << code;
@@ -454,7 +558,7 @@ TEST_F(Client, MakesADownloadUrl) {
 
 TEST_F(Client, TellsHowSegmindAnswers) {
   EXPECT_EQ(client_->state(), pb::GatewayStatus::HEALTHY);
-  http_.Script(410, "{}");
+  http_.Script(410, R"({"error":"gone"})");
   Submit();
   EXPECT_EQ(client_->state(), pb::GatewayStatus::RETIRED);
   http_.Script(200, "[]");
@@ -468,6 +572,10 @@ TEST_F(Client, TellsHowSegmindAnswers) {
   EXPECT_EQ(client_->state(), pb::GatewayStatus::CREDENTIAL_REJECTED);
   http_.Script(200, Sample("submit.json"));
   Submit();
+  // The list still fails.
+  EXPECT_EQ(client_->state(), pb::GatewayStatus::DEGRADED);
+  http_.Script(200, "[]");
+  GetList(absl::Minutes(1));
   EXPECT_EQ(client_->state(), pb::GatewayStatus::HEALTHY);
 }
 

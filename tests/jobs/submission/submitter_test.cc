@@ -255,12 +255,13 @@ TEST_F(SubmitterTest, AnAnswerThatNamesTheJobOtherwiseThanListsDoMakesNoSecondJo
 TEST_F(SubmitterTest, AnAnswerThatProvedNothingIsQuotedOnceItIsKnownThatThereIsNoJob) {
   StartProcess();
   segmind_.NextSubmits({Fate::kRefused});
-  segmind_.set_refusal(422, "steps too large");
+  // A failed dependency may be one that came after the job was made.
+  segmind_.set_refusal(424, "steps too large");
   auto refused = Await(Create("r"));
   ASSERT_TRUE(refused.ok()) << refused.status();
   const FineTune job = Job((*refused)->id);
   EXPECT_EQ(job.failure().reason(), pb::Failure::NOT_SUBMITTED);
-  EXPECT_THAT(job.failure().message(), HasSubstr("HTTP 422"));
+  EXPECT_THAT(job.failure().message(), HasSubstr("HTTP 424"));
   EXPECT_THAT(job.failure().message(), HasSubstr("steps too large"));
 }
 

@@ -1,0 +1,114 @@
+#include "server/segmind/error_words.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/segmind/samples.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kKey[] = "the-key-0123456789";
+
+ErrorBody Read(std::string_view body) { return ReadErrorBody(body, Scrubber(Secret(kKey))); }
+
+TEST(ErrorWords, AreFoundWhereverTheyStand) {
+  const std::vector<std::pair<std::string, std::string>> rows = {
+      {R"({"error":"words"})", "words"},
+      {R"({"error":{"message":"words"}})", "words"},
+      {R"({"error":{"error":{"msg":"words"}}})", "words"},
+      {R"({"error":{"steps":["too many","odd"]}})", "steps: too many; steps: odd"},
+      {R"({"error":["one","two"]})", "one; two"},
+      {R"({"error":true,"message":"words"})", "words"},
+      {R"({"error":"Bad Request","message":"steps is too big","statusCode":400})",
+       "Bad Request; steps is too big"},
+      {R"({"detail":"words"})", "words"},
+      {R"({"detail":[{"loc":["body","steps"],"msg":"not a number","type":"int_parsing"}]})",
+       "body.steps: not a number"},
+      {R"({"detail":[{"loc":["body",0],"msg":"a"},{"loc":["body",1],"msg":"b"}]})",
+       "body.0: a; body.1: b"},
+      {R"({"detail":{"msg":"words"}})", "words"},
+      {R"({"errors":["a","b"]})", "a; b"},
+      {R"({"errors":[{"field":"name","message":"is too long"}]})", "name: is too long"},
+      {R"({"errors":{"name":["is too long"],"steps":"is odd"}})",
+       "name: is too long; steps: is odd"},
+      {R"({"message":"words"})", "words"},
+      {R"({"msg":"words"})", "words"},
+      {R"({"reason":"words"})", "words"},
+      {R"({"title":"Bad","detail":"words","type":"about:blank"})", "words; Bad"},
+      {R"({"error_description":"words"})", "words"},
+      {R"({"error":"a\nb\u0000  c\t"})", "a b c"},
+      {"\xef\xbb\xbf {\"error\":\"words\"}\n", "words"},
+      {"{\"error\":\"\xff\"}", "\xef\xbf\xbd"},
+  };
+  for (const auto& [body, words] : rows) {
+    EXPECT_EQ(Read(body).words, words) << body;
+    EXPECT_EQ(Read(body).kind, BodyKind::kError) << body;
+  }
+}
+
+TEST(ErrorWords, AreNotSegmindsOwnElsewhere) {
+  const std::vector<std::tuple<std::string, BodyKind, std::string>> rows = {
+      {"", BodyKind::kEmpty, ""},
+      {" \r\n", BodyKind::kEmpty, ""},
+      {"<html><body>no</body></html>", BodyKind::kPage, ""},
+      {" <?xml version=\"1.0\"?><Error/>", BodyKind::kPage, ""},
+      {"Too many\n requests", BodyKind::kText, "Too many requests"},
+      {"{}", BodyKind::kJson, ""},
+      {"[]", BodyKind::kJson, ""},
+      {"null", BodyKind::kJson, ""},
+      {"200", BodyKind::kJson, ""},
+      {"\"words\"", BodyKind::kJson, "words"},
+      {"[{\"error\":\"words\"}]", BodyKind::kJson, ""},
+      {R"({"error":3})", BodyKind::kJson, ""},
+      {R"({"error":null,"errors":[],"detail":"","message":" "})", BodyKind::kJson, ""},
+      {R"({"status":"error","code":400})", BodyKind::kJson, ""},
+      {R"({"error":"wor)", BodyKind::kCut, ""},
+      {R"({"error":"words"} trailing)", BodyKind::kCut, ""},
+      {"{\"error\":\"" + std::string(70'000, 'x') + "\"}", BodyKind::kCut, ""},
+      {std::string(70'000, 'x'), BodyKind::kCut, ""},
+  };
+  for (const auto& [body, kind, words] : rows) {
+    EXPECT_EQ(Read(body).kind, kind) << body.substr(0, 100);
+    EXPECT_EQ(Read(body).words, words) << body.substr(0, 100);
+  }
+}
+
+TEST(ErrorWords, AreShortAndShowNoSecret) {
+  EXPECT_LE(Read("{\"error\":\"" + std::string(5000, 'x') + "\"}").words.size(), 300);
+  const std::string words = Read(R"({"error":"key the-key-0123456789 for )"
+                                 R"(https://u:pw@s3.amazonaws.com/f.zip?X-Amz-Signature=abc and )"
+                                 R"(SG_0123456789abcdef, /f.zip?Signature=abc or )"
+                                 R"(X-Amz-Date=1&X-Amz-Signature=abc, Bearer eyJhbGciOi",)"
+                                 R"("detail":"the-key- 0123456789"})")
+                                .words;
+  EXPECT_THAT(words, HasSubstr("s3.amazonaws.com/f.zip"));
+  for (const char* secret : {"the-key", "0123456789", "Signature", "SG_", "eyJ", "pw"})
+    EXPECT_THAT(words, Not(HasSubstr(secret)));
+}
+
+TEST(ErrorWords, ComeWithAWordForMachines) {
+  EXPECT_EQ(Read(R"({"error":"x","code":"INSUFFICIENT-CREDITS"})").code, "insufficient_credits");
+  EXPECT_EQ(Read(R"({"error":{"message":"x","type":"rate limit"}})").code, "rate_limit");
+  EXPECT_EQ(Read(R"({"error":"x","code":406})").code, "");
+  EXPECT_EQ(Read(R"({"error":"x","code":"406"})").code, "");
+}
+
+TEST(ErrorWords, TellAJobThatTheyName) {
+  EXPECT_TRUE(Read(R"({"error":"x","finetune_id":"a"})").names_job);
+  EXPECT_TRUE(Read(R"({"error":"x","finetune":{"id":"a"}})").names_job);
+  // Many services give each request a name of its own.
+  EXPECT_FALSE(Read(R"({"error":"x","request_id":"a"})").names_job);
+}
+
+TEST(ErrorWords, NeverCrashOnHostileBodies) {
+  for (const Variation& variation : HostileVariations(
+           "{\n\"error\": {\"message\": \"x\"},\n\"detail\": [{\"loc\": [1]}],\n\"errors\": {}\n}"))
+    EXPECT_TRUE(IsValidUtf8(Read(variation.body).words)) << variation.name;
+}
+
+}  // namespace
+}  // namespace finetune
