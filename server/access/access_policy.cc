@@ -1,6 +1,5 @@
 #include "server/access/access_policy.h"
 
-#include <google/protobuf/util/json_util.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
@@ -16,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "server/access/binding.h"
 #include "server/access/caller_use.h"
+#include "server/access/json_message.h"
 #include "server/base/check.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
@@ -93,20 +93,12 @@ CallerLimits ToLimits(const policy::Limits& limits) {
 
 absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
   policy::Policy read;
-  google::protobuf::util::JsonParseOptions options;
-  options.ignore_unknown_fields = false;
-  const auto status = google::protobuf::util::JsonStringToMessage(json, &read, options);
+  const absl::Status status = ReadJsonMessage(json, read);
   if (status.ok()) return read;
-  // The lines after the first quote the text, and the first may quote a value: a token, perhaps,
-  // where its SHA-256 belongs.
-  std::string message(status.message());
-  message.erase(std::min(message.find('\n'), message.size()));
-  const size_t opening = message.find('"');
-  const size_t closing = message.rfind('"');
-  if (opening != closing) message.replace(opening, closing + 1 - opening, "(not shown)");
-  return Bad("is no policy: ",
-             absl::StrReplaceAll(
-                 message, {{"Cannot find field.", "there is no such field"},
+  return Bad(
+      "is no policy: ",
+      absl::StrReplaceAll(status.message(),
+                          {{"Cannot find field.", "there is no such field"},
                            {" for type type.googleapis.com/segmind.finetune.v1.CallerIdentity.Role",
                             "; it must be VIEWER, SUBMITTER or ADMIN"}}));
 }
@@ -127,7 +119,8 @@ absl::Status CheckKeyUrl(const std::string& url) {
 
 // Fills in `issuer.keys`, as far as they are there.
 absl::Status FindKeys(const policy::JwtIssuer& entry, const std::string& folder,
-                      const AccessPolicy::KeySources& sources, JwtIssuer& issuer) {
+                      const AccessPolicy::KeySources& sources, JwtIssuer& issuer,
+                      std::vector<std::string>& warnings) {
   if (entry.jwks_file().empty() == entry.jwks_url().empty())
     return Bad("needs a jwks_file or a jwks_url, and not both");
   std::optional<std::string> text;
@@ -147,6 +140,9 @@ absl::Status FindKeys(const policy::JwtIssuer& entry, const std::string& folder,
   if (!text) return absl::OkStatus();
   auto keys = KeySet::Parse(*text);
   if (!keys.ok()) return Bad("'", from, "' ", keys.status().message());
+  for (const std::string& skipped : keys->skipped())
+    warnings.push_back(
+        absl::StrCat("the key set '", from, "' of the issuer ", entry.issuer(), ": ", skipped));
   issuer.keys = *std::move(keys);
   return absl::OkStatus();
 }
@@ -185,7 +181,7 @@ absl::Status AccessPolicy::AddIssuers(const policy::Policy& policy, const std::s
       return Bad(where, "leeway must be 0s to ", absl::FormatDuration(kMaxLeeway));
     JwtIssuer issuer{
         entry.issuer(), {entry.audiences().begin(), entry.audiences().end()}, {}, leeway};
-    const absl::Status found = FindKeys(entry, folder, sources, issuer);
+    const absl::Status found = FindKeys(entry, folder, sources, issuer, warnings_);
     if (!found.ok()) return Bad(where, found.message());
     issuers_.push_back(std::move(issuer));
   }
@@ -246,6 +242,9 @@ absl::Status AccessPolicy::AddJwts(const policy::Caller& entry, const CallerPtr&
     JwtRule rule{match.issuer(), match.subject(), {}, caller};
     rule.claims.assign(match.claims().begin(), match.claims().end());
     std::sort(rule.claims.begin(), rule.claims.end());
+    for (const auto& [name, value] : rule.claims)
+      if (name.empty() || value.empty())
+        return Bad("jwts: a claim without a name or a value would fit nothing");
     for (const JwtRule& other : jwt_rules_)
       if (rule.issuer == other.issuer && rule.subject == other.subject &&
           rule.claims == other.claims)

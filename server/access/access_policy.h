@@ -46,6 +46,8 @@ class AccessPolicy {
   bool knows_certificates() const { return !by_spiffe_id_.empty() || !by_dns_name_.empty(); }
 
   size_t size() const { return by_name_.size(); }
+  // What was left out of it, each in a sentence for the log.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   using Index = absl::flat_hash_map<std::string, CallerPtr>;
@@ -74,6 +76,7 @@ class AccessPolicy {
   Index by_dns_name_;
   std::vector<JwtIssuer> issuers_;
   std::vector<JwtRule> jwt_rules_;
+  std::vector<std::string> warnings_;
 
   mutable KnownTokens known_;
 };

@@ -1,12 +1,14 @@
 #include "server/access/jwt.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 #include <cmath>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "server/access/json_message.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
@@ -36,15 +38,58 @@ std::optional<Parts> Split(std::string_view token) {
                token.substr(second + 1), token.substr(0, second)};
 }
 
-bool ReadObject(std::string_view part, Struct& object) {
-  std::string json;
-  return DecodeBase64Url(part, json) &&
-         google::protobuf::util::JsonStringToMessage(json, &object).ok();
-}
-
 const Value* Find(const Struct& object, const std::string& name) {
   const auto found = object.fields().find(name);
   return found == object.fields().end() ? nullptr : &found->second;
+}
+
+// A number is the text of a whole one, as far as a double holds them exactly.
+bool SaysNumber(double number, std::string_view text) {
+  constexpr int64_t kLargest = int64_t{1} << 53;
+  int64_t whole = 0;
+  return absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &whole) &&
+         whole > -kLargest && whole < kLargest && number == static_cast<double>(whole);
+}
+
+// Whether a claim is what a policy calls `text`, or a list with it. With `words` also one of the
+// words that a text consists of.
+bool Says(const Value& claim, std::string_view text, bool words) {
+  switch (claim.kind_case()) {
+    case Value::kStringValue: {
+      if (claim.string_value() == text) return true;
+      if (!words) return false;
+      const std::vector<std::string> all = absl::StrSplit(claim.string_value(), ' ');
+      return std::find(all.begin(), all.end(), text) != all.end();
+    }
+    case Value::kBoolValue:
+      return text == (claim.bool_value() ? "true" : "false");
+    case Value::kNumberValue:
+      return SaysNumber(claim.number_value(), text);
+    case Value::kListValue: {
+      const auto& values = claim.list_value().values();
+      return std::any_of(values.begin(), values.end(), [&](const Value& one) {
+        return !one.has_list_value() && Says(one, text, /*words=*/false);
+      });
+    }
+    default:
+      return false;
+  }
+}
+
+// Whether the token is for `audience`: a text, or a list with it.
+bool IsFor(const Struct& claims, const std::string& audience) {
+  const Value* claim = Find(claims, "aud");
+  if (claim == nullptr) return false;
+  if (claim->has_string_value()) return claim->string_value() == audience;
+  const auto& values = claim->list_value().values();
+  return std::any_of(values.begin(), values.end(), [&](const Value& one) {
+    return one.has_string_value() && one.string_value() == audience;
+  });
+}
+
+bool ReadObject(std::string_view part, Struct& object) {
+  std::string json;
+  return DecodeBase64Url(part, json) && ReadJsonObject(json, object);
 }
 
 std::string Text(const Struct& object, const std::string& name) {
@@ -96,14 +141,18 @@ absl::Status CheckTimes(absl::Time now, JwtClaims& claims) {
 bool LooksLikeJwt(std::string_view token) { return Split(token).has_value(); }
 
 bool HasClaim(const Struct& claims, const std::string& name, std::string_view value) {
-  const Value* claim = Find(claims, name);
-  if (claim == nullptr) return false;
-  if (claim->has_string_value()) return claim->string_value() == value;
-  if (!claim->has_list_value()) return false;
-  const auto& values = claim->list_value().values();
-  return std::any_of(values.begin(), values.end(), [&](const Value& one) {
-    return one.has_string_value() && one.string_value() == value;
-  });
+  // A name with dots may be that of a claim, as those that are URLs are.
+  if (const Value* claim = Find(claims, name))
+    return Says(*claim, value, /*words=*/name == "scope" || name == "scp");
+  const size_t dot = name.find('.');
+  if (dot == name.npos) return false;
+  // The longest first part that is there: the names within may have dots, too.
+  for (size_t end = name.rfind('.'); end != name.npos && end > 0; end = name.rfind('.', end - 1)) {
+    const Value* outer = Find(claims, name.substr(0, end));
+    if (outer != nullptr && outer->has_struct_value())
+      return HasClaim(outer->struct_value(), name.substr(end + 1), value);
+  }
+  return false;
 }
 
 absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<JwtIssuer>& issuers,
@@ -126,7 +175,7 @@ absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<Jw
   RETURN_IF_ERROR(CheckTimes(now, claims));
   const auto& audiences = claims.issuer->audiences;
   if (!std::any_of(audiences.begin(), audiences.end(),
-                   [&](const std::string& one) { return HasClaim(claims.all, "aud", one); }))
+                   [&](const std::string& one) { return IsFor(claims.all, one); }))
     return Bad("the token is for another audience");
   claims.subject = Text(claims.all, "sub");
   return claims;

@@ -42,7 +42,8 @@ bool LooksLikeJwt(std::string_view token);
 absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<JwtIssuer>& issuers,
                                     absl::Time now);
 
-// Whether the claim is this text, or a list that holds it.
+// Whether the claim is this value, or a list that holds it, as policy.proto says: booleans and whole
+// numbers as they are written, `scope` and `scp` word by word, and names with dots also as paths.
 bool HasClaim(const google::protobuf::Struct& claims, const std::string& name,
               std::string_view value);
 

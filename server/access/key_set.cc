@@ -1,7 +1,6 @@
 #include "server/access/key_set.h"
 
 #include <google/protobuf/struct.pb.h>
-#include <google/protobuf/util/json_util.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/access/json_message.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
@@ -129,8 +129,8 @@ bool DecodeBase64Url(std::string_view text, std::string& bytes) {
 
 absl::StatusOr<KeySet> KeySet::Parse(const std::string& json) {
   Struct set;
-  if (!google::protobuf::util::JsonStringToMessage(json, &set).ok())
-    return absl::InvalidArgumentError("is no JSON object");
+  if (!ReadJsonObject(json, set))
+    return absl::InvalidArgumentError("is no JSON object, or has something in it twice");
   const auto keys = set.fields().find("keys");
   if (keys == set.fields().end() || !keys->second.has_list_value())
     return absl::InvalidArgumentError("is no JSON Web Key Set: it has no list 'keys'");
@@ -145,17 +145,22 @@ absl::StatusOr<KeySet> KeySet::Parse(const std::string& json) {
     const bool ec = kty == "EC" && Text(jwk, "crv") == "P-256" && (alg.empty() || alg == "ES256");
     if (!rsa && !ec) continue;
     absl::StatusOr<EVP_PKEY*> key = rsa ? RsaKey(jwk) : EcKey(jwk);
-    if (key.ok() && *key == nullptr) key = absl::InvalidArgumentError("is no valid public key");
-    if (!key.ok())
-      return absl::InvalidArgumentError(
-          absl::StrCat("key ", number, " of the set: ", key.status().message()));
-    made.keys_.push_back({Text(jwk, "kid"), rsa ? JwtAlgorithm::kRs256 : JwtAlgorithm::kEs256,
-                          std::unique_ptr<EVP_PKEY, FreeKey>(*key)});
+    if (key.ok() && *key == nullptr) key = absl::InvalidArgumentError("it is no valid public key");
+    if (key.ok() && made.keys_.size() == kMostKeys) {
+      EVP_PKEY_free(*key);
+      key = absl::InvalidArgumentError(absl::StrCat("there are ", kMostKeys, " before it"));
+    }
+    if (key.ok())
+      made.keys_.push_back({Text(jwk, "kid"), rsa ? JwtAlgorithm::kRs256 : JwtAlgorithm::kEs256,
+                            std::unique_ptr<EVP_PKEY, FreeKey>(*key)});
+    else if (made.skipped_.size() < kMostKeys)
+      made.skipped_.push_back(
+          absl::StrCat("key ", number, " is skipped: ", key.status().message()));
   }
-  if (made.keys_.size() > kMostKeys)
-    return absl::InvalidArgumentError(absl::StrCat("holds more than ", kMostKeys, " keys"));
   if (made.keys_.empty())
-    return absl::InvalidArgumentError("holds no public key for RS256 or ES256");
+    return absl::InvalidArgumentError(
+        absl::StrCat("holds no public key for RS256 or ES256 that does",
+                     made.skipped_.empty() ? "" : absl::StrCat("; ", made.skipped_[0])));
   return made;
 }
 

@@ -19,9 +19,12 @@ enum class JwtAlgorithm { kRs256, kEs256 };
 // whatever a token says. Immutable, thread-safe.
 class KeySet {
  public:
-  // Keys of other kinds are skipped. INVALID_ARGUMENT if it is no key set, if a key that would be
-  // used is malformed or weak, or if none is left or too many to try them all.
+  // Keys of other kinds are left out, and so are those that are malformed, weak or too many, which
+  // skipped() then tells of. INVALID_ARGUMENT if it is no key set, or if no key is left.
   static absl::StatusOr<KeySet> Parse(const std::string& json);
+
+  // Why keys that were meant to be used are not, each in a sentence without a subject's name.
+  const std::vector<std::string>& skipped() const { return skipped_; }
 
   // A set that was not parsed is empty.
   bool empty() const { return keys_.empty(); }
@@ -42,6 +45,7 @@ class KeySet {
   };
 
   std::vector<Key> keys_;
+  std::vector<std::string> skipped_;
 };
 
 // The bytes of base64url without padding, in its one canonical form; false for anything else.

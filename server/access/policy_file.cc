@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
@@ -108,6 +109,7 @@ absl::Status PolicyFile::Take(RereadFiles::Read read) {
 
 void PolicyFile::Apply(std::shared_ptr<const AccessPolicy> policy, Remotes remotes) {
   const size_t callers = policy->size();
+  const std::vector<std::string> warnings = policy->warnings();
   std::function<void()> on_change;
   bool first = false;
   {
@@ -119,6 +121,7 @@ void PolicyFile::Apply(std::shared_ptr<const AccessPolicy> policy, Remotes remot
   }
   Log(LogLevel::kInfo, first ? "policy in force" : "policy changed",
       {{"audit", true}, {"file", path_}, {"callers", callers}});
+  for (const std::string& warning : warnings) Log(LogLevel::kWarning, warning);
   if (on_change) on_change();
 }
 

@@ -128,6 +128,83 @@ TEST_F(PolicyWithJwts, KnowsCallersBySubjectAndClaims) {
   EXPECT_EQ(ReasonOf(unknown.status()), pb::ErrorReason::CREDENTIALS_INVALID);
 }
 
+TEST_F(PolicyWithJwts, KnowsClaimsOfEveryKindThatIssuersWrite) {
+  struct Case {
+    const char* name;
+    const char* value;
+    const char* fits;
+    const char* does_not;
+  };
+  for (const Case& c : {
+           Case{"admin", "true", R"("admin":true)", R"("admin":false)"},
+           Case{"admin", "true", R"("admin":"true")", R"("admin":1)"},
+           Case{"tenant", "42", R"("tenant":42)", R"("tenant":42.5)"},
+           Case{"tenant", "42", R"("tenant":[7,42])", R"("tenant":"42 7")"},
+           Case{"tenant", "9007199254740993", R"("tenant":"9007199254740993")",
+                R"("tenant":9007199254740993)"},
+           Case{"scope", "jobs", R"("scope":"read jobs")", R"("scope":"read jobs.write")"},
+           Case{"scp", "jobs", R"("scp":["read","jobs"])", R"("scp":["read jobs"])"},
+           Case{"team", "a b", R"("team":"a b")", R"("team":"a")"},
+           Case{"realm_access.roles", "ft", R"("realm_access":{"roles":["x","ft"]})",
+                R"("realm_access":{"role":"ft"})"},
+           Case{"resource_access.my.app.roles", "ft",
+                R"("resource_access":{"my.app":{"roles":["ft"]}})",
+                R"("resource_access":{"my":{"roles":["ft"]}})"},
+           Case{"https://x.example/roles", "ft", R"("https://x.example/roles":["ft"])",
+                R"("https://x":{"example/roles":"fx"})"},
+           Case{"deep", "x", R"("deep":["x"])", R"("deep":[["x"]])"},
+       }) {
+    auto policy =
+        Parse(Json(absl::StrCat(
+                  R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","claims":{")",
+                  c.name, R"(":")", c.value, R"("}}]})")),
+              signer_.KeySetJson());
+    ASSERT_TRUE(policy.ok()) << policy.status();
+    EXPECT_TRUE((*policy)->FindByToken(Token("x", absl::StrCat(",", c.fits)), kNow).ok()) << c.fits;
+    EXPECT_FALSE((*policy)->FindByToken(Token("x", absl::StrCat(",", c.does_not)), kNow).ok())
+        << c.does_not;
+  }
+}
+
+TEST_F(PolicyWithJwts, RefusesClaimsThatFitNothing) {
+  for (const char* claims : {R"("":"x")", R"("a":"")", R"("a":{"b":"c"})", R"("a":["b"])"})
+    EXPECT_NE(
+        ErrorOf(Json(absl::StrCat(
+                    R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","claims":{)",
+                    claims, "}}]}")),
+                signer_.KeySetJson()),
+        "accepted")
+        << claims;
+}
+
+TEST_F(PolicyWithJwts, SkipsBadKeysBesideGoodOnesAndTellsOfThem) {
+  const std::string weak = JwtSigner::Rsa(1024).Jwk("weak");
+  const std::string kBad[] = {
+      weak,
+      R"({"kty":"RSA","kid":"x","n":"AQAB","e":"AQAB="})",
+      R"({"kty":"RSA","kid":"x","e":"AQAB"})",
+      R"({"kty":"RSA","kid":"x","n":17,"e":[]})",
+      R"({"kty":"EC","crv":"P-256","kid":"x","x":"AQAB","y":"AQAB"})",
+      R"({"kty":"EC","crv":"P-256","kid":"x","x":")" + std::string(43, 'A') + R"(","y":")" +
+          std::string(43, 'A') + R"("})",
+  };
+  for (const std::string& bad : kBad) {
+    const std::string set = absl::StrCat(R"({"keys":[)", bad, ",", signer_.Jwk(), ",null,7]}");
+    auto policy = Parse(
+        Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"one"}]})"),
+        set);
+    ASSERT_TRUE(policy.ok()) << policy.status() << bad;
+    EXPECT_TRUE((*policy)->FindByToken(Token("one"), kNow).ok()) << bad;
+    EXPECT_THAT((*policy)->warnings(),
+                testing::ElementsAre(HasSubstr("of the issuer https://k8s: key 1 is skipped: ")));
+  }
+  EXPECT_THAT(
+      ErrorOf(
+          Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"x"}]})"),
+          absl::StrCat(R"({"keys":[)", weak, "]}")),
+      HasSubstr("2048"));
+}
+
 TEST_F(PolicyWithJwts, ForgetsAVerifiedTokenWhenItExpires) {
   const auto policy = PolicyForOne();
   const std::string token = Token("one");
@@ -210,6 +287,9 @@ TEST(Policy, SaysWhatIsWrong) {
   EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"ADMIN","dns_names":["*.x"]})")),
               HasSubstr("wildcards"));
   EXPECT_THAT(ErrorOf(PolicyOf(OneCaller("", "indexer", ""))), HasSubstr("an empty token"));
+  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":9,"dns_names":["a"]})")), HasSubstr("role"));
+  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"VIEWER","role":"ADMIN","dns_names":["a"]})")),
+              HasSubstr("'role' is there twice"));
 }
 
 TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
