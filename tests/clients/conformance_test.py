@@ -31,7 +31,8 @@ DRIVERS = {
     "python-aio": [sys.executable, HERE / "python/driver.py", "--aio"],
     "typescript": ["node", HERE / "typescript/driver.mjs"],
     "go": ["{bin}/clients/go-driver"],
-    "java": ["java", "-cp", "{bin}/clients/java-driver.jar", "com.segmind.finetune.driver.Driver"],
+    "java": ["java", "-XX:+UseSerialGC", "-cp", "{bin}/clients/java/driver:{bin}/clients/java/client/target/finetune-gateway-client-0.1.0.jar:"
+             "{bin}/clients/java/client/target/lib/*", "Driver"],
 }
 
 
