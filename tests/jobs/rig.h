@@ -18,15 +18,10 @@
 #include "server/segmind/segmind_client.h"
 #include "server/store/sqlite_store.h"
 #include "tests/base/manual_clock.h"
-#include "tests/jobs/fake_segmind.h"
+#include "tests/fakes/fake_segmind.h"
+#include "tests/fakes/fixed_key.h"
 
 namespace finetune {
-
-class FixedKey : public ApiKeySource {
- public:
-  absl::StatusOr<Secret> Get() override { return Secret("key"); }
-  bool Reread(const Secret&) override { return false; }
-};
 
 // The object graph of one process of the gateway, without its doors.
 struct Process {

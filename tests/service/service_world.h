@@ -17,7 +17,8 @@
 #include "server/service/grpc_server.h"
 #include "server/store/sqlite_store.h"
 #include "tests/base/span_collector.h"
-#include "tests/service/fake_segmind.h"
+#include "tests/fakes/canned_segmind.h"
+#include "tests/fakes/fixed_key.h"
 
 namespace finetune {
 
@@ -119,7 +120,7 @@ class ServiceWorld {
     done.WaitForNotification();
   }
 
-  FakeSegmind segmind_http;
+  CannedSegmind segmind_http;
   FixedKey key;
   std::unique_ptr<Clock> clock = MakeRealClock();
   Metrics metrics;

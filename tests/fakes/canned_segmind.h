@@ -1,6 +1,6 @@
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -8,13 +8,12 @@
 #include "server/base/mutex.h"
 #include "server/base/worker.h"
 #include "server/http/http_client.h"
-#include "server/segmind/segmind_client.h"
 
 namespace finetune {
 
 // Segmind below SegmindClient: answers each call by a table that a test fills, on a thread of its
 // own. Without an entry: an empty list, 404 for details, and 502 for all else. Thread-safe.
-class FakeSegmind : public HttpClient {
+class CannedSegmind : public HttpClient {
  public:
   void Answer(const std::string& path, int code, std::string body) {
     MutexLock lock(mu_);
@@ -61,13 +60,7 @@ class FakeSegmind : public HttpClient {
   Mutex mu_;
   std::vector<std::pair<std::string, std::pair<int, std::string>>> answers_ ABSL_GUARDED_BY(mu_);
   std::vector<std::pair<std::string, std::string>> calls_ ABSL_GUARDED_BY(mu_);
-  Worker thread_{"fake-segmind"};
-};
-
-class FixedKey : public ApiKeySource {
- public:
-  absl::StatusOr<Secret> Get() override { return Secret("test-key"); }
-  bool Reread(const Secret&) override { return false; }
+  Worker thread_{"canned-segmind"};
 };
 
 }  // namespace finetune

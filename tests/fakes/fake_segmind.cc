@@ -1,4 +1,4 @@
-#include "tests/jobs/fake_segmind.h"
+#include "tests/fakes/fake_segmind.h"
 
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
