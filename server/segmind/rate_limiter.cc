@@ -11,31 +11,43 @@ namespace {
 
 // A little more than the minute, for calls that travel at different speeds.
 constexpr absl::Duration kWindow = absl::Milliseconds(60'500);
+// Whoever would wait behind more than these waits for minutes.
+constexpr size_t kMostWaiting = 256;
+constexpr ptrdiff_t kMostWaitingOfOne = 64;
 
 }  // namespace
 
-std::shared_ptr<RateLimiter> RateLimiter::Make(int calls_per_minute, Clock& clock) {
-  return std::shared_ptr<RateLimiter>(new RateLimiter(calls_per_minute, clock));
+std::shared_ptr<RateLimiter> RateLimiter::Make(int calls_per_minute, Clock& clock,
+                                               ShareRefusals* refusals) {
+  return std::shared_ptr<RateLimiter>(new RateLimiter(calls_per_minute, clock, refusals));
 }
 
-RateLimiter::RateLimiter(int calls_per_minute, Clock& clock)
-    : limit_(std::max(calls_per_minute, 1)), clock_(clock) {}
+RateLimiter::RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refusals)
+    : limit_(std::max(calls_per_minute, 1)),
+      kept_for_submits_(limit_ / 5),
+      kept_for_own_(limit_ / 10),
+      share_(std::max<size_t>(limit_ / 8, 1)),
+      scarce_(std::max<size_t>((limit_ - kept_for_own_) * 3 / 4, 1)),
+      clock_(clock),
+      refusals_(refusals) {}
 
-void RateLimiter::Acquire(Priority priority, absl::Time deadline, Granted granted) {
+void RateLimiter::Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
+                          Granted granted) {
   const absl::Time now = clock_.Now();
+  Want want{priority, std::move(sharer)};
   absl::Status refusal;
   {
     MutexLock lock(mu_);
     ForgetOld(now);
-    size_t ahead = waiters_[0].size();
-    if (priority == Priority::kBackground) ahead += waiters_[1].size();
-    const absl::Time turn = TurnOf(ahead, now);
+    if (refusals_ != nullptr && want.sharer != nullptr && !made_by_.contains(want.sharer.get()))
+      refusals_->Know(*want.sharer);
+    const absl::Time turn = TurnOf(want, Ahead(want, waiters_.size()), now);
     if (stopped_) {
       refusal = absl::CancelledError("the gateway is stopping");
-    } else if (turn > deadline) {
-      refusal = TooLong(turn, now);
+    } else if (turn > deadline || IsFull(want)) {
+      refusal = TooLong(want, turn, now);
     } else {
-      waiters_[static_cast<size_t>(priority)].push_back({deadline, std::move(granted)});
+      waiters_.push_back({std::move(want), deadline, std::move(granted)});
     }
   }
   if (!refusal.ok()) return std::move(granted)(refusal);
@@ -55,21 +67,22 @@ int RateLimiter::calls_left() const {
   const absl::Time now = clock_.Now();
   MutexLock lock(mu_);
   if (now < hold_until_) return 0;
-  const auto recent = std::upper_bound(made_.begin(), made_.end(), now - kWindow);
+  const auto recent =
+      std::upper_bound(made_.begin(), made_.end(), now - kWindow,
+                       [](absl::Time time, const Made& made) { return time < made.time; });
   const size_t used = made_.end() - recent;
   return used >= limit_ ? 0 : static_cast<int>(limit_ - used);
 }
 
 void RateLimiter::Shutdown() {
-  std::array<std::deque<Waiter>, 2> waiters;
+  std::deque<Waiter> waiters;
   {
     MutexLock lock(mu_);
     stopped_ = true;
     waiters.swap(waiters_);
   }
-  for (auto& queue : waiters)
-    for (Waiter& waiter : queue)
-      std::move(waiter.granted)(absl::CancelledError("the gateway is stopping"));
+  for (Waiter& waiter : waiters)
+    std::move(waiter.granted)(absl::CancelledError("the gateway is stopping"));
 }
 
 void RateLimiter::Pump() {
@@ -86,51 +99,151 @@ void RateLimiter::Pump() {
 }
 
 void RateLimiter::GrantAndExpire(absl::Time now, Ready& ready) {
-  for (auto& queue : waiters_) {
-    while (!queue.empty() && now >= hold_until_ && made_.size() < limit_ &&
-           queue.front().deadline >= now) {
-      ready.emplace_back(std::move(queue.front().granted), absl::OkStatus());
-      queue.pop_front();
-      made_.push_back(now);
-    }
+  while (const auto next = NextInTurn(now)) {
+    Waiter& waiter = waiters_[*next];
+    ready.emplace_back(std::move(waiter.granted), absl::OkStatus());
+    ++made_as_[static_cast<size_t>(waiter.want.priority)];
+    if (waiter.want.sharer != nullptr) ++made_by_[waiter.want.sharer.get()];
+    made_.push_back({now, std::move(waiter.want)});
+    waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(*next));
   }
   // Those whose turn will not come in time learn it now.
-  size_t ahead = 0;
-  for (auto& queue : waiters_) {
-    std::deque<Waiter> still;
-    for (Waiter& waiter : queue) {
-      const absl::Time turn = TurnOf(ahead, now);
-      if (waiter.deadline < turn || waiter.deadline < now) {
-        ready.emplace_back(std::move(waiter.granted), TooLong(turn, now));
-      } else {
-        still.push_back(std::move(waiter));
-        ++ahead;
-      }
+  for (size_t i = 0; i < waiters_.size();) {
+    Waiter& waiter = waiters_[i];
+    const absl::Time turn = TurnOf(waiter.want, Ahead(waiter.want, i), now);
+    if (waiter.deadline >= turn && waiter.deadline >= now) {
+      ++i;
+      continue;
     }
-    queue.swap(still);
+    ready.emplace_back(std::move(waiter.granted), TooLong(waiter.want, turn, now));
+    waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(i));
   }
+}
+
+std::optional<size_t> RateLimiter::NextInTurn(absl::Time now) const {
+  if (now < hold_until_) return std::nullopt;
+  std::optional<size_t> best;
+  std::pair<Priority, size_t> best_rank;
+  for (size_t i = 0; i < waiters_.size(); ++i) {
+    const Waiter& waiter = waiters_[i];
+    if (waiter.deadline < now || !MayGoNow(waiter.want)) continue;
+    const std::pair<Priority, size_t> rank(waiter.want.priority, MadeBy(waiter.want.sharer));
+    if (best && best_rank <= rank) continue;
+    best = i;
+    best_rank = rank;
+  }
+  return best;
 }
 
 void RateLimiter::ForgetOld(absl::Time now) {
-  while (!made_.empty() && made_.front() <= now - kWindow) made_.pop_front();
+  while (!made_.empty() && made_.front().time <= now - kWindow) {
+    const Want& want = made_.front().want;
+    --made_as_[static_cast<size_t>(want.priority)];
+    if (const auto by = made_by_.find(want.sharer.get()); by != made_by_.end() && --by->second == 0)
+      made_by_.erase(by);
+    made_.pop_front();
+  }
 }
 
-absl::Time RateLimiter::TurnOf(size_t ahead, absl::Time now) const {
+size_t RateLimiter::MadeBy(const std::shared_ptr<Sharer>& sharer) const {
+  const auto found = made_by_.find(sharer.get());
+  return found == made_by_.end() ? 0 : found->second;
+}
+
+bool RateLimiter::MayGoNow(const Want& want) const {
+  if (made_.size() >= limit_) return false;
+  const size_t interactive = MadeAs(Priority::kInteractive), own = MadeAs(Priority::kBackground);
+  if (want.priority != Priority::kSubmit && interactive + own >= limit_ - kept_for_submits_)
+    return false;
+  if (want.priority == Priority::kBackground) return true;
+  if (MadeByCallers() >= limit_ - kept_for_own_) return false;
+  if (want.priority == Priority::kInteractive &&
+      interactive >= limit_ - kept_for_submits_ - kept_for_own_)
+    return false;
+  return want.sharer == nullptr || MadeBy(want.sharer) < share_ || MadeByCallers() < scarce_;
+}
+
+absl::Time RateLimiter::TurnOf(const Want& want, const std::vector<const Want*>& ahead,
+                               absl::Time now) const {
+  const auto soonest = std::max(now, hold_until_);
+  if (ahead.empty() && MayGoNow(want)) return soonest;
+  const auto all = [](const Want&) { return true; };
+  const auto of_callers = [](const Want& one) { return one.priority != Priority::kBackground; };
+  const auto not_submits = [](const Want& one) { return one.priority != Priority::kSubmit; };
+  const auto alike = [&](const Want& one) { return one.priority == want.priority; };
+  absl::Time turn = TurnWithin(limit_, all, ahead, now);
+  if (want.priority != Priority::kSubmit)
+    turn = std::max(turn, TurnWithin(limit_ - kept_for_submits_, not_submits, ahead, now));
+  if (want.priority != Priority::kBackground)
+    turn = std::max(turn, TurnWithin(limit_ - kept_for_own_, of_callers, ahead, now));
+  if (want.priority == Priority::kInteractive)
+    turn =
+        std::max(turn, TurnWithin(limit_ - kept_for_submits_ - kept_for_own_, alike, ahead, now));
+  // What is kept for it comes to it whoever else waits.
+  const size_t kept = want.priority == Priority::kSubmit       ? kept_for_submits_
+                      : want.priority == Priority::kBackground ? kept_for_own_
+                                                               : 0;
+  if (kept > 0) turn = std::min(turn, TurnWithin(kept, alike, ahead, now));
+  if (want.sharer == nullptr || want.priority == Priority::kBackground) return turn;
+  const auto its_own = [&](const Want& one) { return one.sharer == want.sharer; };
+  return std::max(turn, std::min(TurnWithin(share_, its_own, ahead, now),
+                                 TurnWithin(scarce_, of_callers, ahead, now)));
+}
+
+absl::Time RateLimiter::TurnWithin(size_t budget, Concerns concerns,
+                                   const std::vector<const Want*>& ahead, absl::Time now) const {
   const absl::Time soonest = std::max(now, hold_until_);
-  // Each call is made a window after the one `limit_` places before it, which may be one that still
+  std::vector<absl::Time> made;
+  for (const Made& one : made_)
+    if (concerns(one.want)) made.push_back(one.time);
+  // Each call is made a window after the one `budget` places before it, which may be one that still
   // waits: back to one that was made, or that nothing keeps waiting.
-  size_t place = made_.size() + ahead;
+  size_t place = made.size() +
+                 static_cast<size_t>(std::count_if(
+                     ahead.begin(), ahead.end(), [&](const Want* one) { return concerns(*one); }));
   int windows = 0;
-  for (; place >= made_.size() && place >= limit_; place -= limit_) ++windows;
-  if (place >= made_.size()) return soonest + kWindow * windows;
-  return std::max(made_[place] + kWindow, soonest) + kWindow * (windows - 1);
+  for (; place >= made.size() && place >= budget; place -= budget) ++windows;
+  if (place >= made.size()) return soonest + kWindow * windows;
+  return std::max(made[place] + kWindow, soonest) + kWindow * std::max(windows - 1, 0);
+}
+
+// Within a priority, whoever made fewer calls goes first, and each call that is granted counts: the
+// rank of a wait is what its sharer will have made once it is its turn.
+std::vector<const RateLimiter::Want*> RateLimiter::Ahead(const Want& want, size_t i) const {
+  absl::flat_hash_map<const Sharer*, size_t> ranks;
+  const auto next_rank = [&](const Want& of) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    const auto [rank, is_new] = ranks.try_emplace(of.sharer.get(), 0);
+    if (is_new) rank->second = MadeBy(of.sharer);
+    return rank->second++;
+  };
+  const auto alike = [&](const Waiter& other) { return other.want.priority == want.priority; };
+  size_t rank = MadeBy(want.sharer);
+  for (size_t other = 0; other < i; ++other)
+    if (alike(waiters_[other]) && waiters_[other].want.sharer == want.sharer) ++rank;
+  std::vector<const Want*> ahead;
+  for (size_t other = 0; other < waiters_.size(); ++other) {
+    const Want& one = waiters_[other].want;
+    if (one.priority < want.priority) ahead.push_back(&one);
+    if (!alike(waiters_[other])) continue;
+    const size_t its_rank = next_rank(one);
+    if (its_rank < rank || (its_rank == rank && other < i)) ahead.push_back(&one);
+  }
+  return ahead;
+}
+
+bool RateLimiter::IsFull(const Want& want) const {
+  if (want.sharer == nullptr) return false;
+  return waiters_.size() >= kMostWaiting ||
+         std::count_if(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) {
+           return waiter.want.sharer == want.sharer;
+         }) >= kMostWaitingOfOne;
 }
 
 void RateLimiter::ArmTimer(absl::Time now) {
-  if (waiters_[0].empty() && waiters_[1].empty()) return;
-  absl::Time next = TurnOf(0, now);
-  for (const auto& queue : waiters_)
-    for (const Waiter& waiter : queue) next = std::min(next, waiter.deadline);
+  if (waiters_.empty()) return;
+  absl::Time next = absl::InfiniteFuture();
+  for (const Waiter& waiter : waiters_)
+    next = std::min({next, TurnOf(waiter.want, {}, now), waiter.deadline});
   if (next >= armed_for_) return;
   armed_for_ = next;
   // A timer that an earlier one has replaced does nothing when it fires.
@@ -146,7 +259,8 @@ void RateLimiter::ArmTimer(absl::Time now) {
   });
 }
 
-absl::Status RateLimiter::TooLong(absl::Time turn, absl::Time now) const {
+absl::Status RateLimiter::TooLong(const Want& want, absl::Time turn, absl::Time now) const {
+  if (refusals_ != nullptr && want.sharer != nullptr) refusals_->Count(*want.sharer);
   const std::string why =
       now < hold_until_
           ? std::string("Segmind asked for no calls for a while, which ends after the deadline")

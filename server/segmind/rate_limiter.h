@@ -3,30 +3,42 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/clock.h"
+#include "server/base/fair_share.h"
 #include "server/base/mutex.h"
 
 namespace finetune {
 
-// Keeps the account's rate limit: at most so many calls in any minute, first come first served,
-// with those that somebody waits for before the gateway's own. Thread-safe; owned by SegmindClient;
+// Keeps the account's rate limit: at most so many calls in any minute. A fifth of them is kept for
+// submissions and a tenth for the gateway's own reads; the rest goes to whoever asks, but once three
+// quarters of what callers may use is used, only to those who had less than an eighth. Of those who
+// wait, submissions go first, then other calls that a caller waits for, then the gateway's own; and
+// among the first two, whoever made the fewest calls. Thread-safe; owned by UpstreamExchange;
 // `clock` outlives it. Timers hold it weakly, so it must be made by Make.
 class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
  public:
-  enum class Priority { kInteractive, kBackground };
+  enum class Priority { kSubmit, kInteractive, kBackground };
   // With OK the call must be made at once. Runs exactly once, with no lock held, on the caller's
   // thread (even within Acquire) or the clock's.
   using Granted = absl::AnyInvocable<void(absl::Status) &&>;
 
-  static std::shared_ptr<RateLimiter> Make(int calls_per_minute, Clock& clock);
+  // `refusals`, if any, counts whom it refused, and outlives it.
+  static std::shared_ptr<RateLimiter> Make(int calls_per_minute, Clock& clock,
+                                           ShareRefusals* refusals = nullptr);
 
-  // Waits its turn. RESOURCE_EXHAUSTED / UPSTREAM_RATE_LIMITED with RetryInfo as soon as it is
-  // known that the turn does not come before `deadline`; CANCELLED after Shutdown.
-  void Acquire(Priority priority, absl::Time deadline, Granted granted) ABSL_LOCKS_EXCLUDED(mu_);
+  // Waits its turn. `sharer`: on whose behalf; null for the gateway's own. RESOURCE_EXHAUSTED /
+  // UPSTREAM_RATE_LIMITED with RetryInfo as soon as it is known that the turn does not come before
+  // `deadline`, or if too many wait; CANCELLED after Shutdown.
+  void Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
+               Granted granted) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Segmind said that it takes no call before `time`.
   void HoldUntil(absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
@@ -38,32 +50,73 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  static constexpr int kPriorities = 3;
+  // What is asked for, and for whom.
+  struct Want {
+    Priority priority;
+    std::shared_ptr<Sharer> sharer;
+  };
+  struct Made {
+    absl::Time time;
+    Want want;
+  };
   struct Waiter {
+    Want want;
     absl::Time deadline;
     Granted granted;
   };
   // What to call once the lock is released.
   using Ready = std::deque<std::pair<Granted, absl::Status>>;
+  using Concerns = absl::FunctionRef<bool(const Want&)>;
 
-  RateLimiter(int calls_per_minute, Clock& clock);
+  RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refusals);
 
   void Pump() ABSL_LOCKS_EXCLUDED(mu_);
   void GrantAndExpire(absl::Time now, Ready& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ForgetOld(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ArmTimer(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // When the call that has `ahead` others before it may be made.
-  absl::Time TurnOf(size_t ahead, absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status TooLong(absl::Time turn, absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The number of the waiter whose turn it is.
+  std::optional<size_t> NextInTurn(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Calls of the last minute: of that priority, of all callers, of that one.
+  size_t MadeAs(Priority priority) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return made_as_[static_cast<size_t>(priority)];
+  }
+  size_t MadeByCallers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return MadeAs(Priority::kSubmit) + MadeAs(Priority::kInteractive);
+  }
+  size_t MadeBy(const std::shared_ptr<Sharer>& sharer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool MayGoNow(const Want& want) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // When `want` may be made that has `ahead` waiters before it (in waiters_, by precedence).
+  absl::Time TurnOf(const Want& want, const std::vector<const Want*>& ahead, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The same by one bound: at most `budget` of those that it concerns in a minute.
+  absl::Time TurnWithin(size_t budget, Concerns concerns, const std::vector<const Want*>& ahead,
+                        absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The waiters that go before `want`, which is, or will be, number `i` of them.
+  std::vector<const Want*> Ahead(const Want& want, size_t i) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsFull(const Want& want) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status TooLong(const Want& want, absl::Time turn, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   const size_t limit_;
+  const size_t kept_for_submits_;
+  const size_t kept_for_own_;
+  // What one caller may have of a minute when it is scarce, and from when it is.
+  const size_t share_;
+  const size_t scarce_;
   Clock& clock_;
+  ShareRefusals* const refusals_;
 
   mutable Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Time hold_until_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
-  std::deque<absl::Time> made_ ABSL_GUARDED_BY(mu_);  // In the last minute, oldest first.
-  std::array<std::deque<Waiter>, 2> waiters_ ABSL_GUARDED_BY(mu_);  // By priority.
+  std::deque<Made> made_ ABSL_GUARDED_BY(mu_);  // In the last minute, oldest first.
+  std::array<size_t, kPriorities> made_as_ ABSL_GUARDED_BY(mu_) = {};
+  absl::flat_hash_map<const Sharer*, size_t> made_by_ ABSL_GUARDED_BY(mu_);
+  std::deque<Waiter> waiters_ ABSL_GUARDED_BY(mu_);  // In the order of their coming.
   absl::Time armed_for_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   uint64_t timer_ ABSL_GUARDED_BY(mu_) = 0;  // The number of the only timer that counts.
 };

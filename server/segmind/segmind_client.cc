@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/strip.h"
+#include "server/segmind/download_urls.h"
 #include "server/segmind/retry_time.h"
 #include "server/segmind/segmind_answers.h"
 #include "server/segmind/upstream_exchange.h"
@@ -79,7 +80,8 @@ class SegmindClient::Core {
   Core(Options options, HttpClient& http, ApiKeySource& key, Clock& clock, Metrics& metrics)
       : options_(std::move(options)),
         exchange_(std::make_shared<UpstreamExchange>(options_.calls_per_minute, http, key, clock,
-                                                     metrics)) {
+                                                     metrics)),
+        download_urls_(std::make_shared<DownloadUrls>(clock)) {
     options_.url = std::string(absl::StripSuffix(options_.url, "/"));
   }
   ~Core() { exchange_->Shutdown(); }
@@ -88,6 +90,7 @@ class SegmindClient::Core {
   const std::string& url() const { return options_.url; }
   UpstreamExchange& exchange() { return *exchange_; }
   std::weak_ptr<UpstreamExchange> weak_exchange() { return exchange_; }
+  DownloadUrls& download_urls() { return *download_urls_; }
 
   // Makes a call whose 2xx answer `read` turns into a T.
   template <typename T, typename Read>
@@ -103,6 +106,7 @@ class SegmindClient::Core {
  private:
   Options options_;  // Constant after construction.
   const std::shared_ptr<UpstreamExchange> exchange_;
+  const std::shared_ptr<DownloadUrls> download_urls_;
 };
 
 SegmindClient::SegmindClient(Options options, HttpClient& http, ApiKeySource& key, Clock& clock,
@@ -119,6 +123,8 @@ void SegmindClient::Submit(const pb::FineTune& fine_tune, const std::string& ups
                     .deadline = context.deadline,
                     .trace = context.trace,
                     .try_timeout = core_->options().submit_timeout,
+                    .priority = RateLimiter::Priority::kSubmit,
+                    .sharer = context.sharer,
                     .once = true};
   core_->exchange().Start(std::move(call), [subject = CallSubject{UpstreamCall::kSubmit, ""},
                                             done = std::move(done)](ExchangeResult result) mutable {
@@ -156,7 +162,8 @@ void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public
                     .request = UploadUrlRequest(core_->url(), file_name, is_public),
                     .deadline = context.deadline,
                     .trace = context.trace,
-                    .try_timeout = core_->options().read_timeout};
+                    .try_timeout = core_->options().read_timeout,
+                    .sharer = context.sharer};
   core_->Call<UploadUrlAnswer>(std::move(call), std::move(done),
                                [](const CallSubject& subject, ExchangeResult& result) {
                                  return ReadUploadUrl(subject, result);
@@ -172,7 +179,8 @@ void SegmindClient::SetPublic(const std::string& upstream_id, bool is_public,
                     .request = AccessUpdateRequest(core_->url(), upstream_id, is_public),
                     .deadline = context.deadline,
                     .trace = context.trace,
-                    .try_timeout = core_->options().read_timeout};
+                    .try_timeout = core_->options().read_timeout,
+                    .sharer = context.sharer};
   core_->exchange().Start(std::move(call), [done = std::move(done)](ExchangeResult result) mutable {
     std::move(done)(std::move(result.status));
   });
@@ -184,11 +192,22 @@ void SegmindClient::CreateDownloadUrl(const std::string& cloud_storage_url,
                     .request = DownloadUrlRequest(core_->url(), cloud_storage_url),
                     .deadline = context.deadline,
                     .trace = context.trace,
-                    .try_timeout = core_->options().read_timeout};
-  core_->Call<Secret>(std::move(call), std::move(done),
-                      [](const CallSubject& subject, ExchangeResult& result) {
-                        return ReadDownloadUrl(subject, result);
-                      });
+                    .try_timeout = core_->options().read_timeout,
+                    .sharer = context.sharer};
+  auto ask = [weak = std::weak_ptr<Core>(core_),
+              call = std::move(call)](DownloadUrls::Done answer) mutable {
+    const std::shared_ptr<Core> core = weak.lock();
+    if (core == nullptr) return std::move(answer)(absl::CancelledError("the gateway is stopping"));
+    core->Call<Secret>(std::move(call), std::move(answer),
+                       [](const CallSubject& subject, ExchangeResult& result) {
+                         return ReadDownloadUrl(subject, result);
+                       });
+  };
+  core_->download_urls().Get(cloud_storage_url, std::move(ask), std::move(done));
+}
+
+void SegmindClient::ForgetDownloadUrl(const std::string& cloud_storage_url) {
+  core_->download_urls().Forget(cloud_storage_url);
 }
 
 pb::GatewayStatus::UpstreamState SegmindClient::state() const { return core_->exchange().state(); }

@@ -7,6 +7,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
+#include "server/base/fair_share.h"
 #include "server/base/metrics.h"
 #include "server/base/secret.h"
 #include "server/base/trace.h"
@@ -57,15 +58,16 @@ struct UploadUrlAnswer {
   std::string s3_url;
 };
 
-// What flows down with a call: when it must have ended, and which trace it belongs to.
+// What flows down with a call: when it must have ended, which trace it belongs to, and on whose
+// behalf it is made, which is null for the gateway's own.
 struct CallContext {
-  CallContext(absl::Time by, const TraceContext& in = {})
-      : deadline(by),
-        trace(in) {}  // NOLINT: often there is
-                      // no trace.
+  CallContext(absl::Time by, const TraceContext& in = {},  // NOLINT: often there is neither.
+              std::shared_ptr<Sharer> whose = nullptr)
+      : deadline(by), trace(in), sharer(std::move(whose)) {}
 
   absl::Time deadline;
   TraceContext trace;
+  std::shared_ptr<Sharer> sharer;
 };
 
 // Segmind's fine-tuning API (UPSTREAM.md), one method a call. Keeps the account's rate limit,
@@ -113,9 +115,11 @@ class SegmindClient {
   void SetPublic(const std::string& upstream_id, bool is_public, const CallContext& context,
                  absl::AnyInvocable<void(absl::Status) &&> done);
 
-  // A temporary URL for weights that are not public.
+  // A temporary URL for weights that are not public; for a minute the same one.
   void CreateDownloadUrl(const std::string& cloud_storage_url, const CallContext& context,
                          Done<Secret> done);
+  // Storage refused it.
+  void ForgetDownloadUrl(const std::string& cloud_storage_url);
 
   // How Segmind answers, for GetGatewayStatus: of the latest calls.
   pb::GatewayStatus::UpstreamState state() const;

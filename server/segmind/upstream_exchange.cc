@@ -75,7 +75,8 @@ UpstreamExchange::UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKe
       key_(key),
       clock_(clock),
       metrics_(metrics),
-      limiter_(RateLimiter::Make(calls_per_minute, clock)),
+      refusals_("upstream_calls", metrics),
+      limiter_(RateLimiter::Make(calls_per_minute, clock, &refusals_)),
       limited_backoff_(kFirstHold, kLastHold) {
   for (UpstreamCall call : kUpstreamCalls) {
     const std::string name(NameOf(call));
@@ -146,7 +147,7 @@ void UpstreamExchange::Queue(const FlightPtr& flight) {
     });
     return;
   }
-  limiter_->Acquire(call.priority, call.deadline,
+  limiter_->Acquire(call.priority, call.sharer, call.deadline,
                     [weak = weak_from_this(), flight](absl::Status turn) {
                       if (Entry self(weak); self) self->Send(flight, std::move(turn));
                     });

@@ -26,6 +26,7 @@ struct ExchangeCall {
   TraceContext trace;
   absl::Duration try_timeout;
   RateLimiter::Priority priority = RateLimiter::Priority::kInteractive;
+  std::shared_ptr<Sharer> sharer;  // On whose behalf; null for the gateway's own.
   // Never sent again once it may have been sent, save after a 401; `try_timeout` then holds
   // whatever the deadline.
   bool once = false;
@@ -91,6 +92,7 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   ApiKeySource& key_;
   Clock& clock_;
   Metrics& metrics_;
+  ShareRefusals refusals_;
   const std::shared_ptr<RateLimiter> limiter_;
   std::map<UpstreamCall, prometheus::Histogram*> seconds_;
   // By call and HTTP code, 0 for none: the usual ones.

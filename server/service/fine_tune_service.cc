@@ -115,7 +115,8 @@ UploadMethod FineTuneService::Upload() {
             RETURN_IF_ERROR(gate_.Admit(Method::kUploadDataset, &context, call));
             if (parts_.transfers == nullptr)
               return absl::UnimplementedError("this gateway does not transfer datasets");
-            return AdmittedUpload{*parts_.transfers, call.span.context(), call.lasting};
+            return AdmittedUpload{*parts_.transfers, call.span.context(), call.caller->use,
+                                  call.lasting};
           }};
 }
 
@@ -142,6 +143,7 @@ DownloadMethod FineTuneService::Download() {
             call.fine_tune = message.name();
             ASSIGN_OR_RETURN(DownloadSpec spec, CheckDownload(message, *version));
             spec.trace = call.span.context();
+            spec.sharer = call.caller->use;
             return AdmittedDownload{*parts_.transfers, std::move(spec), call.lasting};
           }};
 }

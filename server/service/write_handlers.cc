@@ -33,7 +33,8 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
           request.request_id().empty() ? MakeUuid() : absl::AsciiStrToLower(request.request_id()),
       .fine_tune = *std::move(checked),
       .deadline = call.deadline(),
-      .trace = call.trace()};
+      .trace = call.trace(),
+      .sharer = call.sharer()};
   parts_.submitter.Create(std::move(create), [&call](absl::StatusOr<VersionPtr> version) {
     Answer(std::move(version), call);
   });
@@ -76,6 +77,7 @@ void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
         InvalidField("fine_tune.labels", absl::StrCat("at most ", kMaxLabels, " labels")));
   update->deadline = call.answer_by();
   update->trace = call.trace();
+  update->sharer = call.sharer();
   parts_.updater.Update(*std::move(update), [&call](absl::StatusOr<VersionPtr> updated) {
     Answer(std::move(updated), call);
   });
@@ -85,7 +87,8 @@ void WriteHandlers::CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCal
   if (auto wrong = WrongWithFileName(request.file_name()); !wrong.empty())
     return call.Fail(InvalidField("file_name", wrong));
   const bool is_public = request.public_read();
-  parts_.segmind.CreateUploadUrl(request.file_name(), is_public, {call.answer_by(), call.trace()},
+  parts_.segmind.CreateUploadUrl(request.file_name(), is_public,
+                                 {call.answer_by(), call.trace(), call.sharer()},
                                  [is_public, &call](absl::StatusOr<UploadUrlAnswer> made) {
                                    if (!made.ok()) return call.Fail(made.status());
                                    pb::UploadUrl url;

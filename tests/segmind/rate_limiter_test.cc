@@ -18,8 +18,9 @@ class RateLimit : public ::testing::Test {
  protected:
   void Limit(int calls) { limiter_ = RateLimiter::Make(calls, clock_); }
   void Acquire(const std::string& who, absl::Duration patience = absl::InfiniteDuration(),
-               RateLimiter::Priority priority = RateLimiter::Priority::kInteractive) {
-    limiter_->Acquire(priority, clock_.Now() + patience, [this, who](absl::Status status) {
+               RateLimiter::Priority priority = RateLimiter::Priority::kInteractive,
+               std::shared_ptr<Sharer> sharer = nullptr) {
+    limiter_->Acquire(priority, sharer, clock_.Now() + patience, [this, who](absl::Status status) {
       if (status.ok()) {
         granted_.push_back(who);
       } else {
@@ -138,25 +139,104 @@ TEST_F(RateLimit, MayGoBeforeItsTimers) {
   clock_.Advance(absl::Minutes(10));
 }
 
+// Fifty calls a minute: ten kept for submissions, five for the gateway's own; 33 of the 45 that
+// callers may use go to whoever comes first, and the rest to those who had less than six.
+class FairRateLimit : public RateLimit {
+ protected:
+  FairRateLimit() { Limit(50); }
+  // How many of `count` calls are let through at once.
+  int Now(int count, std::shared_ptr<Sharer> sharer,
+          RateLimiter::Priority priority = RateLimiter::Priority::kInteractive) {
+    const size_t before = granted_.size();
+    for (int i = 0; i < count; ++i) Acquire("", absl::Seconds(10), priority, sharer);
+    return static_cast<int>(granted_.size() - before);
+  }
+  int Submits(int count, std::shared_ptr<Sharer> sharer) {
+    return Now(count, std::move(sharer), RateLimiter::Priority::kSubmit);
+  }
+  int Own(int count) { return Now(count, nullptr, RateLimiter::Priority::kBackground); }
+
+  const std::shared_ptr<Sharer> mallory_ = std::make_shared<Sharer>("mallory");
+  const std::shared_ptr<Sharer> alice_ = std::make_shared<Sharer>("alice");
+};
+
+TEST_F(FairRateLimit, OneCallerLeavesRoomForOthersForSubmissionsAndForThePoll) {
+  EXPECT_EQ(Now(100, mallory_), 33);
+  EXPECT_EQ(Now(100, alice_), 2) << "what is left of the 35 that are no submissions'";
+  EXPECT_EQ(Submits(100, alice_), 4) << "her share is six";
+  EXPECT_EQ(Submits(100, std::make_shared<Sharer>("bob")), 6);
+  EXPECT_EQ(Submits(100, std::make_shared<Sharer>("carol")), 0);
+  EXPECT_EQ(Own(100), 5);
+  EXPECT_EQ(limiter_->calls_left(), 0);
+}
+
+TEST_F(FairRateLimit, OneSubmitterLeavesRoomForOthersToo) {
+  EXPECT_EQ(Submits(100, mallory_), 34 - 1);
+  EXPECT_EQ(Submits(100, alice_), 6);
+  EXPECT_EQ(Own(100), 11);
+}
+
+TEST_F(FairRateLimit, TheGatewaysOwnReadsLeaveRoomForSubmissions) {
+  EXPECT_EQ(Own(100), 40);
+  EXPECT_EQ(Now(100, alice_), 0);
+  EXPECT_EQ(Submits(100, alice_), 10);
+}
+
+TEST_F(FairRateLimit, WhoeverHadTheFewestCallsIsNext) {
+  EXPECT_EQ(Now(100, mallory_), 33);
+  EXPECT_EQ(Now(100, std::make_shared<Sharer>("bob")), 2);
+  for (int i = 0; i < 20; ++i)
+    Acquire("mallory", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, mallory_);
+  Acquire("alice", absl::Seconds(70), RateLimiter::Priority::kInteractive, alice_);
+  granted_.clear();
+  clock_.Advance(absl::Seconds(61));
+  ASSERT_EQ(granted_.size(), 21u);
+  EXPECT_EQ(granted_[1], "alice") << "after one of mallory's, who came before";
+}
+
+TEST_F(FairRateLimit, OneCallerHasABoundedNumberOfWaits) {
+  for (int i = 0; i < 1000; ++i)
+    Acquire("mallory", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, mallory_);
+  EXPECT_EQ(granted_.size() + 64, 1000 - refused_.size());
+  EXPECT_EQ(ReasonOf(status_), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
+  Acquire("alice", absl::Seconds(1), RateLimiter::Priority::kSubmit, alice_);
+  EXPECT_EQ(granted_.back(), "alice");
+}
+
+TEST_F(FairRateLimit, CountsWhomItRefused) {
+  Metrics metrics;
+  ShareRefusals refusals("upstream_calls", metrics);
+  limiter_ = RateLimiter::Make(50, clock_, &refusals);
+  const auto named = std::make_shared<Sharer>("mallory", "mallory");
+  EXPECT_EQ(Now(40, named), 33);
+  for (const auto& family : metrics.registry()->Collect())
+    for (const auto& metric : family.metric)
+      EXPECT_EQ(metric.counter.value, metric.label[0].value == "mallory" ? 7 : 0);
+}
+
 TEST_F(RateLimit, NeverLetsThroughMoreThanTheLimitInAnyMinute) {
   std::mt19937 random(1);
   Limit(7);
+  const std::shared_ptr<Sharer> sharers[] = {nullptr, std::make_shared<Sharer>("a"),
+                                             std::make_shared<Sharer>("b"),
+                                             std::make_shared<Sharer>("c")};
   std::vector<absl::Time> times;
   size_t asked = 0;
   for (int step = 0; step < 3000; ++step) {
     clock_.Advance(absl::Milliseconds(random() % 4000));
     ++asked;
-    const auto priority = static_cast<RateLimiter::Priority>(random() % 2);
+    const auto priority = static_cast<RateLimiter::Priority>(random() % 3);
     const absl::Time deadline = clock_.Now() + absl::Seconds(random() % 300);
-    limiter_->Acquire(priority, deadline, [&, deadline](absl::Status status) {
-      if (!status.ok()) {
-        EXPECT_EQ(ReasonOf(status), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
-        --asked;
-        return;
-      }
-      EXPECT_LE(clock_.Now(), deadline);
-      times.push_back(clock_.Now());
-    });
+    limiter_->Acquire(priority, sharers[random() % 4], deadline,
+                      [&, deadline](absl::Status status) {
+                        if (!status.ok()) {
+                          EXPECT_EQ(ReasonOf(status), pb::ErrorReason::UPSTREAM_RATE_LIMITED);
+                          --asked;
+                          return;
+                        }
+                        EXPECT_LE(clock_.Now(), deadline);
+                        times.push_back(clock_.Now());
+                      });
   }
   clock_.Advance(absl::Hours(1));
   EXPECT_EQ(times.size(), asked);

@@ -532,6 +532,7 @@ TEST_F(Client, MakesADownloadUrl) {
   Make({.url = "http://segmind.test", .calls_per_minute = 100'000});
   const auto ask = [&](const std::string& body) {
     http_.Script(200, body);
+    client_->ForgetDownloadUrl("s3://bucket/a b&c");
     client_->CreateDownloadUrl("s3://bucket/a b&c", In(absl::Minutes(1)),
                                [&](auto result) { answer = std::move(result); });
   };

@@ -28,6 +28,7 @@ struct CreateCall {
   pb::FineTune fine_tune;  // Input fields only.
   absl::Time deadline;
   TraceContext trace;
+  std::shared_ptr<Sharer> sharer;  // Of the rate limit; null for the gateway's own.
 };
 
 // Spends money, so it is exact: intent committed, then the POST, then the outcome committed. One

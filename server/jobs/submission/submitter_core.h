@@ -67,6 +67,7 @@ class Submitter::Core : public std::enable_shared_from_this<Core> {
           fingerprint(std::move(print)),
           fine_tune(std::move(call.fine_tune)),
           trace(call.trace),
+          sharer(call.sharer),
           tries(absl::Milliseconds(100), absl::Seconds(5)),
           records(absl::Milliseconds(100), absl::Seconds(5)) {}
 
@@ -74,7 +75,8 @@ class Submitter::Core : public std::enable_shared_from_this<Core> {
     const SpendingLimits limits;
     const std::string fingerprint;
     const pb::FineTune fine_tune;
-    const TraceContext trace;  // Of the call that began it.
+    const TraceContext trace;  // Of the call that began it, as is the sharer.
+    const std::shared_ptr<Sharer> sharer;
     Phase phase = Phase::kPreparing;
     record::Intent intent;
     std::map<uint64_t, Waiter> waiters;

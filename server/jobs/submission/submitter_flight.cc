@@ -159,7 +159,7 @@ void Submitter::Core::TryPost(const FlightPtr& flight) {
   // A new intent's input is the flight's own, which alone has what signs its URLs.
   segmind_.Submit(SignedInputOf(flight->fine_tune),
                   AddMarker(flight->intent.fine_tune().display_name(), flight->intent.marker()),
-                  {start_by, flight->trace},
+                  {start_by, flight->trace, flight->sharer},
                   [self = shared_from_this(), flight](SubmitOutcome outcome) {
                     Core* core = self.get();
                     core->RunOrPost([core, flight, outcome = std::move(outcome)]() mutable {

@@ -177,7 +177,7 @@ void Updater::Core::Start(const UpdatePtr& update) {
                            .Field("fine_tune.visibility", "Segmind's id is not known yet"));
   }
   segmind_.SetPublic(version->upstream_id, *call.visibility == pb::FineTune::PUBLIC,
-                     {call.deadline, call.trace},
+                     {call.deadline, call.trace, call.sharer},
                      [self = shared_from_this(), update](absl::Status status) {
                        if (!status.ok()) return self->End(update, std::move(status));
                        update->changed_at_segmind = true;

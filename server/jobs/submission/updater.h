@@ -27,6 +27,7 @@ struct UpdateCall {
   std::map<std::string, std::string> unnamed_labels;
   absl::Time deadline;
   TraceContext trace;
+  std::shared_ptr<Sharer> sharer;  // Of the rate limit; null for the gateway's own.
 };
 
 // Changes a job at Segmind (visibility) and in the record (labels). Updates of one job run one

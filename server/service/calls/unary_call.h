@@ -60,6 +60,7 @@ class UnaryCall final : public QueuedCall {
   absl::Time deadline() const { return call_.deadline; }
   absl::Time answer_by() const { return call_.answer_by(); }
   const TraceContext& trace() const { return call_.span.context(); }
+  const std::shared_ptr<CallerUse>& sharer() const { return call_.caller->use; }
 
   // For the log.
   void SetFineTune(std::string name) { call_.fine_tune = std::move(name); }

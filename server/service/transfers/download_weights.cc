@@ -29,7 +29,7 @@ class DownloadCall;
 class Download final : public Transfer {
  public:
   Download(Transfers& transfers, DownloadSpec spec, DownloadCall& call)
-      : Transfer(transfers, spec.trace),
+      : Transfer(transfers, spec.trace, spec.sharer),
         call_(call),
         spec_(std::move(spec)),
         range_{.offset = spec_.offset, .limit = spec_.limit},
@@ -166,7 +166,7 @@ void Download::FetchSigned() {
   }
   auto self = std::static_pointer_cast<Download>(shared_from_this());
   transfers_.segmind().CreateDownloadUrl(spec_.weights_uri,
-                                         {transfers_.clock().Now() + kUrlTimeout, trace_},
+                                         {transfers_.clock().Now() + kUrlTimeout, trace_, sharer_},
                                          [self](absl::StatusOr<Secret> url) {
                                            if (!url.ok()) return self->Fail(url.status());
                                            self->Fetch(*std::move(url));
@@ -244,13 +244,17 @@ absl::Status Download::EndOf(const absl::Status& status) const {
 
 void Download::OnEnd(absl::Status status) {
   bool again = false;
+  bool refused = false;
   {
     MutexLock lock(mu_);
     if (end_ || source_end_) return;
+    // The next one who asks gets a fresh URL.
+    refused = asked_signed_ && code_ >= 400 && code_ != 416;
     // Weights that were thought to be open, and are not (any more).
     again = !asked_signed_ && (code_ == 401 || code_ == 403);
     if (!again) source_end_ = EndOf(status);
   }
+  if (refused) transfers_.segmind().ForgetDownloadUrl(spec_.weights_uri);
   if (again) return FetchSigned();
   Turn();
 }

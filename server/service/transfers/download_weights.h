@@ -26,6 +26,7 @@ struct DownloadSpec {
   int64_t offset = 0;
   int64_t limit = 0;  // 0: all.
   TraceContext trace;
+  std::shared_ptr<Sharer> sharer;
 };
 
 // What `request` asks of that job. FAILED_PRECONDITION / WEIGHTS_NOT_READY, INVALID_ARGUMENT /

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/clock.h"
+#include "server/base/fair_share.h"
 #include "server/base/mutex.h"
 #include "server/http/http_stream.h"
 
@@ -20,8 +21,8 @@ class Transfers;
 // call, the stream and whatever it waits for.
 class Transfer : public HttpStreamListener, public std::enable_shared_from_this<Transfer> {
  public:
-  Transfer(Transfers& transfers, const TraceContext& trace)
-      : transfers_(transfers), trace_(trace) {}
+  Transfer(Transfers& transfers, const TraceContext& trace, std::shared_ptr<Sharer> sharer)
+      : transfers_(transfers), trace_(trace), sharer_(std::move(sharer)) {}
 
   // Ends it so, unless it has ended. What was queued is dropped.
   void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
@@ -55,7 +56,8 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
 
   // Constant after construction.
   Transfers& transfers_;
-  const TraceContext trace_;  // Of the call.
+  const TraceContext trace_;              // Of the call.
+  const std::shared_ptr<Sharer> sharer_;  // On whose behalf; may be null.
 
   mutable Mutex mu_;
   // What to finish with.

@@ -50,8 +50,8 @@ absl::Status CheckSpec(const pb::DatasetSpec& spec) {
 
 class Upload final : public Transfer {
  public:
-  Upload(Transfers& transfers, const TraceContext& trace, UploadCall& call)
-      : Transfer(transfers, trace), call_(call) {}
+  Upload(const AdmittedUpload& admitted, UploadCall& call)
+      : Transfer(admitted.transfers, admitted.trace, admitted.sharer), call_(call) {}
 
   void Begin() {
     Watch();
@@ -159,7 +159,7 @@ void UploadCall::OnArrived() {
   finished_.Expect();  // It is answered, whatever happens.
   const auto admitted = method_.admit(context_, done_);
   if (!admitted.ok()) return End(admitted.status());
-  upload_ = std::make_shared<Upload>(admitted->transfers, admitted->trace, *this);
+  upload_ = std::make_shared<Upload>(*admitted, *this);
   upload_->Begin();
   admitted->lasting->OnRevokedDo(
       [upload = upload_](const absl::Status& why) { upload->Fail(why); });
@@ -219,7 +219,8 @@ absl::Status Upload::TakeSpec(const pb::DatasetSpec& spec) {
   }
   auto self = std::static_pointer_cast<Upload>(shared_from_this());
   transfers_.segmind().CreateUploadUrl(
-      spec.file_name(), spec.public_read(), {transfers_.clock().Now() + kUrlTimeout, trace_},
+      spec.file_name(), spec.public_read(),
+      {transfers_.clock().Now() + kUrlTimeout, trace_, sharer_},
       [self](absl::StatusOr<UploadUrlAnswer> made) { self->OnUrl(std::move(made)); });
   return absl::OkStatus();
 }

@@ -23,6 +23,7 @@ using UploadDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
 struct AdmittedUpload {
   Transfers& transfers;
   TraceContext trace;
+  std::shared_ptr<Sharer> sharer;
   std::shared_ptr<LastingCall> lasting;
 };
 
