@@ -5,6 +5,7 @@
 #include <ostream>
 #include <sstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
@@ -20,6 +21,7 @@ struct CreateFlags {
   std::string file;
   std::string dataset;
   bool dataset_public = false;
+  bool force = false;
   pb::FineTune job;
   int steps = 0;
   double learning_rate = 0;
@@ -80,74 +82,119 @@ absl::StatusOr<pb::FineTune> MakeJob(const CreateFlags& flags) {
   return job;
 }
 
-// Sends the dataset, and lets the job train on it.
-absl::Status SendDatasetOf(Session& session, FineTuneClient& client, const CreateFlags& flags,
-                           pb::FineTune& job) {
-  // What FAST_FLUX trains on must be readable for all.
-  const bool is_public = flags.dataset_public || job.base_model() == "FAST_FLUX";
-  auto dataset = SendDataset(session, client, flags.dataset, is_public);
-  if (!dataset.ok()) return dataset.status();
-  session.err << "data: " << Printable(dataset->data_source_uri()) << std::endl;
-  job.set_data_source_uri(dataset->data_source_uri());
-  return absl::OkStatus();
+// Says what training will hardly be meant to do.
+void WarnOfPrompt(Session& session, const pb::FineTune& job) {
+  if (job.trigger_word().empty() || job.instance_prompt().empty() ||
+      absl::StrContains(job.instance_prompt(), job.trigger_word()))
+    return;
+  session.err << "warning: the trigger word `" << Printable(job.trigger_word())
+              << "` is not in the prompt `" << Printable(job.instance_prompt())
+              << "`: what is learned will hardly be tied to it\n";
 }
 
-absl::StatusOr<pb::FineTune> Submitted(absl::StatusOr<Submission> submission) {
-  if (!submission.ok()) return submission.status();
-  return std::move(submission->fine_tune);
-}
+// One job on its way to Segmind: what was asked for, and how far it has come.
+class Creation {
+ public:
+  Creation(Session& session, FineTuneClient& client, const CreateFlags& flags, pb::FineTune job)
+      : session_(session), client_(client), flags_(flags), job_(std::move(job)) {}
+
+  int Run() {
+    WarnOfPrompt(session_, job_);
+    if (!flags_.dataset.empty()) {
+      // All that can be known is, before a byte is sent.
+      auto data = LookAtData(session_, flags_.dataset, flags_.force);
+      if (!data.ok()) return session_.Fail(data.status());
+      if (absl::Status status = Check().status(); !status.ok()) return session_.Fail(status);
+      if (flags_.validate_only) return TellValid();
+      if (absl::Status status = Send(*data); !status.ok()) return session_.Fail(status);
+    } else if (flags_.validate_only) {
+      auto checked = Check();
+      if (!checked.ok()) return session_.Fail(checked.status());
+      job_ = *std::move(checked);
+      return TellValid();
+    }
+    return Submit();
+  }
+
+ private:
+  absl::StatusOr<pb::FineTune> Check() {
+    Progress progress(session_.err, session_.terminal.err, "checking");
+    auto checked = client_.Validate(job_);
+    if (checked.ok() || flags_.dataset.empty()) return checked;
+    // An older gateway misses the address that the upload will give.
+    const Error error = ErrorOf(checked.status());
+    const bool only_that =
+        error.violations.size() == 1 && error.violations[0].subject == "fine_tune.data_source_uri";
+    return only_that ? absl::StatusOr<pb::FineTune>(job_) : checked;
+  }
+
+  int TellValid() {
+    if (!flags_.dataset.empty())
+      session_.err << "Valid; the data would be uploaded, then the job submitted. Nothing was.\n";
+    else
+      session_.err << "The job is valid; nothing was submitted.\n";
+    PrintJob(session_, job_);
+    return kSuccess;
+  }
+
+  // Sends the dataset, and lets the job train on it.
+  absl::Status Send(const TrainingData& data) {
+    // What FAST_FLUX trains on must be readable for all.
+    const bool is_public = flags_.dataset_public || job_.base_model() == "FAST_FLUX";
+    auto dataset = SendData(session_, client_, data, is_public);
+    if (!dataset.ok()) return dataset.status();
+    session_.err << "data: " << Printable(dataset->data_source_uri()) << std::endl;
+    job_.set_data_source_uri(dataset->data_source_uri());
+    return absl::OkStatus();
+  }
+
+  int Submit() {
+    const std::string request_id = flags_.request_id.empty() ? MakeUuid() : flags_.request_id;
+    session_.err << "request_id: " << Printable(request_id) << std::endl;
+    absl::StatusOr<Submission> submission = absl::UnknownError("");
+    {
+      Progress progress(session_.err, session_.terminal.err, "submitting");
+      submission = client_.Submit(job_, {.request_id = request_id});
+    }
+    if (!submission.ok()) return TellFailure(submission.status(), request_id);
+    if (submission->unknown()) {
+      session_.err
+          << "Segmind's answer was lost; the gateway is finding out whether it took the job.\n";
+    }
+    if (!*flags_.wait_option) {
+      PrintJob(session_, submission->fine_tune);
+      return kSuccess;
+    }
+    session_.err << "name: " << Printable(submission->fine_tune.name()) << std::endl;
+    return AwaitJob(session_, submission->fine_tune.name(), *ParseState(flags_.wait),
+                    *ParseTimespan(flags_.wait_timeout));
+  }
+
+  int TellFailure(const absl::Status& status, const std::string& request_id) {
+    const int code = session_.Fail(status);
+    if (code != kUnavailable) return code;
+    session_.err << "Run the same command again with --request-id " << Printable(request_id);
+    // Sent anew the dataset would have another address, and the job other parameters.
+    if (!flags_.dataset.empty()) {
+      session_.err << " and --data " << Printable(job_.data_source_uri())
+                   << " instead of --dataset";
+    }
+    session_.err << ": however often, it makes one job.\n";
+    return code;
+  }
+
+  Session& session_;
+  FineTuneClient& client_;
+  const CreateFlags& flags_;
+  pb::FineTune job_;
+};
 
 int Create(Session& session, const CreateFlags& flags) {
   auto job = MakeJob(flags);
   if (!job.ok()) return session.Fail(job.status());
   auto client = session.Client();
   if (!client.ok()) return session.Fail(client.status());
-  if (!flags.dataset.empty()) {
-    if (absl::Status status = SendDatasetOf(session, **client, flags, *job); !status.ok()) {
-      return session.Fail(status);
-    }
-  }
-  pb::CreateFineTuneRequest request;
-  *request.mutable_fine_tune() = *std::move(job);
-  request.set_request_id(flags.request_id.empty() ? MakeUuid() : flags.request_id);
-  request.set_validate_only(flags.validate_only);
-  if (!flags.validate_only)
-    session.err << "request_id: " << Printable(request.request_id()) << std::endl;
-  absl::StatusOr<pb::FineTune> created = absl::UnknownError("");
-  {
-    Progress progress(session.err, session.terminal.err,
-                      flags.validate_only ? "checking" : "submitting");
-    created = flags.validate_only ? (*client)->Validate(request.fine_tune())
-                                  : Submitted((*client)->Submit(
-                                        request.fine_tune(), {.request_id = request.request_id()}));
-  }
-  if (!created.ok()) {
-    const int code = session.Fail(created.status());
-    if (code == kUnavailable && !flags.validate_only) {
-      session.err << "Run the same command again with --request-id "
-                  << Printable(request.request_id());
-      // Sent anew the dataset would have another address, and the job other parameters.
-      if (!flags.dataset.empty()) {
-        session.err << " and --data " << Printable(request.fine_tune().data_source_uri())
-                    << " instead of --dataset";
-      }
-      session.err << ": however often, it makes one job.\n";
-    }
-    return code;
-  }
-  if (flags.validate_only) {
-    session.err << "The job is valid; nothing was submitted.\n";
-  } else if (created->state() == pb::FineTune::SUBMIT_UNKNOWN) {
-    session.err
-        << "Segmind's answer was lost; the gateway is finding out whether it took the job.\n";
-  }
-  if (!*flags.wait_option || flags.validate_only) {
-    PrintJob(session, *created);
-    return kSuccess;
-  }
-  session.err << "name: " << Printable(created->name()) << std::endl;
-  return AwaitJob(session, created->name(), *ParseState(flags.wait),
-                  *ParseTimespan(flags.wait_timeout));
+  return Creation(session, **client, flags, *std::move(job)).Run();
 }
 
 void AddJobOptions(CLI::App& command, CreateFlags& flags) {
@@ -194,16 +241,17 @@ void AddCreate(CLI::App& app, Session& session) {
   command->add_option("--request-id", flags->request_id,
                       "A UUID: however often a job is sent with it, it is submitted once. Made and "
                       "printed if not given");
-  CLI::Option* validate_only = command->add_flag("--validate-only", flags->validate_only,
-                                                 "Check everything, submit nothing");
+  command->add_flag("--validate-only", flags->validate_only,
+                    "Check everything, send nothing, and print what would be");
   CLI::Option* dataset =
       command
           ->add_option("--dataset", flags->dataset,
                        "A zip, or a folder of images to zip: upload it and train on it")
           ->type_name("DIR|ZIP")
           ->check(CLI::ExistingPath)
-          ->excludes(command->get_option("--data"))
-          ->excludes(validate_only);
+          ->excludes(command->get_option("--data"));
+  command->add_flag("--force", flags->force, "Send a dataset although training cannot end well")
+      ->needs(dataset);
   command
       ->add_flag("--dataset-public", flags->dataset_public,
                  "Let anyone read it; always so for FAST_FLUX")

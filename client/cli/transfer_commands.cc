@@ -16,9 +16,7 @@
 #include "client/cli/exit_code.h"
 #include "client/cli/http_transfer.h"
 #include "client/cli/progress.h"
-#include "client/cli/unnamed_file.h"
 #include "client/cli/values.h"
-#include "client/cli/zip_folder.h"
 #include "client/cpp/transfer.h"
 #include "client/cpp/weights_check.h"
 
@@ -28,6 +26,7 @@ namespace {
 struct UploadFlags {
   std::string file;
   bool is_public = false;
+  bool force = false;
 };
 
 struct DownloadFlags {
@@ -71,26 +70,6 @@ OnProgress ShowIn(Progress& progress, const std::string& what) {
   };
 }
 
-// Zips a folder of images; says what is in the zip and what is not.
-absl::StatusOr<std::unique_ptr<UnnamedFile>> Zip(Session& session, const std::string& folder) {
-  auto zip = UnnamedFile::Make();
-  if (!zip.ok()) return zip;
-  auto zipped = ZipFolder(folder, (*zip)->path());
-  if (!zipped.ok()) return zipped.status();
-  session.err << zipped->images.size() << " images zipped\n";
-  for (const std::string& name : zipped->left_out) {
-    session.err << "warning: " << Printable(name) << " is left out: no image at the top level\n";
-  }
-  return zip;
-}
-
-// What the zip of a folder is called at Segmind.
-std::string ZipName(const std::string& folder) {
-  std::error_code ignored;
-  const std::string stem = std::filesystem::canonical(folder, ignored).filename().string();
-  return absl::StrCat(stem.empty() ? "dataset" : stem, ".zip");
-}
-
 absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::string& path,
                                            const UploadOptions& options) {
   auto url = client.CreateUploadUrl(options.file_name, options.public_read);
@@ -105,27 +84,12 @@ absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::st
   return dataset;
 }
 
-absl::StatusOr<pb::Dataset> SendZip(Session& session, FineTuneClient& client,
-                                    const std::string& path, const std::string& name,
-                                    bool is_public) {
-  absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
-  {
-    Progress progress(session.err, session.terminal.err, "uploading");
-    const UploadOptions options{
-        .public_read = is_public, .file_name = name, .on_progress = ShowIn(progress, "uploading")};
-    dataset = client.Upload(path, options);
-    if (absl::IsUnimplemented(dataset.status())) dataset = UploadDirectly(client, path, options);
-  }
-  if (!dataset.ok()) return dataset;
-  for (const std::string& warning : dataset->warnings())
-    session.err << "warning: " << Printable(warning) << "\n";
-  return dataset;
-}
-
 int Upload(Session& session, const UploadFlags& flags) {
   auto client = session.Client();
   if (!client.ok()) return session.Fail(client.status());
-  auto dataset = SendDataset(session, **client, flags.file, flags.is_public);
+  auto data = LookAtData(session, flags.file, flags.force);
+  if (!data.ok()) return session.Fail(data.status());
+  auto dataset = SendData(session, **client, *data, flags.is_public);
   if (!dataset.ok()) return session.Fail(dataset.status());
   if (session.json()) {
     session.PrintJson(*dataset);
@@ -209,16 +173,46 @@ int Fetch(Session& session, const DownloadFlags& flags) {
 
 }  // namespace
 
-absl::StatusOr<pb::Dataset> SendDataset(Session& session, FineTuneClient& client,
-                                        const std::string& path, bool is_public) {
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(path, ignored)) {
-    return SendZip(session, client, path, std::filesystem::path(path).filename().string(),
-                   is_public);
+absl::StatusOr<TrainingData> LookAtData(Session& session, const std::string& path, bool force) {
+  auto data = LookAtTrainingData(path);
+  if (!data.ok()) return data;
+  session.err << data->image_count << (data->image_count == 1 ? " image" : " images");
+  if (data->caption_count > 0) {
+    session.err << ", " << data->caption_count
+                << (data->caption_count == 1 ? " text beside them" : " texts beside them");
   }
-  auto zip = Zip(session, path);
-  if (!zip.ok()) return zip.status();
-  return SendZip(session, client, (*zip)->path(), ZipName(path), is_public);
+  session.err << ", " << Bytes(static_cast<double>(data->size_bytes)) << "\n";
+  for (const std::string& warning : data->warnings)
+    session.err << "warning: " << Printable(warning) << "\n";
+  absl::Status faults = FaultsOf(*data);
+  if (faults.ok()) return data;
+  if (!force) {
+    faults.SetPayload(kAdvice,
+                      absl::Cord("Nothing was sent. With --force it is sent all the same."));
+    return faults;
+  }
+  session.err << "warning: " << Printable(std::string(faults.message())) << "\n";
+  return data;
+}
+
+absl::StatusOr<pb::Dataset> SendData(Session& session, FineTuneClient& client,
+                                     const TrainingData& data, bool is_public) {
+  absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
+  {
+    Progress progress(session.err, session.terminal.err, "uploading");
+    // What is to be forced was looked at before.
+    const UploadOptions options{.force = true,
+                                .public_read = is_public,
+                                .file_name = data.file_name,
+                                .on_progress = ShowIn(progress, "uploading")};
+    dataset = SendTrainingData(client, data, options);
+    if (absl::IsUnimplemented(dataset.status()))
+      dataset = UploadDirectly(client, data.path, options);
+  }
+  if (!dataset.ok()) return dataset;
+  for (const std::string& warning : dataset->warnings())
+    session.err << "warning: " << Printable(warning) << "\n";
+  return dataset;
 }
 
 void AddUpload(CLI::App& app, Session& session) {
@@ -232,6 +226,7 @@ void AddUpload(CLI::App& app, Session& session) {
       ->type_name("DIR|ZIP");
   command->add_flag("--public", flags->is_public,
                     "Let anyone read the uploaded file; FAST_FLUX needs it");
+  command->add_flag("--force", flags->force, "Send it although training with it cannot end well");
   command->footer(
       "Prints the data_source_uri for `finetune create --data`. A transfer that breaks begins "
       "again; "

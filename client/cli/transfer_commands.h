@@ -4,12 +4,16 @@
 
 #include "absl/status/statusor.h"
 #include "client/cli/session.h"
+#include "client/cpp/training_data.h"
 
 namespace finetune::cli {
 
-// Sends a zip, or a folder of images as one, through the gateway or straight to the storage; shows
-// progress and warnings.
-absl::StatusOr<pb::Dataset> SendDataset(Session& session, FineTuneClient& client,
-                                        const std::string& path, bool is_public);
+// Looks at a zip, or zips a folder of images, and says what is in it. INVALID_ARGUMENT for what
+// cannot be trained with, unless forced.
+absl::StatusOr<TrainingData> LookAtData(Session& session, const std::string& path, bool force);
+
+// Sends it, through the gateway or straight to the storage; shows progress and warnings.
+absl::StatusOr<pb::Dataset> SendData(Session& session, FineTuneClient& client,
+                                     const TrainingData& data, bool is_public);
 
 }  // namespace finetune::cli

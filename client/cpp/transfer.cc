@@ -2,7 +2,8 @@
 
 #include <grpcpp/support/sync_stream.h>
 
-#include <filesystem>
+#include <algorithm>
+#include <cerrno>
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
@@ -63,9 +64,8 @@ absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path
   return dataset;
 }
 
-absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public,
-                                         const std::string& file_name) {
-  if (std::filesystem::is_directory(path)) return LocalFileError("read", path, "it is a directory");
+absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, const std::string& file_name,
+                                         bool public_read) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file.good()) return LocalFileError("read", path, errno);
@@ -77,11 +77,19 @@ absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, bool is_public
     spec.set_size_bytes(spec.size_bytes() + file.gcount());
   }
   if (file.bad()) return LocalFileError("read", path, errno);
-  spec.set_file_name(file_name.empty() ? std::filesystem::path(path).filename().string()
-                                       : file_name);
-  spec.set_public_read(is_public);
+  spec.set_file_name(file_name);
+  spec.set_public_read(public_read);
   spec.set_sha256(digest.Finish());
   return spec;
+}
+
+// What was told before the upload is not told again.
+void RemoveKnown(const std::vector<std::string>& known, pb::Dataset& dataset) {
+  pb::Dataset others;
+  for (const std::string& warning : dataset.warnings()) {
+    if (std::find(known.begin(), known.end(), warning) == known.end()) others.add_warnings(warning);
+  }
+  dataset.mutable_warnings()->Swap(others.mutable_warnings());
 }
 
 // Takes the responses of one stream into a file, and checks each of them.
@@ -191,11 +199,24 @@ absl::Status FetchAll(FineTuneClient& client, const std::string& name, PartialFi
 
 absl::StatusOr<pb::Dataset> UploadDataset(FineTuneClient& client, const std::string& path,
                                           const UploadOptions& options) {
-  auto spec = Describe(path, options.public_read, options.file_name);
+  auto data = LookAtTrainingData(path);
+  if (!data.ok()) return data.status();
+  auto dataset = SendTrainingData(client, *data, options);
+  if (!dataset.ok()) return dataset;
+  for (const std::string& warning : data->warnings) dataset->add_warnings(warning);
+  return dataset;
+}
+
+absl::StatusOr<pb::Dataset> SendTrainingData(FineTuneClient& client, const TrainingData& data,
+                                             const UploadOptions& options) {
+  if (absl::Status status = FaultsOf(data); !status.ok() && !options.force) return status;
+  auto spec = Describe(data.path, options.file_name.empty() ? data.file_name : options.file_name,
+                       options.public_read);
   if (!spec.ok()) return spec.status();
   RetryBackoff backoff(options.backoff);
   for (int attempt = 1;; ++attempt) {
-    auto dataset = Send(client, path, *spec, options);
+    auto dataset = Send(client, data.path, *spec, options);
+    if (dataset.ok()) RemoveKnown(data.warnings, *dataset);
     if (dataset.ok() || !WorthAnotherTry(dataset.status()) || attempt >= options.attempts)
       return dataset;
     absl::SleepFor(backoff.Next(RetryDelayOf(dataset.status())));

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "client/cpp/partial_file.h"
 #include "client/cpp/retry_backoff.h"
+#include "client/cpp/training_data.h"
 
 namespace finetune::inline client {
 
@@ -21,6 +22,8 @@ class FineTuneClient;
 using OnProgress = std::function<void(int64_t done, int64_t total)>;
 
 struct UploadOptions {
+  // Send it although training with it cannot end well.
+  bool force = false;
   // Let anyone read the file; FAST_FLUX needs it.
   bool public_read = false;
   // What it is called at its other end; the last part of its path if empty.
@@ -31,11 +34,15 @@ struct UploadOptions {
   BackoffOptions backoff = {};
 };
 
-// Sends the zip at `path`. A transfer that breaks is begun again, within `attempts`: the gateway
-// keeps nothing. The digest is checked at the other end (DATA_LOSS). UNIMPLEMENTED from a gateway
-// that moves no bytes.
+// Sends a zip, or a folder of images and their captions as one. It is looked at first: what cannot
+// be trained with is INVALID_ARGUMENT before a byte is sent, unless forced. A transfer that breaks
+// is begun again, within `attempts`: the gateway keeps nothing. The digest is checked at the other
+// end (DATA_LOSS). UNIMPLEMENTED from a gateway that moves no bytes.
 absl::StatusOr<pb::Dataset> UploadDataset(FineTuneClient& client, const std::string& path,
                                           const UploadOptions& options = {});
+// The same for what was looked at already. The warnings about it are not repeated in the answer.
+absl::StatusOr<pb::Dataset> SendTrainingData(FineTuneClient& client, const TrainingData& data,
+                                             const UploadOptions& options = {});
 
 struct DownloadOptions {
   OnProgress on_progress = nullptr;

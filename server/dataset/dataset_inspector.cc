@@ -8,32 +8,21 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/utf8.h"
+#include "server/dataset/dataset_files.h"
 #include "server/dataset/zip_directory.h"
 
 namespace finetune {
 namespace {
 
-constexpr absl::string_view kImages[] = {".jpg", ".jpeg", ".png",  ".webp", ".bmp",
-                                         ".gif", ".tif",  ".tiff", ".heic", ".avif"};
-constexpr absl::string_view kArchives[] = {".zip", ".tar", ".gz",  ".tgz", ".bz2",
-                                           ".xz",  ".7z",  ".rar", ".zst"};
 // No photographs unpack to more, and a flat drawing of that size is no use for training.
 constexpr uint64_t kMaxUnpacked = uint64_t{2} << 30;
 constexpr uint64_t kMaxRatio = 200;
 constexpr uint64_t kLocalHeader = 30;
 
-template <size_t N>
-bool EndsWithAny(absl::string_view name, const absl::string_view (&endings)[N]) {
-  return std::any_of(std::begin(endings), std::end(endings),
-                     [&](auto ending) { return absl::EndsWithIgnoreCase(name, ending); });
-}
-
 // What desktop systems put into archives beside what their users mean.
 bool IsJunk(absl::string_view name) {
   const absl::string_view file = name.substr(name.rfind('/') + 1);
-  return absl::StartsWith(name, "__MACOSX/") || absl::StartsWith(file, "._") ||
-         file == ".DS_Store" || absl::EqualsIgnoreCase(file, "Thumbs.db") ||
-         absl::EqualsIgnoreCase(file, "desktop.ini");
+  return absl::StartsWith(name, "__MACOSX/") || IsJunkName({file.data(), file.size()});
 }
 
 bool LeavesFolder(absl::string_view name) {
@@ -86,8 +75,14 @@ class Survey {
     if (absl::EndsWith(name, "/")) return folders_.Add(entry.name);
     if (absl::StrContains(name, "/") || absl::StrContains(name, "\\"))
       return in_folders_.Add(entry.name);
-    if (EndsWithAny(name, kArchives)) return archives_.Add(entry.name);
-    if (!EndsWithAny(name, kImages)) return foreign_.Add(entry.name);
+    if (IsArchiveName(entry.name)) return archives_.Add(entry.name);
+    if (IsMetadataName(entry.name)) return;
+    if (IsCaptionName(entry.name)) {
+      captions_.emplace_back(entry.name);
+      return;
+    }
+    if (!IsImageName(entry.name)) return foreign_.Add(entry.name);
+    stems_.insert(std::string(StemOf(entry.name)));
     if (entry.size == 0) return empty_.Add(entry.name);
     if (entry.method != 0 && entry.method != 8) odd_methods_.Add(entry.name);
     ++images_;
@@ -96,6 +91,9 @@ class Survey {
   int images() const { return images_; }
 
   std::vector<std::string> Warnings(uint64_t directory_start) {
+    for (const std::string& caption : captions_) {
+      if (!stems_.contains(std::string(StemOf(caption)))) foreign_.Add(caption);
+    }
     std::vector<std::string> warnings;
     const auto warn = [&](const Tally& tally, absl::string_view what) {
       if (tally.count > 0)
@@ -108,7 +106,7 @@ class Survey {
     warn(in_folders_, "in sub-folders, which Segmind does not look into");
     if (in_folders_.count == 0) warn(folders_, "that are empty folders");
     warn(archives_, "that are archives themselves");
-    warn(foreign_, "that are no images");
+    warn(foreign_, "that are neither images nor captions of one");
     warn(junk_, "that a desktop system left behind");
     warn(empty_, "without content");
     warn(odd_methods_, "packed in an uncommon way");
@@ -139,6 +137,8 @@ class Survey {
   uint64_t unpacked_ = 0;
   std::vector<std::pair<uint64_t, uint64_t>> extents_;
   absl::flat_hash_set<std::string> names_;
+  absl::flat_hash_set<std::string> stems_;  // Of the images.
+  std::vector<std::string> captions_;
   Tally outside_, links_, encrypted_, in_folders_, folders_, archives_, foreign_, junk_, empty_,
       odd_methods_, repeated_, bombs_;
 };
@@ -164,18 +164,23 @@ DatasetFindings DatasetInspector::Finish() const {
   using Result = ZipDirectory::Result;
   DatasetFindings findings;
   auto& warnings = findings.warnings;
+  // What training fails over comes before what it may do badly with.
+  const auto fault = [&](std::string what) {
+    if (findings.fault.empty()) findings.fault = what;
+    warnings.push_back(std::move(what));
+  };
   if (size_ >= kDatasetLimitBytes)
-    warnings.push_back(absl::StrCat("it has ", size_ >> 20, " MiB; Segmind takes datasets under ",
-                                    kDatasetLimitBytes >> 20, " MB"));
+    fault(absl::StrCat("it has ", size_ >> 20, " MiB; Segmind takes datasets under ",
+                       kDatasetLimitBytes >> 20, " MB"));
   Survey survey(static_cast<uint64_t>(size_));
   const ZipDirectory directory =
       ReadZipDirectory(tail_, static_cast<uint64_t>(seen_),
                        [&survey](const ZipEntry& entry) { survey.Take(entry); });
   findings.image_count = survey.images();
   if (directory.result == Result::kNone) {
-    warnings.push_back(head_ == std::string_view("PK\3\4", 4)
-                           ? "the zip is cut off: it has no directory at its end"
-                           : "it is no zip");
+    fault(head_ == std::string_view("PK\3\4", 4)
+              ? "the zip is cut off: it has no directory at its end"
+              : "it is no zip");
     return findings;
   }
   if (directory.result == Result::kTooLong) {
@@ -183,12 +188,12 @@ DatasetFindings DatasetInspector::Finish() const {
     return findings;
   }
   if (directory.result == Result::kDamaged)
-    warnings.push_back("the zip is damaged: its directory contradicts itself");
-  if (directory.several_disks) warnings.push_back("it is a part of a zip in several parts");
+    fault("the zip is damaged: its directory contradicts itself");
+  if (directory.several_disks) fault("it is a part of a zip in several parts");
   if (directory.zip64)
     warnings.push_back("it is in the zip64 format, which datasets of this size do not need");
   if (findings.image_count == 0)
-    warnings.push_back("there are no images at its top level; Segmind will take it for empty");
+    fault("there are no images at its top level; Segmind will take it for empty");
   for (std::string& warning : survey.Warnings(directory.start))
     warnings.push_back(std::move(warning));
   return findings;

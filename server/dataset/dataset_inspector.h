@@ -16,6 +16,8 @@ struct DatasetFindings {
   int image_count = 0;
   // What Segmind may refuse or do badly with, one sentence each, at most a dozen.
   std::vector<std::string> warnings;
+  // The one of them that training will fail over; empty if none will.
+  std::string fault;
 };
 
 // Looks into a zip while its bytes pass, in pieces of any size. A zip says at its end what is in

@@ -184,6 +184,10 @@ grpc::Status FakeService::CreateFineTune(grpc::ServerContext*,
     std::lock_guard lock(mu_);
     creates_.push_back(*request);
     if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
+    if (request->validate_only()) {
+      *response = request->fine_tune();
+      return grpc::Status::OK;
+    }
     std::string& known = by_request_[request->request_id()];
     if (known.empty()) known = "new" + std::to_string(by_request_.size());
     id = known;

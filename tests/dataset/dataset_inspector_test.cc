@@ -51,7 +51,7 @@ TEST(DatasetInspector, WarnsOfWhatSegmindDoesNotTake) {
               UnorderedElementsAre(HasSubstr("encrypted, such as 'secret.jpg'"),
                                    HasSubstr("1 entry in sub-folders"),
                                    HasSubstr("archives themselves, such as 'inner.zip'"),
-                                   HasSubstr("no images, such as 'notes.pdf'"),
+                                   HasSubstr("captions of one, such as 'notes.pdf'"),
                                    HasSubstr("2 entries that a desktop system left behind")));
 }
 

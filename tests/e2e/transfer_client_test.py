@@ -135,9 +135,10 @@ class CommandLine(Transfers):
         images, temporary = self.folder / "cats", self.folder / "tmp"
         images.mkdir()
         temporary.mkdir()
-        (images / "a.png").write_bytes(os.urandom(4 * MIB))
+        (images / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + os.urandom(4 * MIB))
         self.emulator.fault("storage_put", "stall", ms=60000, count=-1)
-        for command in (("upload", images), ("create", "--dataset", images, "--name", "cats", "--base-model", "FAST_FLUX")):
+        for command in (("upload", images), ("create", "--dataset", images, "--name", "cats", "--prompt", "a TOK", "--trigger", "TOK", "--base-model", "FAST_FLUX",
+                                                "--theme", "subject")):
             for how, code in ((signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)):
                 with self.subTest(command=command[0], signal=how.name):
                     running = subprocess.Popen(self.command(*command), env={**os.environ, "TMPDIR": str(temporary)},
@@ -151,7 +152,7 @@ class CommandLine(Transfers):
     def test_a_folder_is_not_zipped_where_there_is_no_room(self):
         images = self.folder / "cats"
         images.mkdir()
-        (images / "a.png").write_bytes(b"an image")
+        (images / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nan image")
         done = subprocess.run(self.command("upload", images), env={**os.environ, "TMPDIR": str(self.folder / "none")},
                               capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 2, done.stderr)

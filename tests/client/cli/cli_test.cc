@@ -13,7 +13,9 @@
 #include "server/base/uuid.h"
 #include "tests/client/fake_service.h"
 #include "tests/client/fake_storage.h"
+#include "tests/client/images.h"
 #include "tests/client/weights.h"
+#include "tests/dataset/zip_samples.h"
 
 namespace finetune {
 namespace {
@@ -156,23 +158,69 @@ TEST_F(Cli, CreateTakesAFileAndFlagsWinOverIt) {
 
 TEST_F(Cli, CreateZipsAndSendsAFolderOfImages) {
   std::filesystem::create_directories(Path("dogs/sub"));
-  std::ofstream(Path("dogs/b.JPG")) << "the second image";
-  std::ofstream(Path("dogs/a.png")) << "the first image";
+  std::ofstream(Path("dogs/b.JPG")) << Jpeg("the second image");
+  std::ofstream(Path("dogs/a.png")) << Png("the first image");
+  std::ofstream(Path("dogs/a.txt")) << "its caption";
   std::ofstream(Path("dogs/notes.txt")) << "notes";
   const Result result =
       Run({"create", "--name", "dogs", "--base-model", "FAST_FLUX", "--dataset", Path("dogs")});
   EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_THAT(result.err,
-              AllOf(HasSubstr("2 images"), HasSubstr("notes.txt"), HasSubstr("sub is left out")));
-  EXPECT_EQ(service_.creates().at(0).fine_tune().data_source_uri(), "https://storage/dogs.zip");
-  const std::string zip = service_.uploaded();
-  EXPECT_THAT(zip, AllOf(StartsWith("PK\3\4"), HasSubstr("a.pngthe first image")));
-  std::ofstream(Path("made.zip"), std::ios::binary) << zip;
-  const std::string check =
-      "python3 -c 'import sys, zipfile; z = zipfile.ZipFile(sys.argv[1]); "
-      "sys.exit(z.testzip() is not None or z.namelist() != [\"a.png\", \"b.JPG\"])' ";
-  EXPECT_EQ(std::system((check + Path("made.zip")).c_str()), 0);
-  EXPECT_EQ(Run({"create", "--dataset", Path("dogs/sub")}).code, 2);
+  EXPECT_THAT(result.err, AllOf(HasSubstr("2 images, 1 text beside them"),
+                                HasSubstr("notes.txt is left out"), HasSubstr("sub is left out")));
+  EXPECT_EQ(service_.creates().back().fine_tune().data_source_uri(), "https://storage/dogs.zip");
+  EXPECT_THAT(service_.uploaded(), AllOf(StartsWith("PK\3\4"), HasSubstr("the first image")));
+}
+
+TEST_F(Cli, CreateChecksAllThatCanBeKnownBeforeItSendsAByte) {
+  std::filesystem::create_directories(Path("dogs"));
+  std::ofstream(Path("dogs/a.png")) << Png();
+  rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("fine_tune.base_model");
+  service_.FailCalls(FakeError(grpc::StatusCode::INVALID_ARGUMENT, "no such model",
+                               pb::ErrorReason::INVALID_FIELD, {&bad}));
+  EXPECT_EQ(Run({"create", "--name", "dogs", "--dataset", Path("dogs")}).code, 2);
+  EXPECT_EQ(service_.uploaded(), "");
+  service_.FailCalls(grpc::Status::OK);
+  const Result valid =
+      Run({"create", "--name", "dogs", "--dataset", Path("dogs"), "--validate-only"});
+  EXPECT_EQ(valid.code, 0) << valid.err;
+  EXPECT_THAT(valid.out, HasSubstr("dogs"));
+  EXPECT_EQ(service_.uploaded(), "");
+  for (const auto& create : service_.creates()) EXPECT_TRUE(create.validate_only());
+  // An older gateway, which misses the address.
+  bad.mutable_field_violations(0)->set_field("fine_tune.data_source_uri");
+  service_.FailCalls(FakeError(grpc::StatusCode::INVALID_ARGUMENT, "no data",
+                               pb::ErrorReason::INVALID_FIELD, {&bad}),
+                     1);
+  EXPECT_EQ(Run({"create", "--name", "dogs", "--dataset", Path("dogs")}).code, 0);
+  EXPECT_NE(service_.uploaded(), "");
+}
+
+TEST_F(Cli, WhatCannotBeTrainedWithStopsBeforeItCostsMoney) {
+  std::filesystem::create_directories(Path("dogs/sub"));
+  std::ofstream(Path("dogs/sub/a.png")) << Png();
+  std::ofstream(Path("d.zip")) << "a text";
+  for (const std::string& data : {Path("dogs"), Path("d.zip")}) {
+    for (const std::vector<std::string>& command :
+         std::vector<std::vector<std::string>>{{"upload", data}, {"create", "--dataset", data}}) {
+      const Result result = Run(command);
+      EXPECT_EQ(result.code, 2);
+      EXPECT_THAT(result.err, HasSubstr("--force"));
+    }
+  }
+  EXPECT_EQ(service_.uploaded(), "");
+  EXPECT_TRUE(service_.creates().empty());
+  EXPECT_EQ(Run({"create", "--dataset", Path("d.zip"), "--force"}).code, 0);
+  EXPECT_EQ(service_.uploaded(), "a text");
+}
+
+TEST_F(Cli, ATriggerWordThatIsNotInThePromptIsPointedOut) {
+  const auto warned = [&](const char* prompt) {
+    return Run({"create", "--trigger", "TOK", "--prompt", prompt}).err.find("warning") !=
+           std::string::npos;
+  };
+  EXPECT_TRUE(warned("a photo of a dog"));
+  EXPECT_FALSE(warned("a photo of TOK dog"));
 }
 
 TEST_F(Cli, CreateSurvivesALostAnswer) {
@@ -287,7 +335,7 @@ TEST_F(Cli, DownloadAndUploadGoThroughTheGateway) {
   EXPECT_EQ(download.code, 0) << download.err;
   EXPECT_THAT(download.out,
               HasSubstr("4a9d1e7048969ac70453aad7f221d38d359f2886b874fcafaeb190208f135361"));
-  std::ofstream(Path("d.zip")) << "zip";
+  std::ofstream(Path("d.zip")) << MakeZip({{"a.jpg", Jpeg()}});
   const Result upload = Run({"upload", Path("d.zip"), "--public"});
   EXPECT_THAT(upload.out, HasSubstr("https://storage/d.zip"));
   EXPECT_THAT(upload.err, HasSubstr("warning: 1 sub-folder"));
@@ -346,14 +394,15 @@ TEST_F(Cli, UploadsToTheStorageWhenTheGatewayMovesNoBytes) {
   FakeStorage storage("", "");
   service_.HaveNoTransfers();
   service_.SetUploadUri(storage.url() + "?X-Amz-Signature=secret");
-  std::ofstream(Path("d.zip")) << "the zip";
+  const std::string zip = MakeZip({{"a.jpg", Jpeg()}});
+  std::ofstream(Path("d.zip")) << zip;
   const Result result = Run({"upload", Path("d.zip")});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("https://storage/get/d.zip"));
   const std::string request = storage.requests().at(0);
   EXPECT_THAT(request, AllOf(HasSubstr("Content-Type: application/zip\r\n"),
-                             HasSubstr("Content-Length: 7\r\n"),
-                             testing::EndsWith("\r\n\r\nthe zip"), Not(HasSubstr("Expect"))));
+                             HasSubstr(absl::StrCat("Content-Length: ", zip.size(), "\r\n")),
+                             testing::EndsWith("\r\n\r\n" + zip), Not(HasSubstr("Expect"))));
   storage.Answer(403);
   const Result refused = Run({"upload", Path("d.zip")});
   EXPECT_EQ(refused.code, 7);

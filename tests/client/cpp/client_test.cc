@@ -13,7 +13,9 @@
 #include "server/base/error_details.h"
 #include "server/base/uuid.h"
 #include "tests/client/fake_service.h"
+#include "tests/client/images.h"
 #include "tests/client/weights.h"
+#include "tests/dataset/zip_samples.h"
 
 namespace finetune {
 namespace {
@@ -235,6 +237,14 @@ TEST_F(Calls, BytesThatAreNotThoseOfTheWholeFilesDigestAreFetchedAgain) {
   EXPECT_FALSE(std::filesystem::exists(Path("w")));
 }
 
+TEST_F(Calls, WhatCannotBeTrainedWithIsNotSentUnlessForced) {
+  std::ofstream(Path("d.zip")) << "a text";
+  EXPECT_TRUE(absl::IsInvalidArgument(client().Upload(Path("d.zip")).status()));
+  EXPECT_EQ(service_.uploaded(), "");
+  EXPECT_TRUE(client().Upload(Path("d.zip"), {.force = true}).ok());
+  EXPECT_EQ(service_.uploaded(), "a text");
+}
+
 TEST_F(Calls, AFileOfThisMachineIsNoFailureOfTheGateway) {
   service_.SetWeights(Safetensors(3'000), "g1", 100'000);
   std::filesystem::create_directory(Path("w"));
@@ -244,10 +254,11 @@ TEST_F(Calls, AFileOfThisMachineIsNoFailureOfTheGateway) {
 }
 
 TEST_F(Calls, AnUploadSendsTheFileWithItsDigest) {
-  std::ofstream(Path("d.zip")) << std::string(3 << 20, 'z');
+  const std::string zip = MakeZip({{"a.jpg", Jpeg(std::string(3 << 20, 'z'))}});
+  std::ofstream(Path("d.zip")) << zip;
   auto dataset = UploadDataset(client(), Path("d.zip"), {.public_read = true});
   ASSERT_TRUE(dataset.ok()) << dataset.status();
-  EXPECT_EQ(service_.uploaded().size(), 3u << 20);
+  EXPECT_EQ(service_.uploaded(), zip);
   EXPECT_EQ(dataset->sha256().size(), 32u);
 }
 

@@ -1,4 +1,4 @@
-#include "client/cli/unnamed_file.h"
+#include "client/cpp/unnamed_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 
-namespace finetune::cli {
+namespace finetune::inline client {
 namespace {
 
 // Not every file system makes files that never had a name (O_TMPFILE).
@@ -47,4 +47,4 @@ UnnamedFile::~UnnamedFile() { close(descriptor_); }
 
 std::string UnnamedFile::path() const { return absl::StrCat("/proc/self/fd/", descriptor_); }
 
-}  // namespace finetune::cli
+}  // namespace finetune::inline client

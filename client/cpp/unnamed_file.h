@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 
-namespace finetune::cli {
+namespace finetune::inline client {
 
 // A file for what is only needed while this process lives. It has no name, so nothing of it is
 // left, however the process ends.
@@ -26,4 +26,4 @@ class UnnamedFile {
   const int descriptor_;
 };
 
-}  // namespace finetune::cli
+}  // namespace finetune::inline client
