@@ -42,6 +42,8 @@ struct Config {
   bool markers = false;
 
   std::string sqlite_path;
+  bool accept_lost_record = false;
+  absl::Duration forget_lost_after;
   std::vector<std::string> transfer_hosts;
   int max_concurrent_transfers = 0;
   absl::Duration transfer_idle_timeout;

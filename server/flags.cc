@@ -71,6 +71,11 @@ std::vector<Flag> MakeFlags() {
        "The record: sqlite:PATH. Without a path, finetune-gateway/store.db under $XDG_STATE_HOME "
        "or "
        "~/.local/state."},
+      {"accept_lost_record", "false", Switch(&Config::accept_lost_record),
+       "For one start: go on although the record is missing, or lacks what was committed last. "
+       "Submissions that were lost with it could then be made, and billed, once more."},
+      {"forget_lost_after", "720h", Time(&Config::forget_lost_after, absl::Minutes(1)),
+       "Time after which a job that was made elsewhere and is LOST is forgotten."},
       {"transfer_hosts",
        absl::string_view(kDefaultTransferHosts.data(), kDefaultTransferHosts.size()),
        Names(&Config::transfer_hosts),

@@ -100,7 +100,8 @@ absl::Status Gateway::Open() {
   RETURN_IF_ERROR(OpenPolicy());
   LogWarnings();
   RETURN_IF_ERROR(OpenTracer());
-  auto store = OpenSqliteStore(config_.sqlite_path);
+  auto store =
+      OpenSqliteStore(config_.sqlite_path, {.accept_lost_record = config_.accept_lost_record});
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
 
@@ -108,7 +109,9 @@ absl::Status Gateway::Open() {
       Catalog::Options{.window_changes = static_cast<size_t>(config_.watch_window_changes),
                        .window_age = config_.watch_window_age},
       metrics_);
-  recorder_ = std::make_unique<Recorder>(*store_, *catalog_, *clock_, metrics_);
+  recorder_ =
+      std::make_unique<Recorder>(Recorder::Options{.forget_lost_after = config_.forget_lost_after},
+                                 *store_, *catalog_, *clock_, metrics_);
   if (absl::Status loaded = recorder_->Load(); !loaded.ok()) return Blame("store", loaded);
   had_jobs_ = catalog_->view()->size() > 0;
   job_waits_ = std::make_unique<JobWaits>(*catalog_, *clock_);

@@ -101,4 +101,8 @@ SqliteError SqliteConnection::Query(const char* sql, int64_t& number) {
   return statement.Reset();
 }
 
+void SqliteConnection::LeaveLogOnClose() {
+  sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+}
+
 }  // namespace finetune

@@ -68,6 +68,8 @@ class SqliteConnection {
   SqliteError Query(const char* sql, int64_t& number);
   bool InTransaction() const { return sqlite3_get_autocommit(db_.get()) == 0; }
   int RowsChanged() const { return sqlite3_changes(db_.get()); }
+  // Closing does not copy the write-ahead log into the file.
+  void LeaveLogOnClose();
 
  private:
   struct Close {

@@ -8,63 +8,33 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "server/base/error.h"
 #include "server/base/status_macros.h"
-#include "server/base/time_proto.h"
 #include "server/base/uuid.h"
-#include "server/store/record.pb.h"
 
 namespace finetune {
 namespace {
 
-// In SQLite's user_version.
-constexpr int64_t kSchemaVersion = 2;
-
 constexpr char kInMemory[] = ":memory:";
 
 // The exclusive mode keeps the file locked for as long as it is open, and needs no shared memory.
+// Pages whose cells make no sense are refused when they are read, not when they have misled.
 constexpr char kSettings[] = R"(
   PRAGMA locking_mode = EXCLUSIVE;
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
   PRAGMA journal_size_limit = 67108864;
-)";
-
-// fine_tunes are stored in the order in which they are loaded: by their first revision.
-constexpr char kSchema[] = R"(
-  CREATE TABLE meta (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
-    epoch TEXT NOT NULL,
-    revision INTEGER NOT NULL);
-  CREATE TABLE fine_tunes (
-    first_revision INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    record BLOB NOT NULL);
-  CREATE TABLE changes (
-    revision INTEGER PRIMARY KEY,
-    time INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    after BLOB NOT NULL,
-    before BLOB);
-  CREATE TABLE intents (
-    caller TEXT NOT NULL,
-    request_id TEXT NOT NULL,
-    state INTEGER NOT NULL,
-    marker TEXT NOT NULL,
-    settle_time INTEGER,
-    intent BLOB NOT NULL,
-    create_time INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (caller, request_id)) WITHOUT ROWID;
-  CREATE INDEX intents_by_state ON intents (state) WHERE state < 3;
-  CREATE INDEX intents_by_settle_time ON intents (settle_time) WHERE settle_time IS NOT NULL;
-  CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
+  PRAGMA cell_size_check = ON;
 )";
 
 // Long enough for a process that is just ending to let go of the file.
 constexpr char kBusyTimeout[] = "PRAGMA busy_timeout = 2000";
+
+absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
 
@@ -76,20 +46,21 @@ absl::StatusOr<std::unique_ptr<SqliteSession>> SqliteSession::Open(const std::st
   RETURN_IF_ERROR(session->OpenFile());
   RETURN_IF_ERROR(session->MakeTables());
   if (SqliteError error = session->PrepareAll(); !error.ok()) return session->Refusal(error);
-  if (!session->get_meta.Step()) {
-    SqliteError error = session->get_meta.Reset();
-    return error.ok() ? session->Refusal("is damaged: it does not say its revision")
-                      : session->Refusal(error);
-  }
-  session->epoch = session->get_meta.Blob(0);
-  session->get_meta.Reset();
+  RETURN_IF_ERROR(session->ReadMeta());
+  session->NoteFiles();
   return session;
 }
+
+SqliteSession::~SqliteSession() {
+  if (log_file_ >= 0) close(log_file_);
+}
+
+bool SqliteSession::InMemory() const { return path == kInMemory; }
 
 // Made here and not by SQLite, so that nobody else can read it; what SQLite puts beside it takes
 // the same mode.
 absl::Status SqliteSession::CreateFile(bool create) {
-  if (path == kInMemory) return absl::OkStatus();
+  if (InMemory()) return absl::OkStatus();
   if (create) {
     const std::filesystem::path folder = std::filesystem::path(path).parent_path();
     std::error_code error;
@@ -102,8 +73,6 @@ absl::Status SqliteSession::CreateFile(bool create) {
   const bool known = fstat(file, &info) == 0;
   close(file);
   if (!known || !S_ISREG(info.st_mode)) return Refusal("is not a regular file");
-  device = info.st_dev;
-  inode = info.st_ino;
   return absl::OkStatus();
 }
 
@@ -117,59 +86,46 @@ absl::Status SqliteSession::OpenFile() {
 }
 
 absl::Status SqliteSession::MakeTables() {
-  int64_t version = 0;
+  int64_t form = 0;
   int64_t tables = 0;
-  SqliteError error = db.Query("PRAGMA user_version", version);
+  SqliteError error = db.Query("PRAGMA user_version", form);
   if (error.ok()) error = db.Query("SELECT count(*) FROM sqlite_master", tables);
   if (!error.ok()) return Refusal(error);
-  if (version > kSchemaVersion) {
-    return Refusal(absl::StrCat("was written by a newer version (format ", version,
-                                ", this one knows ", kSchemaVersion, ")"));
+  if (form > kSqliteForm) {
+    return Refusal(absl::StrCat("was written by a newer version (format ", form,
+                                ", this one knows ", kSqliteForm, ")"));
   }
-  if (version == 1) {
-    if (error = AddCreateTimes(); !error.ok()) return Refusal(error);
-    version = kSchemaVersion;
+  if (form == kSqliteForm) return absl::OkStatus();
+  if (form > 0) {
+    error = UpgradeSqliteTables(db, form);
+  } else if (tables != 0) {
+    return Refusal("is an SQLite file of something else");
+  } else {
+    error = MakeSqliteTables(db, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16));
   }
-  if (version == kSchemaVersion) {
-    // Written for real: a disk that is full or read-only stops a start.
-    error = db.Execute("BEGIN IMMEDIATE; UPDATE meta SET revision = revision; COMMIT");
-    return error.ok() ? absl::OkStatus() : Refusal(error);
-  }
-  if (tables != 0) return Refusal("is an SQLite file of something else");
-  const std::string epoch = absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16);
-  error =
-      db.Execute(absl::StrCat("BEGIN IMMEDIATE;", kSchema, "INSERT INTO meta VALUES (1, '", epoch,
-                              "', 0); PRAGMA user_version = ", kSchemaVersion, "; COMMIT"));
   return error.ok() ? absl::OkStatus() : Refusal(error);
 }
 
-SqliteError SqliteSession::AddCreateTimes() {
-  SqliteError error = db.Execute(R"(
-    BEGIN IMMEDIATE;
-    ALTER TABLE intents ADD COLUMN create_time INTEGER NOT NULL DEFAULT 0;
-    CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
-    PRAGMA user_version = 2)");
-  SqliteStatement select, update;
-  if (error.ok()) error = db.Prepare("SELECT intent FROM intents", select);
-  if (!error.ok()) return error;
-  std::vector<record::Intent> intents;
-  while (select.Step()) {
-    const std::string_view bytes = select.Blob(0);
-    intents.emplace_back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+absl::Status SqliteSession::ReadMeta() {
+  SqliteStatement select;
+  SqliteError error =
+      db.Prepare("SELECT epoch, revision, seq, digest, lost, moved_to, sum FROM meta", select);
+  if (!error.ok()) return Refusal(error);
+  const bool found = select.Step();
+  int64_t sum = 0;
+  if (found) {
+    meta.epoch = select.Blob(0);
+    meta.revision = static_cast<uint64_t>(select.Number(1));
+    meta.seq = static_cast<uint64_t>(select.Number(2));
+    meta.digest = select.Number(3);
+    meta.lost = select.Blob(4);
+    meta.moved_to = select.Blob(5);
+    sum = select.Number(6);
   }
   error = select.Reset();
-  if (error.ok()) {
-    error = db.Prepare("UPDATE intents SET create_time = ?3 WHERE caller = ?1 AND request_id = ?2",
-                       update);
-  }
-  for (const record::Intent& intent : intents) {
-    if (!error.ok()) return error;
-    error = update.Bind(1, intent.caller())
-                .Bind(2, intent.request_id())
-                .Bind(3, absl::ToUnixNanos(FromProto(intent.create_time())))
-                .Run();
-  }
-  return error.ok() ? db.Execute("COMMIT") : error;
+  if (!error.ok()) return Refusal(error);
+  if (!found || sum != meta.Sum()) return Damaged("its revision cannot be read");
+  return absl::OkStatus();
 }
 
 SqliteError SqliteSession::PrepareAll() {
@@ -179,16 +135,19 @@ SqliteError SqliteSession::PrepareAll() {
   } all[] = {
       {&begin, "BEGIN IMMEDIATE"},
       {&commit, "COMMIT"},
-      {&get_meta, "SELECT epoch, revision FROM meta"},
-      {&set_revision, "UPDATE meta SET revision = ?1"},
-      {&insert_fine_tune, "INSERT INTO fine_tunes VALUES (?1, ?2, ?3)"},
-      {&update_fine_tune, "UPDATE fine_tunes SET record = ?2 WHERE id = ?1"},
-      {&insert_change, "INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5)"},
+      {&set_meta, "UPDATE meta SET revision = ?1, seq = ?2, digest = ?3, lost = ?4, sum = ?5"},
+      {&put_era, "INSERT INTO eras VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
+      {&insert_fine_tune, "INSERT INTO fine_tunes VALUES (?1, ?2, ?3, ?4)"},
+      {&find_fine_tune, "SELECT first_revision, sum FROM fine_tunes WHERE id = ?1"},
+      {&update_fine_tune, "UPDATE fine_tunes SET record = ?2, sum = ?3 WHERE first_revision = ?1"},
+      {&delete_fine_tune, "DELETE FROM fine_tunes WHERE first_revision = ?1"},
+      {&insert_change, "INSERT INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
       {&forget_changes, "DELETE FROM changes WHERE revision <= ?1"},
-      {&put_intent, "INSERT OR REPLACE INTO intents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"},
-      {&delete_intent, "DELETE FROM intents WHERE caller = ?1 AND request_id = ?2"},
-      {&forget_intents, "DELETE FROM intents WHERE settle_time < ?1"},
-      {&find_intent, "SELECT intent FROM intents WHERE caller = ?1 AND request_id = ?2"},
+      {&put_intent, "INSERT OR REPLACE INTO intents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"},
+      {&find_intent, "SELECT intent, sum FROM intents WHERE caller = ?1 AND request_id = ?2"},
+      {&forget_intents, "DELETE FROM intents WHERE settle_time < ?1 RETURNING sum"},
+      // REFUSED is 5.
+      {&forget_refusals, "DELETE FROM intents WHERE settle_time < ?1 AND state = 5 RETURNING sum"},
       // NOT_SUBMITTED is 4.
       {&count_creates,
        "SELECT count(*), min(create_time) FROM intents "
@@ -200,20 +159,77 @@ SqliteError SqliteSession::PrepareAll() {
   return {};
 }
 
-absl::Status SqliteSession::CheckFile() const {
-  if (path == kInMemory) return absl::OkStatus();
-  struct stat info;
-  if (stat(path.c_str(), &info) == 0 && info.st_dev == device && info.st_ino == inode) {
-    return absl::OkStatus();
+SqliteSession::Files SqliteSession::LookAtFiles() const {
+  if (InMemory()) return Files::kAsLeft;
+  const FileStamp file = FileStamp::Of(path);
+  if (!file.SameFile(file_)) return Files::kTaken;
+  const FileStamp log = FileStamp::Of(LogPath());
+  if (file == file_ && log == log_) return Files::kAsLeft;
+  const bool whole = log_file_ >= 0 && FileStamp::OfOpen(log_file_) == log_;
+  return file == file_ && !log.exists && whole ? Files::kLogRemoved : Files::kWrittenByOthers;
+}
+
+void SqliteSession::NoteFiles() {
+  if (InMemory()) return;
+  // A file that was replaced meanwhile must not be taken for the one that is open.
+  const FileStamp file = FileStamp::Of(path);
+  if (!file_.exists || file.SameFile(file_)) file_ = file;
+  if (log_file_ < 0) log_file_ = open(LogPath().c_str(), O_RDONLY | O_CLOEXEC);
+  if (log_file_ >= 0) log_ = FileStamp::OfOpen(log_file_);
+}
+
+SqliteError SqliteSession::SaveLog() {
+  int64_t busy = 0;
+  SqliteError error = db.Query("PRAGMA wal_checkpoint(TRUNCATE)", busy);
+  if (error.ok() && busy != 0) return {SQLITE_BUSY, "the log could not be saved"};
+  return error;
+}
+
+void SqliteSession::LeaveFilesAlone() { db.LeaveLogOnClose(); }
+
+absl::Status SqliteSession::CheckStructure() {
+  SqliteStatement check;
+  // One line is enough.
+  SqliteError error = db.Prepare("PRAGMA integrity_check(1)", check);
+  if (!error.ok()) return Refusal(error);
+  std::string verdict;
+  if (check.Step()) verdict = check.Blob(0);
+  error = check.Reset();
+  if (!error.ok()) return Refusal(error);
+  return verdict == "ok" ? absl::OkStatus() : Damaged("its structure is not whole");
+}
+
+absl::StatusOr<Lineage> SqliteSession::ReadEras() {
+  SqliteStatement select;
+  SqliteError error = db.Prepare(
+      "SELECT number, id, base_revision, base_seq, began, why, sum FROM eras ORDER BY number",
+      select);
+  std::vector<Era> eras;
+  bool whole = true;
+  while (error.ok() && select.Step()) {
+    Era era{.id = static_cast<uint64_t>(select.Number(1)),
+            .base_revision = static_cast<uint64_t>(select.Number(2)),
+            .base_seq = static_cast<uint64_t>(select.Number(3)),
+            .began = absl::FromUnixNanos(select.Number(4)),
+            .why = std::string(select.Blob(5))};
+    whole = whole && select.Number(6) == SumOfEra(select.Number(0), era);
+    eras.push_back(std::move(era));
   }
-  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
-               absl::StrCat("the store file ", path, " was removed or replaced while in use"))
-      .RetryAfter(absl::Seconds(1));
+  if (error.ok()) error = select.Reset();
+  if (!error.ok()) return Refusal(error);
+  if (!whole || eras.empty()) return Damaged("its eras cannot be read");
+  return Lineage(std::move(eras));
 }
 
 absl::Status SqliteSession::Refusal(std::string_view what) const {
-  return absl::FailedPreconditionError(
-      absl::StrCat("the store file ", path, " ", absl::string_view(what.data(), what.size())));
+  return absl::FailedPreconditionError(absl::StrCat("the store file ", path, " ", Absl(what)));
+}
+
+absl::Status SqliteSession::Damaged(std::string_view what) const {
+  return absl::DataLossError(absl::StrCat(
+      "the store file ", path, " is damaged (", Absl(what),
+      "): stop the gateway, keep the file, and put back the latest copy of it with its -wal and "
+      "-mark files"));
 }
 
 absl::Status SqliteSession::Refusal(const SqliteError& error) const {
@@ -222,9 +238,14 @@ absl::Status SqliteSession::Refusal(const SqliteError& error) const {
     case SQLITE_LOCKED:
       return Refusal("is in use by another process");
     case SQLITE_NOTADB:
-      return Refusal("is not an SQLite file");
+      return Refusal(
+          "is not an SQLite file, or its beginning is damaged: give the path of a store, or put "
+          "back the latest copy of it");
     case SQLITE_READONLY:
       return Refusal("cannot be written: it is read-only");
+    case SQLITE_CORRUPT:
+    case SQLITE_ERROR:  // Tables that are not as they were made.
+      return Damaged(error.message);
     default:
       return Refusal(absl::StrCat("cannot be used: ", error.message));
   }

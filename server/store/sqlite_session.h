@@ -1,55 +1,89 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/store/file_stamp.h"
 #include "server/store/sqlite_database.h"
+#include "server/store/sqlite_schema.h"
 
 namespace finetune {
 
 // An open store file: the connection, with the lock on the file, and the statements. Not
 // thread-safe.
 struct SqliteSession {
-  // FAILED_PRECONDITION, in one sentence that names the file, if it cannot be opened, is held by
-  // another process, is not a store, or was written by a newer version. Without `create` the file
-  // must exist.
-  static absl::StatusOr<std::unique_ptr<SqliteSession>> Open(const std::string& path, bool create);
+  // What became of the files since this process last wrote them.
+  enum class Files {
+    kAsLeft,
+    // The path no longer leads to the open file: what is written to it would be lost.
+    kTaken,
+    // Only the write-ahead log's name is gone; the open log is whole.
+    kLogRemoved,
+    // Somebody else wrote to one of them: what is read from them means nothing any more.
+    kWrittenByOthers,
+  };
 
-  // UNAVAILABLE if `path` no longer leads to the open file: what is written to it would be lost.
-  absl::Status CheckFile() const;
+  // FAILED_PRECONDITION, in one sentence that names the file, if it cannot be opened, is held by
+  // another process, is not a store, is damaged, or was written by a newer version. Without
+  // `create` the file must exist.
+  static absl::StatusOr<std::unique_ptr<SqliteSession>> Open(const std::string& path, bool create);
+  ~SqliteSession();
+
+  Files LookAtFiles() const;
+  // After own writes.
+  void NoteFiles();
+  // The file as it was last noted.
+  const FileStamp& file() const { return file_; }
+  // Copies the log into the file, to the disk.
+  SqliteError SaveLog();
+  // Closing writes nothing any more.
+  void LeaveFilesAlone();
+
+  // Whether the file's structure is whole, page by page. DATA_LOSS.
+  absl::Status CheckStructure();
+  absl::StatusOr<Lineage> ReadEras();
+
+  absl::Status Refusal(std::string_view what) const;
+  absl::Status Refusal(const SqliteError& error) const;
+  // DATA_LOSS: what is wrong, and what to do about it.
+  absl::Status Damaged(std::string_view what) const;
 
   std::string path;
-  dev_t device = 0;
-  ino_t inode = 0;
-  std::string epoch;
-
   SqliteConnection db;
+  // As committed.
+  SqliteMeta meta;
 
   SqliteStatement begin;
   SqliteStatement commit;
-  SqliteStatement get_meta;
-  SqliteStatement set_revision;
+  SqliteStatement set_meta;
+  SqliteStatement put_era;
   SqliteStatement insert_fine_tune;
+  SqliteStatement find_fine_tune;
   SqliteStatement update_fine_tune;
+  SqliteStatement delete_fine_tune;
   SqliteStatement insert_change;
   SqliteStatement forget_changes;
   SqliteStatement put_intent;
-  SqliteStatement delete_intent;
-  SqliteStatement forget_intents;
   SqliteStatement find_intent;
+  SqliteStatement forget_intents;
+  SqliteStatement forget_refusals;
   SqliteStatement count_creates;
 
  private:
   absl::Status CreateFile(bool create);
   absl::Status OpenFile();
   absl::Status MakeTables();
-  // To form 2, in which intents have their create_time as a column.
-  SqliteError AddCreateTimes();
+  absl::Status ReadMeta();
   SqliteError PrepareAll();
-  absl::Status Refusal(std::string_view what) const;
-  absl::Status Refusal(const SqliteError& error) const;
+  bool InMemory() const;
+  std::string LogPath() const { return path + "-wal"; }
+
+  FileStamp file_;
+  FileStamp log_;
+  // The write-ahead log, to look at it when it has no name any more. -1 until there is one.
+  int log_file_ = -1;
 };
 
 }  // namespace finetune

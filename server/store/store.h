@@ -1,14 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/store/lineage.h"
 #include "server/store/record.pb.h"
 
 namespace finetune {
@@ -20,34 +23,85 @@ struct StoredChange {
   std::string fine_tune_id;
   std::string after;   // A serialised record::FineTuneRecord.
   std::string before;  // Likewise; empty if the change made the job.
+  // The job is forgotten: it leaves the record, and `after` is only for those who watched it.
+  bool forgotten = false;
 };
 
-// What is committed together, or not at all.
-struct Batch {
-  // The store's revision that the batch was made on: its changes have the revisions after it,
-  // without a gap.
-  uint64_t base_revision = 0;
+// (caller, request_id).
+using IntentKey = std::pair<std::string, std::string>;
+
+// What is committed together, or not at all. It is made on the point that the turn's Begin found:
+// its changes have the revisions after that, without a gap.
+struct StoreBatch {
   std::vector<StoredChange> changes;
   std::vector<record::Intent> put_intents;
-  // (caller, request_id).
-  std::vector<std::pair<std::string, std::string>> delete_intents;
   // Changes up to this revision need no longer be kept for resuming watchers.
   uint64_t forget_changes_through = 0;
-  // Intents settled before this may go.
+  // Intents settled before this may go, and those that were refused before the second.
   absl::Time forget_intents_before = absl::InfinitePast();
+  absl::Time forget_refusals_before = absl::InfinitePast();
+};
+
+// A moment of the record: after `seq` commits that made `revision` changes, in this era.
+struct StorePoint {
+  uint64_t era = 0;
+  uint64_t seq = 0;
+  uint64_t revision = 0;
+
+  bool operator==(const StorePoint&) const = default;
 };
 
 // What a start needs.
 struct StoreState {
   // Names this history. Made with the store; a resume token of another epoch does not fit.
   std::string epoch;
-  uint64_t revision = 0;
+  Lineage lineage;
+  StorePoint point;
   // In the order of FineTuneRecord.first_revision.
   std::vector<std::string> records;
-  // What is kept for resuming watchers: without a gap up to `revision`, oldest first.
+  // What is kept for resuming watchers: without a gap up to the revision, oldest first.
   std::vector<StoredChange> changes;
   // PREPARED and UNKNOWN ones.
   std::vector<record::Intent> unsettled_intents;
+  // Not empty if the record is known to lack commits that were acknowledged: in one sentence, and
+  // what to do. A submission whose request_id it does not know may have been made before.
+  std::string lost;
+};
+
+// What a turn may ask of the store beside what is in memory, so that it can be fetched with the
+// turn's first question.
+struct TurnNeeds {
+  std::vector<IntentKey> intents;
+  std::vector<std::string> spenders;  // Callers.
+};
+
+// What others committed since the point that is known here: all of it, in order.
+struct StoreNews {
+  StorePoint point;
+  // Set if eras began since.
+  std::optional<Lineage> lineage;
+  std::vector<StoredChange> changes;
+  std::vector<record::Intent> intents;
+  // The known point is not in this history, or too far back for the changes to be kept: whoever
+  // asked has to load anew.
+  bool must_load = false;
+};
+
+struct CommitOutcome {
+  enum class Kind {
+    // Durable.
+    kWritten,
+    // Nothing of it is there. A later commit may succeed without anything being reopened.
+    kNotWritten,
+    // Nobody knows: the connection broke, say, before the answer came. See Settle.
+    kOpen,
+  };
+  Kind kind = Kind::kWritten;
+  absl::Status why;  // OK if written; else UNAVAILABLE / STORE_UNAVAILABLE.
+
+  static CommitOutcome Of(absl::Status status) {
+    return {status.ok() ? Kind::kWritten : Kind::kNotWritten, std::move(status)};
+  }
 };
 
 // A caller's submissions that made a job, or may have.
@@ -56,9 +110,13 @@ struct CreateCount {
   absl::Time oldest = absl::InfiniteFuture();
 };
 
-// The record: what is committed here survives the process and the machine. Called from one thread
-// at a time. Every failure to write is UNAVAILABLE / STORE_UNAVAILABLE; afterwards nothing of the
-// batch is there, and a later Commit may succeed without anything being reopened by the caller.
+// The record: what is committed here survives the process and the machine. Several processes may
+// share one; then turns keep their commits apart.
+//
+//   news = Begin(known) ... take in the news, make a batch ... Commit(batch) or Abandon()
+//
+// Called from one thread at a time (the recorder's), but for Read and Follow (the feed's). Errors
+// are UNAVAILABLE / STORE_UNAVAILABLE unless said otherwise, and may pass by themselves.
 class Store {
  public:
   virtual ~Store() = default;
@@ -66,21 +124,34 @@ class Store {
   // What it is, in OpenTelemetry's words for `db.system`.
   virtual std::string_view system() const = 0;
 
+  // DATA_LOSS, in one sentence that says what to do, if it is damaged.
   virtual absl::StatusOr<StoreState> Load() = 0;
 
-  // Durable when it returns OK. ABORTED if `base_revision` is not the store's revision (another
-  // replica was first): catch up and make the batch anew.
-  virtual absl::Status Commit(const Batch& batch) = 0;
+  // Takes the turn: nobody else commits until it has ended. After an error there is no turn.
+  virtual absl::StatusOr<StoreNews> Begin(const StorePoint& known, const TurnNeeds& needs) = 0;
+  // Ends the turn.
+  virtual CommitOutcome Commit(const StoreBatch& batch) = 0;
+  // Ends a turn that writes nothing.
+  virtual void Abandon() = 0;
+  // After kOpen: whether the batch was written. What it answers is durable. Until it has answered,
+  // Begin fails.
+  virtual absl::StatusOr<bool> Settle() = 0;
 
-  // An intent in any state.
+  // Within a turn. An intent in any state.
   virtual absl::StatusOr<std::optional<record::Intent>> FindIntent(
       const std::string& caller, const std::string& request_id) = 0;
-
-  // Intents of this caller made after `since` that are not NOT_SUBMITTED.
+  // Within a turn. Intents of this caller made after `since`, but for those that made no job
+  // (NOT_SUBMITTED, REFUSED).
   virtual absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) = 0;
 
-  // Whether the store can be written now, tried for real.
+  // Whether the store can be written now, tried for real. Outside a turn.
   virtual absl::Status CheckWritable() = 0;
+
+  // The news without taking the turn. Never called where nobody else commits.
+  virtual absl::StatusOr<StoreNews> Read(const StorePoint& known) = 0;
+  // `wake` is called, on a thread of the store's, whenever others may have committed; not after it
+  // was replaced by null.
+  virtual void Follow(std::function<void()> wake) = 0;
 };
 
 }  // namespace finetune

@@ -30,10 +30,11 @@ inline record::FineTuneRecord MakeJob(const std::string& id,
 // A recorder on a store in memory, or on the store that a test gives it.
 class JobsFixture {
  public:
-  explicit JobsFixture(std::unique_ptr<Store> given = nullptr, Catalog::Options options = {})
+  explicit JobsFixture(std::unique_ptr<Store> given = nullptr, Catalog::Options options = {},
+                       Recorder::Options recording = {})
       : store(given ? std::move(given) : OpenSqliteStore(":memory:").value()),
         catalog(options, metrics),
-        recorder(std::make_unique<Recorder>(*store, catalog, clock, metrics)) {
+        recorder(std::make_unique<Recorder>(recording, *store, catalog, clock, metrics)) {
     loaded = recorder->Load();
   }
 

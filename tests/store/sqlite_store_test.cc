@@ -46,9 +46,8 @@ StoredChange MakeChange(uint64_t revision, const std::string& id, const std::str
   return change;
 }
 
-Batch MakeBatch(uint64_t base, std::vector<StoredChange> changes) {
-  Batch batch;
-  batch.base_revision = base;
+StoreBatch MakeBatch(std::vector<StoredChange> changes) {
+  StoreBatch batch;
   batch.changes = std::move(changes);
   return batch;
 }
@@ -77,23 +76,22 @@ TEST_F(SqliteStoreTest, KeepsWhatWasCommitted) {
     StoreState state = store->Load().value();
     epoch = state.epoch;
     EXPECT_FALSE(epoch.empty());
-    EXPECT_EQ(state.revision, 0u);
-    Batch batch = MakeBatch(0, {MakeChange(1, "b", ""), MakeChange(2, "a", "")});
+    EXPECT_EQ(state.point.revision, 0u);
+    StoreBatch batch = MakeBatch({MakeChange(1, "b", ""), MakeChange(2, "a", "")});
     before = batch.changes[0].after;
     batch.put_intents = {MakeIntent("1", record::Intent::PREPARED),
                          MakeIntent("2", record::Intent::UNKNOWN),
                          MakeIntent("3", record::Intent::ACCEPTED)};
-    ASSERT_TRUE(store->Commit(batch).ok());
-    batch = MakeBatch(2, {MakeChange(3, "b", before)});
+    ASSERT_TRUE(store->Commit(batch).why.ok());
+    batch = MakeBatch({MakeChange(3, "b", before)});
     batch.put_intents = {MakeIntent("2", record::Intent::NOT_SUBMITTED)};
-    batch.delete_intents = {{"caller", "3"}};
-    ASSERT_TRUE(store->Commit(batch).ok());
+    ASSERT_TRUE(store->Commit(batch).why.ok());
     EXPECT_TRUE(store->CheckWritable().ok());
   }
   auto store = OpenSqliteStore(path_).value();
   StoreState state = store->Load().value();
   EXPECT_EQ(state.epoch, epoch);
-  EXPECT_EQ(state.revision, 3u);
+  EXPECT_EQ(state.point.revision, 3u);
   ASSERT_EQ(state.records.size(), 2u);
   EXPECT_EQ(state.records[0], MakeChange(3, "b", "").after) << "in the order of creation";
   EXPECT_EQ(state.records[1], MakeChange(2, "a", "").after);
@@ -104,7 +102,7 @@ TEST_F(SqliteStoreTest, KeepsWhatWasCommitted) {
   ASSERT_EQ(state.unsettled_intents.size(), 1u);
   EXPECT_EQ(state.unsettled_intents[0].request_id(), "1");
   EXPECT_EQ(store->FindIntent("caller", "2").value()->state(), record::Intent::NOT_SUBMITTED);
-  EXPECT_EQ(store->FindIntent("caller", "3").value(), std::nullopt);
+  EXPECT_EQ(store->FindIntent("caller", "3").value()->state(), record::Intent::ACCEPTED);
   EXPECT_EQ(store->FindIntent("", "").value(), std::nullopt);
   struct stat info;
   ASSERT_EQ(stat(path_.c_str(), &info), 0);
@@ -113,7 +111,7 @@ TEST_F(SqliteStoreTest, KeepsWhatWasCommitted) {
 
 TEST_F(SqliteStoreTest, ForgetsWhatItIsToldTo) {
   auto store = OpenSqliteStore(path_).value();
-  Batch batch;
+  StoreBatch batch;
   for (uint64_t i = 1; i <= 100; ++i) {
     batch.changes.push_back(MakeChange(i, std::to_string(i), ""));
   }
@@ -123,40 +121,31 @@ TEST_F(SqliteStoreTest, ForgetsWhatItIsToldTo) {
   auto fresh = MakeIntent("fresh", record::Intent::ACCEPTED);
   *fresh.mutable_settle_time() = ToProto(absl::FromUnixSeconds(2'000));
   batch.put_intents = {old, fresh, MakeIntent("unsettled", record::Intent::UNKNOWN)};
-  ASSERT_TRUE(store->Commit(batch).ok());
+  ASSERT_TRUE(store->Commit(batch).why.ok());
   StoreState state = store->Load().value();
   EXPECT_EQ(state.records.size(), 100u);
   ASSERT_EQ(state.changes.size(), 10u);
   EXPECT_EQ(state.changes.front().revision, 91u);
 
-  batch = MakeBatch(100, {MakeChange(101, "x", "")});
+  batch = MakeBatch({MakeChange(101, "x", "")});
   batch.forget_changes_through = 100;
   batch.forget_intents_before = absl::FromUnixSeconds(1'500);
-  ASSERT_TRUE(store->Commit(batch).ok());
+  ASSERT_TRUE(store->Commit(batch).why.ok());
   EXPECT_EQ(store->Load().value().changes.size(), 1u);
   EXPECT_EQ(store->FindIntent("caller", "old").value(), std::nullopt);
   EXPECT_TRUE(store->FindIntent("caller", "fresh").value().has_value());
   EXPECT_TRUE(store->FindIntent("caller", "unsettled").value().has_value());
 }
 
-TEST_F(SqliteStoreTest, ABatchOnAnotherRevisionIsAborted) {
-  auto store = OpenSqliteStore(":memory:").value();
-  ASSERT_TRUE(store->Commit(MakeBatch(0, {MakeChange(1, "a", "")})).ok());
-  EXPECT_TRUE(absl::IsAborted(store->Commit(MakeBatch(0, {MakeChange(1, "b", "")}))));
-  EXPECT_TRUE(absl::IsAborted(store->Commit(MakeBatch(2, {MakeChange(3, "b", "")}))));
-  EXPECT_EQ(store->Load().value().records.size(), 1u);
-  EXPECT_TRUE(store->Commit(MakeBatch(1, {MakeChange(2, "b", "")})).ok());
-}
-
 TEST_F(SqliteStoreTest, AMalformedBatchLeavesNothing) {
   auto store = OpenSqliteStore(":memory:").value();
-  EXPECT_FALSE(store->Commit(MakeBatch(0, {MakeChange(1, "a", ""), MakeChange(3, "b", "")})).ok());
-  EXPECT_FALSE(store->Commit(MakeBatch(0, {MakeChange(1, "a", ""), MakeChange(2, "a", "")})).ok());
-  EXPECT_FALSE(store->Commit(MakeBatch(0, {MakeChange(1, "a", "it was there")})).ok());
+  EXPECT_FALSE(store->Commit(MakeBatch({MakeChange(1, "a", ""), MakeChange(3, "b", "")})).why.ok());
+  EXPECT_FALSE(store->Commit(MakeBatch({MakeChange(1, "a", ""), MakeChange(2, "a", "")})).why.ok());
+  EXPECT_FALSE(store->Commit(MakeBatch({MakeChange(1, "a", "it was there")})).why.ok());
   StoreState state = store->Load().value();
-  EXPECT_EQ(state.revision, 0u);
+  EXPECT_EQ(state.point.revision, 0u);
   EXPECT_TRUE(state.records.empty());
-  EXPECT_TRUE(store->Commit(MakeBatch(0, {MakeChange(1, "a", "")})).ok());
+  EXPECT_TRUE(store->Commit(MakeBatch({MakeChange(1, "a", "")})).why.ok());
 }
 
 TEST_F(SqliteStoreTest, RefusesAFileInOneClearSentence) {
@@ -187,8 +176,8 @@ record::Intent MakeIntentAt(const std::string& id, record::Intent::State state, 
   return intent;
 }
 
-Batch IntentsAtSeconds1To6() {
-  Batch batch;
+StoreBatch IntentsAtSeconds1To6() {
+  StoreBatch batch;
   batch.put_intents = {MakeIntentAt("1", record::Intent::ACCEPTED, 1),
                        MakeIntentAt("2", record::Intent::PREPARED, 2),
                        MakeIntentAt("3", record::Intent::UNKNOWN, 3),
@@ -201,44 +190,84 @@ Batch IntentsAtSeconds1To6() {
 
 TEST_F(SqliteStoreTest, CountsTheCreatesOfACaller) {
   auto store = OpenSqliteStore(path_).value();
-  ASSERT_TRUE(store->Commit(IntentsAtSeconds1To6()).ok());
+  ASSERT_TRUE(store->Commit(IntentsAtSeconds1To6()).why.ok());
   CreateCount creates = store->CountCreates("caller", absl::FromUnixSeconds(1)).value();
   EXPECT_EQ(creates.count, 3);
   EXPECT_EQ(creates.oldest, absl::FromUnixSeconds(2));
   EXPECT_EQ(store->CountCreates("caller", absl::FromUnixSeconds(5))->count, 0);
   EXPECT_EQ(store->CountCreates("nobody", absl::FromUnixSeconds(0))->count, 0);
-  Batch given_back;
-  given_back.delete_intents = {{"caller", "2"}};
-  given_back.put_intents = {MakeIntentAt("3", record::Intent::NOT_SUBMITTED, 3)};
-  ASSERT_TRUE(store->Commit(given_back).ok());
+  StoreBatch given_back;
+  given_back.put_intents = {MakeIntentAt("2", record::Intent::REFUSED, 2),
+                            MakeIntentAt("3", record::Intent::NOT_SUBMITTED, 3)};
+  ASSERT_TRUE(store->Commit(given_back).why.ok());
   EXPECT_EQ(store->CountCreates("caller", absl::FromUnixSeconds(1))->count, 1);
 }
 
-TEST_F(SqliteStoreTest, BringsTheFirstFormToTheSecond) {
-  {
-    auto store = OpenSqliteStore(path_).value();
-    ASSERT_TRUE(store->Commit(IntentsAtSeconds1To6()).ok());
-  }
-  Execute(path_,
-          "DROP INDEX intents_by_create_time; ALTER TABLE intents DROP COLUMN create_time;"
-          "PRAGMA user_version = 1");
-  for (int i = 0; i < 2; ++i) {
-    auto store = OpenSqliteStore(path_);
-    ASSERT_TRUE(store.ok()) << store.status();
-    EXPECT_EQ((*store)->CountCreates("caller", absl::FromUnixSeconds(1))->count, 3);
-    EXPECT_EQ((*store)->Load()->unsettled_intents.size(), 2u);
+// As earlier versions made their tables.
+constexpr char kForm2[] = R"(
+  CREATE TABLE meta (only INTEGER PRIMARY KEY CHECK (only = 1), epoch TEXT NOT NULL,
+    revision INTEGER NOT NULL);
+  CREATE TABLE fine_tunes (first_revision INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+    record BLOB NOT NULL);
+  CREATE TABLE changes (revision INTEGER PRIMARY KEY, time INTEGER NOT NULL, id TEXT NOT NULL,
+    after BLOB NOT NULL, before BLOB);
+  CREATE TABLE intents (caller TEXT NOT NULL, request_id TEXT NOT NULL, state INTEGER NOT NULL,
+    marker TEXT NOT NULL, settle_time INTEGER, intent BLOB NOT NULL,
+    create_time INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (caller, request_id)) WITHOUT ROWID;
+  CREATE INDEX intents_by_state ON intents (state) WHERE state < 3;
+  CREATE INDEX intents_by_settle_time ON intents (settle_time) WHERE settle_time IS NOT NULL;
+  CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
+  INSERT INTO meta VALUES (1, 'theoldepoch', 7);
+  INSERT INTO fine_tunes VALUES (3, 'a', 'the job a'), (4, 'b', 'the job b');
+  INSERT INTO changes VALUES (6, 60, 'a', 'a6', 'a3'), (7, 70, 'a', 'the job a', 'a6');
+  PRAGMA user_version = 2;
+)";
+
+TEST_F(SqliteStoreTest, BringsEarlierFormsToThisOne) {
+  for (const bool first_form : {false, true}) {
+    std::filesystem::remove(path_ + "-mark");
+    std::filesystem::remove(path_);
+    Execute(path_, kForm2);
+    for (const record::Intent& intent : IntentsAtSeconds1To6().put_intents) {
+      std::string hex;
+      for (const unsigned char c : intent.SerializeAsString())
+        absl::StrAppend(&hex, absl::Hex(c, absl::kZeroPad2));
+      Execute(path_, absl::StrCat("INSERT INTO intents VALUES ('", intent.caller(), "', '",
+                                  intent.request_id(), "', ", intent.state(), ", '', NULL, x'", hex,
+                                  "', ", intent.create_time().seconds(), "000000000)")
+                         .c_str());
+    }
+    if (first_form) {
+      Execute(path_,
+              "DROP INDEX intents_by_create_time; ALTER TABLE intents DROP COLUMN create_time;"
+              "PRAGMA user_version = 1");
+    }
+    for (int i = 0; i < 2; ++i) {
+      auto store = OpenSqliteStore(path_);
+      ASSERT_TRUE(store.ok()) << store.status();
+      auto state = (*store)->Load();
+      ASSERT_TRUE(state.ok()) << state.status();
+      EXPECT_EQ(state->epoch, "theoldepoch");
+      EXPECT_EQ(state->point.revision, 7u);
+      EXPECT_THAT(state->records, testing::ElementsAre("the job a", "the job b"));
+      EXPECT_EQ(state->changes.size(), 2u);
+      EXPECT_EQ(state->unsettled_intents.size(), 2u);
+      EXPECT_EQ((*store)->CountCreates("caller", absl::FromUnixSeconds(1))->count, 3);
+      EXPECT_TRUE(state->lineage.HasRevision(Lineage::kFirstEra, 7, 7));
+      EXPECT_FALSE(state->lineage.HasRevision(Lineage::kFirstEra, 8, 9));
+    }
   }
 }
 
 TEST_F(SqliteStoreTest, AFileThatWasTakenAwayIsNoticed) {
   auto store = OpenSqliteStore(path_).value();
-  ASSERT_TRUE(store->Commit(MakeBatch(0, {MakeChange(1, "a", "")})).ok());
+  ASSERT_TRUE(store->Commit(MakeBatch({MakeChange(1, "a", "")})).why.ok());
   std::filesystem::rename(path_, path_ + ".away");
-  const absl::Status status = store->Commit(MakeBatch(1, {MakeChange(2, "b", "")}));
+  const absl::Status status = store->Commit(MakeBatch({MakeChange(2, "b", "")})).why;
   EXPECT_EQ(ReasonOf(status), pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_FALSE(store->CheckWritable().ok());
   std::filesystem::rename(path_ + ".away", path_);
-  EXPECT_TRUE(store->Commit(MakeBatch(1, {MakeChange(2, "b", "")})).ok());
+  EXPECT_TRUE(store->Commit(MakeBatch({MakeChange(2, "b", "")})).why.ok());
 }
 
 // Lets no file of this process grow beyond `bytes`, as a full disk does.
@@ -262,9 +291,9 @@ TEST_F(SqliteStoreTest, AFullDiskIsUnavailableAndTheStoreRecoversByItself) {
   uint64_t revision = 0;
   const auto commit = [&](size_t size) {
     const std::string id = std::to_string(revision + 1);
-    Batch batch = MakeBatch(revision, {MakeChange(revision + 1, id, "", size)});
+    StoreBatch batch = MakeBatch({MakeChange(revision + 1, id, "", size)});
     batch.put_intents = {MakeIntent(id, record::Intent::UNKNOWN)};
-    absl::Status status = store->Commit(batch);
+    absl::Status status = store->Commit(batch).why;
     if (status.ok()) ++revision;
     return status;
   };
@@ -278,7 +307,7 @@ TEST_F(SqliteStoreTest, AFullDiskIsUnavailableAndTheStoreRecoversByItself) {
       EXPECT_EQ(ReasonOf(status), pb::ErrorReason::STORE_UNAVAILABLE);
       EXPECT_FALSE(commit(50'000).ok());
       StoreState state = store->Load().value();
-      EXPECT_EQ(state.revision, revision) << "it can still be read";
+      EXPECT_EQ(state.point.revision, revision) << "it can still be read";
       EXPECT_EQ(state.records.size(), revision);
       EXPECT_EQ(state.unsettled_intents.size(), revision);
     }
@@ -286,7 +315,7 @@ TEST_F(SqliteStoreTest, AFullDiskIsUnavailableAndTheStoreRecoversByItself) {
     EXPECT_TRUE(commit(50'000).ok());
   }
   store.reset();
-  EXPECT_EQ(OpenSqliteStore(path_).value()->Load().value().revision, revision);
+  EXPECT_EQ(OpenSqliteStore(path_).value()->Load().value().point.revision, revision);
 }
 
 // Commits as fast as it can and says each revision through `pipe` once it is acknowledged.
@@ -297,10 +326,9 @@ TEST_F(SqliteStoreTest, AFullDiskIsUnavailableAndTheStoreRecoversByItself) {
   if (!state.ok()) _exit(2);
   std::mt19937 random(seed);
   std::vector<std::string> latest = state->records;
-  uint64_t revision = state->revision;
+  uint64_t revision = state->point.revision;
   while (true) {
-    Batch batch;
-    batch.base_revision = revision;
+    StoreBatch batch;
     for (size_t n = 1 + random() % 5; n > 0; --n) {
       ++revision;
       const size_t job = random() % (latest.size() + 1);
@@ -311,7 +339,7 @@ TEST_F(SqliteStoreTest, AFullDiskIsUnavailableAndTheStoreRecoversByItself) {
       batch.put_intents.push_back(MakeIntent(std::to_string(revision), record::Intent::UNKNOWN));
     }
     batch.forget_changes_through = revision > 50 ? revision - 50 : 0;
-    if (!(*store)->Commit(batch).ok()) _exit(3);
+    if (!(*store)->Commit(batch).why.ok()) _exit(3);
     if (write(pipe, &revision, sizeof revision) != sizeof revision) _exit(4);
   }
 }
@@ -343,11 +371,11 @@ TEST_F(SqliteStoreTest, AKilledProcessLosesNothingThatWasAcknowledged) {
     auto store = OpenSqliteStore(path_);
     ASSERT_TRUE(store.ok()) << store.status();
     StoreState state = (*store)->Load().value();
-    ASSERT_GE(state.revision, acknowledged);
-    ASSERT_LE(state.revision, acknowledged + 5) << "at most the batch that was under way";
-    ASSERT_EQ(state.unsettled_intents.size(), state.revision);
+    ASSERT_GE(state.point.revision, acknowledged);
+    ASSERT_LE(state.point.revision, acknowledged + 5) << "at most the batch that was under way";
+    ASSERT_EQ(state.unsettled_intents.size(), state.point.revision);
     ASSERT_FALSE(state.changes.empty());
-    ASSERT_EQ(state.changes.back().revision, state.revision);
+    ASSERT_EQ(state.changes.back().revision, state.point.revision);
     for (size_t i = 0; i < state.records.size(); ++i) {
       ASSERT_TRUE(state.records[i].starts_with(absl::StrCat(i, "@")));
     }

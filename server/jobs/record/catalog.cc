@@ -1,5 +1,6 @@
 #include "server/jobs/record/catalog.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/base/check.h"
@@ -39,32 +40,18 @@ absl::StatusOr<std::deque<ChangePtr>> RestoreWindow(const StoreState& state, siz
     VersionPtr& last = latest[stored.fine_tune_id];
     VersionPtr before = last;
     if (before == nullptr && !stored.before.empty()) before = ParseVersion(stored.before);
-    last = ParseVersion(stored.after);
-    if (last == nullptr || last->revision != stored.revision ||
-        (before == nullptr && !stored.before.empty())) {
-      return Unreadable("a change");
-    }
-    window.push_back(std::make_shared<Change>(last, std::move(before), stored.time,
-                                              EncodeResumeToken({state.epoch, stored.revision})));
+    if (before == nullptr && !stored.before.empty()) return Unreadable("a change");
+    if (stored.before.empty()) before = nullptr;
+    ChangePtr change = ParseChange(stored, std::move(before),
+                                   {state.epoch, state.lineage.current(), stored.revision});
+    if (change == nullptr) return Unreadable("a change");
+    last = stored.forgotten ? nullptr : change->after();
+    window.push_back(std::move(change));
   }
   return window;
 }
 
 }  // namespace
-
-size_t CatalogView::LowerBound(uint64_t first_revision) const {
-  size_t low = 0;
-  size_t high = size_;
-  while (low < high) {
-    const size_t middle = low + (high - low) / 2;
-    if (at(middle)->first_revision < first_revision) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
 
 Catalog::Catalog(Options options, Metrics& metrics)
     : options_(options),
@@ -80,31 +67,37 @@ absl::Status Catalog::Load(const StoreState& state) {
   if (!window.ok()) return window.status();
 
   auto view = std::make_shared<CatalogView>();
-  view->revision_ = state.revision;
-  view->size_ = versions.size();
-  std::shared_ptr<CatalogView::Chunk> chunk;
+  view->revision_ = state.point.revision;
   uint64_t previous = 0;
-  for (size_t i = 0; i < versions.size(); ++i) {
-    if (versions[i] == nullptr || versions[i]->first_revision <= previous) {
+  VersionList<ByFirstRevision>::Editor jobs(view->jobs_);
+  for (const VersionPtr& version : versions) {
+    if (version == nullptr || version->first_revision <= previous ||
+        version->revision < version->first_revision || version->revision > view->revision_) {
       return Unreadable("a fine-tune");
     }
-    previous = versions[i]->first_revision;
-    if (versions[i]->active()) ++view->active_;
-    if (i % CatalogView::kChunk == 0) {
-      chunk = std::make_shared<CatalogView::Chunk>();
-      chunk->reserve(std::min(CatalogView::kChunk, versions.size() - i));
-      view->chunks_.push_back(chunk);
-    }
-    chunk->push_back(versions[i]);
+    previous = version->first_revision;
+    if (version->active()) ++view->active_;
+    jobs.Insert(version);
   }
+  view->jobs_ = std::move(jobs).Take();
+  std::sort(versions.begin(), versions.end(), [](const VersionPtr& a, const VersionPtr& b) {
+    return ByCreateTime::Of(*a) < ByCreateTime::Of(*b);
+  });
+  VersionList<ByCreateTime>::Editor by_create_time(view->by_create_time_);
+  for (const VersionPtr& version : versions) by_create_time.Insert(version);
+  view->by_create_time_ = std::move(by_create_time).Take();
 
   epoch_ = state.epoch;
   SetGauges(*view);
   std::vector<ChangePtr> dropped;
   WriterLock lock(mu_);
+  lineage_ = state.lineage;
   by_id_.reserve(versions.size());
   by_upstream_id_.reserve(versions.size());
-  for (const VersionPtr& version : versions) Reindex(version);
+  for (const VersionPtr& version : versions) {
+    if (by_id_.contains(version)) return Unreadable("two fine-tunes of one name");
+    Reindex(nullptr, version);
+  }
   view_ = std::move(view);
   window_ = *std::move(window);
   TrimWindow(dropped);
@@ -117,69 +110,70 @@ void Catalog::Apply(absl::Span<const ChangePtr> changes) {
   CHECK(changes.front()->revision() == old->revision() + 1);
   auto next = std::make_shared<CatalogView>(*old);
   next->revision_ = changes.back()->revision();
-  // Chunks that are this view's own already.
-  absl::flat_hash_map<size_t, std::shared_ptr<CatalogView::Chunk>> own;
+  VersionList<ByFirstRevision>::Editor jobs(old->jobs_);
+  VersionList<ByCreateTime>::Editor by_create_time(old->by_create_time_);
   for (const ChangePtr& change : changes) {
+    const VersionPtr& before = change->before();
     const VersionPtr& after = change->after();
-    const size_t index = next->LowerBound(after->first_revision);
-    const bool made = index == next->size_;
-    CHECK(made || next->at(index)->id == after->id);
-    if (!made && next->at(index)->active()) --next->active_;
-    if (after->active()) ++next->active_;
-
-    const size_t number = index / CatalogView::kChunk;
-    std::shared_ptr<CatalogView::Chunk>& chunk = own[number];
-    if (chunk == nullptr) {
-      chunk = std::make_shared<CatalogView::Chunk>();
-      if (number == next->chunks_.size()) {
-        next->chunks_.push_back(chunk);
-      } else {
-        // Room for one more, which a new job takes.
-        chunk->reserve(next->chunks_[number]->size() + (made ? 1 : 0));
-        *chunk = *next->chunks_[number];
-        next->chunks_[number] = chunk;
-      }
-    }
-    if (made) {
-      chunk->push_back(after);
-      ++next->size_;
+    if (before != nullptr && before->active()) --next->active_;
+    if (after->active() && !change->forgotten()) ++next->active_;
+    if (change->forgotten()) {
+      jobs.Erase(*before);
+      by_create_time.Erase(*before);
+    } else if (before == nullptr) {
+      jobs.Insert(after);
+      by_create_time.Insert(after);
     } else {
-      (*chunk)[index % CatalogView::kChunk] = after;
+      jobs.Replace(*before, after);
+      by_create_time.Replace(*before, after);
     }
   }
+  next->jobs_ = std::move(jobs).Take();
+  next->by_create_time_ = std::move(by_create_time).Take();
 
   SetGauges(*next);
   std::vector<ChangePtr> dropped;
   WriterLock lock(mu_);
   for (const ChangePtr& change : changes) {
-    Reindex(change->after());
+    Reindex(change->before(), change->forgotten() ? nullptr : change->after());
     window_.push_back(change);
   }
   TrimWindow(dropped);
   view_ = std::move(next);
 }
 
-void Catalog::Reindex(const VersionPtr& version) {
+void Catalog::Reindex(const VersionPtr& old, const VersionPtr& version) {
   // What Segmind calls a job may change with it, and then the old name no longer leads to it.
-  const auto index = [&](auto& set, std::string_view name, std::string_view old_name) {
-    if (!old_name.empty() && old_name != name) {
-      if (auto it = set.find(old_name); it != set.end() && (*it)->id == version->id) set.erase(it);
+  const auto index = [&](auto& set, std::string FineTuneVersion::*name) {
+    if (old != nullptr && !(*old.*name).empty()) {
+      if (auto it = set.find(*old.*name); it != set.end() && (*it)->id == old->id) set.erase(it);
     }
-    if (name.empty()) return;
-    if (auto it = set.find(name); it != set.end()) set.erase(it);
+    if (version == nullptr || (*version.*name).empty()) return;
+    if (auto it = set.find(*version.*name); it != set.end()) set.erase(it);
     set.insert(version);
   };
-  VersionPtr old;
-  if (auto it = by_id_.find(version->id); it != by_id_.end()) {
-    old = *it;
-    by_id_.erase(it);
-  }
-  by_id_.insert(version);
+  index(by_id_, &FineTuneVersion::id);
+  index(by_upstream_id_, &FineTuneVersion::upstream_id);
+  index(by_upstream_request_id_, &FineTuneVersion::upstream_request_id);
   if (old != nullptr && old->active() && --active_by_creator_[old->creator] == 0)
     active_by_creator_.erase(old->creator);
-  if (version->active()) ++active_by_creator_[version->creator];
-  index(by_upstream_id_, version->upstream_id, old ? old->upstream_id : "");
-  index(by_upstream_request_id_, version->upstream_request_id, old ? old->upstream_request_id : "");
+  if (version != nullptr && version->active()) ++active_by_creator_[version->creator];
+}
+
+void Catalog::SetLineage(Lineage lineage) {
+  WriterLock lock(mu_);
+  lineage_ = std::move(lineage);
+}
+
+ResumePoint Catalog::PointAt(uint64_t revision) const {
+  ReaderLock lock(mu_);
+  return {epoch_, lineage_.current(), revision};
+}
+
+bool Catalog::HasPoint(const ResumePoint& point) const {
+  if (point.epoch != epoch_) return false;
+  ReaderLock lock(mu_);
+  return lineage_.HasRevision(point.era, point.revision, view_->revision());
 }
 
 void Catalog::TrimWindow(std::vector<ChangePtr>& dropped) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -14,44 +15,47 @@
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
 #include "server/jobs/record/change.h"
+#include "server/jobs/record/resume_token.h"
+#include "server/jobs/record/version_list.h"
 #include "server/store/store.h"
 
 namespace finetune {
 
-// All jobs at one revision, in the order of their first revision (oldest first). Immutable; costs
-// little to keep, because the views share all that did not change between them.
+struct ByFirstRevision {
+  using Key = uint64_t;
+  static Key Of(const FineTuneVersion& version) { return version.first_revision; }
+};
+struct ByCreateTime {
+  using Key = std::pair<absl::Time, uint64_t>;
+  static Key Of(const FineTuneVersion& version) {
+    return {version.create_time, version.first_revision};
+  }
+};
+
+// All jobs at one revision. Immutable; costs little to keep, because the views share all that did
+// not change between them.
 class CatalogView {
  public:
-  static constexpr size_t kChunk = 256;
-  using Chunk = std::vector<VersionPtr>;
-
   uint64_t revision() const { return revision_; }
-  size_t size() const { return size_; }
-  const VersionPtr& at(size_t i) const { return (*chunks_[i / kChunk])[i % kChunk]; }
+  size_t size() const { return jobs_.size(); }
+  // In the order of their first revision, which never changes: oldest first.
+  const VersionPtr& at(size_t i) const { return jobs_.at(i); }
   // The index of the first job whose first_revision is at least this; size() if none.
-  size_t LowerBound(uint64_t first_revision) const;
+  size_t LowerBound(uint64_t first_revision) const { return jobs_.LowerBound(first_revision); }
+  // In the order in which they were created at Segmind, as far as that is known.
+  const VersionList<ByCreateTime>& by_create_time() const { return by_create_time_; }
   // Jobs in a state that is not terminal.
   size_t active() const { return active_; }
 
  private:
   friend class Catalog;
   uint64_t revision_ = 0;
-  size_t size_ = 0;
   size_t active_ = 0;
-  std::vector<std::shared_ptr<const Chunk>> chunks_;
+  VersionList<ByFirstRevision> jobs_;
+  VersionList<ByCreateTime> by_create_time_;
 };
 
 using ViewPtr = std::shared_ptr<const CatalogView>;
-
-// What a resume token says.
-struct ResumePoint {
-  std::string epoch;
-  uint64_t revision = 0;
-};
-
-std::string EncodeResumeToken(const ResumePoint& point);
-// INVALID_ARGUMENT / RESUME_TOKEN_INVALID if this is not one of ours.
-absl::StatusOr<ResumePoint> DecodeResumeToken(std::string_view token);
 
 // The view in memory that all reads are served from, and the window of recent changes for watchers
 // that resume. It changes only by Apply, with what was committed, in revision order. Apply and Load
@@ -66,8 +70,11 @@ class Catalog {
 
   Catalog(Options options, Metrics& metrics);
 
-  // Fills it from the store; once, before anything reads it. DATA_LOSS if a record cannot be read.
+  // Fills it from the store; once, before anything reads it. DATA_LOSS if a record cannot be read,
+  // or if they do not fit one another.
   absl::Status Load(const StoreState& state);
+  // Another era began.
+  void SetLineage(Lineage lineage) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Makes committed changes visible: all of them at once. They follow the view's revision without
   // a gap.
@@ -75,6 +82,10 @@ class Catalog {
 
   const Options& options() const { return options_; }
   const std::string& epoch() const { return epoch_; }
+  // This revision of this history, as it is seen in the present era.
+  ResumePoint PointAt(uint64_t revision) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether what was seen at this point led to what is here now: nothing of it was lost.
+  bool HasPoint(const ResumePoint& point) const ABSL_LOCKS_EXCLUDED(mu_);
   ViewPtr view() const ABSL_LOCKS_EXCLUDED(mu_);
   // Null if there is none.
   VersionPtr Find(std::string_view id) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -122,7 +133,8 @@ class Catalog {
     using Set = absl::flat_hash_set<VersionPtr, Hash, Eq>;
   };
 
-  void Reindex(const VersionPtr& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Null for a job that is new, or forgotten.
+  void Reindex(const VersionPtr& old, const VersionPtr& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Moves what is out of bounds to `dropped`, to be destroyed without the lock.
   void TrimWindow(std::vector<ChangePtr>& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetGauges(const CatalogView& view);
@@ -135,6 +147,7 @@ class Catalog {
   std::string epoch_;
 
   mutable SharedMutex mu_;
+  Lineage lineage_ ABSL_GUARDED_BY(mu_);
   ViewPtr view_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::id>::Set by_id_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id_ ABSL_GUARDED_BY(mu_);

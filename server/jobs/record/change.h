@@ -7,7 +7,9 @@
 #include <mutex>
 #include <string>
 
+#include "server/jobs/record/resume_token.h"
 #include "server/jobs/record/version.h"
+#include "server/store/store.h"
 
 namespace finetune {
 
@@ -16,12 +18,15 @@ namespace finetune {
 class Change {
  public:
   // `before` is null if the change made the job. `resume_token` is the one for right after this
-  // change.
-  Change(VersionPtr after, VersionPtr before, absl::Time time, std::string resume_token);
+  // change. If the job is `forgotten`, `after` is what it was last.
+  Change(VersionPtr after, VersionPtr before, absl::Time time, std::string resume_token,
+         bool forgotten = false);
 
   uint64_t revision() const { return after_->revision; }
   const VersionPtr& after() const { return after_; }
   const VersionPtr& before() const { return before_; }
+  // The job has left the record: it matches no filter any more.
+  bool forgotten() const { return forgotten_; }
   absl::Time time() const { return time_; }
   const std::string& resume_token() const { return resume_token_; }
 
@@ -34,6 +39,7 @@ class Change {
   const VersionPtr before_;
   const absl::Time time_;
   const std::string resume_token_;
+  const bool forgotten_;
 
   // Each made once.
   struct Form {
@@ -46,6 +52,10 @@ class Change {
 };
 
 using ChangePtr = std::shared_ptr<const Change>;
+
+// A change out of the store. `before` is what the job is here before it; null if it is not here.
+// Null if the change does not fit that, or its bytes are no fine-tune.
+ChangePtr ParseChange(const StoredChange& stored, VersionPtr before, const ResumePoint& point);
 
 // A pb::WatchFineTunesResponse with one change, sharing the job's bytes. An empty token leaves the
 // field out.

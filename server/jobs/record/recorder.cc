@@ -16,11 +16,13 @@ namespace {
 
 // Mutations that share one commit.
 constexpr size_t kMaxBatch = 256;
-// How often a batch is made anew because another process committed first.
-constexpr int kMaxTries = 3;
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
 constexpr absl::Duration kKeepIntents = absl::Hours(24 * 7);
-constexpr absl::Duration kForgetIntentsEvery = absl::Hours(1);
+constexpr absl::Duration kKeepRefusals = absl::Minutes(10);
+constexpr absl::Duration kForgetIntentsEvery = absl::Minutes(10);
+constexpr absl::Duration kForgetJobsEvery = absl::Minutes(1);
+// What may be forgotten in one commit.
+constexpr size_t kMaxForgotten = 1'000;
 
 absl::Status StoreUnavailable(const absl::Status& cause) {
   if (cause.ok() || ReasonOf(cause) == pb::ErrorReason::STORE_UNAVAILABLE) return cause;
@@ -36,11 +38,13 @@ absl::Status Stopped() { return absl::CancelledError("the recorder has stopped")
 // All of it; the threads' rules are at the members.
 class Recorder::Core {
  public:
-  Core(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics);
+  Core(const Options& options, Store& store, Catalog& catalog, Clock& clock, Metrics& metrics);
+  ~Core() { store_.Follow(nullptr); }
 
   absl::Status Load();
   void AddListener(CommitListener* listener) { listeners_.push_back(listener); }
-  void Record(Mutation mutation, Done done, const TraceContext& trace) ABSL_LOCKS_EXCLUDED(mu_);
+  void Record(Mutation mutation, Done done, const TraceContext& trace, TurnNeeds needs)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void Probe(Done done) ABSL_LOCKS_EXCLUDED(mu_);
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status store_status() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -51,33 +55,51 @@ class Recorder::Core {
     Mutation mutation;
     Done done;
     TraceContext trace;
+    TurnNeeds needs;
     bool wrote = false;
+    absl::Status result;
   };
 
   void RunQueue() ABSL_LOCKS_EXCLUDED(mu_);
-  void RunBatch(std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  // Runs the items' mutations and commits what they want written. Not OK if that failed for all of
+  // them together.
+  absl::Status RunTurn(std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status BeginTurn(const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Commit(CommitDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  // After a commit whose outcome is not known.
+  absl::Status Settle(const absl::Status& why);
+  absl::Status AskIfOpen();
   void TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
                    const absl::Status& status) const;
-  void SetWhatToForget(Batch& batch);
-  absl::Status CatchUp();
+  void ForgetLostJobs(CommitDraft& draft);
+  void SetWhatToForget(StoreBatch& batch);
+  void FollowStore() ABSL_LOCKS_EXCLUDED(mu_);
+  // Shows what others committed.
+  absl::Status TakeIn(const StoreNews& news);
   void Show(const std::vector<ChangePtr>& changes);
+  void ShowIntents(const std::vector<record::Intent>& intents);
   void SetStoreStatus(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Constant after construction.
+  const Options options_;
   Store& store_;
   Catalog& catalog_;
   Clock& clock_;
   prometheus::Counter& changes_total_;
   prometheus::Histogram& commit_seconds_;
   prometheus::Counter& store_errors_total_;
+  prometheus::Counter& forgotten_total_;
   std::vector<CommitListener*> listeners_;
 
   // Recorder's thread only, after Load.
+  StorePoint point_;  // What is shown.
+  std::string lost_;
+  bool open_ = false;  // The last commit's outcome is still not known.
   IntentTable unsettled_;
   CommitDraft::ReadTimes read_times_;
   uint64_t forgotten_through_ = 0;
   absl::Time forget_intents_at_ = absl::InfinitePast();
+  absl::Time forget_jobs_at_ = absl::InfinitePast();
 
   // Written by the recorder's thread, as unsettled_ is.
   std::atomic<bool> has_unsettled_{false};
@@ -86,14 +108,17 @@ class Recorder::Core {
   // Guarded by mu_.
   std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
   bool scheduled_ ABSL_GUARDED_BY(mu_) = false;
+  bool following_ ABSL_GUARDED_BY(mu_) = false;  // A FollowStore is under way or queued.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status store_status_ ABSL_GUARDED_BY(mu_);
 
   Worker worker_;
 };
 
-Recorder::Core::Core(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics)
-    : store_(store),
+Recorder::Core::Core(const Options& options, Store& store, Catalog& catalog, Clock& clock,
+                     Metrics& metrics)
+    : options_(options),
+      store_(store),
       catalog_(catalog),
       clock_(clock),
       changes_total_(metrics.Counter("finetune_gateway_changes_total",
@@ -102,26 +127,40 @@ Recorder::Core::Core(Store& store, Catalog& catalog, Clock& clock, Metrics& metr
                                         "How long a commit took.", kLatencyBuckets)),
       store_errors_total_(metrics.Counter("finetune_gateway_store_errors_total",
                                           "Commits and probes that the store refused.")),
+      forgotten_total_(metrics.Counter(
+          "finetune_gateway_forgotten_fine_tunes_total",
+          "Fine-tunes of others that were LOST for so long that they were forgotten.")),
       worker_("recorder") {}
 
 absl::Status Recorder::Core::Load() {
   {
     ASSIGN_OR_RETURN(const StoreState state, store_.Load());
     RETURN_IF_ERROR(catalog_.Load(state));
-    for (const record::Intent& intent : state.unsettled_intents) unsettled_.Put(intent);
-    has_unsettled_ = !unsettled_.all().empty();
+    ShowIntents(state.unsettled_intents);
+    point_ = state.point;
+    lost_ = state.lost;
   }
+  if (!lost_.empty()) Log(LogLevel::kError, lost_);
   forgotten_through_ = catalog_.window_start();
   // The serialised records were as large as what is kept: give that back.
   malloc_trim(0);
+  store_.Follow([this] {
+    MutexLock lock(mu_);
+    if (stopped_ || following_) return;
+    following_ = worker_.Post([this] { FollowStore(); });
+  });
   return absl::OkStatus();
 }
 
-void Recorder::Core::Record(Mutation mutation, Done done, const TraceContext& trace) {
+void Recorder::Core::Record(Mutation mutation, Done done, const TraceContext& trace,
+                            TurnNeeds needs) {
   {
     MutexLock lock(mu_);
     if (!stopped_) {
-      queue_.push_back({std::move(mutation), std::move(done), trace});
+      queue_.push_back({.mutation = std::move(mutation),
+                        .done = std::move(done),
+                        .trace = trace,
+                        .needs = std::move(needs)});
       if (!scheduled_) scheduled_ = worker_.Post([this] { RunQueue(); });
       return;
     }
@@ -152,6 +191,7 @@ void Recorder::Core::Stop() {
     MutexLock lock(mu_);
     stopped_ = true;
   }
+  store_.Follow(nullptr);
   worker_.Stop();
 }
 
@@ -189,62 +229,101 @@ void Recorder::Core::RunQueue() {
       items.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       queue_.erase(queue_.begin(), end);
     }
-    RunBatch(items);
+    // A mutation's own error may rest on what another one of the commit put, and that is lost with
+    // it.
+    const absl::Status status = StoreUnavailable(RunTurn(items));
+    for (Item& item : items) std::move(item.done)(status.ok() ? std::move(item.result) : status);
     items.clear();
   }
 }
 
-void Recorder::Core::RunBatch(std::vector<Item>& items) {
-  std::vector<absl::Status> results;
-  absl::Status committed;
-  for (int tries = 1;; ++tries) {
-    CommitDraft draft(catalog_, store_, unsettled_, read_times_, clock_.Now());
-    results.clear();
-    for (Item& item : items) {
-      const size_t before = draft.writes();
-      results.push_back(draft.EndMutation(item.mutation(draft)));
-      item.wrote = draft.writes() > before;
-    }
-    committed = draft.empty() ? absl::OkStatus() : Commit(draft, items);
-    if (committed.ok()) {
-      draft.ApplyIntents(unsettled_);
-      has_unsettled_ = !unsettled_.all().empty();
-      Show(draft.changes());
-      for (const auto& [id, time] : draft.newer_read_times()) {
-        absl::Time& known = read_times_.try_emplace(id, time).first->second;
-        known = std::max(known, time);
-      }
-      break;
-    }
-    if (!absl::IsAborted(committed) || tries == kMaxTries) break;
-    if (absl::Status caught_up = CatchUp(); !caught_up.ok()) {
-      committed = caught_up;
-      break;
+absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
+  RETURN_IF_ERROR(BeginTurn(items));
+  CommitDraft draft({.catalog = catalog_,
+                     .store = store_,
+                     .unsettled = unsettled_,
+                     .read_times = read_times_,
+                     .lost = lost_},
+                    clock_.Now());
+  for (Item& item : items) {
+    const size_t before = draft.writes();
+    item.result = draft.EndMutation(item.mutation(draft));
+    item.wrote = draft.writes() > before;
+  }
+  ForgetLostJobs(draft);
+  if (draft.empty()) {
+    store_.Abandon();
+  } else {
+    RETURN_IF_ERROR(Commit(draft, items));
+    ++point_.seq;
+    ShowIntents(draft.intents());
+    Show(draft.changes());
+  }
+  for (const auto& [id, time] : draft.newer_read_times()) {
+    absl::Time& known = read_times_.try_emplace(id, time).first->second;
+    known = std::max(known, time);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Recorder::Core::BeginTurn(const std::vector<Item>& items) {
+  TurnNeeds needs;
+  for (const Item& item : items) {
+    needs.intents.insert(needs.intents.end(), item.needs.intents.begin(), item.needs.intents.end());
+    needs.spenders.insert(needs.spenders.end(), item.needs.spenders.begin(),
+                          item.needs.spenders.end());
+  }
+  absl::Status status = AskIfOpen();
+  if (status.ok()) {
+    auto news = store_.Begin(point_, needs);
+    status = news.status();
+    if (status.ok()) {
+      status = TakeIn(*news);
+      if (!status.ok()) store_.Abandon();
     }
   }
-  // A mutation's own error may rest on what another one of the batch put, and that is lost too.
-  committed = StoreUnavailable(committed);
-  for (size_t i = 0; i < items.size(); ++i) {
-    std::move(items[i].done)(committed.ok() ? std::move(results[i]) : committed);
-  }
+  if (!status.ok()) SetStoreStatus(StoreUnavailable(status));
+  return status;
+}
+
+// If it was written, the news of the turn have it.
+absl::Status Recorder::Core::AskIfOpen() {
+  if (!open_) return absl::OkStatus();
+  const absl::StatusOr<bool> written = store_.Settle();
+  open_ = !written.ok();
+  return written.status();
 }
 
 absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>& items) {
-  Batch batch = draft.TakeBatch();
+  StoreBatch batch = draft.TakeBatch();
   SetWhatToForget(batch);
   const absl::Time start = absl::Now();
-  absl::Status status = store_.Commit(batch);
+  CommitOutcome outcome = store_.Commit(batch);
+  if (outcome.kind == CommitOutcome::Kind::kOpen) outcome.why = Settle(outcome.why);
   const absl::Time end = absl::Now();
   commit_seconds_.Observe(absl::ToDoubleSeconds(end - start));
-  TraceCommit(items, start, end, status);
-  if (status.ok()) {
+  TraceCommit(items, start, end, outcome.why);
+  if (outcome.why.ok()) {
     forgotten_through_ = std::max(forgotten_through_, batch.forget_changes_through);
     if (batch.forget_intents_before != absl::InfinitePast()) {
       forget_intents_at_ = draft.now() + kForgetIntentsEvery;
     }
   }
-  if (!absl::IsAborted(status)) SetStoreStatus(status);
-  return status;
+  SetStoreStatus(StoreUnavailable(outcome.why));
+  return outcome.why;
+}
+
+// Only this thread waits, and whoever wants to write: what is shown goes on. Once the patience is
+// over, the truth comes with the news of the next turn.
+absl::Status Recorder::Core::Settle(const absl::Status& why) {
+  const absl::Time until = absl::Now() + options_.open_patience;
+  while (true) {
+    const absl::StatusOr<bool> written = store_.Settle();
+    open_ = !written.ok();
+    if (!open_) return *written ? absl::OkStatus() : why;
+    if (absl::Now() + options_.ask_again_after > until) return why;
+    absl::SleepFor(options_.ask_again_after);
+  }
 }
 
 // One commit may serve many traces: each that has something in it gets a span of it.
@@ -265,52 +344,101 @@ void Recorder::Core::TraceCommit(const std::vector<Item>& items, absl::Time star
   }
 }
 
-void Recorder::Core::SetWhatToForget(Batch& batch) {
-  const uint64_t revision = batch.base_revision + batch.changes.size();
+// Whoever made them knows them at Segmind no more, and nobody asked this gateway for them.
+void Recorder::Core::ForgetLostJobs(CommitDraft& draft) {
+  if (options_.forget_lost_after == absl::InfiniteDuration() || draft.now() < forget_jobs_at_)
+    return;
+  forget_jobs_at_ = draft.now() + kForgetJobsEvery;
+  const absl::Time before = draft.now() - options_.forget_lost_after;
+  const ViewPtr view = catalog_.view();
+  size_t forgotten = 0;
+  for (size_t i = 0; i < view->size() && forgotten < kMaxForgotten; ++i) {
+    const FineTuneVersion& version = *view->at(i);
+    if (version.state != pb::FineTune::LOST || !version.creator.empty() ||
+        version.update_time > before) {
+      continue;
+    }
+    // A mutation of this very commit may have found it again.
+    const auto record = draft.Find(version.id);
+    if (!record || record->fine_tune().state() != pb::FineTune::LOST) continue;
+    draft.Forget(version.id);
+    ++forgotten;
+  }
+  (void)draft.EndMutation(absl::OkStatus());
+  forgotten_total_.Increment(static_cast<double>(forgotten));
+}
+
+void Recorder::Core::SetWhatToForget(StoreBatch& batch) {
+  const uint64_t revision = point_.revision + batch.changes.size();
   const size_t kept = catalog_.options().window_changes;
   const uint64_t through = std::max(catalog_.window_start(), revision > kept ? revision - kept : 0);
   if (through > forgotten_through_) batch.forget_changes_through = through;
   const absl::Time now = clock_.Now();
-  if (now >= forget_intents_at_) batch.forget_intents_before = now - kKeepIntents;
+  if (now < forget_intents_at_) return;
+  batch.forget_intents_before = now - kKeepIntents;
+  batch.forget_refusals_before = now - kKeepRefusals;
 }
 
-// Another process committed, or a commit that failed turned out to be there.
-absl::Status Recorder::Core::CatchUp() {
-  ASSIGN_OR_RETURN(const StoreState state, store_.Load());
-  const uint64_t known = catalog_.view()->revision();
-  if (state.epoch != catalog_.epoch() || state.revision < known ||
-      state.revision - known > state.changes.size()) {
-    return absl::UnavailableError("the store has another history: restart to load it");
+void Recorder::Core::FollowStore() {
+  {
+    MutexLock lock(mu_);
+    following_ = false;
   }
+  if (!AskIfOpen().ok()) return;
+  const auto news = store_.Read(point_);
+  // An error passes by itself, or the next turn tells of it.
+  if (!news.ok()) return;
+  if (absl::Status status = TakeIn(*news); !status.ok()) SetStoreStatus(StoreUnavailable(status));
+}
+
+absl::Status Recorder::Core::TakeIn(const StoreNews& news) {
+  if (news.must_load)
+    return absl::UnavailableError("the store has another history: restart to load it");
+  if (news.point == point_) return absl::OkStatus();
+  if (news.lineage) catalog_.SetLineage(*news.lineage);
   std::vector<ChangePtr> changes;
   absl::flat_hash_map<std::string, VersionPtr> latest;
-  for (size_t i = state.changes.size() - (state.revision - known); i < state.changes.size(); ++i) {
-    const StoredChange& stored = state.changes[i];
-    VersionPtr after = ParseVersion(stored.after);
-    if (after == nullptr) return absl::DataLossError("the store holds a change of no fine-tune");
-    VersionPtr& before = latest.try_emplace(stored.fine_tune_id, nullptr).first->second;
-    if (before == nullptr) before = catalog_.Find(stored.fine_tune_id);
-    changes.push_back(std::make_shared<Change>(after, before, stored.time,
-                                               EncodeResumeToken({state.epoch, stored.revision})));
-    before = std::move(after);
+  for (const StoredChange& stored : news.changes) {
+    VersionPtr before;
+    if (auto it = latest.find(stored.fine_tune_id); it != latest.end()) {
+      before = it->second;
+    } else {
+      before = catalog_.Find(stored.fine_tune_id);
+    }
+    ChangePtr change = ParseChange(stored, std::move(before), catalog_.PointAt(stored.revision));
+    if (change == nullptr || stored.revision != point_.revision + changes.size() + 1)
+      return absl::DataLossError("the store holds a change that fits no fine-tune");
+    latest[stored.fine_tune_id] = stored.forgotten ? nullptr : change->after();
+    changes.push_back(std::move(change));
   }
-  unsettled_.Clear();
-  for (const record::Intent& intent : state.unsettled_intents) unsettled_.Put(intent);
-  has_unsettled_ = !unsettled_.all().empty();
+  if (news.point.revision != point_.revision + changes.size())
+    return absl::DataLossError("the store lacks changes");
+  ShowIntents(news.intents);
   Show(changes);
+  point_ = news.point;
   return absl::OkStatus();
 }
 
 void Recorder::Core::Show(const std::vector<ChangePtr>& changes) {
   if (changes.empty()) return;
+  point_.revision = changes.back()->revision();
   for (const ChangePtr& change : changes) read_times_.erase(change->after()->id);
   catalog_.Apply(changes);
   changes_total_.Increment(static_cast<double>(changes.size()));
   for (CommitListener* listener : listeners_) listener->OnCommitted(changes);
 }
 
+void Recorder::Core::ShowIntents(const std::vector<record::Intent>& intents) {
+  for (const record::Intent& intent : intents) unsettled_.Put(intent);
+  has_unsettled_ = !unsettled_.all().empty();
+}
+
 Recorder::Recorder(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics)
-    : core_(std::make_unique<Core>(store, catalog, clock, metrics)) {}
+    : Recorder(Options(), store, catalog, clock, metrics) {}
+
+Recorder::Recorder(const Options& options, Store& store, Catalog& catalog, Clock& clock,
+                   Metrics& metrics)
+    : core_(std::make_unique<Core>(options, store, catalog, clock, metrics)) {}
 
 Recorder::~Recorder() { Stop(); }
 
@@ -318,8 +446,8 @@ absl::Status Recorder::Load() { return core_->Load(); }
 
 void Recorder::AddListener(CommitListener* listener) { core_->AddListener(listener); }
 
-void Recorder::Record(Mutation mutation, Done done, const TraceContext& trace) {
-  core_->Record(std::move(mutation), std::move(done), trace);
+void Recorder::Record(Mutation mutation, Done done, const TraceContext& trace, TurnNeeds needs) {
+  core_->Record(std::move(mutation), std::move(done), trace, std::move(needs));
 }
 
 void Recorder::Stop() { core_->Stop(); }

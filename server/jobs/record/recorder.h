@@ -1,12 +1,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
-#include "absl/container/btree_map.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "server/base/clock.h"
@@ -14,71 +9,33 @@
 #include "server/base/trace.h"
 #include "server/base/worker.h"
 #include "server/jobs/record/catalog.h"
+#include "server/jobs/record/draft.h"
 #include "server/store/store.h"
 
 namespace finetune {
 
-// Limits on submissions a day are about the last 24 hours, whenever the day began.
-inline constexpr absl::Duration kSpendingWindow = absl::Hours(24);
-
-// What a caller has spent: what limits on money are held against.
-struct Spending {
-  CreateCount creates;
-  // Jobs that it created, or is creating, and that are not in a terminal state.
-  int64_t active_jobs = 0;
-};
-
-// The records as a mutation sees them (what is committed, what earlier mutations of the same batch
-// put, and its own puts) and what it wants written. Lives on the recorder's thread, for the call of
-// one mutation.
-class Draft {
- public:
-  virtual ~Draft() = default;
-
-  virtual std::optional<record::FineTuneRecord> Find(std::string_view id) = 0;
-  virtual std::optional<record::FineTuneRecord> FindUpstream(std::string_view upstream_id) = 0;
-
-  // Writes a job. The recorder sets revision, first_revision, etag and update_time. A record that
-  // says nothing new but for read_time and observe_time is no change and is not written; its
-  // read_time is remembered until the process ends.
-  virtual void Put(record::FineTuneRecord record) = 0;
-
-  // In any state. The store may fail to answer.
-  virtual absl::StatusOr<std::optional<record::Intent>> FindIntent(
-      const std::string& caller, const std::string& request_id) = 0;
-  // Among the unsettled (PREPARED, UNKNOWN).
-  virtual std::optional<record::Intent> FindIntentByMarker(std::string_view marker) = 0;
-  virtual std::vector<record::Intent> UnsettledIntents() = 0;
-  virtual void PutIntent(record::Intent intent) = 0;
-  virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;
-
-  // With what this batch adds to it: committing a new intent in the mutation that asked is to
-  // reserve it. The store may fail to answer.
-  virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
-
-  // The time of this batch.
-  virtual absl::Time now() const = 0;
-};
-
-// Who is told of what was committed, after the catalog shows it, in revision order, on the
-// recorder's thread: must not block.
-class CommitListener {
- public:
-  virtual ~CommitListener() = default;
-  virtual void OnCommitted(absl::Span<const ChangePtr> changes) = 0;
-};
-
-// The only writer of the record. Mutations run one after another on its thread ("recorder"),
-// several share one commit, and what they wrote becomes visible (catalog, then listeners, then
-// `done`) only after the commit. Thread-safe.
+// This process's only writer of the record. Mutations run one after another on its thread
+// ("recorder"), several share one commit, and what they wrote becomes visible (catalog, then
+// listeners, then `done`) only after the commit. Where other processes write to the same record,
+// what they committed becomes visible in the same way, in the order of all commits. Thread-safe.
 class Recorder {
  public:
-  // Reads and writes through the draft; an error writes nothing of it. May run more than once (when
-  // the commit has to be made anew): it must set its outputs afresh each time.
+  struct Options {
+    // Jobs that were not made through this gateway and that Segmind has not listed for so long are
+    // forgotten.
+    absl::Duration forget_lost_after = absl::InfiniteDuration();
+    // How long a commit's callers wait while nobody knows its outcome, and how often it is asked
+    // for.
+    absl::Duration open_patience = absl::Seconds(2);
+    absl::Duration ask_again_after = absl::Milliseconds(50);
+  };
+
+  // Reads and writes through the draft; an error writes nothing of it.
   using Mutation = absl::AnyInvocable<absl::Status(Draft&)>;
   using Done = absl::AnyInvocable<void(absl::Status) &&>;
 
   Recorder(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics);
+  Recorder(const Options& options, Store& store, Catalog& catalog, Clock& clock, Metrics& metrics);
   ~Recorder();
 
   // Loads the store into the catalog. Once, before the first Record.
@@ -88,9 +45,11 @@ class Recorder {
   void AddListener(CommitListener* listener);
 
   // `done` runs exactly once on the recorder's thread: with the mutation's own error, with
-  // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed, or with OK once it is visible.
-  // CANCELLED after Stop, then on the caller's thread. The commit is a span of `trace`.
-  void Record(Mutation mutation, Done done, const TraceContext& trace = {});
+  // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed (or if nobody knows whether it
+  // was: then it may become visible later), or with OK once it is visible. CANCELLED after Stop,
+  // then on the caller's thread. The commit is a span of `trace`; `needs` is what the mutation is
+  // going to ask the store.
+  void Record(Mutation mutation, Done done, const TraceContext& trace = {}, TurnNeeds needs = {});
 
   // Finishes what is queued, then refuses. Idempotent.
   void Stop();

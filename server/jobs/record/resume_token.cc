@@ -1,16 +1,18 @@
-#include <string>
+#include "server/jobs/record/resume_token.h"
 
 #include "absl/strings/escaping.h"
 #include "server/base/error.h"
-#include "server/jobs/record/catalog.h"
 #include "server/jobs/record/wire.h"
+#include "server/store/lineage.h"
 
 namespace finetune {
 namespace {
 
-// A format byte, the epoch with its length, the revision, and a checksum: against mix-ups and
-// typing errors, not against forgers, who could only ask for changes that they may see anyway.
-constexpr char kFormat = 1;
+// A format byte, the epoch with its length, the era (from the second format on), the revision, and
+// a checksum: against mix-ups and typing errors, not against forgers, who could only ask for
+// changes that they may see anyway.
+constexpr char kWithoutEra = 1;
+constexpr char kWithEra = 2;
 constexpr size_t kMaxEpoch = 64;
 constexpr size_t kMaxToken = 128;
 constexpr size_t kChecksumSize = 4;
@@ -22,6 +24,17 @@ uint32_t Checksum(std::string_view bytes) {
   return hash;
 }
 
+uint64_t TakeVarint(std::string_view& bytes) {
+  uint64_t value = 0;
+  for (int shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+    const auto byte = static_cast<unsigned char>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  return value;
+}
+
 absl::Status Invalid() {
   return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::RESUME_TOKEN_INVALID,
                "the resume token is not one of this gateway's")
@@ -31,9 +44,11 @@ absl::Status Invalid() {
 }  // namespace
 
 std::string EncodeResumeToken(const ResumePoint& point) {
-  std::string bytes(1, kFormat);
+  const bool with_era = point.era != Lineage::kFirstEra;
+  std::string bytes(1, with_era ? kWithEra : kWithoutEra);
   AppendVarint(bytes, point.epoch.size());
   bytes += point.epoch;
+  if (with_era) AppendVarint(bytes, point.era);
   AppendVarint(bytes, point.revision);
   const uint32_t checksum = Checksum(bytes);
   for (size_t i = 0; i < kChecksumSize; ++i) {
@@ -46,19 +61,21 @@ absl::StatusOr<ResumePoint> DecodeResumeToken(std::string_view token) {
   std::string bytes;
   if (token.size() > kMaxToken ||
       !absl::WebSafeBase64Unescape(absl::string_view(token.data(), token.size()), &bytes) ||
-      bytes.size() < 2 + kChecksumSize || bytes[0] != kFormat) {
+      bytes.size() < 2 + kChecksumSize) {
     return Invalid();
   }
-  const size_t epoch_size = static_cast<unsigned char>(bytes[1]);
-  const size_t revision_at = 2 + epoch_size;
-  if (epoch_size > kMaxEpoch || revision_at + kChecksumSize >= bytes.size()) return Invalid();
+  std::string_view rest(bytes);
+  rest.remove_suffix(kChecksumSize);
+  const char format = rest.front();
+  rest.remove_prefix(1);
+  const uint64_t epoch_size = TakeVarint(rest);
+  if (epoch_size > kMaxEpoch || epoch_size > rest.size()) return Invalid();
   ResumePoint point;
-  point.epoch = bytes.substr(2, epoch_size);
-  int shift = 0;
-  for (size_t i = revision_at; i < bytes.size() - kChecksumSize && shift < 64; ++i, shift += 7) {
-    point.revision |= static_cast<uint64_t>(bytes[i] & 0x7f) << shift;
-  }
-  // Also refuses a wrong checksum and every other way to write the same.
+  point.epoch = rest.substr(0, epoch_size);
+  rest.remove_prefix(epoch_size);
+  if (format == kWithEra) point.era = TakeVarint(rest);
+  point.revision = TakeVarint(rest);
+  // Also refuses an unknown format, a wrong checksum and every other way to write the same.
   if (EncodeResumeToken(point) != token) return Invalid();
   return point;
 }

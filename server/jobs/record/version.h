@@ -53,7 +53,7 @@ struct FineTuneVersion {
   // In a state that is not terminal.
   bool active() const {
     return state != pb::FineTune::AVAILABLE && state != pb::FineTune::FAILED &&
-           state != pb::FineTune::LOST;
+           state != pb::FineTune::CANCELLED && state != pb::FineTune::LOST;
   }
 };
 

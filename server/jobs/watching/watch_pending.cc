@@ -5,9 +5,8 @@
 namespace finetune {
 
 WatchMatch MatchOf(const Filter& filter, const Change& change) {
-  if (filter.matches_all()) return {.before = change.before() != nullptr, .after = true};
   return {.before = change.before() != nullptr && filter.Matches(*change.before()),
-          .after = filter.Matches(*change.after())};
+          .after = !change.forgotten() && filter.Matches(*change.after())};
 }
 
 pb::Change::Type TypeOf(const Change& change, WatchMatch match) {

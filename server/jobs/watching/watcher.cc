@@ -86,8 +86,7 @@ absl::Status ShardWatcher::BeginLocked() {
 bool ShardWatcher::ResumeLocked(pb::Restart::Reason& why) {
   const uint64_t from = spec_.resume->revision;
   why = pb::Restart::OTHER_HISTORY;
-  if (spec_.resume->epoch != context_->catalog.epoch()) return false;
-  if (from > context_->catalog.view()->revision()) return false;
+  if (!context_->catalog.HasPoint(*spec_.resume)) return false;
   why = pb::Restart::EXPIRED;
   if (spec_.every) {
     if (!context_->catalog.ChangesAfter(from, 1)) return false;
@@ -246,7 +245,7 @@ ShardWatcher::Step ShardWatcher::SnapshotStepLocked() {
               .bytes = EncodeChange(version, pb::Change::SNAPSHOT, spec_.view, "")};
     }
   }
-  const ResumePoint point{context_->catalog.epoch(), view_->revision()};
+  const ResumePoint point = context_->catalog.PointAt(view_->revision());
   phase_ = Phase::kLive;
   view_ = nullptr;
   snapshot_ = nullptr;

@@ -6,6 +6,7 @@
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
 #include "tests/base/span_collector.h"
+#include "tests/jobs/passing_store.h"
 #include "tests/jobs/store_fixture.h"
 
 namespace finetune {
@@ -15,32 +16,18 @@ using ::testing::ElementsAre;
 using ::testing::StartsWith;
 
 // A store that fails as it is told to.
-class FlakyStore : public Store {
+class FlakyStore : public PassingStore {
  public:
-  explicit FlakyStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
+  using PassingStore::PassingStore;
 
-  std::string_view system() const override { return store_->system(); }
-  absl::StatusOr<StoreState> Load() override { return store_->Load(); }
-  absl::Status Commit(const Batch& batch) override {
+  CommitOutcome Commit(const StoreBatch& batch) override {
     ++commits;
-    if (before_commit) std::exchange(before_commit, nullptr)(*store_);
-    return failure.ok() ? store_->Commit(batch) : failure;
-  }
-  absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
-                                                           const std::string& id) override {
-    return store_->FindIntent(caller, id);
-  }
-  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
-    return store_->CountCreates(caller, since);
+    return failure.ok() ? PassingStore::Commit(batch) : CommitOutcome::Of(failure);
   }
   absl::Status CheckWritable() override { return failure; }
 
   absl::Status failure;
   int commits = 0;
-  std::function<void(Store&)> before_commit;
-
- private:
-  std::unique_ptr<Store> store_;
 };
 
 struct FlakyFixture : JobsFixture {
@@ -195,30 +182,94 @@ TEST(Recorder, NothingOfAFailedCommitIsVisibleAndTheNextMaySucceed) {
   EXPECT_EQ(f.catalog.Find("a")->revision, 1u);
 }
 
-TEST(Recorder, MakesTheBatchAnewWhenAnotherProcessCommittedFirst) {
-  FlakyFixture f;
+TEST(Recorder, ForgetsAJobAndTellsThatItLeft) {
+  JobsFixture f;
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
-  f.flaky.before_commit = [](Store& store) {
-    record::FineTuneRecord other = MakeJob("other");
-    other.set_first_revision(2);
-    other.mutable_fine_tune()->set_revision(2);
-    Batch batch;
-    batch.base_revision = 1;
-    batch.changes.push_back({2, absl::Now(), "other", SerialiseRecord(other), ""});
-    ASSERT_TRUE(store.Commit(batch).ok());
-  };
-  int runs = 0;
-  bool saw_other = false;
-  ASSERT_TRUE(f.Run([&](Draft& draft) {
-                 ++runs;
-                 saw_other = draft.Find("other").has_value();
-                 draft.Put(MakeJob("b"));
+  ASSERT_TRUE(f.Put(MakeJob("b")).ok());
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 draft.Forget("a");
+                 EXPECT_FALSE(draft.Find("a").has_value());
+                 EXPECT_FALSE(draft.FindUpstream("up-a").has_value());
+                 draft.Forget("nobody");
                  return absl::OkStatus();
                }).ok());
-  EXPECT_EQ(runs, 2);
-  EXPECT_TRUE(saw_other);
-  EXPECT_EQ(f.catalog.Find("other")->revision, 2u);
-  EXPECT_EQ(f.catalog.Find("b")->revision, 3u);
+  EXPECT_EQ(f.catalog.Find("a"), nullptr);
+  EXPECT_EQ(f.catalog.FindUpstream("up-a"), nullptr);
+  EXPECT_EQ(f.catalog.view()->size(), 1u);
+  EXPECT_EQ(f.catalog.view()->revision(), 3u);
+  const ChangePtr change = f.catalog.ChangesAfter(2)->front();
+  EXPECT_TRUE(change->forgotten());
+  EXPECT_EQ(change->before()->id, "a");
+  EXPECT_EQ(change->after()->revision, 3u);
+  // It may come back, as a new one; and go and come within one commit.
+  ASSERT_TRUE(f.Put(MakeJob("a")).ok());
+  EXPECT_EQ(f.catalog.Find("a")->first_revision, 4u);
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 draft.Forget("a");
+                 draft.Put(MakeJob("a", pb::FineTune::TRAINING));
+                 return absl::OkStatus();
+               }).ok());
+  EXPECT_EQ(f.catalog.Find("a")->state, pb::FineTune::TRAINING);
+  Metrics metrics;
+  Catalog loaded({}, metrics);
+  ASSERT_TRUE(loaded.Load(f.store->Load().value()).ok());
+  EXPECT_EQ(loaded.view()->size(), 2u);
+}
+
+TEST(Recorder, ForgetsLostJobsOfOthersAfterATime) {
+  JobsFixture f(nullptr, {}, {.forget_lost_after = absl::Hours(24)});
+  const auto lost = [](const std::string& id) { return MakeJob(id, pb::FineTune::LOST); };
+  ASSERT_TRUE(f.Put(lost("foreign")).ok());
+  record::FineTuneRecord own = lost("own");
+  own.mutable_fine_tune()->set_creator("alice");
+  ASSERT_TRUE(f.Put(own).ok());
+  ASSERT_TRUE(f.Put(MakeJob("there", pb::FineTune::AVAILABLE)).ok());
+  f.clock.Advance(absl::Hours(23));
+  ASSERT_TRUE(f.Put(lost("later")).ok());
+  EXPECT_EQ(f.catalog.view()->size(), 4u);
+  f.clock.Advance(absl::Hours(2));
+  // Any turn does it, also one that has nothing else to write.
+  ASSERT_TRUE(f.Run([](Draft&) { return absl::OkStatus(); }).ok());
+  EXPECT_EQ(f.catalog.Find("foreign"), nullptr);
+  EXPECT_EQ(f.catalog.view()->size(), 3u);
+}
+
+// A record that lacks commits knows not what was submitted.
+TEST(Recorder, TakesNoNewSubmissionWhileTheRecordLacksCommits) {
+  class LostStore : public PassingStore {
+   public:
+    using PassingStore::PassingStore;
+    absl::StatusOr<StoreState> Load() override {
+      auto state = PassingStore::Load();
+      state->lost = "commits are missing";
+      return state;
+    }
+  };
+  JobsFixture f(std::make_unique<LostStore>(OpenSqliteStore(":memory:").value()));
+  const absl::Status refused = f.Run([](Draft& draft) {
+    draft.PutIntent(MakeIntent("r", record::Intent::PREPARED));
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(ReasonOf(refused), pb::ErrorReason::STORE_UNAVAILABLE) << refused;
+  EXPECT_TRUE(f.Put(MakeJob("a")).ok()) << "all else goes on";
+}
+
+TEST(Recorder, AnEtagNamesTheEra) {
+  const std::string path = absl::StrCat(testing::TempDir(), "/", MakeUuid(), ".db");
+  std::string first;
+  {
+    JobsFixture f(OpenSqliteStore(path).value());
+    ASSERT_TRUE(f.Put(MakeJob("a")).ok());
+    std::filesystem::copy_file(path, path + ".copy");
+    first = ToRecord(*f.catalog.Find("a")).fine_tune().etag();
+  }
+  // The same revision in another era: a copy from before it was put back.
+  std::filesystem::remove(path + "-mark");
+  std::filesystem::rename(path + ".copy", path);
+  JobsFixture f(OpenSqliteStore(path).value());
+  ASSERT_TRUE(f.Put(MakeJob("a")).ok());
+  EXPECT_EQ(f.catalog.Find("a")->revision, 1u);
+  EXPECT_NE(ToRecord(*f.catalog.Find("a")).fine_tune().etag(), first);
 }
 
 TEST(Recorder, FindsIntentsInEveryState) {
@@ -341,7 +392,7 @@ TEST(Recorder, ARestartShowsTheSame) {
   EXPECT_EQ(f.catalog.view()->active(), 499u);
   auto changes = f.catalog.ChangesAfter(500);
   ASSERT_TRUE(changes.has_value());
-  EXPECT_EQ((*changes)[0]->resume_token(), token);
+  EXPECT_TRUE(f.catalog.HasPoint(*DecodeResumeToken(token))) << "though this is another era";
   EXPECT_EQ((*changes)[0]->before()->state, pb::FineTune::QUEUED);
   EXPECT_EQ(f.catalog.window_start(), 0u);
   ASSERT_TRUE(f.Run([](Draft& draft) {

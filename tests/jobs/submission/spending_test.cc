@@ -4,28 +4,19 @@
 #include <random>
 
 #include "server/base/log.h"
+#include "tests/jobs/passing_store.h"
 #include "tests/jobs/rig.h"
 
 namespace finetune {
 namespace {
 
 // A store that cannot count.
-class UncountingStore : public Store {
+class UncountingStore : public PassingStore {
  public:
-  std::string_view system() const override { return under_->system(); }
-  absl::StatusOr<StoreState> Load() override { return under_->Load(); }
-  absl::Status Commit(const Batch& batch) override { return under_->Commit(batch); }
-  absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
-                                                           const std::string& request_id) override {
-    return under_->FindIntent(caller, request_id);
-  }
+  UncountingStore() : PassingStore(OpenSqliteStore(":memory:").value()) {}
   absl::StatusOr<CreateCount> CountCreates(const std::string&, absl::Time) override {
     return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, "disk gone");
   }
-  absl::Status CheckWritable() override { return under_->CheckWritable(); }
-
- private:
-  std::unique_ptr<Store> under_ = OpenSqliteStore(":memory:").value();
 };
 
 class Spendings : public Rig {
@@ -156,7 +147,7 @@ TEST_F(Spendings, NeverExceedTheBudgetWhateverFails) {
     });
     const std::string path = absl::StrCat(::testing::TempDir(), "/spending-", getpid(), ".db");
     const auto remove_store = [&] {
-      for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path + suffix);
+      for (const char* suffix : {"", "-wal", "-shm", "-mark"}) std::filesystem::remove(path + suffix);
     };
     remove_store();
     const auto start = [&] {

@@ -13,6 +13,7 @@
 
 #include "server/base/log.h"
 #include "server/jobs/record/marker.h"
+#include "tests/jobs/passing_store.h"
 #include "tests/jobs/rig.h"
 
 namespace finetune {
@@ -65,33 +66,29 @@ class Mortality {
 };
 
 // A store that the process may die before or after writing to; a dead one writes nothing more.
-class MortalStore : public Store {
+class MortalStore : public PassingStore {
  public:
   MortalStore(std::unique_ptr<Store> under, Mortality& mortality)
-      : under_(std::move(under)), mortality_(mortality) {}
-  std::string_view system() const override { return under_->system(); }
-  absl::StatusOr<StoreState> Load() override { return under_->Load(); }
-  absl::Status Commit(const Batch& batch) override {
-    if (!mortality_.Step()) return Dead();
-    absl::Status status = under_->Commit(batch);
-    return mortality_.Step() ? status : Dead();
+      : PassingStore(std::move(under)), mortality_(mortality) {}
+  CommitOutcome Commit(const StoreBatch& batch) override {
+    if (!mortality_.Step()) return CommitOutcome::Of(Dead());
+    CommitOutcome outcome = PassingStore::Commit(batch);
+    return mortality_.Step() ? outcome : CommitOutcome::Of(Dead());
   }
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
                                                            const std::string& request_id) override {
     if (mortality_.dead()) return Dead();
-    return under_->FindIntent(caller, request_id);
+    return PassingStore::FindIntent(caller, request_id);
   }
   absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
     if (mortality_.dead()) return Dead();
-    return under_->CountCreates(caller, since);
+    return PassingStore::CountCreates(caller, since);
   }
-  absl::Status CheckWritable() override { return under_->CheckWritable(); }
 
  private:
   static absl::Status Dead() {
     return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, "dead");
   }
-  std::unique_ptr<Store> under_;
   Mortality& mortality_;
 };
 
@@ -321,7 +318,7 @@ TEST(SubmissionCrash, OneRequestIdMakesOneJobWhateverDies) {
   for (; totals.crashes < wanted && !HasFailure(); ++seed) {
     SCOPED_TRACE(absl::StrCat("FINETUNE_SEED=", seed));
     const std::string path = folder + "/store.db";
-    for (const char* suffix : {"", "-wal", "-shm", ".lock"}) {
+    for (const char* suffix : {"", "-wal", "-shm", "-mark"}) {
       std::filesystem::remove(path + suffix);
     }
     History(seed, path, totals).Run();

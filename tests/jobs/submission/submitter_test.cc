@@ -4,6 +4,7 @@
 
 #include "server/jobs/record/marker.h"
 #include "tests/base/span_collector.h"
+#include "tests/jobs/passing_store.h"
 #include "tests/jobs/rig.h"
 
 namespace finetune {
@@ -13,30 +14,24 @@ using pb::FineTune;
 using ::testing::HasSubstr;
 
 // A store that can be made to refuse to write, as a full disk does, or to take its time.
-class RefusingStore : public Store {
+class RefusingStore : public PassingStore {
  public:
   RefusingStore(std::unique_ptr<Store> under, std::atomic<bool>& refuses, std::atomic<bool>& hangs)
-      : under_(std::move(under)), refuses_(refuses), hangs_(hangs) {}
-  std::string_view system() const override { return under_->system(); }
-  absl::StatusOr<StoreState> Load() override { return under_->Load(); }
-  absl::Status Commit(const Batch& batch) override {
+      : PassingStore(std::move(under)), refuses_(refuses), hangs_(hangs) {}
+  CommitOutcome Commit(const StoreBatch& batch) override {
     while (hangs_) std::this_thread::yield();
-    return refuses_ ? Full() : under_->Commit(batch);
+    if (!refuses_) return PassingStore::Commit(batch);
+    Abandon();
+    return CommitOutcome::Of(Full());
   }
-  absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
-                                                           const std::string& request_id) override {
-    return under_->FindIntent(caller, request_id);
+  absl::Status CheckWritable() override {
+    return refuses_ ? Full() : PassingStore::CheckWritable();
   }
-  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
-    return under_->CountCreates(caller, since);
-  }
-  absl::Status CheckWritable() override { return refuses_ ? Full() : under_->CheckWritable(); }
 
  private:
   static absl::Status Full() {
     return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, "disk full");
   }
-  std::unique_ptr<Store> under_;
   std::atomic<bool>& refuses_;
   std::atomic<bool>& hangs_;
 };

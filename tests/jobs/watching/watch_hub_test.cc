@@ -290,13 +290,13 @@ TEST_F(WatchHubTest, AnnouncesAGapAndSendsAllAnew) {
   for (auto state : {kQueued, kTraining, kAvailable}) world().Put("a", state);
   WatchClient expired;
   const std::string epoch = world().catalog.epoch();
-  ASSERT_TRUE(expired.Start(world().hub, Resume(EncodeResumeToken({epoch, 1}))).ok());
+  ASSERT_TRUE(expired.Start(world().hub, Resume(EncodeResumeToken({epoch, 7, 1}))).ok());
   EXPECT_THAT(Read(expired), ElementsAre("RESET EXPIRED", "SNAPSHOT a@3", "SYNCED@3"));
   WatchClient other;
-  ASSERT_TRUE(other.Start(world().hub, Resume(EncodeResumeToken({"elsewhere", 3}))).ok());
+  ASSERT_TRUE(other.Start(world().hub, Resume(EncodeResumeToken({"elsewhere", 7, 3}))).ok());
   EXPECT_THAT(Read(other), ElementsAre("RESET OTHER_HISTORY", "SNAPSHOT a@3", "SYNCED@3"));
   WatchClient ahead;
-  WatchSpec spec = Resume(EncodeResumeToken({epoch, 4}));
+  WatchSpec spec = Resume(EncodeResumeToken({epoch, 7, 4}));
   spec.skip_snapshot = true;  // Ignored on resume.
   ASSERT_TRUE(ahead.Start(world().hub, spec).ok());
   EXPECT_THAT(Read(ahead), ElementsAre("RESET OTHER_HISTORY", "SNAPSHOT a@3", "SYNCED@3"));
@@ -307,7 +307,7 @@ TEST_F(WatchHubTest, RefusesAGapWhereThePolicySaysSo) {
   Open({}, {.window_changes = 1});
   for (auto state : {kQueued, kTraining, kAvailable}) world().Put("a", state);
   WatchClient client;
-  WatchSpec spec = Resume(EncodeResumeToken({world().catalog.epoch(), 1}));
+  WatchSpec spec = Resume(EncodeResumeToken({world().catalog.epoch(), 7, 1}));
   spec.fail_on_gap = true;
   const absl::Status status = client.Start(world().hub, spec);
   EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
@@ -362,7 +362,7 @@ TEST_F(WatchHubTest, TellsOfNoReadOfSegmindWhoseChangesWaitToBeDispatched) {
   held.held.get_future().wait();
   world().catalog.SetObserveTime(clock_.Now());
   WatchClient client;
-  const ResumePoint now{world().catalog.epoch(), 1};
+  const ResumePoint now{world().catalog.epoch(), 7, 1};
   ASSERT_TRUE(client.Start(world().hub, Resume(EncodeResumeToken(now))).ok());
   EXPECT_THAT(Summaries(client.News()), ElementsAre("HEARTBEAT@1"));
   EXPECT_FALSE(client.messages()[0].heartbeat().has_observe_time());

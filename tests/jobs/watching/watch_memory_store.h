@@ -21,25 +21,31 @@ class WatchMemoryStore : public Store {
   absl::StatusOr<StoreState> Load() override {
     StoreState state;
     state.epoch = epoch_;
-    state.revision = revision_;
+    state.lineage = lineage_;
+    state.point = point_;
     for (const std::string& id : order_) state.records.push_back(records_[id]);
     state.changes.assign(changes_.begin(), changes_.end());
     return state;
   }
 
-  absl::Status Commit(const Batch& batch) override {
-    if (batch.base_revision != revision_) return absl::AbortedError("another revision");
+  absl::StatusOr<StoreNews> Begin(const StorePoint& known, const TurnNeeds&) override {
+    return StoreNews{.point = known};
+  }
+  CommitOutcome Commit(const StoreBatch& batch) override {
+    ++point_.seq;
     for (const StoredChange& change : batch.changes) {
       if (!records_.contains(change.fine_tune_id)) order_.push_back(change.fine_tune_id);
       records_[change.fine_tune_id] = change.after;
-      revision_ = change.revision;
+      point_.revision = change.revision;
       changes_.push_back(change);
     }
     while (!changes_.empty() && changes_.front().revision <= batch.forget_changes_through) {
       changes_.pop_front();
     }
-    return absl::OkStatus();
+    return {};
   }
+  void Abandon() override {}
+  absl::StatusOr<bool> Settle() override { return false; }
 
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string&,
                                                            const std::string&) override {
@@ -49,10 +55,15 @@ class WatchMemoryStore : public Store {
     return CreateCount();
   }
   absl::Status CheckWritable() override { return absl::OkStatus(); }
+  absl::StatusOr<StoreNews> Read(const StorePoint& known) override {
+    return StoreNews{.point = known};
+  }
+  void Follow(std::function<void()>) override {}
 
  private:
   const std::string epoch_;
-  uint64_t revision_ = 0;
+  const Lineage lineage_{{Era{.id = 7}}};
+  StorePoint point_{.era = 7};
   std::vector<std::string> order_;
   std::map<std::string, std::string> records_;
   std::deque<StoredChange> changes_;

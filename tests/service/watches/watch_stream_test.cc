@@ -147,7 +147,7 @@ TEST_F(WatchStreamTest, CarriesSnapshotSyncedChangesAndHeartbeats) {
 TEST_F(WatchStreamTest, EndsWithTheHubsErrorWhenItIsRefused) {
   for (int i = 0; i < 3; ++i) world_.Put("a", static_cast<pb::FineTune::State>(2 + i));
   pb::WatchFineTunesRequest request;
-  request.set_resume_token(EncodeResumeToken({"elsewhere", 1}));
+  request.set_resume_token(EncodeResumeToken({"elsewhere", 7, 1}));
   request.set_gap_policy(pb::WatchFineTunesRequest::FAIL);
   auto call = Watch(request);
   EXPECT_EQ(call->Next(), "END");

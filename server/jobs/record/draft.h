@@ -1,0 +1,69 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "server/jobs/record/change.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// Limits on submissions a day are about the last 24 hours, whenever the day began.
+inline constexpr absl::Duration kSpendingWindow = absl::Hours(24);
+
+// What a caller has spent: what limits on money are held against.
+struct Spending {
+  CreateCount creates;
+  // Jobs that it created, or is creating, and that are not in a terminal state.
+  int64_t active_jobs = 0;
+};
+
+// The records as a mutation sees them (what is committed, what earlier mutations of the same commit
+// put, and its own puts) and what it wants written. Lives on the recorder's thread, for the call of
+// one mutation.
+class Draft {
+ public:
+  virtual ~Draft() = default;
+
+  virtual std::optional<record::FineTuneRecord> Find(std::string_view id) = 0;
+  virtual std::optional<record::FineTuneRecord> FindUpstream(std::string_view upstream_id) = 0;
+
+  // Writes a job. The recorder sets revision, first_revision, etag and update_time. A record that
+  // says nothing new but for read_time and observe_time is no change and is not written; its
+  // read_time is remembered until the process ends.
+  virtual void Put(record::FineTuneRecord record) = 0;
+  // Takes a job out of the record. Who watched it is told that it left.
+  virtual void Forget(std::string_view id) = 0;
+
+  // In any state but REFUSED, which is as if there were none. The store may fail to answer.
+  virtual absl::StatusOr<std::optional<record::Intent>> FindIntent(
+      const std::string& caller, const std::string& request_id) = 0;
+  // Among the unsettled (PREPARED, UNKNOWN).
+  virtual std::optional<record::Intent> FindIntentByMarker(std::string_view marker) = 0;
+  virtual std::vector<record::Intent> UnsettledIntents() = 0;
+  virtual void PutIntent(record::Intent intent) = 0;
+  // Ends an intent that led to no job which anybody has seen: it becomes REFUSED.
+  virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;
+
+  // With what this commit adds to it: committing a new intent in the mutation that asked is to
+  // reserve it. The store may fail to answer.
+  virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
+
+  // The time of this commit.
+  virtual absl::Time now() const = 0;
+};
+
+// Who is told of what was committed, after the catalog shows it, in revision order, on the
+// recorder's thread: must not block.
+class CommitListener {
+ public:
+  virtual ~CommitListener() = default;
+  virtual void OnCommitted(absl::Span<const ChangePtr> changes) = 0;
+};
+
+}  // namespace finetune

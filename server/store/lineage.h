@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+
+namespace finetune {
+
+// A stretch of the record's history within which nothing can have been lost unnoticed. Every start
+// on a file begins one: the file may be an older copy that was put back.
+struct Era {
+  uint64_t id = 0;  // Random, never 0.
+  // The record at its beginning.
+  uint64_t base_revision = 0;
+  uint64_t base_seq = 0;
+  absl::Time began;
+  std::string why;
+};
+
+// A new era's id.
+uint64_t MakeEraId();
+
+// Where something stood in the record: its era with the count of changes (revision) or of commits
+// (seq) at that moment.
+//
+// Numbers alone do not name a moment: after an older copy was put back they are given out once
+// more. A point belongs to this history if its era does and if the next era began at it or after
+// it; what an era had beyond its successor's beginning was lost.
+class Lineage {
+ public:
+  // What tokens of the first format, which know no eras, are taken for.
+  static constexpr uint64_t kFirstEra = 0;
+
+  Lineage() = default;
+  // Oldest first.
+  explicit Lineage(std::vector<Era> eras);
+
+  // `latest` is the record's revision, or seq, now.
+  bool HasRevision(uint64_t era, uint64_t revision, uint64_t latest) const;
+  bool HasSeq(uint64_t era, uint64_t seq, uint64_t latest) const;
+
+  bool Knows(uint64_t era) const { return Find(era) != nullptr; }
+  // 0 if there is none yet.
+  uint64_t current() const { return eras_.empty() ? 0 : eras_.back().id; }
+  const std::vector<Era>& eras() const { return eras_; }
+
+ private:
+  const Era* Find(uint64_t id) const;
+  const Era* After(const Era& era) const;
+
+  std::vector<Era> eras_;
+  absl::flat_hash_map<uint64_t, size_t> index_;
+};
+
+}  // namespace finetune

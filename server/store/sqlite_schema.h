@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "server/store/lineage.h"
+#include "server/store/record.pb.h"
+#include "server/store/sqlite_database.h"
+
+namespace finetune {
+
+// The one row of `meta`.
+struct SqliteMeta {
+  std::string epoch;
+  uint64_t revision = 0;
+  uint64_t seq = 0;
+  // The sums of all rows of fine_tunes and intents, joined by exclusive or: rows that are missing,
+  // or of another copy of the file, do not go unnoticed.
+  int64_t digest = 0;
+  // StoreState.lost, and where the record was moved to; empty if neither.
+  std::string lost;
+  std::string moved_to;
+
+  int64_t Sum() const;
+};
+
+// The checksum that each row carries.
+int64_t SumOfEra(int64_t number, const Era& era);
+int64_t SumOfRecord(int64_t first_revision, std::string_view id, std::string_view record);
+int64_t SumOfChange(int64_t revision, int64_t time, std::string_view id, std::string_view after,
+                    std::string_view before, bool forgotten);
+// The columns beside the intent's own bytes are made of those.
+int64_t SumOfIntent(std::string_view caller, std::string_view request_id, std::string_view intent);
+
+// What is in an intent's columns that are not its key.
+struct IntentColumns {
+  explicit IntentColumns(const record::Intent& intent);
+  int64_t state = 0;
+  int64_t create_time = 0;
+  std::optional<int64_t> settle_time;
+};
+
+// The form of the tables that this version reads and writes, in SQLite's user_version.
+inline constexpr int64_t kSqliteForm = 3;
+
+// Makes the tables in an empty file.
+SqliteError MakeSqliteTables(SqliteConnection& db, const std::string& epoch);
+// Brings the tables of an earlier form to this one, in one transaction.
+SqliteError UpgradeSqliteTables(SqliteConnection& db, int64_t form);
+
+}  // namespace finetune

@@ -1,0 +1,279 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/base/error.h"
+#include "server/base/mutex.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// One record in memory that several processes share, and what may go wrong with it. Thread-safe.
+class SharedRecord {
+ public:
+  // How likely each is at a commit, or at a question after one whose answer was lost.
+  struct Faults {
+    double refused = 0;       // Nothing is written, and that is known.
+    double open_written = 0;  // Written; the answer is lost.
+    double open_lost = 0;     // Not written; the answer is lost, too.
+    double still_open = 0;    // Settle finds nobody who could tell.
+    double away = 0;          // Begin finds no database.
+  };
+
+  explicit SharedRecord(unsigned seed = 1) : random_(seed) {
+    lineage_ = Lineage({Era{.id = 1'000}});
+    point_.era = 1'000;
+  }
+
+  void SetFaults(const Faults& faults) {
+    MutexLock lock(mu_);
+    faults_ = faults;
+  }
+  StorePoint point() const {
+    MutexLock lock(mu_);
+    return point_;
+  }
+  // Every change there ever was, by revision.
+  std::vector<StoredChange> log() const {
+    MutexLock lock(mu_);
+    return log_;
+  }
+
+  // A failover that lost the commits after `seq`, and began an era.
+  void LoseTail(uint64_t seq) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  friend class SharedMemoryStore;
+
+  struct Commit {
+    StorePoint point;  // After it.
+    std::vector<record::Intent> intents;
+    uint64_t by = 0;
+    uint64_t batch = 0;
+  };
+
+  bool Happens(double probability) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return std::bernoulli_distribution(probability)(random_);
+  }
+  StoreNews NewsSince(const StorePoint& known) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Write(const StoreBatch& batch, uint64_t by, uint64_t number)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Rebuild() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void WakeOthers(uint64_t by) ABSL_LOCKS_EXCLUDED(mu_);
+
+  mutable Mutex mu_;
+  CondVar turn_ended_;
+  std::mt19937 random_ ABSL_GUARDED_BY(mu_);
+  Faults faults_ ABSL_GUARDED_BY(mu_);
+  std::optional<uint64_t> turn_ ABSL_GUARDED_BY(mu_);  // Whose.
+  Lineage lineage_ ABSL_GUARDED_BY(mu_);
+  StorePoint point_ ABSL_GUARDED_BY(mu_);
+  std::vector<StoredChange> log_ ABSL_GUARDED_BY(mu_);
+  std::vector<Commit> commits_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, std::pair<uint64_t, std::string>> records_ ABSL_GUARDED_BY(mu_);
+  std::map<IntentKey, record::Intent> intents_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, std::function<void()>> wakes_ ABSL_GUARDED_BY(mu_);
+  uint64_t processes_ ABSL_GUARDED_BY(mu_) = 0;
+  // Held while wakes run, so that none runs once its store has let go.
+  Mutex wake_mu_;
+};
+
+// One process's way to a shared record.
+class SharedMemoryStore : public Store {
+ public:
+  explicit SharedMemoryStore(SharedRecord& record) : record_(record) {
+    MutexLock lock(record_.mu_);
+    me_ = ++record_.processes_;
+  }
+  ~SharedMemoryStore() override {
+    Follow(nullptr);
+    EndTurn();
+  }
+
+  std::string_view system() const override { return "memory"; }
+
+  absl::StatusOr<StoreState> Load() override {
+    MutexLock lock(record_.mu_);
+    StoreState state;
+    state.epoch = "shared";
+    state.lineage = record_.lineage_;
+    state.point = record_.point_;
+    std::map<uint64_t, std::string> in_order;
+    for (const auto& [id, entry] : record_.records_) in_order[entry.first] = entry.second;
+    for (const auto& [revision, bytes] : in_order) state.records.push_back(bytes);
+    state.changes = record_.log_;
+    for (const auto& [key, intent] : record_.intents_) {
+      if (intent.state() < record::Intent::ACCEPTED) state.unsettled_intents.push_back(intent);
+    }
+    return state;
+  }
+
+  absl::StatusOr<StoreNews> Begin(const StorePoint& known, const TurnNeeds&) override {
+    MutexLock lock(record_.mu_);
+    if (open_ || record_.Happens(record_.faults_.away)) return Away();
+    while (record_.turn_) record_.turn_ended_.Wait(record_.mu_);
+    record_.turn_ = me_;
+    return record_.NewsSince(known);
+  }
+
+  CommitOutcome Commit(const StoreBatch& batch) override {
+    CommitOutcome outcome;
+    {
+      MutexLock lock(record_.mu_);
+      const SharedRecord::Faults faults = record_.faults_;
+      ++batch_;
+      if (record_.Happens(faults.refused)) {
+        outcome = CommitOutcome::Of(Away());
+      } else if (record_.Happens(faults.open_lost)) {
+        outcome = {CommitOutcome::Kind::kOpen, Away()};
+      } else {
+        record_.Write(batch, me_, batch_);
+        if (record_.Happens(faults.open_written)) outcome = {CommitOutcome::Kind::kOpen, Away()};
+      }
+      open_ = outcome.kind == CommitOutcome::Kind::kOpen;
+    }
+    EndTurn();
+    if (outcome.kind != CommitOutcome::Kind::kNotWritten) record_.WakeOthers(me_);
+    return outcome;
+  }
+
+  void Abandon() override { EndTurn(); }
+
+  absl::StatusOr<bool> Settle() override {
+    MutexLock lock(record_.mu_);
+    if (record_.Happens(record_.faults_.still_open)) return Away();
+    open_ = false;
+    for (const SharedRecord::Commit& commit : record_.commits_) {
+      if (commit.by == me_ && commit.batch == batch_) return true;
+    }
+    return false;
+  }
+
+  absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
+                                                           const std::string& id) override {
+    MutexLock lock(record_.mu_);
+    auto it = record_.intents_.find({caller, id});
+    if (it == record_.intents_.end()) return std::nullopt;
+    return std::optional<record::Intent>(it->second);
+  }
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
+    MutexLock lock(record_.mu_);
+    CreateCount creates;
+    for (const auto& [key, intent] : record_.intents_) {
+      const absl::Time time = absl::FromUnixSeconds(intent.create_time().seconds());
+      if (key.first != caller || time <= since || intent.state() >= record::Intent::NOT_SUBMITTED)
+        continue;
+      ++creates.count;
+      creates.oldest = std::min(creates.oldest, time);
+    }
+    return creates;
+  }
+  absl::Status CheckWritable() override { return absl::OkStatus(); }
+
+  absl::StatusOr<StoreNews> Read(const StorePoint& known) override {
+    MutexLock lock(record_.mu_);
+    if (open_ || record_.Happens(record_.faults_.away)) return Away();
+    return record_.NewsSince(known);
+  }
+  void Follow(std::function<void()> wake) override {
+    MutexLock waking(record_.wake_mu_);
+    MutexLock lock(record_.mu_);
+    record_.wakes_[me_] = std::move(wake);
+  }
+
+ private:
+  static absl::Status Away() {
+    return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+                 "the database is away");
+  }
+  void EndTurn() {
+    MutexLock lock(record_.mu_);
+    if (record_.turn_ != me_) return;
+    record_.turn_.reset();
+    record_.turn_ended_.NotifyAll();
+  }
+
+  SharedRecord& record_;
+  uint64_t me_ = 0;
+  uint64_t batch_ = 0;
+  bool open_ = false;
+};
+
+inline StoreNews SharedRecord::NewsSince(const StorePoint& known) {
+  StoreNews news;
+  news.point = point_;
+  news.lineage = lineage_;
+  if (!lineage_.HasSeq(known.era, known.seq, point_.seq)) {
+    news.must_load = true;
+    return news;
+  }
+  news.changes.assign(log_.begin() + static_cast<ptrdiff_t>(known.revision), log_.end());
+  for (const Commit& commit : commits_) {
+    if (commit.point.seq <= known.seq) continue;
+    news.intents.insert(news.intents.end(), commit.intents.begin(), commit.intents.end());
+  }
+  return news;
+}
+
+inline void SharedRecord::Write(const StoreBatch& batch, uint64_t by, uint64_t number) {
+  ++point_.seq;
+  for (const StoredChange& change : batch.changes) log_.push_back(change);
+  point_.revision = log_.size();
+  commits_.push_back({point_, batch.put_intents, by, number});
+  Rebuild();
+}
+
+inline void SharedRecord::Rebuild() {
+  records_.clear();
+  intents_.clear();
+  for (const StoredChange& change : log_) {
+    if (change.forgotten) {
+      records_.erase(change.fine_tune_id);
+      continue;
+    }
+    auto& entry = records_.try_emplace(change.fine_tune_id, change.revision, "").first->second;
+    entry.second = change.after;
+  }
+  for (const Commit& commit : commits_) {
+    for (const record::Intent& intent : commit.intents)
+      intents_[{intent.caller(), intent.request_id()}] = intent;
+  }
+}
+
+inline void SharedRecord::LoseTail(uint64_t seq) {
+  MutexLock lock(mu_);
+  while (turn_) turn_ended_.Wait(mu_);
+  while (!commits_.empty() && commits_.back().point.seq > seq) commits_.pop_back();
+  point_.seq = commits_.empty() ? 0 : commits_.back().point.seq;
+  point_.revision = commits_.empty() ? 0 : commits_.back().point.revision;
+  log_.resize(point_.revision);
+  std::vector<Era> eras = lineage_.eras();
+  eras.push_back({.id = eras.back().id + 1,
+                  .base_revision = point_.revision,
+                  .base_seq = point_.seq,
+                  .why = "a failover"});
+  lineage_ = Lineage(std::move(eras));
+  point_.era = lineage_.current();
+  Rebuild();
+}
+
+inline void SharedRecord::WakeOthers(uint64_t by) {
+  MutexLock waking(wake_mu_);
+  std::vector<std::function<void()>> wakes;
+  {
+    MutexLock lock(mu_);
+    for (const auto& [process, wake] : wakes_) {
+      if (process != by && wake) wakes.push_back(wake);
+    }
+  }
+  for (const auto& wake : wakes) wake();
+}
+
+}  // namespace finetune
