@@ -25,7 +25,7 @@ enum class Share {
   kWatches,      // Watch streams.
   kTransfers,    // Datasets and weights on the way, and looks at a dataset's URL.
   kAnswerBytes,  // Of unary answers that gRPC has and the client has yet to take.
-  kScans,        // Lists and snapshots that look at many jobs, waiting or being made.
+  kScans,        // Comparisons, in thousands, of lists that wait or are made.
   kChecks,       // Looks at a dataset's URL.
 };
 inline constexpr int kShares = 7;

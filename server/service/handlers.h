@@ -6,7 +6,6 @@
 
 #include "absl/time/time.h"
 #include "server/base/clock.h"
-#include "server/base/worker.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_waits.h"
 #include "server/jobs/submission/submitter.h"
@@ -14,6 +13,7 @@
 #include "server/jobs/tracking/tracker.h"
 #include "server/jobs/watching/watch_hub.h"
 #include "server/segmind/segmind_client.h"
+#include "server/service/calls/scan_queue.h"
 #include "server/service/calls/unary_call.h"
 #include "server/service/requests/freshness.h"
 #include "server/service/requests/list_pages.h"
@@ -59,8 +59,7 @@ class ReadHandlers {
  private:
   // With the limits of its caller, as far as they could be counted.
   void AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call);
-  // Runs `answer` once memory is as new as is wanted, or fails the call. Only while the handler
-  // runs for the first time.
+  // Runs `answer` once memory is as new as is wanted, or fails the call.
   void WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
                  absl::AnyInvocable<void() &&> answer);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
@@ -74,7 +73,7 @@ class ReadHandlers {
   ListPages pages_;
   std::atomic<bool> draining_ = false;
   // Makes pages that take long.
-  Worker scans_{"lists"};
+  ScanQueue scans_{"lists"};
 };
 
 // The calls that change something at Segmind. As above.

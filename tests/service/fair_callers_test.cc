@@ -92,6 +92,15 @@ class FairCallers : public ::testing::Test {
   std::string Series() {
     return prometheus::TextSerializer().Serialize(world_->metrics.registry()->Collect());
   }
+  double RefusalsOf(const std::string& caller, const std::string& share) {
+    for (const auto& family : world_->metrics.registry()->Collect()) {
+      if (family.name != "finetune_gateway_share_refusals_total") continue;
+      for (const auto& metric : family.metric)
+        if (metric.label[0].value == caller && metric.label[1].value == share)
+          return metric.counter.value;
+    }
+    return 0;
+  }
   void AwaitSeries(const std::string& line) {
     const absl::Time end = absl::Now() + absl::Seconds(20);
     while (Series().find(line) == std::string::npos && absl::Now() < end)
@@ -178,6 +187,29 @@ TEST_F(FairCallers, OneCallerDoesNotGetAllWatches) {
   EXPECT_EQ(watch("erin"), "OVERLOADED");
   AwaitSeries(R"(refusals_total{caller="erin",share="watchers"} 1)");
   for (auto& context : contexts) context->TryCancel();
+}
+
+TEST_F(FairCallers, ScansAreBoundedAndDroppedWithTheirClients) {
+  // A thousand jobs and twenty comparisons each: thirty units.
+  Start({.scans = {.total = 120, .reserve = 60, .each = 30}});
+  PutMany("mallory");
+  PutMany("alice");
+  std::string filter = "display_name != x";
+  for (int i = 0; i < 19; ++i) absl::StrAppend(&filter, " AND display_name != x", i);
+  for (int i = 0; i < 200; ++i)
+    ListAndNotRead("mallory", absl::StrCat(filter, " AND display_name != y", i), absl::Seconds(5));
+  EXPECT_TRUE(List("alice").ok());
+  pb::ListFineTunesRequest request;
+  request.set_filter(filter);
+  pb::ListFineTunesResponse response;
+  const grpc::Status status =
+      world_->stub->ListFineTunes(Context("alice").get(), request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.total_size(), 1000);
+  for (auto& list : lists_) list->context->TryCancel();
+  AwaitCalls(0, 0);
+  EXPECT_GT(RefusalsOf("mallory", "scans"), 0);
+  EXPECT_EQ(RefusalsOf("alice", "scans"), 0);
 }
 
 TEST_F(FairCallers, WithoutAPolicyEachMachineIsOne) {

@@ -213,6 +213,24 @@ TEST_F(ServiceTest, ARevisionIsNotAwaitedForAClientThatIsGone) {
   EXPECT_TRUE(Eventually([&] { return world_.gate.unary_calls() == 0; }));
 }
 
+TEST_F(ServiceTest, NoReadIsAwaitedForAClientThatIsGone) {
+  world_.Put("a");
+  pb::GetFineTuneRequest get;
+  get.set_name("fineTunes/a");
+  get.mutable_freshness()->mutable_max_staleness();
+  const auto context = Context("", absl::Hours(100));
+  std::thread getting([&] {
+    pb::FineTune job;
+    EXPECT_EQ(world_.stub->GetFineTune(context.get(), get, &job).error_code(),
+              grpc::StatusCode::CANCELLED);
+  });
+  // The tracker has not been started: no read comes.
+  EXPECT_TRUE(Eventually([&] { return world_.gate.unary_calls() == 1; }));
+  context->TryCancel();
+  getting.join();
+  EXPECT_TRUE(Eventually([&] { return world_.gate.unary_calls() == 0; }));
+}
+
 TEST_F(ServiceTest, ADrainTellsThoseWhoAwaitARevisionToGoElsewhere) {
   pb::ListFineTunesRequest request;
   request.mutable_freshness()->set_min_revision(1'000'000);

@@ -28,12 +28,19 @@ std::optional<std::string> IndexKeyOf(const FilterNode& node) {
   return std::nullopt;
 }
 
+size_t ComparisonsOf(const FilterNode& node) {
+  size_t count = node.kind == FilterNode::Kind::kComparison ? 1 : 0;
+  for (const FilterNode::Ptr& child : node.children) count += ComparisonsOf(*child);
+  return count;
+}
+
 // Matches all if `root` is null.
 class CompiledFilter : public Filter {
  public:
   explicit CompiledFilter(FilterNode::Ptr root)
       : root_(std::move(root)),
         key_(root_ ? root_->canonical : ""),
+        comparisons_(root_ ? ComparisonsOf(*root_) : 0),
         index_key_(root_ ? IndexKeyOf(*root_) : std::nullopt) {}
 
   bool Matches(const FineTuneVersion& version) const override {
@@ -41,6 +48,7 @@ class CompiledFilter : public Filter {
   }
   const std::string& key() const override { return key_; }
   bool matches_all() const override { return root_ == nullptr; }
+  size_t comparisons() const override { return comparisons_; }
   std::optional<std::string> index_key() const override { return index_key_; }
 
   const FilterNode::Ptr& root() const { return root_; }
@@ -48,6 +56,7 @@ class CompiledFilter : public Filter {
  private:
   const FilterNode::Ptr root_;
   const std::string key_;
+  const size_t comparisons_;
   const std::optional<std::string> index_key_;
 };
 

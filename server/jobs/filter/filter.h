@@ -29,6 +29,8 @@ class Filter {
   // The same for filters that mean the same text; what groups watchers.
   virtual const std::string& key() const = 0;
   virtual bool matches_all() const = 0;
+  // How many comparisons a job may take.
+  virtual size_t comparisons() const = 0;
 
   // An equality that every match fulfils, as one of IndexKeysOf(version), so that a change visits
   // only the filters that it may concern; nullopt if the filter has none.

@@ -146,8 +146,9 @@ Sharer& CallGate::SharerOf(const Call& call) {
   return call.caller->use != nullptr ? *call.caller->use : nobody_;
 }
 
-absl::Status CallGate::Take(Call& call, Share share) {
-  ASSIGN_OR_RETURN(FairShare::Slot slot, Of(share).Take(SharerOf(call), 1, OwnLimit(call, share)));
+absl::Status CallGate::Take(Call& call, Share share, int64_t amount) {
+  ASSIGN_OR_RETURN(FairShare::Slot slot,
+                   Of(share).Take(SharerOf(call), amount, OwnLimit(call, share)));
   call.more.push_back(std::move(slot));
   return absl::OkStatus();
 }

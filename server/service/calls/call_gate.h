@@ -81,7 +81,8 @@ class CallGate {
     FairShare::Limits watches = FairShare::Limits::Of(20'000);
     FairShare::Limits transfers = FairShare::Limits::Of(64);
     FairShare::Limits answer_bytes = FairShare::Limits::Of(int64_t{128} << 20, 2);
-    FairShare::Limits scans = FairShare::Limits::Of(64, 2);
+    // Of a thousand comparisons each: some seconds' work.
+    FairShare::Limits scans = FairShare::Limits::Of(200'000, 2);
     FairShare::Limits checks = FairShare::Limits::Of(16, 2);
     // Where the policy says nothing else.
     std::optional<int64_t> watches_of_one_caller;
@@ -100,7 +101,7 @@ class CallGate {
 
   // More of what callers share, for an admitted call until it ends. RESOURCE_EXHAUSTED /
   // OVERLOADED or CLIENT_QUOTA_EXCEEDED.
-  absl::Status Take(Call& call, Share share);
+  absl::Status Take(Call& call, Share share, int64_t amount = 1);
   // Room for an answer of that size, likewise.
   absl::Status TakeForAnswer(Call& call, size_t bytes);
   UntakenAnswers& untaken_answers() { return untaken_answers_; }

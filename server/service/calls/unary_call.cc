@@ -52,8 +52,26 @@ void UnaryCall::OnLater(bool) {
   RunHere([this] { std::exchange(later_, nullptr)(); });
 }
 
+void UnaryCall::OnCancelDo(absl::AnyInvocable<void() &&> action) {
+  {
+    MutexLock lock(mu_);
+    if (!cancelled_) {
+      on_cancel_ = std::move(action);
+      return;
+    }
+  }
+  std::move(action)();
+}
+
 void UnaryCall::OnGone(bool cancelled) {
-  if (cancelled && on_cancel_) std::move(on_cancel_)();
+  if (!cancelled) return;
+  absl::AnyInvocable<void() &&> action;
+  {
+    MutexLock lock(mu_);
+    cancelled_ = true;
+    action = std::exchange(on_cancel_, nullptr);
+  }
+  if (action) std::move(action)();
 }
 
 void UnaryCall::Reply(const google::protobuf::MessageLite& message) {

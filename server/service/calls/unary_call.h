@@ -13,6 +13,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "google/protobuf/message_lite.h"
+#include "server/base/mutex.h"
 #include "server/service/calls/call_gate.h"
 #include "server/service/calls/queued_call.h"
 
@@ -64,17 +65,19 @@ class UnaryCall final : public QueuedCall {
 
   // For the log.
   void SetFineTune(std::string name) { call_.fine_tune = std::move(name); }
-  // Runs once if the client goes or its deadline passes. Only while the handler runs for the first
-  // time: it is told of after that.
-  void OnCancelDo(absl::AnyInvocable<void() &&> action) { on_cancel_ = std::move(action); }
+  // Runs once if the client goes or its deadline passes: within this, if that has happened. From the
+  // handler or a step; replaces what was to be done before.
+  void OnCancelDo(absl::AnyInvocable<void() &&> action) ABSL_LOCKS_EXCLUDED(mu_);
 
   // For calls that may last: runs once if the caller may not make it any more; `revoked` then says
   // why.
   void OnRevokedDo(LastingCall::End action) { call_.lasting->OnRevokedDo(std::move(action)); }
   absl::Status revoked() const { return call_.lasting->revoked(); }
 
-  // Takes one more of what callers share, until the call ends.
-  absl::Status Take(Share share) { return route_.gate.Take(call_, share); }
+  // Takes more of what callers share, until the call ends.
+  absl::Status Take(Share share, int64_t amount = 1) {
+    return route_.gate.Take(call_, share, amount);
+  }
 
   void Reply(const google::protobuf::MessageLite& message);
   void ReplyBytes(const grpc::ByteBuffer& bytes);
@@ -103,7 +106,9 @@ class UnaryCall final : public QueuedCall {
   grpc::ByteBuffer request_;
   UnaryMethod::Writer writer_{&context_};
   Call call_;
-  absl::AnyInvocable<void() &&> on_cancel_;
+  Mutex mu_;
+  absl::AnyInvocable<void() &&> on_cancel_ ABSL_GUARDED_BY(mu_);
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   absl::AnyInvocable<void() &&> later_;
   std::optional<grpc::Alarm> alarm_;
   absl::Status answer_;  // What it was answered with.

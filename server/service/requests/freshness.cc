@@ -7,23 +7,44 @@
 #include "server/service/requests/violations.h"
 
 namespace finetune {
+namespace {
 
-uint64_t Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done done) {
+// An answer that two may bring, the second in vain: what is waited for, and the client's end.
+// Thread-safe.
+class PendingAnswer {
+ public:
+  explicit PendingAnswer(Freshness::Done done) : done_(std::move(done)) {}
+
+  // Null for the second.
+  Freshness::Done Take() {
+    MutexLock lock(mu_);
+    return std::exchange(done_, nullptr);
+  }
+
+ private:
+  Mutex mu_;
+  Freshness::Done done_ ABSL_GUARDED_BY(mu_);
+};
+
+void AnswerLater(UnaryCall& call, Freshness::Done done, absl::Status status) {
+  call.Later([status = std::move(status), done = std::move(done)]() mutable {
+    std::move(done)(std::move(status));
+  });
+}
+
+}  // namespace
+
+void Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done done) {
   absl::Time not_before = absl::InfinitePast();
   if (wanted.has_max_staleness()) {
     const absl::Duration age = FromProto(wanted.max_staleness());
-    if (age < absl::ZeroDuration()) {
-      std::move(done)(InvalidField("freshness.max_staleness", "must not be negative"));
-      return 0;
-    }
+    if (age < absl::ZeroDuration())
+      return std::move(done)(InvalidField("freshness.max_staleness", "must not be negative"));
     not_before = call.start() - age;
   }
   const uint64_t revision = wanted.min_revision();
-  if (revision <= catalog_.view()->revision()) {
-    AwaitRead(not_before, call, std::move(done));
-    return 0;
-  }
-  return job_waits_.WaitForRevision(
+  if (revision <= catalog_.view()->revision()) return AwaitRead(not_before, call, std::move(done));
+  const uint64_t ticket = job_waits_.WaitForRevision(
       revision, call.answer_by(),
       [=, this, &call, done = std::move(done)](const VersionPtr&, bool reached) mutable {
         call.Later([=, this, &call, done = std::move(done)]() mutable {
@@ -31,6 +52,7 @@ uint64_t Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done don
           std::move(done)(NotReached(revision, call.answer_by()));
         });
       });
+  call.OnCancelDo([this, ticket] { job_waits_.Cancel(ticket); });
 }
 
 absl::Status Freshness::NotReached(uint64_t revision, absl::Time deadline) const {
@@ -41,17 +63,21 @@ absl::Status Freshness::NotReached(uint64_t revision, absl::Time deadline) const
 
 void Freshness::AwaitRead(absl::Time not_before, UnaryCall& call, Done done) {
   if (catalog_.observe_time() >= not_before) return std::move(done)(absl::OkStatus());
-  tracker_.Refresh(
-      not_before, call.answer_by(), [&call, done = std::move(done)](absl::Status status) mutable {
-        // The call's own deadline has not passed: what failed it is Segmind.
-        if (absl::IsDeadlineExceeded(status))
-          status = Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
-                         "no read of Segmind that is fresh enough ended in time")
-                       .RetryAfter(absl::Seconds(1));
-        call.Later([status = std::move(status), done = std::move(done)]() mutable {
-          std::move(done)(std::move(status));
-        });
-      });
+  const auto pending = std::make_shared<PendingAnswer>(std::move(done));
+  call.OnCancelDo([pending, &call] {
+    if (Done answer = pending->Take())
+      AnswerLater(call, std::move(answer), absl::CancelledError("the client is gone"));
+  });
+  tracker_.Refresh(not_before, call.answer_by(), [pending, &call](absl::Status status) mutable {
+    Done answer = pending->Take();
+    if (!answer) return;
+    // The call's own deadline has not passed: what failed it is Segmind.
+    if (absl::IsDeadlineExceeded(status))
+      status = Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
+                     "no read of Segmind that is fresh enough ended in time")
+                   .RetryAfter(absl::Seconds(1));
+    AnswerLater(call, std::move(answer), std::move(status));
+  });
 }
 
 }  // namespace finetune

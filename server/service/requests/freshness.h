@@ -20,11 +20,9 @@ class Freshness {
       : catalog_(catalog), tracker_(tracker), job_waits_(job_waits), clock_(clock) {}
 
   // Runs `done` on a thread of the call's, once memory is as new as asked for (at once if it is),
-  // or with the reason why it could not be in time. Ages count from the call's start. Returns a
-  // ticket for Cancel, or 0 if there is nothing to cancel.
-  uint64_t Await(const pb::Freshness& wanted, UnaryCall& call, Done done);
-  // Ends the wait early, for whoever does not wait any more.
-  void Cancel(uint64_t ticket) { job_waits_.Cancel(ticket); }
+  // or with the reason why it could not be in time: CANCELLED as soon as the client is gone. Ages
+  // count from the call's start.
+  void Await(const pb::Freshness& wanted, UnaryCall& call, Done done);
 
  private:
   void AwaitRead(absl::Time not_before, UnaryCall& call, Done done);

@@ -17,8 +17,8 @@ constexpr size_t kDefaultPageSize = 50;
 constexpr size_t kMaxPageSize = 1000;
 // Clients refuse messages over 4 MB unless told otherwise; a page of long jobs has fewer of them.
 constexpr size_t kMaxPageBytes = size_t{3} << 20;
-// So many jobs are looked at in about a millisecond.
-constexpr size_t kQuickScan = 10'000;
+// What costs less is not worth a look whether it is there.
+constexpr size_t kLeastCost = 2'000;
 constexpr size_t kMaxCachedBytes = size_t{32} << 20;
 constexpr size_t kMaxCachedPages = 256;
 constexpr size_t kMaxCachedCounts = 256;
@@ -57,12 +57,16 @@ std::string ListPages::KeyOf(const ListQuery& query) const {
                       TokenQuery(*query.filter, query.view));
 }
 
-bool ListPages::TakesLong(const ListQuery& query) {
+size_t ListPages::CostOf(const ListQuery& query) {
   const ViewPtr view = catalog_.view();
-  if (query.filter->matches_all() || view->size() <= kQuickScan) return false;
+  // A job that is put on a page costs about as much as ten comparisons.
+  const size_t cost =
+      view->size() * query.filter->comparisons() + std::min(query.page_size, view->size()) * 10;
+  if (cost < kLeastCost) return 0;
   MutexLock lock(mu_);
   const auto found = pages_.find(KeyOf(query));
-  return found == pages_.end() || found->second.revision != view->revision();
+  const bool is_there = found != pages_.end() && found->second.revision == view->revision();
+  return is_there ? 0 : cost;
 }
 
 grpc::ByteBuffer ListPages::Page(const ListQuery& query) {

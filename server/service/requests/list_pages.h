@@ -32,9 +32,8 @@ class ListPages {
   absl::StatusOr<ListQuery> Check(const pb::ListFineTunesRequest& request,
                                   const Caller& caller) const;
 
-  // Whether its page has yet to be made, and many jobs are to be looked at for it: a matter of tens
-  // of milliseconds with a hundred thousand.
-  bool TakesLong(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
+  // How many comparisons its page still takes: none, if it is there already.
+  size_t CostOf(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
   // A serialised pb::ListFineTunesResponse of the catalog as it is now.
   grpc::ByteBuffer Page(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
 
