@@ -45,14 +45,19 @@ void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
     RemoveSignatures(checked);
     return call.Reply(checked);
   }
+  // It takes a connection, as a transfer does, and a thread while the host's name is looked up.
+  for (const Share share : {Share::kChecks, Share::kTransfers})
+    if (absl::Status room = call.Take(share); !room.ok()) return call.Fail(room);
   auto job = std::make_shared<const pb::FineTune>(std::move(checked));
-  CheckDatasetUrl(parts_.transfers->streamer(), *job, {call.answer_by(), call.trace()},
-                  [job, &call](absl::Status status) {
-                    if (!status.ok()) return call.Fail(status);
-                    pb::FineTune shown = *job;
-                    RemoveSignatures(shown);
-                    call.Reply(shown);
-                  });
+  const auto look =
+      CheckDatasetUrl(parts_.transfers->streamer(), *job, {call.answer_by(), call.trace()},
+                      [job, &call](absl::Status status) {
+                        if (!status.ok()) return call.Fail(status);
+                        pb::FineTune shown = *job;
+                        RemoveSignatures(shown);
+                        call.Reply(shown);
+                      });
+  call.OnCancelDo([look] { look->Cancel(); });
 }
 
 void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {

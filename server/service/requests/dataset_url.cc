@@ -57,16 +57,17 @@ class HeadListener final : public HttpStreamListener {
 
 }  // namespace
 
-void CheckDatasetUrl(HttpStreamer& streamer, const pb::FineTune& job, const CallContext& context,
-                     absl::AnyInvocable<void(absl::Status) &&> done) {
+std::shared_ptr<HttpStream> CheckDatasetUrl(HttpStreamer& streamer, const pb::FineTune& job,
+                                            const CallContext& context,
+                                            absl::AnyInvocable<void(absl::Status) &&> done) {
   StreamRequest request{.method = "HEAD",
                         .url = Secret(job.data_source_uri()),
                         .follow_redirects = true,
                         .foreign = true,
                         .deadline = std::min(context.deadline, absl::Now() + kLongest),
                         .trace = context.trace};
-  streamer.Start(std::move(request),
-                 std::make_shared<HeadListener>(job.base_model() != "FAST_FLUX", std::move(done)));
+  return streamer.Start(std::move(request), std::make_shared<HeadListener>(
+                                                job.base_model() != "FAST_FLUX", std::move(done)));
 }
 
 }  // namespace finetune
