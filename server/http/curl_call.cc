@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/base/status_macros.h"
 #include "server/http/curl_status.h"
@@ -23,7 +22,9 @@ absl::Status CurlCall::Prepare(const CurlCallOptions& options) {
   if (!url.ok()) return absl::InvalidArgumentError("the URL cannot be used");
   CurlOptions shared = options.curl;
   if (!request_.ca_file.empty()) shared.ca_file = request_.ca_file;
-  ASSIGN_OR_RETURN(handle_, MakeCurlHandle(shared, *url, ProxyOf(shared, *url), request_.deadline));
+  const std::string proxy = ProxyOf(shared, *url);
+  via_ = WayTo(*url, proxy);
+  ASSIGN_OR_RETURN(handle_, MakeCurlHandle(shared, *url, proxy, request_.deadline));
   SetConnection(options, url->secure());
   RETURN_IF_ERROR(SetBody());
   RETURN_IF_ERROR(SetHeaders());
@@ -32,6 +33,9 @@ absl::Status CurlCall::Prepare(const CurlCallOptions& options) {
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, this);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &CurlCall::OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, this);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &CurlCall::OnProgress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, this);
   return absl::OkStatus();
 }
 
@@ -87,22 +91,12 @@ absl::Status CurlCall::SetHeaders() {
 }
 
 size_t CurlCall::OnHeader(char* data, size_t size, size_t count, void* self) {
-  HttpResponse& response = static_cast<CurlCall*>(self)->response_;
-  const absl::string_view line(data, size * count);
-  if (absl::StartsWith(line, "HTTP/")) {
-    // A further answer, after a 100.
-    response.headers.clear();
-  } else if (const size_t colon = line.find(':'); colon != absl::string_view::npos) {
-    response.headers.emplace_back(
-        absl::AsciiStrToLower(absl::StripAsciiWhitespace(line.substr(0, colon))),
-        std::string(absl::StripAsciiWhitespace(line.substr(colon + 1))));
-  }
-  return size * count;
+  return static_cast<CurlCall*>(self)->head_.Take({data, size * count}) ? size * count : 0;
 }
 
 size_t CurlCall::OnBody(char* data, size_t size, size_t count, void* self) {
   auto& call = *static_cast<CurlCall*>(self);
-  std::string& body = call.response_.body;
+  std::string& body = call.head_.answer().body;
   const size_t bytes = size * count;
   const size_t most = call.request_.max_body_bytes;
   if (body.empty()) {
@@ -118,12 +112,20 @@ size_t CurlCall::OnBody(char* data, size_t size, size_t count, void* self) {
   return bytes;
 }
 
+// Bytes as they come, before they are unpacked: what unpacks to nothing counts as well.
+int CurlCall::OnProgress(void* self, curl_off_t, curl_off_t came, curl_off_t, curl_off_t) {
+  auto& call = *static_cast<CurlCall*>(self);
+  if (came < 0 || static_cast<uint64_t>(came) <= call.request_.max_body_bytes) return 0;
+  call.body_too_long_ = true;
+  return 1;
+}
+
 HttpResult CurlCall::Completed(CURLcode code) {
   if (code != CURLE_OK) return Failed(StatusOf(code));
   long http_code = 0;
   curl_easy_getinfo(handle(), CURLINFO_RESPONSE_CODE, &http_code);
-  response_.code = static_cast<int>(http_code);
-  return {.response = std::move(response_), .sent = true, .start_time = start_time_};
+  head_.answer().code = static_cast<int>(http_code);
+  return {.response = std::move(head_.answer()), .sent = true, .start_time = start_time_};
 }
 
 HttpResult CurlCall::Failed(absl::Status status) {
@@ -142,9 +144,17 @@ bool CurlCall::MayHaveBeenSent() const {
 }
 
 absl::Status CurlCall::StatusOf(CURLcode code) const {
-  if (code == CURLE_WRITE_ERROR && body_too_long_)
-    return absl::ResourceExhaustedError("the answer is too long");
-  return StatusOfCurl(code, request_.deadline);
+  if (head_.too_long()) return absl::ResourceExhaustedError("the answer's headers are too long");
+  if (body_too_long_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the answer is longer than ", request_.max_body_bytes, " bytes"));
+  }
+  const absl::Status status = StatusOfCurl(code, request_.deadline);
+  if (code == CURLE_PEER_FAILED_VERIFICATION) {
+    return absl::UnavailableError(
+        absl::StrCat(via_, ": its certificate is not trusted: ", CertificateFault(handle())));
+  }
+  return absl::Status(status.code(), absl::StrCat(via_, ": ", status.message()));
 }
 
 }  // namespace finetune

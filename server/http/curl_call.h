@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "server/http/answer_head.h"
 #include "server/http/curl_setup.h"
 #include "server/http/http_client.h"
 
@@ -32,6 +33,11 @@ class CurlCall {
   HttpResult Completed(CURLcode code);
   HttpResult Failed(absl::Status status);
 
+  // Whether nobody waits for it any more.
+  bool cancelled() const {
+    return request_.cancellation != nullptr && request_.cancellation->cancelled();
+  }
+
  private:
   struct FreeMime {
     void operator()(curl_mime* mime) const { curl_mime_free(mime); }
@@ -39,6 +45,8 @@ class CurlCall {
 
   static size_t OnHeader(char* data, size_t size, size_t count, void* self);
   static size_t OnBody(char* data, size_t size, size_t count, void* self);
+  static int OnProgress(void* self, curl_off_t to_come, curl_off_t came, curl_off_t to_go,
+                        curl_off_t gone);
 
   void SetConnection(const CurlCallOptions& options, bool secure);
   absl::Status SetBody();
@@ -53,7 +61,8 @@ class CurlCall {
   // Curl thread only. The form and the headers must outlive the handle.
   std::unique_ptr<curl_mime, FreeMime> form_;
   CurlHeaders headers_;
-  HttpResponse response_;
+  std::string via_;  // Where it goes, for its failures.
+  AnswerHead head_;
   bool body_too_long_ = false;
   CurlHandle handle_;
 };

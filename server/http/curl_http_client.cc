@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,28 @@
 #include "server/http/curl_call.h"
 
 namespace finetune {
+namespace {
+
+absl::Status Cancelled() { return absl::CancelledError("the call was cancelled"); }
+
+}  // namespace
+
+// Wakes the curl thread on behalf of calls that are cancelled, who may outlive it. Thread-safe.
+class CurlHttpClient::Waker {
+ public:
+  explicit Waker(Multi& multi) : multi_(&multi) {}
+
+  void Wake() ABSL_LOCKS_EXCLUDED(mu_);
+  void Close() ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    multi_ = nullptr;
+  }
+
+ private:
+  Mutex mu_;
+  Multi* multi_ ABSL_GUARDED_BY(mu_);
+};
+
 // A request on its way: what CurlCall needs, and whom to tell.
 class CurlHttpClient::Call : public CurlCall {
  public:
@@ -39,6 +62,7 @@ class CurlHttpClient::Multi {
   void Wake() { curl_multi_wakeup(handle_); }
 
   void Add(std::unique_ptr<Call> call, const CurlCallOptions& options) {
+    if (call->cancelled()) return call->Finish(call->Failed(Cancelled()));
     absl::Status status = call->Prepare(options);
     if (status.ok() && curl_multi_add_handle(handle_, call->handle()) != CURLM_OK)
       status = absl::InternalError("libcurl does not take the request");
@@ -57,6 +81,17 @@ class CurlHttpClient::Multi {
       const CURLcode code = message->data.result;
       const std::unique_ptr<Call> call = Take(running_.find(message->easy_handle));
       call->Finish(call->Completed(code));
+    }
+  }
+
+  // Ends the calls that nobody waits for any more.
+  void EndCancelled() {
+    std::vector<CURL*> cancelled;
+    for (const auto& [handle, call] : running_)
+      if (call->cancelled()) cancelled.push_back(handle);
+    for (CURL* handle : cancelled) {
+      const std::unique_ptr<Call> call = Take(running_.find(handle));
+      call->Finish(call->Failed(Cancelled()));
     }
   }
 
@@ -88,6 +123,11 @@ class CurlHttpClient::Multi {
   Running running_;
 };
 
+void CurlHttpClient::Waker::Wake() {
+  MutexLock lock(mu_);
+  if (multi_ != nullptr) multi_->Wake();
+}
+
 absl::StatusOr<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(Options options) {
   RETURN_IF_ERROR(InitCurl());
   if (!options.ca_file.empty() && access(options.ca_file.c_str(), R_OK) != 0) {
@@ -101,11 +141,17 @@ absl::StatusOr<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(Options o
 CurlHttpClient::CurlHttpClient(Options options, std::unique_ptr<Multi> multi)
     : options_(std::move(options)),
       multi_(std::move(multi)),
+      waker_(std::make_shared<Waker>(*multi_)),
       thread_(options_.thread_name, [this] { Run(); }) {}
 
-CurlHttpClient::~CurlHttpClient() { Shutdown(); }
+CurlHttpClient::~CurlHttpClient() {
+  Shutdown();
+  waker_->Close();
+}
 
 void CurlHttpClient::Start(HttpRequest request, Done done) {
+  if (request.cancellation != nullptr)
+    request.cancellation->OnCancelDo([waker = waker_] { waker->Wake(); });
   auto call = std::make_unique<Call>(std::move(request), std::move(done));
   {
     MutexLock lock(mu_);
@@ -142,6 +188,7 @@ void CurlHttpClient::Run() {
     }
     for (auto& call : added) multi_->Add(std::move(call), call_options);
     if (stopping) break;
+    multi_->EndCancelled();
     multi_->Perform();
     multi_->Wait();
   }

@@ -40,6 +40,7 @@ class CurlHttpClient : public HttpClient {
  private:
   class Call;
   class Multi;
+  class Waker;
 
   CurlHttpClient(Options options, std::unique_ptr<Multi> multi);
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
@@ -48,6 +49,7 @@ class CurlHttpClient : public HttpClient {
   const Options options_;
   // Curl thread only, but for its Wake.
   const std::unique_ptr<Multi> multi_;
+  const std::shared_ptr<Waker> waker_;
 
   Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -1,8 +1,10 @@
 #include "server/http/curl_setup.h"
 
 #include <openssl/crypto.h>
+#include <openssl/x509.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +22,22 @@ bool HasLineBreak(std::string_view text) {
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
+const char* Variable(const char* name) {
+  const char* const value = std::getenv(name);
+  return value != nullptr && *value != 0 ? value : nullptr;
+}
+
+// Libcurl does not look at OpenSSL's variables by itself.
+void SetTrust(const CurlOptions& options, CURL* curl) {
+  const char* const file =
+      options.ca_file.empty() ? Variable("SSL_CERT_FILE") : options.ca_file.c_str();
+  const char* const folder = Variable("SSL_CERT_DIR");
+  if (file != nullptr) curl_easy_setopt(curl, CURLOPT_CAINFO, file);
+  if (folder != nullptr) curl_easy_setopt(curl, CURLOPT_CAPATH, folder);
+  // Else curl keeps for a day what the file said.
+  if (file != nullptr || folder != nullptr) curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+}
+
 }  // namespace
 
 absl::Status InitCurl() {
@@ -32,6 +50,24 @@ absl::Status InitCurl() {
 std::string ProxyOf(const CurlOptions& options, const Url& url) {
   if (!options.use_environment_proxy) return "";
   return ProxyFor(url, ProxyVariables());
+}
+
+std::string WayTo(const Url& url, const std::string& proxy) {
+  std::string way = absl::StrCat(url.host(), ":", url.port());
+  if (proxy.empty()) return way;
+  // A proxy's URL may hold a password.
+  absl::string_view shown = proxy;
+  if (const size_t at = shown.rfind('@'); at != shown.npos) shown.remove_prefix(at + 1);
+  if (const size_t scheme = shown.find("://"); scheme != shown.npos)
+    shown.remove_prefix(scheme + 3);
+  return absl::StrCat(way, " through the proxy ", shown.substr(0, shown.find('/')));
+}
+
+std::string CertificateFault(CURL* handle) {
+  long result = X509_V_OK;
+  curl_easy_getinfo(handle, CURLINFO_SSL_VERIFYRESULT, &result);
+  if (result == X509_V_OK) return "it is for another host";
+  return X509_verify_cert_error_string(result);
 }
 
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
@@ -54,11 +90,9 @@ absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url&
   curl_easy_setopt(curl, CURLOPT_USERAGENT, options.user_agent.c_str());
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
-  if (!options.ca_file.empty()) {
-    curl_easy_setopt(curl, CURLOPT_CAINFO, options.ca_file.c_str());
-    // Else curl keeps for a day what the file said.
-    curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
-  }
+  SetTrust(options, curl);
+  // The proxy's own answer is no answer.
+  curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   // Also an empty one: then curl does not look into the environment by itself.
   curl_easy_setopt(curl, CURLOPT_PROXY, proxy.c_str());
   curl_easy_setopt(curl, CURLOPT_NOPROXY, "");

@@ -17,7 +17,8 @@ namespace finetune {
 
 struct CurlOptions {
   std::string user_agent;
-  // PEM certificates to trust instead of the system's.
+  // PEM certificates to trust instead of the system's bundle (its directory is trusted all the
+  // same). Without it SSL_CERT_FILE and SSL_CERT_DIR count, as everywhere with OpenSSL.
   std::string ca_file;
   absl::Duration connect_timeout;
   // Whether http_proxy and its kin in the environment count.
@@ -39,6 +40,13 @@ std::string ProxyOf(const CurlOptions& options, const Url& url);
 // DEADLINE_EXCEEDED, INTERNAL.
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
                                           const std::string& proxy, absl::Time deadline);
+
+// Where a request goes, for the messages of its failures: the host, and the proxy if there is one,
+// without what may be secret.
+std::string WayTo(const Url& url, const std::string& proxy);
+
+// What is wrong with the certificate of the other side, after CURLE_PEER_FAILED_VERIFICATION.
+std::string CertificateFault(CURL* handle);
 
 // The headers of one request, wiped when they go: keys are among them. They outlive the handle that
 // they are set on.

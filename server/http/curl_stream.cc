@@ -5,9 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
@@ -17,7 +14,6 @@ namespace finetune {
 namespace {
 
 constexpr long kBuffer = 512L << 10;
-constexpr size_t kMaxHeaders = 200;
 constexpr size_t kMaxDropped = 64 << 10;
 
 bool IsRedirect(int code) {
@@ -78,33 +74,20 @@ curl_socket_t CurlStream::OnOpenSocket(void* self, curlsocktype purpose, curl_so
 }
 
 size_t CurlStream::OnHeader(char* data, size_t size, size_t count, void* self) {
-  static_cast<CurlStream*>(self)->TakeHeader({data, size * count});
-  return size * count;
+  return static_cast<CurlStream*>(self)->TakeHeader({data, size * count}) ? size * count : 0;
 }
 
-void CurlStream::TakeHeader(absl::string_view line) {
-  if (told_head_ || redirected_) return;  // Trailers.
-  if (absl::StartsWith(line, "HTTP/")) {
-    head_ = {};
-    const size_t space = line.find(' ');
-    if (space != line.npos && !absl::SimpleAtoi(line.substr(space + 1, 3), &head_.code))
-      head_.code = 0;
-    return;
-  }
-  if (const size_t colon = line.find(':'); colon != line.npos) {
-    if (head_.headers.size() < kMaxHeaders)
-      head_.headers.emplace_back(
-          absl::AsciiStrToLower(absl::StripAsciiWhitespace(line.substr(0, colon))),
-          std::string(absl::StripAsciiWhitespace(line.substr(colon + 1))));
-    return;
-  }
-  if (!absl::StripAsciiWhitespace(line).empty() || head_.code < 200) return;
-  if (request_.follow_redirects && IsRedirect(head_.code) && !head_.Header("location").empty()) {
+bool CurlStream::TakeHeader(absl::string_view line) {
+  if (!head_.Take(line)) return false;
+  if (!head_.complete() || told_head_ || redirected_) return true;
+  const HttpResponse& answer = head_.answer();
+  if (request_.follow_redirects && IsRedirect(answer.code) && !answer.Header("location").empty()) {
     redirected_ = true;
-    return;
+    return true;
   }
   told_head_ = true;
-  listener_.OnHead(head_);
+  listener_.OnHead(answer);
+  return true;
 }
 
 size_t CurlStream::OnBody(char* data, size_t size, size_t count, void* self) {
@@ -131,13 +114,14 @@ size_t CurlStream::OnSend(char* data, size_t size, size_t count, void* self) {
 }
 
 absl::StatusOr<Url> CurlStream::RedirectUrl() const {
-  auto url = url_.Resolve(head_.Header("location"));
+  auto url = url_.Resolve(head_.answer().Header("location"));
   if (url.ok()) return url;
   return absl::InvalidArgumentError(
       absl::StrCat("it is redirected to a URL that ", url.status().message()));
 }
 
 absl::Status CurlStream::StatusOf(CURLcode code) const {
+  if (head_.too_long()) return absl::UnavailableError("the answer's headers are too long");
   if (code == CURLE_OK)
     return told_head_ ? absl::OkStatus() : absl::UnavailableError("there was no answer");
   if (code == CURLE_COULDNT_CONNECT && refused_address_)

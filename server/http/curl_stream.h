@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/http/address_policy.h"
+#include "server/http/answer_head.h"
 #include "server/http/curl_setup.h"
 #include "server/http/http_stream.h"
 
@@ -26,7 +27,7 @@ class CurlStream {
   absl::Status Prepare(const CurlOptions& options, const AddressPolicy& policy);
   CURL* handle() const { return handle_.get(); }
   // Of the answer's head; 0 before there is one.
-  int code() const { return head_.code; }
+  int code() const { return head_.answer().code; }
 
   // To be called after each round of curl's. Whether bytes came in it; tells the listener when they
   // no more do.
@@ -45,7 +46,7 @@ class CurlStream {
   static curl_socket_t OnOpenSocket(void* self, curlsocktype purpose, curl_sockaddr* address);
 
   absl::Status SetRequest();
-  void TakeHeader(absl::string_view line);
+  bool TakeHeader(absl::string_view line);
 
   // Constant after construction.
   const StreamRequest& request_;
@@ -57,7 +58,7 @@ class CurlStream {
   bool any_address_ = false;
   CurlHeaders headers_;
 
-  HttpResponse head_;
+  AnswerHead head_;
   bool told_head_ = false;
   bool redirected_ = false;
   size_t dropped_ = 0;

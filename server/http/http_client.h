@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/base/cancellation.h"
 #include "server/base/secret.h"
 
 namespace finetune {
@@ -24,7 +26,9 @@ struct HttpRequest {
   std::string ca_file;
   // The call is given up then.
   absl::Time deadline = absl::InfiniteFuture();
-  // A longer answer fails with RESOURCE_EXHAUSTED.
+  // Ends the call with CANCELLED, wherever it is by then; may be null.
+  std::shared_ptr<const Cancellation> cancellation;
+  // A longer answer fails with RESOURCE_EXHAUSTED, be it that long as it comes or unpacked.
   size_t max_body_bytes = size_t{256} << 20;
   // For a request that must not be sent twice: it gets a connection of its own. On a reused one
   // that the other side has just closed, the transport would send it again by itself, and `sent`
@@ -44,8 +48,8 @@ struct HttpResponse {
 
 // What became of a call. An answer with any code is a success of the transport; `status` speaks of
 // the transport alone: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED,
-// RESOURCE_EXHAUSTED (body too long), DATA_LOSS (a body shorter than announced), INVALID_ARGUMENT
-// (a URL or a header that cannot be sent). Its message shows neither URL nor headers.
+// RESOURCE_EXHAUSTED (body or headers too long), DATA_LOSS (a body shorter than announced), INVALID_ARGUMENT
+// (a URL or a header that cannot be sent). Its message names the host, and shows no path or header.
 struct HttpResult {
   absl::Status status;
   HttpResponse response;  // Only when status is OK.

@@ -232,6 +232,83 @@ TEST_F(Curl, UnpacksABodyThatNobodyAskedToBePacked) {
   EXPECT_THAT(seen, HasSubstr("Accept-Encoding: identity\r\n"));
 }
 
+TEST_F(Curl, EndsHeadersThatGoOnForEver) {
+  for (const std::string& start :
+       {std::string("HTTP/1.1 200 OK\r\n"), std::string("HTTP/1.1 103 Early Hints\r\n"),
+        std::string("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")}) {
+    size_t sent = 0;
+    const std::string more = start.find("103") != std::string::npos
+                                 ? "A: b\r\n\r\nHTTP/1.1 103 Early Hints\r\n"
+                                 : "X-More: " + std::string(500, 'x') + "\r\n";
+    {
+      RawServer server([&](RawConnection& connection) {
+        connection.ReadRequest();
+        if (!connection.Send(start)) return;
+        while (sent < (size_t{64} << 20) && connection.Send(more)) sent += more.size();
+      });
+      const HttpResult result = Call(To(server.url()));
+      EXPECT_EQ(result.status.code(), absl::StatusCode::kResourceExhausted) << start;
+      EXPECT_TRUE(result.sent);
+    }
+    // What is in flight when it is cut is the network's.
+    EXPECT_LT(sent, size_t{32} << 20) << start;
+  }
+}
+
+// A zlib stream of `blocks` stored blocks without content: it unpacks to nothing, for ever.
+std::string EmptyBlocks(size_t blocks) {
+  std::string stream = "\x78\x01";
+  for (size_t i = 0; i < blocks; ++i) stream += std::string("\0\0\0\xff\xff", 5);
+  return stream;
+}
+
+TEST_F(Curl, BoundsWhatIsPackedAndWhatItUnpacksTo) {
+  const std::string nothing = EmptyBlocks(20'000);
+  RawServer server([&](RawConnection& connection) {
+    while (!connection.ReadRequest().empty())
+      connection.Answer(200, nothing, "Content-Encoding: deflate\r\n");
+  });
+  HttpRequest request = To(server.url());
+  request.max_body_bytes = 50'000;
+  EXPECT_EQ(Call(request).status.code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(Curl, EndsACallThatIsCancelledAtOnce) {
+  std::promise<void> asked;
+  RawServer server([&](RawConnection& connection) {
+    connection.ReadRequest();
+    asked.set_value();
+    connection.AwaitEnd();
+  });
+  auto cancellation = std::make_shared<Cancellation>();
+  HttpRequest request = To(server.url(), absl::Seconds(60));
+  request.cancellation = cancellation;
+  std::future<HttpResult> result = Start(request);
+  asked.get_future().wait();
+  cancellation->Cancel();
+  EXPECT_TRUE(absl::IsCancelled(result.get().status));
+  // Too late to begin.
+  const HttpResult late = Call(request);
+  EXPECT_TRUE(absl::IsCancelled(late.status));
+  EXPECT_FALSE(late.sent);
+  // It may outlive the client.
+  auto longer = std::make_shared<Cancellation>();
+  request.cancellation = longer;
+  asked = {};
+  result = Start(request);
+  client_ = nullptr;
+  EXPECT_TRUE(absl::IsCancelled(result.get().status));
+  longer->Cancel();
+}
+
+TEST_F(Curl, NamesTheHostThatCannotBeReached) {
+  const int port = UnusedPort();
+  const absl::Status status = Call(To("http://127.0.0.1:" + std::to_string(port) + "/x?y")).status;
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("127.0.0.1:" + std::to_string(port)));
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("?y")));
+}
+
 TEST_F(Curl, RefusesABodyThatIsTooLong) {
   RawServer server([](RawConnection& connection) {
     while (!connection.ReadRequest().empty()) connection.Answer(200, std::string(1001, 'x'));

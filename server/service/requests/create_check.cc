@@ -15,6 +15,10 @@ namespace {
 constexpr int kMaxSteps = 100'000;
 constexpr size_t kMaxExtraBytes = 16 << 10;
 constexpr int kMaxExtraDepth = 8;
+constexpr int kMaxIntegers = 64;
+// From here on a double may stand for a whole number that it cannot hold, such as 2^53 + 1: what
+// the caller meant cannot be told.
+constexpr double kFirstInexact = 9007199254740992.0;
 constexpr absl::string_view kOwnParameters[] = {"steps", "learning_rate", "face_crop",
                                                 "finetune_type"};
 
@@ -30,44 +34,64 @@ void Allow(Violations& violations, const std::string& field, const std::string& 
   if (!wrong.empty()) violations.Add(field, wrong);
 }
 
-// Whether it nests no deeper than allowed and all its numbers are numbers.
-bool IsPlain(const google::protobuf::Value& value, int depth) {
-  if (depth > kMaxExtraDepth) return false;
+// What is wrong with it; empty if nothing.
+absl::string_view WrongWithValue(const google::protobuf::Value& value, int depth) {
+  if (depth > kMaxExtraDepth) return "nests too deep: at most 8 levels are taken";
+  absl::string_view wrong;
   switch (value.kind_case()) {
     case google::protobuf::Value::kNumberValue:
-      return std::isfinite(value.number_value());
+      if (!std::isfinite(value.number_value())) return "must hold only finite numbers";
+      if (std::abs(value.number_value()) >= kFirstInexact)
+        return "must hold no whole number beyond 2^53: send it in parameters.integers, where it is "
+               "exact";
+      return "";
     case google::protobuf::Value::kStructValue:
       for (const auto& [name, field] : value.struct_value().fields())
-        if (!IsPlain(field, depth + 1)) return false;
-      return true;
+        if (wrong.empty()) wrong = WrongWithValue(field, depth + 1);
+      return wrong;
     case google::protobuf::Value::kListValue:
       for (const auto& item : value.list_value().values())
-        if (!IsPlain(item, depth + 1)) return false;
-      return true;
+        if (wrong.empty()) wrong = WrongWithValue(item, depth + 1);
+      return wrong;
     case google::protobuf::Value::KIND_NOT_SET:
-      return false;
+      return "must be set";
     default:
-      return true;
+      return "";
   }
+}
+
+void CheckName(const std::string& field, const std::string& name, Violations& violations) {
+  if (name.empty() || !WrongWithText(name, 64).empty())
+    violations.Add(field, "names must be 1 to 64 characters without control characters");
+  for (absl::string_view own : kOwnParameters)
+    if (name == own)
+      violations.Add(absl::StrCat(field, ".", own),
+                     absl::StrCat("has a field of its own: parameters.", own));
 }
 
 void CheckExtra(const google::protobuf::Struct& extra, Violations& violations) {
   const std::string field = "fine_tune.parameters.extra";
-  for (absl::string_view own : kOwnParameters)
-    if (extra.fields().contains(std::string(own)))
-      violations.Add(absl::StrCat(field, ".", own),
-                     absl::StrCat("has a field of its own: parameters.", own));
   if (extra.ByteSizeLong() > kMaxExtraBytes) {
     violations.Add(field, absl::StrCat("must have at most ", kMaxExtraBytes, " bytes"));
     return;
   }
   for (const auto& [name, value] : extra.fields()) {
-    if (name.empty() || !WrongWithText(name, 64).empty())
-      violations.Add(field, "names must be 1 to 64 characters without control characters");
-    if (!IsPlain(value, 1))
-      violations.Add(absl::StrCat(field, ".", name),
-                     absl::StrCat("must be set, nest at most ", kMaxExtraDepth,
-                                  " levels deep and hold only finite numbers"));
+    CheckName(field, name, violations);
+    if (const absl::string_view wrong = WrongWithValue(value, 1); !wrong.empty())
+      violations.Add(absl::StrCat(field, ".", name), std::string(wrong));
+  }
+}
+
+void CheckIntegers(const pb::TrainingParameters& parameters, Violations& violations) {
+  const std::string field = "fine_tune.parameters.integers";
+  if (parameters.integers_size() > kMaxIntegers) {
+    violations.Add(field, absl::StrCat("must have at most ", kMaxIntegers, " entries"));
+    return;
+  }
+  for (const auto& [name, value] : parameters.integers()) {
+    CheckName(field, name, violations);
+    if (parameters.extra().fields().contains(name))
+      violations.Add(absl::StrCat(field, ".", name), "stands in parameters.extra, too");
   }
 }
 
@@ -82,6 +106,7 @@ void CheckParameters(const pb::TrainingParameters& parameters, Violations& viola
       parameters.finetune_type() != "FULL")
     violations.Add(prefix + "finetune_type", "must be LORA or FULL");
   CheckExtra(parameters.extra(), violations);
+  CheckIntegers(parameters, violations);
 }
 
 void CheckTexts(const pb::FineTune& job, Violations& violations) {

@@ -90,6 +90,25 @@ TEST(CreateCheck, IgnoresOutputOnlyFields) {
   EXPECT_EQ(checked->transitions_size(), 0);
 }
 
+void SetExtra(pb::CreateFineTuneRequest& request, const std::string& name, double value) {
+  auto& extra = *request.mutable_fine_tune()->mutable_parameters()->mutable_extra();
+  (*extra.mutable_fields())[name].set_number_value(value);
+}
+
+google::protobuf::Map<std::string, int64_t>& Integers(pb::CreateFineTuneRequest& request) {
+  return *request.mutable_fine_tune()->mutable_parameters()->mutable_integers();
+}
+
+TEST(CreateCheck, KeepsIntegersOfAnySize) {
+  auto request = GoodCreate();
+  Integers(request)["seed"] = 9007199254740993;
+  SetExtra(request, "rank", 9007199254740991.0);
+  const auto checked = CheckCreate(request);
+  ASSERT_TRUE(checked.ok()) << checked.status();
+  EXPECT_EQ(checked->parameters().integers().at("seed"), 9007199254740993);
+  EXPECT_EQ(checked->parameters().extra().fields().at("rank").number_value(), 9007199254740991.0);
+}
+
 TEST(CreateCheck, RefusesOneFieldAtATime) {
   using Change = std::function<void(pb::CreateFineTuneRequest&)>;
   const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -127,6 +146,28 @@ TEST(CreateCheck, RefusesOneFieldAtATime) {
          google::protobuf::Value* value = &(*extra.mutable_fields())["deep"];
          for (int i = 0; i < 12; ++i) value = value->mutable_list_value()->add_values();
          value->set_bool_value(true);
+       }},
+      {"fine_tune.parameters.extra.seed", [](auto& r) { SetExtra(r, "seed", 9007199254740993.0); }},
+      {"fine_tune.parameters.extra.seed", [](auto& r) { SetExtra(r, "seed", -1e30); }},
+      {"fine_tune.parameters.extra.seed", [nan](auto& r) { SetExtra(r, "seed", nan); }},
+      {"fine_tune.parameters.extra.seed", [](auto& r) { SetExtra(r, "seed", HUGE_VAL); }},
+      {"fine_tune.parameters.extra.list",
+       [](auto& r) {
+         auto& extra = *r.mutable_fine_tune()->mutable_parameters()->mutable_extra();
+         auto& list = *(*extra.mutable_fields())["list"].mutable_list_value();
+         list.add_values()->set_number_value(9007199254740994.0);
+       }},
+      {"fine_tune.parameters.extra.steps", [](auto& r) { SetExtra(r, "steps", 1); }},
+      {"fine_tune.parameters.integers.steps", [](auto& r) { Integers(r)["steps"] = 1; }},
+      {"fine_tune.parameters.integers", [](auto& r) { Integers(r)[""] = 1; }},
+      {"fine_tune.parameters.integers",
+       [](auto& r) {
+         for (int i = 0; i < 65; ++i) Integers(r)[absl::StrCat("k", i)] = i;
+       }},
+      {"fine_tune.parameters.integers.seed",
+       [](auto& r) {
+         Integers(r)["seed"] = 1;
+         SetExtra(r, "seed", 1);
        }},
       {"fine_tune.labels",
        [](auto& r) {

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "server/base/mutex.h"
+
+namespace finetune {
+
+// Tells whoever does something for a caller that nobody waits for it any more. Shared by both
+// sides; lives as long as either. Thread-safe.
+class Cancellation {
+ public:
+  // Runs all actions, on this thread and with no lock held. Only the first call does.
+  void Cancel() ABSL_LOCKS_EXCLUDED(mu_);
+  bool cancelled() const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Runs once it is cancelled; now, if it is. What the action needs it must hold, or hold weakly:
+  // it is not withdrawn when the work is done.
+  void OnCancelDo(absl::AnyInvocable<void() &&> action) const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  mutable Mutex mu_;
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  mutable std::vector<absl::AnyInvocable<void() &&>> actions_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace finetune
