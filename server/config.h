@@ -34,6 +34,9 @@ struct Config {
   std::string webhook_token_file;  // Empty: no webhook is accepted.
   int upstream_calls_per_minute = 0;
   absl::Duration upstream_timeout;
+  std::string upstream_ca_file;  // Empty: SSL_CERT_FILE, or the system's.
+  int max_upstream_answer_bytes = 0;
+  int max_listed_jobs = 0;
   absl::Duration submit_timeout;
   absl::Duration active_poll_interval;
   absl::Duration idle_poll_interval;

@@ -53,6 +53,17 @@ std::vector<Flag> MakeFlags() {
        "Time for one attempt of a call to Segmind. A list may take four times as long; a "
        "submission "
        "has --submit_timeout."},
+      {"upstream_ca_file", "", Text(&Config::upstream_ca_file),
+       "PEM file with authorities to trust for Segmind and its storage, beside those in the "
+       "system's directory: a company's own, for a proxy that reads along. Without it, "
+       "SSL_CERT_FILE; SSL_CERT_DIR counts as well."},
+      {"max_upstream_answer_bytes", "67108864", Whole(&Config::max_upstream_answer_bytes, 1 << 20),
+       "The longest answer of Segmind's that is read, both packed and unpacked. A longer one "
+       "counts "
+       "as malformed. A list takes about five times its size in memory."},
+      {"max_listed_jobs", "100000", Whole(&Config::max_listed_jobs, 1),
+       "The most jobs that Segmind's list may have; each is kept, in about 5 KB of memory. A list "
+       "with more counts as malformed."},
       {"submit_timeout", "1m", Time(&Config::submit_timeout, kLeastWait),
        "Time for a submission. After that its outcome is unknown, and the gateway looks for it."},
       {"active_poll_interval", "15s", Time(&Config::active_poll_interval, kLeastWait),

@@ -51,7 +51,9 @@ SegmindClient::Options SegmindOptions(const Config& config) {
           .calls_per_minute = config.upstream_calls_per_minute,
           .read_timeout = config.upstream_timeout,
           .list_timeout = 4 * config.upstream_timeout,
-          .submit_timeout = config.submit_timeout};
+          .submit_timeout = config.submit_timeout,
+          .max_answer_bytes = static_cast<size_t>(config.max_upstream_answer_bytes),
+          .max_listed_jobs = static_cast<size_t>(config.max_listed_jobs)};
 }
 
 CallGate::Options GateOptions(const Config& config) {
@@ -96,7 +98,9 @@ absl::Status Gateway::Open() {
   auto tokens = WebhookTokens::Open(config_.webhook_token_file, *rereader_);
   if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
   tokens_ = *std::move(tokens);
-  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({}));
+  auto http = CurlHttpClient::Create({.ca_file = config_.upstream_ca_file});
+  if (!http.ok()) return Blame("upstream_ca_file", http.status());
+  http_ = *std::move(http);
   RETURN_IF_ERROR(OpenPolicy());
   LogWarnings();
   RETURN_IF_ERROR(OpenTracer());
@@ -123,7 +127,8 @@ absl::Status Gateway::Open() {
 
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
-  ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({}, *std::move(policy)));
+  ASSIGN_OR_RETURN(streamer_,
+                   CurlStreamer::Create({.ca_file = config_.upstream_ca_file}, *std::move(policy)));
   segmind_ =
       std::make_unique<SegmindClient>(SegmindOptions(config_), *http_, *key_, *clock_, metrics_);
   tracker_ = std::make_unique<Tracker>(

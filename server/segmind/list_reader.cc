@@ -110,18 +110,17 @@ ListReader::ListReader() : memory_(std::make_unique<Memory>()) {}
 ListReader::~ListReader() = default;
 
 absl::StatusOr<ListDelta> ListReader::Read(std::string_view body) {
-  return ReadBodies({body}, std::nullopt, Scrubber());
+  UpstreamList list;
+  return ReadBodies({body}, std::nullopt, list);
 }
 
 absl::StatusOr<ListDelta> ListReader::Read(const UpstreamList& pages) {
-  static const auto& nothing = *new Scrubber();
-  return ReadBodies({pages.bodies.begin(), pages.bodies.end()}, pages.more,
-                    pages.scrubber == nullptr ? nothing : *pages.scrubber);
+  return ReadBodies({pages.bodies.begin(), pages.bodies.end()}, pages.more, pages);
 }
 
 absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_view>& bodies,
                                                  const std::optional<std::string>& more,
-                                                 const Scrubber& scrubber) {
+                                                 const UpstreamList& limits) {
   Memory& memory = *memory_;
   ListDelta delta;
   const auto [body_digest, body_size] = DigestOf(bodies);
@@ -141,6 +140,12 @@ absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_v
     if (!more) delta.more = page.more;
     RETURN_IF_ERROR(memory.Split(page.array, items));
   }
+  if (items.size() > limits.max_jobs) {
+    return MalformedList(absl::StrCat("it has ", items.size(), " jobs, and at most ",
+                                      limits.max_jobs, " are taken (--max_listed_jobs)"));
+  }
+  static const auto& nothing = *new Scrubber();
+  const Scrubber& scrubber = limits.scrubber == nullptr ? nothing : *limits.scrubber;
   ASSIGN_OR_RETURN(Memory::Comparison comparison, memory.Compare(items, scrubber));
 
   for (uint32_t slot : comparison.gone) delta.gone.push_back(memory.slots[slot].id);

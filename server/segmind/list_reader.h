@@ -53,10 +53,10 @@ class ListReader {
  private:
   struct Memory;
 
-  // `more`: as the pager says; nullopt if it did not look.
+  // `more`: as the pager says; nullopt if it did not look. Of `limits` all but its bodies counts.
   absl::StatusOr<ListDelta> ReadBodies(const std::vector<std::string_view>& bodies,
                                        const std::optional<std::string>& more,
-                                       const Scrubber& scrubber);
+                                       const UpstreamList& limits);
 
   std::unique_ptr<Memory> memory_;
 };

@@ -14,7 +14,8 @@
 namespace finetune {
 namespace {
 
-constexpr size_t kMaxAnswer = size_t{32} << 20;
+// Of all but a list.
+constexpr size_t kMaxAnswer = size_t{1} << 20;
 constexpr size_t kMaxUrl = size_t{16} << 10;
 
 HttpRequest JsonRequest(const char* method, std::string url, std::string body) {
@@ -84,9 +85,9 @@ HttpRequest DetailsRequest(const std::string& url, const std::string& upstream_i
                      absl::StrCat("{\"request_id\":", JsonString(upstream_id), "}"));
 }
 
-HttpRequest ListRequest(const std::string& url) {
+HttpRequest ListRequest(const std::string& url, size_t max_bytes) {
   HttpRequest request = JsonRequest("GET", absl::StrCat(url, "/finetune/request/list"), "");
-  request.max_body_bytes = kMaxListBytes;
+  request.max_body_bytes = max_bytes;
   return request;
 }
 

@@ -14,9 +14,7 @@ namespace finetune {
 HttpRequest SubmitRequest(const std::string& url, const pb::FineTune& fine_tune,
                           const std::string& upstream_name);
 HttpRequest DetailsRequest(const std::string& url, const std::string& upstream_id);
-HttpRequest ListRequest(const std::string& url);
-// Of all pages of a list together.
-inline constexpr size_t kMaxListBytes = size_t{64} << 20;
+HttpRequest ListRequest(const std::string& url, size_t max_bytes);
 HttpRequest UploadUrlRequest(const std::string& url, const std::string& file_name, bool is_public);
 HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstream_id,
                                 bool is_public);

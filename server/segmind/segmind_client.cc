@@ -12,13 +12,13 @@ namespace finetune {
 
 // A list on its way, page by page. Used by one thread at a time; held by the call under way.
 struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
-  ListRead(const std::string& url, const CallContext& in, absl::Duration try_for,
+  ListRead(const std::string& url, const CallContext& in, const Options& limits,
            std::weak_ptr<UpstreamExchange> by, Done<ListAnswer> then)
       : context(in),
-        try_timeout(try_for),
+        options(limits),
         exchange(std::move(by)),
         done(std::move(then)),
-        pager(url, kMaxListBytes) {}
+        pager(url, limits.max_answer_bytes) {}
 
   void Start(HttpRequest request) {
     const std::shared_ptr<UpstreamExchange> calls = exchange.lock();
@@ -27,7 +27,7 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
                       .request = std::move(request),
                       .deadline = context.deadline,
                       .trace = context.trace,
-                      .try_timeout = try_timeout,
+                      .try_timeout = options.list_timeout,
                       .priority = RateLimiter::Priority::kBackground};
     calls->Start(std::move(call), [self = shared_from_this()](ExchangeResult result) {
       if (auto next = self->Take(std::move(result))) return self->Start(*std::move(next));
@@ -53,7 +53,7 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
     }
     const std::optional<std::string> next = pager.Take(std::move(result.response));
     if (!next) return std::nullopt;
-    HttpRequest request = ListRequest("");
+    HttpRequest request = ListRequest("", options.max_answer_bytes);
     request.url = *next;
     return request;
   }
@@ -61,12 +61,13 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
     if (!status.ok()) return std::move(done)(std::move(status));
     UpstreamList pages = std::move(pager).Finish();
     pages.scrubber = std::move(answer.pages.scrubber);
+    pages.max_jobs = options.max_listed_jobs;
     answer.pages = std::move(pages);
     std::move(done)(std::move(answer));
   }
 
   const CallContext context;
-  const absl::Duration try_timeout;
+  const Options options;
   const std::weak_ptr<UpstreamExchange> exchange;
   Done<ListAnswer> done;
   UpstreamPager pager;
@@ -150,9 +151,9 @@ void SegmindClient::GetDetails(const std::string& upstream_id, const CallContext
 }
 
 void SegmindClient::GetList(const CallContext& context, Done<ListAnswer> done) {
-  HttpRequest request = ListRequest(core_->url());
-  std::make_shared<ListRead>(request.url, context, core_->options().list_timeout,
-                             core_->weak_exchange(), std::move(done))
+  HttpRequest request = ListRequest(core_->url(), core_->options().max_answer_bytes);
+  std::make_shared<ListRead>(request.url, context, core_->options(), core_->weak_exchange(),
+                             std::move(done))
       ->Start(std::move(request));
 }
 

@@ -85,6 +85,10 @@ class SegmindClient {
     absl::Duration read_timeout = absl::Seconds(30);
     absl::Duration list_timeout = absl::Seconds(120);
     absl::Duration submit_timeout = absl::Seconds(60);
+    // Of an answer, or of all pages of a list, packed and unpacked. What exceeds these is
+    // UPSTREAM_MALFORMED.
+    size_t max_answer_bytes = size_t{64} << 20;
+    size_t max_listed_jobs = 100'000;
   };
 
   template <typename T>

@@ -77,6 +77,8 @@ UpstreamExchange::UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKe
       metrics_(metrics),
       refusals_("upstream_calls", metrics),
       limiter_(RateLimiter::Make(calls_per_minute, clock, &refusals_)),
+      oversized_(metrics.Counter("finetune_gateway_upstream_oversized_answers_total",
+                                 "Answers of Segmind that were longer than is read.")),
       limited_backoff_(kFirstHold, kLastHold) {
   for (UpstreamCall call : kUpstreamCalls) {
     const std::string name(NameOf(call));
@@ -204,8 +206,11 @@ void UpstreamExchange::OnResult(const FlightPtr& flight, HttpResult result) {
   EndCallSpan(flight->span, result);
   if (result.status.ok()) return OnAnswer(flight, std::move(result.response));
 
-  if (!absl::IsCancelled(result.status))
+  if (!absl::IsCancelled(result.status)) {
     NoteHealth(call.subject.call, UpstreamHealth::Answer::kFailed);
+    LogTurn(call.subject.call, result.status);
+  }
+  if (absl::IsResourceExhausted(result.status)) oversized_.Increment();
   const bool caller_gave_up = !call.once && now + absl::Milliseconds(5) >= call.deadline;
   ExchangeResult failed{.status = StatusOfTransport(call.subject, result.status, caller_gave_up),
                         .sent = result.sent,
@@ -310,6 +315,7 @@ void UpstreamExchange::NoteAnswer(UpstreamCall call, int code, const absl::Statu
   // A list has nothing that could be wrong with it but the way to Segmind, or Segmind.
   const bool failed = !status.ok() && (absl::IsUnavailable(status) || code == 429 || code < 400 ||
                                        call == UpstreamCall::kList);
+  LogTurn(call, failed || key_refused ? status : absl::OkStatus());
   NoteHealth(call, status.ok()   ? Answer::kGood
                    : key_refused ? Answer::kKeyRefused
                    : failed      ? Answer::kFailed
@@ -318,6 +324,19 @@ void UpstreamExchange::NoteAnswer(UpstreamCall call, int code, const absl::Statu
   if (code != 429) limited_backoff_.Reset();
   if (call == UpstreamCall::kSubmit && !failed && !key_refused)
     health_.NoteRetired(reason == pb::ErrorReason::UPSTREAM_RETIRED);
+}
+
+void UpstreamExchange::LogTurn(UpstreamCall call, const absl::Status& status) {
+  {
+    MutexLock lock(mu_);
+    if (std::exchange(failing_[call], !status.ok()) == !status.ok()) return;
+  }
+  if (status.ok()) {
+    Log(LogLevel::kInfo, "Segmind answers again", {{"call", NameOf(call)}});
+  } else {
+    Log(LogLevel::kWarning, "Segmind cannot be reached, or gives no usable answer",
+        {{"call", NameOf(call)}, {"error", std::string(status.message())}});
+  }
 }
 
 void UpstreamExchange::NoteHealth(UpstreamCall call, UpstreamHealth::Answer answer) {

@@ -84,6 +84,8 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   // `status`: what the answer comes to.
   void NoteAnswer(UpstreamCall call, int code, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   void NoteHealth(UpstreamCall call, UpstreamHealth::Answer answer) ABSL_LOCKS_EXCLUDED(mu_);
+  // Logs where calls of a kind begin to fail, and where they go well again.
+  void LogTurn(UpstreamCall call, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   std::shared_ptr<const Scrubber> ScrubberOf(const Secret& key) ABSL_LOCKS_EXCLUDED(mu_);
   void Count(UpstreamCall call, int code, absl::Duration took);
 
@@ -94,6 +96,7 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   Metrics& metrics_;
   ShareRefusals refusals_;
   const std::shared_ptr<RateLimiter> limiter_;
+  prometheus::Counter& oversized_;
   std::map<UpstreamCall, prometheus::Histogram*> seconds_;
   // By call and HTTP code, 0 for none: the usual ones.
   std::map<std::pair<UpstreamCall, int>, prometheus::Counter*> requests_;
@@ -107,6 +110,7 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   Backoff limited_backoff_ ABSL_GUARDED_BY(mu_);
   UpstreamHealth health_ ABSL_GUARDED_BY(mu_);
   std::map<UpstreamCall, Pause> pauses_ ABSL_GUARDED_BY(mu_);
+  std::map<UpstreamCall, bool> failing_ ABSL_GUARDED_BY(mu_);
   // Of the latest key.
   Secret scrubbed_key_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<const Scrubber> scrubber_ ABSL_GUARDED_BY(mu_);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,6 +44,8 @@ struct UpstreamList {
   std::string more;
   // What must not be kept of their texts; null: nothing.
   std::shared_ptr<const Scrubber> scrubber;
+  // A list with more is malformed.
+  size_t max_jobs = std::numeric_limits<size_t>::max();
 
   size_t bytes() const;
 };

@@ -150,6 +150,18 @@ TEST(ListReader, ReadsSeveralPagesAsOneList) {
   EXPECT_FALSE(reader.Read(UpstreamList{.bodies = {page("b"), "<html>"}, .more = ""}).ok());
 }
 
+TEST(ListReader, RefusesAListOfMoreJobsThanItMayHave) {
+  ListReader reader;
+  UpstreamList list{.bodies = {List({Item("a", "QUEUED"), Item("b", "QUEUED")})}, .more = ""};
+  list.max_jobs = 2;
+  EXPECT_TRUE(reader.Read(list).ok());
+  list.bodies = {List({Item("a", "QUEUED")}), List({Item("b", "QUEUED"), Item("c", "QUEUED")})};
+  const absl::Status status = reader.Read(list).status();
+  EXPECT_EQ(ReasonOf(status), pb::ErrorReason::UPSTREAM_MALFORMED);
+  EXPECT_NE(status.message().find("--max_listed_jobs"), absl::string_view::npos) << status;
+  EXPECT_TRUE(reader.Has("a"));
+}
+
 TEST(ListReader, TellsAListThatIsNotAllOfIt) {
   ListReader reader;
   EXPECT_TRUE(Read(reader, List({Item("a", "QUEUED")})).whole());
