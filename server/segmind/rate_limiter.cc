@@ -32,7 +32,7 @@ RateLimiter::RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refu
       refusals_(refusals) {}
 
 void RateLimiter::Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
-                          Granted granted) {
+                          std::shared_ptr<const Cancellation> cancellation, Granted granted) {
   const absl::Time now = clock_.Now();
   Want want{priority, std::move(sharer)};
   absl::Status refusal;
@@ -47,10 +47,15 @@ void RateLimiter::Acquire(Priority priority, std::shared_ptr<Sharer> sharer, abs
     } else if (turn > deadline || IsFull(want)) {
       refusal = TooLong(want, turn, now);
     } else {
-      waiters_.push_back({std::move(want), deadline, std::move(granted)});
+      waiters_.push_back({std::move(want), deadline, cancellation, std::move(granted)});
     }
   }
   if (!refusal.ok()) return std::move(granted)(refusal);
+  if (cancellation != nullptr) {
+    cancellation->OnCancelDo([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->DropCancelled();
+    });
+  }
   Pump();
 }
 
@@ -96,6 +101,23 @@ void RateLimiter::Pump() {
     ArmTimer(now);
   }
   for (auto& [granted, status] : ready) std::move(granted)(std::move(status));
+}
+
+// Nobody's turn comes at once by it: what may go now does not wait.
+void RateLimiter::DropCancelled() {
+  std::vector<Granted> dropped;
+  {
+    MutexLock lock(mu_);
+    for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
+      if (waiter->cancellation == nullptr || !waiter->cancellation->cancelled()) {
+        ++waiter;
+        continue;
+      }
+      dropped.push_back(std::move(waiter->granted));
+      waiter = waiters_.erase(waiter);
+    }
+  }
+  for (Granted& granted : dropped) std::move(granted)(absl::CancelledError("the caller is gone"));
 }
 
 void RateLimiter::GrantAndExpire(absl::Time now, Ready& ready) {

@@ -11,6 +11,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/base/cancellation.h"
 #include "server/base/clock.h"
 #include "server/base/fair_share.h"
 #include "server/base/mutex.h"
@@ -36,9 +37,11 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
 
   // Waits its turn. `sharer`: on whose behalf; null for the gateway's own. RESOURCE_EXHAUSTED /
   // UPSTREAM_RATE_LIMITED with RetryInfo as soon as it is known that the turn does not come before
-  // `deadline`, or if too many wait; CANCELLED after Shutdown.
+  // `deadline`, or if too many wait; CANCELLED after Shutdown, and once `cancellation` (which may be
+  // null) says so: nobody waits behind a call that nobody waits for.
   void Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
-               Granted granted) ABSL_LOCKS_EXCLUDED(mu_);
+               std::shared_ptr<const Cancellation> cancellation, Granted granted)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // Segmind said that it takes no call before `time`.
   void HoldUntil(absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
@@ -63,6 +66,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   struct Waiter {
     Want want;
     absl::Time deadline;
+    std::shared_ptr<const Cancellation> cancellation;
     Granted granted;
   };
   // What to call once the lock is released.
@@ -73,6 +77,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
 
   void Pump() ABSL_LOCKS_EXCLUDED(mu_);
   void GrantAndExpire(absl::Time now, Ready& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void DropCancelled() ABSL_LOCKS_EXCLUDED(mu_);
   void ForgetOld(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ArmTimer(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The number of the waiter whose turn it is.

@@ -140,7 +140,8 @@ void SegmindClient::GetDetails(const std::string& upstream_id, const CallContext
                     .deadline = context.deadline,
                     .trace = context.trace,
                     .try_timeout = core_->options().read_timeout,
-                    .priority = RateLimiter::Priority::kBackground};
+                    .priority = RateLimiter::Priority::kBackground,
+                    .cancellation = context.cancellation};
   core_->Call<DetailsAnswer>(
       std::move(call), std::move(done),
       [](const CallSubject& subject, ExchangeResult& result) -> absl::StatusOr<DetailsAnswer> {
@@ -164,7 +165,8 @@ void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public
                     .deadline = context.deadline,
                     .trace = context.trace,
                     .try_timeout = core_->options().read_timeout,
-                    .sharer = context.sharer};
+                    .sharer = context.sharer,
+                    .cancellation = context.cancellation};
   core_->Call<UploadUrlAnswer>(std::move(call), std::move(done),
                                [](const CallSubject& subject, ExchangeResult& result) {
                                  return ReadUploadUrl(subject, result);
@@ -181,7 +183,8 @@ void SegmindClient::SetPublic(const std::string& upstream_id, bool is_public,
                     .deadline = context.deadline,
                     .trace = context.trace,
                     .try_timeout = core_->options().read_timeout,
-                    .sharer = context.sharer};
+                    .sharer = context.sharer,
+                    .cancellation = context.cancellation};
   core_->exchange().Start(std::move(call), [done = std::move(done)](ExchangeResult result) mutable {
     std::move(done)(std::move(result.status));
   });
@@ -194,7 +197,8 @@ void SegmindClient::CreateDownloadUrl(const std::string& cloud_storage_url,
                     .deadline = context.deadline,
                     .trace = context.trace,
                     .try_timeout = core_->options().read_timeout,
-                    .sharer = context.sharer};
+                    .sharer = context.sharer,
+                    .cancellation = context.cancellation};
   auto ask = [weak = std::weak_ptr<Core>(core_),
               call = std::move(call)](DownloadUrls::Done answer) mutable {
     const std::shared_ptr<Core> core = weak.lock();

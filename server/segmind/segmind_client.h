@@ -58,16 +58,19 @@ struct UploadUrlAnswer {
   std::string s3_url;
 };
 
-// What flows down with a call: when it must have ended, which trace it belongs to, and on whose
-// behalf it is made, which is null for the gateway's own.
+// What flows down with a call: when it must have ended, which trace it belongs to, on whose behalf
+// it is made, which is null for the gateway's own, and whether somebody still waits for it (null:
+// yes). A submit heeds no cancellation.
 struct CallContext {
   CallContext(absl::Time by, const TraceContext& in = {},  // NOLINT: often there is neither.
-              std::shared_ptr<Sharer> whose = nullptr)
-      : deadline(by), trace(in), sharer(std::move(whose)) {}
+              std::shared_ptr<Sharer> whose = nullptr,
+              std::shared_ptr<const Cancellation> until = nullptr)
+      : deadline(by), trace(in), sharer(std::move(whose)), cancellation(std::move(until)) {}
 
   absl::Time deadline;
   TraceContext trace;
   std::shared_ptr<Sharer> sharer;
+  std::shared_ptr<const Cancellation> cancellation;
 };
 
 // Segmind's fine-tuning API (UPSTREAM.md), one method a call. Keeps the account's rate limit,

@@ -103,7 +103,16 @@ void UpstreamExchange::Start(ExchangeCall call, Done done) {
     flight->id = ++last_flight_;
     if (!stopping) flights_.emplace(flight->id, flight);
   }
-  if (!stopping) return Queue(flight);
+  if (!stopping) {
+    if (flight->call.cancellation != nullptr) {
+      flight->call.cancellation->OnCancelDo(
+          [weak = weak_from_this(), weak_flight = std::weak_ptr<Flight>(flight)] {
+            const FlightPtr flight = weak_flight.lock();
+            if (Entry self(weak); self && flight != nullptr) self->Cancel(flight);
+          });
+    }
+    return Queue(flight);
+  }
   std::move(flight->done)(
       {.status = StatusOfTransport(flight->call.subject, absl::CancelledError("stopping"), false),
        .start_time = clock_.Now()});
@@ -132,9 +141,17 @@ pb::GatewayStatus::UpstreamState UpstreamExchange::state() const {
   return health_.state(now);
 }
 
+void UpstreamExchange::Cancel(const FlightPtr& flight) {
+  Finish(flight, {.status = Error(absl::StatusCode::kCancelled,
+                                  pb::ErrorReason::UPSTREAM_UNAVAILABLE, "the caller is gone")
+                                .Metadata("call", NameOf(flight->call.subject.call)),
+                  .start_time = clock_.Now()});
+}
+
 void UpstreamExchange::Queue(const FlightPtr& flight) {
   flight->sent = false;
   const ExchangeCall& call = flight->call;
+  if (call.cancellation != nullptr && call.cancellation->cancelled()) return Cancel(flight);
   if (const std::optional<Pause> pause = FindPause(call.subject.call)) {
     const absl::Time now = clock_.Now();
     if (pause->until >= call.deadline) {
@@ -149,7 +166,7 @@ void UpstreamExchange::Queue(const FlightPtr& flight) {
     });
     return;
   }
-  limiter_->Acquire(call.priority, call.sharer, call.deadline,
+  limiter_->Acquire(call.priority, call.sharer, call.deadline, call.cancellation,
                     [weak = weak_from_this(), flight](absl::Status turn) {
                       if (Entry self(weak); self) self->Send(flight, std::move(turn));
                     });
@@ -191,6 +208,7 @@ void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
     request.headers.emplace_back("traceparent", trace.Traceparent());
     if (trace.state != nullptr) request.headers.emplace_back("tracestate", *trace.state);
   }
+  request.cancellation = call.cancellation;
   request.deadline = now + call.try_timeout;
   if (!call.once) request.deadline = std::min(request.deadline, call.deadline);
   http_.Start(std::move(request), [weak = weak_from_this(), flight](HttpResult result) {
@@ -202,7 +220,7 @@ void UpstreamExchange::OnResult(const FlightPtr& flight, HttpResult result) {
   const ExchangeCall& call = flight->call;
   const int code = result.status.ok() ? result.response.code : 0;
   const absl::Time now = clock_.Now();
-  Count(call.subject.call, code, now - flight->start_time);
+  if (!absl::IsCancelled(result.status)) Count(call.subject.call, code, now - flight->start_time);
   EndCallSpan(flight->span, result);
   if (result.status.ok()) return OnAnswer(flight, std::move(result.response));
 

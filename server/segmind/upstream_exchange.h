@@ -27,6 +27,8 @@ struct ExchangeCall {
   absl::Duration try_timeout;
   RateLimiter::Priority priority = RateLimiter::Priority::kInteractive;
   std::shared_ptr<Sharer> sharer;  // On whose behalf; null for the gateway's own.
+  // Ends it with CANCELLED wherever it is by then; may be null.
+  std::shared_ptr<const Cancellation> cancellation;
   // Never sent again once it may have been sent, save after a 401; `try_timeout` then holds
   // whatever the deadline.
   bool once = false;
@@ -72,6 +74,7 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
     std::string why;
   };
 
+  void Cancel(const FlightPtr& flight);
   void Queue(const FlightPtr& flight);
   void Send(const FlightPtr& flight, absl::Status turn);
   void OnResult(const FlightPtr& flight, HttpResult result);

@@ -92,8 +92,10 @@ void WriteHandlers::CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCal
   if (auto wrong = WrongWithFileName(request.file_name()); !wrong.empty())
     return call.Fail(InvalidField("file_name", wrong));
   const bool is_public = request.public_read();
+  auto cancellation = std::make_shared<Cancellation>();
+  call.OnCancelDo([cancellation] { cancellation->Cancel(); });
   parts_.segmind.CreateUploadUrl(request.file_name(), is_public,
-                                 {call.answer_by(), call.trace(), call.sharer()},
+                                 {call.answer_by(), call.trace(), call.sharer(), cancellation},
                                  [is_public, &call](absl::StatusOr<UploadUrlAnswer> made) {
                                    if (!made.ok()) return call.Fail(made.status());
                                    pb::UploadUrl url;

@@ -19,15 +19,17 @@ class RateLimit : public ::testing::Test {
   void Limit(int calls) { limiter_ = RateLimiter::Make(calls, clock_); }
   void Acquire(const std::string& who, absl::Duration patience = absl::InfiniteDuration(),
                RateLimiter::Priority priority = RateLimiter::Priority::kInteractive,
-               std::shared_ptr<Sharer> sharer = nullptr) {
-    limiter_->Acquire(priority, sharer, clock_.Now() + patience, [this, who](absl::Status status) {
-      if (status.ok()) {
-        granted_.push_back(who);
-      } else {
-        refused_.push_back(who);
-        status_ = status;
-      }
-    });
+               std::shared_ptr<Sharer> sharer = nullptr,
+               std::shared_ptr<const Cancellation> cancellation = nullptr) {
+    limiter_->Acquire(priority, sharer, clock_.Now() + patience, cancellation,
+                      [this, who](absl::Status status) {
+                        if (status.ok()) {
+                          granted_.push_back(who);
+                        } else {
+                          refused_.push_back(who);
+                          status_ = status;
+                        }
+                      });
   }
   void Background(const std::string& who) {
     Acquire(who, absl::InfiniteDuration(), RateLimiter::Priority::kBackground);
@@ -39,6 +41,30 @@ class RateLimit : public ::testing::Test {
   std::vector<std::string> refused_;
   absl::Status status_;
 };
+
+TEST_F(RateLimit, ForgetsThoseWhoDoNotWaitAnyMore) {
+  Limit(2);
+  Acquire("a");
+  Acquire("b");
+  const auto cancellation = std::make_shared<Cancellation>();
+  for (int i = 0; i < 50; ++i) {
+    Acquire("gone", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, nullptr,
+            cancellation);
+  }
+  Acquire("last");
+  EXPECT_THAT(refused_, IsEmpty());
+  cancellation->Cancel();
+  EXPECT_EQ(refused_.size(), 50u);
+  EXPECT_TRUE(absl::IsCancelled(status_));
+  clock_.Advance(absl::Seconds(61));
+  EXPECT_THAT(granted_, ElementsAre("a", "b", "last"));
+  // Cancelled before it asks.
+  Acquire("late", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, nullptr,
+          cancellation);
+  Acquire("late", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, nullptr,
+          cancellation);
+  EXPECT_THAT(granted_, ElementsAre("a", "b", "last"));
+}
 
 TEST_F(RateLimit, LetsThroughWhatTheMinuteAllowsAndTheRestLater) {
   Limit(2);
@@ -227,7 +253,7 @@ TEST_F(RateLimit, NeverLetsThroughMoreThanTheLimitInAnyMinute) {
     ++asked;
     const auto priority = static_cast<RateLimiter::Priority>(random() % 3);
     const absl::Time deadline = clock_.Now() + absl::Seconds(random() % 300);
-    limiter_->Acquire(priority, sharers[random() % 4], deadline,
+    limiter_->Acquire(priority, sharers[random() % 4], deadline, nullptr,
                       [&, deadline](absl::Status status) {
                         if (!status.ok()) {
                           EXPECT_EQ(ReasonOf(status), pb::ErrorReason::UPSTREAM_RATE_LIMITED);

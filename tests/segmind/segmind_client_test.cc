@@ -617,6 +617,43 @@ TEST_F(Client, EndsEveryCallBeforeItGoes) {
   clock_.Advance(absl::Hours(1));
 }
 
+TEST_F(Client, EndsACallThatNobodyWaitsForAnyMore) {
+  Make({.url = "http://segmind.test", .calls_per_minute = 1});
+  int cancelled = 0;
+  const auto ask = [&](const std::shared_ptr<const Cancellation>& cancellation) {
+    client_->CreateUploadUrl("a.zip", false,
+                             {In(absl::Hours(10)), TraceContext(), nullptr, cancellation},
+                             [&](absl::StatusOr<UploadUrlAnswer> answer) {
+                               if (absl::IsCancelled(answer.status())) ++cancelled;
+                             });
+  };
+  // One is at Segmind, the others wait for the rate limit.
+  const auto all = std::make_shared<Cancellation>();
+  for (int i = 0; i < 40; ++i) ask(all);
+  EXPECT_EQ(http_.open(), 1u);
+  EXPECT_EQ(http_.requests[0].cancellation, all);
+  all->Cancel();
+  EXPECT_EQ(cancelled, 40);
+  // What the transport says of it afterwards does nothing, and who comes next does not wait.
+  http_.Release(FakeHttpClient::Failure(absl::CancelledError("cancelled"), true));
+  ask(nullptr);
+  clock_.Advance(absl::Seconds(61));
+  EXPECT_EQ(http_.requests.size(), 2u);
+  // Between two tries.
+  http_.Release(FakeHttpClient::Answer(200, "{}"));
+  const auto between = std::make_shared<Cancellation>();
+  clock_.Advance(absl::Seconds(61));
+  ask(between);
+  ASSERT_EQ(http_.open(), 1u);
+  http_.Release(FakeHttpClient::Answer(500, ""));
+  between->Cancel();
+  EXPECT_EQ(cancelled, 41);
+  clock_.Advance(absl::Hours(1));
+  EXPECT_EQ(http_.requests.size(), 3u);
+  ask(between);
+  EXPECT_EQ(cancelled, 42);
+}
+
 TEST_F(Client, EndsACallThatWaitsForItsNextTry) {
   http_.Script(500, "");
   GetList(absl::Minutes(10));

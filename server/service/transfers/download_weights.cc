@@ -165,12 +165,12 @@ void Download::FetchSigned() {
     NoteProgress();
   }
   auto self = std::static_pointer_cast<Download>(shared_from_this());
-  transfers_.segmind().CreateDownloadUrl(spec_.weights_uri,
-                                         {transfers_.clock().Now() + kUrlTimeout, trace_, sharer_},
-                                         [self](absl::StatusOr<Secret> url) {
-                                           if (!url.ok()) return self->Fail(url.status());
-                                           self->Fetch(*std::move(url));
-                                         });
+  transfers_.segmind().CreateDownloadUrl(
+      spec_.weights_uri, {transfers_.clock().Now() + kUrlTimeout, trace_, sharer_, cancellation_},
+      [self](absl::StatusOr<Secret> url) {
+        if (!url.ok()) return self->Fail(url.status());
+        self->Fetch(*std::move(url));
+      });
 }
 
 void Download::OnHead(const HttpResponse& head) {

@@ -43,6 +43,7 @@ void Transfer::Fail(absl::Status status) {
     stream = std::move(stream_);
   }
   if (stream) stream->Cancel();
+  cancellation_->Cancel();
   Turn();
 }
 

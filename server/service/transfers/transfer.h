@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/base/cancellation.h"
 #include "server/base/clock.h"
 #include "server/base/fair_share.h"
 #include "server/base/mutex.h"
@@ -58,6 +59,8 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
   Transfers& transfers_;
   const TraceContext trace_;              // Of the call.
   const std::shared_ptr<Sharer> sharer_;  // On whose behalf; may be null.
+  // Of what it asks Segmind: it does not go on once the transfer has failed.
+  const std::shared_ptr<Cancellation> cancellation_ = std::make_shared<Cancellation>();
 
   mutable Mutex mu_;
   // What to finish with.

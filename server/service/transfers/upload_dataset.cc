@@ -220,7 +220,7 @@ absl::Status Upload::TakeSpec(const pb::DatasetSpec& spec) {
   auto self = std::static_pointer_cast<Upload>(shared_from_this());
   transfers_.segmind().CreateUploadUrl(
       spec.file_name(), spec.public_read(),
-      {transfers_.clock().Now() + kUrlTimeout, trace_, sharer_},
+      {transfers_.clock().Now() + kUrlTimeout, trace_, sharer_, cancellation_},
       [self](absl::StatusOr<UploadUrlAnswer> made) { self->OnUrl(std::move(made)); });
   return absl::OkStatus();
 }
