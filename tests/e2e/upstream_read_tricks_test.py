@@ -1,0 +1,154 @@
+"""Segmind does what its documents do not say, as the emulator plays it; here to reads: lists, details, and what stands in them."""
+
+import concurrent.futures
+import datetime
+import pathlib
+import tempfile
+import time
+import unittest
+import uuid
+
+import grpc
+from google.protobuf import duration_pb2, json_format
+
+import canaries
+from harness import API_KEY, EndToEnd, State, ft, job, svc, wait_until
+from transfers_test import PeakMemory
+
+FRESH = svc.Freshness(max_staleness=duration_pb2.Duration())
+
+
+class ReadTricks(EndToEnd):
+    def start(self, *flags, settings=None):
+        self.emulator = self.start_emulator("--check_datasets=false", time_scale=0)
+        if settings:
+            self.set(**settings)
+        self.gateway = self.start_gateway(self.emulator, *flags).ready()
+        self.stub = self.gateway.stub
+
+    def set(self, **settings):
+        self.emulator.call("POST", "/emulator/settings", settings)
+
+    def make(self, **fields):
+        return self.emulator.call("POST", "/emulator/jobs", fields)
+
+    def change(self, made, **fields):
+        return self.emulator.call("POST", f"/emulator/jobs/{made['id']}", fields)
+
+    def listed(self, fresh=True, **more):
+        request = svc.ListFineTunesRequest(page_size=1000, **({"freshness": FRESH} if fresh else {}), **more)
+        return self.stub.ListFineTunes(request, timeout=20).fine_tunes
+
+    def find(self, made):
+        return next((j for j in self.listed(fresh=False) if j.upstream_id == made["finetune_id"]), None)
+
+    def when(self, made, what, condition):
+        """The job, once it is so."""
+        def look():
+            seen = self.find(made)
+            return seen if seen is not None and condition(seen) else None
+        return wait_until(f"{what} of {made['name']}", look)
+
+    def until(self, made, state):
+        return self.when(made, state, lambda seen: State.Name(seen.state) == state)
+
+    def lists(self, more):
+        """Waits for so many further lists."""
+        before = self.emulator.calls("list")
+        wait_until(f"{more} lists", lambda: self.emulator.calls("list") >= before + more)
+
+    def status(self):
+        return self.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=10)
+
+    def metric(self, name):
+        return sum(float(line.rsplit(" ", 1)[1]) for line in self.gateway.admin("/metrics")[1].splitlines()
+                   if line.split("{")[0].split(" ")[0] == name)
+
+    def test_signatures_that_change_change_no_job_and_are_shown_to_nobody(self):
+        for style in ("s3", "gcs", "azure", "cloudfront"):
+            with self.subTest(style), tempfile.TemporaryDirectory() as folder:
+                self.folder = pathlib.Path(folder)
+                self.start(settings={"sign_urls": style, "private_weights": "all"})
+                self.make(name="public", status="AVAILABLE", weights_bytes=1000)
+                self.make(name="private", base_model="QWEN", theme="QWEN", status="AVAILABLE", weights_bytes=1000,
+                          data_source_path=f"{self.emulator.url}/storage/x.zip")
+                wait_until("both jobs with their weights", lambda: [bool(j.weights_uri) for j in self.listed()] == [True, True])
+                self.lists(3)
+                revision = self.status().revision
+                self.lists(5)
+                self.assertEqual(self.status().revision, revision, "a signature made a revision")
+                shown = json_format.MessageToJson(self.stub.ListFineTunes(svc.ListFineTunesRequest(view=svc.FINE_TUNE_VIEW_FULL), timeout=10))
+                stored = b"".join(path.read_bytes() for path in self.folder.glob("store.db*")).decode(errors="replace")
+                for place in (shown, stored, self.gateway.log):
+                    for part in ("X-Amz-", "X-Goog-", "sig=", "Signature="):
+                        self.assertNotIn(part, place)
+                for one in self.listed():
+                    parts = self.stub.DownloadWeights(svc.DownloadWeightsRequest(name=one.name), timeout=20)
+                    self.assertEqual(sum(len(part.chunk) for part in parts), 1000)
+                self.gateway.terminate()
+
+    def test_a_page_on_details_is_no_word_on_the_key(self):
+        self.start()
+        self.make(name="cats", status="QUEUED")
+        self.emulator.fault("details", "html", code=403, count=-1)
+        states = set()
+        for i in range(5):
+            self.make(name=f"cats-{i}", status="QUEUED")
+            self.lists(2)
+            states.add(svc.GatewayStatus.UpstreamState.Name(self.status().upstream_state))
+            self.assertEqual(self.gateway.admin("/readyz")[0], 200)
+        self.assertNotIn("CREDENTIAL_REJECTED", states)
+
+    def test_the_key_is_shown_to_nobody_however_segmind_repeats_it(self):
+        self.start()
+        made = self.make(name="cats", status="TRAINING_INITIATED")
+        wait_until("the job", lambda: self.find(made))
+        told = []
+        for form in ("", ":base64", ":percent", ":hex"):
+            echo = f"{{api_key{form}}}"
+            self.emulator.fault("any", "headers", headers={"x-request-id": echo}, count=-1)
+            self.change(made, name=f"cats {echo}", error_message="x")
+            for field in ("error_message", "name", "slug"):
+                self.emulator.fault("reads", "set_field", field=field, value=f"see {echo}.", count=-1)
+            self.emulator.fault("list", "set_field", field="model_information", value={"log": f"key={echo}", "more": [echo]}, count=-1)
+            self.emulator.fault("list", "set_field", field="advance_parameters", value={"note": echo}, count=-1)
+            self.lists(3)
+            told.append(json_format.MessageToJson(self.stub.ListFineTunes(svc.ListFineTunesRequest(view=svc.FINE_TUNE_VIEW_FULL), timeout=10)))
+            for body in (f'{{"error":"bad key {echo}"}}', f'{{"detail":[{{"msg":"{echo}"}}]}}', f'{{"error":"x","{echo}":1}}'):
+                self.emulator.fault("submit", "status", code=400, body=body)
+                with self.assertRaises(grpc.RpcError) as caught:
+                    self.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(f"{self.emulator.url}/a.zip")),
+                                             timeout=10)
+                told.append(str(caught.exception) + repr(caught.exception.trailing_metadata()))
+            self.emulator.clear_faults()
+        self.emulator.fault("submit", "status", code=400, body='{"error":"bad key {api_key:escaped}"}')
+        self.emulator.fault("submit", "status", code=400, after=1, body='{"errors":["{api_key:head}","{api_key:tail}"]}')
+        for _ in range(2):
+            with self.assertRaises(grpc.RpcError) as caught:
+                self.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(f"{self.emulator.url}/a.zip")), timeout=10)
+            told.append(str(caught.exception))
+        places = {"answers": "\n".join(told).encode(), "the log": self.gateway.log.encode(), "metrics": self.gateway.admin("/metrics")[1].encode()}
+        places.update({path.name: path.read_bytes() for path in pathlib.Path(self.folder).glob("store.db*")})
+        self.assertEqual(canaries.search({"the API key": API_KEY}, places), [])
+
+    def test_odd_ids_are_names_that_one_can_use(self):
+        self.start()
+        for odd in (".", "..", "a/b", "a b", "%2e%2e", "x" * 300, "\u202eabc"):
+            self.make(name="odd", id=odd, finetune_id=odd, status="QUEUED")
+        self.lists(3)
+        for one in self.listed(fresh=False):
+            self.assertNotIn(one.name, ("fineTunes/.", "fineTunes/.."))
+            self.assertEqual(self.stub.GetFineTune(svc.GetFineTuneRequest(name=one.name), timeout=10).name, one.name)
+
+    def test_a_list_in_the_dark_is_said_to_be_so(self):
+        self.start()
+        self.emulator.fault("list", "raw", count=-1, body="HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Encoding: br\r\n\r\n[]")
+        began = time.time()
+        self.lists(2)
+        with self.assertRaises(grpc.RpcError):
+            self.listed()
+        self.assertLess(self.status().observe_time.seconds, began + 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
