@@ -8,6 +8,7 @@ import unittest
 import uuid
 
 import credentials
+from deaf_client import DeafClient
 from harness import EndToEnd, details_of, grpc, job, reason_of, rpc, svc, wait_until
 
 ALICE = "token-of-alice-0123456789abcdef"
@@ -133,20 +134,27 @@ class OneCaller(EndToEnd):
         self.start()
         self.alice_is_served()
         before = self.memory()
-        host, port = self.gateway.address.split(":")
         for _ in range(300):
             self.emulator_job()
         wait_until("all jobs", lambda: self.gateway.stub.ListFineTunes(
             svc.ListFineTunesRequest(), timeout=10, metadata=bearer(ALICE)).total_size > 300)
-        channel = grpc.insecure_channel(self.gateway.address, options=[
-            ("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1)])
-        self.addCleanup(channel.close)
-        greedy = rpc.FineTuneServiceStub(channel)
+        ours = self.lists("OK") + 1  # alice's, below.
+        deaf = DeafClient(self.gateway.address, authorization=f"Bearer {MALLORY}")
+        self.addCleanup(deaf.close)
         for i in range(1000):
-            greedy.ListFineTunes.future(svc.ListFineTunesRequest(
-                page_size=1000, view="FINE_TUNE_VIEW_FULL", filter=f"display_name != x{i}"), timeout=30, metadata=bearer(MALLORY))
+            deaf.call("ListFineTunes", svc.ListFineTunesRequest(
+                page_size=1000, view="FINE_TUNE_VIEW_FULL", filter=f"display_name != x{i}"), timeout=10)
+        wait_until("its share to be used up", lambda: deaf.drain() and self.refusals("answer_bytes") > 0)
+        self.assertLess(self.memory() - before, 250 << 20)
         self.alice_is_served()
-        self.assertLess(self.memory() - before, 200 << 20)
+        self.assertEqual(self.lists("OK"), ours)
+        # What is not taken ends at its deadline.
+        wait_until("its calls to end", lambda: deaf.drain() and self.lists("Canceled") > 10)
+        self.assertEqual(self.refusals("answer_bytes", "alice"), 0)
+
+    def lists(self, code):
+        line = f'grpc_server_handled_total{{grpc_code="{code}",grpc_method="ListFineTunes"'
+        return float(next(text for text in self.gateway.admin("/metrics")[1].splitlines() if text.startswith(line)).split()[-1])
 
     def emulator_job(self):
         self.gateway.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(

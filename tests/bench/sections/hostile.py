@@ -1,0 +1,162 @@
+"""One caller does its worst: what do the others notice?"""
+
+import concurrent.futures
+import pathlib
+import queue
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+
+from report import percentile
+from sections.access import again
+from servers import Ours, end_with_us, ft, load, resident_kb, svc, wait_until
+
+import credentials
+
+TITLE = "One caller at its worst"
+ALICE, MALLORY = "token-of-alice-0123456789abcdef", "token-of-mallory-0123456789abcd"
+CALLER = pathlib.Path(__file__).resolve().parents[1] / "hostile_caller.py"
+# Lists with 97 comparisons over so many jobs are what hurts.
+JOBS, QUICK_JOBS = 60_000, 10_000
+
+
+def metadata(token):
+    return (("authorization", f"Bearer {token}"),)
+
+
+def draft(n):
+    return ft.FineTune(display_name=f"hers {n}", data_source_uri="https://datasets.example/cats.zip", instance_prompt="a photo of TOK cat",
+                       trigger_word="TOK", base_model="FAST_FLUX", theme="subject")
+
+
+class Others(threading.Thread):
+    """What another caller does meanwhile: creates jobs, and changes one that it watches."""
+
+    def __init__(self, ours):
+        super().__init__(daemon=True)
+        self.stub, self.job = ours.gateway.stub, ours.job
+        self.creates, self.watched, self.refused = [], [], []
+        self.changes, self.ended = queue.Queue(), threading.Event()
+        self.watch = self.stub.WatchFineTunes(svc.WatchFineTunesRequest(names=[self.job], skip_snapshot=True), metadata=metadata(ALICE))
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        try:
+            for message in self.watch:
+                if message.HasField("change"):
+                    self.changes.put((message.change.fine_tune.labels["n"], time.monotonic()))
+        except Exception as error:  # pylint: disable=broad-except
+            if not self.ended.is_set():
+                self.refused.append(repr(error))
+
+    def timed(self, call, request):
+        began = time.monotonic()
+        call(request, timeout=20, metadata=metadata(ALICE))
+        return (time.monotonic() - began) * 1000
+
+    def once(self, n):
+        request_id = str(uuid.uuid4())
+        self.creates.append(self.timed(self.stub.CreateFineTune, svc.CreateFineTuneRequest(request_id=request_id, fine_tune=draft(n))))
+        request = svc.UpdateFineTuneRequest(fine_tune=ft.FineTune(name=self.job, labels={"n": request_id}))
+        request.update_mask.paths.append("labels")
+        began = time.monotonic()
+        self.timed(self.stub.UpdateFineTune, request)
+        label, seen = self.changes.get(timeout=20)
+        while label != request_id:
+            label, seen = self.changes.get(timeout=20)
+        self.watched.append((seen - began) * 1000)
+
+    def run(self):
+        n = 0
+        while not self.ended.wait(0.33):  # Fewer than its share of the rate limit.
+            try:
+                self.once(n)
+            except Exception as error:  # pylint: disable=broad-except
+                self.refused.append(repr(error))
+            n += 1
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+        self.watch.cancel()
+
+
+def spell(ours, token_file, seconds):
+    """The 99th percentiles of a while, what was refused, and the most memory that was seen."""
+    others, memory = Others(ours), []
+    others.start()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        gets = pool.submit(load, "calls", "--target", ours.address, "--pid", ours.pid, "--call", "get", "--job", ours.job, "--varying",
+                           "--seconds", seconds, "--rate", 200, "--connections", 2, "--token-file", token_file)
+        while not gets.done():
+            memory.append(resident_kb(ours.pid) / 1024)
+            time.sleep(0.1)
+    others.stop()
+    got = gets.result()
+    return {"get": got["p99_ms"], "create": percentile(others.creates, 99), "watch": percentile(others.watched, 99),
+            "calls": len(others.creates) + len(others.watched), "refused": others.refused + ["get"] * got["errors"], "memory": max(memory)}
+
+
+def refusals(ours):
+    """Whom the gateway refused what."""
+    lines = ours.gateway.admin("/metrics")[1].splitlines()
+    found = {}
+    for line in lines:
+        if line.startswith("finetune_gateway_share_refusals_total{") and not line.endswith(" 0"):
+            caller, share = line.split('caller="')[1].split('"')[0], line.split('share="')[1].split('"')[0]
+            found[f"{caller}: {share}"] = float(line.rsplit(" ", 1)[1])
+    return found
+
+
+def unfinished_job(ours):
+    """One that nobody waits for in vain by mistake."""
+    return ours.gateway.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=draft(0)), timeout=20,
+                                            metadata=metadata(ALICE)).name
+
+
+def measure(report, options):
+    seconds = 20 if options.quick else 300
+    silent = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    host = f"127.0.0.1:{silent.getsockname()[1]}"
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="finetune-bench-"))
+    policy = credentials.write_policy(folder / "policy.json", [
+        credentials.caller("alice", "ADMIN", ALICE, sees_all_jobs=True), credentials.caller("mallory", "SUBMITTER", MALLORY, sees_all_jobs=True)])
+    token_file = folder / "token"
+    token_file.write_text(ALICE)
+    ours = Ours(QUICK_JOBS if options.quick else JOBS, "--transfer_hosts", host)
+    again(ours, "--transfer_hosts", host, "--policy_file", policy, "--upstream_calls_per_minute", "1600")
+    ours.job = unfinished_job(ours)
+    before = spell(ours, token_file, 10 if options.quick else 60)
+    rest = resident_kb(ours.pid) / 1024
+    hostile = subprocess.Popen([sys.executable, CALLER, ours.address, MALLORY, ours.job, host], stdin=subprocess.PIPE)
+    end_with_us(hostile)
+    wait_until("the worst to begin", lambda: len(refusals(ours)) >= 4, seconds=120)
+    during = spell(ours, token_file, seconds)
+    refused = refusals(ours)
+    hostile.kill()
+    hostile.wait()
+    wait_until("its calls to end", lambda: ours.gateway.admin("/livez")[0] == 200)
+    time.sleep(12)
+    after = resident_kb(ours.pid) / 1024
+    ours.close()
+    silent.close()
+    report.keep("hostile", {"before": before, "during": during, "refused": refused, "memory": [rest, during["memory"], after]})
+    report.say(f"{seconds} s, {QUICK_JOBS if options.quick else JOBS} jobs. One caller, at a low priority: 20,100 waits; lists of 1,000 full jobs, each "
+               "with another filter, that it does not read; 40 calls a second that go on to Segmind; 1,100 looks at a dataset that never answers; 300 lists at "
+               "a time with 98 comparisons and 0.2 s; 64 uploads of a byte in 5 s. Another caller gets 200 times a second, creates, and changes a job that it "
+               f"watches: {during['calls']} of these. 99th percentiles in ms.")
+    report.say()
+    report.table(["", "alone", "beside it"], [[what, f"{before[what]:.3g}", f"{during[what]:.3g}"] for what in ("get", "create", "watch")])
+    report.table(["refused", "times"], [[what, f"{count:.0f}"] for what, count in sorted(refused.items())])
+    report.say(f"Resident memory: {rest:.0f} MB before, {during['memory']:.0f} MB at most, {after:.0f} MB 12 s after it left.")
+    report.say()
+    for what in ("get", "create", "watch"):
+        report.limit(f"{what}'s 99th percentile, beside the worst caller against alone", during[what] / before[what], 2)
+    report.limit("calls of the other caller refused", len(during["refused"]), 0)
+    report.limit("most memory, MB", during["memory"], 512)
+    report.limit("memory that stays, MB", after - rest, 64)
+    report.say()
