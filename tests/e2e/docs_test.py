@@ -35,6 +35,20 @@ class Docs(unittest.TestCase):
         self.assertEqual(recommended_service_config(), json.loads(built_in))
 
 
+class TestsDocs(unittest.TestCase):
+    ROWS = [f"{group}{i}" for group, count in (("A", 14), ("B", 30), ("C", 30)) for i in range(1, count + 1)]
+
+    def test_every_fault_is_shown_by_tests_that_there_are(self):
+        table = re.findall(r"^\| ([ABC]\d+) \| .* \| (.*) \|$", (SOURCE / "tests/README.md").read_text(), re.M)
+        self.assertEqual([row for row, _ in table], self.ROWS)
+        for row, tests in table:
+            for test in re.findall(r"`([^`]+)`", tests):
+                path, _, name = test.partition("::")
+                text = (SOURCE / "tests" / path).read_text()
+                suite, _, case = name.partition(".")
+                self.assertRegex(text, rf"def {name}\(" if path.endswith(".py") else rf"\bTEST\w*\(\s*{suite},\s*{case}\)" if name else "", row)
+
+
 class EmulatorDocs(EndToEnd):
     def test_every_flag_setting_and_fault_of_the_emulator_stands_in_its_readme(self):
         readme = (SOURCE / "tests/emulator/README.md").read_text()
