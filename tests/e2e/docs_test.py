@@ -45,8 +45,11 @@ class TestsDocs(unittest.TestCase):
             for test in re.findall(r"`([^`]+)`", tests):
                 path, _, name = test.partition("::")
                 text = (SOURCE / "tests" / path).read_text()
-                suite, _, case = name.partition(".")
-                self.assertRegex(text, rf"def {name}\(" if path.endswith(".py") else rf"\bTEST\w*\(\s*{suite},\s*{case}\)" if name else "", row)
+                if name and path.endswith(".py"):
+                    self.assertIn(f"def {name}(", text, row)
+                elif name:
+                    suite, _, case = name.partition(".")
+                    self.assertRegex(text, rf"\bTEST\w*\(\s*{suite},\s*{case}\)", row)
 
 
 class EmulatorDocs(EndToEnd):
