@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -71,7 +73,24 @@ void EndAtOnceOnNextSignal(const sigset_t& signals) {
   std::thread([signals] { _exit(128 + WaitFor(signals)); }).detach();
 }
 
+// Memory or threads are gone, in whatever thread: nothing that is in the store is lost by ending
+// here, and unwinding would need more of both.
+[[noreturn]] void EndOfResources() {
+  const char* why = "of an unknown cause";
+  try {
+    if (const std::exception_ptr thrown = std::current_exception()) std::rethrow_exception(thrown);
+  } catch (const std::bad_alloc&) {
+    why = "there is no memory left";
+  } catch (const std::exception& error) {
+    why = error.what();
+  } catch (...) {
+  }
+  std::fprintf(stderr, "finetune-gateway: has to end: %s\n", why);
+  _exit(1);
+}
+
 int Run(const std::vector<std::string>& arguments) {
+  std::set_terminate(EndOfResources);
   // Blocked in every thread, so that one waits for them.
   const sigset_t signals = SetOf({SIGTERM, SIGINT, SIGHUP});
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -89,6 +108,7 @@ int Run(const std::vector<std::string>& arguments) {
   google::protobuf::SetLogHandler(LogOfProtobuf);
   Log(LogLevel::kInfo, "starting",
       {{"version", FINETUNE_VERSION}, {"open_files", RaiseFileLimit()}, {"cpus", CpuLimit()}});
+  if (absl::Status allowed = CheckProcessLimits(); !allowed.ok()) return Fail(allowed);
   auto gateway = Gateway::Create(*config);
   if (!gateway.ok()) return Fail(gateway.status());
   if (absl::Status started = (*gateway)->Start(); !started.ok()) {

@@ -6,8 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <future>
 #include <string>
+#include <system_error>
 #include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
 
 namespace finetune {
 namespace {
@@ -29,7 +35,52 @@ double QuotaV1() {
   return quota / period;
 }
 
+// What a gateway that nobody calls yet uses a fifth of.
+constexpr rlim_t kLeastDescriptors = 128;
+// Stacks are 8 MiB each, and glibc reserves 64 MiB for each thread's heap.
+constexpr rlim_t kLeastAddressSpace = rlim_t{2} << 30;
+// More than are ever started.
+int ThreadsNeeded() { return 40 + 2 * CpuLimit(); }
+
+absl::Status CheckLimit(int resource, absl::string_view what, absl::string_view ulimit,
+                        rlim_t least) {
+  rlimit limit{};
+  if (getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0 ||
+      limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= least)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the limit of ", what, " is ", limit.rlim_cur,
+                                                 ", and the gateway needs ", least,
+                                                 ": raise it (`ulimit ", ulimit, "`)"));
+}
+
+// Makes them all at once, because limits of a user, a container or the kernel cannot be asked for.
+absl::Status TryThreads(int count) {
+  std::promise<void> all_made;
+  const std::shared_future<void> wait(all_made.get_future());
+  std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(count));
+  absl::Status outcome;
+  try {
+    while (threads.size() < static_cast<size_t>(count))
+      threads.emplace_back([wait] { wait.wait(); });
+  } catch (const std::system_error& error) {
+    outcome = absl::InvalidArgumentError(absl::StrCat(
+        "only ", threads.size(), " threads can be made, and the gateway needs ", count,
+        ": raise the limit of processes (`ulimit -u`, or the container's pids limit)"));
+  }
+  all_made.set_value();
+  for (std::thread& thread : threads) thread.join();
+  return outcome;
+}
+
 }  // namespace
+
+absl::Status CheckProcessLimits() {
+  RETURN_IF_ERROR(CheckLimit(RLIMIT_NOFILE, "open files", "-n", kLeastDescriptors));
+  RETURN_IF_ERROR(CheckLimit(RLIMIT_AS, "address space in bytes", "-v", kLeastAddressSpace));
+  RETURN_IF_ERROR(CheckLimit(RLIMIT_DATA, "the data segment in bytes", "-d", kLeastAddressSpace));
+  return TryThreads(ThreadsNeeded());
+}
 
 int CpuLimit() {
   int cpus = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));

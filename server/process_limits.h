@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
+
 namespace finetune {
 
 // CPUs that this process may use: the cgroup's quota (cpu.max) where there is one, which the
@@ -15,5 +17,10 @@ uint64_t RaiseFileLimit();
 // No core dumps, and no reading of this process's memory by others of the same user: it holds the
 // API key.
 void ForbidCoreDumps();
+
+// Whether the process is allowed what it needs: descriptors, address space, threads. It would end in
+// the midst of something where it is not, because gRPC and the standard library can do nothing else
+// when a thread cannot be made. INVALID_ARGUMENT, saying which limit to raise.
+absl::Status CheckProcessLimits();
 
 }  // namespace finetune

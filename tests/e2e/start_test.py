@@ -1,6 +1,7 @@
 """What stops the start does so with one clear sentence."""
 
 import os
+import resource
 import socket
 import subprocess
 import unittest
@@ -9,7 +10,7 @@ from harness import API_KEY, BIN, EndToEnd
 
 
 class Start(EndToEnd):
-    def run_gateway(self, *args, env=None, seconds=20):
+    def run_gateway(self, *args, env=None, seconds=20, limits=()):
         key = self.folder / "key"
         key.write_text(API_KEY)
         default = {"--listen": "127.0.0.1:0", "--webhook_listen": "127.0.0.1:0", "--admin_listen": "127.0.0.1:0",
@@ -19,7 +20,8 @@ class Start(EndToEnd):
         flags = [word for flag, value in merged.items() if value is not None for word in (flag, value)]
         environment = {k: v for k, v in os.environ.items() if k != "SEGMIND_API_KEY"}
         return subprocess.run([BIN / "finetune-gateway", *flags], capture_output=True, text=True, timeout=seconds,
-                              env={**environment, **(env or {})}, check=False)
+                              env={**environment, **(env or {})}, check=False,
+                              preexec_fn=lambda: [resource.setrlimit(which, (most, most)) for which, most in limits])
 
     def stops(self, says, *args, code=1, **more):
         done = self.run_gateway(*args, **more)
@@ -76,6 +78,13 @@ class Start(EndToEnd):
         self.stops(["--policy_file", str(policy), "bearer_tokens"], "--policy_file", str(policy))
         policy.write_text('{"callers": []}')
         self.stops(["--policy_file", "names no callers"], "--policy_file", str(policy))
+
+    def test_a_process_that_may_not_have_what_it_needs(self):
+        for which, most, word in ((resource.RLIMIT_NOFILE, 24, "open files"), (resource.RLIMIT_NOFILE, 12, "open files"),
+                                  (resource.RLIMIT_AS, 300 << 20, "address space"), (resource.RLIMIT_AS, 1 << 30, "address space"),
+                                  (resource.RLIMIT_DATA, 100 << 20, "data segment")):
+            with self.subTest(word, most=most):
+                self.stops([word, "raise it"], limits=[(which, most)])
 
     def test_an_open_door_needs_to_be_asked_for(self):
         self.stops(["--allow_insecure"], "--listen", "0.0.0.0:0")
