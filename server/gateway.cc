@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -28,8 +29,8 @@ namespace finetune {
 namespace {
 
 constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
-// A view that could not be made by then is served as it is: empty, with its honest age.
-constexpr absl::Duration kFirstReadPatience = absl::Seconds(10);
+// Callers who do not need an issuer that is away are served after this time.
+constexpr auto kIssuerPatience = std::chrono::seconds(10);
 constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
 constexpr int kWatchThreads = 4;  // At least.
 // What a collector that hangs may cost at the end.
@@ -296,9 +297,11 @@ absl::Status Gateway::WritePorts() const {
 
 absl::Status Gateway::Readiness() const {
   if (draining_) return absl::UnavailableError("draining");
-  const bool patient = clock_->Now() < start_time_ + kFirstReadPatience;
-  if (patient && !had_jobs_ && catalog_->observe_time() == absl::InfinitePast())
-    return absl::UnavailableError("waiting for the first list from Segmind");
+  if (!had_jobs_ && catalog_->observe_time() == absl::InfinitePast())
+    return absl::UnavailableError(absl::StrCat(
+        "the record is empty and Segmind has not been read yet (",
+        pb::GatewayStatus::UpstreamState_Name(segmind_->state()), "); the log says why"));
+  const bool patient = std::chrono::steady_clock::now() < started_ + kIssuerPatience;
   if (patient && policy_ && !policy_->HasAllKeys())
     return absl::UnavailableError("waiting for the keys of the policy's JWT issuers");
   return absl::OkStatus();

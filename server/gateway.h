@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -66,7 +67,8 @@ class Gateway {
   absl::Status WritePorts() const;
   void RegisterMetrics();
   void UpdateMetrics();
-  // Whether reads are worth serving, or why not.
+  // Whether reads are worth serving, or why not: there must be something in the record, however
+  // old, or a good read of Segmind.
   absl::Status Readiness() const;
   // Keeps gRPC health's answer equal to Readiness.
   void FollowReadiness() ABSL_LOCKS_EXCLUDED(mu_);
@@ -78,6 +80,7 @@ class Gateway {
 
   const Config config_;
   absl::Time start_time_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   bool had_jobs_ = false;
   std::atomic<bool> draining_ = false;
   bool closed_ = false;

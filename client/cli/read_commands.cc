@@ -75,6 +75,9 @@ int List(Session& session, const ListFlags& flags) {
       page->mutable_fine_tunes()->DeleteSubrange(flags.limit - shown,
                                                  page->fine_tunes_size() - (flags.limit - shown));
     }
+    if (shown == 0 && !page->has_observe_time())
+      session.err << "warning: the gateway has not read Segmind since it started: jobs may be "
+                     "missing here, and states be old.\n";
     shown += page->fine_tunes_size();
     PrintPage(session, *page, table);
     const bool more = flags.all || shown < flags.limit;
@@ -105,8 +108,9 @@ int Status(Session& session) {
   out << "gateway       " << session.server << ", version " << Printable(status->version())
       << ", answered in " << absl::ToInt64Milliseconds(now - start) << " ms\n"
       << "segmind       " << pb::GatewayStatus::UpstreamState_Name(status->upstream_state())
-      << ", last read " << Age(status->observe_time(), now) << ", last webhook "
-      << Age(status->last_webhook_time(), now) << "\n"
+      << ", last read "
+      << (status->has_observe_time() ? Age(status->observe_time(), now) : "never since its start")
+      << ", last webhook " << Age(status->last_webhook_time(), now) << "\n"
       << "jobs          " << status->fine_tune_count() << ", " << status->active_fine_tune_count()
       << " of them active\n"
       << "revision      " << status->revision() << "\n"

@@ -187,8 +187,12 @@ void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryC
   const absl::Time observed = parts_.catalog.observe_time();
   const ViewPtr view = parts_.catalog.view();
   status.set_version(FINETUNE_VERSION);
-  status.set_upstream_state(parts_.segmind.state());
-  if (observed != absl::InfinitePast()) *status.mutable_observe_time() = ToProto(observed);
+  const bool never_read = observed == absl::InfinitePast();
+  const auto state = parts_.segmind.state();
+  // Before the first good read nothing says that Segmind is well.
+  status.set_upstream_state(
+      never_read && state == pb::GatewayStatus::HEALTHY ? pb::GatewayStatus::DEGRADED : state);
+  if (!never_read) *status.mutable_observe_time() = ToProto(observed);
   if (const absl::Time webhook = parts_.last_webhook_time(); webhook != absl::InfinitePast())
     *status.mutable_last_webhook_time() = ToProto(webhook);
   status.set_revision(view->revision());

@@ -10,7 +10,7 @@ import grpc
 import uuid
 from google.protobuf import duration_pb2
 
-from credentials import caller, write_policy
+from credentials import Certificates, caller, write_policy
 from harness import EndToEnd, job, reason_of, svc, wait_until
 from monitored import MONITORING, World, tools
 
@@ -40,7 +40,8 @@ def quicker(rules):
 class Metrics(EndToEnd):
     def test_every_series_is_there_from_the_start_and_promtool_finds_no_fault(self):
         policy = write_policy(self.folder / "policy.json", [caller("ops", "ADMIN", "a-token")])
-        metrics = self.start_gateway(self.start_emulator(), "--policy_file", policy).ready().admin("/metrics")[1]
+        tls = Certificates(self.folder / "certs", "ops").flags(mutual=False)
+        metrics = self.start_gateway(self.start_emulator(), "--policy_file", policy, *tls).ready().admin("/metrics")[1]
         done = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, check=False,
                               env={"PATH": tools("promtool")})
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))

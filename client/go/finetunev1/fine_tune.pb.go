@@ -292,7 +292,9 @@ type FineTune struct {
 	// The caller's name for the job. Required on create.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// URL of the zip of training images. Required on create. FAST_FLUX needs a
-	// public URL that answers HEAD and GET with Content-Length, under 100 MB.
+	// public URL that answers HEAD and GET with Content-Length, under 100 MB. What
+	// signs it (X-Amz-Signature and the like) goes to Segmind, and is neither kept
+	// nor shown: a repeat of a create may bring it signed anew.
 	DataSourceUri string `protobuf:"bytes,3,opt,name=data_source_uri,json=dataSourceUri,proto3" json:"data_source_uri,omitempty"`
 	// Required on create.
 	InstancePrompt string `protobuf:"bytes,4,opt,name=instance_prompt,json=instancePrompt,proto3" json:"instance_prompt,omitempty"`

@@ -447,7 +447,8 @@ type GatewayStatus_UpstreamState int32
 const (
 	GatewayStatus_UPSTREAM_STATE_UNSPECIFIED GatewayStatus_UpstreamState = 0
 	GatewayStatus_HEALTHY                    GatewayStatus_UpstreamState = 1
-	// Answers fail or are limited; memory is served.
+	// Answers fail or are limited, or no list has been read since the gateway
+	// started; memory is served.
 	GatewayStatus_DEGRADED GatewayStatus_UpstreamState = 2
 	// Segmind takes no new jobs.
 	GatewayStatus_RETIRED GatewayStatus_UpstreamState = 3
@@ -871,7 +872,8 @@ type ListFineTunesResponse struct {
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// Jobs that match, on all pages.
 	TotalSize int32 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
-	// The age of the answer.
+	// The age of the answer. Absent until the gateway has read Segmind since it
+	// started: the answer is then what its record held.
 	ObserveTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
 	// The revision of memory when this page was made.
 	Revision      uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -2085,15 +2087,16 @@ func (*GetGatewayStatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type GatewayStatus struct {
-	state               protoimpl.MessageState      `protogen:"open.v1"`
-	Version             string                      `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	UpstreamState       GatewayStatus_UpstreamState `protobuf:"varint,2,opt,name=upstream_state,json=upstreamState,proto3,enum=segmind.finetune.v1.GatewayStatus_UpstreamState" json:"upstream_state,omitempty"`
-	ObserveTime         *timestamppb.Timestamp      `protobuf:"bytes,3,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
-	LastWebhookTime     *timestamppb.Timestamp      `protobuf:"bytes,4,opt,name=last_webhook_time,json=lastWebhookTime,proto3" json:"last_webhook_time,omitempty"`
-	Revision            uint64                      `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
-	FineTuneCount       int64                       `protobuf:"varint,6,opt,name=fine_tune_count,json=fineTuneCount,proto3" json:"fine_tune_count,omitempty"`
-	ActiveFineTuneCount int64                       `protobuf:"varint,7,opt,name=active_fine_tune_count,json=activeFineTuneCount,proto3" json:"active_fine_tune_count,omitempty"`
-	WatcherCount        int64                       `protobuf:"varint,8,opt,name=watcher_count,json=watcherCount,proto3" json:"watcher_count,omitempty"`
+	state         protoimpl.MessageState      `protogen:"open.v1"`
+	Version       string                      `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	UpstreamState GatewayStatus_UpstreamState `protobuf:"varint,2,opt,name=upstream_state,json=upstreamState,proto3,enum=segmind.finetune.v1.GatewayStatus_UpstreamState" json:"upstream_state,omitempty"`
+	// Absent until a list has been read since the gateway started.
+	ObserveTime         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
+	LastWebhookTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_webhook_time,json=lastWebhookTime,proto3" json:"last_webhook_time,omitempty"`
+	Revision            uint64                 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	FineTuneCount       int64                  `protobuf:"varint,6,opt,name=fine_tune_count,json=fineTuneCount,proto3" json:"fine_tune_count,omitempty"`
+	ActiveFineTuneCount int64                  `protobuf:"varint,7,opt,name=active_fine_tune_count,json=activeFineTuneCount,proto3" json:"active_fine_tune_count,omitempty"`
+	WatcherCount        int64                  `protobuf:"varint,8,opt,name=watcher_count,json=watcherCount,proto3" json:"watcher_count,omitempty"`
 	// Calls left in the current window of Segmind's rate limit.
 	UpstreamCallsLeft int32 `protobuf:"varint,9,opt,name=upstream_calls_left,json=upstreamCallsLeft,proto3" json:"upstream_calls_left,omitempty"`
 	// What the caller may still do.

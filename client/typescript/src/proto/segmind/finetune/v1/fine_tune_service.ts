@@ -370,7 +370,10 @@ export interface ListFineTunesResponse {
   nextPageToken: string;
   /** Jobs that match, on all pages. */
   totalSize: number;
-  /** The age of the answer. */
+  /**
+   * The age of the answer. Absent until the gateway has read Segmind since it
+   * started: the answer is then what its record held.
+   */
   observeTime:
     | Date
     | undefined;
@@ -751,6 +754,7 @@ export interface GetGatewayStatusRequest {
 export interface GatewayStatus {
   version: string;
   upstreamState: GatewayStatus_UpstreamState;
+  /** Absent until a list has been read since the gateway started. */
   observeTime: Date | undefined;
   lastWebhookTime: Date | undefined;
   revision: bigint;
@@ -772,7 +776,10 @@ export interface GatewayStatus {
 export enum GatewayStatus_UpstreamState {
   UPSTREAM_STATE_UNSPECIFIED = 0,
   HEALTHY = 1,
-  /** DEGRADED - Answers fail or are limited; memory is served. */
+  /**
+   * DEGRADED - Answers fail or are limited, or no list has been read since the gateway
+   * started; memory is served.
+   */
   DEGRADED = 2,
   /** RETIRED - Segmind takes no new jobs. */
   RETIRED = 3,
