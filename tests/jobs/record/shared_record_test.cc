@@ -41,9 +41,9 @@ class Shown : public CommitListener {
 // One gateway, as far as its record goes.
 struct Replica : JobsFixture {
   explicit Replica(SharedRecord& record)
-      : JobsFixture(std::make_unique<SharedMemoryStore>(record), {},
-                    {.open_patience = absl::Microseconds(20),
-                     .ask_again_after = absl::Microseconds(5)}) {
+      : JobsFixture(
+            std::make_unique<SharedMemoryStore>(record), {},
+            {.open_patience = absl::Microseconds(20), .ask_again_after = absl::Microseconds(5)}) {
     recorder->AddListener(&shown);
   }
   ~Replica() { recorder->Stop(); }

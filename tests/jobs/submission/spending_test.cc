@@ -147,7 +147,8 @@ TEST_F(Spendings, NeverExceedTheBudgetWhateverFails) {
     });
     const std::string path = absl::StrCat(::testing::TempDir(), "/spending-", getpid(), ".db");
     const auto remove_store = [&] {
-      for (const char* suffix : {"", "-wal", "-shm", "-mark"}) std::filesystem::remove(path + suffix);
+      for (const char* suffix : {"", "-wal", "-shm", "-mark"})
+        std::filesystem::remove(path + suffix);
     };
     remove_store();
     const auto start = [&] {
