@@ -38,9 +38,8 @@ struct ConnectOptions {
   // Calls wait, up to their deadline, for a gateway that is out of reach, such as one that is being
   // replaced. False: they fail with UNAVAILABLE after a second or two.
   bool wait_for_ready = true;
-  // How often a submission and an update without etag are tried while the gateway is UNAVAILABLE, on
-  // top of what the channel repeats by itself; all within the call's deadline.
-  int attempts = 4;
+  // Between the tries of a submission, and of an update without etag, while the gateway is out of
+  // reach; all within the call's deadline.
   BackoffOptions backoff = {.initial = absl::Milliseconds(250), .maximum = absl::Seconds(5)};
 
   // The largest answer that is accepted. A full page of 1000 jobs is a few MiB.

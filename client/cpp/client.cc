@@ -18,10 +18,14 @@ constexpr absl::Duration kWaitSlice = absl::Minutes(2);
 // What an answer may take beyond the time that the server was asked to wait.
 constexpr absl::Duration kWaitGrace = absl::Seconds(10);
 
+// Whether the same call may succeed later.
+bool MayPass(const absl::Status& status) {
+  return absl::IsUnavailable(status) || (absl::IsResourceExhausted(status) && RetryDelayOf(status));
+}
+
 // Whether a wait goes on after such an answer.
 bool WaitsOn(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         (absl::IsResourceExhausted(status) && RetryDelayOf(status));
+  return MayPass(status) || absl::IsDeadlineExceeded(status);
 }
 
 pb::UpdateFineTuneRequest RequestOf(const std::string& name, const UpdateOptions& options) {
@@ -68,7 +72,7 @@ absl::Status FineTuneClient::Prepare(grpc::ClientContext& context,
 template <typename Request, typename Response>
 absl::StatusOr<Response> FineTuneClient::Call(Method<Request, Response> method,
                                               const Request& request, absl::Duration timeout) {
-  grpc::ClientContext context;
+  CallContext context(*connection_);
   if (absl::Status status = Prepare(context, timeout); !status.ok()) return status;
   Response response;
   const grpc::Status status = (connection_->calls().get()->*method)(&context, request, &response);
@@ -83,9 +87,9 @@ absl::StatusOr<Response> FineTuneClient::CallRepeatedly(Method<Request, Response
   const ConnectOptions& options = connection_->options();
   const absl::Time deadline = absl::Now() + timeout;
   RetryBackoff backoff(options.backoff);
-  for (int attempt = 1;; ++attempt) {
+  while (true) {
     absl::StatusOr<Response> response = Call(method, request, deadline - absl::Now());
-    if (!absl::IsUnavailable(response.status()) || attempt >= options.attempts) return response;
+    if (!MayPass(response.status())) return response;
     const absl::Duration wait = backoff.Next(RetryDelayOf(response.status()));
     if (absl::Now() + wait >= deadline) return response;
     absl::SleepFor(wait);
@@ -206,6 +210,12 @@ std::unique_ptr<Subscription> FineTuneClient::Watch(SubscriptionOptions options,
   ClientLock lock(mu_);
   if (shared_watcher_ == nullptr) shared_watcher_ = NewWatcher({});
   return shared_watcher_->Subscribe(std::move(options), std::move(callback));
+}
+
+void FineTuneClient::Close() {
+  connection_->Close();
+  ClientLock lock(mu_);
+  if (shared_watcher_ != nullptr) shared_watcher_->Close();
 }
 
 }  // namespace finetune::inline client

@@ -73,8 +73,8 @@ class FineTuneClient {
   explicit FineTuneClient(std::shared_ptr<Connection> connection);
   ~FineTuneClient();
 
-  // Submits the job once, however often the call is repeated: while the gateway is UNAVAILABLE that
-  // is done here. The request_id of a call that failed is in its status (ErrorOf): submitting with
+  // Submits the job once, however often the call is repeated: while the gateway is out of reach, or
+  // says when to come back, that is done here. The request_id of a call that failed is in its status (ErrorOf): submitting with
   // it again can make no second job.
   absl::StatusOr<Submission> Submit(const pb::FineTune& job, const SubmitOptions& options = {});
 
@@ -100,8 +100,13 @@ class FineTuneClient {
                                     pb::FineTune::State until = pb::FineTune::AVAILABLE,
                                     absl::Duration timeout = absl::InfiniteDuration());
 
+  // Ends all calls under way (CANCELLED), here and in watchers, and lets none begin. For programs that
+  // end while other threads are still in calls; the destructor needs them to have returned.
+  void Close() ABSL_LOCKS_EXCLUDED(mu_);
+
   // Tells `callback` of the jobs as they are and then of every change, for ever; ends with the
-  // Subscription. All subscriptions of a client share one stream; see Watcher::Subscribe.
+  // Subscription. All subscriptions of a client share one stream, which ends with the last of them; see
+  // Watcher::Subscribe.
   std::unique_ptr<Subscription> Watch(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -134,7 +139,7 @@ class FineTuneClient {
   absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request,
                                 absl::Duration timeout);
 
-  // Call(), repeated while UNAVAILABLE as the options say.
+  // Call(), repeated until its time is over while it may pass: UNAVAILABLE, or told when to come back.
   template <typename Request, typename Response>
   absl::StatusOr<Response> CallRepeatedly(Method<Request, Response> method, const Request& request,
                                           absl::Duration timeout);

@@ -107,6 +107,7 @@ absl::Status Connection::ReadToken() {
 
 absl::StatusOr<std::string> Connection::Authorization() {
   ClientLock lock(mu_);
+  if (closed_) return absl::CancelledError("the client is closed");
   if (absl::Status status = ReadToken(); !status.ok() && authorization_.empty()) return status;
   return authorization_;
 }
@@ -116,6 +117,23 @@ absl::Status Connection::Authorize(grpc::ClientContext& context) {
   if (!header.ok()) return header.status();
   if (!header->empty()) context.AddMetadata("authorization", *header);
   return absl::OkStatus();
+}
+
+void Connection::Close() {
+  ClientLock lock(mu_);
+  closed_ = true;
+  for (grpc::ClientContext* context : under_way_) context->TryCancel();
+}
+
+CallContext::CallContext(Connection& connection) : connection_(connection) {
+  ClientLock lock(connection_.mu_);
+  connection_.under_way_.insert(this);
+  if (connection_.closed_) TryCancel();
+}
+
+CallContext::~CallContext() {
+  ClientLock lock(connection_.mu_);
+  connection_.under_way_.erase(this);
 }
 
 }  // namespace finetune::inline client

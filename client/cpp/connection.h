@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/cpp/changing_file.h"
@@ -34,8 +35,8 @@ class Connection {
   std::shared_ptr<Stub> calls() ABSL_LOCKS_EXCLUDED(mu_);
   std::shared_ptr<Stub> watches() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // The `authorization` header's value; empty without a token. INVALID_ARGUMENT if there never was a
-  // good one; a file that becomes unreadable later leaves the last token in use.
+  // The `authorization` header's value; empty without a token. CANCELLED after Close().
+  // INVALID_ARGUMENT if there never was a good one; a file that becomes unreadable later leaves the last token in use.
   absl::StatusOr<std::string> Authorization() ABSL_LOCKS_EXCLUDED(mu_);
   // Gives a call that header.
   absl::Status Authorize(grpc::ClientContext& context) ABSL_LOCKS_EXCLUDED(mu_);
@@ -45,7 +46,12 @@ class Connection {
   // What the channels were made with.
   TlsPem tls_pem() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Cancels the calls that are under way, and lets none begin.
+  void Close() ABSL_LOCKS_EXCLUDED(mu_);
+
  private:
+  friend class CallContext;
+
   Connection(std::string target, ConnectOptions options);
 
   absl::Status Start() ABSL_LOCKS_EXCLUDED(mu_);
@@ -69,6 +75,18 @@ class Connection {
   std::string token_text_ ABSL_GUARDED_BY(mu_);
   // The header's value; empty without a token.
   std::string authorization_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<grpc::ClientContext*> under_way_ ABSL_GUARDED_BY(mu_);
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+// The context of one call, which ends when the connection is closed.
+class CallContext : public grpc::ClientContext {
+ public:
+  explicit CallContext(Connection& connection);
+  ~CallContext();
+
+ private:
+  Connection& connection_;
 };
 
 }  // namespace finetune::inline client

@@ -40,7 +40,7 @@ bool WorthAnotherTry(const absl::Status& status) {
 absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path,
                                  const pb::DatasetSpec& spec, const UploadOptions& options) {
   std::ifstream file(path, std::ios::binary);
-  grpc::ClientContext context;
+  CallContext context(client.connection());
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
   pb::Dataset dataset;
   auto writer = client.stub()->UploadDataset(&context, &dataset);
@@ -148,7 +148,7 @@ class Receiver {
 // One attempt to fetch what is missing. OK when the file is complete.
 absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile& file,
                    const DownloadOptions& options) {
-  grpc::ClientContext context;
+  CallContext context(client.connection());
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
   pb::DownloadWeightsRequest request;
   request.set_name(name);

@@ -51,6 +51,12 @@ void Watcher::Remove(const std::shared_ptr<Subscriber>& subscriber) {
   Wake();
 }
 
+void Watcher::Close() {
+  ClientLock lock(mu_);
+  close_ = true;
+  Wake();
+}
+
 std::string Watcher::resume_token() const {
   ClientLock lock(mu_);
   return handled_token_;
@@ -158,7 +164,7 @@ void Watcher::OnResponse() {
     ever_connected_ = true;
     if (options_.on_connection) options_.on_connection({.connected = true});
   }
-  if (stopped_) return;
+  if (stopped_ || !opened_) return;
   // Only a stream that gets somewhere ends the backing off.
   if (!response_.resume_token().empty()) backoff_.Reset();
   std::string token = response_.resume_token();
@@ -182,7 +188,12 @@ void Watcher::OnStreamEnd() {
   context_.reset();
   timer_ = Never();
   phase_ = Phase::kEnded;
-  if (stopped_) return;
+  if (stopped_ || closed_) return;
+  if (!opened_) {
+    phase_ = Phase::kWaiting;
+    if (view_.watched()) Open();
+    return;
+  }
   absl::Status status = ToStatus(finish_status_);
   if (silent_) {
     status = absl::UnavailableError(absl::StrCat("nothing was heard from the gateway for ",
@@ -228,27 +239,47 @@ void Watcher::TakeCommands() {
   std::vector<std::shared_ptr<Subscriber>> added;
   bool some_removed = false;
   bool stop = false;
+  bool close = false;
   {
     ClientLock lock(mu_);
     woken_ = false;
     added.swap(added_);
     some_removed = std::exchange(some_removed_, false);
     stop = stop_;
+    close = close_;
   }
   if (stop && !stopped_) {
     stopped_ = true;
-    if (context_ != nullptr) {
-      context_->TryCancel();
-    } else {
-      phase_ = Phase::kEnded;
-    }
+    EndStream();
   }
   if (stopped_) return;
-  if (some_removed) view_.Prune();
-  for (auto& subscriber : added) {
-    view_.Add(std::move(subscriber));
-    if (!opened_) Open();
+  if (close && !std::exchange(closed_, true)) {
+    view_.End(absl::CancelledError("the client is closed"));
+    EndStream();
   }
+  if (some_removed) view_.Prune();
+  for (auto& subscriber : added) view_.Add(std::move(subscriber));
+  if (closed_) return;
+  if (opened_ && !view_.watched()) Rest();
+  // A stream that is still ending opens the next one itself.
+  if (!opened_ && view_.watched() && phase_ == Phase::kWaiting) Open();
+}
+
+void Watcher::EndStream() {
+  timer_ = Never();
+  if (context_ != nullptr) {
+    context_->TryCancel();
+  } else {
+    phase_ = Phase::kEnded;
+  }
+}
+
+void Watcher::Rest() {
+  opened_ = false;
+  view_.Forget();
+  token_.clear();
+  timer_ = Never();
+  if (context_ != nullptr) context_->TryCancel();
 }
 
 void Watcher::CloseQueue() {

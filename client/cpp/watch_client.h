@@ -89,11 +89,15 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
-  // The first one opens the stream, so that it is told of all that a resume token brings.
+  // The first one opens the stream, so that it is told of all that a resume token brings. The stream
+  // ends with the last one; the next one opens it anew.
   // Never blocks; the callback's first event comes on the watcher's thread. Subscriptions can be
   // added and removed at any time, inside callbacks too.
   std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Ends the stream, and tells all subscriptions, and later ones, that this is the end (CANCELLED).
+  void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
   // All events up to this token were handled by all callbacks. Empty when there is none yet.
   std::string resume_token() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -115,6 +119,10 @@ class Watcher {
   void OnResponse();
   void OnStreamEnd();
   void TakeCommands() ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends the stream that is open, if one is.
+  void EndStream();
+  // Nobody listens any more: forgets all, until somebody does.
+  void Rest();
   void CloseQueue() ABSL_LOCKS_EXCLUDED(mu_);
   void SetToken(std::string token) ABSL_LOCKS_EXCLUDED(mu_);
   // The status with which the watch ends for good, or OK if it is to be tried again.
@@ -140,6 +148,7 @@ class Watcher {
   bool ever_connected_ = false;
   bool silent_ = false;
   bool stopped_ = false;
+  bool closed_ = false;
   std::unique_ptr<grpc::ClientContext> context_;
   std::unique_ptr<grpc::ClientAsyncReaderInterface<pb::WatchFineTunesResponse>> stream_;
   pb::WatchFineTunesResponse response_;
@@ -152,6 +161,7 @@ class Watcher {
   std::vector<std::shared_ptr<Subscriber>> added_ ABSL_GUARDED_BY(mu_);
   bool some_removed_ ABSL_GUARDED_BY(mu_) = false;
   bool stop_ ABSL_GUARDED_BY(mu_) = false;
+  bool close_ ABSL_GUARDED_BY(mu_) = false;
   bool woken_ ABSL_GUARDED_BY(mu_) = false;
   bool queue_open_ ABSL_GUARDED_BY(mu_) = true;
   grpc::Alarm alarm_ ABSL_GUARDED_BY(mu_);

@@ -241,6 +241,14 @@ void WatchView::Remove(const std::shared_ptr<Subscriber>& subscriber) {
   while (called_ == subscriber.get() && caller_ != std::this_thread::get_id()) call_done_.Wait(mu_);
 }
 
+void WatchView::Forget() {
+  known_.clear();
+  collected_.reset();
+  synced_ = false;
+  ever_synced_ = false;
+  same_history_ = true;
+}
+
 void WatchView::Prune() {
   ClientLock lock(mu_);
   const auto prune = [](Subscribers& subscribers) {

@@ -58,6 +58,12 @@ class WatchView {
   // from inside of which this is called). Any thread.
   void Remove(const std::shared_ptr<Subscriber>& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Whether there is anybody to tell, as of the last Add() and Prune().
+  bool watched() const { return !to_all_.empty() || !to_name_.empty(); }
+
+  // Knows nothing any more, as in the beginning. Only without subscribers.
+  void Forget();
+
   // Forgets removed subscribers.
   void Prune() ABSL_LOCKS_EXCLUDED(mu_);
 

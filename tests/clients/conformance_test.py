@@ -563,11 +563,13 @@ class Conformance(EndToEnd):
         return pending.error()["code"], pending.error()["reason"]
 
     def test_settings_that_cannot_work_are_refused_with_a_reason(self):
+        token = self.folder / "token"
+        token.write_text("some-token-0123456789abcdef")
         for settings, words in (
                 ({"target": ""}, "empty"), ({"target": "https://gateway:443"}, "https://"),
                 ({"target": "127.0.0.1:1", "tls_cert": "/nowhere"}, "key"),
                 ({"target": "127.0.0.1:1", "tls_ca": "/nowhere"}, "/nowhere"),
-                ({"target": "gateway.example:1", "token_file": __file__}, "encryption")):
+                ({"target": "gateway.example:1", "token_file": str(token)}, "encryption")):
             error = self.driver.fails("connect", **settings)
             self.assertEqual(error["code"], "LOCAL")
             self.assertIn(words, error["message"])

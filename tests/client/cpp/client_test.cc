@@ -158,7 +158,8 @@ TEST_F(Calls, AFailureIsOneValueWithAllThatItCarries) {
   retry.mutable_retry_delay()->set_seconds(7);
   service_.FailCalls(FakeError(grpc::StatusCode::RESOURCE_EXHAUSTED, "no more today",
                                pb::ErrorReason::CLIENT_QUOTA_EXCEEDED, {&quota, &retry}));
-  const Error error = ErrorOf(client().Submit({}, {.request_id = "abc"}).status());
+  const Error error =
+      ErrorOf(client().Submit({}, {.request_id = "abc", .timeout = absl::Seconds(5)}).status());
   EXPECT_EQ(error.code, absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(error.reason, "CLIENT_QUOTA_EXCEEDED");
   EXPECT_EQ(error.request_id, "abc");
