@@ -8,47 +8,16 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/local_file.h"
 
 namespace finetune::inline client {
 namespace {
 
-// The format's own limit is 100 MB.
-constexpr uint64_t kLongestHeader = 100'000'000;
 // What a header takes in memory is many times its length: longer ones are looked at, not read.
 constexpr uint64_t kLongestRead = 8 << 20;
 constexpr size_t kLengthBytes = 8;
 constexpr char kNoWeights[] = "finetune.client/no_weights";
-
-uint64_t HeaderLength(std::string_view start) {
-  uint64_t length = 0;
-  for (size_t i = 0; i < kLengthBytes; ++i)
-    length |= static_cast<uint64_t>(static_cast<unsigned char>(start[i])) << (8 * i);
-  return length;
-}
-
-// What bytes that are no weights seem to be.
-std::string Kind(std::string_view start) {
-  if (start.empty()) return "an empty file";
-  const absl::string_view text =
-      absl::StripLeadingAsciiWhitespace(absl::string_view(start.data(), start.size()));
-  const auto begins = [&](const char* with) { return absl::StartsWithIgnoreCase(text, with); };
-  if (begins("<!doctype html") || begins("<html") || begins("<head") || begins("<body"))
-    return "a web page";
-  if (begins("\xef\xbb\xbf")) return "text";
-  if (begins("<")) return "XML or HTML, such as a storage's error";
-  if (begins("version https://git-lfs")) return "a Git LFS pointer in place of the file";
-  if (begins("{") || begins("[")) return "JSON";
-  if (begins("PK\3\4")) return "a zip";
-  if (begins("\x1f\x8b")) return "a gzip-compressed file";
-  const bool readable = std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return c >= 0x20 || absl::ascii_isspace(c);
-  });
-  return readable ? "text" : "a file of another format";
-}
 
 absl::Status NoWeights(absl::string_view what) {
   absl::Status status =
@@ -92,10 +61,7 @@ absl::Status CheckTensors(const google::protobuf::Struct& header, uint64_t data_
 }  // namespace
 
 absl::Status CheckWeightsStart(std::string_view start) {
-  if (start.size() <= kLengthBytes) return NoWeights(Kind(start));
-  const uint64_t length = HeaderLength(start);
-  if (length < 2 || length > kLongestHeader || start[kLengthBytes] != '{')
-    return NoWeights(Kind(start));
+  if (!WeightsHeaderLength(start)) return NoWeights(SeemsToBe(start));
   return absl::OkStatus();
 }
 
@@ -105,7 +71,7 @@ absl::Status CheckWeightsFile(int file, std::string_view path) {
   std::string start(kTellingBytes, '\0');
   if (absl::Status status = Read(file, path, 0, start); !status.ok()) return status;
   if (absl::Status status = CheckWeightsStart(start); !status.ok()) return status;
-  const uint64_t length = HeaderLength(start);
+  const uint64_t length = WeightsHeaderLength(start).value_or(0);
   const auto size = static_cast<uint64_t>(facts.st_size);
   if (kLengthBytes + length > size) return NoWeights("a file that ends within its header");
   if (length > kLongestRead) return absl::OkStatus();

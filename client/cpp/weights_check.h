@@ -6,11 +6,9 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "server/base/weights_head.h"
 
 namespace finetune::inline client {
-
-// How many of a file's first bytes say what it is.
-inline constexpr size_t kTellingBytes = 512;
 
 // OK if a file may begin with these bytes (up to kTellingBytes of them, fewer only if it has no
 // more) and be of the format: the length of a header in JSON, then its first brace. DATA_LOSS that

@@ -44,4 +44,11 @@ class Sha256 {
   std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
 
+// The 32 bytes of SHA-256.
+inline std::string Sha256Of(std::string_view text) {
+  Sha256 digest;
+  digest.Update(text);
+  return digest.Finish();
+}
+
 }  // namespace finetune

@@ -65,6 +65,7 @@ class Survey {
     unpacked_ += std::min(entry.size, kMaxUnpacked);
     extents_.emplace_back(entry.offset, entry.packed_size);
     if (!names_.insert(std::string(name)).second) repeated_.Add(entry.name);
+    misnamed_ = misnamed_ || (entry.utf8 && ValidUtf8(entry.name) != entry.name);
     if (entry.size > kMaxUnpacked ||
         (entry.size > (1 << 20) && entry.size / kMaxRatio > entry.packed_size))
       bombs_.Add(entry.name);
@@ -89,6 +90,8 @@ class Survey {
   }
 
   int images() const { return images_; }
+  // Python's zipfile, and with it a trainer, opens no zip with a name that is not what it says.
+  bool misnamed() const { return misnamed_; }
 
   std::vector<std::string> Warnings(uint64_t directory_start) {
     for (const std::string& caption : captions_) {
@@ -134,6 +137,7 @@ class Survey {
 
   const uint64_t file_size_;
   int images_ = 0;
+  bool misnamed_ = false;
   uint64_t unpacked_ = 0;
   std::vector<std::pair<uint64_t, uint64_t>> extents_;
   absl::flat_hash_set<std::string> names_;
@@ -160,6 +164,14 @@ void DatasetInspector::Write(std::string_view bytes) {
   seen_ += static_cast<int64_t>(bytes.size());
 }
 
+bool DatasetInspector::MayBeZip() const {
+  // Also what an empty zip begins with, and one in several parts.
+  constexpr std::string_view kStarts[] = {"PK\3\4", "PK\5\6", "PK\7\10"};
+  return std::any_of(std::begin(kStarts), std::end(kStarts), [&](std::string_view start) {
+    return start.substr(0, head_.size()) == head_;
+  });
+}
+
 DatasetFindings DatasetInspector::Finish() const {
   using Result = ZipDirectory::Result;
   DatasetFindings findings;
@@ -167,11 +179,14 @@ DatasetFindings DatasetInspector::Finish() const {
   // What training fails over comes before what it may do badly with.
   const auto fault = [&](std::string what) {
     if (findings.fault.empty()) findings.fault = what;
+    if (findings.unusable.empty()) findings.unusable = what;
     warnings.push_back(std::move(what));
   };
-  if (size_ >= kDatasetLimitBytes)
-    fault(absl::StrCat("it has ", size_ >> 20, " MiB; Segmind takes datasets under ",
-                       kDatasetLimitBytes >> 20, " MB"));
+  if (size_ >= kDatasetLimitBytes) {
+    findings.fault = absl::StrCat("it has ", size_ >> 20, " MiB; Segmind takes datasets under ",
+                                  kDatasetLimitBytes >> 20, " MB");
+    warnings.push_back(findings.fault);
+  }
   Survey survey(static_cast<uint64_t>(size_));
   const ZipDirectory directory =
       ReadZipDirectory(tail_, static_cast<uint64_t>(seen_),
@@ -194,6 +209,8 @@ DatasetFindings DatasetInspector::Finish() const {
     warnings.push_back("it is in the zip64 format, which datasets of this size do not need");
   if (findings.image_count == 0)
     fault("there are no images at its top level; Segmind will take it for empty");
+  if (survey.misnamed())
+    fault("it has names that are said to be UTF-8 and are not: Python does not open it");
   for (std::string& warning : survey.Warnings(directory.start))
     warnings.push_back(std::move(warning));
   return findings;

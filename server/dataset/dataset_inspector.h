@@ -18,6 +18,8 @@ struct DatasetFindings {
   std::vector<std::string> warnings;
   // The one of them that training will fail over; empty if none will.
   std::string fault;
+  // The one that makes it no dataset at all, whatever Segmind's limits are; empty if it is one.
+  std::string unusable;
 };
 
 // Looks into a zip while its bytes pass, in pieces of any size. A zip says at its end what is in
@@ -34,6 +36,9 @@ class DatasetInspector {
 
   // The next bytes. What exceeds the announced size is ignored.
   void Write(std::string_view bytes);
+
+  // Whether the first bytes, as far as they are there, are those of a zip.
+  bool MayBeZip() const;
 
   // Once all is written.
   DatasetFindings Finish() const;

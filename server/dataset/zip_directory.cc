@@ -95,6 +95,7 @@ std::optional<ZipEntry> TakeEntry(std::string_view& bytes) {
                  .offset = Number(bytes, 42, 4),
                  .method = static_cast<uint16_t>(Number(bytes, 10, 2)),
                  .encrypted = (Number(bytes, 8, 2) & 0x41) != 0,
+                 .utf8 = (Number(bytes, 8, 2) & 0x800) != 0,
                  .symlink = unix_made && (attributes >> 16 & kUnixTypeMask) == kUnixSymlink};
   if (!ReadZip64Field(bytes.substr(kEntrySize + name, extra), entry)) return std::nullopt;
   bytes.remove_prefix(whole);

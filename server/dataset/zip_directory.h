@@ -14,6 +14,7 @@ struct ZipEntry {
   uint64_t offset = 0;  // Of its local header.
   uint16_t method = 0;  // 0 stored, 8 deflated.
   bool encrypted = false;
+  bool utf8 = false;  // It says that its name is.
   bool symlink = false;
 };
 

@@ -14,6 +14,7 @@ namespace finetune {
 namespace {
 
 constexpr long kBuffer = 512L << 10;
+constexpr long kAskMs = 500;
 constexpr size_t kMaxDropped = 64 << 10;
 
 bool IsRedirect(int code) {
@@ -42,8 +43,13 @@ absl::Status CurlStream::Prepare(const CurlOptions& options, const AddressPolicy
 
 absl::Status CurlStream::SetRequest() {
   CURL* const curl = handle();
-  // Curl would wait a second for a 100 from a server that sends none.
-  RETURN_IF_ERROR(headers_.Suppress("Expect"));
+  if (request_.ask_first) {
+    RETURN_IF_ERROR(headers_.Add("Expect", "100-continue"));
+    curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, kAskMs);
+  } else {
+    // Curl would wait a second for a 100 from a server that sends none.
+    RETURN_IF_ERROR(headers_.Suppress("Expect"));
+  }
   for (const auto& [name, value] : request_.headers) RETURN_IF_ERROR(headers_.Add(name, value));
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers_.list());
   if (request_.method == "PUT") {

@@ -85,6 +85,36 @@ TEST(DatasetInspector, SaysThatAZipWithoutImagesIsEmpty) {
               ElementsAre(HasSubstr("no images"), HasSubstr("sub-folders")));
 }
 
+TEST(DatasetInspector, SaysWhatIsNoDatasetAtAll) {
+  std::string half = MakeZip({{"a.jpg", std::string(1000, 'x')}});
+  half.resize(half.size() / 2);
+  EXPECT_THAT(Inspect("a text file").unusable, HasSubstr("no zip"));
+  EXPECT_THAT(Inspect(half).unusable, HasSubstr("cut off"));
+  EXPECT_THAT(Inspect(MakeZip({})).unusable, HasSubstr("no images"));
+  EXPECT_THAT(Inspect(MakeZip({{"cats/a.jpg"}, {"notes.txt"}})).unusable, HasSubstr("no images"));
+  EXPECT_THAT(Inspect(MakeZip({{"a.jpg"}, {.name = "b\xff.jpg", .flags = 0x800}})).unusable,
+              HasSubstr("UTF-8"));
+  for (const std::string& good :
+       {MakeZip({{"a.jpg"}, {"a.txt"}, {"metadata.jsonl"}}), MakeZip({{"a.heic"}}),
+        MakeZip({{"b\xff.jpg"}}), MakeZip({{"a.jpg"}, {"cats/b.jpg"}})})
+    EXPECT_EQ(Inspect(good).unusable, "");
+  DatasetInspector large(kDatasetLimitBytes);
+  large.Write(MakeZip({}));
+  EXPECT_THAT(large.Finish().fault, HasSubstr("100 MB"));
+  EXPECT_THAT(large.Finish().unusable, HasSubstr("no images"));
+}
+
+TEST(DatasetInspector, TellsAtTheFirstBytesWhatIsNoZip) {
+  const auto may = [](std::string_view start) {
+    DatasetInspector inspector(1000);
+    inspector.Write(start);
+    return inspector.MayBeZip();
+  };
+  for (const char* start : {"", "P", "PK", "PK\3\4rest", "PK\5\6"})
+    EXPECT_TRUE(may(start)) << start;
+  for (const char* start : {"<htm", "PKxx", "{", "\x89PNG"}) EXPECT_FALSE(may(start)) << start;
+}
+
 TEST(DatasetInspector, ReadsZip64Fields) {
   const DatasetFindings found = Inspect(MakeZip({{.name = "a.jpg", .zip64 = true}, {"b.jpg"}}));
   EXPECT_EQ(found.image_count, 2);

@@ -24,9 +24,10 @@ void Fuzz(std::string_view input) {
   const WeightsRange range{static_cast<int64_t>(numbers[0] >> 1),
                            static_cast<int64_t>(numbers[1] >> 1)};
   range.header();
-  const absl::StatusOr<WeightsAnswer> answer = ReadWeightsAnswer(range, head);
+  const absl::StatusOr<WeightsAnswer> answer = ReadWeightsAnswer(range, "", head);
   if (!answer.ok()) return CheckRefusal(answer.status());
   CHECK(IsValid(answer->generation));
+  CHECK(answer->telling >= 0 && answer->telling <= answer->total);
   CHECK(answer->total >= 0 && answer->skip >= 0 && answer->wanted >= 0);
   CHECK(range.offset <= answer->total || answer->wanted == 0);
   CHECK(range.limit == 0 || answer->wanted <= range.limit);

@@ -1,7 +1,7 @@
 #include "server/jobs/record/marker.h"
 
 #include "absl/random/random.h"
-#include "server/jobs/record/digest.h"
+#include "server/base/sha256.h"
 
 namespace finetune {
 namespace {
@@ -14,7 +14,7 @@ constexpr size_t kCheck = 2;
 constexpr size_t kLength = kPrefix.size() + kRandom + kCheck;
 
 std::string CheckOf(std::string_view random) {
-  const std::string digest = Sha256(random);
+  const std::string digest = Sha256Of(random);
   const auto character = [&](size_t i) {
     return kAlphabet[static_cast<unsigned char>(digest[i]) % kAlphabet.size()];
   };

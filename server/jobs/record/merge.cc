@@ -6,8 +6,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/sha256.h"
 #include "server/base/time_proto.h"
-#include "server/jobs/record/digest.h"
 #include "server/jobs/record/marker.h"
 #include "server/jobs/record/version.h"
 
@@ -200,7 +200,7 @@ std::string ForeignId(const std::string& upstream_id) {
 }
 
 std::string DerivedId(const std::string& upstream_id) {
-  std::string bytes = Sha256(upstream_id).substr(0, 16);
+  std::string bytes = Sha256Of(upstream_id).substr(0, 16);
   bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x80);  // Version 8: of one's own making.
   bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);
   const std::string hex = absl::BytesToHexString(bytes);

@@ -7,9 +7,9 @@
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/quota.h"
+#include "server/base/sha256.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
-#include "server/jobs/record/digest.h"
 #include "server/jobs/record/marker.h"
 #include "server/jobs/record/settle.h"
 #include "server/jobs/submission/submitter_core.h"
@@ -72,7 +72,7 @@ std::string FingerprintOf(const pb::FineTune& fine_tune) {
     coded.SetSerializationDeterministic(true);
     InputOf(fine_tune).SerializeToCodedStream(&coded);
   }
-  return Sha256(bytes);
+  return Sha256Of(bytes);
 }
 
 void Submitter::Core::Prepare(const FlightPtr& flight) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 #include "server/jobs/record/wire.h"
@@ -20,6 +21,16 @@ inline void AppendVarintField(std::string& out, int field, uint64_t value) {
 inline void AppendLengthPrefix(std::string& out, int field, size_t size) {
   AppendVarint(out, static_cast<uint64_t>(field) << 3 | 2);
   AppendVarint(out, size);
+}
+
+inline void AppendBytesField(std::string& out, int field, std::string_view bytes) {
+  AppendLengthPrefix(out, field, bytes.size());
+  out.append(bytes);
+}
+
+inline void AppendFixed32Field(std::string& out, int field, uint32_t value) {
+  AppendVarint(out, static_cast<uint64_t>(field) << 3 | 5);
+  for (int i = 0; i < 4; ++i) out += static_cast<char>(value >> (8 * i));
 }
 
 // A google.protobuf.Timestamp field, both numbers written even if 0, so that it overrides an

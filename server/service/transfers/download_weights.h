@@ -6,33 +6,16 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/jobs/record/version.h"
 #include "server/service/calls/call_queues.h"
 #include "server/service/calls/lasting_calls.h"
+#include "server/service/transfers/download.h"
 #include "server/service/transfers/transfers.h"
 
 namespace finetune {
-
-// A checked DownloadWeightsRequest.
-struct DownloadSpec {
-  std::string weights_uri;
-  // Whether anyone may read that URL; else a signed one is asked for.
-  bool open = false;
-  int64_t offset = 0;
-  int64_t limit = 0;  // 0: all.
-  TraceContext trace;
-  std::shared_ptr<Sharer> sharer;
-};
-
-// What `request` asks of that job. FAILED_PRECONDITION / WEIGHTS_NOT_READY, INVALID_ARGUMENT /
-// INVALID_FIELD.
-absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& request,
-                                           const FineTuneVersion& version);
 
 // Told how a download ended, and how many messages were sent, once, as its last act.
 using DownloadDone = absl::AnyInvocable<void(const absl::Status& status, double messages) &&>;
@@ -63,8 +46,9 @@ struct DownloadMethod {
 // and `queues` outlive it.
 //
 // UNAVAILABLE / UPSTREAM_UNAVAILABLE (storage refuses, breaks off or stalls: continue at the next
-// byte), OUT_OF_RANGE (the file ends before the offset), INTERNAL / UPSTREAM_MALFORMED (it leads to
-// a host that is not allowed, or contradicts itself), what Transfers and
+// byte), OUT_OF_RANGE (the file ends before the offset), ABORTED / WEIGHTS_CHANGED (it is not the
+// one that is continued), INTERNAL / UPSTREAM_MALFORMED (it leads to a host that is not allowed,
+// contradicts itself, or is no weights), what Transfers and
 // SegmindClient::CreateDownloadUrl refuse with, and what the call is revoked with. A client that
 // stops reading is cut off.
 void AcceptDownload(const DownloadMethod& method, CallQueues& queues);

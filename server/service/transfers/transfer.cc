@@ -3,36 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "server/base/error.h"
+#include "server/service/transfers/storage_answer.h"
 #include "server/service/transfers/transfers.h"
 
 namespace finetune {
-namespace {
-
-absl::Status Unavailable(absl::string_view message, absl::Duration retry_after) {
-  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
-               std::string_view(message.data(), message.size()))
-      .RetryAfter(retry_after);
-}
-
-// `<Code>…</Code>` of the storages' XML, if it is a word; the rest may hold signatures.
-std::string StorageWord(std::string_view body) {
-  constexpr std::string_view kOpen = "<Code>", kClose = "</Code>";
-  const size_t from = body.find(kOpen);
-  if (from == body.npos) return "";
-  const size_t to = body.find(kClose, from);
-  if (to == body.npos) return "";
-  const std::string_view word = body.substr(from + kOpen.size(), to - from - kOpen.size());
-  const bool plain = word.size() <= 64 && std::all_of(word.begin(), word.end(), [](char c) {
-                       return absl::ascii_isalnum(static_cast<unsigned char>(c));
-                     });
-  return plain ? std::string(word) : "";
-}
-
-}  // namespace
-
 void Transfer::Fail(absl::Status status) {
   const auto self = shared_from_this();
   std::shared_ptr<HttpStream> stream;
@@ -106,14 +81,45 @@ void Transfer::StartStream(StreamRequest request) {
   stream->Resume();
 }
 
-void Transfer::NoteProgress() { last_progress_ = transfers_.clock().Now(); }
+void Transfer::NoteStep() {
+  last_progress_ = counted_since_ = transfers_.clock().Now();
+  counted_ = 0;
+}
+
+void Transfer::NoteBytes(size_t bytes) {
+  last_progress_ = transfers_.clock().Now();
+  counted_ += bytes;
+}
 
 void Transfer::Watch() {
   {
     MutexLock lock(mu_);
-    NoteProgress();
+    NoteStep();
   }
   Check();
+}
+
+absl::Status Transfer::Stalled(absl::Time now) {
+  const absl::Duration limit = transfers_.idle_timeout();
+  std::string how;
+  if (now - last_progress_ >= limit) {
+    how = absl::StrCat("has not moved a byte for ", absl::FormatDuration(limit));
+  } else if (now - counted_since_ >= limit) {
+    const double least = static_cast<double>(transfers_.least_bytes_per_second());
+    const double moved =
+        static_cast<double>(counted_) / absl::ToDoubleSeconds(now - counted_since_);
+    counted_since_ = now;
+    counted_ = 0;
+    if (moved >= least) return absl::OkStatus();
+    how = absl::StrCat("moves less than ", transfers_.least_bytes_per_second(), " bytes a second");
+  } else {
+    return absl::OkStatus();
+  }
+  if (AwaitsClient()) {
+    stuck_ = true;
+    return absl::DeadlineExceededError(absl::StrCat("the client ", how));
+  }
+  return StorageUnavailable(absl::StrCat("Segmind's storage ", how));
 }
 
 // Every now and then until it is finished.
@@ -123,19 +129,11 @@ void Transfer::Check() {
   {
     MutexLock lock(mu_);
     if (finished_) return;
-    if (transfers_.clock().Now() - last_progress_ >= limit) {
-      if (end_) {
-        stuck_ = true;
-      } else if (AwaitsClient()) {
-        stuck_ = true;
-        stalled = absl::DeadlineExceededError(
-            absl::StrCat("the client has not moved a byte for ", absl::FormatDuration(limit)));
-      } else {
-        stalled = Unavailable(absl::StrCat("Segmind's storage has not moved a byte for ",
-                                           absl::FormatDuration(limit)),
-                              absl::Seconds(1));
-      }
-    }
+    const absl::Time now = transfers_.clock().Now();
+    if (end_)
+      stuck_ = stuck_ || now - last_progress_ >= limit;
+    else
+      stalled = Stalled(now);
   }
   if (!stalled.ok()) Fail(std::move(stalled));
   Turn();
@@ -143,36 +141,6 @@ void Transfer::Check() {
                               [weak = weak_from_this()] {
                                 if (auto transfer = weak.lock()) transfer->Check();
                               });
-}
-
-absl::Status StorageError(int code, std::string_view body) {
-  const std::string word = StorageWord(body);
-  // What storage refuses now may do with a fresh URL; what broke in it, sooner.
-  Error error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
-              absl::StrCat("Segmind's storage answered ", code, word.empty() ? "" : " ", word));
-  std::move(error)
-      .Metadata("http_status", std::to_string(code))
-      .RetryAfter(code >= 500 ? absl::Seconds(1) : absl::Seconds(5));
-  if (!word.empty()) std::move(error).Metadata("storage_code", word);
-  return std::move(error);
-}
-
-absl::Status StreamError(const absl::Status& status) {
-  const std::string text =
-      absl::StrCat("the transfer with Segmind's storage failed: ", status.message());
-  switch (status.code()) {
-    case absl::StatusCode::kPermissionDenied:
-    case absl::StatusCode::kInvalidArgument:
-      return Error(absl::StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED, text);
-    case absl::StatusCode::kCancelled:
-      return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
-                   "this server is going away; use another")
-          .RetryAfter(absl::Milliseconds(500));
-    case absl::StatusCode::kInternal:
-      return status;
-    default:
-      return Unavailable(text, absl::Seconds(1));
-  }
 }
 
 }  // namespace finetune

@@ -17,8 +17,8 @@ namespace finetune {
 class Transfers;
 
 // One dataset or one file of weights on its way between a call and a stream of HTTP. What
-// both directions share: how it ends, that it ends when nothing moves, and that one thread at a
-// time acts on the call, which is gone soon after its Finish. Thread-safe; shared by the
+// both directions share: how it ends, that it ends when nothing moves, or next to nothing, and that
+// one thread at a time acts on the call, which is gone soon after its Finish. Thread-safe; shared by the
 // call, the stream and whatever it waits for.
 class Transfer : public HttpStreamListener, public std::enable_shared_from_this<Transfer> {
  public:
@@ -53,7 +53,9 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
   void StartStream(StreamRequest request) ABSL_LOCKS_EXCLUDED(mu_);
   // Begins to watch whether anything moves.
   void Watch() ABSL_LOCKS_EXCLUDED(mu_);
-  void NoteProgress() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Bytes moved; or something else happened, after which the next ones have all the time again.
+  void NoteBytes(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void NoteStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Constant after construction.
   Transfers& transfers_;
@@ -73,17 +75,15 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
 
  private:
   void Check() ABSL_LOCKS_EXCLUDED(mu_);
+  // What it is ended with for want of movement; OK while it moves.
+  absl::Status Stalled(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   bool turning_ ABSL_GUARDED_BY(mu_) = false;
   absl::Time last_progress_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  // The bytes that moved since then are counted, to see how fast.
+  absl::Time counted_since_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  size_t counted_ ABSL_GUARDED_BY(mu_) = 0;
   std::shared_ptr<HttpStream> stream_ ABSL_GUARDED_BY(mu_);
 };
-
-// Storage answered with `code`; `body` is the beginning of what it said. UNAVAILABLE /
-// UPSTREAM_UNAVAILABLE with RetryInfo.
-absl::Status StorageError(int code, std::string_view body);
-
-// From a stream's end that is not OK to a typed error.
-absl::Status StreamError(const absl::Status& status);
 
 }  // namespace finetune

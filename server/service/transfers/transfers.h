@@ -24,6 +24,8 @@ class Transfers {
     int max_concurrent = 64;
     // A transfer in which nothing has moved for so long is ended.
     absl::Duration idle_timeout = absl::Seconds(60);
+    // So is one in which, over that time, less than this moves.
+    int64_t least_bytes_per_second = 1024;
   };
 
   Transfers(Options options, SegmindClient& segmind, HttpStreamer& streamer, Clock& clock,
@@ -42,6 +44,7 @@ class Transfers {
   HttpStreamer& streamer() { return streamer_; }
   Clock& clock() { return clock_; }
   absl::Duration idle_timeout() const { return options_.idle_timeout; }
+  int64_t least_bytes_per_second() const { return options_.least_bytes_per_second; }
   // For downloads; empty while nothing is under way.
   BlockPool& blocks() { return *blocks_; }
   void CountUploaded(int64_t bytes) { uploaded_.Increment(static_cast<double>(bytes)); }

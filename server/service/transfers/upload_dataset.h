@@ -45,7 +45,8 @@ struct UploadMethod {
 // byte only when size and digest are known to be right: storage never has a wrong dataset. `method`
 // and `queues` outlive it.
 //
-// INVALID_ARGUMENT / INVALID_FIELD, DATA_LOSS / CHECKSUM_MISMATCH, UNAVAILABLE /
+// INVALID_ARGUMENT / INVALID_FIELD (also for what cannot be trained with: no zip, or one without an
+// image), DATA_LOSS / CHECKSUM_MISMATCH, UNAVAILABLE /
 // UPSTREAM_UNAVAILABLE (storage), DEADLINE_EXCEEDED (the client sends nothing), what Transfers and
 // SegmindClient::CreateUploadUrl refuse with, and what the call is revoked with.
 void AcceptUpload(const UploadMethod& method, CallQueues& queues);

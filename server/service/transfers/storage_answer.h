@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace finetune {
+
+// What the answers of Segmind's storages mean to a caller. Of a body, of which the beginning is
+// enough, only the storage's own word is shown (`<Code>AccessDenied</Code>`): the rest may hold
+// signatures.
+
+// A read was answered with `code`. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo.
+absl::Status StorageError(int code, std::string_view body);
+
+// A PUT of `size` bytes was. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo where the same may do later;
+// INVALID_ARGUMENT / INVALID_FIELD if it is too large; else INTERNAL / UPSTREAM_MALFORMED.
+absl::Status UploadError(int code, std::string_view body, int64_t size);
+
+// Whether a URL that is signed anew may do better.
+bool MayNeedAnotherUrl(int code, std::string_view body);
+
+// From a stream's end that is not OK to a typed error.
+absl::Status StreamError(const absl::Status& status);
+
+// UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo.
+absl::Status StorageUnavailable(absl::string_view message);
+
+}  // namespace finetune
