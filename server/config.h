@@ -50,6 +50,7 @@ struct Config {
   std::vector<std::string> transfer_hosts;
   int max_concurrent_transfers = 0;
   absl::Duration transfer_idle_timeout;
+  int transfer_least_speed = 0;
 
   std::string replica_name;  // Empty: by the environment or the machine.
 

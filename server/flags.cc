@@ -98,6 +98,8 @@ std::vector<Flag> MakeFlags() {
        "most."},
       {"transfer_idle_timeout", "1m", Time(&Config::transfer_idle_timeout, absl::Milliseconds(100)),
        "A transfer in which no byte moves for this long is ended."},
+      {"transfer_least_speed", "1024", Whole(&Config::transfer_least_speed, 0),
+       "So is one that moves fewer bytes a second than this, over that time."},
       {"max_watchers", "20000", Whole(&Config::max_watchers, 0),
        "How many watch streams may be open at once."},
       {"max_watchers_per_caller", "20000", Whole(&Config::max_watchers_per_caller, 0),

@@ -147,7 +147,8 @@ absl::Status Gateway::Open() {
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
   transfers_ = std::make_unique<Transfers>(
       Transfers::Options{.max_concurrent = config_.max_concurrent_transfers,
-                         .idle_timeout = config_.transfer_idle_timeout},
+                         .idle_timeout = config_.transfer_idle_timeout,
+                         .least_bytes_per_second = config_.transfer_least_speed},
       *segmind_, *streamer_, *clock_, metrics_);
 
   webhook_door_ = std::make_unique<WebhookDoor>(

@@ -11,6 +11,7 @@
 #include "client/cpp/client.h"
 #include "client/cpp/local_file.h"
 #include "client/cpp/weights_check.h"
+#include "server/base/crc32c.h"
 #include "server/base/sha256.h"
 
 namespace finetune::inline client {
@@ -105,6 +106,10 @@ class Receiver {
       return absl::DataLossError(
           absl::StrCat("byte ", response.offset(), " came where byte ", file_.size(), " was due"));
     }
+    // Not kept, so that it can come once more. 0 is also what a gateway says that counts none.
+    if (response.crc32c() != 0 && response.crc32c() != Crc32c(response.chunk()))
+      return absl::UnavailableError(
+          absl::StrCat("the bytes from ", response.offset(), " on were damaged on their way"));
     if (file_.size() == 0 && !response.chunk().empty() && options_.check_weights) {
       const std::string_view chunk(response.chunk());
       if (absl::Status status = CheckWeightsStart(chunk.substr(0, kTellingBytes)); !status.ok())

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "server/base/crc32c.h"
 #include "server/base/error_details.h"
 
 namespace finetune {
@@ -119,6 +120,11 @@ void FakeService::SetWeights(std::string bytes, std::string generation, size_t b
 void FakeService::RefuseOtherGenerations(bool refuse) {
   std::lock_guard lock(mu_);
   refuse_generations_ = refuse;
+}
+
+void FakeService::DamageChunks(int count) {
+  std::lock_guard lock(mu_);
+  damaged_chunks_ = count;
 }
 
 void FakeService::TellSha256(std::string sha256) {
@@ -417,6 +423,13 @@ grpc::Status FakeService::DownloadWeights(grpc::ServerContext*,
     response.set_chunk(weights.substr(offset, kChunk));
     sent += response.chunk().size();
     if (sent == weights.size()) response.set_sha256(sha256);
+    response.set_crc32c(Crc32c(response.chunk()));
+    lock.lock();
+    if (damaged_chunks_ > 0 && offset > 0) {
+      --damaged_chunks_;
+      response.set_crc32c(response.crc32c() ^ 1);
+    }
+    lock.unlock();
     writer->Write(response);
     response.Clear();
   }

@@ -58,6 +58,8 @@ class FakeService final : public pb::FineTuneService::Service {
   void RefuseOtherGenerations(bool refuse);
   // What the last response of a whole download says of its digest.
   void TellSha256(std::string sha256);
+  // Counts the next chunks wrongly, so many of them.
+  void DamageChunks(int count);
   void PutWeightsUri(const std::string& id, const std::string& uri);
   void SetUploadUri(const std::string& uri);
   // Uploads and downloads are UNIMPLEMENTED.
@@ -125,6 +127,7 @@ class FakeService final : public pb::FineTuneService::Service {
   std::map<std::string, std::string> by_request_;
   std::vector<pb::UpdateFineTuneRequest> updates_;
   std::string authorization_;
+  int damaged_chunks_ = 0;
   std::string weights_, generation_, sha256_, uploaded_, upload_uri_;
   bool refuse_generations_ = true;
   size_t break_after_ = 0;

@@ -101,7 +101,7 @@ TEST(DatasetInspector, SaysWhatIsNoDatasetAtAll) {
   DatasetInspector large(kDatasetLimitBytes);
   large.Write(MakeZip({}));
   EXPECT_THAT(large.Finish().fault, HasSubstr("100 MB"));
-  EXPECT_THAT(large.Finish().unusable, HasSubstr("no images"));
+  EXPECT_THAT(large.Finish().unusable, HasSubstr("no zip"));
 }
 
 TEST(DatasetInspector, TellsAtTheFirstBytesWhatIsNoZip) {

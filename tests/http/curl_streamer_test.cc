@@ -69,6 +69,11 @@ class Listener : public HttpStreamListener {
     return received_;
   }
 
+  size_t sent() {
+    MutexLock lock(mu_);
+    return sent_;
+  }
+
   int code = 0;  // Once it ended.
 
  private:
@@ -149,6 +154,39 @@ TEST(CurlStreamer, SendsABodyAsItComesWithExactlyTheHeadersAndTheLength) {
   EXPECT_TRUE(absl::EndsWith(seen, "\r\n\r\n0123456789")) << seen;
   for (const char* header : {"expect", "transfer-encoding", "x-api-key"})
     EXPECT_FALSE(absl::StrContains(absl::AsciiStrToLower(seen), header)) << seen;
+}
+
+TEST(CurlStreamer, SendsNothingThatIsRefusedWhenItAsksFirst) {
+  std::string head;
+  RawServer server([&](RawConnection& connection) {
+    head = connection.ReadHead();
+    connection.Answer(403, "no", "Connection: close\r\n");
+  });
+  auto streamer = StreamerFor(server.url());
+  auto listener = std::make_shared<Listener>();
+  listener->Give(std::string(5 << 20, 'z'));
+  streamer->Start(
+      {.method = "PUT", .url = Secret(server.url()), .body_size = 5 << 20, .ask_first = true},
+      listener);
+  EXPECT_TRUE(listener->Ended().ok());
+  EXPECT_EQ(listener->code, 403);
+  EXPECT_EQ(listener->sent(), 0u);
+  EXPECT_TRUE(absl::StrContains(head, "Expect: 100-continue"));
+}
+
+TEST(CurlStreamer, SendsAfterAWhileWhatNobodySpokeOf) {
+  std::string seen;
+  RawServer server([&](RawConnection& connection) {
+    seen = connection.ReadRequest();
+    connection.Answer(200, "");
+  });
+  auto streamer = StreamerFor(server.url());
+  auto listener = std::make_shared<Listener>();
+  listener->Give("body");
+  streamer->Start({.method = "PUT", .url = Secret(server.url()), .body_size = 4, .ask_first = true},
+                  listener);
+  EXPECT_TRUE(listener->Ended().ok());
+  EXPECT_TRUE(absl::EndsWith(seen, "body"));
 }
 
 TEST(CurlStreamer, FollowsRedirectsToAllowedHostsOnly) {

@@ -37,11 +37,15 @@ size_t ContentLength(const std::string& head) {
 
 }  // namespace
 
-std::string RawConnection::ReadRequest() {
+std::string RawConnection::ReadRequest() { return Read(/*body=*/true); }
+
+std::string RawConnection::ReadHead() { return Read(/*body=*/false); }
+
+std::string RawConnection::Read(bool body) {
   size_t want = std::string::npos;
   while (true) {
     if (const size_t end = buffered_.find("\r\n\r\n"); end != std::string::npos)
-      want = end + 4 + ContentLength(buffered_.substr(0, end + 2));
+      want = end + 4 + (body ? ContentLength(buffered_.substr(0, end + 2)) : 0);
     if (buffered_.size() >= want) {
       std::string request = buffered_.substr(0, want);
       buffered_.erase(0, want);

@@ -20,6 +20,8 @@ class RawConnection {
 
   // The next request, head and body (Content-Length only); empty if the other side is gone.
   std::string ReadRequest();
+  // Its head alone; the body is left to come.
+  std::string ReadHead();
   // False if the other side is gone.
   bool Send(const std::string& text);
   void Answer(int code, const std::string& body, const std::string& more_headers = "");
@@ -30,6 +32,8 @@ class RawConnection {
   void Reset();
 
  private:
+  std::string Read(bool body);
+
   int fd_;
   std::string buffered_;
 };

@@ -238,6 +238,16 @@ TEST_F(Calls, BytesThatAreNotThoseOfTheWholeFilesDigestAreFetchedAgain) {
   EXPECT_FALSE(std::filesystem::exists(Path("w")));
 }
 
+TEST_F(Calls, ADamagedChunkIsFetchedAgainAndTheRestIsKept) {
+  service_.SetWeights(Safetensors(9'000), "g1", 100'000);
+  service_.DamageChunks(2);
+  DownloadOptions options;
+  options.backoff = {.initial = absl::Milliseconds(1)};
+  const auto download = DownloadWeights(client(), "fineTunes/a", Path("w"), options);
+  ASSERT_TRUE(download.ok()) << download.status();
+  EXPECT_EQ(Content(Path("w")), Safetensors(9'000));
+}
+
 TEST_F(Calls, WhatCannotBeTrainedWithIsNotSentUnlessForced) {
   std::ofstream(Path("d.zip")) << "a text";
   EXPECT_TRUE(absl::IsInvalidArgument(client().Upload(Path("d.zip")).status()));
