@@ -29,6 +29,11 @@ std::optional<std::string> IndexKeyOf(const FilterNode& node) {
 }
 
 size_t ComparisonsOf(const FilterNode& node) {
+  // A text is looked for in some six others, which are folded for it.
+  if (node.kind == FilterNode::Kind::kComparison &&
+      node.comparison.field == FilterField::kAnywhere) {
+    return 10;
+  }
   size_t count = node.kind == FilterNode::Kind::kComparison ? 1 : 0;
   for (const FilterNode::Ptr& child : node.children) count += ComparisonsOf(*child);
   return count;

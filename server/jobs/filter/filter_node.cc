@@ -5,13 +5,14 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/jobs/filter/fold_case.h"
 
 namespace finetune {
 namespace {
 
-constexpr std::array<std::string_view, 10> kFieldNames = {
-    "state",        "base_model",  "theme",       "visibility",  "creator",
-    "display_name", "upstream_id", "create_time", "update_time", "labels"};
+constexpr std::array<std::string_view, 11> kFieldNames = {
+    "state",       "base_model",  "theme",       "visibility", "creator", "display_name",
+    "upstream_id", "create_time", "update_time", "labels",     "*"};
 
 constexpr std::array<std::string_view, 7> kOperators = {"=", "!=", "<", "<=", ">", ">=", ":"};
 
@@ -87,6 +88,18 @@ bool MatchesLabel(const FineTuneVersion& version, const FilterComparison& compar
   return MatchesText(it->second, comparison);
 }
 
+bool StandsAnywhere(const std::string& folded, const FineTuneVersion& version) {
+  const auto holds = [&](std::string_view text) {
+    thread_local std::string buffer;
+    FoldCaseTo(text, buffer);
+    return buffer.find(folded) != std::string::npos;
+  };
+  return holds(version.display_name) || holds(version.instance_prompt) ||
+         holds(version.trigger_word) || holds(version.base_model) || holds(version.creator) ||
+         std::any_of(version.labels.begin(), version.labels.end(),
+                     [&](const auto& label) { return holds(label.second); });
+}
+
 // In quotes, with the two characters escaped that need it, and the star that is none.
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
@@ -144,6 +157,8 @@ bool FilterComparison::Matches(const FineTuneVersion& version) const {
       return Compare(version.update_time, op, time);
     case FilterField::kLabel:
       return MatchesLabel(version, *this);
+    case FilterField::kAnywhere:
+      return StandsAnywhere(text, version);
     default:
       return MatchesText(TextOf(field, version), *this);
   }
@@ -166,7 +181,8 @@ std::string FilterComparison::Canonical() const {
 }
 
 std::optional<std::string> FilterComparison::IndexKey() const {
-  if (any_before || any_after || any_value || IsTime(field)) return std::nullopt;
+  if (any_before || any_after || any_value || IsTime(field) || field == FilterField::kAnywhere)
+    return std::nullopt;
   const bool equality =
       op == FilterOperator::kEqual || (op == FilterOperator::kHas && IsEnum(field));
   if (!equality) return std::nullopt;

@@ -22,14 +22,16 @@ enum class FilterField {
   kCreateTime,
   kUpdateTime,
   kLabel,
+  kAnywhere,
 };
 
-// `labels` for kLabel.
+// `labels` for kLabel, `*` for kAnywhere.
 std::string_view NameOf(FilterField field);
 
 enum class FilterOperator { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kHas };
 
-// One comparison. States and visibilities are compared by their numbers, times as times, the rest
+// One comparison, or a text that may stand in several fields, in any case (kAnywhere; `text` is
+// folded, see fold_case.h). States and visibilities are compared by their numbers, times as times, the rest
 // as bytes. A label that is not there is equal to nothing, less or greater than nothing, and
 // unequal to everything.
 struct FilterComparison {

@@ -4,9 +4,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
+#include "server/jobs/filter/fold_case.h"
 
 namespace finetune {
 namespace {
@@ -15,9 +17,10 @@ constexpr std::string_view kSpace = " \t\r\n";
 constexpr std::string_view kNameEnds = " \t\r\n()\"'=!<>:";
 // A time has colons, so a value may.
 constexpr std::string_view kValueEnds = " \t\r\n()\"'=!<>";
+constexpr std::string_view kOperatorStarts = "=!<>:";
 constexpr std::string_view kFields =
     "state, base_model, theme, visibility, creator, display_name, upstream_id, create_time, "
-    "update_time or labels.KEY";
+    "update_time or labels.KEY before the operator";
 
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -103,7 +106,35 @@ absl::StatusOr<FilterNode::Ptr> FilterParser::Term(int depth) {
   return negated ? FilterNode::Not(std::move(term)) : term;
 }
 
+bool FilterParser::AtText() {
+  if (Peek() == '"' || Peek() == '\'') return true;
+  if (AtKeyword("AND") || AtKeyword("OR") || AtKeyword("NOT")) return false;
+  const size_t start = position_;
+  const std::string_view name = Bare(kNameEnds);
+  position_ += name.size();
+  // The key of a label may be quoted.
+  const bool quoted_key = name == "labels." && (Peek() == '"' || Peek() == '\'');
+  SkipSpace();
+  const bool has_operator = !AtEnd() && kOperatorStarts.find(Peek()) != std::string_view::npos;
+  position_ = start;
+  return !name.empty() && !quoted_key && !has_operator;
+}
+
+absl::StatusOr<FilterNode::Ptr> FilterParser::Text() {
+  ASSIGN_OR_RETURN(const Word word, ReadWord());
+  SkipSpace();
+  if (!AtEnd() && kOperatorStarts.find(Peek()) != std::string_view::npos)
+    return Fault(word.position, kFields);
+  FilterComparison comparison;
+  comparison.field = FilterField::kAnywhere;
+  comparison.op = FilterOperator::kHas;
+  // A star at an end says what is so anyway.
+  comparison.text = FoldCase(word.text);
+  return FilterNode::Compare(std::move(comparison));
+}
+
 absl::StatusOr<FilterNode::Ptr> FilterParser::Comparison() {
+  if (AtText()) return Text();
   FilterComparison comparison;
   RETURN_IF_ERROR(Field(comparison));
   SkipSpace();
@@ -207,7 +238,7 @@ absl::Status FilterParser::EnumValue(const Word& word, FilterComparison& compari
   const auto* type = comparison.field == FilterField::kState
                          ? pb::FineTune::State_descriptor()
                          : pb::FineTune::Visibility_descriptor();
-  const auto* value = type->FindValueByName(word.text);
+  const auto* value = type->FindValueByName(absl::AsciiStrToUpper(word.text));
   if (value == nullptr || word.any_before || word.any_after) {
     return Fault(word.position, absl::StrCat("one of ", NamesOf(type)));
   }

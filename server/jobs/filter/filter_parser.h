@@ -16,6 +16,7 @@ namespace finetune {
 //   factor     = term {"OR" term}                     so OR binds tighter than AND (AIP-160)
 //   term       = ["NOT" | "-"] ("(" filter ")" | comparison)
 //   comparison = field operator value
+//              | text                                 a word or a quotation, anywhere in the job
 //
 // For one text.
 class FilterParser {
@@ -43,6 +44,9 @@ class FilterParser {
   absl::StatusOr<FilterNode::Ptr> Factor(int depth);
   absl::StatusOr<FilterNode::Ptr> Term(int depth);
   absl::StatusOr<FilterNode::Ptr> Comparison();
+  // Whether what comes next is a text, with no operator after it.
+  bool AtText();
+  absl::StatusOr<FilterNode::Ptr> Text();
   absl::Status Field(FilterComparison& comparison);
   absl::Status LabelKey(std::string_view name, FilterComparison& comparison);
   absl::Status Operator(FilterComparison& comparison);

@@ -101,6 +101,9 @@ bool ReadFineTune(std::string_view bytes, FineTuneVersion& version) {
   while (copy.Next()) {
     char*& to = OnlyInFull(copy.field()) ? back : front;
     to = std::copy(copy.whole().begin(), copy.whole().end(), to);
+    const std::string_view kept(to - copy.bytes().size(), copy.bytes().size());
+    if (copy.field() == FineTune::kInstancePromptFieldNumber) version.instance_prompt = kept;
+    if (copy.field() == FineTune::kTriggerWordFieldNumber) version.trigger_word = kept;
   }
   version.basic = tail == 0 ? version.full : version.full.sub(0, bytes.size() - tail);
   return true;

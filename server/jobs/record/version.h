@@ -45,6 +45,9 @@ struct FineTuneVersion {
   // shares the memory of `full`.
   grpc::Slice full;
   grpc::Slice basic;
+  // What filters see, too; of the bytes in `full`.
+  std::string_view instance_prompt;
+  std::string_view trigger_word;
 
   const grpc::Slice& Bytes(pb::FineTuneView view) const {
     return view == pb::FINE_TUNE_VIEW_FULL ? full : basic;

@@ -27,9 +27,7 @@ class VersionList {
 
   size_t size() const { return size_; }
   const VersionPtr& at(size_t i) const {
-    const size_t number =
-        static_cast<size_t>(std::upper_bound(starts_.begin(), starts_.end(), i) - starts_.begin()) -
-        1;
+    const size_t number = ChunkAt(i);
     return (*chunks_[number])[i - starts_[number]];
   }
   // The index of the first whose key is not less than this one; size() if none.
@@ -39,9 +37,38 @@ class VersionList {
     return starts_[number] + IndexIn(*chunks_[number], key);
   }
 
+  // Calls `visit` with each from this index on, or down from the one before it, until it says
+  // false. Faster than asking for one after another.
+  template <typename Visit>
+  void Ascend(size_t begin, const Visit& visit) const {
+    for (size_t number = ChunkAt(begin); number < chunks_.size(); ++number) {
+      const Chunk& chunk = *chunks_[number];
+      for (size_t i = begin - std::min(begin, starts_[number]); i < chunk.size(); ++i) {
+        if (!visit(*chunk[i])) return;
+      }
+      begin = 0;
+    }
+  }
+  template <typename Visit>
+  void Descend(size_t end, const Visit& visit) const {
+    for (size_t number = end == 0 ? 0 : ChunkAt(end - 1) + 1; number-- > 0;) {
+      const Chunk& chunk = *chunks_[number];
+      for (size_t i = std::min(end - starts_[number], chunk.size()); i-- > 0;) {
+        if (!visit(*chunk[i])) return;
+      }
+    }
+  }
+
  private:
   using Chunk = std::vector<VersionPtr>;
 
+  // The number of the chunk that holds this index; if none does, of one past the last.
+  size_t ChunkAt(size_t index) const {
+    if (index >= size_) return chunks_.size();
+    return static_cast<size_t>(std::upper_bound(starts_.begin(), starts_.end(), index) -
+                               starts_.begin()) -
+           1;
+  }
   // The first chunk that ends at this key or after it.
   size_t ChunkOf(const Key& key) const {
     const auto it = std::partition_point(chunks_.begin(), chunks_.end(), [&](const auto& chunk) {

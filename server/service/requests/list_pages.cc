@@ -1,7 +1,7 @@
 #include "server/service/requests/list_pages.h"
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,6 +19,8 @@ constexpr size_t kMaxPageSize = 1000;
 constexpr size_t kMaxPageBytes = size_t{3} << 20;
 // What costs less is not worth a look whether it is there.
 constexpr size_t kLeastCost = 2'000;
+// In comparisons, for each job whose place in an order has to be found.
+constexpr size_t kSortCost = 5;
 constexpr size_t kMaxCachedBytes = size_t{32} << 20;
 constexpr size_t kMaxCachedPages = 256;
 constexpr size_t kMaxCachedCounts = 256;
@@ -27,8 +29,9 @@ using Response = pb::ListFineTunesResponse;
 
 }  // namespace
 
-std::string ListPages::TokenQuery(const Filter& filter, pb::FineTuneView view) const {
-  return absl::StrCat(static_cast<int>(view), "\n", filter.key());
+std::string ListPages::TokenQuery(const ListQuery& query) {
+  return absl::StrCat(static_cast<int>(query.view), "\n", query.order.key(), "\n",
+                      query.filter->key());
 }
 
 absl::StatusOr<ListQuery> ListPages::Check(const pb::ListFineTunesRequest& request,
@@ -36,8 +39,11 @@ absl::StatusOr<ListQuery> ListPages::Check(const pb::ListFineTunesRequest& reque
   Violations violations;
   if (request.page_size() < 0) violations.Add("page_size", "must not be negative");
   if (!pb::FineTuneView_IsValid(request.view())) violations.Add("view", "is not a known view");
+  auto order = ListOrder::Parse(request.order_by());
+  if (!order.ok()) violations.Add("order_by", std::string(order.status().message()));
   RETURN_IF_ERROR(violations.ToStatus());
   ListQuery query;
+  query.order = *std::move(order);
   ASSIGN_OR_RETURN(query.filter, Filter::Parse(request.filter()));
   if (!caller.sees_all) query.filter = Filter::WithCreator(query.filter, caller.identity);
   query.view = request.view() == pb::FINE_TUNE_VIEW_FULL ? pb::FINE_TUNE_VIEW_FULL
@@ -45,23 +51,21 @@ absl::StatusOr<ListQuery> ListPages::Check(const pb::ListFineTunesRequest& reque
   const auto asked = static_cast<size_t>(request.page_size());
   query.page_size = asked == 0 ? kDefaultPageSize : std::min(asked, kMaxPageSize);
   if (!request.page_token().empty()) {
-    ASSIGN_OR_RETURN(query.before,
-                     DecodePageToken(catalog_.epoch(), TokenQuery(*query.filter, query.view),
-                                     request.page_token()));
+    ASSIGN_OR_RETURN(query.after,
+                     DecodePageToken(catalog_.epoch(), TokenQuery(query), request.page_token()));
   }
   return query;
 }
 
 std::string ListPages::KeyOf(const ListQuery& query) const {
-  return absl::StrCat(query.page_size, "/", query.before, "/",
-                      TokenQuery(*query.filter, query.view));
+  return absl::StrCat(query.page_size, "/", query.after, "/", TokenQuery(query));
 }
 
 size_t ListPages::CostOf(const ListQuery& query) {
   const ViewPtr view = catalog_.view();
   // A job that is put on a page costs about as much as ten comparisons.
-  const size_t cost =
-      view->size() * query.filter->comparisons() + std::min(query.page_size, view->size()) * 10;
+  const size_t a_job = query.filter->comparisons() + (query.order.is_kept() ? 0 : kSortCost);
+  const size_t cost = view->size() * a_job + std::min(query.page_size, view->size()) * 10;
   if (cost < kLeastCost) return 0;
   MutexLock lock(mu_);
   const auto found = pages_.find(KeyOf(query));
@@ -100,20 +104,52 @@ grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
   return grpc::ByteBuffer(slices, 2);
 }
 
-grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view) {
+std::vector<const FineTuneVersion*> ListPages::JobsOf(const ListQuery& query,
+                                                      const CatalogView& view) const {
+  const ListOrder& order = query.order;
+  const auto after = query.after.empty() ? std::nullopt : order.VersionAt(query.after);
+  const size_t wanted = query.page_size + 1;
   std::vector<const FineTuneVersion*> jobs;
-  size_t bytes = 0;
-  bool more = false;
-  constexpr size_t kFraming = 8;
-  for (size_t i = view.LowerBound(query.before); i-- > 0;) {
-    const FineTuneVersion& job = *view.at(i);
-    if (!query.filter->Matches(job)) continue;
-    const size_t size = job.Bytes(query.view).size() + kFraming;
-    more = jobs.size() == query.page_size || (!jobs.empty() && bytes + size > kMaxPageBytes);
-    if (more) break;
-    jobs.push_back(&job);
-    bytes += size;
+  const auto& by_create_time = view.by_create_time();
+  if (!order.is_kept()) {
+    by_create_time.Ascend(0, [&](const FineTuneVersion& job) {
+      if (query.filter->Matches(job) && (!after || order.Before(*after, job))) jobs.push_back(&job);
+      return true;
+    });
+    const auto end = jobs.begin() + static_cast<ptrdiff_t>(std::min(wanted, jobs.size()));
+    std::partial_sort(jobs.begin(), end, jobs.end(),
+                      [&](const auto* a, const auto* b) { return order.Before(*a, *b); });
+    jobs.erase(end, jobs.end());
+    return jobs;
   }
+  const auto take = [&](const FineTuneVersion& job) {
+    if (query.filter->Matches(job)) jobs.push_back(&job);
+    return jobs.size() < wanted;
+  };
+  if (order.descending()) {
+    by_create_time.Descend(
+        after ? by_create_time.LowerBound(ByCreateTime::Of(*after)) : by_create_time.size(), take);
+  } else {
+    ByCreateTime::Key next;
+    if (after) next = {after->create_time, after->first_revision + 1};
+    by_create_time.Ascend(after ? by_create_time.LowerBound(next) : 0, take);
+  }
+  return jobs;
+}
+
+grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view) {
+  std::vector<const FineTuneVersion*> jobs = JobsOf(query, view);
+  constexpr size_t kFraming = 8;
+  size_t bytes = 0;
+  size_t count = 0;
+  while (count < std::min(jobs.size(), query.page_size)) {
+    const size_t size = jobs[count]->Bytes(query.view).size() + kFraming;
+    if (count > 0 && bytes + size > kMaxPageBytes) break;
+    bytes += size;
+    ++count;
+  }
+  const bool more = count < jobs.size();
+  jobs.resize(count);
   std::string out;
   out.reserve(bytes + 128);
   for (const FineTuneVersion* job : jobs) {
@@ -122,8 +158,8 @@ grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view)
     out.append(reinterpret_cast<const char*>(ready.begin()), ready.size());
   }
   if (more) {
-    const std::string token = EncodePageToken(
-        catalog_.epoch(), TokenQuery(*query.filter, query.view), jobs.back()->first_revision);
+    const std::string token =
+        EncodePageToken(catalog_.epoch(), TokenQuery(query), query.order.PlaceOf(*jobs.back()));
     AppendLengthPrefix(out, Response::kNextPageTokenFieldNumber, token.size());
     out += token;
   }
@@ -140,7 +176,10 @@ size_t ListPages::CountMatches(const Filter& filter, const CatalogView& view) {
       return found->second.count;
   }
   size_t count = 0;
-  for (size_t i = 0; i < view.size(); ++i) count += filter.Matches(*view.at(i)) ? 1 : 0;
+  view.by_create_time().Ascend(0, [&](const FineTuneVersion& job) {
+    count += filter.Matches(job) ? 1 : 0;
+    return true;
+  });
   MutexLock lock(mu_);
   if (counts_.size() >= kMaxCachedCounts) counts_.clear();
   counts_[filter.key()] = {view.revision(), count};

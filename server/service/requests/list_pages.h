@@ -4,6 +4,7 @@
 #include <grpcpp/support/slice.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
@@ -11,6 +12,7 @@
 #include "server/base/mutex.h"
 #include "server/jobs/filter/filter.h"
 #include "server/jobs/record/catalog.h"
+#include "server/service/requests/list_order.h"
 
 namespace finetune {
 
@@ -18,11 +20,13 @@ namespace finetune {
 struct ListQuery {
   FilterPtr filter;  // Includes what the caller may see.
   pb::FineTuneView view = pb::FINE_TUNE_VIEW_BASIC;
+  ListOrder order;
   size_t page_size = 0;
-  uint64_t before = UINT64_MAX;  // Jobs whose first_revision is less.
+  // The place that the page begins after; empty for the first page.
+  std::string after;
 };
 
-// Makes the pages of lists out of the jobs' ready bytes, newest job first. A page that is asked
+// Makes the pages of lists out of the jobs' ready bytes. A page that is asked
 // for again at the same revision is the same bytes, so that a thousand clients that poll one list
 // cost one making. Thread-safe.
 class ListPages {
@@ -49,7 +53,9 @@ class ListPages {
   };
 
   std::string KeyOf(const ListQuery& query) const;
-  std::string TokenQuery(const Filter& filter, pb::FineTuneView view) const;
+  static std::string TokenQuery(const ListQuery& query);
+  // The jobs of a page, and one more if there is one.
+  std::vector<const FineTuneVersion*> JobsOf(const ListQuery& query, const CatalogView& view) const;
   grpc::Slice MakePage(const ListQuery& query, const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);
   size_t CountMatches(const Filter& filter, const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);
 

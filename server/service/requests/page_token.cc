@@ -10,18 +10,13 @@
 namespace finetune {
 namespace {
 
-constexpr size_t kPositionBytes = 8;
 constexpr size_t kSignatureBytes = 12;
+// A place holds a display name at most.
+constexpr size_t kMaxToken = 4'096;
 
-std::string PositionBytes(uint64_t position) {
-  std::string bytes(kPositionBytes, '\0');
-  for (size_t i = 0; i < kPositionBytes; ++i)
-    bytes[i] = static_cast<char>(position >> (56 - 8 * i));
-  return bytes;
-}
-
-std::string Signature(std::string_view epoch, std::string_view query, std::string_view position) {
-  const std::string text = absl::StrCat("page\n", std::string(position), "\n", std::string(query));
+std::string Signature(std::string_view epoch, std::string_view query, std::string_view place) {
+  const std::string text =
+      absl::StrCat("page\n", place.size(), "\n", std::string(place), "\n", std::string(query));
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned length = 0;
   HMAC(EVP_sha256(), epoch.data(), static_cast<int>(epoch.size()),
@@ -31,29 +26,26 @@ std::string Signature(std::string_view epoch, std::string_view query, std::strin
 
 }  // namespace
 
-std::string EncodePageToken(std::string_view epoch, std::string_view query, uint64_t position) {
-  const std::string bytes = PositionBytes(position);
-  return absl::WebSafeBase64Escape(bytes + Signature(epoch, query, bytes));
+std::string EncodePageToken(std::string_view epoch, std::string_view query,
+                            std::string_view place) {
+  return absl::WebSafeBase64Escape(Signature(epoch, query, place) + std::string(place));
 }
 
-absl::StatusOr<uint64_t> DecodePageToken(std::string_view epoch, std::string_view query,
-                                         std::string_view token) {
+absl::StatusOr<std::string> DecodePageToken(std::string_view epoch, std::string_view query,
+                                            std::string_view token) {
   std::string bytes;
-  const bool decoded = absl::WebSafeBase64Unescape({token.data(), token.size()}, &bytes);
+  const bool decoded = token.size() <= kMaxToken &&
+                       absl::WebSafeBase64Unescape({token.data(), token.size()}, &bytes);
   // One form only: base64 would ignore a change of the last character's spare bits.
   const bool canonical = decoded && absl::WebSafeBase64Escape(bytes) == std::string(token);
-  if (canonical && bytes.size() == kPositionBytes + kSignatureBytes) {
-    const std::string_view position = std::string_view(bytes).substr(0, kPositionBytes);
-    if (CRYPTO_memcmp(bytes.data() + kPositionBytes, Signature(epoch, query, position).data(),
-                      kSignatureBytes) == 0) {
-      uint64_t value = 0;
-      for (char c : position) value = value << 8 | static_cast<unsigned char>(c);
-      return value;
-    }
+  if (canonical && bytes.size() > kSignatureBytes) {
+    const std::string place = bytes.substr(kSignatureBytes);
+    if (CRYPTO_memcmp(bytes.data(), Signature(epoch, query, place).data(), kSignatureBytes) == 0)
+      return place;
   }
   return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::PAGE_TOKEN_INVALID,
-               "page_token: not from this gateway, or not for this query (filter, view)")
-      .Field("page_token", "not from this gateway, or not for this query (filter, view)");
+               "page_token: not from this gateway, or not for this query (filter, order_by, view)")
+      .Field("page_token", "not from this gateway, or not for this query (filter, order_by, view)");
 }
 
 }  // namespace finetune

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -8,13 +7,13 @@
 
 namespace finetune {
 
-// Where a list goes on: after the job with this first_revision, for one query. The token is signed
-// with the history's epoch, so that it survives restarts and cannot be guessed, and fits no other
-// query. `query` says what must stay the same from page to page.
-std::string EncodePageToken(std::string_view epoch, std::string_view query, uint64_t position);
+// Where a list goes on: after this place in its order, for one query. The token is signed with the
+// history's epoch, so that it survives restarts and cannot be guessed, and fits no other query.
+// `query` says what must stay the same from page to page.
+std::string EncodePageToken(std::string_view epoch, std::string_view query, std::string_view place);
 
-// INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
-absl::StatusOr<uint64_t> DecodePageToken(std::string_view epoch, std::string_view query,
-                                         std::string_view token);
+// The place. INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+absl::StatusOr<std::string> DecodePageToken(std::string_view epoch, std::string_view query,
+                                            std::string_view token);
 
 }  // namespace finetune

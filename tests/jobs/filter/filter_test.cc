@@ -25,6 +25,8 @@ FineTuneVersion Job() {
   job.upstream_id = "up-1";
   job.create_time = absl::FromUnixSeconds(1'700'000'000);  // 2023-11-14T22:13:20Z.
   job.update_time = absl::FromUnixSeconds(1'700'000'100);
+  job.instance_prompt = "a photo of sks жук on a Table";
+  job.trigger_word = "sks";
   job.labels = {{"team", "vision"}, {"a.b/c", "x y"}, {"empty", ""}, {"star", "5*"}};
   return job;
 }
@@ -43,6 +45,24 @@ TEST(Filter, MatchesWhatItSays) {
            "state = TRAINING",
            "state:TRAINING",
            "state = \"TRAINING\"",
+           "state = training",
+           "state:Training",
+           "visibility = private",
+           "cats",
+           "DOGS",
+           "\"s AND d\"",
+           "cats dogs",
+           "cats AND state = TRAINING",
+           "(hamsters OR cats) -hamsters",
+           "NOT hamsters",
+           "table",
+           "\"ЖУК\"",
+           "sks",
+           "flux",
+           "corp",
+           "vision",
+           "*",
+           "5*",
            "state != FAILED",
            "state:*",
            "visibility = PRIVATE",
@@ -126,17 +146,16 @@ TEST(Filter, DoesNotMatchAnythingElse) {
 
 TEST(Filter, SaysWhereItIsWrongAndWhatWasExpected) {
   const std::pair<std::string, std::string> cases[] = {
-      {"state", "at position 6: expected one of the operators"},
+      {"state!", "at position 6: expected one of the operators"},
       {"state=", "at position 7: expected a value"},
       {"state=RUNNING", "at position 7: expected one of SUBMIT_UNKNOWN, QUEUED, PREPARING"},
-      {"state=training", "expected one of"},
       {"state=T*", "expected one of"},
       {"state<TRAINING", "at position 6: expected =, != or :"},
       {"visibility=SECRET", "expected one of PRIVATE, PUBLIC"},
       {"status=TRAINING", "at position 1: expected state, base_model"},
       {"name=x", "expected state, base_model"},
-      {"hello", "at position 1: expected state"},
-      {"\"hello\"", "at position 1: expected state"},
+      {"\"hello\" = 1", "at position 1: expected state"},
+      {"NOT NOT hello", "at position 5: expected state"},
       {"create_time > yesterday", "at position 15: expected a time"},
       {"create_time > infinite-future", "expected a time"},
       {"labels.=x", "at position 8: expected a label's key"},

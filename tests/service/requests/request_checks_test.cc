@@ -277,32 +277,5 @@ TEST(UpdateCheck, RefusesWhatCannotBeUpdated) {
               Contains("update_mask"));
 }
 
-TEST(PageToken, ComesBackForTheSameQueryOnly) {
-  for (uint64_t position : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 40, UINT64_MAX}) {
-    const std::string token = EncodePageToken("epoch", "query", position);
-    auto decoded = DecodePageToken("epoch", "query", token);
-    ASSERT_TRUE(decoded.ok());
-    EXPECT_EQ(*decoded, position);
-    EXPECT_EQ(ReasonOf(DecodePageToken("epoch", "other", token).status()),
-              pb::ErrorReason::PAGE_TOKEN_INVALID);
-    EXPECT_EQ(ReasonOf(DecodePageToken("other", "query", token).status()),
-              pb::ErrorReason::PAGE_TOKEN_INVALID);
-  }
-}
-
-TEST(PageToken, NoChangedTokenIsTaken) {
-  const std::string token = EncodePageToken("epoch", "query", 42);
-  for (size_t i = 0; i < token.size(); ++i) {
-    for (char c : {'A', 'B', 'z', '0', '-', '_', '=', ' '}) {
-      std::string changed = token;
-      if (changed[i] == c) continue;
-      changed[i] = c;
-      EXPECT_FALSE(DecodePageToken("epoch", "query", changed).ok()) << changed;
-    }
-    EXPECT_FALSE(DecodePageToken("epoch", "query", token.substr(0, i)).ok());
-  }
-  EXPECT_FALSE(DecodePageToken("epoch", "query", token + "A").ok());
-}
-
 }  // namespace
 }  // namespace finetune
