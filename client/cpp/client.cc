@@ -87,9 +87,13 @@ absl::StatusOr<Response> FineTuneClient::CallRepeatedly(Method<Request, Response
   const ConnectOptions& options = connection_->options();
   const absl::Time deadline = absl::Now() + timeout;
   RetryBackoff backoff(options.backoff);
+  absl::Status before;
   while (true) {
     absl::StatusOr<Response> response = Call(method, request, deadline - absl::Now());
+    // What kept it from succeeding says more than that its time is over.
+    if (absl::IsDeadlineExceeded(response.status()) && !before.ok()) return before;
     if (!MayPass(response.status())) return response;
+    before = response.status();
     const absl::Duration wait = backoff.Next(RetryDelayOf(response.status()));
     if (absl::Now() + wait >= deadline) return response;
     absl::SleepFor(wait);

@@ -336,8 +336,9 @@ const (
 	Change_CREATED Change_Type = 2
 	// The job changed, or changed so that it now matches the filter.
 	Change_UPDATED Change_Type = 3
-	// The job still exists and no longer matches the filter. After a resume it
-	// may name a job that this client never saw.
+	// The job still exists and no longer matches the filter; or it was made
+	// elsewhere, was LOST for long and is forgotten. After a resume it may name
+	// a job that this client never saw.
 	Change_LEFT_FILTER Change_Type = 4
 )
 

@@ -527,8 +527,9 @@ export enum Change_Type {
   /** UPDATED - The job changed, or changed so that it now matches the filter. */
   UPDATED = 3,
   /**
-   * LEFT_FILTER - The job still exists and no longer matches the filter. After a resume it
-   * may name a job that this client never saw.
+   * LEFT_FILTER - The job still exists and no longer matches the filter; or it was made
+   * elsewhere, was LOST for long and is forgotten. After a resume it may name
+   * a job that this client never saw.
    */
   LEFT_FILTER = 4,
   UNRECOGNIZED = -1,
