@@ -65,6 +65,8 @@ struct Config {
   LogLevel log_level = LogLevel::kInfo;
   TraceSettings traces;
 
+  bool check = false;  // Only look whether the gateway would start.
+
   // What was not understood and stops nothing, each in a sentence for the log.
   std::vector<std::string> warnings;
 };

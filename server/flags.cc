@@ -120,6 +120,9 @@ std::vector<Flag> MakeFlags() {
       {"drain_time", "10s", Time(&Config::drain_time, absl::ZeroDuration()),
        "Time after that for ending streams and finishing calls. What is left is cancelled."},
       {"log_level", "info", Level(&Config::log_level), "debug, info, warning or error."},
+      {"check", "false", Switch(&Config::check),
+       "Check flags, files, policy and record, print what is wrong, and end: with 0 if the gateway "
+       "would start, else with 1. Works beside a gateway that runs."},
   };
 }
 

@@ -185,12 +185,10 @@ absl::Status Gateway::Open() {
 
 absl::Status Gateway::OpenCredentials() {
   const TlsFiles& files = config_.tls;
+  RETURN_IF_ERROR(CheckTlsFlags(files));
   if (files.enabled()) {
     ASSIGN_OR_RETURN(certificates_, ServerCertificates::Open(files, *rereader_, *clock_, metrics_));
     credentials_ = certificates_->MakeCredentials();
-  } else if (!files.key.empty() || files.mutual()) {
-    return absl::InvalidArgumentError(
-        "--tls_key_file and --tls_client_ca_file need --tls_cert_file beside them");
   } else {
     credentials_ = grpc::InsecureServerCredentials();
   }

@@ -17,6 +17,7 @@
 #include "server/config.h"
 #include "server/gateway.h"
 #include "server/process_limits.h"
+#include "server/start_check.h"
 
 namespace finetune {
 namespace {
@@ -28,7 +29,7 @@ void LogOfGrpc(gpr_log_func_args* line) {
   Log(level, "grpc", {{"text", line->message}, {"file", line->file}, {"line", line->line}});
 }
 
-// Exit codes: 0 after a drain or --help, 1 if the start failed, 2 for an unknown flag.
+// Exit codes: 0 after a drain, --help or a --check that finds nothing, 1 if the start failed, 2 for an unknown flag.
 int Fail(const absl::Status& status, int code = 1) {
   FlushLog();
   const std::string message(status.message());
@@ -73,6 +74,19 @@ void EndAtOnceOnNextSignal(const sigset_t& signals) {
   std::thread([signals] { _exit(128 + WaitFor(signals)); }).detach();
 }
 
+int Check(const Config& config) {
+  SetLogLevel(LogLevel::kError);
+  RaiseFileLimit();
+  const StartCheck found = CheckStart(config);
+  for (const std::string& warning : found.warnings)
+    std::fprintf(stderr, "finetune-gateway: warning: %s\n", warning.c_str());
+  for (const std::string& error : found.errors)
+    std::fprintf(stderr, "finetune-gateway: %s\n", error.c_str());
+  if (!found.errors.empty()) return 1;
+  std::puts("finetune-gateway: the configuration is good");
+  return 0;
+}
+
 // Memory or threads are gone, in whatever thread: nothing that is in the store is lost by ending
 // here, and unwinding would need more of both.
 [[noreturn]] void EndOfResources() {
@@ -103,6 +117,7 @@ int Run(const std::vector<std::string>& arguments) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   const auto config = ReadConfig(arguments, ReadEnvironment());
   if (!config.ok()) return Fail(config.status(), absl::IsNotFound(config.status()) ? 2 : 1);
+  if (config->check) return Check(*config);
   SetLogLevel(config->log_level);
   gpr_set_log_function(LogOfGrpc);
   google::protobuf::SetLogHandler(LogOfProtobuf);

@@ -134,12 +134,20 @@ absl::Status TryAsAuthorities(const PemFile& file, const std::vector<CertPtr>& c
 
 }  // namespace
 
+absl::Status CheckTlsFlags(const TlsFiles& files) {
+  if (files.enabled() && files.key.empty())
+    return absl::InvalidArgumentError("--tls_cert_file needs --tls_key_file beside it");
+  if (!files.enabled() && (!files.key.empty() || files.mutual()))
+    return absl::InvalidArgumentError(
+        "--tls_key_file and --tls_client_ca_file need --tls_cert_file beside them");
+  return absl::OkStatus();
+}
+
 absl::StatusOr<TlsMaterial> ReadTlsMaterial(const TlsFiles& files, ReadTlsFile read) {
   ERR_clear_error();
   const absl::Cleanup forget = [] { ERR_clear_error(); };
   TlsMaterial material;
-  if (files.key.empty())
-    return absl::InvalidArgumentError("--tls_cert_file needs --tls_key_file beside it");
+  RETURN_IF_ERROR(CheckTlsFlags(files));
   ASSIGN_OR_RETURN(const PemFile cert_file, ReadPem("--tls_cert_file", files.cert, read));
   ASSIGN_OR_RETURN(const PemFile key_file, ReadPem("--tls_key_file", files.key, read));
   ASSIGN_OR_RETURN(const std::vector<CertPtr> chain, ReadCertificates(cert_file));

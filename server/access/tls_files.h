@@ -40,6 +40,9 @@ struct TlsMaterial {
   }
 };
 
+// Files that are given need the others beside them. INVALID_ARGUMENT, saying which.
+absl::Status CheckTlsFlags(const TlsFiles& files);
+
 using ReadTlsFile = absl::FunctionRef<absl::StatusOr<std::string>(const std::string& path)>;
 
 // INVALID_ARGUMENT, in one sentence that names the flag and the file. Files that are enabled.

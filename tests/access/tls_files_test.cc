@@ -84,6 +84,9 @@ TEST_F(TlsFilesTest, AreNamedWhereTheyCannotBeRead) {
   }
   files_.key.clear();
   EXPECT_THAT(std::string(Read().status().message()), HasSubstr("needs --tls_key_file"));
+  EXPECT_FALSE(CheckTlsFlags({.cert = "", .key = "k", .client_ca = ""}).ok());
+  EXPECT_FALSE(CheckTlsFlags({.cert = "", .key = "", .client_ca = "a"}).ok());
+  EXPECT_TRUE(CheckTlsFlags({}).ok());
 }
 
 TEST_F(TlsFilesTest, LeaveNoErrorBehindForOthersToFind) {

@@ -18,6 +18,7 @@ class Start(EndToEnd):
         given = dict(zip(args[::2], args[1::2]))
         merged = {**default, **given}
         flags = [word for flag, value in merged.items() if value is not None for word in (flag, value)]
+        flags += [flag for flag in given if flag.startswith("--") and "=" in flag]
         environment = {k: v for k, v in os.environ.items() if k != "SEGMIND_API_KEY"}
         return subprocess.run([BIN / "finetune-gateway", *flags], capture_output=True, text=True, timeout=seconds,
                               env={**environment, **(env or {})}, check=False,
@@ -88,6 +89,20 @@ class Start(EndToEnd):
 
     def test_an_open_door_needs_to_be_asked_for(self):
         self.stops(["--allow_insecure"], "--listen", "0.0.0.0:0")
+
+    def test_a_check_says_all_that_is_wrong_and_starts_nothing(self):
+        done = self.run_gateway("--check=true", None)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "finetune-gateway: the configuration is good\n", ""))
+        self.assertFalse((self.folder / "store.db").exists())
+        policy = self.folder / "policy.json"
+        policy.write_text('{"callers": []}')
+        done = self.run_gateway("--check=true", None, "--policy_file", str(policy), "--api_key_file", "/nowhere/key", "--webhook_token_file", "/nowhere/token")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual([line.split(": ")[1] for line in done.stderr.splitlines()], ["--api_key_file", "--webhook_token_file", "--policy_file"])
+        self.assertEqual(self.run_gateway("--check=true", None, "--listen", "nonsense").returncode, 1)
+        # Beside one that runs.
+        self.start_gateway(self.start_emulator()).ready()
+        self.assertEqual(self.run_gateway("--check=true", None).returncode, 0)
 
     def test_an_unknown_flag(self):
         done = self.run_gateway("--no_such_flag", "x")
