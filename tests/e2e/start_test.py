@@ -13,6 +13,7 @@ class Start(EndToEnd):
     def run_gateway(self, *args, env=None, seconds=20, limits=()):
         key = self.folder / "key"
         key.write_text(API_KEY)
+        key.chmod(0o600)
         default = {"--listen": "127.0.0.1:0", "--webhook_listen": "127.0.0.1:0", "--admin_listen": "127.0.0.1:0",
                    "--api_key_file": str(key), "--store": f"sqlite:{self.folder}/store.db", "--upstream_url": "http://127.0.0.1:9"}
         given = dict(zip(args[::2], args[1::2]))
