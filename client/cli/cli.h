@@ -5,19 +5,14 @@
 #include <string>
 #include <vector>
 
-namespace finetune::cli {
+#include "client/cli/terminal.h"
 
-// What the two outputs are connected to: colours, progress lines and the like are for terminals
-// only.
-struct Terminal {
-  bool out = false;
-  bool err = false;
-};
+namespace finetune::cli {
 
 // `args` without the program's name. Returns the process's exit code (exit_code.h). Results go to
 // `out`, everything else to `err`. Blocks until the command is done; `watch` runs until its stream
 // or its purpose ends.
 int RunCli(const std::vector<std::string>& args, std::ostream& out, std::ostream& err,
-           Terminal terminal = {});
+           const Terminal& terminal = {});
 
 }  // namespace finetune::cli

@@ -3,9 +3,10 @@
 #pragma once
 
 #include <CLI/App.hpp>
-#include <iosfwd>
 #include <string>
+#include <vector>
 
+#include "absl/status/statusor.h"
 #include "client/cli/session.h"
 
 namespace finetune::cli {
@@ -13,6 +14,7 @@ namespace finetune::cli {
 void AddCreate(CLI::App& app, Session& session);
 void AddGet(CLI::App& app, Session& session);
 void AddList(CLI::App& app, Session& session);
+void AddDescribe(CLI::App& app, Session& session);
 void AddWatch(CLI::App& app, Session& session);
 void AddWait(CLI::App& app, Session& session);
 void AddUpdate(CLI::App& app, Session& session);
@@ -20,11 +22,22 @@ void AddUploadUrl(CLI::App& app, Session& session);
 void AddUpload(CLI::App& app, Session& session);
 void AddDownload(CLI::App& app, Session& session);
 void AddStatus(CLI::App& app, Session& session);
+void AddWhoAmI(CLI::App& app, Session& session);
+void AddConfig(CLI::App& app, Session& session);
 void AddCompletion(CLI::App& app, Session& session);
 
 // Checks for options; each names what it wants in --help.
 CLI::Validator IsTimespan();
 CLI::Validator IsState();
 CLI::Validator IsPair();
+CLI::Validator IsOutput();
+CLI::Validator IsSelector();
+
+// What every help says of a job's name.
+inline constexpr char kJobHelp[] =
+    "The job: its id or the beginning of it, its name, its display name";
+
+// Which jobs a command is about: the option's filter and labels as one filter of the contract.
+std::string FilterOf(const std::string& filter, const std::vector<std::string>& selectors);
 
 }  // namespace finetune::cli

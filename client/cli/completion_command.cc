@@ -33,7 +33,11 @@ std::string States() {
   return absl::StrJoin(names, " ");
 }
 
-constexpr char kBash[] = R"(_finetune() {
+// The base models that Segmind documents; the set is open.
+constexpr char kModels[] = "FAST_FLUX FLUX FLUX_PRO QWEN KONTEXT";
+constexpr char kOutputs[] = "table wide json yaml name jsonpath= template=";
+
+constexpr char kBash[] = R"sh(_finetune() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command= i
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "${COMP_WORDS[i]}" in
@@ -41,8 +45,10 @@ constexpr char kBash[] = R"(_finetune() {
     esac
   done
   case "$before" in
-    --until|--for|--wait) COMPREPLY=($(compgen -W "@STATES@" -- "${word^^}")); return ;;
-    --output) COMPREPLY=($(compgen -W "table json" -- "$word")); return ;;
+    --until|--wait) COMPREPLY=($(compgen -W "@STATES@" -- "${word^^}")); return ;;
+    --output|-o) COMPREPLY=($(compgen -W "@OUTPUTS@" -- "$word")); return ;;
+    --base-model) COMPREPLY=($(compgen -W "@MODELS@" -- "${word^^}")); return ;;
+    --context) COMPREPLY=($(compgen -W "$(finetune config get-contexts -o name 2>/dev/null)" -- "$word")); return ;;
     --file|--resume-token|--tls-ca|--tls-cert|--tls-key|--token-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
   esac
   case "$command" in
@@ -50,32 +56,86 @@ constexpr char kBash[] = R"(_finetune() {
 @CASES@  esac
 }
 complete -o default -F _finetune finetune
-)";
+)sh";
+
+// The ids of jobs; silent and quick if there is no gateway.
+constexpr char kListIds[] =
+    "finetune list --limit 200 --timeout 2s -o name 2>/dev/null | sed s,fineTunes/,,";
+
+bool TakesJobs(const CLI::App& command) {
+  return command.get_option_no_throw("name") != nullptr ||
+         command.get_option_no_throw("names") != nullptr;
+}
 
 std::string BashCases(const CLI::App& app, const std::string& global) {
   std::string cases;
   for (const CLI::App* command : app.get_subcommands(nullptr)) {
     std::string line = Words(OptionNames(*command));
-    if (command->get_name() == "completion") absl::StrAppend(&line, " bash zsh");
+    if (command->get_name() == "completion") absl::StrAppend(&line, " bash zsh fish");
     absl::StrAppend(&cases, "    ", command->get_name(), ")\n");
-    const bool takes_names =
-        command->get_option_no_throw("name") != nullptr || command->get_name() == "watch";
-    if (takes_names) {
-      // Asked of the gateway; silent and quick if there is none.
-      absl::StrAppend(
-          &cases,
-          "      [[ $word == -* ]] || { COMPREPLY=($(compgen -W \"$(finetune list --limit 200 ",
-          "--timeout 2s 2>/dev/null | awk 'NR > 1 {print $1}')\" -- \"$word\")); return; }\n");
+    if (TakesJobs(*command)) {
+      absl::StrAppend(&cases, "      [[ $word == -* ]] || { COMPREPLY=($(compgen -W \"$(", kListIds,
+                      ")\" -- \"$word\")); return; }\n");
     }
     absl::StrAppend(&cases, "      [[ $word == -* ]] && COMPREPLY=($(compgen -W \"", line, " ",
                     global, "\" -- \"$word\")) ;;\n");
   }
-  return absl::StrReplaceAll(cases,
-                             {{"[[ $word == -* ]] && COMPREPLY=($(compgen -W \"--help bash zsh",
-                               "COMPREPLY=($(compgen -W \"--help bash zsh"}});
+  return absl::StrReplaceAll(
+      cases, {{"[[ $word == -* ]] && COMPREPLY=($(compgen -W \"--help bash zsh fish",
+               "COMPREPLY=($(compgen -W \"--help bash zsh fish"}});
+}
+
+std::string FishQuoted(const std::string& text) {
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}}), "'");
+}
+
+// `complete` lines for the options of one command, or of all.
+void AppendFishOptions(const CLI::App& app, const std::string& condition, std::string& script) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      absl::StrAppend(&script, "complete -c finetune", condition, " -l ", name);
+      if (!option->get_snames().empty())
+        absl::StrAppend(&script, " -s ", option->get_snames().front());
+      if (name == "until" || name == "wait") {
+        absl::StrAppend(&script, " -x -a '", States(), "'");
+      } else if (name == "output") {
+        absl::StrAppend(&script, " -x -a '", kOutputs, "'");
+      } else if (name == "base-model") {
+        absl::StrAppend(&script, " -x -a '", kModels, "'");
+      } else if (option->get_type_name() == "FILE" || name == "file" || name == "dataset") {
+        absl::StrAppend(&script, " -r -F");
+      } else if (option->get_items_expected_max() > 0) {
+        absl::StrAppend(&script, " -x");
+      }
+      absl::StrAppend(&script, " -d ", FishQuoted(option->get_description()), "\n");
+    }
+  }
+}
+
+std::string FishScript(const CLI::App& app) {
+  std::string script = "complete -c finetune -f\n";
+  for (const CLI::App* command : app.get_subcommands(nullptr)) {
+    const std::string& name = command->get_name();
+    absl::StrAppend(&script, "complete -c finetune -n __fish_use_subcommand -a ", name, " -d ",
+                    FishQuoted(command->get_description()), "\n");
+    const std::string condition = absl::StrCat(" -n '__fish_seen_subcommand_from ", name, "'");
+    AppendFishOptions(*command, condition, script);
+    if (TakesJobs(*command))
+      absl::StrAppend(&script, "complete -c finetune", condition, " -a '(", kListIds, ")'\n");
+    if (name == "upload" || name == "download")
+      absl::StrAppend(&script, "complete -c finetune", condition, " -F\n");
+    if (name == "completion")
+      absl::StrAppend(&script, "complete -c finetune", condition, " -a 'bash zsh fish'\n");
+  }
+  AppendFishOptions(app, "", script);
+  return script;
 }
 
 int PrintCompletion(Session& session, const CLI::App& app, const std::string& shell) {
+  if (shell == "fish") {
+    session.out << FishScript(app);
+    return kSuccess;
+  }
   std::vector<std::string> commands;
   for (const CLI::App* command : app.get_subcommands(nullptr))
     commands.push_back(command->get_name());
@@ -84,6 +144,8 @@ int PrintCompletion(Session& session, const CLI::App& app, const std::string& sh
       absl::StrReplaceAll(kBash, {{"@COMMANDS_PATTERN@", absl::StrJoin(commands, "|")},
                                   {"@COMMANDS@", absl::StrJoin(commands, " ")},
                                   {"@STATES@", States()},
+                                  {"@OUTPUTS@", kOutputs},
+                                  {"@MODELS@", kModels},
                                   {"@GLOBAL@", global},
                                   {"@CASES@", BashCases(app, global)}});
   if (shell == "zsh") {
@@ -103,13 +165,14 @@ int PrintCompletion(Session& session, const CLI::App& app, const std::string& sh
 void AddCompletion(CLI::App& app, Session& session) {
   auto shell = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("completion", "Print the completion script for a shell");
-  command->add_option("shell", *shell, "bash or zsh")
+  command->add_option("shell", *shell, "bash, zsh or fish")
       ->required()
-      ->check(CLI::IsMember({"bash", "zsh"}));
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command->footer(
       "Examples:\n"
       "  source <(finetune completion bash)\n"
-      "  finetune completion zsh > ~/.zfunc/_finetune");
+      "  finetune completion zsh > ~/.zfunc/_finetune\n"
+      "  finetune completion fish > ~/.config/fish/completions/finetune.fish");
   command->callback(
       [shell, &app, &session] { session.exit_code = PrintCompletion(session, app, *shell); });
 }

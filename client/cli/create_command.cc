@@ -1,17 +1,16 @@
 #include <google/protobuf/util/json_util.h>
 
-#include <fstream>
-#include <iostream>
 #include <ostream>
-#include <sstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/follow.h"
+#include "client/cli/job_text.h"
 #include "client/cli/transfer_commands.h"
 #include "client/cli/values.h"
+#include "server/base/read_file.h"
 #include "server/base/uuid.h"
 
 namespace finetune::cli {
@@ -44,15 +43,9 @@ struct CreateFlags {
 };
 
 absl::Status ReadJob(const std::string& path, pb::FineTune& job) {
-  std::stringstream text;
-  if (path == "-") {
-    text << std::cin.rdbuf();
-  } else {
-    std::ifstream file(path);
-    if (!file.good()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
-    text << file.rdbuf();
-  }
-  const auto status = google::protobuf::util::JsonStringToMessage(text.str(), &job);
+  const auto file = ReadFile(path == "-" ? "/dev/stdin" : path);
+  if (!file.ok()) return file.status();
+  const auto status = google::protobuf::util::JsonStringToMessage(file->text, &job);
   if (status.ok()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(path, " is not a FineTune in JSON: ", std::string(status.message())));
@@ -72,7 +65,12 @@ absl::StatusOr<pb::FineTune> MakeJob(const CreateFlags& flags) {
   if (*flags.finetune_type_option) parameters.set_finetune_type(flags.finetune_type);
   for (const std::string& text : flags.parameters) {
     const auto [key, value] = *ParsePair(text);
-    (*parameters.mutable_extra()->mutable_fields())[key] = ParseParameter(value);
+    // A Struct cannot hold all whole numbers.
+    if (const auto whole = ParseBigInteger(value)) {
+      (*parameters.mutable_integers())[key] = *whole;
+    } else {
+      (*parameters.mutable_extra()->mutable_fields())[key] = ParseParameter(value);
+    }
   }
   for (const std::string& text : flags.labels) {
     const auto [key, value] = *ParsePair(text);
@@ -118,7 +116,7 @@ class Creation {
 
  private:
   absl::StatusOr<pb::FineTune> Check() {
-    Progress progress(session_.err, session_.terminal.err, "checking");
+    Progress progress(session_.err, session_.terminal, "checking");
     auto checked = client_.Validate(job_);
     if (checked.ok() || flags_.dataset.empty()) return checked;
     // An older gateway misses the address that the upload will give.
@@ -153,7 +151,7 @@ class Creation {
     session_.err << "request_id: " << Printable(request_id) << std::endl;
     absl::StatusOr<Submission> submission = absl::UnknownError("");
     {
-      Progress progress(session_.err, session_.terminal.err, "submitting");
+      Progress progress(session_.err, session_.terminal, "submitting");
       submission = client_.Submit(job_, {.request_id = request_id});
     }
     if (!submission.ok()) return TellFailure(submission.status(), request_id);
@@ -166,8 +164,8 @@ class Creation {
       return kSuccess;
     }
     session_.err << "name: " << Printable(submission->fine_tune.name()) << std::endl;
-    return AwaitJob(session_, submission->fine_tune.name(), *ParseState(flags_.wait),
-                    *ParseTimespan(flags_.wait_timeout));
+    return AwaitJob(session_, client_, submission->fine_tune.name(), *ParseState(flags_.wait),
+                    {*ParseTimespan(flags_.wait_timeout), "--wait-timeout"});
   }
 
   int TellFailure(const absl::Status& status, const std::string& request_id) {
@@ -192,9 +190,9 @@ class Creation {
 int Create(Session& session, const CreateFlags& flags) {
   auto job = MakeJob(flags);
   if (!job.ok()) return session.Fail(job.status());
-  auto client = session.Client();
-  if (!client.ok()) return session.Fail(client.status());
-  return Creation(session, **client, flags, *std::move(job)).Run();
+  return WithClient(session, [&](FineTuneClient& client) {
+    return Creation(session, client, flags, *std::move(job)).Run();
+  });
 }
 
 void AddJobOptions(CLI::App& command, CreateFlags& flags) {
@@ -224,7 +222,8 @@ void AddJobOptions(CLI::App& command, CreateFlags& flags) {
                   "Another parameter, by Segmind's name; may be repeated")
       ->check(IsPair())
       ->allow_extra_args(false);
-  command.add_option("--label", flags.labels, "Kept by the gateway, for filters; may be repeated")
+  command
+      .add_option("-l,--label", flags.labels, "Kept by the gateway, for filters; may be repeated")
       ->check(IsPair())
       ->allow_extra_args(false);
   command.add_flag("--public", flags.is_public, "Let others use the model");
@@ -271,8 +270,7 @@ void AddCreate(CLI::App& app, Session& session) {
       "  finetune create --name my-dog --base-model FAST_FLUX --theme subject --data "
       "https://.../dogs.zip \\\n"
       "      --prompt 'a photo of TOK dog' --trigger TOK --steps 1000 --label team=art --wait\n"
-      "  finetune create --file job.json --param lora_rank=16 --param auto_caption=true --output "
-      "json\n"
+      "  finetune create --file job.json --param lora_rank=16 --param auto_caption=true -o json\n"
       "  finetune create --file job.json --dataset ./dogs --wait\n"
       "  finetune create --file job.json --validate-only");
   command->callback([flags, &session] { session.exit_code = Create(session, *flags); });

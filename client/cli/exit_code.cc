@@ -2,7 +2,9 @@
 
 #include <ostream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cli/field_words.h"
 #include "client/cli/text.h"
 #include "client/cpp/local_file.h"
 #include "client/cpp/status.h"
@@ -25,7 +27,7 @@ std::string AdviceByReason(const absl::Status& status) {
     case pb::ErrorReason::ETAG_MISMATCH:
       return "The job has changed: look at it with `finetune get` and use its new etag.";
     case pb::ErrorReason::WEIGHTS_NOT_READY:
-      return "Wait for them with `finetune wait NAME --for TRAINED`.";
+      return "Wait for them with `finetune wait NAME --until TRAINED`.";
     case pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED:
       return "Segmind's account needs more credits.";
     case pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED:
@@ -47,13 +49,13 @@ std::string AdviceByReason(const absl::Status& status) {
   }
 }
 
-std::string AdviceByCode(const absl::Status& status) {
+std::string AdviceByCode(const absl::Status& status, std::string_view time_flag) {
   if (status.GetPayload(kStorageFailure) || IsLocalFileError(status)) return "";
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       return WaitAdvice(status, "Is the gateway running there? See --server and the --tls flags.");
     case absl::StatusCode::kDeadlineExceeded:
-      return "Give it more time with --timeout.";
+      return absl::StrCat("Give it more time with ", std::string(time_flag), ".");
     case absl::StatusCode::kResourceExhausted:
       return WaitAdvice(status, "Try again later.");
     case absl::StatusCode::kUnimplemented:
@@ -107,33 +109,37 @@ ExitCode ExitCodeOf(const absl::Status& status) {
   }
 }
 
-void PrintError(const absl::Status& status, std::ostream& err) {
-  std::string message = Printable(std::string(status.message()));
-  if (message.empty()) message = absl::StatusCodeToString(status.code());
-  if (message.back() == '.') message.pop_back();
-  const std::string reason = ErrorReasonNameOf(status);
+void PrintError(const absl::Status& status, std::ostream& err, std::string_view time_flag) {
+  const Error error = ErrorOf(status);
+  std::string message = error.message;
+  // What follows field by field is not said before as well.
+  std::vector<std::string> lines;
+  for (const auto& [field, description] : error.violations) {
+    lines.push_back(absl::StrCat(FlagOf(field), ": ", InWordsOfFlags(description)));
+    if (const size_t at = message.find(description); at != message.npos && !description.empty())
+      message = message.substr(0, std::min(at, message.find(field)));
+  }
+  for (const auto& [subject, description] : error.quota) {
+    if (!absl::StrContains(message, description))
+      lines.push_back(absl::StrCat(subject, ": ", description));
+  }
+  message = Printable(InWordsOfFlags(message));
+  while (!message.empty() && absl::StrContains(" :;.,", message.back())) message.pop_back();
+  if (message.empty())
+    message = lines.empty() ? absl::StatusCodeToString(status.code()) : "this cannot be done";
   err << "finetune: " << message;
   // A code says nothing about a file of one's own.
-  if (!IsLocalFileError(status))
-    err << " (" << Printable(reason.empty() ? absl::StatusCodeToString(status.code()) : reason)
+  if (!error.local) {
+    err << " ("
+        << Printable(error.reason.empty() ? absl::StatusCodeToString(status.code()) : error.reason)
         << ")";
+  }
   err << ".\n";
-  if (const auto request = DetailOf<rpc::BadRequest>(status)) {
-    for (const auto& violation : request->field_violations()) {
-      err << "  " << Printable(violation.field()) << ": " << Printable(violation.description())
-          << "\n";
-    }
-  }
-  if (const auto quota = DetailOf<rpc::QuotaFailure>(status)) {
-    for (const auto& violation : quota->violations()) {
-      err << "  " << Printable(violation.subject()) << ": " << Printable(violation.description())
-          << "\n";
-    }
-  }
+  for (const std::string& line : lines) err << "  " << Printable(line) << "\n";
   std::string advice(status.GetPayload(kAdvice).value_or(absl::Cord()));
   if (advice.empty()) advice = AdviceByReason(status);
-  if (advice.empty()) advice = AdviceByCode(status);
-  if (!advice.empty()) err << advice << "\n";
+  if (advice.empty()) advice = AdviceByCode(status, time_flag);
+  if (!advice.empty()) err << Printable(advice) << "\n";
   err.flush();
 }
 

@@ -1,10 +1,13 @@
 #include "client/cli/follow.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/job_text.h"
 #include "client/cli/values.h"
 #include "client/cpp/states.h"
 
@@ -66,19 +69,24 @@ absl::Status Follow(FineTuneClient& client, absl::Duration connect_timeout, Foll
                     Progress& progress) {
   Outcome outcome;
   bool was_connected = false;
+  // Said once a break, however often it is tried again.
+  bool away = false;
   options.watcher.on_connection = [&](const WatchConnection& connection) {
     if (connection.connected) {
-      if (was_connected) progress.Say("Connected again.");
+      if (away) progress.Say("Connected again.");
+      away = false;
       was_connected = true;
       outcome.Connected();
       return;
     }
     outcome.Failed(connection.status);
-    if (!was_connected) return;
+    if (std::exchange(away, true)) return;
     const std::string why(connection.status.message());
-    progress.Say(absl::StrCat(
-        "The stream ended", why.empty() ? "" : ": ", Printable(why), "; resuming in ",
-        absl::FormatDuration(absl::Trunc(connection.retry_in, absl::Milliseconds(10))), "."));
+    progress.Say(absl::StrCat("The gateway is away", why.empty() ? "" : " (", Printable(why),
+                              why.empty() ? "" : ")", "; trying again ",
+                              was_connected
+                                  ? "until it is back."
+                                  : absl::StrCat("for ", ShortDuration(connect_timeout), ".")));
   };
   const absl::Time start = absl::Now();
   const absl::Time deadline = options.timeout ? start + *options.timeout : absl::InfiniteFuture();
@@ -102,44 +110,53 @@ int ExitCodeOfJob(pb::FineTune::State state, pb::FineTune::State until) {
   return HasReached(state, until) ? kSuccess : kJobFailed;
 }
 
-int AwaitJob(Session& session, const std::string& name, pb::FineTune::State until,
-             std::optional<absl::Duration> timeout) {
-  auto client = session.Client();
-  if (!client.ok()) return session.Fail(client.status());
+namespace {
+
+// Follows one job to its end, and says each state as it comes. OK with the job as it then is.
+absl::Status FollowJob(Session& session, FineTuneClient& client, const std::string& name,
+                       pb::FineTune::State until, absl::Duration timeout, pb::FineTune& job) {
+  const auto purpose = [until](const std::string& called) {
+    return absl::StrCat(called, ": waiting for ", StateName(until));
+  };
+  Progress progress(session.err, session.terminal, purpose(Printable(ShortName(name))));
+  FollowOptions options;
+  options.watcher.names = {name};
+  options.watcher.view = pb::FINE_TUNE_VIEW_FULL;
+  options.timeout = timeout;
+  options.on_event = [&](const WatchEvent& event) {
+    if (event.fine_tune == nullptr) return false;
+    const bool news = event.fine_tune->state() != job.state();
+    job = *event.fine_tune;
+    const std::string state = StateText(job);
+    progress.Show(absl::StrCat(purpose(CalledName(job)), ", now ", state));
+    if (news) progress.Say(absl::StrCat(ClockTime(absl::Now()), " ", ZoneName(), "  ", state));
+    return HasReached(job.state(), until) || IsTerminal(job.state());
+  };
+  return Follow(client, session.call_timeout(), std::move(options), progress);
+}
+
+}  // namespace
+
+int AwaitJob(Session& session, FineTuneClient& client, const std::string& name,
+             pb::FineTune::State until, const Patience& patience) {
+  const std::string id = Printable(ShortName(name));
+  const Farewell farewell(absl::StrCat("The job goes on; to wait on: finetune wait ", id));
   pb::FineTune job;
-  {
-    const std::string purpose =
-        absl::StrCat(Printable(ShortName(name)), ": waiting for ", StateName(until));
-    Progress progress(session.err, session.terminal.err, purpose);
-    FollowOptions options;
-    options.watcher.names = {name};
-    options.watcher.view = pb::FINE_TUNE_VIEW_FULL;
-    options.timeout = timeout;
-    options.on_event = [&](const WatchEvent& event) {
-      if (event.fine_tune == nullptr) return false;
-      const bool news = event.fine_tune->state() != job.state();
-      job = *event.fine_tune;
-      std::string state = StateName(job.state());
-      if (job.state() == pb::FineTune::SUBMIT_UNKNOWN) state += " (being resolved)";
-      progress.Show(absl::StrCat(purpose, ", now ", state));
-      if (news) {
-        progress.Say(absl::StrCat(absl::FormatTime("%H:%M:%S", absl::Now(), absl::LocalTimeZone()),
-                                  "  ", state));
-      }
-      return HasReached(job.state(), until) || IsTerminal(job.state());
-    };
-    const absl::Status status =
-        Follow(**client, session.call_timeout(), std::move(options), progress);
-    if (!status.ok() && job.name().empty()) return session.Fail(status);
-    if (!status.ok()) {
-      PrintError(absl::Status(status.code(), absl::StrCat(status.message(), "; the job is ",
-                                                          StateName(job.state()))),
-                 session.err);
-      return ExitCodeOf(status);
-    }
+  const absl::Status status = FollowJob(session, client, name, until, patience.timeout, job);
+  if (!status.ok() && (job.name().empty() || !absl::IsDeadlineExceeded(status)))
+    return session.Fail(status, patience.flag);
+  if (!status.ok()) {
+    PrintError(absl::DeadlineExceededError(
+                   absl::StrCat(status.message(), "; the job goes on and is ", StateText(job))),
+               session.err, patience.flag);
+    return ExitCodeOf(status);
   }
   PrintJob(session, job);
-  return ExitCodeOfJob(job.state(), until);
+  const int code = ExitCodeOfJob(job.state(), until);
+  if (code != kSuccess && session.for_people()) {
+    for (const std::string& step : NextSteps(job)) session.err << step << "\n";
+  }
+  return code;
 }
 
 }  // namespace finetune::cli

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "client/cli/progress.h"
 #include "client/cli/session.h"
@@ -25,10 +25,16 @@ struct FollowOptions {
 absl::Status Follow(FineTuneClient& client, absl::Duration connect_timeout, FollowOptions options,
                     Progress& progress);
 
+struct Patience {
+  absl::Duration timeout;
+  // The flag that gives more.
+  std::string_view flag;
+};
+
 // Waits until the job has reached `until` or is terminal, shows its states meanwhile, and prints
 // the job. Returns the exit code.
-int AwaitJob(Session& session, const std::string& name, pb::FineTune::State until,
-             std::optional<absl::Duration> timeout);
+int AwaitJob(Session& session, FineTuneClient& client, const std::string& name,
+             pb::FineTune::State until, const Patience& patience);
 
 // What the end of a job means to who awaited `until`.
 int ExitCodeOfJob(pb::FineTune::State state, pb::FineTune::State until);

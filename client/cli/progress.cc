@@ -1,7 +1,9 @@
 #include "client/cli/progress.h"
 
+#include <iterator>
 #include <ostream>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/text.h"
 
@@ -9,30 +11,33 @@ namespace finetune::cli {
 namespace {
 
 constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
-constexpr char kClearLine[] = "\r\033[K";
+constexpr const char* kAsciiFrames[] = {"-", "\\", "|", "/"};
 constexpr std::chrono::milliseconds kFrameTime(120);
 constexpr absl::Duration kLineTime = absl::Seconds(10);
 
 }  // namespace
 
-Progress::Progress(std::ostream& err, bool on_terminal, std::string text)
+Progress::Progress(std::ostream& err, const Terminal& terminal, std::string text)
     : err_(err),
-      on_terminal_(on_terminal),
+      terminal_(terminal),
+      draws_(terminal.err && terminal.rewrites),
       start_(absl::Now()),
       text_(std::move(text)),
       last_line_(start_) {
-  if (on_terminal_) thread_ = std::thread([this] { Redraw(); });
+  if (draws_) thread_ = std::thread([this] { Redraw(); });
 }
 
 Progress::~Progress() {
-  if (!on_terminal_) return;
+  if (!draws_) return;
   {
     ClientLock lock(mu_);
     done_ = true;
     changed_.NotifyAll();
   }
   thread_.join();
-  err_ << kClearLine << std::flush;
+  ClientLock lock(mu_);
+  ClearLine();
+  err_ << std::flush;
 }
 
 void Progress::Show(std::string text) {
@@ -43,7 +48,7 @@ void Progress::Show(std::string text) {
 void Progress::Report(std::string text) {
   ClientLock lock(mu_);
   const absl::Time now = absl::Now();
-  if (!on_terminal_ && now - last_line_ >= kLineTime) {
+  if (!draws_ && now - last_line_ >= kLineTime) {
     err_ << text << std::endl;
     last_line_ = now;
   }
@@ -52,14 +57,14 @@ void Progress::Report(std::string text) {
 
 void Progress::Say(std::string_view line) {
   ClientLock lock(mu_);
-  if (on_terminal_) err_ << kClearLine;
+  ClearLine();
   err_ << line << "\n" << std::flush;
 }
 
 void Progress::Hide() {
-  if (!on_terminal_) return;
   ClientLock lock(mu_);
-  err_ << kClearLine << std::flush;
+  ClearLine();
+  err_ << std::flush;
 }
 
 void Progress::Redraw() {
@@ -70,10 +75,28 @@ void Progress::Redraw() {
   }
 }
 
+// With spaces, so that a terminal without escape sequences, or a user who wants none, gets none.
+void Progress::ClearLine() {
+  if (drawn_ == 0) return;
+  err_ << "\r" << std::string(drawn_, ' ') << "\r";
+  drawn_ = 0;
+}
+
 void Progress::DrawLine() {
-  frame_ = (frame_ + 1) % std::size(kFrames);
-  err_ << kClearLine << kFrames[frame_] << " " << Shorten(text_, 100) << "  "
-       << ShortDuration(absl::Now() - start_) << std::flush;
+  const size_t frames = terminal_.utf8 ? std::size(kFrames) : std::size(kAsciiFrames);
+  frame_ = static_cast<int>((frame_ + 1) % frames);
+  const char* frame = terminal_.utf8 ? kFrames[frame_] : kAsciiFrames[frame_];
+  const std::string time = absl::StrCat("  ", ShortDuration(absl::Now() - start_));
+  // A line that fills the last column would begin another one.
+  const size_t room = static_cast<size_t>(terminal_.Columns()) - 1;
+  const std::string text = Shorten(text_, room - std::min(room, 2 + Width(time)));
+  const std::string line = absl::StrCat(frame, " ", text, time);
+  const size_t width = Width(line);
+  // What the last one left is written over.
+  err_ << "\r" << line;
+  if (drawn_ > width) err_ << std::string(drawn_ - width, ' ') << "\r" << line;
+  err_ << std::flush;
+  drawn_ = std::max(drawn_, width);
 }
 
 }  // namespace finetune::cli

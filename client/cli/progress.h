@@ -6,22 +6,23 @@
 #include <thread>
 
 #include "absl/time/time.h"
+#include "client/cli/terminal.h"
 #include "client/cpp/sync.h"
 
 namespace finetune::cli {
 
-// The line that shows that something is awaited: a spinner, what is awaited and for how long,
-// redrawn by a thread of its own. Elsewhere than on a terminal it draws nothing, and only Say()
-// prints. Thread-safe.
+// The line that shows that something is awaited: a spinner, what is awaited and for how long, cut to
+// the terminal's width and redrawn by a thread of its own. Where no line can be written over it draws
+// nothing, and only Say() prints. Thread-safe.
 class Progress {
  public:
-  // `err` must not be written by others while the Progress lives, but through Say().
-  Progress(std::ostream& err, bool on_terminal, std::string text);
+  // `err` must not be written by others while the Progress lives, but through Say() or after Hide().
+  Progress(std::ostream& err, const Terminal& terminal, std::string text);
   ~Progress();
 
   // What is awaited, from now on.
   void Show(std::string text) ABSL_LOCKS_EXCLUDED(mu_);
-  // The same for what takes long: elsewhere than on a terminal a line every ten seconds.
+  // The same for what takes long: where nothing is drawn a line every ten seconds.
   void Report(std::string text) ABSL_LOCKS_EXCLUDED(mu_);
   // A line that stays, above the progress.
   void Say(std::string_view line) ABSL_LOCKS_EXCLUDED(mu_);
@@ -32,14 +33,18 @@ class Progress {
  private:
   void Redraw();
   void DrawLine() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ClearLine() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   std::ostream& err_;
-  const bool on_terminal_;
+  const Terminal terminal_;
+  const bool draws_;
   const absl::Time start_;
 
   ClientMutex mu_;
   std::string text_ ABSL_GUARDED_BY(mu_);
   absl::Time last_line_ ABSL_GUARDED_BY(mu_);
+  // Columns of the line that is drawn.
+  size_t drawn_ ABSL_GUARDED_BY(mu_) = 0;
   bool done_ ABSL_GUARDED_BY(mu_) = false;
   int frame_ ABSL_GUARDED_BY(mu_) = 0;
   ClientCondition changed_;

@@ -3,11 +3,9 @@
 #include <google/protobuf/util/json_util.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <ostream>
 
-#include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/values.h"
 #include "client/cli/why_unreachable.h"
@@ -15,41 +13,30 @@
 namespace finetune::cli {
 namespace {
 
-// What one parameter of a job's page says; nothing for what is empty.
-class Page {
- public:
-  Page(std::ostream& out, const Colours& colours) : out_(out), colours_(colours) {}
+constexpr char kDefaultServer[] = "127.0.0.1:50051";
 
-  void Fact(const std::string& label, std::string_view value, std::string_view coloured = "") {
-    if (value.empty() || value == "-") return;
-    const std::string padding(label.size() < kLabelWidth ? kLabelWidth - label.size() : 1, ' ');
-    out_ << colours_.Dim(label) << padding
-         << (coloured.empty() ? Printable(value) : std::string(coloured)) << "\n";
+// What a flag does not say, the context does.
+void FillIn(const Context& from, Context& gateway) {
+  for (std::string Context::*text :
+       {&Context::server, &Context::tls_ca, &Context::tls_cert, &Context::tls_key,
+        &Context::tls_server_name, &Context::token_file}) {
+    if ((gateway.*text).empty()) gateway.*text = from.*text;
   }
-
- private:
-  static constexpr size_t kLabelWidth = 16;
-
-  std::ostream& out_;
-  const Colours& colours_;
-};
-
-std::string ParametersText(const pb::TrainingParameters& parameters) {
-  std::string text;
-  if (!google::protobuf::util::MessageToJsonString(parameters, &text).ok() || text == "{}")
-    return "";
-  return text;
+  gateway.tls = gateway.tls || from.tls;
+  gateway.allow_insecure_token = gateway.allow_insecure_token || from.allow_insecure_token;
 }
 
-void PrintTransitions(const pb::FineTune& job, std::ostream& out, const Colours& colours) {
-  if (job.transitions().empty()) return;
-  out << colours.Dim("history") << "\n";
-  for (const pb::StateTransition& transition : job.transitions()) {
-    const std::string state = StateName(transition.state());
-    out << "  " << Moment(transition.time()) << "  " << colours.State(transition.state(), state)
-        << std::string(state.size() < 16 ? 16 - state.size() : 1, ' ')
-        << Printable(transition.upstream_status()) << "\n";
-  }
+ConnectOptions OptionsOf(const Context& gateway, absl::Duration timeout) {
+  return {.tls = gateway.tls,
+          .tls_ca = gateway.tls_ca,
+          .tls_cert = gateway.tls_cert,
+          .tls_key = gateway.tls_key,
+          .tls_server_name = gateway.tls_server_name,
+          .token_file = gateway.token_file,
+          .allow_insecure_token = gateway.allow_insecure_token,
+          .timeout = timeout,
+          // Who types an address that is wrong wants to know it at once.
+          .wait_for_ready = false};
 }
 
 }  // namespace
@@ -59,120 +46,93 @@ absl::Duration Session::call_timeout() const {
   return ParseTimespan(timeout).value_or(absl::Seconds(30));
 }
 
-Colours Session::colours() const {
-  const char* variable = std::getenv("NO_COLOR");
-  return Colours(terminal.out && !no_color && (variable == nullptr || *variable == '\0'));
+Colours Session::colours() const { return Colours(terminal.out && terminal.coloured && !no_color); }
+
+size_t Session::table_width() const {
+  return terminal.out && format.kind() != OutputFormat::Kind::kWide
+             ? static_cast<size_t>(terminal.Columns())
+             : 0;
+}
+
+Table Session::NewTable(std::vector<Column> columns) const {
+  const bool wide = format.kind() == OutputFormat::Kind::kWide;
+  return Table(std::move(columns), table_width(), wide);
+}
+
+absl::StatusOr<Context> Session::Gateway() const {
+  Context result = gateway;
+  const auto config = ReadConfig(ConfigPath());
+  if (!config.ok()) return config.status();
+  // A server that is named is not that of the current context, nor are its certificates.
+  const std::string& name = !context.empty()         ? context
+                            : gateway.server.empty() ? config->current
+                                                     : context;
+  if (!name.empty()) {
+    const auto found = config->contexts.find(name);
+    if (found == config->contexts.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "there is no context `", name, "`; `finetune config get-contexts` shows those that are"));
+    }
+    FillIn(found->second, result);
+  }
+  if (result.server.empty()) result.server = kDefaultServer;
+  return result;
 }
 
 absl::StatusOr<FineTuneClient*> Session::Client() {
   if (client == nullptr) {
-    WarnOfOpenSecrets();
-    connect.timeout = call_timeout();
-    // Who types an address that is wrong wants to know it at once.
-    connect.wait_for_ready = false;
-    auto made = Connect(server, connect);
+    const auto to = Gateway();
+    if (!to.ok()) return to.status();
+    WarnOfOpenSecrets(*to);
+    auto made = Connect(to->server, OptionsOf(*to, call_timeout()));
     if (!made.ok()) return made.status();
     client = *std::move(made);
   }
   return client.get();
 }
 
-void Session::WarnOfOpenSecrets() {
+void Session::WarnOfOpenSecrets(const Context& of) const {
   // Where programs run each other, mounted secrets are often readable for all, and nobody reads
   // this.
   if (!terminal.err) return;
-  for (const std::string* path : {&connect.tls_key, &connect.token_file}) {
+  for (const std::string* path : {&of.tls_key, &of.token_file}) {
     struct stat facts;
-    if (path->empty() || stat(path->c_str(), &facts) != 0 || (facts.st_mode & S_IROTH) == 0)
+    if (path->empty() || stat(path->c_str(), &facts) != 0 || !S_ISREG(facts.st_mode) ||
+        (facts.st_mode & S_IROTH) == 0)
       continue;
-    err << "warning: everybody on this machine may read " << *path << ": chmod o-r it\n";
+    err << "warning: everybody on this machine may read " << Printable(*path) << ": chmod o-r it\n";
   }
 }
 
-int Session::Fail(const absl::Status& status) {
+int Session::Fail(const absl::Status& status, std::string_view time_flag) {
   // Without a reason it comes from the connection, in words that do not name the gateway.
-  const bool from_connection =
-      ErrorReasonNameOf(status).empty() && !status.GetPayload(kStorageFailure);
+  const bool from_connection = client != nullptr && ErrorReasonNameOf(status).empty() &&
+                               !status.GetPayload(kStorageFailure) && !status.GetPayload(kAdvice);
   if (from_connection && absl::IsUnavailable(status)) {
-    const Cause cause = WhyUnreachable(
-        server, connect, client == nullptr ? TlsPem() : client->connection().tls_pem());
+    Connection& connection = client->connection();
+    const Cause cause =
+        WhyUnreachable(connection.target(), connection.options(), connection.tls_pem());
     absl::Status told = absl::UnavailableError(
-        absl::StrCat("cannot reach the gateway at ", server, ": ",
+        absl::StrCat("cannot reach the gateway at ", connection.target(), ": ",
                      cause.what.empty() ? std::string(status.message()) : cause.what));
     if (!cause.advice.empty()) told.SetPayload(kAdvice, absl::Cord(cause.advice));
-    PrintError(told, err);
+    PrintError(told, err, time_flag);
   } else if (from_connection && absl::IsDeadlineExceeded(status) &&
              status.message() == "Deadline Exceeded") {
-    PrintError(absl::DeadlineExceededError(
-                   absl::StrCat("the gateway at ", server, " did not answer within ", timeout)),
-               err);
+    PrintError(
+        absl::DeadlineExceededError(absl::StrCat("the gateway at ", client->connection().target(),
+                                                 " did not answer within ", timeout)),
+        err, time_flag);
   } else {
-    PrintError(status, err);
+    PrintError(status, err, time_flag);
   }
   return ExitCodeOf(status);
 }
 
-void Session::PrintJson(const google::protobuf::Message& message) {
-  std::string text;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &text);
-  if (status.ok()) out << text << "\n" << std::flush;
-}
-
-void PrintJob(Session& session, const pb::FineTune& job) {
-  if (session.json()) {
-    session.PrintJson(job);
-    return;
-  }
-  const Colours colours = session.colours();
-  Page page(session.out, colours);
-  std::string state = StateName(job.state());
-  if (job.state() == pb::FineTune::SUBMIT_UNKNOWN) state += " (being resolved)";
-  page.Fact("name", job.name());
-  page.Fact("display name", job.display_name());
-  page.Fact("state", state, colours.State(job.state(), state));
-  page.Fact("upstream", job.upstream_status());
-  if (job.has_failure()) {
-    page.Fact("failure", absl::StrCat(pb::Failure::Reason_Name(job.failure().reason()), ": ",
-                                      job.failure().message()));
-  }
-  page.Fact("base model", job.base_model());
-  page.Fact("theme", job.theme());
-  page.Fact("train type", job.train_type());
-  page.Fact("machine type", job.machine_type());
-  page.Fact("prompt", job.instance_prompt());
-  page.Fact("trigger word", job.trigger_word());
-  page.Fact("data", job.data_source_uri());
-  page.Fact("parameters", ParametersText(job.parameters()));
-  if (job.visibility() != 0)
-    page.Fact("visibility", pb::FineTune::Visibility_Name(job.visibility()));
-  const std::map<std::string, std::string> labels(job.labels().begin(), job.labels().end());
-  page.Fact("labels", absl::StrJoin(labels, ", ", absl::PairFormatter("=")));
-  page.Fact("weights", job.weights_uri());
-  page.Fact("inference", job.inference_uri());
-  page.Fact("slug", job.slug());
-  page.Fact("upstream id", job.upstream_id());
-  page.Fact("creator", job.creator());
-  page.Fact("created", Moment(job.create_time()));
-  page.Fact("updated", Moment(job.update_time()));
-  page.Fact("observed", Moment(job.observe_time()));
-  page.Fact("etag", job.etag());
-  PrintTransitions(job, session.out, colours);
-  session.out.flush();
-}
-
-std::vector<std::string> JobHeadings() {
-  return {"ID", "STATE", "BASE MODEL", "VISIBILITY", "CREATED", "UPDATED", "NAME"};
-}
-
-std::vector<Cell> JobRow(const pb::FineTune& job, absl::Time now, const Colours& colours) {
-  const std::string state = StateName(job.state());
-  return {{Printable(ShortName(job.name()))},
-          {state, colours.State(job.state(), state)},
-          {Printable(job.base_model())},
-          {job.visibility() == 0 ? "-" : pb::FineTune::Visibility_Name(job.visibility())},
-          {Age(job.create_time(), now)},
-          {Age(job.update_time(), now)},
-          {Shorten(Printable(job.display_name()), 40)}};
+void Session::Print(const google::protobuf::Message& message) {
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(message, &json).ok()) return;
+  out << format.Write(json, printed++ == 0) << std::flush;
 }
 
 }  // namespace finetune::cli

@@ -1,42 +1,135 @@
 #include "client/cli/text.h"
 
 #include <algorithm>
-#include <ostream>
+#include <iterator>
+#include <optional>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "server/base/utf8.h"
 
 namespace finetune::cli {
 namespace {
 
-bool StartsCharacter(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
+TextStyle& Style() {
+  static TextStyle style;
+  return style;
+}
+
+struct Range {
+  uint32_t first;
+  uint32_t last;
+};
+
+// What is not seen itself, but changes what is seen of other text: marks of direction, separators of
+// lines, what has no width, tags.
+constexpr Range kHidden[] = {
+    {0x0, 0x1f},      {0x7f, 0x9f},     {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},
+    {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
+    {0x2060, 0x206f}, {0x3164, 0x3164}, {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfffb},
+    {0xfdd0, 0xfdef}, {0xfffe, 0xffff}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+};
+// Two columns wide: East Asian characters, and pictures.
+constexpr Range kWide[] = {
+    {0x1100, 0x115e},   {0x2e80, 0x303e},   {0x3041, 0x4dbf},   {0x4e00, 0xa4cf},
+    {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},   {0xff00, 0xff60},
+    {0xffe0, 0xffe6},   {0x1f300, 0x1f64f}, {0x1f680, 0x1f6ff}, {0x1f900, 0x1f9ff},
+    {0x20000, 0x3fffd},
+};
+// Marks above, below or behind the character before.
+constexpr Range kCombining[] = {
+    {0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},   {0x610, 0x61a},   {0x64b, 0x65f},
+    {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f},
+};
+
+template <size_t N>
+bool IsIn(uint32_t code, const Range (&ranges)[N]) {
+  return std::any_of(std::begin(ranges), std::end(ranges),
+                     [&](const Range& range) { return range.first <= code && code <= range.last; });
+}
+
+// One character of a text: its bytes, and its code; none where the bytes are no UTF-8.
+struct Character {
+  std::string_view bytes;
+  std::optional<uint32_t> code;
+};
+
+Character First(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const size_t length = lead < 0x80         ? 1
+                        : lead >> 5 == 0x6  ? 2
+                        : lead >> 4 == 0xe  ? 3
+                        : lead >> 3 == 0x1e ? 4
+                                            : 0;
+  if (length == 0 || length > text.size()) return {text.substr(0, 1), std::nullopt};
+  const std::string_view bytes = text.substr(0, length);
+  if (ValidUtf8(bytes) != bytes) return {text.substr(0, 1), std::nullopt};
+  uint32_t code = length == 1 ? lead : lead & (0xff >> (length + 1));
+  for (const char c : bytes.substr(1)) code = code << 6 | (static_cast<unsigned char>(c) & 0x3f);
+  return {bytes, code};
+}
+
+size_t WidthOf(const Character& character) {
+  if (!character.code || *character.code < 0x300) return 1;
+  return IsIn(*character.code, kCombining) ? 0 : IsIn(*character.code, kWide) ? 2 : 1;
+}
+
+// Calls `take` with each character until it returns false.
+template <typename Take>
+void ForEach(std::string_view text, const Take& take) {
+  while (!text.empty()) {
+    const Character character = First(text);
+    if (!take(character)) return;
+    text.remove_prefix(character.bytes.size());
+  }
+}
 
 }  // namespace
 
+void SetTextStyle(const TextStyle& style) { Style() = style; }
+
 std::string Printable(std::string_view text) {
-  std::string result(text);
-  for (size_t i = 0; i < result.size(); ++i) {
-    const auto c = static_cast<unsigned char>(result[i]);
-    if (c < 0x20 || c == 0x7f) result[i] = ' ';
-    // The control characters of ISO 8859-1, which some terminals obey, as UTF-8.
-    if (c == 0xc2 && i + 1 < result.size() && static_cast<unsigned char>(result[i + 1]) < 0xa0) {
-      result.replace(i, 2, " ");
+  std::string result;
+  ForEach(text, [&](const Character& character) {
+    if (!character.code) {
+      absl::StrAppendFormat(&result, "\\x%02x", static_cast<unsigned char>(character.bytes[0]));
+    } else if (absl::StrContains("\n\r\t", character.bytes[0])) {
+      result += ' ';
+    } else if (IsIn(*character.code, kHidden) || (!Style().utf8 && *character.code > 0x7e)) {
+      *character.code > 0xffff ? absl::StrAppendFormat(&result, "\\U%08x", *character.code)
+                               : absl::StrAppendFormat(&result, "\\u%04x", *character.code);
+    } else {
+      result += character.bytes;
     }
-  }
+    return true;
+  });
   return result;
 }
 
 size_t Width(std::string_view text) {
-  return std::count_if(text.begin(), text.end(), StartsCharacter);
+  size_t width = 0;
+  ForEach(text, [&](const Character& character) {
+    width += WidthOf(character);
+    return true;
+  });
+  return width;
 }
 
 std::string Shorten(std::string_view text, size_t width) {
   if (Width(text) <= width) return std::string(text);
-  size_t end = 0;
-  for (size_t columns = 0; end < text.size(); ++end) {
-    if (StartsCharacter(text[end]) && ++columns == width) break;
-  }
-  return absl::StrCat(std::string(text.substr(0, end)), "…");
+  const std::string_view ellipsis = Style().utf8 ? "…" : "...";
+  const size_t room = width - std::min(width, Width(ellipsis));
+  size_t end = 0, columns = 0;
+  ForEach(text, [&](const Character& character) {
+    columns += WidthOf(character);
+    if (columns > room) return false;
+    end += character.bytes.size();
+    return true;
+  });
+  return absl::StrCat(std::string(text.substr(0, end)),
+                      std::string(ellipsis.substr(0, width < 3 && !Style().utf8 ? width : 3)));
 }
 
 std::string ShortDuration(absl::Duration duration) {
@@ -45,6 +138,14 @@ std::string ShortDuration(absl::Duration duration) {
   if (seconds < 3600) return absl::StrFormat("%dm%02ds", seconds / 60, seconds % 60);
   if (seconds < 86400) return absl::StrFormat("%dh%02dm", seconds / 3600, seconds / 60 % 60);
   return absl::StrFormat("%dd%02dh", seconds / 86400, seconds / 3600 % 24);
+}
+
+std::string RoughDuration(absl::Duration duration) {
+  const int64_t seconds = std::max<int64_t>(0, absl::ToInt64Seconds(duration));
+  if (seconds < 60) return absl::StrFormat("%ds", seconds);
+  if (seconds < 3600) return absl::StrFormat("%dm", seconds / 60);
+  if (seconds < 2 * 86400) return absl::StrFormat("%dh", seconds / 3600);
+  return absl::StrFormat("%dd", seconds / 86400);
 }
 
 absl::Time ToTime(const google::protobuf::Timestamp& time) {
@@ -58,8 +159,12 @@ std::string Age(const google::protobuf::Timestamp& time, absl::Time now) {
 
 std::string Moment(const google::protobuf::Timestamp& time) {
   if (time.seconds() == 0) return "-";
-  return absl::FormatTime("%Y-%m-%d %H:%M:%SZ", ToTime(time), absl::UTCTimeZone());
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S %Z", ToTime(time), Style().zone);
 }
+
+std::string ClockTime(absl::Time time) { return absl::FormatTime("%H:%M:%S", time, Style().zone); }
+
+std::string ZoneName() { return absl::FormatTime("%Z", absl::Now(), Style().zone); }
 
 std::string Bytes(double count) {
   static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB"};
@@ -72,61 +177,26 @@ std::string Bytes(double count) {
                    : absl::StrFormat("%.1f %s", count, kUnits[unit]);
 }
 
-std::string Colours::Wrap(const char* code, std::string_view text) const {
-  if (!enabled_) return std::string(text);
-  return absl::StrCat("\033[", code, "m", std::string(text), "\033[0m");
+std::string Colours::Paint(std::string_view code, std::string_view text) const {
+  if (!enabled_ || code.empty()) return std::string(text);
+  return absl::StrCat("\033[", std::string(code), "m", std::string(text), "\033[0m");
 }
 
-std::string Colours::State(pb::FineTune::State state, std::string_view text) const {
+std::string_view Colours::CodeOf(pb::FineTune::State state) {
   switch (state) {
     case pb::FineTune::AVAILABLE:
-      return Wrap("32", text);
+      return "32";
     case pb::FineTune::FAILED:
     case pb::FineTune::LOST:
-      return Wrap("31", text);
+    case pb::FineTune::CANCELLED:
+      return "31";
     case pb::FineTune::SUBMIT_UNKNOWN:
-      return Wrap("33", text);
+      return "33";
     case pb::FineTune::STATE_UNSPECIFIED:
-      return std::string(text);
+      return "";
     default:
-      return Wrap("36", text);
+      return "36";
   }
-}
-
-std::string Colours::Bold(std::string_view text) const { return Wrap("1", text); }
-std::string Colours::Dim(std::string_view text) const { return Wrap("2", text); }
-
-Table::Table(std::vector<std::string> headings) : headings_(std::move(headings)) {
-  for (const std::string& heading : headings_) widths_.push_back(Width(heading));
-}
-
-void Table::Add(std::vector<Cell> row) {
-  for (size_t i = 0; i < row.size(); ++i) widths_[i] = std::max(widths_[i], Width(row[i].text));
-  rows_.push_back(std::move(row));
-}
-
-void Table::Widen(const std::vector<size_t>& widths) {
-  for (size_t i = 0; i < widths.size(); ++i) widths_[i] = std::max(widths_[i], widths[i]);
-}
-
-void Table::Print(std::ostream& out, const Colours& colours) {
-  if (!headed_) {
-    std::vector<Cell> row;
-    for (const std::string& heading : headings_) row.push_back({heading, colours.Bold(heading)});
-    PrintRow(row, out);
-    headed_ = true;
-  }
-  for (const auto& row : rows_) PrintRow(row, out);
-  rows_.clear();
-  out.flush();
-}
-
-void Table::PrintRow(const std::vector<Cell>& row, std::ostream& out) const {
-  for (size_t i = 0; i < row.size(); ++i) {
-    out << (row[i].coloured.empty() ? row[i].text : row[i].coloured);
-    if (i + 1 < row.size()) out << std::string(widths_[i] - Width(row[i].text) + 2, ' ');
-  }
-  out << "\n";
 }
 
 }  // namespace finetune::cli

@@ -4,10 +4,8 @@
 #include <google/protobuf/timestamp.pb.h>
 #include <segmind/finetune/v1/fine_tune.pb.h>
 
-#include <iosfwd>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "absl/time/time.h"
 
@@ -15,10 +13,19 @@ namespace finetune::cli {
 
 namespace pb = ::segmind::finetune::v1;
 
-// Without what would move the cursor or colour the terminal: control characters become spaces.
+// How text is written in this process; set once, at its start.
+struct TextStyle {
+  // Else what is not ASCII is shown as escapes.
+  bool utf8 = true;
+  absl::TimeZone zone = absl::LocalTimeZone();
+};
+void SetTextStyle(const TextStyle& style);
+
+// Without what would move the cursor, colour the terminal, or hide or turn around other text: such
+// characters are shown as escapes, `\u202e`; line breaks become spaces.
 std::string Printable(std::string_view text);
 
-// How many columns the UTF-8 text takes, one per character.
+// How many columns printable UTF-8 text takes.
 size_t Width(std::string_view text);
 
 // At most `width` columns; cut with an ellipsis.
@@ -26,56 +33,39 @@ std::string Shorten(std::string_view text, size_t width);
 
 // "42s", "3m07s", "2h05m", "3d04h".
 std::string ShortDuration(absl::Duration duration);
+// In one unit: "42s", "3m", "2h", "3d".
+std::string RoughDuration(absl::Duration duration);
 
 absl::Time ToTime(const google::protobuf::Timestamp& time);
 // "3m07s ago"; "-" without a time.
 std::string Age(const google::protobuf::Timestamp& time, absl::Time now);
-// "2026-03-01 12:00:00Z"; "-" without a time.
+// "2026-03-01 12:00:00 CET"; "-" without a time.
 std::string Moment(const google::protobuf::Timestamp& time);
+// "12:00:00", and the zone that it is in, "CET".
+std::string ClockTime(absl::Time time);
+std::string ZoneName();
 // "1.2 MB".
 std::string Bytes(double count);
 
-// The escape sequences of one output; empty ones where colours are not wanted.
+// The escape sequences of one output; none where colours are not wanted.
 class Colours {
  public:
   explicit Colours(bool enabled) : enabled_(enabled) {}
 
-  std::string State(pb::FineTune::State state, std::string_view text) const;
-  std::string Bold(std::string_view text) const;
-  std::string Dim(std::string_view text) const;
+  // `code` as the terminal takes it; nothing is coloured by an empty one.
+  std::string Paint(std::string_view code, std::string_view text) const;
+  std::string State(pb::FineTune::State state, std::string_view text) const {
+    return Paint(CodeOf(state), text);
+  }
+  std::string Bold(std::string_view text) const { return Paint(kBold, text); }
+  std::string Dim(std::string_view text) const { return Paint(kDim, text); }
+
+  static constexpr std::string_view kBold = "1";
+  static constexpr std::string_view kDim = "2";
+  static std::string_view CodeOf(pb::FineTune::State state);
 
  private:
-  std::string Wrap(const char* code, std::string_view text) const;
-
   const bool enabled_;
-};
-
-// One line of a table; the width of a cell is that of its text, whatever its colour.
-struct Cell {
-  std::string text;
-  // How it is printed; empty for the text itself.
-  std::string coloured = {};
-};
-
-// Rows below headings, padded so that columns align; the last column is not padded.
-class Table {
- public:
-  explicit Table(std::vector<std::string> headings);
-
-  void Add(std::vector<Cell> row);
-  // At least as wide, from the first line on.
-  void Widen(const std::vector<size_t>& widths);
-  // Prints and forgets the rows. Later rows keep at least the widths of earlier ones; headings come
-  // once.
-  void Print(std::ostream& out, const Colours& colours);
-
- private:
-  void PrintRow(const std::vector<Cell>& row, std::ostream& out) const;
-
-  const std::vector<std::string> headings_;
-  std::vector<size_t> widths_;
-  std::vector<std::vector<Cell>> rows_;
-  bool headed_ = false;
 };
 
 }  // namespace finetune::cli

@@ -15,10 +15,15 @@
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/http_transfer.h"
+#include "client/cli/interrupt.h"
+#include "client/cli/job_names.h"
+#include "client/cli/job_text.h"
 #include "client/cli/progress.h"
 #include "client/cli/values.h"
+#include "client/cpp/states.h"
 #include "client/cpp/transfer.h"
 #include "client/cpp/weights_check.h"
+#include "server/base/utf8.h"
 
 namespace finetune::cli {
 namespace {
@@ -35,9 +40,9 @@ struct DownloadFlags {
   bool any_content = false;
 };
 
-// `[######--------------]`
+// `[####------]`
 std::string Bar(int64_t done, int64_t total) {
-  constexpr int kWidth = 20;
+  constexpr int kWidth = 10;
   const auto full = static_cast<size_t>(kWidth * std::min(done, total) / total);
   return absl::StrCat("[", std::string(full, '#'), std::string(kWidth - full, '-'), "]");
 }
@@ -57,7 +62,7 @@ OnProgress ShowIn(Progress& progress, const std::string& what) {
     const double rate = seconds > 0 ? (done - (*begin)->done) / seconds : 0;
     std::string text = absl::StrCat(what, " ");
     if (total > 0) {
-      absl::StrAppendFormat(&text, "%s %d%%, %s of %s", Bar(done, total), 100 * done / total,
+      absl::StrAppendFormat(&text, "%d%% %s %s of %s", 100 * done / total, Bar(done, total),
                             Bytes(done), Bytes(total));
     } else {
       absl::StrAppend(&text, Bytes(done));
@@ -84,15 +89,13 @@ absl::StatusOr<pb::Dataset> UploadDirectly(FineTuneClient& client, const std::st
   return dataset;
 }
 
-int Upload(Session& session, const UploadFlags& flags) {
-  auto client = session.Client();
-  if (!client.ok()) return session.Fail(client.status());
+int Upload(Session& session, FineTuneClient& client, const UploadFlags& flags) {
   auto data = LookAtData(session, flags.file, flags.force);
   if (!data.ok()) return session.Fail(data.status());
-  auto dataset = SendData(session, **client, *data, flags.is_public);
+  auto dataset = SendData(session, client, *data, flags.is_public);
   if (!dataset.ok()) return session.Fail(dataset.status());
-  if (session.json()) {
-    session.PrintJson(*dataset);
+  if (!session.for_people()) {
+    session.Print(*dataset);
     return kSuccess;
   }
   session.out << "data_source_uri  " << Printable(dataset->data_source_uri()) << "\n"
@@ -117,50 +120,72 @@ absl::StatusOr<DownloadedWeights> DownloadDirectly(FineTuneClient& client, const
   return GetFile(job->weights_uri(), path, options);
 }
 
-int Fetch(Session& session, const DownloadFlags& flags) {
-  auto client = session.Client();
-  if (!client.ok()) return session.Fail(client.status());
-  const std::string name = FullName(flags.name);
+// What the gateway's "not yet" means for a job that has ended.
+absl::Status WhyNoWeights(FineTuneClient& client, const std::string& name, absl::Status status) {
+  if (ErrorReasonOf(status) != pb::ErrorReason::WEIGHTS_NOT_READY) return status;
+  const auto job = client.Get(name);
+  if (!job.ok()) return status;
+  const std::string state = StateName(job->state());
+  if (job->state() == pb::FineTune::AVAILABLE || !IsTerminal(job->state())) {
+    status.SetPayload(kAdvice, absl::Cord(absl::StrCat("Wait for them with `finetune wait ",
+                                                       ShortName(name), " --until TRAINED`.")));
+    return status;
+  }
+  const std::string note = NoteOf(*job);
+  absl::Status ended = absl::FailedPreconditionError(absl::StrCat(
+      "the job is ", state, note.empty() ? "" : ": ", note, "; it will never have weights"));
+  ended.SetPayload(kAdvice, absl::Cord(NextSteps(*job).front()));
+  return ended;
+}
+
+int TellFailure(Session& session, const absl::Status& status, const std::string& path) {
+  const int code = session.Fail(status);
+  std::error_code ignored;
+  const std::string part = path + ".part";
+  if (IsNoWeights(status)) {
+    session.err << (std::filesystem::exists(path, ignored) ? Printable(path) + " stays as it was. "
+                                                           : "")
+                << "With --any-content it is taken as it is.\n";
+  } else if (std::filesystem::is_regular_file(part, ignored)) {
+    session.err << "What has arrived is kept in " << Printable(part)
+                << "; the same command goes on from there.\n";
+  }
+  return code;
+}
+
+int Fetch(Session& session, FineTuneClient& client, const DownloadFlags& flags) {
+  const auto name = ResolveJob(client, flags.name);
+  if (!name.ok()) return session.Fail(name.status());
   const std::string path =
-      flags.path.empty() ? absl::StrCat(ShortName(name), ".safetensors") : flags.path;
+      flags.path.empty() ? absl::StrCat(ShortName(*name), ".safetensors") : flags.path;
   if (std::filesystem::is_directory(path)) {
     return session.Fail(
         absl::InvalidArgumentError(absl::StrCat(path, " is a directory; name a file")));
   }
   absl::StatusOr<DownloadedWeights> download = absl::UnknownError("");
   {
-    Progress progress(session.err, session.terminal.err, "downloading");
-    DownloadOptions options{.on_progress = ShowIn(progress, "downloading")};
-    options.check_weights = !flags.any_content;
-    download = (*client)->Download(name, path, options);
-    if (absl::IsUnimplemented(download.status())) {
-      download = DownloadDirectly(**client, name, path, options);
-    }
+    const Farewell farewell(absl::StrCat("What has arrived is kept in ", Printable(path),
+                                         ".part; the same command goes on from there."));
+    Progress progress(session.err, session.terminal, "downloading");
+    const DownloadOptions options{.on_progress = ShowIn(progress, "downloading"),
+                                  .check_weights = !flags.any_content};
+    download = client.Download(*name, path, options);
+    if (absl::IsUnimplemented(download.status()))
+      download = DownloadDirectly(client, *name, path, options);
   }
-  if (!download.ok()) {
-    const int code = session.Fail(download.status());
-    std::error_code ignored;
-    const std::string part = path + ".part";
-    if (IsNoWeights(download.status())) {
-      session.err << (std::filesystem::exists(path, ignored) ? path + " stays as it was. " : "")
-                  << "With --any-content it is taken as it is.\n";
-    } else if (std::filesystem::is_regular_file(part, ignored)) {
-      session.err << "What has arrived is kept in " << part
-                  << "; the same command goes on from there.\n";
-    }
-    return code;
-  }
+  if (!download.ok())
+    return TellFailure(session, WhyNoWeights(client, *name, download.status()), path);
   const std::string digest = absl::BytesToHexString(download->sha256);
-  if (session.json()) {
+  if (!session.for_people()) {
     google::protobuf::Struct result;
     auto& fields = *result.mutable_fields();
-    fields["path"].set_string_value(path);
+    fields["path"].set_string_value(ValidUtf8(path));
     fields["sizeBytes"].set_string_value(absl::StrCat(download->size_bytes));
     fields["sha256"].set_string_value(digest);
-    session.PrintJson(result);
+    session.Print(result);
     return kSuccess;
   }
-  session.out << "file    " << path << "\n"
+  session.out << "file    " << Printable(path) << "\n"
               << "size    " << download->size_bytes << " bytes ("
               << Bytes(static_cast<double>(download->size_bytes)) << ")\n"
               << "sha256  " << digest << std::endl;
@@ -199,7 +224,7 @@ absl::StatusOr<pb::Dataset> SendData(Session& session, FineTuneClient& client,
                                      const TrainingData& data, bool is_public) {
   absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
   {
-    Progress progress(session.err, session.terminal.err, "uploading");
+    Progress progress(session.err, session.terminal, "uploading");
     // What is to be forced was looked at before.
     const UploadOptions options{.force = true,
                                 .public_read = is_public,
@@ -233,15 +258,18 @@ void AddUpload(CLI::App& app, Session& session) {
       "size and digest are\nchecked at the other end.\n"
       "Examples:\n"
       "  finetune upload dogs.zip --public\n"
-      "  finetune create --data \"$(finetune upload dogs.zip --output json | jq -r "
+      "  finetune create --data \"$(finetune upload dogs.zip -o json | jq -r "
       ".dataSourceUri)\" ...");
-  command->callback([flags, &session] { session.exit_code = Upload(session, *flags); });
+  command->callback([flags, &session] {
+    session.exit_code = WithClient(
+        session, [&](FineTuneClient& client) { return Upload(session, client, *flags); });
+  });
 }
 
 void AddDownload(CLI::App& app, Session& session) {
   auto flags = std::make_shared<DownloadFlags>();
   CLI::App* command = app.add_subcommand("download", "Fetch a job's weights (.safetensors)");
-  command->add_option("name", flags->name, "The job, with or without fineTunes/")->required();
+  command->add_option("name", flags->name, kJobHelp)->required();
   command->add_option("file", flags->path, "Where to; ID.safetensors here if not given")
       ->type_name("FILE");
   command->add_flag("--any-content", flags->any_content,
@@ -250,9 +278,12 @@ void AddDownload(CLI::App& app, Session& session) {
       "Goes on where a broken download stopped. The file has its final name only when it is "
       "complete.\n"
       "Examples:\n"
-      "  finetune download 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b\n"
-      "  finetune download 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b dog.safetensors");
-  command->callback([flags, &session] { session.exit_code = Fetch(session, *flags); });
+      "  finetune download 0f8b6c1e\n"
+      "  finetune download my-dog dog.safetensors");
+  command->callback([flags, &session] {
+    session.exit_code =
+        WithClient(session, [&](FineTuneClient& client) { return Fetch(session, client, *flags); });
+  });
 }
 
 }  // namespace finetune::cli

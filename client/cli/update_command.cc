@@ -1,6 +1,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/job_names.h"
+#include "client/cli/job_text.h"
 #include "client/cli/values.h"
 
 namespace finetune::cli {
@@ -15,35 +17,36 @@ struct UpdateFlags {
   std::string etag;
 };
 
-int Update(Session& session, const UpdateFlags& flags) {
-  pb::UpdateFineTuneRequest request;
-  pb::FineTune& job = *request.mutable_fine_tune();
-  job.set_name(FullName(flags.name));
-  job.set_etag(flags.etag);
-  if (flags.make_public || flags.make_private) {
-    job.set_visibility(flags.make_public ? pb::FineTune::PUBLIC : pb::FineTune::PRIVATE);
-    request.mutable_update_mask()->add_paths("visibility");
-  }
+// INVALID_ARGUMENT for what contradicts itself or changes nothing.
+absl::StatusOr<UpdateOptions> OptionsOf(const UpdateFlags& flags) {
+  UpdateOptions options;
+  options.etag = flags.etag;
+  if (flags.make_public) options.visibility = pb::FineTune::PUBLIC;
+  if (flags.make_private) options.visibility = pb::FineTune::PRIVATE;
   for (const std::string& text : flags.labels) {
     const auto [key, value] = *ParsePair(text);
-    (*job.mutable_labels())[key] = value;
-    request.mutable_update_mask()->add_paths(absl::StrCat("labels.", key));
+    options.labels[key] = value;
   }
-  // A label that is in the mask and not in the job is removed.
+  options.remove_labels = flags.removed_labels;
   for (const std::string& key : flags.removed_labels) {
-    if (job.labels().contains(key)) {
-      return session.Fail(absl::InvalidArgumentError(
-          absl::StrCat("the label `", key, "` is both set and removed")));
+    if (options.labels.count(key) > 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the label `", key, "` is both set and removed"));
     }
-    request.mutable_update_mask()->add_paths(absl::StrCat("labels.", key));
   }
-  if (request.update_mask().paths().empty()) {
-    return session.Fail(absl::InvalidArgumentError(
-        "nothing to update: give --public, --private, --label or --remove-label"));
+  if (options.visibility == 0 && options.labels.empty() && options.remove_labels.empty()) {
+    return absl::InvalidArgumentError(
+        "nothing to update: give --public, --private, --label or --remove-label");
   }
-  auto client = session.Client();
-  if (!client.ok()) return session.Fail(client.status());
-  auto updated = (*client)->Update(request);
+  return options;
+}
+
+int Update(Session& session, FineTuneClient& client, const UpdateFlags& flags) {
+  const auto options = OptionsOf(flags);
+  if (!options.ok()) return session.Fail(options.status());
+  const auto name = ResolveJob(client, flags.name);
+  if (!name.ok()) return session.Fail(name.status());
+  const auto updated = client.Update(*name, *options);
   if (!updated.ok()) return session.Fail(updated.status());
   PrintJob(session, *updated);
   return kSuccess;
@@ -54,12 +57,12 @@ int Update(Session& session, const UpdateFlags& flags) {
 void AddUpdate(CLI::App& app, Session& session) {
   auto flags = std::make_shared<UpdateFlags>();
   CLI::App* command = app.add_subcommand("update", "Change a job's visibility or labels");
-  command->add_option("name", flags->name, "The job, with or without fineTunes/")->required();
+  command->add_option("name", flags->name, kJobHelp)->required();
   CLI::Option* make_public =
       command->add_flag("--public", flags->make_public, "Let others use the model");
   command->add_flag("--private", flags->make_private, "Keep the model to yourself")
       ->excludes(make_public);
-  command->add_option("--label", flags->labels, "Set a label; may be repeated")
+  command->add_option("-l,--label", flags->labels, "Set a label; may be repeated")
       ->check(IsPair())
       ->allow_extra_args(false);
   command->add_option("--remove-label", flags->removed_labels, "Remove a label; may be repeated")
@@ -69,10 +72,12 @@ void AddUpdate(CLI::App& app, Session& session) {
                       "Only if the job has not changed since it had this etag");
   command->footer(
       "Examples:\n"
-      "  finetune update 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b --public\n"
-      "  finetune update 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b --label stage=prod --remove-label "
-      "draft");
-  command->callback([flags, &session] { session.exit_code = Update(session, *flags); });
+      "  finetune update my-dog --public\n"
+      "  finetune update 0f8b6c1e --label stage=prod --remove-label draft");
+  command->callback([flags, &session] {
+    session.exit_code = WithClient(
+        session, [&](FineTuneClient& client) { return Update(session, client, *flags); });
+  });
 }
 
 }  // namespace finetune::cli

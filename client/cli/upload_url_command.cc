@@ -17,13 +17,11 @@ std::string Quoted(const std::string& text) {
   return result.append("'");
 }
 
-int MakeUploadUrl(Session& session, const UploadUrlFlags& flags) {
-  auto client = session.Client();
-  if (!client.ok()) return session.Fail(client.status());
-  auto url = (*client)->CreateUploadUrl(flags.file_name, flags.is_public);
+int MakeUploadUrl(Session& session, FineTuneClient& client, const UploadUrlFlags& flags) {
+  auto url = client.CreateUploadUrl(flags.file_name, flags.is_public);
   if (!url.ok()) return session.Fail(url.status());
-  if (session.json()) {
-    session.PrintJson(*url);
+  if (!session.for_people()) {
+    session.Print(*url);
     return kSuccess;
   }
   session.out << "data_source_uri  " << Printable(url->data_source_uri()) << "\n"
@@ -53,8 +51,11 @@ void AddUploadUrl(CLI::App& app, Session& session) {
       "--data`.\n"
       "Examples:\n"
       "  finetune upload-url dogs.zip --public\n"
-      "  finetune upload-url dogs.zip --public --output json | jq -r .uploadUri");
-  command->callback([flags, &session] { session.exit_code = MakeUploadUrl(session, *flags); });
+      "  finetune upload-url dogs.zip --public -o json | jq -r .uploadUri");
+  command->callback([flags, &session] {
+    session.exit_code = WithClient(
+        session, [&](FineTuneClient& client) { return MakeUploadUrl(session, client, *flags); });
+  });
 }
 
 }  // namespace finetune::cli

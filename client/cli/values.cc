@@ -6,7 +6,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 namespace finetune::cli {
 namespace {
@@ -85,6 +88,38 @@ absl::StatusOr<std::pair<std::string, std::string>> ParsePair(std::string_view t
     return absl::InvalidArgumentError(absl::StrCat("`", std::string(text), "` is not KEY=VALUE"));
   }
   return std::pair(std::string(text.substr(0, equals)), std::string(text.substr(equals + 1)));
+}
+
+absl::StatusOr<std::string> ParseSelector(std::string_view text) {
+  std::vector<std::string> parts;
+  for (const absl::string_view part : absl::StrSplit(std::string(text), ',')) {
+    const size_t equals = part.find('=');
+    const bool unequal = equals != part.npos && equals > 0 && part[equals - 1] == '!';
+    const absl::string_view key = part.substr(0, equals == part.npos ? equals : equals - unequal);
+    if (key.empty())
+      return absl::InvalidArgumentError(
+          absl::StrCat("`", std::string(text), "` is no label: KEY=VALUE, KEY!=VALUE or KEY"));
+    if (equals == part.npos) {
+      parts.push_back(absl::StrCat("labels.", key, ":*"));
+      continue;
+    }
+    absl::string_view value = part.substr(equals + 1);
+    // As kubectl takes it, too.
+    absl::ConsumePrefix(&value, "=");
+    parts.push_back(absl::StrCat("labels.", key, unequal ? " != " : " = ", "\"",
+                                 absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}}),
+                                 "\""));
+  }
+  return absl::StrJoin(parts, " AND ");
+}
+
+std::optional<int64_t> ParseBigInteger(std::string_view text) {
+  constexpr int64_t kExact = int64_t{1} << 53;
+  int64_t value = 0;
+  if (!LooksLikeJson(text) || text.find_first_of(".eE") != text.npos) return std::nullopt;
+  if (!absl::SimpleAtoi(std::string(text), &value)) return std::nullopt;
+  if (value >= -kExact && value <= kExact) return std::nullopt;
+  return value;
 }
 
 google::protobuf::Value ParseParameter(std::string_view text) {

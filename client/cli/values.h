@@ -6,6 +6,8 @@
 #include <google/protobuf/struct.pb.h>
 #include <segmind/finetune/v1/fine_tune.pb.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,6 +35,13 @@ void ToProto(absl::Duration duration, google::protobuf::Duration& proto);
 
 // `key=value`; the value may be empty and may hold `=`.
 absl::StatusOr<std::pair<std::string, std::string>> ParsePair(std::string_view text);
+
+// One or several of `key=value`, `key!=value` and `key`, with commas between, as a filter of the
+// contract.
+absl::StatusOr<std::string> ParseSelector(std::string_view text);
+
+// A whole number beyond 2^53, of which a double may be another one.
+std::optional<int64_t> ParseBigInteger(std::string_view text);
 
 // Numbers, true, false, null, JSON lists, objects and quoted strings as what they are; everything
 // else as a string.

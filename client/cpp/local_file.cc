@@ -1,9 +1,12 @@
 #include "client/cpp/local_file.h"
 
+#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <string>
 
@@ -50,6 +53,31 @@ absl::Status LockNamed(int file, const std::string& path) {
   if (::stat(path.c_str(), &named) == 0 && named.st_dev == own.st_dev && named.st_ino == own.st_ino)
     return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat(path, " was replaced by another process"));
+}
+
+absl::Status WriteFile(const std::string& path, std::string_view content, int mode) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  if (file < 0) return LocalFileError("write", path, errno);
+  int failure = 0;
+  while (!content.empty() && failure == 0) {
+    const ssize_t put = ::write(file, content.data(), content.size());
+    if (put >= 0) {
+      content.remove_prefix(put);
+    } else if (errno != EINTR) {
+      failure = errno;
+    }
+  }
+  if (::close(file) != 0 && failure == 0 && errno != EINTR) failure = errno;
+  return failure == 0 ? absl::OkStatus() : LocalFileError("write", path, failure);
+}
+
+absl::Status ReplaceFile(const std::string& path, std::string_view content) {
+  const std::string draft = absl::StrCat(path, ".tmp");
+  if (absl::Status status = WriteFile(draft, content, 0600); !status.ok()) return status;
+  if (std::rename(draft.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  absl::Status status = LocalFileError("write", path, errno);
+  ::unlink(draft.c_str());
+  return status;
 }
 
 }  // namespace finetune::inline client

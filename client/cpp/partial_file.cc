@@ -70,26 +70,7 @@ absl::Status PartialFile::Restart(std::string_view generation) {
   digest_ = Sha256();
   generation_ = std::string(generation);
   if (generation_.empty()) return absl::OkStatus();
-  return KeepGeneration();
-}
-
-absl::Status PartialFile::KeepGeneration() {
-  const std::string path = generation_path();
-  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0) return LocalFileError("write", path, errno);
-  std::string_view rest = generation_;
-  int failure = 0;
-  while (!rest.empty() && failure == 0) {
-    const ssize_t put = ::write(file, rest.data(), rest.size());
-    if (put >= 0) {
-      rest.remove_prefix(put);
-    } else if (errno != EINTR) {
-      failure = errno;
-    }
-  }
-  if (::close(file) != 0 && failure == 0 && errno != EINTR) failure = errno;
-  if (failure != 0) return LocalFileError("write", path, failure);
-  return absl::OkStatus();
+  return WriteFile(generation_path(), generation_);
 }
 
 absl::Status PartialFile::Append(std::string_view bytes) {

@@ -49,7 +49,6 @@ class PartialFile {
   PartialFile(std::string path, int file);
 
   absl::Status Load();
-  absl::Status KeepGeneration();
   absl::Status Failed(std::string_view what) const;
   std::string part_path() const { return path_ + ".part"; }
   std::string generation_path() const { return path_ + ".part.generation"; }

@@ -138,6 +138,33 @@ void FakeService::PutWeightsUri(const std::string& id, const std::string& uri) {
   jobs_["fineTunes/" + id].set_weights_uri(uri);
 }
 
+void FakeService::Fail(const std::string& id, pb::Failure::Reason reason,
+                       const std::string& message) {
+  {
+    std::lock_guard lock(mu_);
+    pb::Failure& failure = *jobs_["fineTunes/" + id].mutable_failure();
+    failure.set_reason(reason);
+    failure.set_message(message);
+  }
+  Put(id, pb::FineTune::FAILED);
+}
+
+void FakeService::FailDownloads(grpc::Status status) {
+  std::lock_guard lock(mu_);
+  download_failure_ = std::move(status);
+}
+
+void FakeService::SetCaller(const std::string& name, pb::CallerIdentity::Role role) {
+  std::lock_guard lock(mu_);
+  caller_.set_name(name);
+  caller_.set_role(role);
+}
+
+std::string FakeService::last_filter() {
+  std::lock_guard lock(mu_);
+  return filter_;
+}
+
 void FakeService::SetUploadUri(const std::string& uri) {
   std::lock_guard lock(mu_);
   upload_uri_ = uri;
@@ -232,6 +259,7 @@ grpc::Status FakeService::ListFineTunes(grpc::ServerContext*,
                                         pb::ListFineTunesResponse* response) {
   std::lock_guard lock(mu_);
   if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
+  filter_ = request->filter();
   const size_t first = request->page_token().empty() ? 0 : std::stoul(request->page_token());
   const size_t size = request->page_size() == 0 ? 50 : request->page_size();
   size_t position = 0;
@@ -241,6 +269,7 @@ grpc::Status FakeService::ListFineTunes(grpc::ServerContext*,
   }
   if (first + size < jobs_.size()) response->set_next_page_token(std::to_string(first + size));
   response->set_total_size(static_cast<int>(jobs_.size()));
+  response->mutable_observe_time()->set_seconds(1'000'000'000);
   return grpc::Status::OK;
 }
 
@@ -375,6 +404,7 @@ grpc::Status FakeService::GetGatewayStatus(grpc::ServerContext*, const pb::GetGa
   std::lock_guard lock(mu_);
   if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   response->set_version("1.2.3");
+  *response->mutable_caller() = caller_;
   response->set_upstream_state(pb::GatewayStatus::HEALTHY);
   response->set_fine_tune_count(static_cast<int64_t>(jobs_.size()));
   return grpc::Status::OK;
@@ -403,6 +433,7 @@ grpc::Status FakeService::DownloadWeights(grpc::ServerContext*,
                                           grpc::ServerWriter<pb::DownloadWeightsResponse>* writer) {
   std::unique_lock lock(mu_);
   if (no_transfers_) return {grpc::StatusCode::UNIMPLEMENTED, ""};
+  if (!download_failure_.ok()) return download_failure_;
   if (grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   if (refuse_generations_ && !request->generation().empty() &&
       request->generation() != generation_) {

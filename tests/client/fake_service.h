@@ -61,6 +61,11 @@ class FakeService final : public pb::FineTuneService::Service {
   // Counts the next chunks wrongly, so many of them.
   void DamageChunks(int count);
   void PutWeightsUri(const std::string& id, const std::string& uri);
+  // A job that has failed, as the next change.
+  void Fail(const std::string& id, pb::Failure::Reason reason, const std::string& message);
+  // Every download fails with it.
+  void FailDownloads(grpc::Status status);
+  void SetCaller(const std::string& name, pb::CallerIdentity::Role role);
   void SetUploadUri(const std::string& uri);
   // Uploads and downloads are UNIMPLEMENTED.
   void HaveNoTransfers();
@@ -71,6 +76,8 @@ class FakeService final : public pb::FineTuneService::Service {
   std::vector<pb::CreateFineTuneRequest> creates();
   std::vector<pb::UpdateFineTuneRequest> updates();
   std::string last_authorization();
+  // Of the last list.
+  std::string last_filter();
   std::string uploaded();
 
   grpc::Status CreateFineTune(grpc::ServerContext*, const pb::CreateFineTuneRequest*,
@@ -122,6 +129,9 @@ class FakeService final : public pb::FineTuneService::Service {
   bool refuse_tokens_ = false;
   grpc::Status failure_;
   int failures_left_ = 0;
+  grpc::Status download_failure_;
+  pb::CallerIdentity caller_;
+  std::string filter_;
   int lost_answers_ = 0;
   std::vector<pb::CreateFineTuneRequest> creates_;
   std::map<std::string, std::string> by_request_;

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "client/cli/text.h"
+#include <limits>
 
 namespace finetune {
 namespace {
@@ -29,9 +29,20 @@ TEST(Values, TimespansAndStatesAreReadLeniently) {
   EXPECT_FALSE(cli::ParseState("STATE_UNSPECIFIED").ok());
 }
 
-TEST(Text, ForeignTextCannotMoveTheCursor) {
-  EXPECT_EQ(cli::Printable("a\033[31mb\nc\xc2\x9b"), "a [31mb c ");
-  EXPECT_EQ(cli::Shorten("größer", 4), "grö…");
+TEST(Values, SelectorsAreFilters) {
+  EXPECT_EQ(*cli::ParseSelector("team=art"), "labels.team = \"art\"");
+  EXPECT_EQ(*cli::ParseSelector("a==b,c!=d,e"),
+            "labels.a = \"b\" AND labels.c != \"d\" AND labels.e:*");
+  EXPECT_EQ(*cli::ParseSelector("a=\"\\"), "labels.a = \"\\\"\\\\\"");
+  EXPECT_FALSE(cli::ParseSelector("=b").ok());
+  EXPECT_FALSE(cli::ParseSelector("").ok());
+}
+
+TEST(Values, WholeNumbersThatADoubleCannotHoldAreKept) {
+  EXPECT_EQ(*cli::ParseBigInteger("9007199254740993"), 9007199254740993);
+  EXPECT_EQ(*cli::ParseBigInteger("-9223372036854775808"), std::numeric_limits<int64_t>::min());
+  for (const char* text : {"9007199254740992", "1e30", "007", "x", "99999999999999999999", ""})
+    EXPECT_FALSE(cli::ParseBigInteger(text).has_value()) << text;
 }
 
 }  // namespace

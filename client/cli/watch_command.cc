@@ -1,32 +1,36 @@
-// watch and wait: jobs as they change.
+// watch: jobs as they change.
+#include "client/cli/watch_command.h"
+
 #include <algorithm>
-#include <cstdio>
-#include <fstream>
+#include <filesystem>
+#include <optional>
 #include <ostream>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/follow.h"
+#include "client/cli/job_names.h"
+#include "client/cli/job_text.h"
 #include "client/cli/values.h"
+#include "client/cpp/local_file.h"
 #include "client/cpp/states.h"
+#include "server/base/read_file.h"
 
 namespace finetune::cli {
 namespace {
 
-struct WaitFlags {
-  std::string name;
-  std::string until = "AVAILABLE";
-  std::string timeout = "1h";
-};
-
 struct WatchFlags {
   std::vector<std::string> names;
   std::string filter;
+  std::vector<std::string> labels;
   std::string until;
   bool no_snapshot = false;
+  bool active = false;
+  bool all = false;
   bool every = false;
   bool full = false;
   bool heartbeats = false;
@@ -34,7 +38,7 @@ struct WatchFlags {
   std::string token_path;
 };
 
-constexpr size_t kUuidWidth = 36;
+constexpr size_t kShortId = 8;
 
 const char* EventName(WatchEvent::Kind kind) {
   switch (kind) {
@@ -85,26 +89,30 @@ class Printer {
       : session_(session),
         flags_(flags),
         progress_(progress),
-        table_({"TIME", "EVENT", "STATE", "ID", "NAME"}) {
+        fitted_(session.table_width() > 0),
+        table_(session.NewTable({{.heading = absl::StrCat("TIME (", ZoneName(), ")"), .rank = 1},
+                                 {.heading = "EVENT", .rank = 3},
+                                 {.heading = "STATE"},
+                                 {.heading = "NAME", .least = 12},
+                                 {.heading = "ID", .rank = 2},
+                                 {.heading = "NOTE", .rank = 4, .least = 16}})) {
     if (!flags.until.empty()) until_ = *ParseState(flags.until);
-    table_.Widen({Width("00:00:00"), Width("SNAPSHOT"), Width("SUBMIT_UNKNOWN"), kUuidWidth});
+    // Widths that hold for what is still to come.
+    const size_t id = fitted_ ? kShortId : kUuidWidth;
+    table_.Widen({0, Width("SNAPSHOT"), Width("SUBMIT_UNKNOWN"), 24, id, 24});
   }
 
   // True when enough was seen.
   bool Print(const WatchEvent& event) {
-    progress_.Hide();
-    if (session_.json()) {
-      if (event.kind != WatchEvent::Kind::kHeartbeat || flags_.heartbeats)
-        session_.PrintJson(ToResponse(event));
-    } else {
-      PrintLine(event);
+    if (IsWanted(event)) {
+      progress_.Hide();
+      if (session_.for_people()) {
+        PrintLine(event);
+      } else if (event.kind != WatchEvent::Kind::kHeartbeat || flags_.heartbeats) {
+        session_.Print(ToResponse(event));
+      }
     }
-    if (event.fine_tune != nullptr && event.kind != WatchEvent::Kind::kLeft) {
-      states_[event.fine_tune->name()] = event.fine_tune->state();
-    } else if (event.kind == WatchEvent::Kind::kLeft) {
-      states_.erase(event.fine_tune->name());
-    }
-    if (event.kind == WatchEvent::Kind::kSynced) synced_ = true;
+    Note(event);
     if (!event.resume_token.empty()) KeepToken(event.resume_token);
     if (!session_.out.good()) return true;
     return until_ && Met();
@@ -120,26 +128,42 @@ class Printer {
   }
 
  private:
-  void PrintLine(const WatchEvent& event) {
-    const Colours colours = session_.colours();
-    const std::string time = absl::FormatTime("%H:%M:%S", absl::Now(), absl::LocalTimeZone());
-    if (event.kind == WatchEvent::Kind::kReset) {
-      progress_.Say("The gateway cannot tell what happened meanwhile; the differences follow.");
+  static constexpr size_t kUuidWidth = 36;
+
+  // What people watch for is what happens: a job that was at its end before is left out, once the
+  // snapshot has shown it; programs get everything unless they ask otherwise.
+  bool IsWanted(const WatchEvent& event) const {
+    if (event.fine_tune == nullptr || flags_.all) return true;
+    if (!IsTerminal(event.fine_tune->state())) return true;
+    if (flags_.active && event.kind == WatchEvent::Kind::kSnapshot) return false;
+    if (!session_.for_people() && !flags_.active) return true;
+    const auto before = states_.find(event.fine_tune->name());
+    const bool ended_before = before != states_.end() && before->second == event.fine_tune->state();
+    return !synced_ || !ended_before;
+  }
+
+  void Note(const WatchEvent& event) {
+    if (event.kind == WatchEvent::Kind::kLeft) {
+      states_.erase(event.fine_tune->name());
+    } else if (event.fine_tune != nullptr) {
+      states_[event.fine_tune->name()] = event.fine_tune->state();
     }
+    if (event.kind == WatchEvent::Kind::kSynced) synced_ = true;
+  }
+
+  void PrintLine(const WatchEvent& event) {
+    if (event.kind == WatchEvent::Kind::kReset)
+      progress_.Say("The gateway cannot tell what happened meanwhile; the differences follow.");
     if (event.fine_tune == nullptr) return;
     const pb::FineTune& job = *event.fine_tune;
-    std::string state = StateName(job.state());
-    const std::string kind = EventName(event.kind);
-    std::string name = Shorten(Printable(job.display_name()), 40);
-    if (job.state() == pb::FineTune::SUBMIT_UNKNOWN)
-      absl::StrAppend(&name, " (the submission is being resolved)");
-    if (job.has_failure()) absl::StrAppend(&name, " (", Printable(job.failure().message()), ")");
-    table_.Add({{time, colours.Dim(time)},
-                {kind},
-                {state, colours.State(job.state(), state)},
-                {Printable(ShortName(job.name()))},
-                {name}});
-    table_.Print(session_.out, colours);
+    const std::string id = Printable(ShortName(job.name()));
+    table_.Add({{ClockTime(absl::Now()), Colours::kDim},
+                {EventName(event.kind)},
+                {StateName(job.state()), Colours::CodeOf(job.state())},
+                {Printable(job.display_name())},
+                {fitted_ ? id.substr(0, kShortId) : id, Colours::kDim},
+                {NoteOf(job)}});
+    table_.Print(session_.out, session_.colours());
   }
 
   bool Met() const {
@@ -153,12 +177,9 @@ class Printer {
 
   void KeepToken(const std::string& token) {
     if (flags_.token_path.empty() || token == kept_token_) return;
-    const std::string draft = absl::StrCat(flags_.token_path, ".tmp");
-    std::ofstream file(draft, std::ios::trunc);
-    file << token << "\n";
-    file.close();
-    if (!file.good() || std::rename(draft.c_str(), flags_.token_path.c_str()) != 0) {
-      progress_.Say(absl::StrCat("finetune: cannot write ", flags_.token_path));
+    if (absl::Status status = ReplaceFile(flags_.token_path, absl::StrCat(token, "\n"));
+        !status.ok()) {
+      progress_.Say(absl::StrCat("finetune: ", Printable(std::string(status.message()))));
       return;
     }
     kept_token_ = token;
@@ -167,6 +188,7 @@ class Printer {
   Session& session_;
   const WatchFlags& flags_;
   Progress& progress_;
+  const bool fitted_;
   Table table_;
   std::optional<pb::FineTune::State> until_;
   absl::flat_hash_map<std::string, pb::FineTune::State> states_;
@@ -174,43 +196,59 @@ class Printer {
   std::string kept_token_;
 };
 
-std::string ReadToken(const std::string& path) {
-  std::ifstream file(path);
-  std::string token;
-  if (!path.empty()) std::getline(file, token);
-  return std::string(absl::StripAsciiWhitespace(token));
+// Empty for a file that there is not yet.
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  std::error_code ignored;
+  if (path.empty() || !std::filesystem::exists(path, ignored)) return "";
+  const auto file = ReadFile(path);
+  if (!file.ok()) return file.status();
+  return std::string(absl::StripAsciiWhitespace(file->text));
 }
 
-int Watch(Session& session, WatchFlags& flags) {
-  auto client = session.Client();
-  if (!client.ok()) return session.Fail(client.status());
+absl::Status ResolveNames(FineTuneClient& client, std::vector<std::string>& names) {
+  for (std::string& name : names) {
+    auto resolved = ResolveJob(client, name);
+    if (!resolved.ok()) return resolved.status();
+    name = *std::move(resolved);
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return absl::OkStatus();
+}
+
+FollowOptions OptionsOf(const WatchFlags& flags) {
   FollowOptions options;
-  for (std::string& name : flags.names) name = FullName(name);
-  std::sort(flags.names.begin(), flags.names.end());
-  flags.names.erase(std::unique(flags.names.begin(), flags.names.end()), flags.names.end());
   options.watcher.names = flags.names;
-  options.watcher.filter = flags.filter;
+  options.watcher.filter = FilterOf(flags.filter, flags.labels);
   options.watcher.skip_snapshot = flags.no_snapshot;
-  options.watcher.resume_token = ReadToken(flags.token_path);
   options.heartbeats = flags.heartbeats || !flags.token_path.empty();
   if (flags.full) options.watcher.view = pb::FINE_TUNE_VIEW_FULL;
   if (flags.every) options.watcher.delivery = pb::WatchFineTunesRequest::EVERY;
   if (flags.fail_on_gap) options.watcher.gap_policy = pb::WatchFineTunesRequest::FAIL;
+  return options;
+}
 
+int Watch(Session& session, FineTuneClient& client, WatchFlags& flags) {
+  if (absl::Status status = ResolveNames(client, flags.names); !status.ok())
+    return session.Fail(status);
+  FollowOptions options = OptionsOf(flags);
+  auto token = ReadToken(flags.token_path);
+  if (!token.ok()) return session.Fail(token.status());
+  options.watcher.resume_token = *std::move(token);
   const bool follows_on = !options.watcher.resume_token.empty();
-  Progress progress(session.err, session.terminal.err, "watching; Ctrl-C ends it");
+  Progress progress(session.err, session.terminal, "watching; Ctrl-C ends it");
   Printer printer(session, flags, progress);
   if (follows_on && !flags.until.empty()) {
     // Without a snapshot the stream does not say what has been reached before.
     for (const std::string& name : flags.names) {
-      auto job = (*client)->Get(name);
+      auto job = client.Get(name);
+      progress.Hide();
       if (!job.ok()) return session.Fail(job.status());
       printer.Learn(*job);
     }
   }
   options.on_event = [&](const WatchEvent& event) { return printer.Print(event); };
-  const absl::Status status =
-      Follow(**client, session.call_timeout(), std::move(options), progress);
+  const absl::Status status = Follow(client, session.call_timeout(), std::move(options), progress);
   progress.Hide();
   if (!status.ok()) return session.Fail(status);
   return flags.until.empty() ? kSuccess : printer.ExitCodeOfJobs();
@@ -218,12 +256,24 @@ int Watch(Session& session, WatchFlags& flags) {
 
 }  // namespace
 
+int WatchChanges(Session& session, FineTuneClient& client, const std::vector<std::string>& names,
+                 const std::string& filter) {
+  WatchFlags flags;
+  flags.names = names;
+  flags.filter = filter;
+  flags.no_snapshot = true;
+  return Watch(session, client, flags);
+}
+
 void AddWatch(CLI::App& app, Session& session) {
   auto flags = std::make_shared<WatchFlags>();
   CLI::App* command =
       app.add_subcommand("watch", "Show jobs as they are, then every change as it happens");
-  command->add_option("names", flags->names, "Jobs, with or without fineTunes/; none means all");
+  command->add_option("names", flags->names, absl::StrCat(kJobHelp, "; none means all"));
   command->add_option("--filter", flags->filter, "Only jobs that match, as in list");
+  command->add_option("-l,--label", flags->labels, "Only jobs with this label; may be repeated")
+      ->check(IsSelector())
+      ->allow_extra_args(false);
   command
       ->add_option("--until", flags->until,
                    "End when all of them have reached this state or are terminal")
@@ -231,6 +281,10 @@ void AddWatch(CLI::App& app, Session& session) {
       ->type_name("STATE");
   command->add_flag("--no-snapshot", flags->no_snapshot, "Only changes from now on")
       ->excludes("--until");
+  CLI::Option* active =
+      command->add_flag("--active", flags->active, "Leave finished jobs out of the snapshot, too");
+  command->add_flag("--all", flags->all, "Show what changes of finished jobs, such as a label, too")
+      ->excludes(active);
   command->add_flag("--every", flags->every, "Every transition, not only the latest of a job");
   command->add_flag("--full", flags->full, "Jobs with history and model information (JSON)");
   command->add_flag("--heartbeats", flags->heartbeats, "Heartbeats too (JSON)");
@@ -244,31 +298,13 @@ void AddWatch(CLI::App& app, Session& session) {
   command->footer(
       "Reconnects by itself and loses nothing. As JSON each line is a WatchFineTunesResponse.\n"
       "Examples:\n"
-      "  finetune watch\n"
-      "  finetune watch 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b --until AVAILABLE\n"
-      "  finetune watch --filter 'labels.team = \"art\"' --output json | jq -c .change\n"
+      "  finetune watch --active\n"
+      "  finetune watch my-dog --until AVAILABLE\n"
+      "  finetune watch -l team=art -o json | jq -c .change\n"
       "  finetune watch --resume-token ~/.finetune-place --every");
-  command->callback([flags, &session] { session.exit_code = Watch(session, *flags); });
-}
-
-void AddWait(CLI::App& app, Session& session) {
-  auto flags = std::make_shared<WaitFlags>();
-  CLI::App* command = app.add_subcommand("wait", "Wait until a job has reached a state");
-  command->add_option("name", flags->name, "The job, with or without fineTunes/")->required();
-  command->add_option("--for", flags->until, "The state, or a later one; AVAILABLE if not given")
-      ->check(IsState())
-      ->type_name("STATE");
-  command->add_option("--timeout", flags->timeout, "How long at most; 1h if not given")
-      ->check(IsTimespan());
-  command->footer(
-      "Ends with 0 when the state is reached, 1 when the job ended otherwise, 6 when the time was "
-      "up.\n"
-      "Examples:\n"
-      "  finetune wait 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b\n"
-      "  finetune wait 0f8b6c1e-5a3d-4f0e-9d0b-1c2d3e4f5a6b --for TRAINED --timeout 2h");
   command->callback([flags, &session] {
-    session.exit_code = AwaitJob(session, FullName(flags->name), *ParseState(flags->until),
-                                 *ParseTimespan(flags->timeout));
+    session.exit_code =
+        WithClient(session, [&](FineTuneClient& client) { return Watch(session, client, *flags); });
   });
 }
 

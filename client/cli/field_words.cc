@@ -1,0 +1,80 @@
+#include "client/cli/field_words.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace finetune::cli {
+namespace {
+
+constexpr std::pair<absl::string_view, absl::string_view> kFlags[] = {
+    {"display_name", "--name"},
+    {"data_source_uri", "--data"},
+    {"instance_prompt", "--prompt"},
+    {"trigger_word", "--trigger"},
+    {"base_model", "--base-model"},
+    {"theme", "--theme"},
+    {"train_type", "--train-type"},
+    {"machine_type", "--machine-type"},
+    {"visibility", "--public"},
+    {"parameters.steps", "--steps"},
+    {"parameters.learning_rate", "--learning-rate"},
+    {"parameters.face_crop", "--face-crop"},
+    {"parameters.finetune_type", "--finetune-type"},
+    {"request_id", "--request-id"},
+    {"filter", "--filter"},
+    {"order_by", "--sort"},
+    {"page_size", "--page-size"},
+    {"file_name", "the file's name"},
+    {"freshness.max_staleness", "--max-staleness"},
+    {"until", "--until"},
+    {"timeout", "--timeout"},
+    {"etag", "--etag"},
+};
+
+bool IsOfAField(char c) { return absl::ascii_isalnum(c) || absl::StrContains("_.-/", c); }
+
+}  // namespace
+
+std::string FlagOf(std::string_view field) {
+  absl::string_view rest(field.data(), field.size());
+  absl::ConsumePrefix(&rest, "fine_tune.");
+  for (const auto& [name, flag] : kFlags) {
+    if (rest == name) return std::string(flag);
+  }
+  for (const absl::string_view prefix : {"parameters.extra.", "parameters.integers."}) {
+    if (absl::ConsumePrefix(&rest, prefix)) return absl::StrCat("--param ", rest);
+  }
+  if (absl::StartsWith(rest, "parameters.extra") || absl::StartsWith(rest, "parameters.integers"))
+    return "--param";
+  if (absl::ConsumePrefix(&rest, "labels.")) return absl::StrCat("--label ", rest);
+  if (absl::StartsWith(rest, "labels")) return "--label";
+  return std::string(field);
+}
+
+std::string InWordsOfFlags(std::string_view sentence) {
+  std::string result;
+  size_t at = 0;
+  while (at < sentence.size()) {
+    size_t end = at;
+    while (end < sentence.size() && IsOfAField(sentence[end])) ++end;
+    if (end == at) {
+      result += sentence[at++];
+      continue;
+    }
+    std::string_view word = sentence.substr(at, end - at);
+    // A full stop ends a sentence, not a field.
+    std::string_view stop = word.back() == '.' ? "." : "";
+    word.remove_suffix(stop.size());
+    // Words that are no field's alone are left: only those with a prefix or an underscore mean one.
+    const bool field = word.find('_') != word.npos || word.substr(0, 10) == "fine_tune.";
+    absl::StrAppend(&result, field ? FlagOf(word) : std::string(word), std::string(stop));
+    at = end;
+  }
+  return result;
+}
+
+}  // namespace finetune::cli

@@ -1,0 +1,69 @@
+// What --output makes of an answer.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cli/json_tree.h"
+
+namespace finetune::cli {
+
+// A text with paths in it, as kubectl takes them: `{.name}` or a bare path, and `{{.name}}` of a
+// template. Of paths it knows members, `['a.b']`, `[2]`, `[-1]`, `[*]`; beside them `{"\n"}`, and
+// `{range .transitions[*]}…{end}`. What a value lacks is nothing.
+class PathTemplate {
+ public:
+  // INVALID_ARGUMENT in a sentence.
+  static absl::StatusOr<PathTemplate> ParseJsonPath(std::string_view text);
+  static absl::StatusOr<PathTemplate> ParseTemplate(std::string_view text);
+
+  std::string Fill(const JsonTree& value) const;
+
+ private:
+  struct Step {
+    enum class Kind { kMember, kIndex, kAll };
+    Kind kind;
+    std::string member;
+    int index = 0;
+  };
+  using Path = std::vector<Step>;
+  struct Part {
+    // A literal, unless it has a path or is one of the two marks.
+    enum class Kind { kText, kPath, kRange, kEnd };
+    Kind kind = Kind::kText;
+    std::string text;
+    Path path;
+  };
+
+  static absl::StatusOr<Path> ParsePath(std::string_view text);
+  static std::vector<const JsonTree*> Select(const JsonTree& value, const Path& path);
+  absl::Status AddExpression(std::string_view expression);
+  // From `begin` up to the mark that ends the range; returns where it ended.
+  size_t FillFrom(size_t begin, const JsonTree& value, std::string& out) const;
+
+  std::vector<Part> parts_;
+};
+
+// One of json, yaml, name, jsonpath=…, template=…; table and wide are for people.
+class OutputFormat {
+ public:
+  enum class Kind { kTable, kWide, kJson, kYaml, kName, kPath };
+
+  // INVALID_ARGUMENT that names the formats.
+  static absl::StatusOr<OutputFormat> Parse(std::string_view text);
+
+  Kind kind() const { return kind_; }
+  bool for_people() const { return kind_ == Kind::kTable || kind_ == Kind::kWide; }
+
+  // One message, given as proto3 JSON, as it is printed; `first` of several.
+  std::string Write(const std::string& json, bool first) const;
+
+ private:
+  Kind kind_ = Kind::kTable;
+  PathTemplate path_;
+};
+
+}  // namespace finetune::cli

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace finetune::cli {
+
+// The candidate that `word` was probably meant to be; empty if none is near.
+std::string NearestTo(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace finetune::cli
