@@ -1,6 +1,8 @@
 #include "client/cpp/status.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/local_file.h"
@@ -61,6 +63,13 @@ Error ErrorOf(const absl::Status& status) {
       error.quota.push_back({violation.subject(), violation.description()});
   }
   return error;
+}
+
+void ExitWith(const absl::Status& status) {
+  const Error error = ErrorOf(status);
+  std::fprintf(stderr, "%s%s%s\n", error.message.c_str(), error.reason.empty() ? "" : ": ",
+               error.reason.c_str());
+  std::exit(1);
 }
 
 absl::Status WithRequestId(absl::Status status, const std::string& request_id) {

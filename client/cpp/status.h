@@ -6,9 +6,11 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/cord.h"
 #include "absl/time/time.h"
 #include "server/base/error_details.h"
@@ -61,6 +63,14 @@ struct Error {
   bool local = false;
 };
 Error ErrorOf(const absl::Status& status);
+
+// For small programs: the value, or the end of the process with the failure in one line.
+[[noreturn]] void ExitWith(const absl::Status& status);
+template <typename T>
+T OrExit(absl::StatusOr<T> result) {
+  if (!result.ok()) ExitWith(result.status());
+  return *std::move(result);
+}
 
 // The failure of a submission, with the id that it was tried with.
 absl::Status WithRequestId(absl::Status status, const std::string& request_id);
