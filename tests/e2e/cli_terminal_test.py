@@ -14,7 +14,7 @@ import time
 import unicodedata
 import unittest
 
-from harness import BIN, EndToEnd, job, svc, upload
+from harness import BIN, EndToEnd, ft, job, svc, upload
 
 WIDTHS = (40, 80, 200)
 
@@ -169,6 +169,26 @@ class Terminal(EndToEnd):
         self.assertIn("Connected again.", told)
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(20), 130)
+
+    def test_a_list_goes_on_with_every_change(self):
+        made = self.submit("first")
+        for command in (("list", "-w"), ("get", "first", "-w")):
+            with self.subTest(command=command):
+                process, terminal = self.start(*command)
+                self.assertIn("first", self.read(terminal, until="watching"))
+                change = svc.UpdateFineTuneRequest(fine_tune=ft.FineTune(name=made.name))
+                change.update_mask.paths.append("visibility")
+                # Until one of them falls into the watch, which shows what happens from its beginning on.
+                for i in range(60):
+                    change.fine_tune.visibility = ft.FineTune.PUBLIC if i % 2 else ft.FineTune.PRIVATE
+                    self.gateway.stub.UpdateFineTune(change, timeout=20)
+                    self.submit(f"{command[0]} {i}")
+                    if "UPDATED" in self.read(terminal, until="UPDATED", seconds=0.5):
+                        break
+                else:
+                    self.fail("no change was shown")
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(process.wait(20), 130)
 
     def test_errors_speak_of_flags_once_each(self):
         code, text = self.run_in("create", "--name", "x", "--data", "nonsense", "--trigger", "TOK", "--prompt", "a dog")
