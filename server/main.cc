@@ -6,6 +6,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -71,7 +72,11 @@ int WaitFor(const sigset_t& signals) {
 }
 
 void EndAtOnceOnNextSignal(const sigset_t& signals) {
-  std::thread([signals] { _exit(128 + WaitFor(signals)); }).detach();
+  try {
+    std::thread([signals] { _exit(128 + WaitFor(signals)); }).detach();
+  } catch (const std::system_error&) {
+    // Where no thread can be made, the drain goes on to its end.
+  }
 }
 
 int Check(const Config& config) {
