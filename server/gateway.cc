@@ -104,7 +104,7 @@ absl::Status Gateway::Open() {
   http_ = *std::move(http);
   RETURN_IF_ERROR(OpenPolicy());
   LogWarnings();
-  RETURN_IF_ERROR(OpenTracer());
+  OpenTracer();
   auto store =
       OpenSqliteStore(config_.sqlite_path, {.accept_lost_record = config_.accept_lost_record});
   if (!store.ok()) return Blame("store", store.status());
@@ -206,16 +206,20 @@ void Gateway::LogWarnings() const {
   for (const std::string& warning : warnings) Log(LogLevel::kWarning, warning);
 }
 
-absl::Status Gateway::OpenTracer() {
+void Gateway::OpenTracer() {
   if (!config_.traces.enabled()) {
     tracer_ = std::make_unique<Tracer>();
-    return absl::OkStatus();
+    return;
   }
-  ASSIGN_OR_RETURN(auto http, CurlHttpClient::Create({.thread_name = "curl-spans",
-                                                      .ca_file = config_.traces.ca_file}));
-  exporter_ = std::make_unique<SpanExporter>(config_.traces, std::move(http), *clock_, metrics_);
+  auto http =
+      CurlHttpClient::Create({.thread_name = "curl-spans", .ca_file = config_.traces.ca_file});
+  if (!http.ok()) {
+    Log(LogLevel::kWarning, "nothing is traced", {{"error", std::string(http.status().message())}});
+    tracer_ = std::make_unique<Tracer>();
+    return;
+  }
+  exporter_ = std::make_unique<SpanExporter>(config_.traces, *std::move(http), *clock_, metrics_);
   tracer_ = std::make_unique<Tracer>(config_.traces.sampling, *exporter_, *clock_);
-  return absl::OkStatus();
 }
 
 absl::Status Gateway::OpenPolicy() {

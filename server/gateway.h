@@ -60,7 +60,8 @@ class Gateway {
 
   absl::Status Open();
   absl::Status OpenCredentials();
-  absl::Status OpenTracer();
+  // Never an error: traces are not worth a start that stops.
+  void OpenTracer();
   absl::Status OpenPolicy();
   void LogWarnings() const;
   absl::Status OpenDoors();

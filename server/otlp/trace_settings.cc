@@ -167,9 +167,11 @@ void ReadTransport(const Variables& variables, TraceSettings& settings) {
   }
   const std::string certificate = variables.ForTraces("CERTIFICATE");
   settings.ca_file = variables.Get(certificate);
-  if (!settings.ca_file.empty() && access(settings.ca_file.c_str(), R_OK) != 0)
+  if (!settings.ca_file.empty() && access(settings.ca_file.c_str(), R_OK) != 0) {
     variables.Warn(certificate, "the file '", settings.ca_file,
-                   "' cannot be read; spans are lost until it can");
+                   "' cannot be read; using the system's authorities");
+    settings.ca_file.clear();
+  }
   ReadMilliseconds(variables, variables.ForTraces("TIMEOUT"), settings.timeout);
 }
 

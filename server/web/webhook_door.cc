@@ -54,15 +54,16 @@ WebReply WebhookDoor::Take(const WebRequest& request) {
 }
 
 WebReply WebhookDoor::TakeEvent(const WebRequest& request, Span& span) {
-  if (request.body_too_long) {
-    refused_.Increment();
-    return {.code = 413, .body = "too long\n"};
-  }
   {
     MutexLock lock(mu_);
     last_event_time_ = clock_.Now();
   }
   const TraceContext& trace = span.context();
+  if (request.body_too_long) {
+    refused_.Increment();
+    hint_("", trace);
+    return {.code = 413, .body = "too long\n"};
+  }
   auto event = ParseWebhook(request.body);
   (event ? hinted_ : unreadable_).Increment();
   Log(LogLevel::kInfo, event ? "webhook" : "webhook that names no job: all are looked at",

@@ -112,14 +112,14 @@ class Start(EndToEnd):
 
     def test_variables_of_opentelemetry_and_unknown_ones_stop_nothing(self):
         odd = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_SAMPLER": "jaeger_remote",
-               "OTEL_BSP_SCHEDULE_DELAY": "5s", "OTEL_RESOURCE_ATTRIBUTES": "junk", "FINETUNE_GATEWAY_LISTENN": "127.0.0.1:1"}
+               "OTEL_BSP_SCHEDULE_DELAY": "5s", "OTEL_RESOURCE_ATTRIBUTES": "junk", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere/ca.pem", "FINETUNE_GATEWAY_LISTENN": "127.0.0.1:1"}
         emulator = self.start_emulator()
         gateway = self.start_gateway(emulator, env=odd).ready()
         for named in ("OTEL_EXPORTER_OTLP_PROTOCOL", "did you mean FINETUNE_GATEWAY_LISTEN?"):
             self.assertIn(named, gateway.log)
         gateway.terminate()
         gateway = self.start_gateway(emulator, env={**odd, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}).ready()
-        for named in ("OTEL_TRACES_SAMPLER", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_RESOURCE_ATTRIBUTES"):
+        for named in ("OTEL_TRACES_SAMPLER", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_EXPORTER_OTLP_CERTIFICATE"):
             self.assertIn(named, gateway.log)
 
     def test_a_bad_environment_variable(self):

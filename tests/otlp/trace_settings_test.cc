@@ -163,6 +163,7 @@ TEST_F(TraceSettingsTest, UseTheDefaultWithAWarningForWhatDoesNotDo) {
       EXPECT_THAT(with(variable, bad), HasSubstr(absl::StrCat(variable, ": '", bad, "' is not")));
   }
   EXPECT_THAT(with("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file"), HasSubstr("cannot be read"));
+  EXPECT_EQ(Read().ca_file, "");
   EXPECT_THAT(with("OTEL_RESOURCE_ATTRIBUTES", "=x"), HasSubstr("OTEL_RESOURCE_ATTRIBUTES"));
 }
 
