@@ -25,27 +25,6 @@
 namespace finetune {
 namespace {
 
-// Collects what each look finds.
-class Findings {
- public:
-  explicit Findings(StartCheck& check) : check_(check) {}
-
-  void Note(absl::string_view flag, const absl::Status& status) {
-    if (status.ok()) return;
-    check_.errors.push_back(flag.empty() ? std::string(status.message())
-                                         : absl::StrCat("--", flag, ": ", status.message()));
-  }
-  // One that a gateway with these flags already has is none to complain of.
-  void NoteAddress(absl::string_view flag, const Address& address) {
-    const auto listeners = Listeners::Open(address.host, address.port);
-    if (!absl::StrContains(listeners.status().message(), std::strerror(EADDRINUSE)))
-      Note(flag, listeners.status());
-  }
-
- private:
-  StartCheck& check_;
-};
-
 absl::Status Refuse(const std::string& path, absl::string_view why) {
   return absl::FailedPreconditionError(absl::StrCat("the record '", path, "' ", why));
 }
@@ -71,57 +50,90 @@ absl::Status CheckRecord(const std::string& path) {
   return Refuse(path, absl::StrCat("cannot be made in '", folder.string(), "'"));
 }
 
-}  // namespace
+// One check of one configuration.
+class Checker {
+ public:
+  explicit Checker(const Config& config) : config_(config), check_{{}, config.warnings} {}
 
-StartCheck CheckStart(const Config& config) {
-  StartCheck check{.errors = {}, .warnings = config.warnings};
-  Findings findings(check);
-  const std::unique_ptr<Clock> clock = MakeRealClock();
-  Metrics metrics;
-  FileRereader rereader(*clock, metrics);
+  StartCheck Run() {
+    Note("", CheckProcessLimits());
+    CheckTls();
+    CheckSecrets();
+    CheckPolicy();
+    CheckHosts();
+    Note("store", CheckRecord(config_.sqlite_path));
+    for (std::string& warning : FindStartupWarnings(
+             config_, certificate_ ? &*certificate_ : nullptr, policy_.get(), clock_->Now()))
+      check_.warnings.push_back(std::move(warning));
+    return std::move(check_);
+  }
 
-  findings.Note("", CheckProcessLimits());
-  std::optional<Validity> certificate;
-  findings.Note("", CheckTlsFlags(config.tls));
-  if (config.tls.enabled()) {
+ private:
+  void Note(absl::string_view flag, const absl::Status& status) {
+    if (status.ok()) return;
+    check_.errors.push_back(flag.empty() ? std::string(status.message())
+                                         : absl::StrCat("--", flag, ": ", status.message()));
+  }
+
+  void CheckTls() {
+    Note("", CheckTlsFlags(config_.tls));
+    if (!config_.tls.enabled()) return;
     const auto material =
-        ReadTlsMaterial(config.tls, [](const std::string& path) -> absl::StatusOr<std::string> {
+        ReadTlsMaterial(config_.tls, [](const std::string& path) -> absl::StatusOr<std::string> {
           auto read = ReadFile(path);
           if (!read.ok()) return read.status();
           return std::move(read->text);
         });
-    findings.Note("", material.status());
-    if (material.ok()) certificate = material->validity;
+    Note("", material.status());
+    if (material.ok()) certificate_ = material->validity;
   }
-  findings.Note("api_key_file", MakeApiKeySource(config.api_key_file, rereader).status());
-  findings.Note("webhook_token_file",
-                WebhookTokens::Open(config.webhook_token_file, rereader).status());
-  findings.Note("upstream_ca_file",
-                CurlHttpClient::Create({.ca_file = config.upstream_ca_file}).status());
-  findings.Note("transfer_hosts",
-                AddressPolicy::Create(config.transfer_hosts, config.upstream_url).status());
 
-  std::shared_ptr<const AccessPolicy> policy;
-  if (!config.policy_file.empty()) {
+  void CheckSecrets() {
+    Note("api_key_file", MakeApiKeySource(config_.api_key_file, rereader_).status());
+    Note("webhook_token_file", WebhookTokens::Open(config_.webhook_token_file, rereader_).status());
+  }
+
+  void CheckPolicy() {
+    if (config_.policy_file.empty()) return;
     const auto nobody = [](const KeyLocation&, KeysFetched done) {
       std::move(done)(absl::UnavailableError("nothing is fetched for a check"));
     };
-    auto file = PolicyFile::Open(config.policy_file, nobody, rereader, *clock, metrics);
-    findings.Note("policy_file", file.status());
-    if (file.ok()) policy = (*file)->current();
+    auto file = PolicyFile::Open(config_.policy_file, nobody, rereader_, *clock_, metrics_);
+    Note("policy_file", file.status());
+    if (!file.ok()) return;
+    policy_ = (*file)->current();
+    check_.warnings.insert(check_.warnings.end(), policy_->warnings().begin(),
+                           policy_->warnings().end());
   }
-  if (policy != nullptr)
-    check.warnings.insert(check.warnings.end(), policy->warnings().begin(),
-                          policy->warnings().end());
-  for (std::string& warning : FindStartupWarnings(config, certificate ? &*certificate : nullptr,
-                                                  policy.get(), clock->Now()))
-    check.warnings.push_back(std::move(warning));
 
-  findings.NoteAddress("listen", config.listen);
-  findings.NoteAddress("webhook_listen", config.webhook_listen);
-  findings.NoteAddress("admin_listen", config.admin_listen);
-  findings.Note("store", CheckRecord(config.sqlite_path));
-  return check;
-}
+  void CheckHosts() {
+    Note("upstream_ca_file",
+         CurlHttpClient::Create({.ca_file = config_.upstream_ca_file}).status());
+    Note("transfer_hosts",
+         AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url).status());
+    CheckAddress("listen", config_.listen);
+    CheckAddress("webhook_listen", config_.webhook_listen);
+    CheckAddress("admin_listen", config_.admin_listen);
+  }
+
+  // One that a gateway with these flags already has is none to complain of.
+  void CheckAddress(absl::string_view flag, const Address& address) {
+    const auto listeners = Listeners::Open(address.host, address.port);
+    if (!absl::StrContains(listeners.status().message(), std::strerror(EADDRINUSE)))
+      Note(flag, listeners.status());
+  }
+
+  const Config& config_;
+  const std::unique_ptr<Clock> clock_ = MakeRealClock();
+  Metrics metrics_;
+  FileRereader rereader_{*clock_, metrics_};
+  std::optional<Validity> certificate_;
+  std::shared_ptr<const AccessPolicy> policy_;
+  StartCheck check_;
+};
+
+}  // namespace
+
+StartCheck CheckStart(const Config& config) { return Checker(config).Run(); }
 
 }  // namespace finetune
