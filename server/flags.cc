@@ -56,7 +56,7 @@ std::vector<Flag> MakeFlags() {
       {"upstream_ca_file", "", Text(&Config::upstream_ca_file),
        "PEM file with authorities to trust for Segmind and its storage, beside those in the "
        "system's directory: a company's own, for a proxy that reads along. Without it, "
-       "SSL_CERT_FILE; SSL_CERT_DIR counts as well."},
+       "SSL_CERT_FILE; SSL_CERT_DIR counts as well. Reread when it changes."},
       {"max_upstream_answer_bytes", "67108864", Whole(&Config::max_upstream_answer_bytes, 1 << 20),
        "The longest answer of Segmind's that is read, both packed and unpacked. A longer one "
        "counts "

@@ -99,9 +99,14 @@ absl::Status Gateway::Open() {
   auto tokens = WebhookTokens::Open(config_.webhook_token_file, *rereader_);
   if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
   tokens_ = *std::move(tokens);
-  auto http = CurlHttpClient::Create({.ca_file = config_.upstream_ca_file});
-  if (!http.ok()) return Blame("upstream_ca_file", http.status());
-  http_ = *std::move(http);
+  std::string upstream_ca;
+  if (!config_.upstream_ca_file.empty()) {
+    auto opened = AuthoritiesFile::Open("upstream_ca", config_.upstream_ca_file, *rereader_);
+    if (!opened.ok()) return Blame("upstream_ca_file", opened.status());
+    upstream_ca_ = *std::move(opened);
+    upstream_ca = upstream_ca_->path();
+  }
+  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({.ca_file = upstream_ca}));
   RETURN_IF_ERROR(OpenPolicy());
   LogWarnings();
   OpenTracer();
@@ -128,8 +133,7 @@ absl::Status Gateway::Open() {
 
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
-  ASSIGN_OR_RETURN(streamer_,
-                   CurlStreamer::Create({.ca_file = config_.upstream_ca_file}, *std::move(policy)));
+  ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({.ca_file = upstream_ca}, *std::move(policy)));
   segmind_ =
       std::make_unique<SegmindClient>(SegmindOptions(config_), *http_, *key_, *clock_, metrics_);
   tracker_ = std::make_unique<Tracker>(

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/access/authenticator.h"
+#include "server/access/authorities_file.h"
 #include "server/access/policy_file.h"
 #include "server/access/server_credentials.h"
 #include "server/base/clock.h"
@@ -90,6 +91,7 @@ class Gateway {
   std::unique_ptr<Clock> clock_;
   Metrics metrics_;
   std::unique_ptr<FileRereader> rereader_;
+  std::unique_ptr<AuthoritiesFile> upstream_ca_;      // Null without one.
   std::unique_ptr<ServerCertificates> certificates_;  // Null without TLS.
   std::unique_ptr<SpanExporter> exporter_;            // Null if nothing is traced.
   std::unique_ptr<Tracer> tracer_;

@@ -10,12 +10,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/access/authorities_file.h"
 #include "server/access/policy_file.h"
 #include "server/access/tls_files.h"
 #include "server/base/read_file.h"
 #include "server/base/reread_files.h"
 #include "server/http/address_policy.h"
-#include "server/http/curl_http_client.h"
 #include "server/process_limits.h"
 #include "server/segmind/api_key.h"
 #include "server/startup_warnings.h"
@@ -107,8 +107,9 @@ class Checker {
   }
 
   void CheckHosts() {
-    Note("upstream_ca_file",
-         CurlHttpClient::Create({.ca_file = config_.upstream_ca_file}).status());
+    if (!config_.upstream_ca_file.empty())
+      Note("upstream_ca_file",
+           AuthoritiesFile::Open("upstream_ca", config_.upstream_ca_file, rereader_).status());
     Note("transfer_hosts",
          AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url).status());
     CheckAddress("listen", config_.listen);

@@ -143,6 +143,15 @@ absl::Status CheckTlsFlags(const TlsFiles& files) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> CheckAuthorities(const std::string& text, const std::string& name) {
+  ERR_clear_error();
+  const absl::Cleanup forget = [] { ERR_clear_error(); };
+  const PemFile file = {text, name};
+  ASSIGN_OR_RETURN(const std::vector<CertPtr> authorities, ReadCertificates(file));
+  RETURN_IF_ERROR(TryAsAuthorities(file, authorities));
+  return PemOf(authorities);
+}
+
 absl::StatusOr<TlsMaterial> ReadTlsMaterial(const TlsFiles& files, ReadTlsFile read) {
   ERR_clear_error();
   const absl::Cleanup forget = [] { ERR_clear_error(); };
@@ -159,9 +168,7 @@ absl::StatusOr<TlsMaterial> ReadTlsMaterial(const TlsFiles& files, ReadTlsFile r
   material.key = PemOf(key.get());
   if (files.mutual()) {
     ASSIGN_OR_RETURN(const PemFile ca_file, ReadPem("--tls_client_ca_file", files.client_ca, read));
-    ASSIGN_OR_RETURN(const std::vector<CertPtr> authorities, ReadCertificates(ca_file));
-    RETURN_IF_ERROR(TryAsAuthorities(ca_file, authorities));
-    material.client_ca = PemOf(authorities);
+    ASSIGN_OR_RETURN(material.client_ca, CheckAuthorities(ca_file.text, ca_file.name));
   }
   if (material.cert_chain.empty() || material.key.empty() ||
       (files.mutual() && material.client_ca.empty()))

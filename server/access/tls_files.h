@@ -48,4 +48,8 @@ using ReadTlsFile = absl::FunctionRef<absl::StatusOr<std::string>(const std::str
 // INVALID_ARGUMENT, in one sentence that names the flag and the file. Files that are enabled.
 absl::StatusOr<TlsMaterial> ReadTlsMaterial(const TlsFiles& files, ReadTlsFile read);
 
+// The certificates of authorities in `text`, written anew. INVALID_ARGUMENT, calling the text `name`,
+// if there is none, or one that does not do.
+absl::StatusOr<std::string> CheckAuthorities(const std::string& text, const std::string& name);
+
 }  // namespace finetune

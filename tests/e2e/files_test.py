@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import socket
+import ssl
 import threading
 import unittest
 import urllib.error
@@ -14,6 +16,40 @@ from credentials import Certificates, caller, write_policy
 from harness import EndToEnd, rpc, svc, wait_until
 
 TOKEN, SECOND = "token-of-a-caller-0123456789", "second-token-of-a-caller-01234"
+
+
+class TlsFront:
+    """Takes TLS off what comes, one connection for each call, and passes it on to the emulator."""
+
+    def __init__(self, emulator_url, certificates):
+        self.target = int(emulator_url.rsplit(":", 1)[1])
+        self.use(certificates)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def use(self, certificates):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates.folder / "tls.crt", certificates.folder / "tls.key")
+        self.context = context
+
+    def run(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(raw,), daemon=True).start()
+
+    def serve(self, raw):
+        try:
+            with self.context.wrap_socket(raw, server_side=True) as near, socket.create_connection(("127.0.0.1", self.target)) as far:
+                request = near.recv(65536)
+                far.sendall(request.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+                while part := far.recv(65536):
+                    near.sendall(part)
+        except OSError:
+            pass  # Who does not trust it goes away.
 
 
 class Files(EndToEnd):
@@ -115,6 +151,25 @@ class Files(EndToEnd):
         tokens.write_bytes(b"\xef\xbb\xbf" + second.encode() + b"\r\n")
         wait_until("the old token to go", lambda: self.post(f"{door}/{first}") == 404)
         self.assertEqual(self.post(f"{door}/{second}"), 200)
+
+    def test_the_upstreams_authority_stays_while_its_file_is_bad(self):
+        first, second = Certificates(self.folder / "first", "search"), Certificates(self.folder / "second", "search")
+        emulator = self.start_emulator("--check_datasets=false", time_scale=0)
+        front = TlsFront(emulator.url, first)
+        self.addCleanup(front.listener.close)
+        authorities = self.folder / "upstream-ca.pem"
+        authorities.write_bytes((first.folder / "ca.crt").read_bytes())
+        self.gateway = self.start_gateway(f"https://localhost:{front.port}", "--upstream_ca_file", authorities).ready()
+        reads_go_on = lambda: self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(freshness={"max_staleness": {}}), timeout=10)
+        for bad in (b"", b"junk", (first.folder / "ca.crt").read_bytes()[:200]):
+            authorities.write_bytes(bad)
+            self.gateway.popen.send_signal(signal.SIGHUP)
+            wait_until("the file to be refused", lambda: self.refused("upstream_ca"))
+            reads_go_on()
+        authorities.write_bytes((second.folder / "ca.crt").read_bytes())
+        wait_until("the file to be good", self.all_good)
+        front.use(second)
+        reads_go_on()
 
     def post(self, url):
         try:
