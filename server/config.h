@@ -42,6 +42,7 @@ struct Config {
   absl::Duration idle_poll_interval;
   int settle_lists = 0;
   absl::Duration settle_time;
+  absl::Duration unknown_state_timeout;
   bool markers = false;
 
   std::string sqlite_path;

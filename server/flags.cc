@@ -75,8 +75,12 @@ std::vector<Flag> MakeFlags() {
        "lists ..."},
       {"settle_time", "2m", Time(&Config::settle_time, absl::ZeroDuration()),
        "... over at least this time."},
+      {"unknown_state_timeout", "24h",
+       Time(&Config::unknown_state_timeout, absl::ZeroDuration()),
+       "A job whose state at Segmind has been a word that nobody knows for this long no longer "
+       "counts as active: it takes no place of its caller's limit and is not polled for."},
       {"markers", "true", Switch(&Config::markers),
-       "Append a short marker to the name that Segmind sees, so that a submission whose answer was "
+       "Put a short marker into the name that Segmind sees, so that a submission whose answer was "
        "lost can be found again."},
       {"store", "sqlite:", StorePath(&Config::sqlite_path),
        "The record: sqlite:PATH. Without a path, finetune-gateway/store.db under $XDG_STATE_HOME "

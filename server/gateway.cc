@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "server/access/key_fetch.h"
 #include "server/access/policy_authenticator.h"
 #include "server/base/log.h"
@@ -31,6 +31,8 @@ namespace {
 constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
 // Callers who do not need an issuer that is away are served after this time.
 constexpr auto kIssuerPatience = std::chrono::seconds(10);
+// Before gRPC ends what is left: creates are told what is known of them.
+constexpr absl::Duration kLastAnswers = absl::Seconds(1);
 constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
 constexpr int kWatchThreads = 4;  // At least.
 // What a collector that hangs may cost at the end.
@@ -141,6 +143,7 @@ absl::Status Gateway::Open() {
                        .idle_poll_interval = config_.idle_poll_interval,
                        .settle_lists = config_.settle_lists,
                        .settle_time = config_.settle_time,
+                       .unknown_state_timeout = config_.unknown_state_timeout,
                        .tracer = tracer_.get()},
       *segmind_, *recorder_, *catalog_, *clock_, metrics_);
   submitter_ =
@@ -205,7 +208,7 @@ void Gateway::LogWarnings() const {
   std::vector<std::string> warnings = config_.warnings;
   for (std::string& warning :
        FindStartupWarnings(config_, certificate ? &*certificate : nullptr,
-                           policy_ ? policy_->current().get() : nullptr, clock_->Now()))
+                           policy_ ? policy_->current().get() : nullptr, clock_->WallNow()))
     warnings.push_back(std::move(warning));
   for (const std::string& warning : warnings) Log(LogLevel::kWarning, warning);
 }
@@ -339,20 +342,24 @@ void Gateway::Close(absl::Duration grace) {
   draining_ = true;
   StopFollowing();
   if (grpc_server_) {
-    auto ended = std::make_shared<absl::Notification>();
+    auto ended = std::make_shared<std::promise<void>>();
     // Jitter spreads the reconnections of many watchers; a few need none.
     const absl::Duration over = std::min(grace / 2, hub_->watcher_count() * absl::Milliseconds(10));
     const absl::Time streams_end = clock_->Now() + grace;
-    hub_->Drain(over, grace / 2, [ended] { ended->Notify(); });
-    ended->WaitForNotificationWithTimeout(grace + absl::Seconds(1));
+    hub_->Drain(over, grace / 2, [ended] { ended->set_value(); });
+    ended->get_future().wait_for(absl::ToChronoNanoseconds(grace));
     transfers_->Drain(std::max(absl::ZeroDuration(), streams_end - clock_->Now()));
     // Calls are served until gRPC's farewell, which sends clients elsewhere: only what would
     // outlast it ends here, and what a client repeats then no longer comes to this process.
     service_->Drain();
+    segmind_->EndQueue();
     // Without calls under way only clients that are idle would be waited for: gRPC waits for them
     // to acknowledge its farewell, and those that do not poll take seconds.
     const bool busy = gate_->unary_calls() > 0;
-    CloseGrpc(clock_->Now() + (busy ? grace : std::min(grace, kIdleFarewell)));
+    const absl::Duration farewell = busy ? grace : std::min(grace, kIdleFarewell);
+    const absl::Time deadline = clock_->Now() + farewell;
+    submitter_->BeginDrain(deadline - std::min(farewell / 4, kLastAnswers));
+    CloseGrpc(deadline);
   }
   webhook_server_.reset();
   if (rereader_) rereader_->Stop();
@@ -378,10 +385,12 @@ void Gateway::StopFollowing() {
 }
 
 void Gateway::CloseGrpc(absl::Time deadline) {
-  // A call that waits for Segmind would keep the server from shutting down.
+  // A call that waits would keep the server from shutting down, whatever its own deadline.
   const Clock::TimerId last_resort = clock_->RunAt(deadline, [this] {
+    submitter_->Stop(absl::InfinitePast());
     http_->Shutdown();
     streamer_->Shutdown();
+    tracker_->Stop();
   });
   grpc_server_->Shutdown(deadline);
   clock_->Cancel(last_resort);
@@ -404,7 +413,7 @@ void Gateway::RegisterMetrics() {
   store_writable_ = &metrics_.Gauge("finetune_gateway_store_writable",
                                     "Whether the last write of the store went well.");
   metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
-      .Set(absl::ToDoubleSeconds(start_time_ - absl::UnixEpoch()));
+      .Set(absl::ToDoubleSeconds(clock_->ToWall(start_time_) - absl::UnixEpoch()));
 }
 
 void Gateway::UpdateMetrics() {

@@ -70,7 +70,7 @@ std::string AdviceByCode(const absl::Status& status, std::string_view time_flag)
 const char kExitCodesHelp[] =
     R"(Exit codes:
   0    done
-  1    the awaited job FAILED or is LOST (wait, watch --until, create --wait)
+  1    the awaited job FAILED, was CANCELLED or is LOST (wait, watch --until, create --wait)
   2    wrong usage or an invalid argument
   3    not found
   4    the job is not in the right state, or changed meanwhile (etag)

@@ -10,7 +10,7 @@ namespace finetune::cli {
 
 enum ExitCode : int {
   kSuccess = 0,
-  // The awaited job ended as FAILED or LOST.
+  // The awaited job ended as FAILED, CANCELLED or LOST.
   kJobFailed = 1,
   kUsage = 2,
   kNotFound = 3,

@@ -187,6 +187,7 @@ std::string_view Colours::CodeOf(pb::FineTune::State state) {
     case pb::FineTune::AVAILABLE:
       return "32";
     case pb::FineTune::FAILED:
+    case pb::FineTune::CANCELLED:
     case pb::FineTune::LOST:
     case pb::FineTune::CANCELLED:
       return "31";

@@ -6,7 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "server/base/clock.h"
 #include "server/base/read_file.h"
 
 namespace finetune {
@@ -34,7 +34,7 @@ FetchKeys MakeKeyFetch(HttpClient& http) {
     HttpRequest request{.url = location.url,
                         .headers = {{"Accept", "application/jwk-set+json, application/json"}},
                         .ca_file = location.ca_file,
-                        .deadline = absl::Now() + kTimeout,
+                        .deadline = SteadyNow() + kTimeout,
                         .max_body_bytes = kMaxBytes};
     if (!location.token_file.empty()) {
       const Secret token = ReadToken(location.token_file);

@@ -1,5 +1,8 @@
 #include "server/base/clock.h"
 
+#include <time.h>
+
+#include <algorithm>
 #include <map>
 #include <thread>
 #include <utility>
@@ -10,6 +13,15 @@
 
 namespace finetune {
 namespace {
+
+// A machine that was suspended may owe timers: condition variables do not count its sleep.
+constexpr absl::Duration kLongestSleep = absl::Seconds(5);
+
+absl::Time SinceBoot() {
+  timespec now{};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return absl::TimeFromTimespec(now);
+}
 
 class RealClock : public Clock {
  public:
@@ -24,7 +36,8 @@ class RealClock : public Clock {
     thread_.Join();
   }
 
-  absl::Time Now() override { return absl::Now(); }
+  absl::Time Now() override { return SteadyNow(); }
+  absl::Time WallNow() override { return absl::Now(); }
 
   TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) override {
     MutexLock lock(mu_);
@@ -59,9 +72,10 @@ class RealClock : public Clock {
         continue;
       }
       auto first = timers_.begin();
-      if (first->first.first > absl::Now()) {
+      const absl::Duration left = first->first.first - SteadyNow();
+      if (left > absl::ZeroDuration()) {
         awake_at_ = first->first.first;
-        changed_.WaitUntil(mu_, absl::ToChronoTime(awake_at_));
+        changed_.WaitFor(mu_, std::min(left, kLongestSleep));
         continue;
       }
       awake_at_ = absl::InfinitePast();
@@ -94,6 +108,11 @@ class RealClock : public Clock {
 };
 
 }  // namespace
+
+absl::Time SteadyNow() {
+  static const absl::Duration wall_at_boot = absl::Now() - SinceBoot();
+  return SinceBoot() + wall_at_boot;
+}
 
 std::unique_ptr<Clock> MakeRealClock() { return std::make_unique<RealClock>(); }
 

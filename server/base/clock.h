@@ -8,8 +8,15 @@
 
 namespace finetune {
 
-// The time of day and timers; a seam, so that tests turn the clock by hand
+// Time, of two kinds, and timers; a seam, so that tests turn the clock by hand
 // (tests/base/manual_clock.h). Thread-safe. Outlives everything that holds a timer.
+//
+// Steady time (Now) only goes on, whatever becomes of the machine's clock, and counts a suspended
+// machine's sleep. Intervals, deadlines, ages and rates are made of it. It begins at the time of
+// day at which the process started, and is none: it means nothing to another process.
+//
+// The time of day (WallNow) is for what is shown, stored or sent. It may be set forward and back
+// at any moment, so no difference of two of its values is an age.
 class Clock {
  public:
   using TimerId = uint64_t;
@@ -18,6 +25,11 @@ class Clock {
   virtual ~Clock() = default;
 
   virtual absl::Time Now() = 0;
+  virtual absl::Time WallNow() = 0;
+
+  // Between the two, by what they say now.
+  absl::Time ToWall(absl::Time steady) { return WallNow() + (steady - Now()); }
+  absl::Time FromWall(absl::Time wall) { return Now() + (wall - WallNow()); }
 
   // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread, which
   // all timers share: it must not block. Never kNoTimer.
@@ -33,7 +45,10 @@ class Clock {
   }
 };
 
-// The machine's clock, with one thread ("clock").
+// The machine's clock, with one thread ("clock"). All of a process's agree.
 std::unique_ptr<Clock> MakeRealClock();
+
+// Now() of the machine's clock, for what has no clock at hand.
+absl::Time SteadyNow();
 
 }  // namespace finetune

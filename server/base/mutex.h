@@ -1,10 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <shared_mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
 
 namespace finetune {
 
@@ -40,11 +42,12 @@ class CondVar {
     cv_.wait(lock);
     lock.release();
   }
-  // False once `deadline` has passed.
-  bool WaitUntil(Mutex& mu, std::chrono::system_clock::time_point deadline)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+  // At most that long, by a clock that nobody sets. False once it has passed.
+  bool WaitFor(Mutex& mu, absl::Duration at_most) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    // Longer ones overflow within the library.
+    const auto wait = absl::ToChronoNanoseconds(std::min(at_most, absl::Hours(24 * 365)));
     std::unique_lock<std::mutex> lock(mu.mu_, std::adopt_lock);
-    const bool in_time = cv_.wait_until(lock, deadline) == std::cv_status::no_timeout;
+    const bool in_time = cv_.wait_for(lock, wait) == std::cv_status::no_timeout;
     lock.release();
     return in_time;
   }

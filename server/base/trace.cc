@@ -124,7 +124,10 @@ void Span::End() {
 
 void Span::EndAt(absl::Time time) {
   if (!record_) return;
-  record_->end = std::max(time, record_->start);
+  const absl::Duration took = std::max(time - record_->start, absl::ZeroDuration());
+  // Collectors put spans of many machines side by side: by the time of day.
+  record_->start = context_.tracer->clock_->ToWall(record_->start);
+  record_->end = record_->start + took;
   context_.tracer->sink_->OnEnd(std::move(*record_));
   record_.reset();
 }

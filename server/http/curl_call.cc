@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "server/base/clock.h"
 #include "server/base/status_macros.h"
 #include "server/http/curl_status.h"
 
@@ -15,7 +15,7 @@ constexpr long kReceiveBuffer = 32L << 10;
 
 }  // namespace
 
-CurlCall::CurlCall(HttpRequest request) : request_(std::move(request)), start_time_(absl::Now()) {}
+CurlCall::CurlCall(HttpRequest request) : request_(std::move(request)), start_time_(SteadyNow()) {}
 
 absl::Status CurlCall::Prepare(const CurlCallOptions& options) {
   const auto url = Url::Parse(request_.url);

@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
+#include "server/base/clock.h"
 #include "server/http/proxy.h"
 
 namespace finetune {
@@ -72,7 +72,7 @@ std::string CertificateFault(CURL* handle) {
 
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
                                           const std::string& proxy, absl::Time deadline) {
-  const absl::Duration left = deadline - absl::Now();
+  const absl::Duration left = deadline - SteadyNow();
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
   CurlHandle handle(curl_easy_init());
   CURL* const curl = handle.get();

@@ -1,6 +1,6 @@
 #include "server/http/curl_status.h"
 
-#include "absl/time/clock.h"
+#include "server/base/clock.h"
 
 namespace finetune {
 
@@ -10,7 +10,7 @@ absl::Status StatusOfCurl(CURLcode code, absl::Time deadline) {
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
       // Or else it was the time to connect.
-      if (absl::Now() + absl::Milliseconds(5) >= deadline)
+      if (SteadyNow() + absl::Milliseconds(5) >= deadline)
         return absl::DeadlineExceededError("no answer before the deadline");
       return absl::UnavailableError("no connection in time");
     case CURLE_PARTIAL_FILE:

@@ -215,6 +215,8 @@ void SegmindClient::ForgetDownloadUrl(const std::string& cloud_storage_url) {
   core_->download_urls().Forget(cloud_storage_url);
 }
 
+void SegmindClient::EndQueue() { core_->exchange().EndQueue(); }
+
 pb::GatewayStatus::UpstreamState SegmindClient::state() const { return core_->exchange().state(); }
 
 int SegmindClient::calls_left() const { return core_->exchange().calls_left(); }

@@ -128,6 +128,9 @@ class SegmindClient {
   // Storage refused it.
   void ForgetDownloadUrl(const std::string& cloud_storage_url);
 
+  // For the end: nothing waits for the rate limit any more. What is on its way goes on.
+  void EndQueue();
+
   // How Segmind answers, for GetGatewayStatus: of the latest calls.
   pb::GatewayStatus::UpstreamState state() const;
   // Calls left in the current minute.

@@ -58,6 +58,9 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
 
   void Start(ExchangeCall call, Done done) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Calls that wait for the rate limit end with CANCELLED, and so do those that would have to.
+  void EndQueue() { limiter_->Shutdown(); }
+
   // Ends all calls with CANCELLED; their callbacks have run when it returns. Not from a callback.
   void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
 

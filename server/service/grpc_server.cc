@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/clock.h"
 #include "server/service/calls/grpc_status.h"
 #include "server/service/calls/queued_call.h"
 
@@ -172,12 +173,12 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
   return made;
 }
 
-GrpcServer::~GrpcServer() { Shutdown(absl::Now()); }
+GrpcServer::~GrpcServer() { Shutdown(SteadyNow()); }
 
 void GrpcServer::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   health_.Drain();
-  server_->Shutdown(absl::ToChronoTime(deadline));
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + (deadline - SteadyNow())));
   queues_->Shutdown();
   server_.reset();
 }

@@ -59,8 +59,8 @@ class ReadHandlers {
  private:
   // With the limits of its caller, as far as they could be counted.
   void AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call);
-  // Runs `answer` once memory is as new as is wanted, or fails the call.
-  void WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
+  // Runs `answer` once memory is as new as is wanted, of that job or of all, or fails the call.
+  void WhenFresh(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
                  absl::AnyInvocable<void() &&> answer);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
   void AnswerList(const ListQuery& query, UnaryCall& call);

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/clock.h"
 
 namespace finetune {
 namespace {
@@ -41,7 +42,7 @@ std::string ReachableHost(const std::string& host) {
 
 bool Await(int fd, short events, absl::Time deadline) {
   pollfd wanted{fd, events, 0};
-  const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+  const int64_t left = absl::ToInt64Milliseconds(deadline - SteadyNow());
   return left > 0 && poll(&wanted, 1, static_cast<int>(left)) == 1;
 }
 
@@ -52,7 +53,7 @@ absl::Status Failed(absl::string_view what) {
 }  // namespace
 
 absl::Status ProbeListener(const std::string& host, int port, absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;

@@ -73,19 +73,22 @@ absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string
 ReadHandlers::ReadHandlers(const ServiceParts& parts)
     : parts_(parts),
       freshness_(parts.catalog, parts.tracker, parts.job_waits, parts.clock),
-      pages_(parts.catalog) {}
+      pages_(parts.catalog, parts.clock) {}
 
 std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
-  const absl::Time newest = std::max(version.read_time, parts_.catalog.observe_time());
+  const absl::Time observed = parts_.catalog.ObserveTimeOf(version.id);
+  const bool unread = observed == absl::InfinitePast();
   std::string field;
-  if (newest > absl::UnixEpoch())
-    AppendTimestampField(field, pb::FineTune::kObserveTimeFieldNumber, newest);
+  // Until this process has read it, the record's own word stands, unless it lies ahead of now.
+  if (unread && version.read_time <= parts_.clock.WallNow()) return field;
+  AppendTimestampField(field, pb::FineTune::kObserveTimeFieldNumber,
+                       unread ? absl::UnixEpoch() : parts_.clock.ToWall(observed));
   return field;
 }
 
-void ReadHandlers::WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
+void ReadHandlers::WhenFresh(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
                              absl::AnyInvocable<void() &&> answer) {
-  freshness_.Await(wanted, call,
+  freshness_.Await(wanted, id, call,
                    [&call, answer = std::move(answer)](const absl::Status& status) mutable {
                      if (status.ok())
                        std::move(answer)();
@@ -97,7 +100,10 @@ void ReadHandlers::WhenFresh(const pb::Freshness& wanted, UnaryCall& call,
 void ReadHandlers::Get(pb::GetFineTuneRequest request, UnaryCall& call) {
   if (!request.has_freshness()) return AnswerGet(request, call);
   const pb::Freshness freshness = request.freshness();
-  WhenFresh(freshness, call,
+  const auto id = IdOf(request.name());
+  // A job that is not known yet may be in the next list.
+  const bool is_known = id && parts_.catalog.Find(*id) != nullptr;
+  WhenFresh(freshness, is_known ? *id : "", call,
             [this, request = std::move(request), &call] { AnswerGet(request, call); });
 }
 
@@ -113,7 +119,7 @@ void ReadHandlers::List(const pb::ListFineTunesRequest& request, UnaryCall& call
   auto query = pages_.Check(request, call.caller());
   if (!query.ok()) return call.Fail(query.status());
   if (!request.has_freshness()) return AnswerList(*query, call);
-  WhenFresh(request.freshness(), call,
+  WhenFresh(request.freshness(), "", call,
             [this, query = *std::move(query), &call] { AnswerList(query, call); });
 }
 
@@ -144,11 +150,18 @@ void ReadHandlers::Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call)
   const auto until = request.until() == pb::FineTune::STATE_UNSPECIFIED ? pb::FineTune::AVAILABLE
                                                                         : request.until();
   const absl::Time deadline = EndOfWait(request, call.start(), call.answer_by());
+  if ((*version)->details_pending && Meets((*version)->state, until))
+    parts_.tracker.Complete((*version)->upstream_id);
   const uint64_t ticket = parts_.job_waits.WaitForFineTune(
-      (*version)->id, [until](const FineTuneVersion& seen) { return Meets(seen.state, until); },
+      (*version)->id,
+      [until](const FineTuneVersion& seen) {
+        // What the state is for comes with a read that is made at once.
+        return Meets(seen.state, until) && !seen.details_pending;
+      },
       deadline,
-      [this, last = *version, &call](const VersionPtr& seen, bool met) {
-        EndWait(seen != nullptr ? seen : last, met, call);
+      [this, until, last = *version, &call](const VersionPtr& seen, bool) {
+        const VersionPtr& latest = seen != nullptr ? seen : last;
+        EndWait(latest, Meets(latest->state, until), call);
       });
   call.OnCancelDo([this, ticket] { parts_.job_waits.Cancel(ticket); });
   call.OnRevokedDo([this, ticket](const absl::Status&) { parts_.job_waits.Cancel(ticket); });
@@ -190,9 +203,11 @@ void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryC
   const bool never_read = observed == absl::InfinitePast();
   const auto state = parts_.segmind.state();
   // Before the first good read nothing says that Segmind is well.
+  // And a list that does not show all jobs is an answer that fails in part.
+  const bool doubtful = never_read || parts_.tracker.list_is_partial();
   status.set_upstream_state(
-      never_read && state == pb::GatewayStatus::HEALTHY ? pb::GatewayStatus::DEGRADED : state);
-  if (!never_read) *status.mutable_observe_time() = ToProto(observed);
+      doubtful && state == pb::GatewayStatus::HEALTHY ? pb::GatewayStatus::DEGRADED : state);
+  if (!never_read) *status.mutable_observe_time() = ToProto(parts_.clock.ToWall(observed));
   if (const absl::Time webhook = parts_.last_webhook_time(); webhook != absl::InfinitePast())
     *status.mutable_last_webhook_time() = ToProto(webhook);
   status.set_revision(view->revision());

@@ -31,6 +31,15 @@ constexpr char kSettings[] = R"(
   PRAGMA cell_size_check = ON;
 )";
 
+// Stays the record's own through every copy of it: a submission that a copy lacks has the same
+// marker when it is made again.
+constexpr char kMarkerKey[] = R"(
+  CREATE TABLE IF NOT EXISTS marker_key (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    key BLOB NOT NULL);
+  INSERT OR IGNORE INTO marker_key VALUES (1, randomblob(32));
+)";
+
 // Long enough for a process that is just ending to let go of the file.
 constexpr char kBusyTimeout[] = "PRAGMA busy_timeout = 2000";
 
@@ -45,6 +54,8 @@ absl::StatusOr<std::unique_ptr<SqliteSession>> SqliteSession::Open(const std::st
   RETURN_IF_ERROR(session->CreateFile(create));
   RETURN_IF_ERROR(session->OpenFile());
   RETURN_IF_ERROR(session->MakeTables());
+  if (SqliteError error = session->db.Execute(kMarkerKey); !error.ok())
+    return session->Refusal(error);
   if (SqliteError error = session->PrepareAll(); !error.ok()) return session->Refusal(error);
   RETURN_IF_ERROR(session->ReadMeta());
   session->NoteFiles();

@@ -350,6 +350,10 @@ absl::StatusOr<StoreState> SqliteStore::Load() {
     RETURN_IF_ERROR(session_->CheckStructure());
   }
   StoreState state;
+  SqliteStatement key;
+  RETURN_IF_ERROR(Check(session_->db.Prepare("SELECT key FROM marker_key", key)));
+  if (key.Step()) state.marker_key = key.Blob(0);
+  RETURN_IF_ERROR(Check(key.Reset()));
   int64_t digest = 0;
   RETURN_IF_ERROR(LoadRecords(state, digest));
   RETURN_IF_ERROR(LoadIntents(state, digest));

@@ -61,6 +61,8 @@ struct StoreState {
   std::vector<std::string> records;
   // What is kept for resuming watchers: without a gap up to the revision, oldest first.
   std::vector<StoredChange> changes;
+  // Random bytes that were made with the store: see MakeMarker.
+  std::string marker_key;
   // PREPARED and UNKNOWN ones.
   std::vector<record::Intent> unsettled_intents;
   // Not empty if the record is known to lack commits that were acknowledged: in one sentence, and

@@ -56,7 +56,7 @@ WebReply WebhookDoor::Take(const WebRequest& request) {
 WebReply WebhookDoor::TakeEvent(const WebRequest& request, Span& span) {
   {
     MutexLock lock(mu_);
-    last_event_time_ = clock_.Now();
+    last_event_time_ = clock_.WallNow();
   }
   const TraceContext& trace = span.context();
   if (request.body_too_long) {

@@ -89,6 +89,25 @@ TEST(RealClock, SurvivesATimerInTheInfiniteFuture) {
   EXPECT_FALSE(ran);
 }
 
+TEST(RealClock, GoesOnSteadilyFromTheTimeOfDayOfTheStart) {
+  auto clock = MakeRealClock();
+  const absl::Time now = clock->Now();
+  EXPECT_GE(clock->Now(), now);
+  EXPECT_LE(absl::AbsDuration(clock->WallNow() - now), absl::Minutes(10));
+  EXPECT_LE(absl::AbsDuration(SteadyNow() - clock->Now()), absl::Seconds(10)) << "all agree";
+}
+
+TEST(ManualClock, ItsTimeOfDayIsSetByItself) {
+  ManualClock clock;
+  const absl::Time start = clock.Now();
+  clock.StepWall(absl::Hours(1));
+  EXPECT_EQ(clock.Now(), start);
+  EXPECT_EQ(clock.WallNow(), start + absl::Hours(1));
+  EXPECT_EQ(clock.ToWall(start - absl::Minutes(5)), start + absl::Minutes(55));
+  EXPECT_EQ(clock.FromWall(start + absl::Hours(2)), start + absl::Hours(1));
+  EXPECT_EQ(clock.ToWall(absl::InfinitePast()), absl::InfinitePast());
+}
+
 TEST(ManualClock, StandsStillUntilItIsTurned) {
   ManualClock clock;
   const absl::Time start = clock.Now();

@@ -9,7 +9,7 @@
 namespace finetune {
 
 // A clock that stands still until Advance turns it; due timers run inside Advance, in order, on its
-// caller's thread.
+// caller's thread. The time of day goes with it, and can be set by itself.
 class ManualClock : public Clock {
  public:
   explicit ManualClock(absl::Time start = absl::FromUnixSeconds(1'700'000'000)) : now_(start) {}
@@ -17,6 +17,17 @@ class ManualClock : public Clock {
   absl::Time Now() override {
     MutexLock lock(mu_);
     return now_;
+  }
+
+  absl::Time WallNow() override {
+    MutexLock lock(mu_);
+    return now_ + wall_ahead_;
+  }
+
+  // As an administrator or NTP sets the machine's clock.
+  void StepWall(absl::Duration by) {
+    MutexLock lock(mu_);
+    wall_ahead_ += by;
   }
 
   TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) override {
@@ -64,6 +75,7 @@ class ManualClock : public Clock {
  private:
   Mutex mu_;
   absl::Time now_ ABSL_GUARDED_BY(mu_);
+  absl::Duration wall_ahead_ ABSL_GUARDED_BY(mu_);
   TimerId last_id_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::pair<absl::Time, TimerId>, absl::AnyInvocable<void() &&>> timers_
       ABSL_GUARDED_BY(mu_);

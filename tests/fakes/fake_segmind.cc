@@ -29,23 +29,23 @@ std::string ItemOf(const FakeJob& job) {
   return absl::StrCat(
       R"({"id":")", SecondId(job), R"(","finetune_id":")", job.id, R"(","name":)",
       JsonString(job.name), R"(,"data_source_path":)", JsonString(job.data_source),
-      R"(,"status":")", job.status,
-      R"(","source_type":"AWS_S3","base_model":"FAST_FLUX","error_message":)",
-      job.error_message.empty() ? "null" : JsonString(job.error_message),
+      R"(,"status":")", job.status, R"(","source_type":"AWS_S3","base_model":")", job.base_model,
+      R"(","error_message":)", job.error_message.empty() ? "null" : JsonString(job.error_message),
       R"(,"cloud_storage_url":null,"theme":"subject","train_type":null,"segmind_public_model":)",
       job.is_public ? "true" : "false", "}");
 }
 
 std::string DetailsOf(const FakeJob& job) {
-  return absl::StrCat(R"({"finetune":{"id":")", SecondId(job), R"(","finetune_id":")", job.id,
-                      R"(","name":)", JsonString(job.name), R"(,"data_source_path":)",
-                      JsonString(job.data_source), R"(,"status":")", job.status,
-                      R"(","instance_prompt":)", JsonString(job.prompt),
-                      R"(,"source_type":"AWS_S3","base_model":"FAST_FLUX","error_message":)",
-                      job.error_message.empty() ? "null" : JsonString(job.error_message),
-                      R"(,"slug":")", job.id, R"(-slug","created_ts":")",
-                      absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", job.created, absl::UTCTimeZone()),
-                      R"(","public_model":)", job.is_public ? "true" : "false", "}}");
+  return absl::StrCat(
+      R"({"finetune":{"id":")", SecondId(job), R"(","finetune_id":")", job.id, R"(","name":)",
+      JsonString(job.name), R"(,"data_source_path":)", JsonString(job.data_source),
+      R"(,"status":")", job.status, R"(","instance_prompt":)", JsonString(job.prompt),
+      R"(,"source_type":"AWS_S3","base_model":")", job.base_model, R"(","cloud_storage_url":)",
+      job.weights_url.empty() ? "null" : JsonString(job.weights_url), R"(,"error_message":)",
+      job.error_message.empty() ? "null" : JsonString(job.error_message), R"(,"slug":")", job.id,
+      R"(-slug","created_ts":")",
+      absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", job.created, absl::UTCTimeZone()),
+      R"(","public_model":)", job.is_public ? "true" : "false", "}}");
 }
 
 }  // namespace
@@ -156,6 +156,17 @@ void FakeSegmind::set_submit_hook(std::function<bool(bool)> hook) {
   submit_hook_ = std::move(hook);
 }
 
+void FakeSegmind::set_name_change(std::function<std::string(const std::string&)> change) {
+  MutexLock lock(mu_);
+  name_change_ = std::move(change);
+}
+
+void FakeSegmind::set_page(size_t jobs, bool says_so) {
+  MutexLock lock(mu_);
+  page_ = jobs;
+  page_says_so_ = says_so;
+}
+
 void FakeSegmind::set_answered_id(std::string json) {
   MutexLock lock(mu_);
   answered_id_ = std::move(json);
@@ -210,7 +221,9 @@ HttpResult FakeSegmind::Answer(int code, std::string body) {
   result.sent = true;
   result.start_time = clock_.Now();
   result.response.code = code;
-  result.response.headers = {{"content-type", "application/json"}};
+  result.response.headers = {
+      {"content-type", body[0] == '<' ? "text/html" : "application/json"},
+      {"date", absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", Now(), absl::UTCTimeZone())}};
   result.response.body = std::move(body);
   return result;
 }
@@ -283,6 +296,8 @@ void FakeSegmind::HandleSubmit(HttpRequest request, HttpClient::Done done) {
   }
   if (fate == Fate::kServerError) return std::move(done)(Answer(502, "<html>bad gateway</html>"));
   if (fate == Fate::kRefused) return std::move(done)(Answer(code, refusal));
+  if (fate == Fate::kNoCredits)
+    return std::move(done)(Answer(402, R"({"error":"Insufficient credits"})"));
   HttpResult result = Take(request);
   if (hook && !hook(true)) return std::move(done)(Lost(true));
   if (fate == Fate::kHeld) {
@@ -291,6 +306,7 @@ void FakeSegmind::HandleSubmit(HttpRequest request, HttpClient::Done done) {
     return;
   }
   if (fate == Fate::kLostAfter) result = Lost(true);
+  if (fate == Fate::kPageAfter) result = Answer(404, "<html>not here</html>");
   if (fate == Fate::kServerErrorAfter) result = Answer(502, "<html>bad gateway</html>");
   if (fate == Fate::kTruncated) {
     result.response.body.resize(result.response.body.size() / 2);
@@ -304,11 +320,14 @@ HttpResult FakeSegmind::Take(const HttpRequest& request) {
   job.name = Field(request.body, "name");
   job.data_source = Field(request.body, "data_source_path");
   job.prompt = Field(request.body, "instance_prompt");
-  job.created = job.visible = clock_.Now();
+  job.base_model = Field(request.body, "base_model");
+  job.visible = clock_.Now();
   std::string id = absl::StrCat(R"("finetune_id":")", job.id, "\"");
   {
     MutexLock lock(mu_);
+    job.created = Now();
     if (list_delay_) job.visible += list_delay_();
+    if (name_change_) job.name = name_change_(job.name);
     jobs_.push_back(job);
     if (!answered_id_.empty()) id = answered_id_;
   }
@@ -318,12 +337,22 @@ HttpResult FakeSegmind::Take(const HttpRequest& request) {
 
 HttpResult FakeSegmind::List() {
   const absl::Time now = clock_.Now();
-  MutexLock lock(mu_);
   std::vector<std::string> items;
-  for (const FakeJob& job : jobs_) {
-    if (!job.hidden && job.visible <= now) items.push_back(ItemOf(job));
+  bool says_so = false;
+  {
+    MutexLock lock(mu_);
+    for (const FakeJob& job : jobs_) {
+      if (job.hidden || job.visible > now) continue;
+      if (items.size() == page_) {
+        says_so = page_says_so_;
+        break;
+      }
+      items.push_back(ItemOf(job));
+    }
   }
-  return Answer(200, absl::StrCat("[", absl::StrJoin(items, ","), "]"));
+  const std::string array = absl::StrCat("[", absl::StrJoin(items, ","), "]");
+  return Answer(200,
+                says_so ? absl::StrCat(R"({"finetunes":)", array, R"(,"has_more":true})") : array);
 }
 
 HttpResult FakeSegmind::Details(const HttpRequest& request) {

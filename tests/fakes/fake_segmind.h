@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -25,6 +26,8 @@ enum class Fate {
   kServerError,       // 502, nothing taken.
   kServerErrorAfter,  // 502, taken.
   kTruncated,         // Taken; the answer breaks off, as valid HTTP.
+  kPageAfter,         // A page of somebody in between, 404, taken.
+  kNoCredits,         // 402 in Segmind's own words; nothing is taken.
   kHeld,              // Taken; the answer waits for Release().
   kHeldBefore,        // Waits for Release() and is taken then.
   kHeldRefused,       // Waits for Release() and is refused then.
@@ -38,7 +41,9 @@ struct FakeJob {
   std::string prompt;
   std::string status = "REQUESTED";
   std::string error_message;
-  absl::Time created;
+  std::string base_model = "FAST_FLUX";
+  std::string weights_url;  // In details alone.
+  absl::Time created;       // By Segmind's clock.
   // Lists show it from then on.
   absl::Time visible;
   bool is_public = false;
@@ -66,6 +71,12 @@ class FakeSegmind {
   void set_answered_id(std::string json);
   // How long lists do not show a new job.
   void set_list_delay(std::function<absl::Duration()> delay);
+  // What becomes of a submitted job's name.
+  void set_name_change(std::function<std::string(const std::string&)> change);
+  // How far its clock is ahead.
+  void set_clock_ahead(absl::Duration ahead) { clock_ahead_ns_ = absl::ToInt64Nanoseconds(ahead); }
+  // Lists show so many jobs, the oldest; whether they say so.
+  void set_page(size_t jobs, bool says_so = false);
   // Called before a submit is looked at and after it was taken; false cuts the connection then and
   // there.
   void set_submit_hook(std::function<bool(bool after)> hook);
@@ -89,6 +100,7 @@ class FakeSegmind {
   };
 
   void Handle(HttpRequest request, HttpClient::Done done);
+  absl::Time Now() { return clock_.WallNow() + absl::Nanoseconds(clock_ahead_ns_.load()); }
   void HandleSubmit(HttpRequest request, HttpClient::Done done);
   HttpResult Take(const HttpRequest& request);
   HttpResult List();
@@ -98,6 +110,7 @@ class FakeSegmind {
   static HttpResult Lost(bool sent);
 
   Clock& clock_;
+  std::atomic<int64_t> clock_ahead_ns_{0};
   mutable Mutex mu_;
   std::vector<FakeJob> jobs_ ABSL_GUARDED_BY(mu_);
   std::deque<Fate> next_submits_ ABSL_GUARDED_BY(mu_);
@@ -108,6 +121,9 @@ class FakeSegmind {
   std::function<bool(bool)> submit_hook_ ABSL_GUARDED_BY(mu_);
   int refusal_code_ ABSL_GUARDED_BY(mu_) = 400;
   std::string refusal_ ABSL_GUARDED_BY(mu_) = "Missing field";
+  std::function<std::string(const std::string&)> name_change_ ABSL_GUARDED_BY(mu_);
+  size_t page_ ABSL_GUARDED_BY(mu_) = SIZE_MAX;
+  bool page_says_so_ ABSL_GUARDED_BY(mu_) = false;
   std::string answered_id_ ABSL_GUARDED_BY(mu_);
   std::vector<Held> held_ ABSL_GUARDED_BY(mu_);
   int posts_ ABSL_GUARDED_BY(mu_) = 0;

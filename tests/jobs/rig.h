@@ -1,6 +1,10 @@
 #pragma once
 
+#include <prometheus/text_serializer.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <memory>
@@ -9,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/recorder.h"
@@ -115,6 +120,20 @@ using CreateReply = Reply<absl::StatusOr<VersionPtr>>;
 // A gateway, a Segmind and a clock that runs fast while a test waits for something.
 class Rig : public ::testing::Test {
  protected:
+  // A store that outlives its process. Nothing of an earlier run is there, nor left.
+  void KeepStore(const std::string& name) {
+    store_path_ = absl::StrCat(::testing::TempDir(), "/", name, "_", getpid(), ".db");
+    RemoveStore();
+  }
+  void TearDown() override {
+    process_.reset();
+    if (store_path_ != ":memory:") RemoveStore();
+  }
+  void RemoveStore() const {
+    for (const char* suffix : {"", "-wal", "-shm", "-mark", ".lock"})
+      std::remove((store_path_ + suffix).c_str());
+  }
+
   void StartProcess() {
     auto store = OpenSqliteStore(store_path_);
     ASSERT_TRUE(store.ok()) << store.status();
@@ -172,6 +191,9 @@ class Rig : public ::testing::Test {
     return version == nullptr ? pb::FineTune() : ToRecord(*version).fine_tune();
   }
   pb::FineTune::State StateAt(const std::string& upstream_id) { return JobAt(upstream_id).state(); }
+  std::string MetricsText() {
+    return prometheus::TextSerializer().Serialize(process_->metrics.registry()->Collect());
+  }
   size_t JobCount() { return process_->catalog.view()->size(); }
 
   ManualClock clock_;

@@ -356,8 +356,29 @@ TEST(State, IsKnownForEveryWordInAnyCase) {
   for (const auto& [word, state] : words) EXPECT_EQ(StateOf(word), state) << word;
 }
 
+TEST(State, IsAnEndInWhateverWordsAnEndIsSaid) {
+  const std::vector<std::pair<pb::FineTune::State, std::vector<const char*>>> families = {
+      {pb::FineTune::CANCELLED,
+       {"CANCELLED", "canceled", "Stopped", "ABORTED", "terminated", "KILLED", "CANCELLED_BY_USER",
+        "job-cancelled", "userCancelled", "Training Aborted"}},
+      {pb::FineTune::FAILED,
+       {"ERROR", "failure", "Expired", "TIMED_OUT", "timedOut", "timeout", "REJECTED",
+        "TRAINING_FAILED", "data processing error", "failed-oom", "Deployment.Failed"}},
+      {pb::FineTune::AVAILABLE,
+       {"COMPLETED", "succeeded", "Success", "READY", "Deployed", "LIVE", "MODEL_READY",
+        "job completed", "fine-tune: done"}},
+      {pb::FineTune::TRAINED, {"TrainingCompleted", "training-complete", "TRAINING SUCCEEDED"}},
+      // Words that only look like an end.
+      {pb::FineTune::STATE_UNSPECIFIED,
+       {"RETRYING_AFTER_ERROR", "NOT_FAILED", "WILL_BE_CANCELLED", "ERROR_RETRY", "UNSTOPPED",
+        "DATA_PROCESSING_COMPLETED", "PAUSED", "errors", "_", "\xff"}}};
+  for (const auto& [state, words] : families)
+    for (const char* word : words) EXPECT_EQ(StateOf(word), state) << word;
+}
+
 TEST(State, IsTerminalWhereNothingMoreIsExpected) {
-  for (auto state : {pb::FineTune::AVAILABLE, pb::FineTune::FAILED, pb::FineTune::LOST})
+  for (auto state :
+       {pb::FineTune::AVAILABLE, pb::FineTune::FAILED, pb::FineTune::CANCELLED, pb::FineTune::LOST})
     EXPECT_TRUE(IsTerminal(state));
   for (auto state : {pb::FineTune::STATE_UNSPECIFIED, pb::FineTune::SUBMIT_UNKNOWN,
                      pb::FineTune::QUEUED, pb::FineTune::TRAINED, pb::FineTune::DEPLOYING})

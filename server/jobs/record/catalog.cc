@@ -158,6 +158,13 @@ void Catalog::Reindex(const VersionPtr& old, const VersionPtr& version) {
   if (old != nullptr && old->active() && --active_by_creator_[old->creator] == 0)
     active_by_creator_.erase(old->creator);
   if (version != nullptr && version->active()) ++active_by_creator_[version->creator];
+  if (version != nullptr) NoteRead(version->read);
+  if (old != nullptr) {
+    const auto it = foreign_by_marker_.find(std::string_view(old->marker));
+    if (it != foreign_by_marker_.end() && (*it)->id == old->id) foreign_by_marker_.erase(it);
+  }
+  if (version != nullptr && version->request_id.empty() && !version->marker.empty())
+    foreign_by_marker_.insert(version);
 }
 
 void Catalog::SetLineage(Lineage lineage) {
@@ -211,6 +218,13 @@ VersionPtr Catalog::FindUpstream(std::string_view upstream_id) const {
   return it == by_upstream_request_id_.end() ? nullptr : *it;
 }
 
+VersionPtr Catalog::FindForeignByMarker(std::string_view marker) const {
+  if (marker.empty()) return nullptr;
+  ReaderLock lock(mu_);
+  const auto it = foreign_by_marker_.find(marker);
+  return it == foreign_by_marker_.end() ? nullptr : *it;
+}
+
 int64_t Catalog::ActiveOf(std::string_view creator) const {
   ReaderLock lock(mu_);
   auto it = active_by_creator_.find(absl::string_view(creator.data(), creator.size()));
@@ -222,9 +236,40 @@ absl::Time Catalog::observe_time() const {
   return observe_time_;
 }
 
-void Catalog::SetObserveTime(absl::Time time) {
+absl::Time Catalog::ObserveTimeOf(std::string_view id) const {
+  ReaderLock lock(mu_);
+  const auto it = not_shown_.find(absl::string_view(id.data(), id.size()));
+  return it == not_shown_.end() ? list_time_ : it->second;
+}
+
+// A job that has ended does not change, so how long ago it was seen matters to nobody.
+absl::Time Catalog::OldestOfAllLocked() const {
+  absl::Time oldest = list_time_;
+  for (const auto& [id, time] : not_shown_) {
+    const auto version = by_id_.find(std::string_view(id));
+    if (version != by_id_.end() && (*version)->active()) oldest = std::min(oldest, time);
+  }
+  return oldest;
+}
+
+void Catalog::SetObserveTime(absl::Time time, NotShown not_shown) {
   WriterLock lock(mu_);
-  observe_time_ = std::max(observe_time_, time);
+  list_time_ = std::max(list_time_, time);
+  not_shown_.swap(not_shown);
+  observe_time_ = std::max(observe_time_, OldestOfAllLocked());
+}
+
+void Catalog::SetObserveTimeOf(std::string_view id, absl::Time time) {
+  WriterLock lock(mu_);
+  const auto it = not_shown_.find(absl::string_view(id.data(), id.size()));
+  if (it == not_shown_.end()) return;
+  it->second = std::max(it->second, time);
+  observe_time_ = std::max(observe_time_, OldestOfAllLocked());
+}
+
+void Catalog::NoteRead(uint64_t read) {
+  uint64_t known = last_read_;
+  while (known < read && !last_read_.compare_exchange_weak(known, read)) continue;
 }
 
 std::optional<std::vector<ChangePtr>> Catalog::ChangesAfter(uint64_t revision, size_t limit) const {

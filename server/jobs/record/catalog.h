@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -92,14 +93,32 @@ class Catalog {
   // By either of the names that Segmind has for a job.
   VersionPtr FindUpstream(std::string_view upstream_id) const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // A job with this marker that no submission in the record made; null if there is none.
+  VersionPtr FindForeignByMarker(std::string_view marker) const ABSL_LOCKS_EXCLUDED(mu_);
+
   // This creator's jobs in a state that is not terminal.
   int64_t ActiveOf(std::string_view creator) const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // When the newest whole read of Segmind that the view includes began; InfinitePast before the
-  // first. Read it before the view: then the view is at least as new.
+  // Jobs that the newest list does not show, and when the latest read that showed each began.
+  using NotShown = absl::flat_hash_map<std::string, absl::Time>;
+
+  // When the reads of Segmind began that the view includes, in steady time; InfinitePast before the
+  // first. Of all jobs: that of the newest list, or of the oldest job that goes on and that this
+  // list does not show. Read it before the view: then the view is at least as new.
   absl::Time observe_time() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Never goes back.
-  void SetObserveTime(absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
+  // Of one job, which is in the catalog.
+  absl::Time ObserveTimeOf(std::string_view id) const ABSL_LOCKS_EXCLUDED(mu_);
+  // A list that began at `time` is in the view. What is observed of all jobs never goes back.
+  void SetObserveTime(absl::Time time, NotShown not_shown = {}) ABSL_LOCKS_EXCLUDED(mu_);
+  // A read of one job alone that began at `time`.
+  void SetObserveTimeOf(std::string_view id, absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Numbers the reads of Segmind in the order in which they begin, through restarts: greater than
+  // any that a record or an intent rests on. Which of two reads is newer is told by this, and never
+  // by their times.
+  uint64_t NextRead() { return ++last_read_; }
+  // `read` was given out already, by another process.
+  void NoteRead(uint64_t read);
 
   // The changes after `revision`, oldest first; nullopt if they are no longer all kept, or if
   // `revision` is still to come.
@@ -133,6 +152,7 @@ class Catalog {
     using Set = absl::flat_hash_set<VersionPtr, Hash, Eq>;
   };
 
+  absl::Time OldestOfAllLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   // Null for a job that is new, or forgotten.
   void Reindex(const VersionPtr& old, const VersionPtr& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Moves what is out of bounds to `dropped`, to be destroyed without the lock.
@@ -152,10 +172,14 @@ class Catalog {
   ByName<&FineTuneVersion::id>::Set by_id_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::upstream_request_id>::Set by_upstream_request_id_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::marker>::Set foreign_by_marker_ ABSL_GUARDED_BY(mu_);
   // Without those that have none.
   absl::flat_hash_map<std::string, int64_t> active_by_creator_ ABSL_GUARDED_BY(mu_);
   std::deque<ChangePtr> window_ ABSL_GUARDED_BY(mu_);
+  absl::Time list_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   absl::Time observe_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  NotShown not_shown_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint64_t> last_read_{0};
 };
 
 }  // namespace finetune

@@ -22,12 +22,17 @@ bool IsNamed(const Record& record, std::string_view upstream_id) {
 std::string Meaning(const Record& record) {
   Record copy = record;
   copy.clear_read_time();
+  copy.clear_read();
   copy.clear_first_revision();
   copy.mutable_fine_tune()->clear_observe_time();
   copy.mutable_fine_tune()->clear_update_time();
   copy.mutable_fine_tune()->clear_revision();
   copy.mutable_fine_tune()->clear_etag();
   return SerialiseRecord(copy);
+}
+
+bool IsActive(const Record& record) {
+  return !IsTerminal(record.fine_tune().state()) && !record.dormant();
 }
 
 // Names the version for good: the same revision of an era that was lost is another one.
@@ -39,8 +44,9 @@ std::string EtagOf(const ResumePoint& point) {
 
 CommitDraft::CommitDraft(const Base& base, absl::Time now)
     : catalog_(base.catalog),
-      read_times_(base.read_times),
+      reads_(base.reads),
       lost_(base.lost),
+      marker_key_(base.marker_key),
       now_(now),
       base_revision_(catalog_.view()->revision()),
       intents_(base.store, base.unsettled, now) {}
@@ -64,11 +70,9 @@ std::optional<Record> CommitDraft::Find(std::string_view id) {
   } else {
     return std::nullopt;
   }
-  for (const ReadTimes& times : {std::cref(read_times_), std::cref(newer_read_times_)}) {
-    auto it = times.find(key);
-    if (it != times.end() && it->second > FromProto(record->read_time())) {
-      *record->mutable_read_time() = ToProto(it->second);
-    }
+  for (const Reads& reads : {std::cref(reads_), std::cref(newer_reads_)}) {
+    auto it = reads.find(key);
+    if (it != reads.end()) record->set_read(std::max(record->read(), it->second));
   }
   return record;
 }
@@ -133,8 +137,7 @@ void CommitDraft::Accept(const std::string& id, std::optional<Record> record) {
     return;
   }
   if (base && Meaning(base->record) == Meaning(*record)) {
-    const absl::Time time = FromProto(record->read_time());
-    if (time > FromProto(base->record.read_time())) newer_read_times_[id] = time;
+    if (record->read() > base->record.read()) newer_reads_[id] = record->read();
     return;
   }
   Write(*std::move(record), std::move(base));
@@ -184,6 +187,14 @@ std::optional<record::Intent> CommitDraft::FindIntentByMarker(std::string_view m
 
 std::vector<record::Intent> CommitDraft::UnsettledIntents() { return intents_.Unsettled(); }
 
+std::optional<Record> CommitDraft::FindForeignByMarker(std::string_view marker) {
+  const VersionPtr version = catalog_.FindForeignByMarker(marker);
+  if (version == nullptr) return std::nullopt;
+  auto record = Find(version->id);
+  if (!record || !record->request_id().empty()) return std::nullopt;
+  return record;
+}
+
 void CommitDraft::PutIntent(record::Intent intent) {
   if (!lost_.empty() && intent.state() == record::Intent::PREPARED) {
     own_error_ = Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, lost_)
@@ -205,16 +216,15 @@ absl::StatusOr<Spending> CommitDraft::SpendingOf(const std::string& caller) {
 
 int64_t CommitDraft::CountActive(const std::string& caller) const {
   int64_t active = catalog_.ActiveOf(caller);
-  const auto count = [&](const std::string& id, const pb::FineTune* job) {
+  const auto count = [&](const std::string& id, const Record* record) {
     const VersionPtr before = catalog_.Find(id);
     if (before != nullptr && before->active() && before->creator == caller) --active;
-    if (job != nullptr && !IsTerminal(job->state()) && job->creator() == caller) ++active;
+    if (record != nullptr && IsActive(*record) && record->fine_tune().creator() == caller) ++active;
   };
   for (const auto& [id, written] : done_records_) {
-    if (FindOwn(id) == nullptr)
-      count(id, written.forgotten ? nullptr : &written.record.fine_tune());
+    if (FindOwn(id) == nullptr) count(id, written.forgotten ? nullptr : &written.record);
   }
-  for (const auto& [id, record] : own_records_) count(id, record ? &record->fine_tune() : nullptr);
+  for (const auto& [id, record] : own_records_) count(id, record ? &*record : nullptr);
   return active + intents_.CountHidden(caller, [&](const std::string& id) {
     return own_records_.contains(id) || done_records_.contains(id) || catalog_.Find(id) != nullptr;
   });

@@ -19,16 +19,17 @@ namespace finetune {
 // references outlive it.
 class CommitDraft : public Draft {
  public:
-  // Newer read_times of jobs whose reads said nothing else new.
-  using ReadTimes = absl::flat_hash_map<std::string, absl::Time>;
+  // The numbers of newer reads of jobs that said nothing else new.
+  using Reads = absl::flat_hash_map<std::string, uint64_t>;
 
   struct Base {
     const Catalog& catalog;
     Store& store;
     const IntentTable& unsettled;
-    const ReadTimes& read_times;
+    const Reads& reads;
     // StoreState.lost: not empty if no new submission may be recorded.
     const std::string& lost;
+    const std::string& marker_key;
   };
 
   CommitDraft(const Base& base, absl::Time now);
@@ -41,10 +42,12 @@ class CommitDraft : public Draft {
                                                            const std::string& request_id) override;
   std::optional<record::Intent> FindIntentByMarker(std::string_view marker) override;
   std::vector<record::Intent> UnsettledIntents() override;
+  std::optional<record::FineTuneRecord> FindForeignByMarker(std::string_view marker) override;
   void PutIntent(record::Intent intent) override;
   void DeleteIntent(const std::string& caller, const std::string& request_id) override;
   absl::StatusOr<Spending> SpendingOf(const std::string& caller) override;
   absl::Time now() const override { return now_; }
+  const std::string& marker_key() const override { return marker_key_; }
 
   // Ends the mutation that ran: what it put joins the commit, or is forgotten if it failed. Its
   // status, unless it put what cannot be written.
@@ -54,7 +57,7 @@ class CommitDraft : public Draft {
   StoreBatch TakeBatch();
   const std::vector<ChangePtr>& changes() const { return changes_; }
   std::vector<record::Intent> intents() const { return intents_.All(); }
-  const ReadTimes& newer_read_times() const { return newer_read_times_; }
+  const Reads& newer_reads() const { return newer_reads_; }
   bool empty() const { return changes_.empty() && intents_.empty(); }
   // How often mutations have put something that is written.
   size_t writes() const { return changes_.size() + intents_.puts(); }
@@ -85,8 +88,9 @@ class CommitDraft : public Draft {
   int64_t CountActive(const std::string& caller) const;
 
   const Catalog& catalog_;
-  const ReadTimes& read_times_;
+  const Reads& reads_;
   const std::string& lost_;
+  const std::string& marker_key_;
   const absl::Time now_;
   const uint64_t base_revision_;
 
@@ -101,7 +105,7 @@ class CommitDraft : public Draft {
   UpstreamIds done_upstream_;
   std::vector<StoredChange> stored_changes_;
   std::vector<ChangePtr> changes_;
-  ReadTimes newer_read_times_;
+  Reads newer_reads_;
 
   DraftIntents intents_;  // Of both layers.
 };

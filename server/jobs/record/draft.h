@@ -34,8 +34,8 @@ class Draft {
   virtual std::optional<record::FineTuneRecord> FindUpstream(std::string_view upstream_id) = 0;
 
   // Writes a job. The recorder sets revision, first_revision, etag and update_time. A record that
-  // says nothing new but for read_time and observe_time is no change and is not written; its
-  // read_time is remembered until the process ends.
+  // says nothing new but for the read that it rests on is no change and is not written; that read's
+  // number is remembered until the process ends.
   virtual void Put(record::FineTuneRecord record) = 0;
   // Takes a job out of the record. Who watched it is told that it left.
   virtual void Forget(std::string_view id) = 0;
@@ -46,6 +46,8 @@ class Draft {
   // Among the unsettled (PREPARED, UNKNOWN).
   virtual std::optional<record::Intent> FindIntentByMarker(std::string_view marker) = 0;
   virtual std::vector<record::Intent> UnsettledIntents() = 0;
+  // A committed job with this marker that no submission in the record made.
+  virtual std::optional<record::FineTuneRecord> FindForeignByMarker(std::string_view marker) = 0;
   virtual void PutIntent(record::Intent intent) = 0;
   // Ends an intent that led to no job which anybody has seen: it becomes REFUSED.
   virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;
@@ -54,8 +56,10 @@ class Draft {
   // reserve it. The store may fail to answer.
   virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
 
-  // The time of this commit.
+  // The time of day of this commit: to be stored and shown.
   virtual absl::Time now() const = 0;
+  // The record's own key for MakeMarker.
+  virtual const std::string& marker_key() const = 0;
 };
 
 // Who is told of what was committed, after the catalog shows it, in revision order, on the

@@ -68,8 +68,10 @@ void JoinRequest(const UpstreamJob& job, bool keep, record::FineTuneRecord& reco
   Take(job.train_type, keep, to.mutable_train_type());
   Take(job.machine_type, keep, to.mutable_machine_type());
   if (job.parameters && !(keep && to.has_parameters())) *to.mutable_parameters() = *job.parameters;
-  if (job.created && IsRepresentable(*job.created) && !(keep && to.has_create_time())) {
+  const bool has_create_time = to.has_create_time() && !to.create_time_estimated();
+  if (job.created && IsRepresentable(*job.created) && !(keep && has_create_time)) {
     *to.mutable_create_time() = ToProto(*job.created);
+    to.set_create_time_estimated(false);
   }
 }
 
@@ -91,12 +93,13 @@ void JoinState(const Reading& reading, record::FineTuneRecord& record) {
   if (job.status.empty()) return;
   pb::FineTune::State state = StateOf(job.status);
   if (state == pb::FineTune::STATE_UNSPECIFIED) state = StateUnderUnknownWord(to);
-  MoveTo(state, job.status, reading.start_time, reading.source, record);
-  if (state != pb::FineTune::FAILED) {
+  MoveTo(state, job.status, reading.time, reading.source, record);
+  const std::string message = job.error_message.value_or("");
+  const bool may_say_why = state == pb::FineTune::CANCELLED || HasUnknownWord(to);
+  if (state != pb::FineTune::FAILED && !(may_say_why && !message.empty())) {
     to.clear_failure();
     return;
   }
-  const std::string message = job.error_message.value_or("");
   if (to.has_failure() && !WasNotSubmitted(to) && message.empty()) return;
   to.mutable_failure()->set_reason(FailureReasonOf(message));
   to.mutable_failure()->set_message(message);
@@ -109,6 +112,14 @@ void Derive(pb::FineTune& to) {
   } else {
     to.clear_inference_uri();
   }
+}
+
+// Whether the read that brings what the state is for is still to come.
+bool IsPending(const record::FineTuneRecord& record) {
+  const pb::FineTune& job = record.fine_tune();
+  if (record.details_known()) return false;
+  return (HasWeights(job.state()) && job.weights_uri().empty()) ||
+         (job.state() == pb::FineTune::AVAILABLE && job.inference_uri().empty());
 }
 
 void JoinIds(const UpstreamJob& job, record::FineTuneRecord& record) {
@@ -125,6 +136,18 @@ void JoinIds(const UpstreamJob& job, record::FineTuneRecord& record) {
   }
 }
 
+// What the gateway did not see happen has no time. `job` is still as it was before.
+void NoteMilestones(pb::FineTune::State state, absl::Time time, pb::FineTune& job) {
+  const bool saw_it_happen = job.transitions_size() > 0 && !IsTerminal(job.state());
+  if (state == pb::FineTune::TRAINING && saw_it_happen && !job.has_training_start_time())
+    *job.mutable_training_start_time() = ToProto(time);
+  if (!IsTerminal(state)) {
+    job.clear_end_time();
+  } else if (saw_it_happen && !job.has_end_time()) {
+    *job.mutable_end_time() = ToProto(time);
+  }
+}
+
 bool IsDoubtful(const Reading& reading, const pb::FineTune& job) {
   if (reading.confirmed || reading.job.status.empty() || !HasEnded(job)) return false;
   const auto state = StateOf(reading.job.status);
@@ -132,6 +155,11 @@ bool IsDoubtful(const Reading& reading, const pb::FineTune& job) {
 }
 
 }  // namespace
+
+bool HasUnknownWord(const pb::FineTune& fine_tune) {
+  return !fine_tune.upstream_status().empty() &&
+         StateOf(fine_tune.upstream_status()) == pb::FineTune::STATE_UNSPECIFIED;
+}
 
 bool WasNotSubmitted(const pb::FineTune& fine_tune) {
   return fine_tune.state() == pb::FineTune::FAILED &&
@@ -148,6 +176,8 @@ void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl:
   // A list that began before the submission ended may show its job; the history stays in order.
   if (!transitions.empty()) time = std::max(time, FromProto(transitions.rbegin()->time()));
   if (job.state() != state) record.set_details_known(false);
+  NoteMilestones(state, time, job);
+  record.set_dormant(false);
   job.set_state(state);
   job.set_upstream_status(upstream_status);
   if (transitions.size() >= kMaxTransitions) {
@@ -163,21 +193,28 @@ void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl:
 Joined Join(const Reading& reading, record::FineTuneRecord& record) {
   const bool own = !record.request_id().empty();
   pb::FineTune& job = *record.mutable_fine_tune();
-  const Joined result = record.has_read_time() && reading.start_time < FromProto(record.read_time())
-                            ? Joined::kStale
-                        : IsDoubtful(reading, job) ? Joined::kDoubtful
-                                                   : Joined::kFresh;
+  const Joined result = reading.read < record.read() ? Joined::kStale
+                        : IsDoubtful(reading, job)   ? Joined::kDoubtful
+                                                     : Joined::kFresh;
   const bool fresh = result == Joined::kFresh;
   JoinIds(reading.job, record);
   JoinRequest(reading.job, own || !fresh, record);
   if (fresh) JoinState(reading, record);
   JoinResults(reading.job, !fresh, job);
-  if (!job.has_create_time()) *job.mutable_create_time() = ToProto(reading.start_time);
+  if (!job.has_create_time()) {
+    *job.mutable_create_time() = ToProto(reading.time);
+    job.set_create_time_estimated(true);
+  }
   Derive(job);
-  if (reading.job.from_details && fresh) record.set_details_known(true);
-  if (fresh) *record.mutable_read_time() = ToProto(reading.start_time);
-  // The recorder does not count it as a change.
-  if (fresh) *job.mutable_observe_time() = ToProto(reading.start_time);
+  if (record.shown_read() == 0) record.set_shown_read(reading.ended);
+  if (fresh) {
+    if (reading.job.from_details) record.set_details_known(true);
+    record.set_read(reading.read);
+    // The recorder counts neither as a change.
+    *record.mutable_read_time() = ToProto(reading.time);
+    *job.mutable_observe_time() = ToProto(reading.time);
+  }
+  job.set_details_pending(IsPending(record));
   return result;
 }
 
@@ -186,7 +223,7 @@ record::FineTuneRecord ForeignRecord(const std::string& id, const Reading& readi
   record.mutable_fine_tune()->set_name(NameOf(id));
   Join(reading, record);
   if (record.fine_tune().transitions().empty()) {
-    MoveTo(pb::FineTune::STATE_UNSPECIFIED, "", reading.start_time, reading.source, record);
+    MoveTo(pb::FineTune::STATE_UNSPECIFIED, "", reading.time, reading.source, record);
   }
   return record;
 }

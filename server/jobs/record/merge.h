@@ -11,8 +11,12 @@ namespace finetune {
 // One job as one read of Segmind showed it.
 struct Reading {
   const UpstreamJob& job;
-  // When the read began: what it shows is at least as new.
-  absl::Time start_time;
+  // Its number (Catalog::NextRead): what it shows is newer than what smaller ones show.
+  uint64_t read = 0;
+  // A number taken when it had ended: what it shows may be as new as that.
+  uint64_t ended = 0;
+  // When it began, by the time of day: to be shown.
+  absl::Time time;
   pb::StateTransition::Source source = pb::StateTransition::POLL;
   // Made to check what a list said of a job that had ended: believed.
   bool confirmed = false;
@@ -29,8 +33,8 @@ enum class Joined {
 
 // Joins a reading into the record. What the reading does not have stays; what the caller asked for
 // (name, data, prompt, parameters; see record.request_id) and labels and creator stay in any case.
-// A word for the state that is not known is shown, and the state stays. A job whose words were
-// never known has STATE_UNSPECIFIED, which is not terminal.
+// A word for the state that is not known is shown with its message, and the state stays. A job
+// whose words were never known has STATE_UNSPECIFIED, which is not terminal.
 Joined Join(const Reading& reading, record::FineTuneRecord& record);
 
 // The record of a job that was made elsewhere.
@@ -46,6 +50,9 @@ std::string DerivedId(const std::string& upstream_id);
 // The first transition and the latest are kept, 100 in all.
 void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl::Time time,
             pb::StateTransition::Source source, record::FineTuneRecord& record);
+
+// Whether Segmind's present word for the job's state is one that nobody here knows.
+bool HasUnknownWord(const pb::FineTune& fine_tune);
 
 // Whether the job is FAILED because Segmind never had it, as far as could be found out.
 bool WasNotSubmitted(const pb::FineTune& fine_tune);

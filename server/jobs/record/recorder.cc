@@ -96,7 +96,8 @@ class Recorder::Core {
   std::string lost_;
   bool open_ = false;  // The last commit's outcome is still not known.
   IntentTable unsettled_;
-  CommitDraft::ReadTimes read_times_;
+  CommitDraft::Reads reads_;
+  std::string marker_key_;
   uint64_t forgotten_through_ = 0;
   absl::Time forget_intents_at_ = absl::InfinitePast();
   absl::Time forget_jobs_at_ = absl::InfinitePast();
@@ -139,6 +140,7 @@ absl::Status Recorder::Core::Load() {
     ShowIntents(state.unsettled_intents);
     point_ = state.point;
     lost_ = state.lost;
+    marker_key_ = state.marker_key;
   }
   if (!lost_.empty()) Log(LogLevel::kError, lost_);
   forgotten_through_ = catalog_.window_start();
@@ -242,9 +244,10 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
   CommitDraft draft({.catalog = catalog_,
                      .store = store_,
                      .unsettled = unsettled_,
-                     .read_times = read_times_,
-                     .lost = lost_},
-                    clock_.Now());
+                     .reads = reads_,
+                     .lost = lost_,
+                     .marker_key = marker_key_},
+                    clock_.WallNow());
   for (Item& item : items) {
     const size_t before = draft.writes();
     item.result = draft.EndMutation(item.mutation(draft));
@@ -259,9 +262,9 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
     ShowIntents(draft.intents());
     Show(draft.changes());
   }
-  for (const auto& [id, time] : draft.newer_read_times()) {
-    absl::Time& known = read_times_.try_emplace(id, time).first->second;
-    known = std::max(known, time);
+  for (const auto& [id, read] : draft.newer_reads()) {
+    uint64_t& known = reads_[id];
+    known = std::max(known, read);
   }
   return absl::OkStatus();
 }
@@ -297,16 +300,16 @@ absl::Status Recorder::Core::AskIfOpen() {
 absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>& items) {
   StoreBatch batch = draft.TakeBatch();
   SetWhatToForget(batch);
-  const absl::Time start = absl::Now();
+  const absl::Time start = SteadyNow();
   CommitOutcome outcome = store_.Commit(batch);
   if (outcome.kind == CommitOutcome::Kind::kOpen) outcome.why = Settle(outcome.why);
-  const absl::Time end = absl::Now();
+  const absl::Time end = SteadyNow();
   commit_seconds_.Observe(absl::ToDoubleSeconds(end - start));
   TraceCommit(items, start, end, outcome.why);
   if (outcome.why.ok()) {
     forgotten_through_ = std::max(forgotten_through_, batch.forget_changes_through);
     if (batch.forget_intents_before != absl::InfinitePast()) {
-      forget_intents_at_ = draft.now() + kForgetIntentsEvery;
+      forget_intents_at_ = clock_.Now() + kForgetIntentsEvery;
     }
   }
   SetStoreStatus(StoreUnavailable(outcome.why));
@@ -316,12 +319,12 @@ absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>&
 // Only this thread waits, and whoever wants to write: what is shown goes on. Once the patience is
 // over, the truth comes with the news of the next turn.
 absl::Status Recorder::Core::Settle(const absl::Status& why) {
-  const absl::Time until = absl::Now() + options_.open_patience;
+  const absl::Time until = SteadyNow() + options_.open_patience;
   while (true) {
     const absl::StatusOr<bool> written = store_.Settle();
     open_ = !written.ok();
     if (!open_) return *written ? absl::OkStatus() : why;
-    if (absl::Now() + options_.ask_again_after > until) return why;
+    if (SteadyNow() + options_.ask_again_after > until) return why;
     absl::SleepFor(options_.ask_again_after);
   }
 }
@@ -346,9 +349,9 @@ void Recorder::Core::TraceCommit(const std::vector<Item>& items, absl::Time star
 
 // Whoever made them knows them at Segmind no more, and nobody asked this gateway for them.
 void Recorder::Core::ForgetLostJobs(CommitDraft& draft) {
-  if (options_.forget_lost_after == absl::InfiniteDuration() || draft.now() < forget_jobs_at_)
+  if (options_.forget_lost_after == absl::InfiniteDuration() || clock_.Now() < forget_jobs_at_)
     return;
-  forget_jobs_at_ = draft.now() + kForgetJobsEvery;
+  forget_jobs_at_ = clock_.Now() + kForgetJobsEvery;
   const absl::Time before = draft.now() - options_.forget_lost_after;
   const ViewPtr view = catalog_.view();
   size_t forgotten = 0;
@@ -373,8 +376,8 @@ void Recorder::Core::SetWhatToForget(StoreBatch& batch) {
   const size_t kept = catalog_.options().window_changes;
   const uint64_t through = std::max(catalog_.window_start(), revision > kept ? revision - kept : 0);
   if (through > forgotten_through_) batch.forget_changes_through = through;
-  const absl::Time now = clock_.Now();
-  if (now < forget_intents_at_) return;
+  if (clock_.Now() < forget_intents_at_) return;
+  const absl::Time now = clock_.WallNow();
   batch.forget_intents_before = now - kKeepIntents;
   batch.forget_refusals_before = now - kKeepRefusals;
 }
@@ -422,14 +425,17 @@ absl::Status Recorder::Core::TakeIn(const StoreNews& news) {
 void Recorder::Core::Show(const std::vector<ChangePtr>& changes) {
   if (changes.empty()) return;
   point_.revision = changes.back()->revision();
-  for (const ChangePtr& change : changes) read_times_.erase(change->after()->id);
+  for (const ChangePtr& change : changes) reads_.erase(change->after()->id);
   catalog_.Apply(changes);
   changes_total_.Increment(static_cast<double>(changes.size()));
   for (CommitListener* listener : listeners_) listener->OnCommitted(changes);
 }
 
 void Recorder::Core::ShowIntents(const std::vector<record::Intent>& intents) {
-  for (const record::Intent& intent : intents) unsettled_.Put(intent);
+  for (const record::Intent& intent : intents) {
+    unsettled_.Put(intent);
+    catalog_.NoteRead(std::max(intent.prepared_read(), intent.unknown_read()));
+  }
   has_unsettled_ = !unsettled_.all().empty();
 }
 

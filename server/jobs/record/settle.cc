@@ -50,6 +50,14 @@ std::string TakeOver(Draft& draft, const record::Intent& intent, record::FineTun
   return id;
 }
 
+// Whether the record may be the job that this submission made, as far as the record itself tells.
+bool MayBeOf(const record::Intent& intent, const record::FineTuneRecord& record) {
+  if (!record.request_id().empty())
+    return record.request_id() == intent.request_id() &&
+           record.fine_tune().creator() == intent.caller();
+  return record.shown_read() >= intent.prepared_read();
+}
+
 // The submission's own name was shown to callers first: the other one has to go.
 void Retire(Draft& draft, record::FineTuneRecord other) {
   other.mutable_fine_tune()->clear_upstream_id();
@@ -79,20 +87,21 @@ void ShowUnknown(Draft& draft, const record::Intent& intent) {
   draft.Put(std::move(record));
 }
 
-void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why) {
+void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why, uint64_t read) {
   ShowUnknown(draft, intent);
   intent.set_unknown_cause(std::string(why));
   intent.set_state(record::Intent::UNKNOWN);
   *intent.mutable_unknown_time() = ToProto(draft.now());
-  intent.set_lists_without(0);
+  intent.set_unknown_read(read);
   draft.PutIntent(std::move(intent));
 }
 
-std::string Accept(Draft& draft, record::Intent intent, const Reading& reading) {
+std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Reading& reading) {
   const std::string id = intent.fine_tune_id();
   std::optional<record::FineTuneRecord> record = draft.Find(id);
   auto other = FindRecordOf(draft, reading.job);
   if (other && IdOfRecord(*other) != id) {
+    if (!MayBeOf(intent, *other)) return std::nullopt;
     if (!record) return TakeOver(draft, intent, *std::move(other));
     Retire(draft, *std::move(other));
   }
@@ -102,7 +111,7 @@ std::string Accept(Draft& draft, record::Intent intent, const Reading& reading) 
   // answer does; and lists do not repeat what did not change.
   if (known_already) {
     record::FineTuneRecord joined = *record;
-    Join({.job = reading.job, .start_time = absl::UnixEpoch(), .source = reading.source}, joined);
+    Join({.job = reading.job, .read = 0, .time = reading.time, .source = reading.source}, joined);
     record = std::move(joined);
   } else {
     Join(reading, *record);
@@ -110,12 +119,30 @@ std::string Accept(Draft& draft, record::Intent intent, const Reading& reading) 
     if (state == pb::FineTune::STATE_UNSPECIFIED || state == pb::FineTune::SUBMIT_UNKNOWN ||
         WasNotSubmitted(record->fine_tune())) {
       record->mutable_fine_tune()->clear_failure();
-      MoveTo(pb::FineTune::QUEUED, reading.job.status, reading.start_time, reading.source, *record);
+      MoveTo(pb::FineTune::QUEUED, reading.job.status, reading.time, reading.source, *record);
     }
   }
   draft.Put(*std::move(record));
   MarkAccepted(draft, std::move(intent), id);
   return id;
+}
+
+bool AcceptLost(Draft& draft, record::Intent& intent) {
+  auto record = draft.FindForeignByMarker(intent.marker());
+  if (!record) return false;
+  const pb::FineTune& seen = record->fine_tune();
+  const pb::FineTune& wanted = intent.fine_tune();
+  const auto differs = [](const std::string& a, const std::string& b) {
+    return !a.empty() && !b.empty() && a != b;
+  };
+  if (differs(seen.instance_prompt(), wanted.instance_prompt()) ||
+      differs(seen.data_source_uri(), wanted.data_source_uri()) ||
+      differs(seen.base_model(), wanted.base_model()))
+    return false;
+  const std::string id = TakeOver(draft, intent, *std::move(record));
+  intent.set_fine_tune_id(id);
+  intent.set_state(record::Intent::ACCEPTED);
+  return true;
 }
 
 absl::Status Reinstate(Draft& draft, const record::FineTuneRecord& record) {

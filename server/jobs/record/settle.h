@@ -25,14 +25,20 @@ std::optional<record::FineTuneRecord> FindRecordOf(Draft& draft, const UpstreamJ
 // Makes the submission's job visible as SUBMIT_UNKNOWN unless it is visible already.
 void ShowUnknown(Draft& draft, const record::Intent& intent);
 
-// The outcome is not known, for the reason `why`: the job is visible as that, and the search
-// begins.
-void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why);
+// The outcome is not known, for the reason `why`: the job is visible as that, and the search begins
+// with reads of Segmind that are newer than `read` (Catalog::NextRead).
+void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why, uint64_t read);
 
 // Segmind has the job: it goes on under the submission's name. Returns its id, which differs from
 // the intent's only when the job was visible under another name before and the submission's was
-// not.
-std::string Accept(Draft& draft, record::Intent intent, const Reading& reading);
+// not. Nullopt, with nothing done, if Segmind's id names a job that cannot be this submission's:
+// another one's, or one that was there before.
+std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Reading& reading);
+
+// A job that is visible as one from elsewhere has the marker that this very submission would have:
+// it was made before, and the record has lost it, as a backup that is put back has. Whether it
+// becomes the submission's job; not if it asks for something else.
+bool AcceptLost(Draft& draft, record::Intent& intent);
 
 // Segmind turns out to have the job of a submission that was given up: its request_id leads to it
 // again, unless it went on to another attempt.

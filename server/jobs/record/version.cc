@@ -76,6 +76,9 @@ bool ReadFilterField(const WireReader& field, FineTuneVersion& version) {
     case FineTune::kRevisionFieldNumber:
       version.revision = field.number();
       return true;
+    case FineTune::kDetailsPendingFieldNumber:
+      version.details_pending = field.number() != 0;
+      return true;
     case FineTune::kUpstreamIdFieldNumber:
       version.upstream_id = field.bytes();
       return true;
@@ -133,6 +136,15 @@ bool ReadRecord(std::string_view bytes, FineTuneVersion& version) {
       case Record::kDetailsKnownFieldNumber:
         version.details_known = reader.number() != 0;
         break;
+      case Record::kReadFieldNumber:
+        version.read = reader.number();
+        break;
+      case Record::kShownReadFieldNumber:
+        version.shown_read = reader.number();
+        break;
+      case Record::kDormantFieldNumber:
+        version.dormant = reader.number() != 0;
+        break;
       case Record::kRequestIdFieldNumber:
         version.request_id = reader.bytes();
         break;
@@ -167,6 +179,9 @@ record::FineTuneRecord ToRecord(const FineTuneVersion& version) {
   if (version.read_time != absl::UnixEpoch()) {
     *record.mutable_read_time() = ToProto(version.read_time);
   }
+  record.set_read(version.read);
+  record.set_shown_read(version.shown_read);
+  record.set_dormant(version.dormant);
   record.set_details_known(version.details_known);
   record.set_request_id(version.request_id);
   return record;

@@ -10,6 +10,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/time/time.h"
 #include "server/base/error.h"
+#include "server/segmind/upstream_job.h"
 #include "server/store/record.pb.h"
 
 namespace finetune {
@@ -38,8 +39,12 @@ struct FineTuneVersion {
   std::string upstream_request_id;
   std::string marker;
   std::string request_id;
-  absl::Time read_time;
+  absl::Time read_time;  // Of the day, and perhaps of an earlier process.
+  uint64_t read = 0;
+  uint64_t shown_read = 0;
   bool details_known = false;
+  bool dormant = false;
+  bool details_pending = false;
 
   // A serialised pb::FineTune: all of it, and without transitions and model_information. `basic`
   // shares the memory of `full`.
@@ -53,11 +58,8 @@ struct FineTuneVersion {
     return view == pb::FINE_TUNE_VIEW_FULL ? full : basic;
   }
 
-  // In a state that is not terminal.
-  bool active() const {
-    return state != pb::FineTune::AVAILABLE && state != pb::FineTune::FAILED &&
-           state != pb::FineTune::CANCELLED && state != pb::FineTune::LOST;
-  }
+  // It goes on, as far as is known: what polls are made for and limits count.
+  bool active() const { return !IsTerminal(state) && !dormant; }
 };
 
 using VersionPtr = std::shared_ptr<const FineTuneVersion>;

@@ -1,13 +1,16 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
+#include "server/base/mutex.h"
 #include "server/jobs/record/recorder.h"
 #include "server/jobs/tracking/tracker.h"
 #include "server/segmind/segmind_client.h"
@@ -31,15 +34,21 @@ struct CreateCall {
   std::shared_ptr<Sharer> sharer;  // Of the rate limit; null for the gateway's own.
 };
 
+class Submission;
+struct SubmissionParts;
+
 // Spends money, so it is exact: intent committed, then the POST, then the outcome committed. One
-// (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe.
+// (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe; its own work is
+// done by one thread at a time, its own ("submitter") or whoever brings it what is short. What it is
+// made of outlives its Stop.
 class Submitter {
  public:
   struct Options {
     // Whether a marker goes into the name that Segmind sees; without one an unknown outcome is
-    // settled by name, data and prompt.
+    // settled by data, prompt, model and time.
     bool markers = true;
   };
+  using CreateDone = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;
 
   Submitter(Options options, SegmindClient& segmind, Recorder& recorder, Catalog& catalog,
             Tracker& tracker, Clock& clock, Metrics& metrics);
@@ -53,19 +62,38 @@ class Submitter {
   // shortly before the deadline if the outcome is not known by then. Errors: the refusal;
   // REQUEST_ID_REUSED; CLIENT_QUOTA_EXCEEDED; STORE_UNAVAILABLE and rate limits before anything was
   // sent.
-  void Create(CreateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
+  void Create(CreateCall call, CreateDone done);
 
   // What a caller has spent by now. STORE_UNAVAILABLE.
   void CountSpending(const std::string& caller,
                      absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done);
 
-  // Refuses new calls; submissions under way are waited for until `deadline`, then left to the next
+  // Refuses new calls. Those under way are answered by `answer_by`, whatever their deadlines: with
+  // SUBMIT_UNKNOWN if the POST is out.
+  void BeginDrain(absl::Time answer_by);
+
+  // The same at once; submissions under way are waited for until `deadline`, then left to the next
   // start. Idempotent.
-  void Stop(absl::Time deadline);
+  void Stop(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  class Core;
-  std::shared_ptr<Core> core_;
+  using Key = std::pair<std::string, std::string>;  // (caller, request_id).
+
+  void Take(CreateCall call, CreateDone done) ABSL_LOCKS_EXCLUDED(mu_);
+  void OnMoved(const Key& key) ABSL_LOCKS_EXCLUDED(mu_);
+  void OnSettled(const std::string& fine_tune_id);
+  void DrainAll(absl::Time answer_by);
+  void NoteBusy() ABSL_LOCKS_EXCLUDED(mu_);
+
+  const std::shared_ptr<SubmissionParts> parts_;
+
+  // Submitter's thread only.
+  std::map<Key, std::shared_ptr<Submission>> submissions_;
+
+  Mutex mu_;
+  CondVar idle_;
+  bool busy_ ABSL_GUARDED_BY(mu_) = false;  // Something is being done for a submission.
+  bool draining_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace finetune

@@ -86,6 +86,7 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
     UpdateCall call;
     UpdateDone done;
     bool changed_at_segmind = false;
+    uint64_t read = 0;  // Reads up to this one may show what was before the change.
     // What the mutation found out after it had something to write all the same.
     absl::Status late_error;
   };
@@ -181,6 +182,7 @@ void Updater::Core::Start(const UpdatePtr& update) {
                      [self = shared_from_this(), update](absl::Status status) {
                        if (!status.ok()) return self->End(update, std::move(status));
                        update->changed_at_segmind = true;
+                       update->read = self->catalog_.NextRead();
                        self->RecordIt(update);
                      });
 }
@@ -202,9 +204,7 @@ void Updater::Core::RecordIt(const UpdatePtr& update) {
         if (update->changed_at_segmind) {
           fine_tune.set_visibility(*call.visibility);
           // A list that began before this would turn it back.
-          if (FromProto(record->read_time()) < draft.now()) {
-            *record->mutable_read_time() = ToProto(draft.now());
-          }
+          record->set_read(std::max(record->read(), update->read));
         }
         draft.Put(*std::move(record));
         return absl::OkStatus();

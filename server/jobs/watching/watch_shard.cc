@@ -117,7 +117,8 @@ grpc::ByteBuffer WatchShard::Heartbeat(uint64_t floor) {
   if (!working_ && queue_.empty()) covered_ = std::max(covered_, observed);
   const uint64_t revision = std::max(floor, dispatched_);
   if (revision != heartbeat_revision_ || covered_ != heartbeat_covered_ || !heartbeat_.Valid()) {
-    heartbeat_ = EncodeHeartbeat(context_->catalog.PointAt(revision), covered_);
+    heartbeat_ =
+        EncodeHeartbeat(context_->catalog.PointAt(revision), context_->clock.ToWall(covered_));
     heartbeat_revision_ = revision;
     heartbeat_covered_ = covered_;
   }

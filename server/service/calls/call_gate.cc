@@ -101,7 +101,8 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
   call.context = context;
   call.start = clock_.Now();
   const absl::Time latest = call.start + RuleOf(method).default_deadline;
-  const absl::Time asked = absl::FromChrono(context->deadline());
+  // gRPC tells it as a time of day, made of what is left by a clock that nobody sets.
+  const absl::Time asked = clock_.FromWall(absl::FromChrono(context->deadline()));
   // gRPC says "none" by a time that is very far away.
   call.deadline = asked > call.start + absl::Hours(24 * 365) ? latest : asked;
   const bool cheap = RuleOf(method).cheap;
@@ -115,7 +116,8 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
 
 absl::Status CallGate::Check(Call& call) {
   const uint64_t judgements = lasting_.judgements();
-  ASSIGN_OR_RETURN(Admission admission, authenticator_.Authenticate(*call.context, call.start));
+  ASSIGN_OR_RETURN(Admission admission,
+                   authenticator_.Authenticate(*call.context, clock_.WallNow()));
   call.caller = std::move(admission.caller);
   const Rule& rule = RuleOf(call.method);
   if (call.caller->role < rule.least_role) return RoleNotAllowed(rule.name);

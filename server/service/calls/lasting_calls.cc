@@ -79,7 +79,7 @@ void LastingCalls::Add(const std::shared_ptr<LastingCall>& call, absl::Time good
   }
   if (good_until != absl::InfiniteFuture()) {
     const Clock::TimerId timer =
-        clock_.RunAt(good_until, [weak = std::weak_ptr<LastingCall>(call)] {
+        clock_.RunAt(clock_.FromWall(good_until), [weak = std::weak_ptr<LastingCall>(call)] {
           if (auto one = weak.lock())
             one->Revoke(AccessChanged("your token has ended: call again with a new one"));
         });
@@ -118,7 +118,7 @@ void LastingCalls::JudgeAll() {
 }
 
 void LastingCalls::JudgeOne(LastingCall& call) {
-  if (absl::Status verdict = call.Judge(authenticator_, clock_.Now()); !verdict.ok())
+  if (absl::Status verdict = call.Judge(authenticator_, clock_.WallNow()); !verdict.ok())
     call.Revoke(verdict);
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/dataset/dataset_inspector.h"
+#include "server/base/clock.h"
 #include "server/service/requests/violations.h"
 
 namespace finetune {
@@ -64,7 +65,7 @@ std::shared_ptr<HttpStream> CheckDatasetUrl(HttpStreamer& streamer, const pb::Fi
                         .url = Secret(job.data_source_uri()),
                         .follow_redirects = true,
                         .foreign = true,
-                        .deadline = std::min(context.deadline, absl::Now() + kLongest),
+                        .deadline = std::min(context.deadline, SteadyNow() + kLongest),
                         .trace = context.trace};
   return streamer.Start(std::move(request), std::make_shared<HeadListener>(
                                                 job.base_model() != "FAST_FLUX", std::move(done)));

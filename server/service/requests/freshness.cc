@@ -34,7 +34,8 @@ void AnswerLater(UnaryCall& call, Freshness::Done done, absl::Status status) {
 
 }  // namespace
 
-void Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done done) {
+void Freshness::Await(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
+                      Done done) {
   absl::Time not_before = absl::InfinitePast();
   if (wanted.has_max_staleness()) {
     const absl::Duration age = FromProto(wanted.max_staleness());
@@ -43,12 +44,12 @@ void Freshness::Await(const pb::Freshness& wanted, UnaryCall& call, Done done) {
     not_before = call.start() - age;
   }
   const uint64_t revision = wanted.min_revision();
-  if (revision <= catalog_.view()->revision()) return AwaitRead(not_before, call, std::move(done));
+  if (revision <= catalog_.view()->revision()) return AwaitRead(id, not_before, call, std::move(done));
   const uint64_t ticket = job_waits_.WaitForRevision(
       revision, call.answer_by(),
       [=, this, &call, done = std::move(done)](const VersionPtr&, bool reached) mutable {
         call.Later([=, this, &call, done = std::move(done)]() mutable {
-          if (reached) return AwaitRead(not_before, call, std::move(done));
+          if (reached) return AwaitRead(id, not_before, call, std::move(done));
           std::move(done)(NotReached(revision, call.answer_by()));
         });
       });
@@ -61,14 +62,15 @@ absl::Status Freshness::NotReached(uint64_t revision, absl::Time deadline) const
       absl::StrCat("memory did not reach revision ", revision, " in time"));
 }
 
-void Freshness::AwaitRead(absl::Time not_before, UnaryCall& call, Done done) {
-  if (catalog_.observe_time() >= not_before) return std::move(done)(absl::OkStatus());
+void Freshness::AwaitRead(const std::string& id, absl::Time not_before, UnaryCall& call,
+                          Done done) {
+  if ((id.empty() ? catalog_.observe_time() : catalog_.ObserveTimeOf(id)) >= not_before) return std::move(done)(absl::OkStatus());
   const auto pending = std::make_shared<PendingAnswer>(std::move(done));
   call.OnCancelDo([pending, &call] {
     if (Done answer = pending->Take())
       AnswerLater(call, std::move(answer), absl::CancelledError("the client is gone"));
   });
-  tracker_.Refresh(not_before, call.answer_by(), [pending, &call](absl::Status status) mutable {
+  tracker_.Refresh(id, not_before, call.answer_by(), [pending, &call](absl::Status status) mutable {
     Done answer = pending->Take();
     if (!answer) return;
     // The call's own deadline has not passed: what failed it is Segmind.

@@ -21,11 +21,11 @@ class Freshness {
 
   // Runs `done` on a thread of the call's, once memory is as new as asked for (at once if it is),
   // or with the reason why it could not be in time: CANCELLED as soon as the client is gone. Ages
-  // count from the call's start.
-  void Await(const pb::Freshness& wanted, UnaryCall& call, Done done);
+  // count from the call's start. `id`: of the only job that matters; empty for all.
+  void Await(const pb::Freshness& wanted, const std::string& id, UnaryCall& call, Done done);
 
  private:
-  void AwaitRead(absl::Time not_before, UnaryCall& call, Done done);
+  void AwaitRead(const std::string& id, absl::Time not_before, UnaryCall& call, Done done);
   absl::Status NotReached(uint64_t revision, absl::Time deadline) const;
 
   Catalog& catalog_;

@@ -98,7 +98,7 @@ grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
   }
   std::string tail;
   if (observed != absl::InfinitePast())
-    AppendTimestampField(tail, Response::kObserveTimeFieldNumber, observed);
+    AppendTimestampField(tail, Response::kObserveTimeFieldNumber, clock_.ToWall(observed));
   AppendVarintField(tail, Response::kRevisionFieldNumber, view->revision());
   const grpc::Slice slices[] = {page, grpc::Slice(tail)};
   return grpc::ByteBuffer(slices, 2);

@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "server/access/caller.h"
+#include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/jobs/filter/filter.h"
 #include "server/jobs/record/catalog.h"
@@ -31,7 +32,7 @@ struct ListQuery {
 // cost one making. Thread-safe.
 class ListPages {
  public:
-  explicit ListPages(const Catalog& catalog) : catalog_(catalog) {}
+  ListPages(const Catalog& catalog, Clock& clock) : catalog_(catalog), clock_(clock) {}
 
   absl::StatusOr<ListQuery> Check(const pb::ListFineTunesRequest& request,
                                   const Caller& caller) const;
@@ -60,6 +61,7 @@ class ListPages {
   size_t CountMatches(const Filter& filter, const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);
 
   const Catalog& catalog_;
+  Clock& clock_;
 
   Mutex mu_;
   absl::flat_hash_map<std::string, CachedPage> pages_ ABSL_GUARDED_BY(mu_);

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/base/clock.h"
 #include "server/base/error.h"
 
 namespace finetune {
@@ -77,10 +78,10 @@ void Transfers::Drain(absl::Duration grace) {
     for (const auto& transfer : those) transfer->Fail(Draining());
   };
   end_those(/*all=*/false);
-  const auto deadline = absl::ToChronoTime(absl::Now() + grace);
+  const absl::Time deadline = SteadyNow() + grace;
   {
     MutexLock lock(mu_);
-    while (!transfers_.empty() && left_.WaitUntil(mu_, deadline)) continue;
+    while (!transfers_.empty() && left_.WaitFor(mu_, deadline - SteadyNow())) continue;
   }
   end_those(/*all=*/true);
 }

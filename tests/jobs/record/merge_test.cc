@@ -35,7 +35,8 @@ class Merge : public ::testing::Test {
  protected:
   Joined At(int second, const UpstreamJob& job, bool confirmed = false) {
     const Reading reading{.job = job,
-                          .start_time = kStart + absl::Seconds(second),
+                          .read = static_cast<uint64_t>(second) + 1,
+                          .time = kStart + absl::Seconds(second),
                           .source = pb::StateTransition::POLL,
                           .confirmed = confirmed};
     if (record_.fine_tune().name().empty()) {
@@ -82,6 +83,75 @@ TEST_F(Merge, KeepsTheWordForAStateThatIsNotKnown) {
   EXPECT_EQ(job().transitions_size(), 2);
 }
 
+TEST_F(Merge, KeepsTheMessageOfAStateThatIsNotKnownAndOfACancelledJob) {
+  UpstreamJob item = Item("POLISHING");
+  item.error_message = "out of wax";
+  At(0, Item("TRAINING"));
+  At(1, item);
+  EXPECT_EQ(job().failure().message(), "out of wax");
+  EXPECT_TRUE(HasUnknownWord(job()));
+  At(2, Item("TRAINING"));
+  EXPECT_FALSE(job().has_failure());
+  EXPECT_FALSE(HasUnknownWord(job()));
+  item.status = "Cancelled";
+  At(3, item);
+  EXPECT_EQ(job().state(), FineTune::CANCELLED);
+  EXPECT_EQ(job().failure().message(), "out of wax");
+  EXPECT_EQ(At(4, Item("TRAINING")), Joined::kDoubtful) << "it has ended";
+}
+
+TEST_F(Merge, NotesWhenTheGatewaySawItHappen) {
+  At(0, Item("QUEUED"));
+  EXPECT_FALSE(job().has_training_start_time());
+  At(1, Item("TRAINING"));
+  At(2, Item("TRAINING_COMPLETED"));
+  EXPECT_EQ(FromProto(job().training_start_time()), kStart + absl::Seconds(1));
+  EXPECT_FALSE(job().has_end_time());
+  At(3, Details("AVAILABLE"));
+  EXPECT_EQ(FromProto(job().end_time()), kStart + absl::Seconds(3));
+  At(4, Details("TRAINING"), /*confirmed=*/true);
+  EXPECT_FALSE(job().has_end_time()) << "it goes on";
+  EXPECT_EQ(FromProto(job().training_start_time()), kStart + absl::Seconds(1));
+}
+
+TEST_F(Merge, DoesNotSayWhenThatHappenedWhichWasThereBefore) {
+  At(0, Item("AVAILABLE"));
+  EXPECT_FALSE(job().has_end_time());
+  EXPECT_FALSE(job().has_training_start_time());
+}
+
+TEST_F(Merge, SaysThatItsCreateTimeIsAGuessUntilSegmindTellsIt) {
+  At(0, Item("QUEUED"));
+  EXPECT_TRUE(job().create_time_estimated());
+  At(5, Details("QUEUED"));
+  EXPECT_FALSE(job().create_time_estimated());
+  EXPECT_EQ(FromProto(job().create_time()), kStart - absl::Hours(1));
+}
+
+TEST_F(Merge, SaysThatWhatAStateIsForIsStillToCome) {
+  At(0, Item("TRAINING"));
+  EXPECT_FALSE(job().details_pending());
+  At(1, Item("TRAINING_COMPLETED"));
+  EXPECT_TRUE(job().details_pending());
+  UpstreamJob with_weights = Item("TRAINING_COMPLETED");
+  with_weights.cloud_storage_url = "https://storage.test/w.safetensors";
+  At(2, with_weights);
+  EXPECT_FALSE(job().details_pending());
+  At(3, Item("AVAILABLE"));
+  EXPECT_TRUE(job().details_pending()) << "where inference is called";
+  At(4, Details("AVAILABLE"));
+  EXPECT_FALSE(job().details_pending());
+}
+
+TEST_F(Merge, DetailsThatHaveNothingEndTheWaitForThem) {
+  At(0, Item("AVAILABLE"));
+  EXPECT_TRUE(job().details_pending());
+  UpstreamJob bare = Item("AVAILABLE");
+  bare.from_details = true;
+  At(1, bare);
+  EXPECT_FALSE(job().details_pending());
+}
+
 TEST_F(Merge, DoesNotInventAStateForANewJobWithAnUnknownWord) {
   At(0, Item("POLISHING"));
   EXPECT_EQ(job().state(), FineTune::STATE_UNSPECIFIED);
@@ -96,7 +166,7 @@ TEST_F(Merge, TakesNoStateFromAReadThatBeganEarlier) {
   EXPECT_EQ(At(3, old), Joined::kStale);
   EXPECT_EQ(job().state(), FineTune::TRAINING);
   EXPECT_EQ(job().theme(), "subject") << "what was not known is taken from any read";
-  EXPECT_EQ(FromProto(record_.read_time()), kStart + absl::Seconds(5));
+  EXPECT_EQ(record_.read(), 6u);
 }
 
 TEST_F(Merge, LeavesATerminalStateOnlyWhenDetailsConfirmIt) {
@@ -126,7 +196,7 @@ TEST_F(Merge, KeepsWhatTheCallerAskedFor) {
   record_.mutable_fine_tune()->set_instance_prompt("my prompt");
   (*record_.mutable_fine_tune()->mutable_labels())["team"] = "a";
   UpstreamJob job_at_segmind = Details("QUEUED");
-  job_at_segmind.name = AddMarker("CATS", MakeMarker());
+  job_at_segmind.name = AddMarker("CATS", MakeMarker("key", "alice", "r", 0));
   At(0, job_at_segmind);
   EXPECT_EQ(job().display_name(), "cats-fgsomething");
   EXPECT_EQ(job().instance_prompt(), "my prompt");
@@ -135,7 +205,7 @@ TEST_F(Merge, KeepsWhatTheCallerAskedFor) {
 }
 
 TEST_F(Merge, TakesTheMarkerOffANameFromElsewhere) {
-  const std::string marker = MakeMarker();
+  const std::string marker = MakeMarker("key", "alice", "r", 0);
   UpstreamJob item = Item("QUEUED");
   item.name = AddMarker("cats", marker);
   At(0, item);

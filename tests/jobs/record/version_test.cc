@@ -33,6 +33,9 @@ record::FineTuneRecord FullRecord() {
   record.set_marker("m1");
   record.set_first_revision(5);
   *record.mutable_read_time() = ToProto(absl::FromUnixSeconds(1'700'000'100));
+  record.set_read(17);
+  record.set_shown_read(16);
+  record.set_dormant(true);
   record.set_details_known(true);
   record.set_request_id("r-1");
   return record;
@@ -64,8 +67,11 @@ TEST(Version, HoldsWhatFiltersAndJoinsLookAt) {
   EXPECT_EQ(version->marker, "m1");
   EXPECT_EQ(version->request_id, "r-1");
   EXPECT_EQ(version->read_time, absl::FromUnixSeconds(1'700'000'100));
+  EXPECT_EQ(version->read, 17u);
+  EXPECT_EQ(version->shown_read, 16u);
+  EXPECT_TRUE(version->dormant);
   EXPECT_TRUE(version->details_known);
-  EXPECT_TRUE(version->active());
+  EXPECT_FALSE(version->active()) << "a dormant job does not go on";
 }
 
 TEST(Version, BytesOfTheFullViewAreTheWholeJob) {

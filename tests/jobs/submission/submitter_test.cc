@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "absl/strings/ascii.h"
 #include "server/jobs/record/marker.h"
 #include "tests/base/span_collector.h"
 #include "tests/jobs/passing_store.h"
@@ -311,6 +312,201 @@ TEST_F(SubmitterTest, AJobWhoseAnswerIsAwaitedIsNotItsTwinsWithoutMarkers) {
   EXPECT_EQ((*absent)->state, FineTune::FAILED);
 }
 
+// What is done to a name on its way through Segmind, and whether the marker survives it.
+struct NameChange {
+  const char* what;
+  std::function<std::string(const std::string&)> change;
+  bool keeps_marker = true;
+};
+
+std::vector<NameChange> NameChanges() {
+  const auto replace = [](char with) {
+    return [with](std::string name) {
+      std::replace(name.begin(), name.end(), '-', with);
+      return name;
+    };
+  };
+  return {{"upper case", [](const std::string& name) { return absl::AsciiStrToUpper(name); }},
+          {"title case",
+           [](std::string name) {
+             name[0] = absl::ascii_toupper(name[0]);
+             return name;
+           }},
+          {"cut to 20", [](const std::string& name) { return name.substr(0, 20); }},
+          {"underscores", replace('_')},
+          {"spaces", replace(' ')},
+          {"a version", [](const std::string& name) { return name + "-v1"; }},
+          {"cut to 8", [](const std::string& name) { return name.substr(0, 8); }, false},
+          {"another name", [](const std::string&) { return "finetune"; }, false},
+          {"no name", [](const std::string&) { return ""; }, false}};
+}
+
+TEST_F(SubmitterTest, ALostAnswerIsFoundWhateverSegmindDoesToNames) {
+  for (const NameChange& name : NameChanges()) {
+    SCOPED_TRACE(name.what);
+    segmind_.set_name_change(name.change);
+    process_.reset();
+    StartProcess();
+    // The jobs that are there already are known then.
+    RunFor(absl::Seconds(1));
+    segmind_.NextSubmits({Fate::kLostAfter});
+    const int before = segmind_.taken();
+    auto found = Await(Create("r", absl::Seconds(20), Request("a name that is rather long")));
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ((*found)->state, FineTune::QUEUED);
+    EXPECT_EQ(Job((*found)->id).upstream_id(), segmind_.jobs().back().id);
+    EXPECT_EQ(Job((*found)->id).display_name(), "a name that is rather long");
+    EXPECT_EQ(segmind_.taken(), before + 1);
+  }
+}
+
+TEST_F(SubmitterTest, AMarkerThatDoesNotComeBackIsCountedBeforeTheFirstLoss) {
+  StartProcess();
+  ASSERT_TRUE(Await(Create("r1")).ok());
+  RunFor(absl::Seconds(3));
+  EXPECT_THAT(MetricsText(), HasSubstr("finetune_gateway_markers_missing_total 0"));
+  segmind_.set_name_change([](const std::string&) { return "finetune"; });
+  ASSERT_TRUE(Await(Create("r2")).ok());
+  RunFor(absl::Seconds(3));
+  EXPECT_THAT(MetricsText(), HasSubstr("finetune_gateway_markers_missing_total 1"));
+}
+
+TEST_F(SubmitterTest, ALostAnswerIsFoundWhateverTheClocksSay) {
+  for (absl::Duration ahead :
+       {absl::Seconds(-45), absl::Seconds(45), absl::Hours(-3), absl::Hours(3)}) {
+    for (bool markers : {true, false}) {
+      SCOPED_TRACE(absl::StrCat(absl::FormatDuration(ahead), markers));
+      segmind_.set_clock_ahead(ahead);
+      options_.submitter.markers = markers;
+      process_.reset();
+      StartProcess();
+      RunFor(absl::Seconds(2));
+      segmind_.NextSubmits({Fate::kLostAfter});
+      auto found = Await(Create(absl::StrCat("r", segmind_.taken()), absl::Seconds(20)));
+      ASSERT_TRUE(found.ok()) << found.status();
+      EXPECT_EQ((*found)->state, FineTune::QUEUED);
+      EXPECT_EQ(Job((*found)->id).upstream_id(), segmind_.jobs().back().id);
+    }
+  }
+}
+
+TEST_F(SubmitterTest, ALostAnswerIsFoundThoughThisMachinesClockIsSetMeanwhile) {
+  options_.submitter.markers = false;
+  StartProcess();
+  absl::Duration total;
+  for (absl::Duration step : {absl::Hours(1), absl::Hours(-2), absl::Hours(1)}) {
+    RunFor(absl::Seconds(2));
+    segmind_.NextSubmits({Fate::kLostAfter});
+    auto reply = Create(absl::StrCat("r", segmind_.taken()), absl::Seconds(20));
+    ASSERT_TRUE(RunUntil([&] { return segmind_.posts() > segmind_.taken() - 1; }));
+    clock_.StepWall(step);
+    total += step;
+    segmind_.set_clock_ahead(-total);  // Segmind's own clock stays.
+    auto found = Await(reply);
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ((*found)->state, FineTune::QUEUED);
+  }
+}
+
+TEST_F(SubmitterTest, AListThatLacksAJobThatIsThereProvesNoAbsence) {
+  StartProcess();
+  ASSERT_TRUE(Await(Create("r0")).ok());
+  ASSERT_TRUE(RunUntil([&] { return segmind_.lists() > 2; }));
+  ASSERT_TRUE(Await(Create("r1")).ok());
+  segmind_.set_page(1);  // The oldest one; it does not say that it is a page.
+  segmind_.NextSubmits({Fate::kLostAfter});
+  auto shown = Await(Create("r2", absl::Seconds(20), Request("dogs")));
+  ASSERT_TRUE(shown.ok());
+  EXPECT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
+  RunFor(absl::Minutes(2), absl::Milliseconds(200));
+  EXPECT_EQ(Job((*shown)->id).state(), FineTune::SUBMIT_UNKNOWN);
+  EXPECT_TRUE(process_->tracker.list_is_partial());
+  EXPECT_THAT(MetricsText(), HasSubstr("finetune_gateway_list_partial 1"));
+  segmind_.set_page(SIZE_MAX);
+  ASSERT_TRUE(RunUntil([&] { return Job((*shown)->id).state() == FineTune::QUEUED; }));
+  EXPECT_FALSE(process_->tracker.list_is_partial());
+  EXPECT_EQ(segmind_.taken(), 3);
+}
+
+TEST_F(SubmitterTest, ACopyUnderAMarkedNameDoesNotTakeTheSubmission) {
+  StartProcess();
+  RunFor(absl::Seconds(1));
+  segmind_.NextSubmits({Fate::kLostAfter});
+  segmind_.set_list_delay([] { return absl::Seconds(5); });
+  auto reply = Create("r", absl::Seconds(60));
+  ASSERT_TRUE(RunUntil([&] { return segmind_.taken() == 1; }));
+  const FakeJob original = segmind_.jobs()[0];
+  FakeJob copy = original;
+  copy.visible = clock_.Now();
+  for (int i = 0; i < 4; ++i) {
+    FakeJob changed = copy;
+    changed.id = absl::StrCat("copy-", i);
+    if (i == 0) changed.prompt = "a drawing of another dog";
+    if (i == 1) changed.data_source = "https://data.test/dogs.zip";
+    if (i == 2) changed.base_model = "QWEN";
+    if (i == 3) changed.created -= absl::Hours(3);
+    segmind_.Add(changed);
+  }
+  auto found = Await(reply);
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(Job((*found)->id).upstream_id(), original.id);
+  RunFor(absl::Seconds(3));
+  EXPECT_EQ(JobCount(), 5u);
+}
+
+TEST_F(SubmitterTest, WhatCannotBeToldStaysUnknownAndTheOperatorIsTold) {
+  StartProcess();
+  RunFor(absl::Seconds(1));
+  segmind_.NextSubmits({Fate::kLostBefore});
+  auto shown = Await(Create("r", absl::Seconds(1)));
+  ASSERT_TRUE(shown.ok());
+  ASSERT_EQ((*shown)->state, FineTune::SUBMIT_UNKNOWN);
+  FakeJob copy;
+  copy.id = "copy";
+  copy.name = AddMarker("cats", (*shown)->marker);
+  copy.data_source = Request().data_source_uri();
+  copy.prompt = "a drawing of another dog";
+  copy.created = copy.visible = clock_.Now();
+  segmind_.Add(copy);
+  RunFor(absl::Minutes(1), absl::Milliseconds(100));
+  EXPECT_EQ(Job((*shown)->id).state(), FineTune::SUBMIT_UNKNOWN);
+  EXPECT_EQ(StateAt("copy"), FineTune::QUEUED) << "it is shown as what it is";
+  EXPECT_THAT(MetricsText(), HasSubstr("finetune_gateway_submissions_undecided 1"));
+  segmind_.Change("copy", [](FakeJob& job) { job.hidden = true; });
+  ASSERT_TRUE(RunUntil([&] { return Job((*shown)->id).state() == FineTune::FAILED; }));
+  EXPECT_THAT(MetricsText(), HasSubstr("finetune_gateway_submissions_undecided 0"));
+}
+
+TEST_F(SubmitterTest, AnAnswerWithAnotherJobsIdTakesNothingFromIt) {
+  StartProcess();
+  auto first = Await(Create("r1"));
+  ASSERT_TRUE(first.ok());
+  const std::string id = segmind_.jobs()[0].id;
+  segmind_.set_answered_id(absl::StrCat(R"("finetune_id":")", id, "\""));
+  auto second = Await(Create("r2", absl::Seconds(10), Request("dogs")));
+  ASSERT_TRUE(second.ok());
+  EXPECT_NE((*second)->id, (*first)->id);
+  EXPECT_EQ(Job((*first)->id).display_name(), "cats");
+  EXPECT_EQ(Job((*first)->id).upstream_id(), id);
+  ASSERT_TRUE(RunUntil([&] { return Job((*second)->id).state() == FineTune::QUEUED; }));
+  EXPECT_EQ(Job((*second)->id).upstream_id(), segmind_.jobs()[1].id);
+}
+
+TEST_F(SubmitterTest, ARestartAfterTheClockWasAheadIsHeldUpByNothing) {
+  KeepStore("submitter_clock_ahead");
+  clock_.StepWall(absl::Hours(1));
+  segmind_.set_clock_ahead(absl::Hours(-1));
+  StartProcess();
+  auto made = Await(Create("r1"));
+  ASSERT_TRUE(made.ok());
+  process_.reset();
+  clock_.StepWall(absl::Hours(-1));
+  segmind_.set_clock_ahead(absl::ZeroDuration());
+  StartProcess();
+  segmind_.Change(segmind_.jobs()[0].id, [](FakeJob& job) { job.status = "AVAILABLE"; });
+  ASSERT_TRUE(RunUntil([&] { return Job((*made)->id).state() == FineTune::AVAILABLE; }));
+}
+
 TEST_F(SubmitterTest, AnUnknownOutcomeIsShownAtTheDeadlineAndSettledLater) {
   StartProcess();
   segmind_.set_list_delay([] { return absl::Milliseconds(2500); });
@@ -477,8 +673,7 @@ TEST_F(SubmitterTest, ADiskThatFillsUpDuringThePostNeverCausesASecondOne) {
 }
 
 TEST_F(SubmitterTest, WhatWasLeftOpenIsVisibleAndSettledAfterARestart) {
-  store_path_ = ::testing::TempDir() + "/submitter_restart.db";
-  std::remove(store_path_.c_str());
+  KeepStore("submitter_restart");
   StartProcess();
   segmind_.NextSubmits({Fate::kHeld, Fate::kLostBefore});
   Create("r1", absl::Seconds(60));
@@ -492,8 +687,6 @@ TEST_F(SubmitterTest, WhatWasLeftOpenIsVisibleAndSettledAfterARestart) {
   EXPECT_EQ((*result)->id, id);
   EXPECT_EQ((*result)->state, FineTune::QUEUED);
   EXPECT_EQ(segmind_.posts(), 1);
-  process_.reset();
-  std::remove(store_path_.c_str());
 }
 
 TEST_F(SubmitterTest, TakesNoCallsWhileItDrains) {

@@ -26,7 +26,7 @@ class TrackerTest : public Rig {
   }
   Reply<absl::Status> Refresh(absl::Duration timeout = absl::Seconds(10)) {
     Reply<absl::Status> reply;
-    process_->tracker.Refresh(clock_.Now(), clock_.Now() + timeout, reply.Taker());
+    process_->tracker.Refresh("", clock_.Now(), clock_.Now() + timeout, reply.Taker());
     return reply;
   }
 };
@@ -268,8 +268,7 @@ TEST_F(TrackerTest, GoesOnAfterListsThatFail) {
 }
 
 TEST_F(TrackerTest, KnowsItsJobsAfterARestart) {
-  store_path_ = ::testing::TempDir() + "/tracker_restart.db";
-  std::remove(store_path_.c_str());
+  KeepStore("tracker_restart");
   AddJob("a");
   AddJob("b", "AVAILABLE");
   StartProcess();
@@ -281,8 +280,6 @@ TEST_F(TrackerTest, KnowsItsJobsAfterARestart) {
   StartProcess();
   EXPECT_EQ(Job("b").name(), before.name());
   ASSERT_TRUE(RunUntil([&] { return StateAt("a") == FineTune::LOST; }));
-  process_.reset();
-  std::remove(store_path_.c_str());
 }
 
 }  // namespace

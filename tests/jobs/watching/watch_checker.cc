@@ -1,5 +1,6 @@
 #include "tests/jobs/watching/watch_checker.h"
 
+#include "server/base/clock.h"
 #include "server/base/time_proto.h"
 #include "server/jobs/watching/watch_pending.h"
 #include "tests/jobs/watching/watch_world.h"
@@ -13,10 +14,10 @@ void WatchHistory::OnCommitted(absl::Span<const ChangePtr> changes) {
 }
 
 void WatchHistory::CopyTo(std::map<uint64_t, ChangePtr>& changes, uint64_t through) {
-  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(10);
+  const absl::Time deadline = SteadyNow() + absl::Seconds(10);
   MutexLock lock(mu_);
   while (through > 0 && (changes_.empty() || changes_.rbegin()->first < through)) {
-    if (!added_.WaitUntil(mu_, deadline)) break;
+    if (!added_.WaitFor(mu_, deadline - SteadyNow())) break;
   }
   const uint64_t known = changes.empty() ? 0 : changes.rbegin()->first;
   changes.insert(changes_.upper_bound(known), changes_.end());

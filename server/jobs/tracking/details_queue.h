@@ -24,18 +24,20 @@ struct WebhookHint {
 class DetailsQueue {
  public:
   enum Why : unsigned {
-    kHint = 1,      // A webhook spoke of it.
-    kConfirm = 2,   // A list said something that needs a second word.
-    kSettle = 4,    // It may be a submission whose outcome is unknown.
-    kGone = 8,      // Lists no longer have it.
-    kBackfill = 16  // Its record lacks what lists do not say.
+    kHint = 1,       // A webhook spoke of it.
+    kConfirm = 2,    // A list said something that needs a second word.
+    kSettle = 4,     // It may be a submission whose outcome is unknown.
+    kGone = 8,       // Lists no longer have it.
+    kBackfill = 16,  // Its record lacks what lists do not say.
+    kAsked = 32,     // Somebody waits for news of it, and lists do not show it.
+    kPending = 64    // It has just come to a state, and what that is for is not known: before all.
   };
 
   struct Task {
     std::string upstream_id;
     unsigned why = 0;
     WebhookHint hint;  // The earliest.
-    bool urgent() const { return (why & (kHint | kConfirm | kSettle)) != 0; }
+    bool urgent() const { return (why & (kHint | kConfirm | kSettle | kAsked | kPending)) != 0; }
   };
 
   // One slow task in each such interval.
@@ -53,8 +55,11 @@ class DetailsQueue {
   absl::Time NextStart() const;
 
  private:
+  void AddToLane(const Task& task, unsigned before, uint64_t newness);
+
   static constexpr int kUrgentAtOnce = 4;
 
+  bool PopUrgent(std::string& id);
   bool PopSlow(std::string& id);
 
   absl::Duration slow_interval_ = absl::Seconds(5);

@@ -1,4 +1,4 @@
-#include "server/jobs/tracking/tracker_details.h"
+#include "server/jobs/tracking/details_queue.h"
 
 #include <utility>
 
@@ -20,18 +20,32 @@ void DetailsQueue::Add(const std::string& upstream_id, unsigned why, const Webho
   }
   Task& task = pending_[upstream_id];
   const unsigned before = task.why;
-  const bool was_urgent = task.urgent();
   task.upstream_id = upstream_id;
   task.why |= why;
   KeepEarliest(hint, task.hint);
-  if (task.why == before) return;
-  if (task.urgent()) {
-    if (!was_urgent) urgent_lane_.push_back(upstream_id);
-  } else if ((task.why & kGone) != 0) {
-    gone_lane_.push_back(upstream_id);
-  } else {
-    backfill_lane_.emplace(newness, upstream_id);
+  if (task.why != before) AddToLane(task, before, newness);
+}
+
+void DetailsQueue::AddToLane(const Task& task, unsigned before, uint64_t newness) {
+  const auto came = [&](unsigned why) { return (task.why & why) != 0 && (before & why) == 0; };
+  if (came(kPending)) {
+    urgent_lane_.push_front(task.upstream_id);
+  } else if (task.urgent()) {
+    if (!Task{.why = before}.urgent()) urgent_lane_.push_back(task.upstream_id);
+  } else if (came(kGone)) {
+    gone_lane_.push_back(task.upstream_id);
+  } else if (came(kBackfill)) {
+    backfill_lane_.emplace(newness, task.upstream_id);
   }
+}
+
+bool DetailsQueue::PopUrgent(std::string& id) {
+  while (!urgent_lane_.empty()) {
+    id = std::move(urgent_lane_.front());
+    urgent_lane_.pop_front();
+    if (pending_.contains(id)) return true;
+  }
+  return false;
 }
 
 bool DetailsQueue::PopSlow(std::string& id) {
@@ -51,9 +65,7 @@ bool DetailsQueue::PopSlow(std::string& id) {
 
 std::optional<DetailsQueue::Task> DetailsQueue::Take(absl::Time now) {
   std::string id;
-  if (urgent_running_ < kUrgentAtOnce && !urgent_lane_.empty()) {
-    id = std::move(urgent_lane_.front());
-    urgent_lane_.pop_front();
+  if (urgent_running_ < kUrgentAtOnce && PopUrgent(id)) {
     ++urgent_running_;
   } else if (slow_running_ == 0 && now >= next_slow_ && PopSlow(id)) {
     ++slow_running_;

@@ -1,0 +1,454 @@
+#include "server/jobs/submission/submission.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "server/base/error.h"
+#include "server/base/log.h"
+#include "server/base/quota.h"
+#include "server/base/sha256.h"
+#include "server/base/time_proto.h"
+#include "server/base/uuid.h"
+#include "server/jobs/record/marker.h"
+#include "server/jobs/record/settle.h"
+#include "server/segmind/job_signatures.h"
+
+namespace finetune {
+namespace {
+
+// What a caller may ask for; all else in the message is output. With what signs its URLs: to be
+// sent, and not to be kept.
+pb::FineTune SignedInputOf(const pb::FineTune& fine_tune) {
+  pb::FineTune input;
+  input.set_display_name(fine_tune.display_name());
+  input.set_data_source_uri(fine_tune.data_source_uri());
+  input.set_instance_prompt(fine_tune.instance_prompt());
+  input.set_trigger_word(fine_tune.trigger_word());
+  input.set_base_model(fine_tune.base_model());
+  input.set_theme(fine_tune.theme());
+  input.set_train_type(fine_tune.train_type());
+  input.set_machine_type(fine_tune.machine_type());
+  if (fine_tune.has_parameters()) *input.mutable_parameters() = fine_tune.parameters();
+  input.set_visibility(fine_tune.visibility() == pb::FineTune::VISIBILITY_UNSPECIFIED
+                           ? pb::FineTune::PRIVATE
+                           : fine_tune.visibility());
+  *input.mutable_labels() = fine_tune.labels();
+  return input;
+}
+
+// The same as it is kept, shown and compared: a repeat may bring a URL that was signed anew.
+pb::FineTune InputOf(const pb::FineTune& fine_tune) {
+  pb::FineTune input = SignedInputOf(fine_tune);
+  RemoveSignatures(input);
+  return input;
+}
+
+// Whether the caller may have one more job. What cannot be counted is refused.
+absl::Status CheckSpending(Draft& draft, const std::string& caller, const SpendingLimits& limits) {
+  if (!limits.creates_per_day && !limits.active_jobs) return absl::OkStatus();
+  auto spending = draft.SpendingOf(caller);
+  if (!spending.ok()) return spending.status();
+  if (limits.creates_per_day && spending->creates.count >= *limits.creates_per_day) {
+    const absl::Duration until_free = spending->creates.oldest + kSpendingWindow - draft.now();
+    return QuotaExceeded(caller, "creates_per_day", absl::StrCat(*limits.creates_per_day),
+                         std::clamp(until_free, absl::Seconds(1), kSpendingWindow));
+  }
+  if (limits.active_jobs && spending->active_jobs >= *limits.active_jobs) {
+    return QuotaExceeded(caller, "active_jobs", absl::StrCat(*limits.active_jobs),
+                         absl::Minutes(1));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NotBegun() {
+  return Error(absl::StatusCode::kDeadlineExceeded, pb::ErrorReason::OVERLOADED,
+               "the call's time was up before its submission began: send the same request_id again")
+      .RetryAfter(absl::Seconds(1));
+}
+
+absl::Status NotSent() {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::OVERLOADED,
+               "nothing was sent to Segmind in time: send the same request_id again")
+      .RetryAfter(absl::Seconds(1));
+}
+
+absl::Status NotRecorded() {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+               "the submission's outcome could not be recorded in time: send the same request_id "
+               "again")
+      .RetryAfter(absl::Seconds(1));
+}
+
+prometheus::Counter& Outcomes(Metrics& metrics, const char* outcome) {
+  return metrics.Counter("finetune_gateway_submissions_total", "Submissions by outcome.",
+                         {{"outcome", outcome}});
+}
+
+}  // namespace
+
+std::string FingerprintOf(const pb::FineTune& fine_tune) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    InputOf(fine_tune).SerializeToCodedStream(&coded);
+  }
+  return Sha256Of(bytes);
+}
+
+absl::Status SubmitterDraining() {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
+               "the gateway is stopping: send the same request_id again")
+      .RetryAfter(absl::Seconds(1));
+}
+
+SubmissionParts::SubmissionParts(Submitter::Options the_options, SegmindClient& the_segmind,
+                                 Recorder& the_recorder, Catalog& the_catalog, Tracker& the_tracker,
+                                 Clock& the_clock, Metrics& metrics)
+    : options(the_options),
+      segmind(the_segmind),
+      recorder(the_recorder),
+      catalog(the_catalog),
+      tracker(the_tracker),
+      clock(the_clock),
+      accepted(Outcomes(metrics, "accepted")),
+      refused(Outcomes(metrics, "refused")),
+      not_sent(Outcomes(metrics, "not_sent")),
+      unknown(Outcomes(metrics, "unknown")),
+      repeated(Outcomes(metrics, "repeated")) {}
+
+Submission::Submission(std::shared_ptr<SubmissionParts> parts, CreateCall call,
+                       std::string fingerprint, Moved moved)
+    : parts_(std::move(parts)),
+      key_(std::move(call.caller), std::move(call.request_id)),
+      limits_(call.limits),
+      fingerprint_(std::move(fingerprint)),
+      fine_tune_(std::move(call.fine_tune)),
+      trace_(call.trace),
+      sharer_(std::move(call.sharer)),
+      moved_(std::move(moved)),
+      callers_(parts_->clock,
+               [this](uint64_t caller) {
+                 parts_->worker.Post([weak = weak_from_this(), caller] {
+                   if (auto self = weak.lock()) self->OnAnswerBy(caller);
+                 });
+               }),
+      tries_(absl::Milliseconds(100), absl::Seconds(5)),
+      records_(absl::Milliseconds(100), absl::Seconds(5)) {}
+
+void Submission::Add(absl::Time deadline, SubmissionCallers::Done done) {
+  callers_.Add(deadline, std::move(done));
+}
+
+// ---- Its way ----
+
+void Submission::Prepare() {
+  record::Intent intent;
+  intent.set_caller(key_.first);
+  intent.set_request_id(key_.second);
+  intent.set_fine_tune_id(MakeUuid());
+  intent.set_fingerprint(fingerprint_);
+  intent.set_prepared_read(parts_->catalog.NextRead());
+  if (const auto time = parts_->tracker.upstream_clock().CreatedAt(parts_->clock.Now()))
+    *intent.mutable_upstream_time() = ToProto(*time);
+  intent.set_state(record::Intent::PREPARED);
+  *intent.mutable_fine_tune() = InputOf(fine_tune_);
+  auto prepared = std::make_shared<Prepared>();
+  parts_->recorder.Record(
+      [intent = std::move(intent), limits = limits_, markers = parts_->options.markers,
+       unknown_read = parts_->catalog.NextRead(), prepared](Draft& draft) -> absl::Status {
+        *prepared = Prepared();
+        int attempt = 0;
+        auto found = draft.FindIntent(intent.caller(), intent.request_id());
+        if (!found.ok()) return found.status();
+        if (found->has_value()) {
+          record::Intent& earlier = **found;
+          if (earlier.fingerprint() != intent.fingerprint()) {
+            return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::REQUEST_ID_REUSED,
+                         "this request_id came before with other parameters")
+                .Field("request_id", "came before with other parameters");
+          }
+          if (earlier.state() != record::Intent::NOT_SUBMITTED) {
+            // PREPARED, with no submission for it: a commit whose failure was reported came through.
+            if (earlier.state() == record::Intent::PREPARED)
+              BecomeUnknown(draft, earlier, "it was recorded and perhaps not sent", unknown_read);
+            prepared->intent = std::move(earlier);
+            return absl::OkStatus();
+          }
+          attempt = earlier.attempt() + 1;
+        }
+        prepared->intent = intent;
+        *prepared->intent.mutable_create_time() = ToProto(draft.now());
+        prepared->intent.set_attempt(attempt);
+        if (markers) {
+          prepared->intent.set_marker(
+              MakeMarker(draft.marker_key(), intent.caller(), intent.request_id(), attempt));
+        }
+        if (AcceptLost(draft, prepared->intent)) return absl::OkStatus();
+        // Reserved by the intent, in this very commit.
+        if (absl::Status may = CheckSpending(draft, intent.caller(), limits); !may.ok()) return may;
+        prepared->is_new = true;
+        draft.PutIntent(prepared->intent);
+        return absl::OkStatus();
+      },
+      [self = shared_from_this(), prepared](const absl::Status& status) {
+        self->parts_->worker.RunOrPost(
+            [self, prepared, status] { self->OnPrepared(*prepared, status); });
+      },
+      trace_);
+}
+
+void Submission::OnPrepared(const Prepared& prepared, const absl::Status& status) {
+  if (!status.ok()) return Finish(status);
+  intent_ = prepared.intent;
+  if (prepared.is_new) return TryPost();
+  parts_->repeated.Increment();
+  Settle();
+}
+
+void Submission::TryPost() {
+  const absl::Time now = parts_->clock.Now();
+  const absl::Time start_by = callers_.StartBy();
+  if (start_by <= now || parts_->draining) {
+    // Nobody waits for it any more, or not long enough.
+    if (outcome_.status.ok()) outcome_.status = parts_->draining ? SubmitterDraining() : NotSent();
+    outcome_.kind = SubmitOutcome::Kind::kNotSent;
+    return RecordOutcome();
+  }
+  phase_ = Phase::kPosting;
+  post_time_ = now;
+  post_read_ = parts_->catalog.NextRead();
+  // A new intent's input is the call's own, which alone has what signs its URLs.
+  parts_->segmind.Submit(
+      SignedInputOf(fine_tune_), AddMarker(intent_.fine_tune().display_name(), intent_.marker()),
+      {start_by, trace_, sharer_}, [self = shared_from_this()](SubmitOutcome outcome) {
+        self->parts_->worker.RunOrPost([self, outcome = std::move(outcome)]() mutable {
+          self->OnOutcome(std::move(outcome));
+        });
+      });
+}
+
+void Submission::OnOutcome(SubmitOutcome outcome) {
+  outcome_ = std::move(outcome);
+  if (outcome_.kind == SubmitOutcome::Kind::kNotSent && parts_->draining) {
+    outcome_.status = SubmitterDraining();
+  } else if (outcome_.kind == SubmitOutcome::Kind::kNotSent) {
+    const absl::Duration delay =
+        std::max(tries_.Next(), RetryDelayOf(outcome_.status).value_or(absl::ZeroDuration()));
+    if (callers_.StartBy() > parts_->clock.Now() + delay) {
+      phase_ = Phase::kPausing;
+      return After(delay, &Submission::TryAgain);
+    }
+  }
+  RecordOutcome();
+}
+
+// Unless the pause was ended meanwhile.
+void Submission::TryAgain() {
+  if (phase_ == Phase::kPausing) TryPost();
+}
+
+void Submission::RecordOutcome() {
+  phase_ = Phase::kEnding;
+  auto ended = std::make_shared<Ended>();
+  parts_->recorder.Record(
+      [own = intent_, outcome = outcome_, post_read = post_read_,
+       post_time = parts_->clock.ToWall(post_time_), unknown_read = parts_->catalog.NextRead(),
+       ended](Draft& draft) -> absl::Status {
+        *ended = Ended();
+        auto found = draft.FindIntent(own.caller(), own.request_id());
+        if (!found.ok()) return found.status();
+        const bool ours = found->has_value() && (*found)->fine_tune_id() == own.fine_tune_id();
+        record::Intent intent = ours ? **found : own;
+        if (outcome.kind == SubmitOutcome::Kind::kAccepted) {
+          const auto id = Accept(draft, intent,
+                                 {.job = outcome.job,
+                                  .read = post_read,
+                                  .time = post_time,
+                                  .source = pb::StateTransition::SUBMIT});
+          ended->fine_tune_id = id.value_or(intent.fine_tune_id());
+          if (id) return absl::OkStatus();
+          ended->unknown = true;
+          BecomeUnknown(draft, std::move(intent), "Segmind's answer names another job",
+                        unknown_read);
+          return absl::OkStatus();
+        }
+        // A list showed it meanwhile.
+        if (intent.state() == record::Intent::ACCEPTED) {
+          ended->fine_tune_id = intent.fine_tune_id();
+          return absl::OkStatus();
+        }
+        if (outcome.kind == SubmitOutcome::Kind::kUnknown) {
+          ended->fine_tune_id = intent.fine_tune_id();
+          ended->unknown = true;
+          const absl::string_view why = outcome.status.message();
+          BecomeUnknown(draft, std::move(intent), {why.data(), why.size()}, unknown_read);
+          return absl::OkStatus();
+        }
+        // An earlier try of this very mutation may have been committed though it said it was not.
+        ended->refusal = outcome.status;
+        if (ours) {
+          Abandon(draft, std::move(intent), std::string(outcome.status.message()),
+                  pb::StateTransition::SUBMIT);
+        }
+        return absl::OkStatus();
+      },
+      [self = shared_from_this(), ended](const absl::Status& status) {
+        self->parts_->worker.RunOrPost([self, ended, status] { self->OnRecorded(*ended, status); });
+      },
+      trace_);
+}
+
+void Submission::OnRecorded(const Ended& ended, const absl::Status& status) {
+  if (!status.ok()) {
+    // It stays, and keeps its request_id from being posted again, until this is durable.
+    Log(LogLevel::kError, "a submission's outcome could not be recorded yet",
+        {{"trace_id", trace_.TraceId()},
+         {"span_id", trace_.SpanId()},
+         {"request_id", key_.second},
+         {"error", status.ToString()}});
+    return After(records_.Next(), &Submission::RecordOutcome);
+  }
+  if (!ended.refusal.ok()) {
+    const bool refused = outcome_.kind == SubmitOutcome::Kind::kRefused;
+    (refused ? parts_->refused : parts_->not_sent).Increment();
+    Audit(refused ? "submission refused" : "submission not sent", ended.refusal);
+    return Finish(ended.refusal);
+  }
+  intent_.set_fine_tune_id(ended.fine_tune_id);
+  // The next poll may be a long idle interval away.
+  parts_->tracker.Wake();
+  if (!ended.unknown) {
+    parts_->accepted.Increment();
+    parts_->tracker.NoteSubmitted(outcome_.job.id, post_time_, parts_->clock.Now());
+    Audit("submission accepted", absl::OkStatus());
+    return Finish(Find(ended.fine_tune_id));
+  }
+  parts_->unknown.Increment();
+  Audit("submission's outcome unknown", outcome_.status);
+  Settle();
+}
+
+// Answers if the outcome is known, and waits for the tracker to find it otherwise.
+void Submission::Settle() {
+  phase_ = Phase::kSettling;
+  const std::string id = intent_.fine_tune_id();
+  const VersionPtr version = parts_->catalog.Find(id);
+  const bool open = version != nullptr && version->state == pb::FineTune::SUBMIT_UNKNOWN;
+  if (!open || parts_->draining || callers_.empty()) return Finish(Find(id));
+  moved_();
+}
+
+void Submission::OnSettled(const std::string& fine_tune_id) {
+  if (phase_ == Phase::kSettling && intent_.fine_tune_id() == fine_tune_id)
+    Finish(Find(fine_tune_id));
+}
+
+void Submission::Finish(const absl::StatusOr<VersionPtr>& result) {
+  phase_ = Phase::kOver;
+  moved_();
+  callers_.AnswerAll(result);
+}
+
+// ---- Callers whose time is up ----
+
+void Submission::OnAnswerBy(uint64_t caller) {
+  if (!callers_.Has(caller)) return;
+  switch (phase_) {
+    case Phase::kPreparing:
+      return callers_.Answer(caller, parts_->draining ? SubmitterDraining() : NotBegun());
+    case Phase::kPosting:
+      return Show(caller);
+    case Phase::kPausing:
+      // The next try sees whether anybody still waits for it.
+      return callers_.Answer(caller, outcome_.status);
+    case Phase::kEnding:
+      return callers_.Answer(caller, outcome_.kind == SubmitOutcome::Kind::kRefused ||
+                                             outcome_.kind == SubmitOutcome::Kind::kNotSent
+                                         ? outcome_.status
+                                         : NotRecorded());
+    case Phase::kSettling:
+      callers_.Answer(caller, Find(intent_.fine_tune_id()));
+      if (callers_.empty()) Finish(Find(intent_.fine_tune_id()));
+      return;
+    case Phase::kOver:
+      return;
+  }
+}
+
+// The caller's time is up while the POST is out: the job is made visible as SUBMIT_UNKNOWN. Its
+// intent stays PREPARED, for the answer is still awaited here.
+void Submission::Show(uint64_t caller) {
+  parts_->recorder.Record(
+      [key = key_, id = intent_.fine_tune_id()](Draft& draft) {
+        auto intent = draft.FindIntent(key.first, key.second);
+        if (!intent.ok()) return intent.status();
+        const bool awaited = intent->has_value() && (*intent)->fine_tune_id() == id &&
+                             (*intent)->state() == record::Intent::PREPARED;
+        if (awaited) ShowUnknown(draft, **intent);
+        return absl::OkStatus();
+      },
+      [self = shared_from_this(), caller](const absl::Status& status) {
+        self->parts_->worker.Post([self, caller, status] { self->OnShown(caller, status); });
+      },
+      trace_);
+}
+
+void Submission::OnShown(uint64_t caller, const absl::Status& status) {
+  // The outcome may have been recorded, and told, meanwhile.
+  if (!callers_.Has(caller)) return;
+  if (!status.ok()) return callers_.Answer(caller, NotRecorded());
+  auto version = Find(intent_.fine_tune_id());
+  // Without a job the outcome is a refusal, and about to be told.
+  if (!version.ok()) return;
+  parts_->tracker.Wake();
+  callers_.Answer(caller, std::move(version));
+  if (phase_ == Phase::kSettling && callers_.empty()) Finish(Find(intent_.fine_tune_id()));
+}
+
+// ---- The end ----
+
+void Submission::BeginDrain(absl::Time answer_by) {
+  switch (phase_) {
+    case Phase::kSettling:
+      return Finish(Find(intent_.fine_tune_id()));
+    case Phase::kPausing:
+      TryPost();
+      break;
+    default:
+      break;
+  }
+  callers_.Hurry(answer_by);
+}
+
+absl::StatusOr<VersionPtr> Submission::Find(const std::string& fine_tune_id) const {
+  VersionPtr version = parts_->catalog.Find(fine_tune_id);
+  if (version != nullptr) return version;
+  return Error(absl::StatusCode::kInternal, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
+               "the record has a submission without its job")
+      .Resource("segmind.finetune.v1.FineTune", NameOf(fine_tune_id));
+}
+
+void Submission::After(absl::Duration delay, Step step) {
+  parts_->clock.RunAfter(delay, [self = shared_from_this(), step] {
+    self->parts_->worker.Post([self, step] { ((*self).*step)(); });
+  });
+}
+
+void Submission::Audit(const char* what, const absl::Status& status) const {
+  Log(status.ok() ? LogLevel::kInfo : LogLevel::kWarning, what,
+      {{"trace_id", trace_.TraceId()},
+       {"span_id", trace_.SpanId()},
+       {"audit", true},
+       {"caller", intent_.caller()},
+       {"request_id", intent_.request_id()},
+       {"fine_tune", intent_.fine_tune_id()},
+       {"marker", intent_.marker()},
+       {"error", status.ok() ? std::string() : status.ToString()}});
+}
+
+}  // namespace finetune

@@ -1,0 +1,96 @@
+#include "server/jobs/tracking/candidates.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace finetune {
+namespace {
+
+// Details that cannot be read so often are not waited for any longer.
+constexpr int kMaxTries = 3;
+
+template <typename T>
+void Fill(const std::optional<T>& from, std::optional<T>& to) {
+  if (!to) to = from;
+}
+
+// What `other` tells and `job` does not.
+void FillIn(const UpstreamJob& other, UpstreamJob& job) {
+  if (job.request_id.empty()) job.request_id = other.request_id;
+  if (job.status.empty()) job.status = other.status;
+  Fill(other.name, job.name);
+  Fill(other.data_source_path, job.data_source_path);
+  Fill(other.source_type, job.source_type);
+  Fill(other.base_model, job.base_model);
+  Fill(other.error_message, job.error_message);
+  Fill(other.cloud_storage_url, job.cloud_storage_url);
+  Fill(other.instance_prompt, job.instance_prompt);
+  Fill(other.trigger_word, job.trigger_word);
+  Fill(other.slug, job.slug);
+  Fill(other.theme, job.theme);
+  Fill(other.train_type, job.train_type);
+  Fill(other.machine_type, job.machine_type);
+  Fill(other.is_public, job.is_public);
+  Fill(other.created, job.created);
+  Fill(other.updated, job.updated);
+  Fill(other.parameters, job.parameters);
+  Fill(other.model_information, job.model_information);
+  job.from_details = job.from_details || other.from_details;
+}
+
+}  // namespace
+
+std::vector<Candidate> Candidates::Snapshot() const {
+  std::vector<Candidate> all;
+  all.reserve(jobs_.size());
+  for (const auto& [id, known] : jobs_) all.push_back(known.candidate);
+  std::sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
+    return a.shown_read != b.shown_read ? a.shown_read < b.shown_read : a.job.id < b.job.id;
+  });
+  return all;
+}
+
+void Candidates::Add(std::vector<Candidate> seen) {
+  for (Candidate& candidate : seen) {
+    auto [it, is_new] = jobs_.try_emplace(candidate.job.id);
+    Candidate& known = it->second.candidate;
+    if (!is_new) {
+      FillIn(known.job, candidate.job);
+      candidate.shown_read = std::min(candidate.shown_read, known.shown_read);
+      candidate.details_read = candidate.details_read || known.details_read;
+    }
+    known = std::move(candidate);
+  }
+}
+
+void Candidates::Take(const SearchResult& result, bool with_absences) {
+  for (const auto* gone : {&result.adopted, &result.dropped})
+    for (const std::string& id : *gone) jobs_.erase(id);
+  if (with_absences) absences_ = result.absences;
+  absl::flat_hash_set<std::string> still;
+  for (const SearchResult::Undecided& undecided : result.undecided)
+    still.insert(undecided.intent.fine_tune_id());
+  absl::erase_if(told_, [&](const std::string& id) { return !still.contains(id); });
+}
+
+void Candidates::TakeDetails(const std::string& upstream_id, const UpstreamJob& details,
+                             uint64_t read, absl::Time time) {
+  const auto found = jobs_.find(upstream_id);
+  if (found == jobs_.end()) return;
+  Candidate& known = found->second.candidate;
+  UpstreamJob job = details;
+  job.id = known.job.id;
+  FillIn(known.job, job);
+  known.job = std::move(job);
+  known.read = std::max(known.read, read);
+  known.time = std::max(known.time, time);
+  known.details_read = true;
+}
+
+void Candidates::TakeNoDetails(const std::string& upstream_id, bool for_good) {
+  const auto found = jobs_.find(upstream_id);
+  if (found == jobs_.end()) return;
+  if (++found->second.tries >= kMaxTries || for_good) found->second.candidate.details_read = true;
+}
+
+}  // namespace finetune

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "server/jobs/record/marker.h"
+#include "server/segmind/upstream_job.h"
+#include "server/store/record.pb.h"
+
+namespace finetune {
+
+// How much a job at Segmind is like a submission whose outcome is not known. Everything that both
+// tell is weighed together: marker, name, prompt, data, model, trigger word and time. No single one
+// decides, for Segmind may rewrite any of them, and somebody may clone a job there.
+struct Likeness {
+  MarkerTrace marker = MarkerTrace::kNone;
+  // What speaks for it; see the table in likeness.cc.
+  int score = 0;
+  // What both tell, and tell otherwise.
+  bool contradicted = false;
+  // The prompt or the data is the submission's.
+  bool same_prompt = false;
+  bool same_data = false;
+
+  // It is another job.
+  bool none = false;
+  // It is the submission's job if no other one is as well. Of a job whose details were not read
+  // this is never told.
+  bool clear = false;
+};
+
+// `details_read`: whether `job` has what details tell, or whether that cannot be had.
+Likeness LikenessOf(const record::Intent& intent, const UpstreamJob& job, bool details_read);
+
+}  // namespace finetune

@@ -1,0 +1,185 @@
+#include "server/jobs/tracking/list_reading.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "server/base/status_macros.h"
+#include "server/base/time_proto.h"
+#include "server/jobs/record/marker.h"
+#include "server/jobs/record/merge.h"
+#include "server/jobs/record/settle.h"
+#include "server/jobs/tracking/candidates.h"
+#include "server/jobs/tracking/likeness.h"
+
+namespace finetune {
+namespace {
+
+// A list with more jobs that may be a submission's says that they are not told apart by what lists
+// show; the details of so many are not read.
+constexpr size_t kMostCandidates = 50;
+
+// One run of RecordList.
+class ListRecording {
+ public:
+  ListRecording(const ListReading& reading, const Catalog& catalog, Draft& draft,
+                ListOutcome& outcome)
+      : list_(reading), catalog_(catalog), draft_(draft), outcome_(outcome) {}
+
+  absl::Status Run() {
+    unsettled_ = draft_.UnsettledIntents();
+    for (const Candidate& candidate : list_.search.candidates) known_.insert(candidate.job.id);
+    for (const UpstreamJob& item : list_.items) RETURN_IF_ERROR(RecordItem(item));
+    return SearchAll();
+  }
+
+ private:
+  Reading ReadingOf(const UpstreamJob& item) {
+    Reading reading{.job = item, .read = list_.read, .ended = list_.ended, .time = list_.time};
+    for (const std::string* name : {&item.id, &item.request_id}) {
+      auto hint = list_.hinted.find(*name);
+      if (name->empty() || hint == list_.hinted.end()) continue;
+      reading.source = pb::StateTransition::WEBHOOK;
+      outcome_.hint_times.push_back(hint->second);
+    }
+    return reading;
+  }
+
+  absl::Status RecordItem(const UpstreamJob& item) {
+    const Reading reading = ReadingOf(item);
+    auto record = FindRecordOf(draft_, item);
+    const bool is_own = record && !record->request_id().empty();
+    if (!is_own && MayBeSubmitted(item, record ? record->shown_read() : list_.ended)) {
+      outcome_.candidates.push_back({.job = item,
+                                     .shown_read = record ? record->shown_read() : list_.ended,
+                                     .read = list_.read,
+                                     .time = list_.time,
+                                     .source = reading.source});
+      // It is not made visible before it is known whose it is.
+      if (!record) return absl::OkStatus();
+    }
+    if (!record) {
+      record = FindByMarker(item);
+      if (record) RETURN_IF_ERROR(Reinstate(draft_, *record));
+    }
+    if (record) {
+      JoinKnown(reading, *std::move(record));
+    } else {
+      RecordForeign(reading, draft_);
+      NoteWord(item.id, item.status, list_.time);
+      outcome_.incomplete.push_back(item.id);
+    }
+    return absl::OkStatus();
+  }
+
+  bool MayBeSubmitted(const UpstreamJob& item, uint64_t shown_read) const {
+    if (known_.contains(item.id)) return true;
+    if (outcome_.candidates.size() + known_.size() >= kMostCandidates) return false;
+    return std::any_of(unsettled_.begin(), unsettled_.end(), [&](const record::Intent& intent) {
+      return shown_read >= intent.prepared_read() && !LikenessOf(intent, item, false).none;
+    });
+  }
+
+  void JoinKnown(const Reading& reading, record::FineTuneRecord record) {
+    const UpstreamJob& item = reading.job;
+    const auto state = record.fine_tune().state();
+    const bool was_pending = record.fine_tune().details_pending();
+    switch (Join(reading, record)) {
+      case Joined::kDoubtful:
+        outcome_.doubtful.push_back(item.id);
+        break;
+      case Joined::kStale:
+        outcome_.stale.push_back(item.id);
+        break;
+      case Joined::kFresh:
+        if (record.fine_tune().details_pending() && !was_pending) {
+          outcome_.pending.push_back(item.id);
+        } else if (record.fine_tune().state() != state && IsTerminal(record.fine_tune().state())) {
+          outcome_.incomplete.push_back(item.id);
+        }
+        break;
+    }
+    NoteMarker(item, record);
+    if (!IsTerminal(record.fine_tune().state()) && !record.dormant()) {
+      const auto& transitions = record.fine_tune().transitions();
+      NoteWord(item.id, record.fine_tune().upstream_status(),
+               transitions.empty() ? list_.time : FromProto(transitions.rbegin()->time()));
+    }
+    draft_.Put(std::move(record));
+  }
+
+  void NoteMarker(const UpstreamJob& item, const record::FineTuneRecord& record) {
+    if (record.request_id().empty() || record.marker().empty() || !item.name) return;
+    if (TraceOf(record.marker(), *item.name) != MarkerTrace::kWhole)
+      outcome_.without_marker.push_back(item.id);
+  }
+
+  void NoteWord(const std::string& upstream_id, const std::string& word, absl::Time since) {
+    if (!word.empty() && StateOf(word) == pb::FineTune::STATE_UNSPECIFIED)
+      outcome_.unknown_words.push_back({upstream_id, word, since});
+  }
+
+  // A submission that was given up, or whose request_id went on to another attempt, and that
+  // Segmind has after all; or one whose answer called the job otherwise than lists do. What is known
+  // of the two must not speak against it: a job may have been cloned, with its name.
+  std::optional<record::FineTuneRecord> FindByMarker(const UpstreamJob& item) {
+    if (!item.name) return std::nullopt;
+    const std::string marker = StripMarker(*item.name).marker;
+    if (marker.empty() || draft_.FindIntentByMarker(marker)) return std::nullopt;
+    if (!not_listed_) IndexNotListed();
+    auto found = not_listed_->find(marker);
+    if (found == not_listed_->end()) return std::nullopt;
+    auto record = draft_.Find(found->second);
+    if (!record || !IsNotListed(record->fine_tune().upstream_id())) return std::nullopt;
+    record::Intent asked;
+    asked.set_marker(marker);
+    *asked.mutable_fine_tune() = record->fine_tune();
+    if (LikenessOf(asked, item, false).contradicted) return std::nullopt;
+    record->set_upstream_request_id(record->fine_tune().upstream_id());
+    record->mutable_fine_tune()->set_upstream_id(item.id);
+    return record;
+  }
+
+  void IndexNotListed() {
+    not_listed_.emplace();
+    const ViewPtr view = catalog_.view();
+    for (size_t i = 0; i < view->size(); ++i) {
+      const FineTuneVersion& version = *view->at(i);
+      if (!version.marker.empty() && !version.request_id.empty() &&
+          IsNotListed(version.upstream_id))
+        not_listed_->emplace(version.marker, version.id);
+    }
+  }
+
+  bool IsNotListed(const std::string& upstream_id) const {
+    return upstream_id.empty() || !list_.has(upstream_id);
+  }
+
+  absl::Status SearchAll() {
+    SubmissionSearch search = list_.search;
+    Candidates all;
+    all.Add(std::move(search.candidates));
+    all.Add(outcome_.candidates);
+    search.candidates = all.Snapshot();
+    return SearchSubmissions(search, draft_, outcome_.search);
+  }
+
+  const ListReading& list_;
+  const Catalog& catalog_;
+  Draft& draft_;
+  ListOutcome& outcome_;
+  std::vector<record::Intent> unsettled_;
+  absl::flat_hash_set<std::string> known_;  // Candidates from before.
+  // By marker; made when it is first needed, for it looks at every job.
+  std::optional<absl::flat_hash_map<std::string, std::string>> not_listed_;
+};
+
+}  // namespace
+
+absl::Status RecordList(const ListReading& reading, const Catalog& catalog, Draft& draft,
+                        ListOutcome& outcome) {
+  outcome = ListOutcome();
+  return ListRecording(reading, catalog, draft, outcome).Run();
+}
+
+}  // namespace finetune

@@ -1,0 +1,250 @@
+#include "server/jobs/tracking/submission_search.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/jobs/record/settle.h"
+#include "server/jobs/tracking/likeness.h"
+
+namespace finetune {
+namespace {
+
+// One run of SearchSubmissions.
+class Search {
+ public:
+  Search(const SubmissionSearch& search, Draft& draft, SearchResult& result)
+      : search_(search), draft_(draft), result_(result) {}
+
+  void Run() {
+    intents_ = draft_.UnsettledIntents();
+    std::stable_sort(intents_.begin(), intents_.end(), [](const auto& a, const auto& b) {
+      return a.prepared_read() < b.prepared_read();
+    });
+    is_open_.assign(intents_.size(), true);
+    is_free_.assign(search_.candidates.size(), true);
+    Compare();
+    AdoptMarked();
+    AdoptUnmarked();
+    for (size_t c = 0; c < search_.candidates.size(); ++c) Judge(c);
+    for (size_t i = 0; i < intents_.size(); ++i)
+      if (is_open_[i]) Leave(i);
+  }
+
+ private:
+  const Candidate& candidate(size_t c) const { return search_.candidates[c]; }
+  bool IsUnknown(size_t i) const { return intents_[i].state() == record::Intent::UNKNOWN; }
+  const Likeness& At(size_t i, size_t c) const {
+    return likeness_[i * search_.candidates.size() + c];
+  }
+  bool MayBe(size_t i, size_t c) const { return is_free_[c] && !At(i, c).none; }
+  bool IsClear(size_t i, size_t c) const { return is_free_[c] && At(i, c).clear; }
+
+  void Compare() {
+    for (const record::Intent& intent : intents_) {
+      for (const Candidate& candidate : search_.candidates) {
+        Likeness likeness = LikenessOf(intent, candidate.job, candidate.details_read);
+        // It was there before this submission.
+        if (candidate.shown_read < intent.prepared_read()) {
+          likeness.none = true;
+          likeness.clear = false;
+        }
+        likeness_.push_back(likeness);
+      }
+    }
+    for (size_t c = 0; c < search_.candidates.size(); ++c) {
+      const auto record = FindRecordOf(draft_, candidate(c).job);
+      // Somebody's already: lists join it there.
+      if (record && !record->request_id().empty()) is_free_[c] = false;
+    }
+  }
+
+  // With the whole marker it is this submission's job, or a copy of it that somebody made there,
+  // later.
+  void AdoptMarked() {
+    for (size_t i = 0; i < intents_.size(); ++i) {
+      std::vector<size_t> marked;
+      for (size_t c = 0; c < search_.candidates.size(); ++c)
+        if (IsClear(i, c) && At(i, c).marker == MarkerTrace::kWhole) marked.push_back(c);
+      if (marked.empty() || IsUnread(i, MarkerTrace::kWhole)) continue;
+      Adopt(i, *std::min_element(marked.begin(), marked.end(), [this](size_t a, size_t b) {
+              return IsOlder(candidate(a), candidate(b));
+            }));
+    }
+  }
+
+  static bool IsOlder(const Candidate& a, const Candidate& b) {
+    if (a.job.created && b.job.created && *a.job.created != *b.job.created)
+      return *a.job.created < *b.job.created;
+    return a.shown_read < b.shown_read;
+  }
+
+  // Without it, one whose answer is awaited may be the one; and it must be the only one. Submissions
+  // of one caller that ask for the same are one another's equals.
+  void AdoptUnmarked() {
+    for (size_t i = 0; i < intents_.size(); ++i) {
+      if (!is_open_[i] || !IsUnknown(i)) continue;
+      std::vector<size_t> jobs;
+      for (size_t c = 0; c < search_.candidates.size(); ++c)
+        if (IsClear(i, c)) jobs.push_back(c);
+      if (jobs.empty() || IsUnread(i) || HasBetter(i) || jobs.size() > CountEquals(i)) continue;
+      const bool contested =
+          std::any_of(jobs.begin(), jobs.end(), [&](size_t c) { return IsContested(i, c); });
+      if (!contested)
+        Adopt(i, *std::min_element(jobs.begin(), jobs.end(), [this](size_t a, size_t b) {
+                return IsOlder(candidate(a), candidate(b));
+              }));
+    }
+  }
+
+  // Whether a job that may be this submission's, and has that much of its marker, was not looked
+  // into yet.
+  bool IsUnread(size_t i, std::optional<MarkerTrace> marker = std::nullopt) const {
+    for (size_t c = 0; c < search_.candidates.size(); ++c)
+      if (MayBe(i, c) && !candidate(c).details_read && (!marker || At(i, c).marker == *marker))
+        return true;
+    return false;
+  }
+
+  // A job that may be this submission's, too, and that carries its marker, though something
+  // speaks against it.
+  bool HasBetter(size_t i) const {
+    for (size_t c = 0; c < search_.candidates.size(); ++c) {
+      const MarkerTrace marker = At(i, c).marker;
+      if (MayBe(i, c) && !At(i, c).clear &&
+          (marker == MarkerTrace::kWhole || marker == MarkerTrace::kPart))
+        return true;
+    }
+    return false;
+  }
+
+  static bool AreEqual(const record::Intent& a, const record::Intent& b) {
+    return a.caller() == b.caller() && a.fingerprint() == b.fingerprint();
+  }
+  size_t CountEquals(size_t i) const {
+    size_t count = 0;
+    for (size_t other = 0; other < intents_.size(); ++other)
+      if (is_open_[other] && IsUnknown(other) && AreEqual(intents_[i], intents_[other])) ++count;
+    return count;
+  }
+  // Whether it may as well be a submission that is not this one's equal, or one whose answer is still
+  // to come.
+  bool IsContested(size_t i, size_t c) const {
+    for (size_t other = 0; other < intents_.size(); ++other) {
+      if (other == i || !is_open_[other] || !MayBe(other, c)) continue;
+      if (!IsUnknown(other) || !AreEqual(intents_[i], intents_[other])) return true;
+    }
+    return false;
+  }
+
+  void Adopt(size_t i, size_t c) {
+    const Candidate& found = candidate(c);
+    const auto source = IsUnknown(i) ? pb::StateTransition::RECONCILE : found.source;
+    const auto id = Accept(draft_, intents_[i], ReadingOf(c, source));
+    if (!id) return;
+    is_open_[i] = false;
+    is_free_[c] = false;
+    result_.settled.push_back(*id);
+    result_.adopted.push_back(found.job.id);
+  }
+
+  void Judge(size_t c) {
+    const std::string& id = candidate(c).job.id;
+    if (std::find(result_.adopted.begin(), result_.adopted.end(), id) != result_.adopted.end())
+      return;
+    bool may_be_one = false;
+    bool awaited = false;
+    for (size_t i = 0; i < intents_.size(); ++i) {
+      if (!is_open_[i] || !MayBe(i, c)) continue;
+      may_be_one = true;
+      awaited = awaited || !IsUnknown(i);
+    }
+    if (may_be_one && !candidate(c).details_read) {
+      result_.wanted.push_back(id);
+    } else if (!awaited) {
+      if (!may_be_one) result_.dropped.push_back(id);
+      RecordForeign(ReadingOf(c, candidate(c).source), draft_);
+    }
+  }
+
+  Reading ReadingOf(size_t c, pb::StateTransition::Source source) const {
+    const Candidate& from = candidate(c);
+    return {.job = from.job,
+            .read = from.read,
+            .ended = from.shown_read,
+            .time = from.time,
+            .source = source};
+  }
+
+  // What was not found: it is still open, it may be one of the candidates, or it is absent.
+  void Leave(size_t i) {
+    ++result_.unsettled;
+    if (!IsUnknown(i)) return;
+    record::Intent& intent = intents_[i];
+    const std::string& id = intent.fine_tune_id();
+    const auto known = search_.absences.find(id);
+    Absence absence = known == search_.absences.end() ? Absence() : known->second;
+    SearchResult::Undecided undecided{.intent = intent, .upstream_ids = {}};
+    bool waits = false;
+    for (size_t c = 0; c < search_.candidates.size(); ++c) {
+      if (!MayBe(i, c)) continue;
+      undecided.upstream_ids.push_back(candidate(c).job.id);
+      waits = waits || !candidate(c).details_read || IsAwaited(c);
+    }
+    if (!undecided.upstream_ids.empty()) {
+      if (!waits) result_.undecided.push_back(std::move(undecided));
+      return;
+    }
+    const bool is_newer = search_.list_read > intent.unknown_read();
+    if (search_.counts_absence && is_newer) {
+      if (absence.lists++ == 0) absence.since = search_.list_time;
+      if (absence.lists >= search_.settle_lists &&
+          search_.list_time - absence.since >= search_.settle_time)
+        return GiveUp(i);
+    }
+    if (absence.lists > 0) result_.absences.emplace(id, absence);
+  }
+
+  bool IsAwaited(size_t c) const {
+    for (size_t i = 0; i < intents_.size(); ++i)
+      if (is_open_[i] && !IsUnknown(i) && MayBe(i, c)) return true;
+    return false;
+  }
+
+  void GiveUp(size_t i) {
+    record::Intent& intent = intents_[i];
+    --result_.unsettled;
+    result_.settled.push_back(intent.fine_tune_id());
+    std::string message = "Segmind does not have the submission";
+    if (!intent.unknown_cause().empty()) absl::StrAppend(&message, ": ", intent.unknown_cause());
+    Abandon(draft_, std::move(intent), message, pb::StateTransition::RECONCILE);
+  }
+
+  const SubmissionSearch& search_;
+  Draft& draft_;
+  SearchResult& result_;
+  std::vector<record::Intent> intents_;  // In the order in which they were submitted.
+  std::vector<Likeness> likeness_;       // Of each intent to each candidate.
+  std::vector<bool> is_open_;            // By intent: not settled in this run.
+  std::vector<bool> is_free_;            // By candidate: nobody's.
+};
+
+}  // namespace
+
+absl::Status SearchSubmissions(const SubmissionSearch& search, Draft& draft, SearchResult& result) {
+  result = SearchResult();
+  Search(search, draft, result).Run();
+  return absl::OkStatus();
+}
+
+void RecordForeign(const Reading& reading, Draft& draft) {
+  const UpstreamJob& job = reading.job;
+  if (FindRecordOf(draft, job)) return;
+  std::string id = ForeignId(job.id);
+  if (draft.Find(id)) id = DerivedId(job.id);
+  if (draft.Find(id)) return;  // The name of a job that lost its id at Segmind to another.
+  draft.Put(ForeignRecord(id, reading));
+}
+
+}  // namespace finetune

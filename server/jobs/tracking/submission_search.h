@@ -1,0 +1,79 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "server/jobs/record/merge.h"
+#include "server/jobs/record/recorder.h"
+#include "server/segmind/upstream_job.h"
+
+namespace finetune {
+
+// A job at Segmind that may be a submission whose outcome is not known.
+struct Candidate {
+  // What lists and details told of it together.
+  UpstreamJob job;
+  // A number taken when the first of those reads had ended; the number of the latest; and when that
+  // began, by the time of day.
+  uint64_t shown_read = 0;
+  uint64_t read = 0;
+  absl::Time time;
+  // How the latest came about.
+  pb::StateTransition::Source source = pb::StateTransition::POLL;
+  // Whether `job` has what details tell, or cannot have it.
+  bool details_read = false;
+};
+
+// For how long lists have been without a submission.
+struct Absence {
+  int lists = 0;
+  absl::Time since;  // When the first of them began; steady.
+};
+using Absences = absl::flat_hash_map<std::string, Absence>;  // By Intent.fine_tune_id.
+
+// The search for submissions whose outcome is not known, over all jobs that may be one.
+struct SubmissionSearch {
+  std::vector<Candidate> candidates;
+
+  // Only where a list was read:
+  // Whether a submission's absence from it says anything; if so, the list's number and steady time.
+  bool counts_absence = false;
+  uint64_t list_read = 0;
+  absl::Time list_time;
+  Absences absences;
+  int settle_lists = 0;
+  absl::Duration settle_time;
+};
+
+struct SearchResult {
+  // A submission that cannot be told from what it is not: it stays SUBMIT_UNKNOWN.
+  struct Undecided {
+    record::Intent intent;
+    std::vector<std::string> upstream_ids;  // Of what it may be.
+  };
+
+  // Ids of jobs that are no longer SUBMIT_UNKNOWN.
+  std::vector<std::string> settled;
+  // UpstreamJob::id of candidates that became a submission's job, and of those that are none's.
+  std::vector<std::string> adopted;
+  std::vector<std::string> dropped;
+  // Of those whose details decide.
+  std::vector<std::string> wanted;
+  std::vector<Undecided> undecided;
+  Absences absences;
+  int unsettled = 0;
+};
+
+// Within one mutation. A candidate becomes a submission's job only if it alone is clearly that, all
+// evidence taken together (Likeness); a submission is taken for not made only if no candidate may be
+// it and enough lists were without it. What is neither stays open.
+// Candidates that turn out to be nobody's, or that cannot be told, become visible as jobs of their
+// own.
+absl::Status SearchSubmissions(const SubmissionSearch& search, Draft& draft, SearchResult& result);
+
+// Makes a job visible that no submission of this gateway made; nothing if it is visible.
+void RecordForeign(const Reading& reading, Draft& draft);
+
+}  // namespace finetune

@@ -1,0 +1,75 @@
+#include "server/jobs/tracking/candidates.h"
+
+#include "gtest/gtest.h"
+
+namespace finetune {
+namespace {
+
+Candidate Job(const std::string& id, uint64_t read) {
+  Candidate candidate;
+  candidate.job.id = id;
+  candidate.job.status = "QUEUED";
+  candidate.job.theme = "subject";
+  candidate.shown_read = candidate.read = read;
+  return candidate;
+}
+
+TEST(Candidates, JoinWhatListsAndDetailsTell) {
+  Candidates candidates;
+  candidates.Add({Job("a", 5)});
+  UpstreamJob details;
+  details.id = "a";
+  details.status = "TRAINING";
+  details.instance_prompt = "prompt";
+  details.from_details = true;
+  candidates.TakeDetails("a", details, 7, absl::UnixEpoch());
+  candidates.TakeDetails("b", details, 7, absl::UnixEpoch());
+  candidates.Add({Job("a", 9)});
+  const auto all = candidates.Snapshot();
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0].job.status, "QUEUED") << "the latest";
+  EXPECT_EQ(all[0].job.theme, "subject");
+  EXPECT_EQ(all[0].job.instance_prompt, "prompt");
+  EXPECT_TRUE(all[0].details_read);
+  EXPECT_EQ(all[0].shown_read, 5u);
+  EXPECT_EQ(all[0].read, 9u);
+}
+
+TEST(Candidates, DoNotWaitForDetailsForEver) {
+  Candidates candidates;
+  candidates.Add({Job("a", 1), Job("b", 2)});
+  candidates.TakeNoDetails("a", /*for_good=*/true);
+  candidates.TakeNoDetails("b", /*for_good=*/false);
+  EXPECT_TRUE(candidates.Snapshot()[0].details_read);
+  EXPECT_FALSE(candidates.Snapshot()[1].details_read);
+  candidates.TakeNoDetails("b", false);
+  candidates.TakeNoDetails("b", false);
+  EXPECT_TRUE(candidates.Snapshot()[1].details_read);
+}
+
+TEST(Candidates, ForgetWhatIsDecidedAndWhatListsNoLongerHave) {
+  Candidates candidates;
+  candidates.Add({Job("a", 1), Job("b", 2), Job("c", 3), Job("d", 4)});
+  SearchResult result;
+  result.adopted = {"a"};
+  result.dropped = {"b"};
+  candidates.Take(result, /*with_absences=*/true);
+  candidates.KeepOnly([](const std::string& id) { return id == "d"; });
+  ASSERT_EQ(candidates.Snapshot().size(), 1u);
+  EXPECT_TRUE(candidates.Has("d"));
+}
+
+TEST(Candidates, TellOfAnUndecidedSubmissionOnceUntilItIsDecided) {
+  Candidates candidates;
+  SearchResult undecided;
+  undecided.undecided.emplace_back().intent.set_fine_tune_id("s");
+  candidates.Take(undecided, true);
+  EXPECT_TRUE(candidates.IsNews("s"));
+  candidates.Take(undecided, true);
+  EXPECT_FALSE(candidates.IsNews("s"));
+  candidates.Take(SearchResult(), true);
+  EXPECT_TRUE(candidates.IsNews("s"));
+}
+
+}  // namespace
+}  // namespace finetune
