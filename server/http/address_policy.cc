@@ -101,8 +101,9 @@ bool IsPublicAddress(const sockaddr* address) {
 
 absl::StatusOr<AddressPolicy::Rule> AddressPolicy::ParseRule(const std::string& text) {
   const auto bad = [&] {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "'", text, "' is no host such as storage.googleapis.com, *.segmind.com or storage:9000"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", ValidUtf8(text, 200),
+                     "' is no host such as storage.googleapis.com, *.segmind.com or storage:9000"));
   };
   // What stands between the slashes of a URL, but for the stars.
   if (text.find_first_of("/?#") != text.npos) return bad();

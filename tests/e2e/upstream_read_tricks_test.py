@@ -99,6 +99,20 @@ class ReadTricks(EndToEnd):
             self.assertEqual(self.gateway.admin("/readyz")[0], 200)
         self.assertNotIn("CREDENTIAL_REJECTED", states)
 
+    def test_floods_cost_no_memory(self):
+        self.start()
+        self.make(name="cats", status="QUEUED")
+        wait_until("the job", self.listed)
+        for kind, more in (("endless_trailers", {}), ("endless_headers", {}), ("interim", {"times": 20_000_000}), ("gzip_bomb", {"bytes": 4 << 30}),
+                           ("endless_headers", {"repeat": "x-a: b\r\n"}), ("raw", {"body": "HTTP/1.1 200 OK\r\n\r\n[", "repeat": " " * 1000})):
+            with self.subTest(kind):
+                self.emulator.fault("list", kind, **more)
+                with PeakMemory(self.gateway) as memory:
+                    wait_until("the flood to be over", lambda: not self.emulator.call("GET", "/emulator/faults"))
+                    self.lists(2)
+                self.assertLess(memory.growth, 96 << 20)
+                self.assertEqual(len(self.listed()), 1)
+
     def test_the_key_is_shown_to_nobody_however_segmind_repeats_it(self):
         self.start()
         made = self.make(name="cats", status="TRAINING_INITIATED")
