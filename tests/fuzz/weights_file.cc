@@ -2,13 +2,14 @@
 #include <unistd.h>
 
 #include "client/cpp/weights_check.h"
+#include "server/base/weights_head.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace finetune {
 
 // What a download brought.
 void Fuzz(std::string_view input) {
-  const absl::Status start = client::CheckWeightsStart(input.substr(0, client::kTellingBytes));
+  const absl::Status start = client::CheckWeightsStart(input.substr(0, kTellingBytes));
   static const int file = memfd_create("weights", MFD_CLOEXEC);
   CHECK(ftruncate(file, 0) == 0);
   CHECK(pwrite(file, input.data(), input.size(), 0) == static_cast<ssize_t>(input.size()));
