@@ -64,6 +64,31 @@ class ReadTricks(EndToEnd):
         return sum(float(line.rsplit(" ", 1)[1]) for line in self.gateway.admin("/metrics")[1].splitlines()
                    if line.split("{")[0].split(" ")[0] == name)
 
+    def test_words_of_an_end_end_a_job(self):
+        self.start()
+        for word, state in (("CANCELLED", "CANCELLED"), ("canceled", "CANCELLED"), ("Cancelled By User", "CANCELLED"), ("STOPPED", "CANCELLED"),
+                            ("ERROR", "FAILED"), ("TRAINING_FAILED", "FAILED"), ("EXPIRED", "FAILED"), ("TIMEOUT", "FAILED")):
+            with self.subTest(word):
+                made = self.make(name=word, status="TRAINING_INITIATED")
+                self.until(made, "TRAINING")
+                self.emulator.call("POST", f"/emulator/jobs/{made['id']}/cancel", {"status": word, "error_message": "it was not to be"})
+                seen = self.until(made, state)
+                self.assertEqual(seen.upstream_status, word)
+                if state == "FAILED":
+                    self.assertIn("it was not to be", seen.failure.message)
+        wait_until("no job to count as active", lambda: self.status().active_fine_tune_count == 0)
+
+    def test_a_word_that_nobody_knows_is_told_and_ends_no_job(self):
+        self.start()
+        made = self.make(name="odd", status="TRAINING_INITIATED")
+        self.until(made, "TRAINING")
+        self.change(made, status="POLISHING", error_message="the third time")
+        seen = self.when(made, "the word", lambda seen: seen.upstream_status == "POLISHING")
+        self.assertEqual(State.Name(seen.state), "TRAINING")
+        self.assertIn("POLISHING", self.gateway.log)
+        self.change(made, status="AVAILABLE")
+        self.until(made, "AVAILABLE")
+
     def test_signatures_that_change_change_no_job_and_are_shown_to_nobody(self):
         for style in ("s3", "gcs", "azure", "cloudfront"):
             with self.subTest(style), tempfile.TemporaryDirectory() as folder:
@@ -86,6 +111,30 @@ class ReadTricks(EndToEnd):
                     parts = self.stub.DownloadWeights(svc.DownloadWeightsRequest(name=one.name), timeout=20)
                     self.assertEqual(sum(len(part.chunk) for part in parts), 1000)
                 self.gateway.terminate()
+
+    def test_a_list_of_jobs_made_elsewhere_is_newest_first_in_either_order(self):
+        for order in ("newest", "oldest"):
+            with self.subTest(order), tempfile.TemporaryDirectory() as folder:
+                self.folder = pathlib.Path(folder)
+                self.start(settings={"list_order": order})
+                self.emulator.call("POST", "/emulator/prefill", {"count": 60})
+                wait_until("all jobs", lambda: len(self.listed()) == 60)
+                wait_until("their times", lambda: not any(j.create_time_estimated for j in self.listed()), 60)
+                names = [j.display_name for j in self.listed()]
+                self.assertEqual(names, [f"prefilled-{i:06}" for i in reversed(range(60))])
+                self.gateway.terminate()
+
+    def test_times_are_read_in_every_usual_form_and_never_made_up(self):
+        self.start()
+        for form in ("rfc3339", "millis", "micros", "nanos", "offset", "no_zone", "no_seconds", "space", "rfc1123", "rfc2822", "rfc850", "asctime",
+                     "epoch", "epoch_fraction", "epoch_ms", "epoch_text", "date_object", "date_number", "words", "null"):
+            with self.subTest(form):
+                self.set(timestamp_format=form)
+                made = self.make(name=form, status="QUEUED", created_ts="2025-03-04T05:06:00Z")
+                known = form not in ("words", "null")
+                seen = self.when(made, "its time", lambda seen, known=known: seen.create_time_estimated != known)
+                if known:
+                    self.assertEqual(seen.create_time.ToDatetime(), datetime.datetime(2025, 3, 4, 5, 6))
 
     def test_a_page_on_details_is_no_word_on_the_key(self):
         self.start()
@@ -153,6 +202,24 @@ class ReadTricks(EndToEnd):
         for one in self.listed(fresh=False):
             self.assertNotIn(one.name, ("fineTunes/.", "fineTunes/.."))
             self.assertEqual(self.stub.GetFineTune(svc.GetFineTuneRequest(name=one.name), timeout=10).name, one.name)
+
+    def test_what_is_told_as_available_can_be_downloaded(self):
+        self.start("--upstream_calls_per_minute", "60", settings={"list_cloud_storage_url": False})
+        made = [self.make(name=f"cats-{i}", base_model="QWEN", theme="QWEN", status="TRAINING_INITIATED", weights_bytes=1000) for i in range(4)]
+        wait_until("all jobs", lambda: len(self.listed(fresh=False)) == 4)
+        names = [self.find(one).name for one in made]
+
+        def wait(name):
+            return self.stub.WaitFineTune(svc.WaitFineTuneRequest(name=name, until=State.Value("AVAILABLE")), timeout=60).fine_tune
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            waits = [pool.submit(wait, name) for name in names]
+            for one in made:
+                self.change(one, status="AVAILABLE")
+            for one in waits:
+                seen = one.result()
+                if not seen.details_pending:
+                    self.assertTrue(seen.weights_uri and seen.slug, seen)
 
     def test_a_list_in_the_dark_is_said_to_be_so(self):
         self.start()

@@ -116,6 +116,25 @@ class SubmitTricks(EndToEnd):
         self.emulator.fault("submit", "lost_answer", job=f'"{self.emulator.url}/{name}.zip"')
         return Submitted(self, name, **more).send()
 
+    def test_no_clock_makes_a_lost_answer_a_second_job(self):
+        for markers in ("true", "false"):
+            for offset in (-30, -3600, 45, 86400):
+                with self.subTest(f"markers={markers}, {offset} s"), tempfile.TemporaryDirectory() as folder:
+                    self.folder = pathlib.Path(folder)
+                    self.start(f"--markers={markers}", settings={
+                        "clock_offset_seconds": offset, "date_offset_seconds": offset, "list_timestamps": True})
+                    self.check_one_job(self.lose("cats"))
+                    self.gateway.terminate()
+
+    def test_no_change_of_names_makes_a_lost_answer_a_second_job(self):
+        self.start()
+        rules = ("upper", "lower", "title", "cut:20", "underscore", "space", "plain", "suffix:-v1", "prefix:u7_", "upper,underscore,cut:24,suffix:-v1")
+        for rule in rules:
+            self.set(name_mangling=rule)
+            for name in ("cats", "the-cats-of-the-old-town-hall-and-their-friends"):
+                with self.subTest(f"{rule}: {name}"):
+                    self.check_one_job(self.lose(f"{name}-{rules.index(rule)}"))
+
     def test_a_list_is_followed_from_page_to_page(self):
         self.start(settings={"list_page_size": 2, "list_order": "oldest"})
         self.emulator.call("POST", "/emulator/prefill", {"count": 5})
@@ -123,6 +142,51 @@ class SubmitTricks(EndToEnd):
             with self.subTest(style):
                 self.set(list_paging=style)
                 self.check_one_job(self.lose(f"paged-{style}"))
+
+    def test_a_list_that_is_not_all_of_it_proves_nothing(self):
+        self.start()
+        before = [Submitted(self, f"before-{i}").send() for i in range(3)]
+        for style in ("silent", "has_more", "total"):
+            with self.subTest(style):
+                # The newest are not in it, and nothing says how to come to them.
+                self.set(list_page_size=1, list_paging=style, list_order="oldest")
+                one = self.lose(f"hidden-{style}")
+                self.assertIsNotNone(one.made, one.error)
+                lists = self.emulator.calls("list")
+                wait_until("some more lists", lambda lists=lists: self.emulator.calls("list") >= lists + 8)
+                self.assertEqual(State.Name(one.seen().state), "SUBMIT_UNKNOWN")
+                for other in before:
+                    self.assertEqual(State.Name(other.seen().state), "QUEUED")
+                self.assertEqual(len(one.at_segmind()), 1)
+                self.set(list_page_size=0)
+                self.check_one_job(one)
+
+    def test_an_answer_with_another_jobs_id_takes_no_job_away(self):
+        self.start()
+        first = Submitted(self, "first", labels={"team": "art"}).send()
+        self.check_one_job(first)
+        self.emulator.fault("submit", "other_id", job=first.seen().upstream_id)
+        second = Submitted(self, "second").send()
+        self.assertIsNotNone(second.made, second.error)
+        self.assertNotEqual(second.made.name, first.made.name)
+        self.check_one_job(second)
+        seen = first.seen()
+        self.assertEqual((seen.display_name, seen.instance_prompt, dict(seen.labels)),
+                         ("first", first.request.fine_tune.instance_prompt, {"team": "art"}))
+
+    def test_a_clone_under_the_marked_name_is_not_the_lost_submission(self):
+        self.start("--settle_lists", "60", "--settle_time", "30s")
+        # The job itself shows only in later lists.
+        self.emulator.fault("submit", "list_delay", list_calls=20, count=1)
+        one = self.lose("cats")
+        real = one.at_segmind()[0]
+        clone = self.emulator.call("POST", "/emulator/jobs", {
+            "clone_of": real["id"], "instance_prompt": "a photo of TOK dog", "data_source_path": f"{self.emulator.url}/dogs.zip"})
+        seen = one.settled(60)
+        self.assertEqual(seen.upstream_id, real["finetune_id"])
+        wait_until("the clone to be a job of its own", lambda: {
+            j.upstream_id for j in self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(), timeout=10).fine_tunes
+        } == {real["finetune_id"], clone["finetune_id"]})
 
     def test_words_are_found_in_every_shape_of_an_error(self):
         self.start()
