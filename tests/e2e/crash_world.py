@@ -77,7 +77,7 @@ class World:
         self.gateway = None
         self.submissions = []
         self.wrong = []  # What must not happen, in words.
-        self.seen = {}  # display_name → name → upstream ids, as any caller or watcher ever saw them.
+        self.seen = {}  # request_id → name → upstream ids, as any caller or watcher ever saw them.
         self.kills = self.calls = self.not_submitted = self.refused = self.false_failures = 0
         self.stopped = False
 
@@ -189,9 +189,14 @@ class World:
         with self.lock:
             self.wrong.append(what)
 
+    @staticmethod
+    def whose(job):
+        """The request_id that it was made for; Segmind may have changed its name, and not its prompt."""
+        return job.instance_prompt.rsplit(" ", 1)[-1] or job.display_name
+
     def note(self, job):
         with self.lock:
-            ids = self.seen.setdefault(job.display_name, {}).setdefault(job.name, set())
+            ids = self.seen.setdefault(self.whose(job), {}).setdefault(job.name, set())
             if job.upstream_id:
                 ids.add(job.upstream_id)
 
@@ -238,13 +243,13 @@ class World:
         jobs = wait_until("lists to show all jobs, settled", settled, seconds=60)
         for job in jobs:
             self.note(job)
-        by_name = {}
+        listed = {}
         for job in jobs:
-            by_name.setdefault(job.display_name, []).append(job)
-        known = {s.display_name for s in self.submissions}
-        self.wrong += [f"the job {name} is shown, and nobody asked for it" for name in self.seen if name not in known]
+            listed.setdefault(self.whose(job), []).append(job)
+        known = {s.request_id for s in self.submissions}
+        self.wrong += [f"a job for {who} is shown, and nobody asked for it" for who in self.seen if who not in known]
         for submission in self.submissions:
-            self.check_one(submission, taken.get(submission.request_id, []), by_name.get(submission.display_name, []))
+            self.check_one(submission, taken.get(submission.request_id, []), listed.get(submission.request_id, []))
         if self.emulator.call("GET", "/emulator/duplicates"):
             self.wrong.append(f"names taken twice: {self.emulator.call('GET', '/emulator/duplicates')}")
         self.accepted = sum(1 for s in self.submissions if s.job)
@@ -272,7 +277,7 @@ class World:
         for job in listed:
             if not job.upstream_id and not (job.state == State.FAILED and job.failure.reason == ft.Failure.NOT_SUBMITTED):
                 wrong(f"{who}: lists show {job.name} in {State.Name(job.state)} without Segmind's id")
-        real = {name: ids for name, ids in self.seen.get(submission.display_name, {}).items() if ids}
+        real = {name: ids for name, ids in self.seen.get(submission.request_id, {}).items() if ids}
         if len(real) > 1 or any(ids != set(taken) for ids in real.values()):
             wrong(f"{who}: one job was seen as {real}, Segmind has {taken}")
 

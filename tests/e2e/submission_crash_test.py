@@ -133,6 +133,9 @@ class AnyMoment(CrashTest):
             ("partial", {}), ("stall", {"ms": 2500}), ("close_before", {}), ("close_before", {"reset": True}), ("malformed", {}),
             ("empty", {}), ("html", {"act": True}), ("html", {}), ("status", {"code": 503}), ("status", {"code": 500, "act": True}),
             ("status", {"code": 400}), ("no_credits", {}), ("retired", {}),
+            # What stands before Segmind answers for it, whether Segmind has taken the job or not; and its own word on credits.
+            ("status", {"act": chance.random() < 0.8, **self.nobodys_word(chance)}),
+            ("status", {"act": chance.random() < 0.8, **self.nobodys_word(chance)}), ("status", {"code": 402}),
             # Both shorter than what a submission has to be missing for.
             ("list_delay", {"seconds": 0.6}), ("list_delay", {"list_calls": 2})]
         reads = [("latency", {"ms": 150}), ("status", {"code": 503}), ("truncated", {}), ("lost_answer", {}), ("malformed", {})]
@@ -142,13 +145,31 @@ class AnyMoment(CrashTest):
             kind, more = chance.choice(reads)
             yield {"call": chance.choice(["list", "list", "details"]), "kind": kind, "count": chance.randint(1, 3), **more}
 
+    def nobodys_word(self, chance):
+        body, content_type = chance.choice([("<html>x</html>", "text/html"), ("upstream request timeout", "text/plain"), ("", "text/plain")])
+        return {"code": chance.choice([400, 401, 403, 404, 406, 410, 429, 500, 503]), "body": body, "content_type": content_type}
+
+    def habits(self, chance):
+        """How this Segmind writes names, and what its clocks say."""
+        offset = chance.choice([0, -30, -3600, 45, 86400])
+        return {"name_mangling": chance.choice(["", "", "upper", "title", "cut:20", "cut:30", "underscore", "space", "suffix:-v1", "prefix:u7_",
+                                                "upper,underscore,cut:40,suffix:-v1"]),
+                "clock_offset_seconds": offset, "date_offset_seconds": chance.choice([offset, 0]), "list_timestamps": chance.random() < 0.5,
+                "list_order": chance.choice(["newest", "oldest"])}
+
+    def paging(self, chance):
+        return {"list_page_size": chance.choice([0, 0, 7, 40]),
+                "list_paging": chance.choice(["silent", "has_more", "next_url", "next_path", "cursor", "page", "total", "link"])}
+
     def misbehave(self, world, chance, stop):
         while not stop.is_set():
             world.emulator.clear_faults()
             for fault in self.faults(chance):
                 world.emulator.fault(**fault)
+            world.emulator.call("POST", "/emulator/settings", self.paging(chance))
             stop.wait(chance.uniform(0.1, 0.8))
         world.emulator.clear_faults()
+        world.emulator.call("POST", "/emulator/settings", {"list_page_size": 0})
 
     def submit_on_and_on(self, world, chance, stop):
         while not stop.is_set():
@@ -168,6 +189,7 @@ class AnyMoment(CrashTest):
     def one_world(self, seed, crashes, *flags):
         chance = random.Random(seed)
         world = self.world(*flags, webhooks=True)
+        world.emulator.call("POST", "/emulator/settings", self.habits(chance))
         stop = threading.Event()
         threading.Thread(target=world.watch, daemon=True).start()
         with concurrent.futures.ThreadPoolExecutor(CALLERS + 1) as pool:
@@ -312,7 +334,7 @@ class OneRequestId(CrashTest):
         submission.job = self.create(world, submission)
         world.note(submission.job)
         world.check(self)
-        self.assertEqual(list(world.seen[submission.display_name]), [submission.job.name])
+        self.assertEqual(list(world.seen[submission.request_id]), [submission.job.name])
         self.assertEqual(world.emulator.calls("submit"), 1)
 
 
