@@ -11,11 +11,15 @@ namespace {
 
 // So many calls of a method may come before the first of them is looked at; more wait in gRPC.
 constexpr int kAtOnce = 16;
+// What is handled aside (UnaryMethod::aside_beyond): a filter of so many bytes takes a while to
+// read.
+constexpr size_t kLongFilter = 256;
+constexpr size_t kNever = SIZE_MAX;
 
 }  // namespace
 
 template <typename Message, typename Ask, typename Handle>
-UnaryMethod FineTuneService::Unary(Method method, Ask ask, Handle handle) {
+UnaryMethod FineTuneService::Unary(Method method, size_t aside_beyond, Ask ask, Handle handle) {
   return {
       method,
       [this, ask](grpc::ServerContext& context, Bytes& request, UnaryMethod::Writer& writer,
@@ -26,7 +30,8 @@ UnaryMethod FineTuneService::Unary(Method method, Ask ask, Handle handle) {
         if (absl::Status status = ReadMessage(bytes, message); !status.ok())
           return call.Fail(status);
         handle(std::move(message), call);
-      }};
+      },
+      aside_beyond};
 }
 
 FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
@@ -36,25 +41,25 @@ FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
       writes_(parts),
       unary_({
           Unary<pb::CreateFineTuneRequest>(
-              Method::kCreateFineTune, &FineTuneService::RequestCreateFineTune,
+              Method::kCreateFineTune, 0, &FineTuneService::RequestCreateFineTune,
               [this](auto read, auto& call) { writes_.Create(std::move(read), call); }),
           Unary<pb::GetFineTuneRequest>(
-              Method::kGetFineTune, &FineTuneService::RequestGetFineTune,
+              Method::kGetFineTune, kNever, &FineTuneService::RequestGetFineTune,
               [this](auto read, auto& call) { reads_.Get(std::move(read), call); }),
           Unary<pb::ListFineTunesRequest>(
-              Method::kListFineTunes, &FineTuneService::RequestListFineTunes,
+              Method::kListFineTunes, kLongFilter, &FineTuneService::RequestListFineTunes,
               [this](auto read, auto& call) { reads_.List(std::move(read), call); }),
           Unary<pb::WaitFineTuneRequest>(
-              Method::kWaitFineTune, &FineTuneService::RequestWaitFineTune,
+              Method::kWaitFineTune, 0, &FineTuneService::RequestWaitFineTune,
               [this](auto read, auto& call) { reads_.Wait(std::move(read), call); }),
           Unary<pb::UpdateFineTuneRequest>(
-              Method::kUpdateFineTune, &FineTuneService::RequestUpdateFineTune,
+              Method::kUpdateFineTune, 0, &FineTuneService::RequestUpdateFineTune,
               [this](auto read, auto& call) { writes_.Update(std::move(read), call); }),
           Unary<pb::CreateUploadUrlRequest>(
-              Method::kCreateUploadUrl, &FineTuneService::RequestCreateUploadUrl,
+              Method::kCreateUploadUrl, 0, &FineTuneService::RequestCreateUploadUrl,
               [this](auto read, auto& call) { writes_.CreateUploadUrl(std::move(read), call); }),
           Unary<pb::GetGatewayStatusRequest>(
-              Method::kGetGatewayStatus, &FineTuneService::RequestGetGatewayStatus,
+              Method::kGetGatewayStatus, kNever, &FineTuneService::RequestGetGatewayStatus,
               [this](auto read, auto& call) { reads_.Status(std::move(read), call); }),
       }),
       upload_(Upload()),

@@ -43,7 +43,7 @@ class FineTuneService final
 
   // `ask` is RequestGetFineTune or the like; `handle` takes a Message and the call.
   template <typename Message, typename Ask, typename Handle>
-  UnaryMethod Unary(Method method, Ask ask, Handle handle);
+  UnaryMethod Unary(Method method, size_t aside_beyond, Ask ask, Handle handle);
   UploadMethod Upload();
   DownloadMethod Download();
 

@@ -13,7 +13,7 @@
 #include "server/jobs/tracking/tracker.h"
 #include "server/jobs/watching/watch_hub.h"
 #include "server/segmind/segmind_client.h"
-#include "server/service/calls/scan_queue.h"
+#include "server/service/calls/turn_queue.h"
 #include "server/service/calls/unary_call.h"
 #include "server/service/requests/freshness.h"
 #include "server/service/requests/list_pages.h"
@@ -73,7 +73,7 @@ class ReadHandlers {
   ListPages pages_;
   std::atomic<bool> draining_ = false;
   // Makes pages that take long.
-  ScanQueue scans_{"lists"};
+  TurnQueue scans_{"lists"};
 };
 
 // The calls that change something at Segmind. As above.

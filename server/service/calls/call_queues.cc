@@ -40,6 +40,7 @@ void CallQueues::Start() {
 void CallQueues::Shutdown() {
   if (std::exchange(shut_down_, true)) return;
   calls_->WaitForNone();
+  aside_.Stop();
   arrivals_->Shutdown();
   waits_->Shutdown();
   for (const auto& thread : running_) thread->Join();

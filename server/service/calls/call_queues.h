@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/base/thread.h"
+#include "server/service/calls/turn_queue.h"
 
 namespace finetune {
 
@@ -55,6 +56,8 @@ class CallQueues {
 
   // Where every call arrives, and short ones end.
   grpc::ServerCompletionQueue& arrivals() { return *arrivals_; }
+  // Handles what takes longer than a look into memory, so that those who read sockets do not.
+  TurnQueue& aside() { return aside_; }
   // For calls that wait, and may be many: each has an operation under way all the time, and a queue
   // of gRPC's that was built with its assertions, as Debian's is, walks past all of them at the end
   // of each.
@@ -65,6 +68,7 @@ class CallQueues {
   const std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
   const std::unique_ptr<grpc::CompletionQueue> waits_;
   const std::shared_ptr<CallCount> calls_ = std::make_shared<CallCount>();
+  TurnQueue aside_{"handlers"};
   std::vector<std::unique_ptr<Thread>> running_;
   bool shut_down_ = false;
 };

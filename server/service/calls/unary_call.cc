@@ -28,9 +28,19 @@ void UnaryCall::OnArrived() {
   RunHere([this] {
     absl::Status status = route_.gate.Admit(route_.method.method, &context_, call_);
     if (!status.ok()) return Fail(status);
+    if (request_.Length() > route_.method.aside_beyond) return HandleAside();
     route_.method.handle(request_, *this);
+    request_.Clear();
   });
-  request_.Clear();
+}
+
+void UnaryCall::HandleAside() {
+  aside_.Expect();  // The handler may use it after it has answered.
+  queues().aside().Post(sharer().get(), [this] {
+    route_.method.handle(request_, *this);
+    request_.Clear();
+    aside_.OnEvent(true);
+  });
 }
 
 template <typename Step>

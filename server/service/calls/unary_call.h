@@ -33,6 +33,9 @@ struct UnaryMethod {
       ask;
   // Reads an admitted call's request and answers it.
   std::function<void(const grpc::ByteBuffer& request, UnaryCall& call)> handle;
+  // Requests with more bytes are handled aside, in turns with other callers', because they take
+  // longer than a look into memory: others' gets wait for whoever reads the sockets.
+  size_t aside_beyond = SIZE_MAX;
 };
 
 // Where the calls of a method come from; all of it outlives them.
@@ -95,7 +98,9 @@ class UnaryCall final : public QueuedCall {
   void OnGone(bool cancelled) override;
   void OnLater(bool);
   void OnFinished(bool sent);
+  void OnHandledAside(bool) {}
 
+  void HandleAside();
   // Runs `step` as the call that this thread is at.
   template <typename Step>
   void RunHere(Step step);
@@ -114,6 +119,7 @@ class UnaryCall final : public QueuedCall {
   absl::Status answer_;  // What it was answered with.
   UntakenAnswers::Entry untaken_;
   Operation<UnaryCall> later_event_{*this, &UnaryCall::OnLater};
+  Operation<UnaryCall> aside_{*this, &UnaryCall::OnHandledAside};
   Operation<UnaryCall> finished_{*this, &UnaryCall::OnFinished};
 };
 

@@ -14,19 +14,19 @@
 
 namespace finetune {
 
-// Runs what looks at many jobs, one after another on a thread of its own, so that nothing else waits
-// for it. Callers take turns: whoever asks for much waits for itself. Thread-safe; the owner calls
-// Stop before what the scans use goes.
-class ScanQueue {
+// Runs tasks that callers ask for, one after another on a thread of its own. Callers take turns:
+// whoever asks for much waits for itself. Thread-safe; the owner calls Stop before what the tasks
+// use goes.
+class TurnQueue {
  public:
-  using Scan = absl::AnyInvocable<void() &&>;
+  using Task = absl::AnyInvocable<void() &&>;
 
-  explicit ScanQueue(std::string name);
-  ~ScanQueue() { Stop(); }
+  explicit TurnQueue(std::string name);
+  ~TurnQueue() { Stop(); }
 
-  // Runs `scan` when it is the turn of `sharer`, which may be null and lives until then. A number
+  // Runs `task` when it is the turn of `sharer`, which may be null and lives until then. A number
   // for Drop; 0, and it will not run, once Stop was called.
-  uint64_t Post(const Sharer* sharer, Scan scan) ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t Post(const Sharer* sharer, Task task) ABSL_LOCKS_EXCLUDED(mu_);
   // True if it had not begun; it will not run.
   bool Drop(uint64_t number) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -34,11 +34,11 @@ class ScanQueue {
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  using Scans = std::deque<std::pair<uint64_t, Scan>>;
+  using Tasks = std::deque<std::pair<uint64_t, Task>>;
 
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
-  // The first scan of the sharer whose turn it is.
-  Scan TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The first task of the sharer whose turn it is.
+  Task TakeNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Mutex mu_;
   CondVar changed_;
@@ -46,7 +46,7 @@ class ScanQueue {
   uint64_t last_ ABSL_GUARDED_BY(mu_) = 0;
   // Those who wait, in the order of their turns; each is there once.
   std::deque<const Sharer*> turns_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<const Sharer*, Scans> scans_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<const Sharer*, Tasks> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint64_t, const Sharer*> sharers_ ABSL_GUARDED_BY(mu_);  // By number.
 
   Thread thread_;

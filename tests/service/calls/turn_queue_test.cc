@@ -1,4 +1,4 @@
-#include "server/service/calls/scan_queue.h"
+#include "server/service/calls/turn_queue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-class ScanQueueTest : public ::testing::Test {
+class TurnQueueTest : public ::testing::Test {
  protected:
   // Keeps the queue's thread busy until go_.
   void Block() {
@@ -34,10 +34,10 @@ class ScanQueueTest : public ::testing::Test {
   Notification begun_, go_;
   std::vector<std::string> ran_;  // Queue's thread, until RunAll.
   Sharer mallory_{"mallory"}, alice_{"alice"}, nobody_else_{"x"};
-  ScanQueue queue_{"scans"};
+  TurnQueue queue_{"scans"};
 };
 
-TEST_F(ScanQueueTest, CallersTakeTurns) {
+TEST_F(TurnQueueTest, CallersTakeTurns) {
   Block();
   for (const char* name : {"m1", "m2", "m3", "m4"}) Post(mallory_, name);
   for (const char* name : {"a1", "a2"}) Post(alice_, name);
@@ -45,7 +45,7 @@ TEST_F(ScanQueueTest, CallersTakeTurns) {
   EXPECT_THAT(ran_, ElementsAre("m1", "a1", "m2", "a2", "m3", "m4"));
 }
 
-TEST_F(ScanQueueTest, WhatIsDroppedDoesNotRun) {
+TEST_F(TurnQueueTest, WhatIsDroppedDoesNotRun) {
   Block();
   const uint64_t first = Post(mallory_, "m1");
   Post(alice_, "a1");
@@ -60,7 +60,7 @@ TEST_F(ScanQueueTest, WhatIsDroppedDoesNotRun) {
   EXPECT_FALSE(queue_.Drop(first)) << "it has run";
 }
 
-TEST_F(ScanQueueTest, TakesNothingOnceItIsStopped) {
+TEST_F(TurnQueueTest, TakesNothingOnceItIsStopped) {
   queue_.Stop();
   EXPECT_EQ(Post(alice_, "a"), 0u);
 }
