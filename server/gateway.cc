@@ -245,6 +245,7 @@ absl::Status Gateway::OpenPolicy() {
 absl::Status Gateway::Start() {
   if (absl::Status opened = OpenDoors(); !opened.ok()) return opened;
   tracker_->Start();
+  idle_memory_.Start();
   FollowReadiness();
   RETURN_IF_ERROR(WritePorts());
   Log(LogLevel::kInfo, "serving",

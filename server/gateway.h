@@ -16,6 +16,7 @@
 #include "server/base/reread_files.h"
 #include "server/base/trace.h"
 #include "server/config.h"
+#include "server/idle_memory.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_waits.h"
 #include "server/jobs/record/recorder.h"
@@ -126,6 +127,7 @@ class Gateway {
   prometheus::Gauge* upstream_state_ = nullptr;
   prometheus::Gauge* store_writable_ = nullptr;
   ProcessMetrics process_metrics_{metrics_};
+  IdleMemory idle_memory_{*clock_, metrics_};
 
   Mutex mu_;
   bool following_ ABSL_GUARDED_BY(mu_) = true;

@@ -73,7 +73,7 @@ class ReadHandlers {
   ListPages pages_;
   std::atomic<bool> draining_ = false;
   // Makes pages that take long.
-  TurnQueue scans_{"lists"};
+  TurnQueue scans_{"lists", /*yields=*/true};
 };
 
 // The calls that change something at Segmind. As above.

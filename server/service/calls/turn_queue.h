@@ -21,7 +21,8 @@ class TurnQueue {
  public:
   using Task = absl::AnyInvocable<void() &&>;
 
-  explicit TurnQueue(std::string name);
+  // With `yields` the thread leaves the processor to others where there are not enough.
+  explicit TurnQueue(std::string name, bool yields = false);
   ~TurnQueue() { Stop(); }
 
   // Runs `task` when it is the turn of `sharer`, which may be null and lives until then. A number
