@@ -114,8 +114,8 @@ UploadMethod FineTuneService::Upload() {
                           UploadDone& done) -> absl::StatusOr<AdmittedUpload> {
             auto owned = std::make_unique<Call>();
             Call& call = *owned;
-            done = [this, owned = std::move(owned)](const absl::Status& ended) {
-              gate_.End(*owned, ended, ended.ok() ? 1 : 0);
+            done = [this, owned = std::move(owned)](const absl::Status& ended, double messages) {
+              gate_.End(*owned, ended, ended.ok() ? 1 : 0, messages);
             };
             RETURN_IF_ERROR(gate_.Admit(Method::kUploadDataset, &context, call));
             if (parts_.transfers == nullptr)

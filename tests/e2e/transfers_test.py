@@ -182,6 +182,16 @@ class Uploads(Transfers):
         self.upload(data)
         self.assertEqual(self.emulator.calls("storage_put"), 1)
 
+    def test_its_messages_are_counted(self):
+        line = 'grpc_server_msg_received_total{grpc_method="UploadDataset"'
+        received = lambda: next(float(text.split()[-1]) for text in self.gateway.admin("/metrics")[1].splitlines() if text.startswith(line))
+        before = received()
+        self.failed([Code.INVALID_ARGUMENT], "INVALID_FIELD", lambda: self.stub.UploadDataset(iter(
+            [svc.UploadDatasetRequest(spec=svc.DatasetSpec(file_name="x.zip", size_bytes=5)),
+             svc.UploadDatasetRequest(chunk=b"abc"),
+             svc.UploadDatasetRequest(spec=svc.DatasetSpec(file_name="x.zip", size_bytes=5))]), timeout=20))
+        wait_until("its messages to be counted", lambda: received() == before + 3)
+
     def test_what_is_no_upload_is_refused(self):
         data = self.zip()
         for spec in (svc.DatasetSpec(file_name="../x.zip", size_bytes=5), svc.DatasetSpec(file_name="x.zip"),

@@ -166,12 +166,12 @@ void CallGate::CountRefusal(pb::ErrorReason::Reason reason) {
   if (found != refusals_.end()) found->second->Increment();
 }
 
-void CallGate::End(Call& call, const absl::Status& status, double messages_sent) {
+void CallGate::End(Call& call, const absl::Status& status, double messages_sent,
+                   double messages_received) {
   const absl::Time now = clock_.Now();
   const absl::Duration took = now - call.start;
   MethodMetrics& metrics = methods_[static_cast<int>(call.method)];
-  // A unary call, and one with a streamed answer, has exactly one message from the client.
-  if (call.method != Method::kUploadDataset) metrics.OnReceived();
+  if (messages_received > 0) metrics.OnReceived(messages_received);
   if (messages_sent > 0) metrics.OnSent(messages_sent);
   metrics.OnHandled(status.code(), took);
   if (call.lasting) lasting_.Remove(call.lasting);

@@ -97,7 +97,8 @@ class CallGate {
   // RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED, UNAVAILABLE /
   // ISSUER_KEYS_UNAVAILABLE.
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
-  void End(Call& call, const absl::Status& status, double messages_sent);
+  void End(Call& call, const absl::Status& status, double messages_sent,
+           double messages_received = 1);
 
   // More of what callers share, for an admitted call until it ends. RESOURCE_EXHAUSTED /
   // OVERLOADED or CLIENT_QUOTA_EXCEEDED.

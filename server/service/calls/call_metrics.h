@@ -20,7 +20,7 @@ class MethodMetrics {
   explicit MethodMetrics(Metrics& metrics);
 
   void OnStarted() { started_->Increment(); }
-  void OnReceived() { received_->Increment(); }
+  void OnReceived(double messages) { received_->Increment(messages); }
   void OnSent(double messages = 1) { sent_->Increment(messages); }
   // Streams stay out of the latencies: how long they last says nothing.
   void OnHandled(absl::StatusCode code, absl::Duration took);

@@ -38,6 +38,7 @@ class UploadCall final : public QueuedCall, private UploadReceiver {
   }
 
   void OnRead(bool ok) {
+    if (ok) ++received_;
     if (ok) return upload_->OnMessage(message_);
     // All there is, or the client is gone: gRPC tells of that at the same time, in either order.
     settle_.Set(&arrivals(), gpr_inf_past(GPR_CLOCK_MONOTONIC), settled_.Begin());
@@ -45,7 +46,7 @@ class UploadCall final : public QueuedCall, private UploadReceiver {
   void OnSettled(bool) {
     if (!context_.IsCancelled()) upload_->OnHalfClose();
   }
-  void OnFinished(bool) { std::move(done_)(status_); }
+  void OnFinished(bool) { std::move(done_)(status_, received_); }
 
   const UploadMethod& method_;
   grpc::ServerContext context_;
@@ -55,6 +56,7 @@ class UploadCall final : public QueuedCall, private UploadReceiver {
   UploadDone done_;
   std::shared_ptr<Upload> upload_;  // Null if it was refused.
   absl::Status status_;             // Set by End.
+  double received_ = 0;             // Messages.
   Operation<UploadCall> read_{*this, &UploadCall::OnRead};
   Operation<UploadCall> settled_{*this, &UploadCall::OnSettled};
   Operation<UploadCall> finished_{*this, &UploadCall::OnFinished};

@@ -16,8 +16,8 @@
 
 namespace finetune {
 
-// Told how an upload ended, once, as its last act.
-using UploadDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
+// Told how an upload ended, and how many messages came, once, as its last act.
+using UploadDone = absl::AnyInvocable<void(const absl::Status& status, double messages) &&>;
 
 // An upload that may begin.
 struct AdmittedUpload {
