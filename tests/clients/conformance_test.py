@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import threading
 import time
 import unittest
 import uuid
+import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
@@ -562,6 +564,27 @@ class Conformance(EndToEnd):
             return pending.result() and None
         return pending.error()["code"], pending.error()["reason"]
 
+    @unittest.skipIf(CLIENT in ("cpp", "python-aio"), "its first program is a test of its own, or another client's")
+    def test_the_first_program_of_the_readme_does_the_whole_job(self):
+        certificates = credentials.Certificates(self.folder / "tls", "art")
+        here = self.folder / "here"
+        (here / "cats").mkdir(parents=True)
+        with zipfile.ZipFile(dataset(self.folder / "cats.zip")) as archive:
+            archive.extractall(here / "cats")
+        (here / "ca.crt").write_bytes((certificates.folder / "ca.crt").read_bytes())
+        (here / "token").write_text("some-token-0123456789abcdef")
+        policy = self.policy_of(credentials.caller("art", "SUBMITTER", "some-token-0123456789abcdef"))
+        self.world(*certificates.flags(mutual=False), "--policy_file", policy, time_scale=400, connect=False)
+        readme = (SOURCE / "client" / CLIENT / "README.md").read_text()
+        snippet = re.search(r"## Ten lines\n.*?```\w+\n(.*?)```", readme, re.S).group(1)
+        self.assertLessEqual(len([line for line in snippet.splitlines() if line.strip(" })")]), 20)
+        snippet = snippet.replace("finetune-gateway:50051", f"localhost:{self.gateway.address.rsplit(':', 1)[1]}")
+        command = first_program(CLIENT, here, snippet)
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=180, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        weights = self.emulator.call("GET", f"/emulator/weights/{self.emulator.jobs()[0]['id']}")
+        self.assertEqual(hashlib.sha256((here / "cats.safetensors").read_bytes()).hexdigest(), weights["sha256"])
+
     def test_settings_that_cannot_work_are_refused_with_a_reason(self):
         token = self.folder / "token"
         token.write_text("some-token-0123456789abcdef")
@@ -573,6 +596,57 @@ class Conformance(EndToEnd):
             error = self.driver.fails("connect", **settings)
             self.assertEqual(error["code"], "LOCAL")
             self.assertIn(words, error["message"])
+
+
+def first_program(client, folder, snippet):
+    """Writes a program around a README's first snippet; the command that runs it."""
+    built = pathlib.Path(os.environ["FINETUNE_BIN"]) / "clients"
+    if client == "python":
+        (folder / "first.py").write_text(snippet)
+        return ["env", f"PYTHONPATH={SOURCE}/client/python/src", sys.executable, "first.py"]
+    if client == "typescript":
+        (folder / "first.mjs").write_text(f'import {{ connect }} from "{built}/typescript/dist/index.js";\n{snippet}')
+        return ["node", "first.mjs"]
+    if client == "go":
+        program = folder / "program"
+        program.mkdir()
+        (program / "main.go").write_text(f"""package main
+
+import (
+\t"context"
+\t"log"
+
+\tfinetune "github.com/segmind/finetune-gateway/client/go"
+\tpb "github.com/segmind/finetune-gateway/client/go/finetunev1"
+)
+
+func run() error {{
+\tctx := context.Background()
+{snippet}\treturn err
+}}
+
+func main() {{
+\tif err := run(); err != nil {{
+\t\tlog.Fatal(err)
+\t}}
+}}
+""")
+        module = (HERE / "go/go.mod").read_text().replace("../../../client/go", str(SOURCE / "client/go"))
+        (program / "go.mod").write_text(module)
+        (program / "go.sum").write_text((HERE / "go/go.sum").read_text())
+        return ["sh", "-c", "cd program && go build -o ../first . && cd .. && ./first"]
+    (folder / "First.java").write_text(f"""
+import com.segmind.finetune.*;
+import com.segmind.finetune.v1.*;
+import java.nio.file.Path;
+
+public class First {{
+  public static void main(String[] arguments) throws Exception {{
+{snippet}  }}
+}}
+""")
+    jars = f"{built}/java/client/target/finetune-gateway-client-0.1.0.jar:{built}/java/client/target/lib/*"
+    return ["java", "-cp", jars, "First.java"]
 
 
 class FakeGateway(rpc.FineTuneServiceServicer):
