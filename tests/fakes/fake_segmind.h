@@ -100,7 +100,8 @@ class FakeSegmind {
   };
 
   void Handle(HttpRequest request, HttpClient::Done done);
-  absl::Time Now() { return clock_.WallNow() + absl::Nanoseconds(clock_ahead_ns_.load()); }
+  // Segmind's own clock: nobody here sets it.
+  absl::Time Now() { return clock_.Now() + absl::Nanoseconds(clock_ahead_ns_.load()); }
   void HandleSubmit(HttpRequest request, HttpClient::Done done);
   HttpResult Take(const HttpRequest& request);
   HttpResult List();

@@ -133,6 +133,8 @@ class History {
     Start();
     for (int i = 0; i < 100'000 && !AllDone(); ++i) {
       if (mortality_.dead()) Restart();
+      // A page now and then, which says that it is one.
+      if (i % 16 == 0) segmind_.set_page(random_() % 5 == 0 ? random_() % 3 : SIZE_MAX, true);
       for (Caller& caller : callers_) Drive(caller);
       clock_.Advance(absl::Milliseconds(20));
       std::this_thread::sleep_for(std::chrono::microseconds(50));

@@ -393,15 +393,12 @@ TEST_F(SubmitterTest, ALostAnswerIsFoundWhateverTheClocksSay) {
 TEST_F(SubmitterTest, ALostAnswerIsFoundThoughThisMachinesClockIsSetMeanwhile) {
   options_.submitter.markers = false;
   StartProcess();
-  absl::Duration total;
   for (absl::Duration step : {absl::Hours(1), absl::Hours(-2), absl::Hours(1)}) {
     RunFor(absl::Seconds(2));
     segmind_.NextSubmits({Fate::kLostAfter});
     auto reply = Create(absl::StrCat("r", segmind_.taken()), absl::Seconds(20));
     ASSERT_TRUE(RunUntil([&] { return segmind_.posts() > segmind_.taken() - 1; }));
     clock_.StepWall(step);
-    total += step;
-    segmind_.set_clock_ahead(-total);  // Segmind's own clock stays.
     auto found = Await(reply);
     ASSERT_TRUE(found.ok()) << found.status();
     EXPECT_EQ((*found)->state, FineTune::QUEUED);
@@ -495,13 +492,11 @@ TEST_F(SubmitterTest, AnAnswerWithAnotherJobsIdTakesNothingFromIt) {
 TEST_F(SubmitterTest, ARestartAfterTheClockWasAheadIsHeldUpByNothing) {
   KeepStore("submitter_clock_ahead");
   clock_.StepWall(absl::Hours(1));
-  segmind_.set_clock_ahead(absl::Hours(-1));
   StartProcess();
   auto made = Await(Create("r1"));
   ASSERT_TRUE(made.ok());
   process_.reset();
   clock_.StepWall(absl::Hours(-1));
-  segmind_.set_clock_ahead(absl::ZeroDuration());
   StartProcess();
   segmind_.Change(segmind_.jobs()[0].id, [](FakeJob& job) { job.status = "AVAILABLE"; });
   ASSERT_TRUE(RunUntil([&] { return Job((*made)->id).state() == FineTune::AVAILABLE; }));

@@ -56,7 +56,7 @@ class ListPagesTest : public testing::Test {
   }
 
   JobsFixture f_;
-  ListPages pages_{f_.catalog};
+  ListPages pages_{f_.catalog, f_.clock};
 };
 
 TEST_F(ListPagesTest, ListsTheNewestFirstWhoeverWasSeenFirst) {
