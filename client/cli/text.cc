@@ -189,7 +189,6 @@ std::string_view Colours::CodeOf(pb::FineTune::State state) {
     case pb::FineTune::FAILED:
     case pb::FineTune::CANCELLED:
     case pb::FineTune::LOST:
-    case pb::FineTune::CANCELLED:
       return "31";
     case pb::FineTune::SUBMIT_UNKNOWN:
       return "33";
