@@ -149,12 +149,7 @@ absl::Status CurlCall::StatusOf(CURLcode code) const {
     return absl::ResourceExhaustedError(
         absl::StrCat("the answer is longer than ", request_.max_body_bytes, " bytes"));
   }
-  const absl::Status status = StatusOfCurl(code, request_.deadline);
-  if (code == CURLE_PEER_FAILED_VERIFICATION) {
-    return absl::UnavailableError(
-        absl::StrCat(via_, ": its certificate is not trusted: ", CertificateFault(handle())));
-  }
-  return absl::Status(status.code(), absl::StrCat(via_, ": ", status.message()));
+  return StatusOfExchange(code, request_.deadline, via_, handle());
 }
 
 }  // namespace finetune

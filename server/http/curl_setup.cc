@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "server/base/clock.h"
+#include "server/http/curl_status.h"
 #include "server/http/proxy.h"
 
 namespace finetune {
@@ -21,6 +22,13 @@ bool HasLineBreak(std::string_view text) {
 }
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+std::string CertificateFault(CURL* handle) {
+  long result = X509_V_OK;
+  curl_easy_getinfo(handle, CURLINFO_SSL_VERIFYRESULT, &result);
+  if (result == X509_V_OK) return "it is for another host";
+  return X509_verify_cert_error_string(result);
+}
 
 const char* Variable(const char* name) {
   const char* const value = std::getenv(name);
@@ -63,11 +71,14 @@ std::string WayTo(const Url& url, const std::string& proxy) {
   return absl::StrCat(way, " through the proxy ", shown.substr(0, shown.find('/')));
 }
 
-std::string CertificateFault(CURL* handle) {
-  long result = X509_V_OK;
-  curl_easy_getinfo(handle, CURLINFO_SSL_VERIFYRESULT, &result);
-  if (result == X509_V_OK) return "it is for another host";
-  return X509_verify_cert_error_string(result);
+absl::Status StatusOfExchange(CURLcode code, absl::Time deadline, const std::string& way,
+                              CURL* handle) {
+  if (code == CURLE_PEER_FAILED_VERIFICATION) {
+    return absl::UnavailableError(
+        absl::StrCat(way, ": its certificate is not trusted: ", CertificateFault(handle)));
+  }
+  const absl::Status status = StatusOfCurl(code, deadline);
+  return absl::Status(status.code(), absl::StrCat(way, ": ", status.message()));
 }
 
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,

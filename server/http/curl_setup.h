@@ -45,8 +45,10 @@ absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url&
 // without what may be secret.
 std::string WayTo(const Url& url, const std::string& proxy);
 
-// What is wrong with the certificate of the other side, after CURLE_PEER_FAILED_VERIFICATION.
-std::string CertificateFault(CURL* handle);
+// StatusOfCurl, with where the request went in front, and with what is wrong with the certificate of
+// the other side.
+absl::Status StatusOfExchange(CURLcode code, absl::Time deadline, const std::string& way,
+                              CURL* handle);
 
 // The headers of one request, wiped when they go: keys are among them. They outlive the handle that
 // they are set on.

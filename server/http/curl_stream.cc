@@ -31,6 +31,7 @@ absl::Status CurlStream::Prepare(const CurlOptions& options, const AddressPolicy
   const std::string proxy = ProxyOf(options, url_);
   // What a proxy leads to is its own to judge; where the proxy is, is the operator's.
   any_address_ = policy.MayBePrivate(url_) || !proxy.empty();
+  via_ = WayTo(url_, proxy);
   ASSIGN_OR_RETURN(handle_, MakeCurlHandle(options, url_, proxy, request_.deadline));
   CURL* const curl = handle();
   curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
@@ -133,7 +134,7 @@ absl::Status CurlStream::StatusOf(CURLcode code) const {
   if (code == CURLE_COULDNT_CONNECT && refused_address_)
     return absl::PermissionDeniedError(absl::StrCat("the host '", ValidUtf8(url_.host(), 100),
                                                     "' has an address that is not public"));
-  return StatusOfCurl(code, request_.deadline);
+  return StatusOfExchange(code, request_.deadline, via_, handle());
 }
 
 }  // namespace finetune

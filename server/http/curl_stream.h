@@ -56,6 +56,7 @@ class CurlStream {
   // Set by Prepare. The headers must outlive the handle.
   // Whether sockets may go to addresses that are not public.
   bool any_address_ = false;
+  std::string via_;  // Where it goes, for its failures.
   CurlHeaders headers_;
 
   AnswerHead head_;

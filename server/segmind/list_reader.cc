@@ -159,6 +159,10 @@ absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_v
   memory.total = delta.total = items.size();
   memory.skipped = delta.skipped = comparison.skipped;
   delta.changed.reserve(comparison.winners.size());
+  if (limits.unread_times != nullptr) {
+    for (const Memory::Winner& winner : comparison.winners)
+      limits.unread_times->Increment(winner.job.unread_times);
+  }
   for (Memory::Winner& winner : comparison.winners) delta.changed.push_back(std::move(winner.job));
   return delta;
 }

@@ -13,9 +13,10 @@ namespace finetune {
 // A list on its way, page by page. Used by one thread at a time; held by the call under way.
 struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
   ListRead(const std::string& url, const CallContext& in, const Options& limits,
-           std::weak_ptr<UpstreamExchange> by, Done<ListAnswer> then)
+           prometheus::Counter& unread, std::weak_ptr<UpstreamExchange> by, Done<ListAnswer> then)
       : context(in),
         options(limits),
+        unread_times(unread),
         exchange(std::move(by)),
         done(std::move(then)),
         pager(url, limits.max_answer_bytes) {}
@@ -62,12 +63,14 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
     UpstreamList pages = std::move(pager).Finish();
     pages.scrubber = std::move(answer.pages.scrubber);
     pages.max_jobs = options.max_listed_jobs;
+    pages.unread_times = &unread_times;
     answer.pages = std::move(pages);
     std::move(done)(std::move(answer));
   }
 
   const CallContext context;
   const Options options;
+  prometheus::Counter& unread_times;
   const std::weak_ptr<UpstreamExchange> exchange;
   Done<ListAnswer> done;
   UpstreamPager pager;
@@ -82,7 +85,10 @@ class SegmindClient::Core {
       : options_(std::move(options)),
         exchange_(std::make_shared<UpstreamExchange>(options_.calls_per_minute, http, key, clock,
                                                      metrics)),
-        download_urls_(std::make_shared<DownloadUrls>(clock)) {
+        download_urls_(std::make_shared<DownloadUrls>(clock)),
+        unread_times_(metrics.Counter(
+            "finetune_gateway_unreadable_times_total",
+            "Times in Segmind's lists and details that are in no form that is known.")) {
     options_.url = std::string(absl::StripSuffix(options_.url, "/"));
   }
   ~Core() { exchange_->Shutdown(); }
@@ -91,6 +97,7 @@ class SegmindClient::Core {
   const std::string& url() const { return options_.url; }
   UpstreamExchange& exchange() { return *exchange_; }
   std::weak_ptr<UpstreamExchange> weak_exchange() { return exchange_; }
+  prometheus::Counter& unread_times() { return unread_times_; }
   DownloadUrls& download_urls() { return *download_urls_; }
 
   // Makes a call whose 2xx answer `read` turns into a T.
@@ -108,6 +115,7 @@ class SegmindClient::Core {
   Options options_;  // Constant after construction.
   const std::shared_ptr<UpstreamExchange> exchange_;
   const std::shared_ptr<DownloadUrls> download_urls_;
+  prometheus::Counter& unread_times_;
 };
 
 SegmindClient::SegmindClient(Options options, HttpClient& http, ApiKeySource& key, Clock& clock,
@@ -144,17 +152,19 @@ void SegmindClient::GetDetails(const std::string& upstream_id, const CallContext
                     .cancellation = context.cancellation};
   core_->Call<DetailsAnswer>(
       std::move(call), std::move(done),
-      [](const CallSubject& subject, ExchangeResult& result) -> absl::StatusOr<DetailsAnswer> {
+      [&unread_times = core_->unread_times()](
+          const CallSubject& subject, ExchangeResult& result) -> absl::StatusOr<DetailsAnswer> {
         absl::StatusOr<UpstreamJob> job = ReadDetails(subject, result);
         if (!job.ok()) return job.status();
+        unread_times.Increment(job->unread_times);
         return DetailsAnswer{*std::move(job), result.start_time};
       });
 }
 
 void SegmindClient::GetList(const CallContext& context, Done<ListAnswer> done) {
   HttpRequest request = ListRequest(core_->url(), core_->options().max_answer_bytes);
-  std::make_shared<ListRead>(request.url, context, core_->options(), core_->weak_exchange(),
-                             std::move(done))
+  std::make_shared<ListRead>(request.url, context, core_->options(), core_->unread_times(),
+                             core_->weak_exchange(), std::move(done))
       ->Start(std::move(request));
 }
 

@@ -10,11 +10,15 @@ constexpr absl::Duration kFailureCounts = absl::Minutes(10);
 
 void UpstreamHealth::Note(UpstreamCall call, Answer answer, absl::Time now) {
   Latest& latest = latest_[static_cast<size_t>(call)];
-  const bool was_good = latest.known && latest.answer == Answer::kGood;
-  // Every key may list. When that ends, what went well before was with the key as it was.
-  if (call == UpstreamCall::kList && answer == Answer::kKeyRefused && was_good) {
+  // Every key may list. When that ends, what went well before was with the key as it was; when it
+  // begins again, so was what was refused.
+  const bool turns = call == UpstreamCall::kList && latest.known &&
+                     ((latest.answer == Answer::kGood && answer == Answer::kKeyRefused) ||
+                      (latest.answer == Answer::kKeyRefused && answer == Answer::kGood));
+  if (turns) {
+    const Answer before = latest.answer;
     for (Latest& other : latest_)
-      if (other.answer == Answer::kGood) other.known = false;
+      if (other.answer == before) other.known = false;
   }
   latest = {.known = true, .answer = answer, .time = now};
 }
@@ -25,10 +29,8 @@ pb::GatewayStatus::UpstreamState UpstreamHealth::state(absl::Time now) const {
     if (!latest.known) continue;
     if (latest.answer == Answer::kGood) {
       good = true;
-    } else if (latest.answer == Answer::kKeyRefused) {
-      refused = true;
     } else if (now - latest.time <= kFailureCounts) {
-      failed = true;
+      (latest.answer == Answer::kKeyRefused ? refused : failed) = true;
     }
   }
   if (refused && !good) return pb::GatewayStatus::CREDENTIAL_REJECTED;

@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "server/base/metrics.h"
 #include "server/http/http_client.h"
 #include "server/json/json.h"
 #include "server/segmind/scrubber.h"
@@ -46,6 +47,8 @@ struct UpstreamList {
   std::shared_ptr<const Scrubber> scrubber;
   // A list with more is malformed.
   size_t max_jobs = std::numeric_limits<size_t>::max();
+  // Counts the times in it that cannot be read; may be null.
+  prometheus::Counter* unread_times = nullptr;
 
   size_t bytes() const;
 };
