@@ -247,7 +247,7 @@ void UpstreamExchange::OnAnswer(const FlightPtr& flight, HttpResponse response) 
     return Finish(flight, std::move(result));
   }
   const absl::Time now = clock_.Now();
-  AnswerVerdict verdict = JudgeAnswer(call.subject, response, now, *flight->scrubber);
+  AnswerVerdict verdict = JudgeAnswer(call.subject, response, clock_.WallNow(), *flight->scrubber);
   NoteAnswer(call.subject.call, code, verdict.status);
   if (code == 429) {
     HoldForLimit(verdict.retry_after, now);

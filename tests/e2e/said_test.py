@@ -290,6 +290,19 @@ class Said(EndToEnd):
         self.assertEqual(reason_of(caught.exception), "UPSTREAM_MALFORMED")
         self.assertIn("--max_listed_jobs", caught.exception.details())
 
+    def test_the_id_of_another_job_is_no_answer(self):
+        self.start()
+        first = self.create(instance_prompt="a secret prompt", labels={"team": "a"})
+        known = first.upstream_id
+        for answered in (known, known.upper()):
+            self.segmind.answers["submit"] = lambda query, default, a=answered: said(200, {"finetune_id": a, "status": "REQUESTED"})
+            second = self.create(instance_prompt="another prompt", labels={"team": "b"})
+            self.assertNotEqual(second.name, first.name)
+            self.assertEqual(second.instance_prompt, "another prompt")
+            self.assertNotEqual(second.upstream_id, known)
+        again = self.gateway.stub.GetFineTune(svc.GetFineTuneRequest(name=first.name), timeout=5)
+        self.assertEqual((again.instance_prompt, dict(again.labels), again.upstream_id), ("a secret prompt", {"team": "a"}, known))
+
     def test_the_key_comes_back_in_no_text(self):
         self.start()
         code = base64.b64encode(KEY.encode()).decode()
@@ -352,6 +365,8 @@ class Said(EndToEnd):
             return all(found[i].create_time.seconds // 60 == 1735689630 // 60 for i in ids)
         wait_until("the times", known)
         self.assertGreaterEqual(self.metric("finetune_gateway_unreadable_times_total"), 1)
+        self.assertTrue(found[bad].create_time_estimated)
+        self.assertFalse(found[ids[0]].create_time_estimated)
         self.assertIn(bad, found)
 
     def test_whole_numbers_are_exact_or_refused(self):
