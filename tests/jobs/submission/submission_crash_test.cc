@@ -162,10 +162,8 @@ class History {
       if (roll < 60) return Fate::kNoConnection;
       return Fate::kFine;
     });
-    segmind_.set_list_fate([random, this] {
+    segmind_.set_list_fate([random] {
       const uint32_t roll = (*random)() % 100;
-      // A page now and then, which says that it is one.
-      segmind_.set_page((*random)() % 5 == 0 ? (*random)() % 3 : SIZE_MAX, /*says_so=*/true);
       return roll < 10 ? Fate::kServerError : roll < 15 ? Fate::kTruncated : Fate::kFine;
     });
     segmind_.set_details_fate(
