@@ -3,13 +3,14 @@
 import os
 import pathlib
 import socket
+import threading
 import time
 import unittest
 import uuid
 
 import credentials
 from deaf_client import DeafClient
-from harness import EndToEnd, details_of, grpc, job, reason_of, rpc, svc, wait_until
+from harness import EndToEnd, dataset, details_of, grpc, job, reason_of, rpc, svc, wait_until
 
 ALICE = "token-of-alice-0123456789abcdef"
 MALLORY = "token-of-mallory-0123456789abcd"
@@ -115,6 +116,28 @@ class OneCaller(EndToEnd):
             return True
         except grpc.RpcError:
             return False
+
+    def test_uploads_that_drip(self):
+        self.start("--transfer_idle_timeout", "2s")
+
+        def drip():
+            yield svc.UploadDatasetRequest(spec=svc.DatasetSpec(file_name="a.zip", size_bytes=1 << 20))
+            while not self.over.wait(0.2):
+                yield svc.UploadDatasetRequest(chunk=b"x")
+
+        self.over = threading.Event()
+        self.addCleanup(self.over.set)
+        calls = [self.mallory.UploadDataset.future(drip(), metadata=bearer(MALLORY)) for _ in range(64)]
+        wait_until("some to be refused", lambda: self.reasons(calls).get("CLIENT_QUOTA_EXCEEDED", 0) >= 16)
+        path = self.folder / "cats.zip"
+        dataset(path)
+        data = path.read_bytes()
+        parts = [svc.UploadDatasetRequest(spec=svc.DatasetSpec(file_name="cats.zip", size_bytes=len(data), public_read=True)),
+                 svc.UploadDatasetRequest(chunk=data)]
+        self.assertEqual(self.gateway.stub.UploadDataset(iter(parts), timeout=20, metadata=bearer(ALICE)).size_bytes, len(data))
+        # They move a byte now and then, and are ended all the same.
+        wait_until("all to end", lambda: all(one.done() for one in calls))
+        self.assertEqual(self.reasons(calls)["CLIENT_QUOTA_EXCEEDED"], 16)
 
     def test_silent_name_servers(self):
         """Names that nobody resolves: as many threads as there may be looks, whatever is asked."""
