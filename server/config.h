@@ -52,6 +52,7 @@ struct Config {
   int max_concurrent_transfers = 0;
   absl::Duration transfer_idle_timeout;
   int transfer_least_speed = 0;
+  bool check_datasets = true;
 
   std::string replica_name;  // Empty: by the environment or the machine.
 

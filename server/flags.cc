@@ -104,6 +104,10 @@ std::vector<Flag> MakeFlags() {
        "A transfer in which no byte moves for this long is ended."},
       {"transfer_least_speed", "1024", Whole(&Config::transfer_least_speed, 0),
        "So is one that moves fewer bytes a second than this, over that time."},
+      {"check_datasets", "true", Switch(&Config::check_datasets),
+       "Look at the dataset's URL before a submission: at its first and last bytes, for 5s at "
+       "most. "
+       "What cannot be reached from here is let pass."},
       {"max_watchers", "20000", Whole(&Config::max_watchers, 0),
        "How many watch streams may be open at once."},
       {"max_watchers_per_caller", "20000", Whole(&Config::max_watchers_per_caller, 0),

@@ -152,6 +152,7 @@ absl::Status Gateway::Open() {
   if (absl::Status recovered = submitter_->Recover(); !recovered.ok())
     return Blame("store", recovered);
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
+  looks_ = std::make_unique<DatasetLooks>(*streamer_, config_.upstream_url);
   transfers_ = std::make_unique<Transfers>(
       Transfers::Options{.max_concurrent = config_.max_concurrent_transfers,
                          .idle_timeout = config_.transfer_idle_timeout,
@@ -184,6 +185,8 @@ absl::Status Gateway::Open() {
                    .clock = *clock_,
                    .last_webhook_time = [this] { return webhook_door_->last_event_time(); },
                    .transfers = transfers_.get(),
+                   .looks = looks_.get(),
+                   .look_at_creates = config_.check_datasets,
                    .replica = ValidUtf8(ReplicaName(config_), 255)},
       *gate_);
   RegisterMetrics();

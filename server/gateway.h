@@ -109,6 +109,7 @@ class Gateway {
   std::unique_ptr<Tracker> tracker_;
   std::unique_ptr<Submitter> submitter_;
   std::unique_ptr<Updater> updater_;
+  std::unique_ptr<DatasetLooks> looks_;
   std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<WebhookTokens> tokens_;
   std::unique_ptr<WebhookDoor> webhook_door_;

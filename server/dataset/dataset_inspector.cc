@@ -164,6 +164,8 @@ void DatasetInspector::Write(std::string_view bytes) {
   seen_ += static_cast<int64_t>(bytes.size());
 }
 
+void DatasetInspector::Skip(int64_t bytes) { seen_ = std::min(size_, seen_ + bytes); }
+
 bool DatasetInspector::MayBeZip() const {
   // Also what an empty zip begins with, and one in several parts.
   constexpr std::string_view kStarts[] = {"PK\3\4", "PK\5\6", "PK\7\10"};

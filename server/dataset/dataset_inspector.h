@@ -37,6 +37,9 @@ class DatasetInspector {
   // The next bytes. What exceeds the announced size is ignored.
   void Write(std::string_view bytes);
 
+  // So many bytes were not looked at, such as all before the last ones of a zip that is far away.
+  void Skip(int64_t bytes);
+
   // Whether the first bytes, as far as they are there, are those of a zip.
   bool MayBeZip() const;
 

@@ -59,19 +59,6 @@ bool IsPublic6(const unsigned char* bytes) {
   return true;
 }
 
-// Whether a host is known to lead into this network without a question to DNS, which a proxy asks.
-bool IsPrivateByName(const std::string& host) {
-  sockaddr_in v4{};
-  v4.sin_family = AF_INET;
-  if (inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1)
-    return !IsPublicAddress(reinterpret_cast<sockaddr*>(&v4));
-  sockaddr_in6 v6{};
-  v6.sin6_family = AF_INET6;
-  if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1)
-    return !IsPublicAddress(reinterpret_cast<sockaddr*>(&v6));
-  return host == "localhost" || absl::EndsWith(host, ".localhost");
-}
-
 // An IPv6 address is one label.
 std::vector<std::string> LabelsOf(const std::string& host) {
   if (absl::StrContains(host, ":")) return {host};
@@ -97,6 +84,18 @@ bool IsPublicAddress(const sockaddr* address) {
     return IsPublic6(v6.sin6_addr.s6_addr);
   }
   return false;
+}
+
+bool IsPrivateByName(const std::string& host) {
+  sockaddr_in v4{};
+  v4.sin_family = AF_INET;
+  if (inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1)
+    return !IsPublicAddress(reinterpret_cast<sockaddr*>(&v4));
+  sockaddr_in6 v6{};
+  v6.sin6_family = AF_INET6;
+  if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1)
+    return !IsPublicAddress(reinterpret_cast<sockaddr*>(&v6));
+  return host == "localhost" || absl::EndsWith(host, ".localhost");
 }
 
 absl::StatusOr<AddressPolicy::Rule> AddressPolicy::ParseRule(const std::string& text) {

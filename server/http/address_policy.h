@@ -21,6 +21,9 @@ inline constexpr std::string_view kDefaultTransferHosts =
 // (CGNAT), multicast, reserved, nor an IPv6 form that leads to such an IPv4 address.
 bool IsPublicAddress(const sockaddr* address);
 
+// Whether a host is known to lead into this network by its name alone, without a question to DNS.
+bool IsPrivateByName(const std::string& host);
+
 // Which hosts bytes may come from and go to, so that no answer, redirect or caller can make the
 // gateway talk to the network that it stands in. Hosts are checked by name before a connection, and
 // the socket's address right before connect, when DNS has spoken. Immutable; thread-safe.

@@ -15,6 +15,7 @@
 #include "server/segmind/segmind_client.h"
 #include "server/service/calls/turn_queue.h"
 #include "server/service/calls/unary_call.h"
+#include "server/service/requests/dataset_url.h"
 #include "server/service/requests/freshness.h"
 #include "server/service/requests/list_pages.h"
 #include "server/service/transfers/transfers.h"
@@ -37,6 +38,9 @@ struct ServiceParts {
   std::function<absl::Time()> last_webhook_time;
   // Null: this gateway moves no datasets and weights.
   Transfers* transfers = nullptr;
+  // Null: no dataset is looked at. Those of creates only if `look_at_creates`.
+  const DatasetLooks* looks = nullptr;
+  bool look_at_creates = true;
   // Which of several gateways this is.
   std::string replica;
 };
@@ -87,6 +91,7 @@ class WriteHandlers {
 
  private:
   void Validate(pb::FineTune checked, UnaryCall& call);
+  void ValidateDataset(pb::FineTune checked, UnaryCall& call);
 
   const ServiceParts parts_;
 };

@@ -19,29 +19,58 @@ void Answer(absl::StatusOr<VersionPtr> version, UnaryCall& call) {
   call.ReplyBytes(grpc::ByteBuffer(&(*version)->full, 1));
 }
 
+SpendingLimits LimitsOf(const UnaryCall& call) {
+  const CallerLimits& limits = call.caller().limits;
+  return {.creates_per_day = limits.creates_per_day, .active_jobs = limits.active_jobs};
+}
+
 }  // namespace
 
 void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
   auto checked = CheckCreate(request);
   if (!checked.ok()) return call.Fail(checked.status());
   if (request.validate_only()) return Validate(*std::move(checked), call);
-  const CallerLimits& limits = call.caller().limits;
-  CreateCall create{
-      .caller = call.caller().identity,
-      .limits = {.creates_per_day = limits.creates_per_day, .active_jobs = limits.active_jobs},
-      .request_id =
-          request.request_id().empty() ? MakeUuid() : absl::AsciiStrToLower(request.request_id()),
-      .fine_tune = *std::move(checked),
-      .deadline = call.deadline(),
-      .trace = call.trace(),
-      .sharer = call.sharer()};
+  CreateCall create{.caller = call.caller().identity,
+                    .limits = LimitsOf(call),
+                    .request_id = request.request_id().empty()
+                                      ? MakeUuid()
+                                      : absl::AsciiStrToLower(request.request_id()),
+                    .fine_tune = *std::move(checked),
+                    .deadline = call.deadline(),
+                    .trace = call.trace(),
+                    .sharer = call.sharer()};
+  // Where too many look already, Segmind's own look must do.
+  if (parts_.looks != nullptr && parts_.look_at_creates && call.Take(Share::kChecks).ok())
+    create.look = [looks = parts_.looks, job = create.fine_tune,
+                   trace = call.trace()](DatasetLooks::Done done) {
+      looks->Start(job, DatasetLooks::Purpose::kCreate, {absl::InfiniteFuture(), trace},
+                   std::move(done));
+    };
   parts_.submitter.Create(std::move(create), [&call](absl::StatusOr<VersionPtr> version) {
     Answer(std::move(version), call);
   });
 }
 
 void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
-  if (parts_.transfers == nullptr) {
+  const SpendingLimits limits = LimitsOf(call);
+  if (!limits.creates_per_day && !limits.active_jobs)
+    return ValidateDataset(std::move(checked), call);
+  parts_.submitter.CountSpending(
+      call.caller().identity, [this, limits, checked = std::move(checked),
+                               &call](const absl::StatusOr<Spending>& spending) mutable {
+        call.Later([this, limits, checked = std::move(checked), spending, &call]() mutable {
+          if (!spending.ok()) return call.Fail(spending.status());
+          const absl::Status may =
+              CheckSpending(call.caller().identity, *spending, limits, parts_.clock.Now());
+          if (!may.ok()) return call.Fail(may);
+          ValidateDataset(std::move(checked), call);
+        });
+      });
+}
+
+void WriteHandlers::ValidateDataset(pb::FineTune checked, UnaryCall& call) {
+  // A dataset that is yet to be uploaded has no URL.
+  if (parts_.looks == nullptr || checked.data_source_uri().empty()) {
     RemoveSignatures(checked);
     return call.Reply(checked);
   }
@@ -50,14 +79,14 @@ void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
     if (absl::Status room = call.Take(share); !room.ok()) return call.Fail(room);
   auto job = std::make_shared<const pb::FineTune>(std::move(checked));
   const auto look =
-      CheckDatasetUrl(parts_.transfers->streamer(), *job, {call.answer_by(), call.trace()},
-                      [job, &call](absl::Status status) {
-                        if (!status.ok()) return call.Fail(status);
-                        pb::FineTune shown = *job;
-                        RemoveSignatures(shown);
-                        call.Reply(shown);
-                      });
-  call.OnCancelDo([look] { look->Cancel(); });
+      parts_.looks->Start(*job, DatasetLooks::Purpose::kCheck, {call.answer_by(), call.trace()},
+                          [job, &call](absl::Status status) {
+                            if (!status.ok()) return call.Fail(status);
+                            pb::FineTune shown = *job;
+                            RemoveSignatures(shown);
+                            call.Reply(shown);
+                          });
+  if (look != nullptr) call.OnCancelDo([look] { look->Cancel(); });
 }
 
 void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {

@@ -170,8 +170,8 @@ class CommandLine(Transfers):
             self.assertEqual(answer.read(), path.read_bytes())
         self.emulator.fault("storage_put", "storage_403", count=-1)
         refused = self.finetune("upload", path)
-        self.assertEqual(refused.returncode, 6, refused.stderr)
-        self.assertIn("Segmind's storage answered 403", refused.stderr)
+        self.assertEqual(refused.returncode, 8, refused.stderr)
+        self.assertIn("it answered 403 AccessDenied", refused.stderr)
 
     def test_a_broken_disk_or_a_wrong_place_is_told(self):
         name, _ = self.trained(weights_bytes=MIB)

@@ -316,6 +316,38 @@ class Uploads(Transfers):
             self.assertEqual(details_of(error)["BadRequest"].field_violations[0].field, "fine_tune.data_source_uri")
         self.assertEqual(self.emulator.calls("submit"), 0)
 
+    def test_a_dataset_is_looked_at_before_it_costs_money(self):
+        good = self.upload(self.zip()).data_source_uri
+        create = lambda uri, **more: self.stub.CreateFineTune(svc.CreateFineTuneRequest(  # noqa: E731
+            request_id=str(uuid.uuid4()), fine_tune=job(uri), **more), timeout=30)
+        for content in ("html", "html_named_binary", "json", "s3_xml", "image", "bytes3", "empty", "text"):
+            with self.subTest(content):
+                self.emulator.fault("dataset_get", "content", count=-1, content=content)
+                for more in ({}, {"validate_only": True}):
+                    error = self.failed([Code.INVALID_ARGUMENT], "INVALID_FIELD", lambda: create(good, **more))
+                    self.assertEqual(details_of(error)["BadRequest"].field_violations[0].field, "fine_tune.data_source_uri")
+                self.emulator.clear_faults()
+        for uri in (good + "x", "http://127.1/x.zip", "http://2130706433/x.zip", "http://localhost/x.zip"):
+            self.failed([Code.INVALID_ARGUMENT], "INVALID_FIELD", lambda: create(uri))
+        self.assertEqual(self.emulator.calls("submit"), 0)
+        # A repeat is answered, whatever has become of the dataset.
+        request = svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(good))
+        made = self.stub.CreateFineTune(request, timeout=30)
+        self.emulator.fault("dataset_get", "storage_403", count=-1)
+        self.assertEqual(self.stub.CreateFineTune(request, timeout=30).name, made.name)
+        self.emulator.clear_faults()
+        # Segmind may reach what the gateway does not.
+        self.assertTrue(create("https://data.invalid/cats.zip").name)
+
+    def test_all_but_the_dataset_can_be_checked_before_it_is_uploaded(self):
+        check = lambda **more: self.stub.CreateFineTune(  # noqa: E731
+            svc.CreateFineTuneRequest(fine_tune=job("", **more), validate_only=True), timeout=30)
+        check()
+        error = self.failed([Code.INVALID_ARGUMENT], "INVALID_FIELD", lambda: check(name="x" * 200))
+        self.assertEqual([v.field for v in details_of(error)["BadRequest"].field_violations], ["fine_tune.display_name"])
+        self.failed([Code.INVALID_ARGUMENT], "INVALID_FIELD", lambda: self.stub.CreateFineTune(
+            svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job("")), timeout=30))
+
 
 class Downloads(Transfers):
     def test_public_and_private_weights_come_whole(self):

@@ -602,8 +602,9 @@ type CreateFineTuneRequest struct {
 	// the call with the same id until it is answered. The same id with the same
 	// parameters returns the same job, for at least 7 days.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check everything, the dataset's URL included, and submit nothing. Returns the
-	// job as it would be submitted, without a name.
+	// Check everything, the dataset and the caller's quotas included, and submit
+	// nothing. Returns the job as it would be submitted, without a name. Without a
+	// data_source_uri all the rest is checked, as before an upload.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

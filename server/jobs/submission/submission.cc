@@ -46,21 +46,13 @@ pb::FineTune InputOf(const pb::FineTune& fine_tune) {
   return input;
 }
 
-// Whether the caller may have one more job. What cannot be counted is refused.
-absl::Status CheckSpending(Draft& draft, const std::string& caller, const SpendingLimits& limits) {
+// The same by the record. What cannot be counted is refused.
+absl::Status CheckSpendingOf(Draft& draft, const std::string& caller,
+                             const SpendingLimits& limits) {
   if (!limits.creates_per_day && !limits.active_jobs) return absl::OkStatus();
   auto spending = draft.SpendingOf(caller);
   if (!spending.ok()) return spending.status();
-  if (limits.creates_per_day && spending->creates.count >= *limits.creates_per_day) {
-    const absl::Duration until_free = spending->creates.oldest + kSpendingWindow - draft.now();
-    return QuotaExceeded(caller, "creates_per_day", absl::StrCat(*limits.creates_per_day),
-                         std::clamp(until_free, absl::Seconds(1), kSpendingWindow));
-  }
-  if (limits.active_jobs && spending->active_jobs >= *limits.active_jobs) {
-    return QuotaExceeded(caller, "active_jobs", absl::StrCat(*limits.active_jobs),
-                         absl::Minutes(1));
-  }
-  return absl::OkStatus();
+  return CheckSpending(caller, *spending, limits, draft.now());
 }
 
 absl::Status NotBegun() {
@@ -88,6 +80,20 @@ prometheus::Counter& Outcomes(Metrics& metrics, const char* outcome) {
 }
 
 }  // namespace
+
+absl::Status CheckSpending(const std::string& caller, const Spending& spending,
+                           const SpendingLimits& limits, absl::Time now) {
+  if (limits.creates_per_day && spending.creates.count >= *limits.creates_per_day) {
+    const absl::Duration until_free = spending.creates.oldest + kSpendingWindow - now;
+    return QuotaExceeded(caller, "creates_per_day", absl::StrCat(*limits.creates_per_day),
+                         std::clamp(until_free, absl::Seconds(1), kSpendingWindow));
+  }
+  if (limits.active_jobs && spending.active_jobs >= *limits.active_jobs) {
+    return QuotaExceeded(caller, "active_jobs", absl::StrCat(*limits.active_jobs),
+                         absl::Minutes(1));
+  }
+  return absl::OkStatus();
+}
 
 std::string FingerprintOf(const pb::FineTune& fine_tune) {
   std::string bytes;
@@ -128,6 +134,7 @@ Submission::Submission(std::shared_ptr<SubmissionParts> parts, CreateCall call,
       limits_(call.limits),
       fingerprint_(std::move(fingerprint)),
       fine_tune_(std::move(call.fine_tune)),
+      look_(std::move(call.look)),
       trace_(call.trace),
       sharer_(std::move(call.sharer)),
       moved_(std::move(moved)),
@@ -190,7 +197,8 @@ void Submission::Prepare() {
         }
         if (AcceptLost(draft, prepared->intent)) return absl::OkStatus();
         // Reserved by the intent, in this very commit.
-        if (absl::Status may = CheckSpending(draft, intent.caller(), limits); !may.ok()) return may;
+        if (absl::Status may = CheckSpendingOf(draft, intent.caller(), limits); !may.ok())
+          return may;
         prepared->is_new = true;
         draft.PutIntent(prepared->intent);
         return absl::OkStatus();
@@ -205,9 +213,24 @@ void Submission::Prepare() {
 void Submission::OnPrepared(const Prepared& prepared, const absl::Status& status) {
   if (!status.ok()) return Finish(status);
   intent_ = prepared.intent;
-  if (prepared.is_new) return TryPost();
+  if (prepared.is_new) return look_ ? Look() : TryPost();
   parts_->repeated.Increment();
   Settle();
+}
+
+void Submission::Look() {
+  phase_ = Phase::kLooking;
+  look_([self = shared_from_this()](absl::Status status) {
+    self->parts_->worker.Post(
+        [self, status = std::move(status)]() mutable { self->OnLooked(std::move(status)); });
+  });
+}
+
+void Submission::OnLooked(absl::Status status) {
+  if (status.ok()) return TryPost();
+  outcome_.kind = SubmitOutcome::Kind::kRefused;
+  outcome_.status = std::move(status);
+  RecordOutcome();
 }
 
 void Submission::TryPost() {
@@ -360,6 +383,7 @@ void Submission::OnAnswerBy(uint64_t caller) {
   if (!callers_.Has(caller)) return;
   switch (phase_) {
     case Phase::kPreparing:
+    case Phase::kLooking:
       return callers_.Answer(caller, parts_->draining ? SubmitterDraining() : NotBegun());
     case Phase::kPosting:
       return Show(caller);

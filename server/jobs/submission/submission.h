@@ -84,6 +84,7 @@ class Submission : public std::enable_shared_from_this<Submission> {
   //       └───────────────────────────────▶ kSettling ◀─┘──────────┘ to be there
   enum class Phase {
     kPreparing,  // The intent is being recorded; nothing was sent.
+    kLooking,    // What it is about is looked at (CreateCall::look); nothing was sent.
     kPosting,    // The POST is out.
     kPausing,    // Nothing was sent: another try follows.
     kEnding,     // The outcome is known and being recorded.
@@ -106,6 +107,8 @@ class Submission : public std::enable_shared_from_this<Submission> {
 
   void Prepare();
   void OnPrepared(const Prepared& prepared, const absl::Status& status);
+  void Look();
+  void OnLooked(absl::Status status);
   void TryPost();
   void TryAgain();
   void OnOutcome(SubmitOutcome outcome);
@@ -129,6 +132,7 @@ class Submission : public std::enable_shared_from_this<Submission> {
   const SpendingLimits limits_;
   const std::string fingerprint_;
   const pb::FineTune fine_tune_;
+  const std::function<void(absl::AnyInvocable<void(absl::Status) &&> done)> look_;
   const TraceContext trace_;  // Of the call that began it.
   const std::shared_ptr<Sharer> sharer_;
   const Moved moved_;

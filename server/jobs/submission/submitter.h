@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,12 +24,19 @@ struct SpendingLimits {
   std::optional<int64_t> active_jobs;
 };
 
+// Whether a caller that has spent so much may have one more job. CLIENT_QUOTA_EXCEEDED.
+absl::Status CheckSpending(const std::string& caller, const Spending& spending,
+                           const SpendingLimits& limits, absl::Time now);
+
 // A checked CreateFineTuneRequest.
 struct CreateCall {
   std::string caller;
   SpendingLimits limits;
   std::string request_id;  // Made by the gateway if the caller sent none.
   pb::FineTune fine_tune;  // Input fields only.
+  // Looks, within some seconds, at what only a new submission needs to have looked at, such as the
+  // dataset; a repeat does not. What it says no to is refused with that. May be empty.
+  std::function<void(absl::AnyInvocable<void(absl::Status) &&> done)> look = nullptr;
   absl::Time deadline;
   TraceContext trace;
   std::shared_ptr<Sharer> sharer;  // Of the rate limit; null for the gateway's own.

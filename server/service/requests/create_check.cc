@@ -109,11 +109,13 @@ void CheckParameters(const pb::TrainingParameters& parameters, Violations& viola
   CheckIntegers(parameters, violations);
 }
 
-void CheckTexts(const pb::FineTune& job, Violations& violations) {
+// `may_lack_data`: a check alone may come before the dataset is uploaded.
+void CheckTexts(const pb::FineTune& job, bool may_lack_data, Violations& violations) {
   Require(violations, "fine_tune.display_name", job.display_name(),
           WrongWithText(job.display_name(), 100));
-  Require(violations, "fine_tune.data_source_uri", job.data_source_uri(),
-          WrongWithUrl(job.data_source_uri()));
+  if (!may_lack_data || !job.data_source_uri().empty())
+    Require(violations, "fine_tune.data_source_uri", job.data_source_uri(),
+            WrongWithUrl(job.data_source_uri()));
   Require(violations, "fine_tune.instance_prompt", job.instance_prompt(),
           WrongWithText(job.instance_prompt(), 2000, /*lines=*/true));
   const bool needs_trigger = job.theme() != "KONTEXT" && job.base_model() != "KONTEXT";
@@ -165,7 +167,7 @@ pb::FineTune InputOf(const pb::FineTune& asked) {
 absl::StatusOr<pb::FineTune> CheckCreate(const pb::CreateFineTuneRequest& request) {
   Violations violations;
   const pb::FineTune& job = request.fine_tune();
-  CheckTexts(job, violations);
+  CheckTexts(job, request.validate_only(), violations);
   CheckLabels(job, violations);
   CheckParameters(job.parameters(), violations);
   if (!pb::FineTune::Visibility_IsValid(job.visibility()))

@@ -1,74 +1,315 @@
 #include "server/service/requests/dataset_url.h"
 
 #include <algorithm>
-#include <memory>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "server/dataset/dataset_inspector.h"
+#include "absl/strings/strip.h"
 #include "server/base/clock.h"
+#include "server/base/log.h"
+#include "server/base/mutex.h"
+#include "server/base/url.h"
+#include "server/base/url_signature.h"
+#include "server/base/weights_head.h"
+#include "server/dataset/dataset_files.h"
+#include "server/dataset/dataset_inspector.h"
+#include "server/http/address_policy.h"
 #include "server/service/requests/violations.h"
 
 namespace finetune {
 namespace {
 
-constexpr absl::Duration kLongest = absl::Seconds(20);
+constexpr absl::Duration kLongestCheck = absl::Seconds(20);
+constexpr absl::Duration kLongestOfCreate = absl::Seconds(5);
+// The directory of some thousand entries.
+constexpr int64_t kTail = int64_t{128} << 10;
+// The end record alone, of an empty zip.
+constexpr int64_t kLeastZip = 22;
 
-absl::Status Wrong(absl::string_view what) {
-  return InvalidField("fine_tune.data_source_uri", std::string(what));
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+// Whether the files at that host are Segmind's own: its API's, its domain's, and its bucket's
+// (UPSTREAM.md).
+bool IsOfSegmind(const Url& url, const std::string& upstream_url) {
+  const auto upstream = Url::Parse(upstream_url);
+  if (upstream.ok() && url.host() == upstream->host() && url.port() == upstream->port())
+    return true;
+  return url.host() == "segmind.com" || absl::EndsWith(url.host(), ".segmind.com") ||
+         (absl::StartsWith(url.host(), "finetune-pipeline.s3.") &&
+          absl::EndsWith(url.host(), ".amazonaws.com"));
 }
 
-// The answer to one HEAD. Streamer's thread only.
-class HeadListener final : public HttpStreamListener {
- public:
-  HeadListener(bool may_be_private, absl::AnyInvocable<void(absl::Status) &&> done)
-      : may_be_private_(may_be_private), done_(std::move(done)) {}
+// One answer, as far as it matters.
+struct Answer {
+  int code = 0;
+  std::optional<int64_t> length;  // Of the whole file.
+  int64_t first = 0;              // Of the body, in the file.
+  std::string body;               // Up to kTail of it.
+};
 
-  void OnHead(const HttpResponse& head) override {
-    code_ = head.code;
-    const std::string_view text = head.Header("content-length");
-    int64_t number = 0;
-    if (absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &number)) length_ = number;
+std::optional<int64_t> NumberIn(absl::string_view text) {
+  int64_t number = 0;
+  if (!absl::SimpleAtoi(text, &number) || number < 0) return std::nullopt;
+  return number;
+}
+
+Answer HeadOf(const HttpResponse& head) {
+  Answer answer{.code = head.code};
+  if (head.code != 206) {
+    answer.length = NumberIn(View(head.Header("content-length")));
+    return answer;
   }
-  bool OnData(std::string_view) override { return true; }
-  size_t OnSend(char*, size_t) override { return 0; }
-  void OnEnd(absl::Status status) override { std::move(done_)(Verdict(status)); }
+  // `bytes 1-2/3`.
+  absl::string_view range = View(head.Header("content-range"));
+  absl::ConsumePrefix(&range, "bytes ");
+  answer.first = NumberIn(range.substr(0, range.find('-'))).value_or(-1);
+  if (const size_t slash = range.find('/'); slash != range.npos)
+    answer.length = NumberIn(range.substr(slash + 1));
+  return answer;
+}
+
+// A look under way. Its steps run on the streamer's thread, one after the other.
+class Look : public HttpStream, public std::enable_shared_from_this<Look> {
+ public:
+  struct Subject {
+    Url url;
+    bool is_signed = false;
+    bool may_be_private = false;  // Segmind can read there what others cannot.
+    bool lenient = false;
+  };
+
+  Look(HttpStreamer& streamer, Subject subject, absl::Time deadline, const TraceContext& trace,
+       DatasetLooks::Done done)
+      : streamer_(streamer),
+        subject_(std::move(subject)),
+        deadline_(deadline),
+        trace_(trace),
+        done_(std::move(done)) {}
+
+  void Begin() { Ask("HEAD", "", &Look::OnHead); }
+
+  void Resume() override {}
+  void Cancel() override {
+    {
+      MutexLock lock(mu_);
+      cancelled_ = true;
+    }
+    EndStream();
+  }
 
  private:
-  absl::Status Verdict(const absl::Status& status) const {
-    if (!status.ok()) return Wrong(absl::StrCat("cannot be fetched: ", status.message()));
-    // A private upload in Segmind's own storage opens to Segmind alone.
-    if (may_be_private_ && code_ == 403) return absl::OkStatus();
-    if (code_ != 200) return Wrong(absl::StrCat("cannot be fetched: a HEAD is answered ", code_));
-    if (!length_) return Wrong("must answer a HEAD with Content-Length");
-    if (*length_ <= 0) return Wrong("leads to an empty file");
-    if (*length_ >= kDatasetLimitBytes)
-      return Wrong(absl::StrCat("leads to a file of ", *length_,
-                                " bytes; Segmind takes datasets under ", kDatasetLimitBytes));
-    return absl::OkStatus();
+  using Step = void (Look::*)(Answer);
+  class Listener;
+
+  void EndStream() {
+    std::shared_ptr<HttpStream> stream;
+    {
+      MutexLock lock(mu_);
+      stream = stream_;
+    }
+    if (stream) stream->Cancel();
+  }
+  void Ask(const char* method, const std::string& range, Step then);
+  void OnEnd(absl::Status status, Answer answer, Step then);
+
+  void OnHead(Answer answer);
+  void OnStart(Answer answer);
+  void OnTail(Answer answer);
+  void AskForStart();
+  void AskForTail();
+  // Of an answer that is neither the file nor a part of it.
+  void OnRefusal(int code, const char* method);
+  void Inspect(const Answer& answer);
+  bool TakeLength(std::optional<int64_t> length, const char* method);
+
+  void End(absl::Status status) { std::move(done_)(std::move(status)); }
+  void Wrong(absl::string_view what) {
+    End(InvalidField("fine_tune.data_source_uri", std::string(what)));
+  }
+  // It says nothing about what Segmind will find.
+  void CannotTell(absl::string_view why);
+
+  HttpStreamer& streamer_;
+  const Subject subject_;
+  const absl::Time deadline_;
+  const TraceContext trace_;
+  DatasetLooks::Done done_;
+  int64_t length_ = 0;
+
+  Mutex mu_;
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  std::shared_ptr<HttpStream> stream_ ABSL_GUARDED_BY(mu_);
+};
+
+// Gathers one answer; ends its stream once there is enough.
+class Look::Listener : public HttpStreamListener {
+ public:
+  Listener(std::shared_ptr<Look> look, Step then) : look_(std::move(look)), then_(then) {}
+
+  void OnHead(const HttpResponse& head) override { answer_ = HeadOf(head); }
+  bool OnData(std::string_view bytes) override {
+    const size_t room = static_cast<size_t>(kTail) - answer_.body.size();
+    answer_.body.append(bytes.substr(0, room));
+    enough_ = enough_ || bytes.size() >= room;
+    if (enough_) look_->EndStream();
+    return true;
+  }
+  size_t OnSend(char*, size_t) override { return 0; }
+  void OnEnd(absl::Status status) override {
+    if (enough_) status = absl::OkStatus();
+    look_->OnEnd(std::move(status), std::move(answer_), then_);
   }
 
-  const bool may_be_private_;
-  absl::AnyInvocable<void(absl::Status) &&> done_;
-  int code_ = 0;
-  std::optional<int64_t> length_;
+ private:
+  const std::shared_ptr<Look> look_;
+  const Step then_;
+  Answer answer_;
+  bool enough_ = false;
 };
+
+void Look::Ask(const char* method, const std::string& range, Step then) {
+  StreamRequest request{.method = method,
+                        .url = Secret(subject_.url.text()),
+                        .follow_redirects = true,
+                        .foreign = true,
+                        .deadline = deadline_,
+                        .trace = trace_};
+  request.headers.emplace_back("Accept-Encoding", "identity");
+  if (!range.empty()) request.headers.emplace_back("Range", range);
+  auto stream =
+      streamer_.Start(std::move(request), std::make_shared<Listener>(shared_from_this(), then));
+  bool cancelled;
+  {
+    MutexLock lock(mu_);
+    stream_ = stream;
+    cancelled = cancelled_;
+  }
+  if (cancelled) stream->Cancel();
+}
+
+void Look::OnEnd(absl::Status status, Answer answer, Step then) {
+  if (status.ok()) return (this->*then)(std::move(answer));
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return Wrong(absl::StrCat("cannot be fetched: ", status.message()));
+    case absl::StatusCode::kPermissionDenied:
+      // The name of a public host may lead to an address of this network, as seen from here.
+      if (IsPrivateByName(subject_.url.host()) || !subject_.lenient)
+        return Wrong(absl::StrCat("cannot be fetched: ", status.message()));
+      return CannotTell(status.message());
+    default:
+      return CannotTell(status.message());
+  }
+}
+
+void Look::CannotTell(absl::string_view why) {
+  if (!subject_.lenient) return Wrong(absl::StrCat("cannot be fetched: ", why));
+  Log(LogLevel::kWarning, "a dataset could not be looked at; Segmind will",
+      {{"trace_id", trace_.TraceId()},
+       {"span_id", trace_.SpanId()},
+       {"host", subject_.url.host()},
+       {"error", std::string(why)}});
+  End(absl::OkStatus());
+}
+
+void Look::OnRefusal(int code, const char* method) {
+  if (code == 408 || code == 425 || code == 429 || code >= 500)
+    return CannotTell(absl::StrCat("a ", method, " is answered ", code));
+  if (subject_.may_be_private && (code == 401 || code == 403)) return End(absl::OkStatus());
+  Wrong(absl::StrCat("cannot be fetched: a ", method, " is answered ", code));
+}
+
+bool Look::TakeLength(std::optional<int64_t> length, const char* method) {
+  if (!length)
+    Wrong(absl::StrCat("must answer a ", method, " with the file's length (Content-Length)"));
+  else if (*length == 0)
+    Wrong("leads to an empty file");
+  else if (*length < kLeastZip)
+    Wrong(absl::StrCat("leads to a file of ", *length, " bytes, no zip"));
+  else if (*length >= kDatasetLimitBytes)
+    Wrong(absl::StrCat("leads to a file of ", *length, " bytes; Segmind takes datasets under ",
+                       kDatasetLimitBytes));
+  else
+    return length_ = *length, true;
+  return false;
+}
+
+void Look::OnHead(Answer answer) {
+  // A URL may be signed for one method alone.
+  if (answer.code != 200 && answer.code < 500 && subject_.is_signed && !subject_.may_be_private)
+    return AskForStart();
+  if (answer.code != 200) return OnRefusal(answer.code, "HEAD");
+  if (TakeLength(answer.length, "HEAD")) AskForTail();
+}
+
+void Look::AskForStart() { Ask("GET", absl::StrCat("bytes=0-", kTail - 1), &Look::OnStart); }
+
+void Look::OnStart(Answer answer) {
+  if (answer.code != 200 && answer.code != 206) return OnRefusal(answer.code, "GET");
+  if (!TakeLength(answer.length, "GET")) return;
+  if (answer.code == 200 || length_ <= kTail) return Inspect(answer);
+  AskForTail();
+}
+
+void Look::AskForTail() {
+  Ask("GET", absl::StrCat("bytes=", std::max<int64_t>(0, length_ - kTail), "-", length_ - 1),
+      &Look::OnTail);
+}
+
+void Look::OnTail(Answer answer) {
+  if (answer.code != 200 && answer.code != 206) return OnRefusal(answer.code, "GET");
+  Inspect(answer);
+}
+
+void Look::Inspect(const Answer& answer) {
+  const int64_t missing = length_ - answer.first - static_cast<int64_t>(answer.body.size());
+  const bool from_start = answer.first == 0;
+  if (answer.first < 0 || missing < 0) return CannotTell("a part has no good Content-Range");
+  DatasetInspector inspector(length_);
+  inspector.Skip(answer.first);
+  inspector.Write(answer.body);
+  if (from_start && !inspector.MayBeZip()) {
+    const std::string_view image = ImageFormat(answer.body);
+    return Wrong(absl::StrCat(
+        "leads to ",
+        image.empty() ? SeemsToBe(answer.body) : absl::StrCat("an image (", View(image), ")"),
+        ", no zip"));
+  }
+  // The beginning of a larger file: whoever serves it knows no parts.
+  if (missing > 0) return End(absl::OkStatus());
+  const DatasetFindings findings = inspector.Finish();
+  if (findings.unusable.empty()) return End(absl::OkStatus());
+  Wrong(absl::StrCat("leads to no dataset: ", findings.unusable));
+}
 
 }  // namespace
 
-std::shared_ptr<HttpStream> CheckDatasetUrl(HttpStreamer& streamer, const pb::FineTune& job,
-                                            const CallContext& context,
-                                            absl::AnyInvocable<void(absl::Status) &&> done) {
-  StreamRequest request{.method = "HEAD",
-                        .url = Secret(job.data_source_uri()),
-                        .follow_redirects = true,
-                        .foreign = true,
-                        .deadline = std::min(context.deadline, SteadyNow() + kLongest),
-                        .trace = context.trace};
-  return streamer.Start(std::move(request), std::make_shared<HeadListener>(
-                                                job.base_model() != "FAST_FLUX", std::move(done)));
+DatasetLooks::DatasetLooks(HttpStreamer& streamer, const std::string& upstream_url)
+    : streamer_(streamer), upstream_url_(upstream_url) {}
+
+std::shared_ptr<HttpStream> DatasetLooks::Start(const pb::FineTune& job, Purpose purpose,
+                                                const CallContext& context, Done done) const {
+  const bool lenient = purpose == Purpose::kCreate;
+  // The caller's was checked to be a URL.
+  auto url = Url::ParseAnswer(job.data_source_uri());
+  if (!url.ok()) {
+    std::move(done)(InvalidField("fine_tune.data_source_uri", std::string(url.status().message())));
+    return nullptr;
+  }
+  const bool is_private = job.base_model() != "FAST_FLUX" && IsOfSegmind(*url, upstream_url_);
+  auto look = std::make_shared<Look>(
+      streamer_,
+      Look::Subject{.url = *std::move(url),
+                    .is_signed = IsSigned(job.data_source_uri()),
+                    .may_be_private = is_private,
+                    .lenient = lenient},
+      std::min(context.deadline, SteadyNow() + (lenient ? kLongestOfCreate : kLongestCheck)),
+      context.trace, std::move(done));
+  look->Begin();
+  return look;
 }
 
 }  // namespace finetune

@@ -5,18 +5,33 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "server/base/error.h"
 #include "server/http/http_stream.h"
 #include "server/segmind/segmind_client.h"
 
 namespace finetune {
 
-// Asks with a HEAD what Segmind will ask when the job starts: whether the dataset of `job` is
-// there, at a public address, and small enough. `done` runs once, on the streamer's thread: OK, or
-// INVALID_ARGUMENT / INVALID_FIELD on fine_tune.data_source_uri. The look can be ended early.
-std::shared_ptr<HttpStream> CheckDatasetUrl(HttpStreamer& streamer, const pb::FineTune& job,
-                                            const CallContext& context,
-                                            absl::AnyInvocable<void(absl::Status) &&> done);
+// Looks at datasets through their URLs, as Segmind does when a job starts: whether there is one, at a
+// public address, small enough, and a zip with images at its top level. Asks with a HEAD, and then for the
+// last bytes, which say what is in a zip. Thread-safe; outlived by the streamer.
+class DatasetLooks {
+ public:
+  // Of whom it depends on what cannot be looked at from here, though Segmind may well reach it: a check alone says so,
+  // a create goes on, with a warning in the log.
+  enum class Purpose { kCheck, kCreate };
+  using Done = absl::AnyInvocable<void(absl::Status) &&>;
+
+  // `upstream_url` is Segmind's, whose host's files are its own.
+  DatasetLooks(HttpStreamer& streamer, const std::string& upstream_url);
+
+  // `done` runs once, on the streamer's thread, within some seconds: OK, or INVALID_ARGUMENT /
+  // INVALID_FIELD on fine_tune.data_source_uri. To be cancelled by what is returned.
+  std::shared_ptr<HttpStream> Start(const pb::FineTune& job, Purpose purpose,
+                                    const CallContext& context, Done done) const;
+
+ private:
+  HttpStreamer& streamer_;
+  const std::string upstream_url_;
+};
 
 }  // namespace finetune

@@ -183,6 +183,60 @@ TEST_F(SubmitterTest, ALostAnswerIsFoundByItsDatasetWhoeverSignedItWithoutMarker
   EXPECT_EQ(JobCount(), 1u);
 }
 
+TEST_F(SubmitterTest, LooksAtANewSubmissionBeforeItIsSentAndAtNoRepeat) {
+  StartProcess();
+  int looks = 0;
+  absl::Status verdict = Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD,
+                               "fine_tune.data_source_uri: leads to a web page, no zip");
+  const auto create = [&] {
+    CreateReply reply;
+    process_->submitter.Create({.caller = "alice",
+                                .request_id = "r1",
+                                .fine_tune = Request(),
+                                .look =
+                                    [&](absl::AnyInvocable<void(absl::Status) &&> done) {
+                                      ++looks;
+                                      std::move(done)(verdict);
+                                    },
+                                .deadline = clock_.Now() + absl::Seconds(10)},
+                               reply.Taker());
+    return Await(reply);
+  };
+  const auto refused = create();
+  EXPECT_EQ(ReasonOf(refused.status()), pb::ErrorReason::INVALID_FIELD) << refused.status();
+  EXPECT_EQ(segmind_.posts(), 0);
+  EXPECT_EQ(JobCount(), 0u);
+  verdict = absl::OkStatus();
+  const auto made = create();
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(looks, 2);
+  // What became of the dataset since does not matter.
+  verdict = absl::InvalidArgumentError("gone");
+  EXPECT_EQ((*create())->id, (*made)->id);
+  EXPECT_EQ(looks, 2);
+  EXPECT_EQ(segmind_.posts(), 1);
+}
+
+TEST_F(SubmitterTest, ACallWhoseTimeIsUpWhileItIsLookedAtSendsNothing) {
+  StartProcess();
+  absl::AnyInvocable<void(absl::Status) &&> look_done;
+  CreateReply reply;
+  process_->submitter.Create(
+      {.caller = "alice",
+       .request_id = "r1",
+       .fine_tune = Request(),
+       .look = [&](absl::AnyInvocable<void(absl::Status) &&> done) { look_done = std::move(done); },
+       .deadline = clock_.Now() + absl::Seconds(2)},
+      reply.Taker());
+  ASSERT_TRUE(RunUntil([&] { return static_cast<bool>(look_done); }));
+  RunFor(absl::Seconds(3));
+  EXPECT_FALSE(Await(reply).ok());
+  std::move(look_done)(absl::OkStatus());
+  RunFor(absl::Seconds(1));
+  EXPECT_EQ(segmind_.posts(), 0);
+  EXPECT_EQ(JobCount(), 0u);
+}
+
 TEST_F(SubmitterTest, AHundredCallsAtOnceMakeOnePost) {
   StartProcess();
   std::vector<CreateReply> replies;

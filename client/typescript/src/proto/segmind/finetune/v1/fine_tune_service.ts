@@ -305,8 +305,9 @@ export interface CreateFineTuneRequest {
    */
   requestId: string;
   /**
-   * Check everything, the dataset's URL included, and submit nothing. Returns the
-   * job as it would be submitted, without a name.
+   * Check everything, the dataset and the caller's quotas included, and submit
+   * nothing. Returns the job as it would be submitted, without a name. Without a
+   * data_source_uri all the rest is checked, as before an upload.
    */
   validateOnly: boolean;
 }
