@@ -148,7 +148,7 @@ class Gateway(Process):
             "--admin_listen", "127.0.0.1:0", "--port_file", port_file, "--upstream_url", emulator_url,
             "--api_key_file", key_file, "--webhook_token_file", token_file, "--store", f"sqlite:{folder}/store.db",
             "--upstream_calls_per_minute", "100000", "--active_poll_interval", "200ms", "--idle_poll_interval", "1s",
-            "--drain_delay", "0s", *args], env=env)
+            "--drain_delay", "0s", "--check_datasets=false", *args], env=env)
         ports = json.loads(self.ports(port_file))
         self.address = f"127.0.0.1:{ports['grpc']}"
         self.webhook_url = f"http://127.0.0.1:{ports['webhook']}/webhooks/segmind/{WEBHOOK_TOKEN}"

@@ -71,7 +71,7 @@ class PeakMemory:
 
 class Transfers(EndToEnd):
     EMULATOR = ()
-    GATEWAY = ("--transfer_idle_timeout", "2s")
+    GATEWAY = ("--transfer_idle_timeout", "2s", "--check_datasets=true")
 
     def setUp(self):
         super().setUp()
