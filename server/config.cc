@@ -177,7 +177,10 @@ std::string HelpText() {
       "variables say.\n\n";
   for (const Flag& flag : Flags())
     absl::StrAppend(&text, "  --", flag.name, " (", flag.fallback, ")\n      ", flag.help, "\n");
-  absl::StrAppend(&text, "  --help, --version\n");
+  absl::StrAppend(
+      &text,
+      "  --help, --version\n\n"
+      "finetune-gateway copy-store --from sqlite:PATH --to postgresql://... moves a record.\n");
   return text;
 }
 

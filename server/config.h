@@ -45,7 +45,11 @@ struct Config {
   absl::Duration unknown_state_timeout;
   bool markers = false;
 
+  // One of the two.
   std::string sqlite_path;
+  std::string postgres_url;
+  std::string store_password_file;
+  std::string store_ca_file;
   bool accept_lost_record = false;
   absl::Duration forget_lost_after;
   std::vector<std::string> transfer_hosts;

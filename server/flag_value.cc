@@ -55,11 +55,16 @@ const std::string* FolderIn(const Environment& environment, const char* variable
 }
 
 // The error does not show what may hold a password.
-absl::Status SetStorePath(absl::string_view text, const Environment& environment,
-                          std::string& path) {
-  if (absl::StartsWith(text, "postgresql:") || absl::StartsWith(text, "postgres:"))
-    return Bad("this build has no PostgreSQL store; use sqlite:PATH");
-  if (!absl::ConsumePrefix(&text, "sqlite:")) return IsNot(text, "sqlite:PATH");
+absl::Status SetStore(absl::string_view text, const Environment& environment, Config& config) {
+  config.sqlite_path.clear();
+  config.postgres_url.clear();
+  if (absl::StartsWith(text, "postgresql://") || absl::StartsWith(text, "postgres://")) {
+    config.postgres_url = std::string(text);
+    return absl::OkStatus();
+  }
+  if (!absl::ConsumePrefix(&text, "sqlite:"))
+    return Bad("this is neither sqlite:PATH nor postgresql://USER@HOST:PORT/DATABASE");
+  std::string& path = config.sqlite_path;
   path = std::string(text);
   if (!path.empty()) return absl::OkStatus();
   constexpr absl::string_view kFile = "finetune-gateway/store.db";
@@ -147,11 +152,8 @@ FlagValue ApiUrl(std::string Config::*field) {
           }};
 }
 
-FlagValue StorePath(std::string Config::*field) {
-  return {.kind = "sqlite:PATH",
-          .set = [field](absl::string_view text, const Environment& environment, Config& config) {
-            return SetStorePath(text, environment, config.*field);
-          }};
+FlagValue StorePlace() {
+  return {.kind = "sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE", .set = SetStore};
 }
 
 FlagValue Level(LogLevel Config::*field) {

@@ -29,8 +29,8 @@ FlagValue Whole(int Config::*field, int least);
 FlagValue Time(absl::Duration Config::*field, absl::Duration least);
 FlagValue HostAndPort(Address Config::*field);
 FlagValue ApiUrl(std::string Config::*field);
-// The path of sqlite:PATH.
-FlagValue StorePath(std::string Config::*field);
+// sqlite_path or postgres_url.
+FlagValue StorePlace();
 FlagValue Level(LogLevel Config::*field);
 
 }  // namespace finetune

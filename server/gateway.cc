@@ -23,6 +23,7 @@
 #include "server/segmind/api_key.h"
 #include "server/service/listener_probe.h"
 #include "server/startup_warnings.h"
+#include "server/store/postgres_store.h"
 #include "server/store/sqlite_store.h"
 
 namespace finetune {
@@ -76,6 +77,15 @@ std::string ReplicaName(const Config& config) {
   return name;
 }
 
+absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config) {
+  if (config.postgres_url.empty()) {
+    return OpenSqliteStore(config.sqlite_path, {.accept_lost_record = config.accept_lost_record});
+  }
+  return OpenPostgresStore({.target = {.url = config.postgres_url,
+                                       .password_file = config.store_password_file,
+                                       .ca_file = config.store_ca_file}});
+}
+
 std::string Shown(const Address& address, int port) {
   return absl::StrCat(address.host, ":", port);
 }
@@ -112,8 +122,7 @@ absl::Status Gateway::Open() {
   RETURN_IF_ERROR(OpenPolicy());
   LogWarnings();
   OpenTracer();
-  auto store =
-      OpenSqliteStore(config_.sqlite_path, {.accept_lost_record = config_.accept_lost_record});
+  auto store = OpenStore(config_);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
 
@@ -262,7 +271,8 @@ absl::Status Gateway::Start() {
        {"policy", config_.policy_file},
        {"upstream", config_.upstream_url},
        {"traces_to", config_.traces.collector},
-       {"store", config_.sqlite_path},
+       {"store",
+        config_.postgres_url.empty() ? config_.sqlite_path : ShownPgUrl(config_.postgres_url)},
        {"fine_tunes", catalog_->view()->size()},
        {"revision", catalog_->view()->revision()}});
   return absl::OkStatus();

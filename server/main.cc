@@ -4,8 +4,10 @@
 
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -19,6 +21,7 @@
 #include "server/gateway.h"
 #include "server/process_limits.h"
 #include "server/start_check.h"
+#include "server/store/copy_store.h"
 
 namespace finetune {
 namespace {
@@ -108,6 +111,36 @@ int Check(const Config& config) {
   _exit(1);
 }
 
+// finetune-gateway copy-store --from sqlite:PATH --to postgresql://… [--store_password_file FILE]
+// [--store_ca_file FILE]
+int RunCopyStore(const std::vector<std::string>& arguments) {
+  std::map<std::string, std::string> given = {
+      {"--from", ""}, {"--to", ""}, {"--store_password_file", ""}, {"--store_ca_file", ""}};
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    const size_t equals = arguments[i].find('=');
+    const auto flag = given.find(arguments[i].substr(0, equals));
+    if (flag == given.end() || (equals == std::string::npos && i + 1 == arguments.size()))
+      return Fail(absl::NotFoundError("copy-store takes --from sqlite:PATH, --to postgresql://…, "
+                                      "--store_password_file FILE and --store_ca_file FILE"),
+                  2);
+    flag->second = equals == std::string::npos ? arguments[++i] : arguments[i].substr(equals + 1);
+  }
+  constexpr std::string_view kSqlite = "sqlite:";
+  const std::string& from = given["--from"];
+  if (!from.starts_with(kSqlite) || from.size() == kSqlite.size())
+    return Fail(absl::InvalidArgumentError("--from must be sqlite:PATH"));
+  const PgTarget to{.url = given["--to"],
+                    .password_file = given["--store_password_file"],
+                    .ca_file = given["--store_ca_file"]};
+  if (!to.url.starts_with("postgres"))
+    return Fail(absl::InvalidArgumentError("--to must be postgresql://USER@HOST:PORT/DATABASE"));
+  SetLogLevel(LogLevel::kWarning);
+  if (absl::Status copied = CopyStore(from.substr(kSqlite.size()), to); !copied.ok())
+    return Fail(copied);
+  std::printf("moved the record to %s\n", ShownPgUrl(to.url).c_str());
+  return 0;
+}
+
 int Run(const std::vector<std::string>& arguments) {
   std::set_terminate(EndOfResources);
   // Blocked in every thread, so that one waits for them.
@@ -161,5 +194,6 @@ int main(int argc, char** argv) {
       return 0;
     }
   }
+  if (!arguments.empty() && arguments[0] == "copy-store") return finetune::RunCopyStore(arguments);
   return finetune::Run(arguments);
 }

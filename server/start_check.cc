@@ -19,6 +19,7 @@
 #include "server/process_limits.h"
 #include "server/segmind/api_key.h"
 #include "server/startup_warnings.h"
+#include "server/store/pg_connection.h"
 #include "server/web/listeners.h"
 #include "server/web/webhook_tokens.h"
 
@@ -61,7 +62,11 @@ class Checker {
     CheckSecrets();
     CheckPolicy();
     CheckHosts();
-    Note("store", CheckRecord(config_.sqlite_path));
+    Note("store", config_.postgres_url.empty()
+                      ? CheckRecord(config_.sqlite_path)
+                      : CheckPgTarget({.url = config_.postgres_url,
+                                       .password_file = config_.store_password_file,
+                                       .ca_file = config_.store_ca_file}));
     for (std::string& warning : FindStartupWarnings(
              config_, certificate_ ? &*certificate_ : nullptr, policy_.get(), clock_->Now()))
       check_.warnings.push_back(std::move(warning));

@@ -71,6 +71,10 @@ int64_t SqliteStatement::Number(int column) const {
   return sqlite3_column_int64(statement_.get(), column);
 }
 
+bool SqliteStatement::IsNull(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
 SqliteError SqliteConnection::Open(const std::string& path) {
   sqlite3* db = nullptr;
   const int code = sqlite3_open_v2(

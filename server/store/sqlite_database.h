@@ -46,6 +46,7 @@ class SqliteStatement {
   // Of the current row, counted from 0; valid until the next Step.
   std::string_view Blob(int column) const;
   int64_t Number(int column) const;
+  bool IsNull(int column) const;
 
  private:
   friend class SqliteConnection;

@@ -79,7 +79,7 @@ TEST_F(ConfigTest, RefusesBadValuesNamingTheFlag) {
       {"upstream_url", "https://u:p@x"},
       {"upstream_url", "https://"},
       {"store", "mysql:x"},
-      {"store", "postgresql://x"},
+      {"store", "postgresql:x"},
       {"active_poll_interval", "0s"},
       {"active_poll_interval", "inf"},
       {"idle_poll_interval", "1s"},
@@ -96,9 +96,12 @@ TEST_F(ConfigTest, RefusesBadValuesNamingTheFlag) {
   }
 }
 
-TEST_F(ConfigTest, SaysThatThereIsNoPostgres) {
-  EXPECT_THAT(ErrorOf({"--store=postgresql://u:secret@h/db"}), HasSubstr("no PostgreSQL store"));
-  EXPECT_THAT(ErrorOf({"--store=postgresql://u:secret@h/db"}), Not(HasSubstr("secret")));
+TEST_F(ConfigTest, TakesTheAddressOfADatabaseAsItIs) {
+  auto config = Read({"--store=postgresql://u@h/db"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->postgres_url, "postgresql://u@h/db");
+  EXPECT_EQ(config->sqlite_path, "");
+  EXPECT_THAT(ErrorOf({"--store=mysql://u:secret@h/db"}), Not(HasSubstr("secret")));
 }
 
 TEST_F(ConfigTest, HintsAtTheFlagThatWasMeant) {

@@ -1,0 +1,246 @@
+#include "server/store/pg_connection.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "server/base/read_file.h"
+#include "server/base/status_macros.h"
+
+namespace finetune {
+namespace {
+
+void AppendBigEndian(std::string& out, uint64_t number, int bytes) {
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
+    out.push_back(static_cast<char>(number >> shift));
+}
+
+// libpq's messages have line breaks, and end in one.
+std::string OneLine(const char* message) {
+  const std::vector<std::string> lines = absl::StrSplit(message, '\n', absl::SkipWhitespace());
+  std::string text;
+  for (const std::string& line : lines)
+    absl::StrAppend(&text, text.empty() ? "" : "; ", absl::StripAsciiWhitespace(line));
+  return text.empty() ? "the connection was lost" : text;
+}
+
+using Settings = std::map<std::string, std::string>;
+
+absl::StatusOr<Settings> ParseUrl(const std::string& url) {
+  char* error = nullptr;
+  PQconninfoOption* options = PQconninfoParse(url.c_str(), &error);
+  PQfreemem(error);  // It may quote a password.
+  if (options == nullptr) {
+    return absl::FailedPreconditionError(
+        "this is not the URL of a PostgreSQL database (postgresql://USER@HOST:PORT/DATABASE)");
+  }
+  Settings settings;
+  for (const PQconninfoOption* option = options; option->keyword != nullptr; ++option) {
+    if (option->val != nullptr) settings[option->keyword] = option->val;
+  }
+  PQconninfoFree(options);
+  return settings;
+}
+
+bool IsLocal(const Settings& settings) {
+  const auto host = settings.find("host");
+  if (host == settings.end() || host->second.empty()) return true;
+  for (const absl::string_view one : absl::StrSplit(host->second, ',')) {
+    if (!absl::StartsWith(one, "/") && one != "localhost" && one != "::1" &&
+        !absl::StartsWith(one, "127.")) {
+      return false;
+    }
+  }
+  return true;
+}
+
+absl::StatusOr<Settings> SettingsOf(const PgTarget& target) {
+  ASSIGN_OR_RETURN(Settings settings, ParseUrl(target.url));
+  if (settings.contains("password")) {
+    return absl::FailedPreconditionError(
+        "the URL holds a password, which everybody can see who lists processes: put it into a file "
+        "and give that as --store_password_file");
+  }
+  if (!target.password_file.empty()) {
+    ASSIGN_OR_RETURN(const FileText password, ReadFile(target.password_file));
+    settings["password"] = std::string(absl::StripAsciiWhitespace(password.text));
+  }
+  if (!target.ca_file.empty()) settings["sslrootcert"] = target.ca_file;
+  settings.try_emplace("sslmode", IsLocal(settings) ? "prefer" : "verify-full");
+  settings.try_emplace("application_name", "finetune-gateway");
+  settings.try_emplace("connect_timeout", "3");
+  // Without these a connection that is cut off without a word lasts for hours.
+  settings.try_emplace("tcp_user_timeout", "5000");
+  settings.try_emplace("keepalives_idle", "5");
+  settings.try_emplace("keepalives_interval", "2");
+  settings.try_emplace("keepalives_count", "3");
+  return settings;
+}
+
+}  // namespace
+
+PgValue PgValue::Number(int64_t number) {
+  std::string bytes;
+  AppendBigEndian(bytes, static_cast<uint64_t>(number), 8);
+  return PgValue(std::move(bytes));
+}
+
+PgValue PgValue::Array(uint32_t type, const std::vector<PgValue>& elements) {
+  constexpr uint32_t kNull = 0xffffffff;
+  std::string bytes;
+  AppendBigEndian(bytes, elements.empty() ? 0 : 1, 4);  // Dimensions.
+  AppendBigEndian(bytes, 1, 4);                         // There may be nulls.
+  AppendBigEndian(bytes, type, 4);
+  if (!elements.empty()) {
+    AppendBigEndian(bytes, elements.size(), 4);
+    AppendBigEndian(bytes, 1, 4);  // Counted from.
+  }
+  for (const PgValue& element : elements) {
+    AppendBigEndian(bytes, element.is_null_ ? kNull : element.bytes_.size(), 4);
+    bytes += element.bytes_;
+  }
+  return PgValue(std::move(bytes));
+}
+
+int64_t PgRows::Number(int row, int column) const {
+  uint64_t number = 0;
+  for (const char byte : Bytes(row, column))
+    number = number << 8 | static_cast<unsigned char>(byte);
+  return static_cast<int64_t>(number);
+}
+
+absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::Open(const PgTarget& target,
+                                                                 absl::Time deadline) {
+  ASSIGN_OR_RETURN(const Settings settings, SettingsOf(target));
+  std::vector<const char*> keywords;
+  std::vector<const char*> values;
+  for (const auto& [keyword, value] : settings) {
+    keywords.push_back(keyword.c_str());
+    values.push_back(value.c_str());
+  }
+  keywords.push_back(nullptr);
+  values.push_back(nullptr);
+  std::unique_ptr<PgConnection> connection(
+      new PgConnection(PQconnectStartParams(keywords.data(), values.data(), /*expand_dbname=*/0)));
+  PGconn* pg = connection->connection_.get();
+  if (pg == nullptr) return absl::UnavailableError("no memory for a connection");
+  PQsetNoticeReceiver(pg, OnNotice, connection.get());
+  PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+  while (PQstatus(pg) != CONNECTION_BAD && next != PGRES_POLLING_OK &&
+         next != PGRES_POLLING_FAILED) {
+    if (!connection->WaitForSocket(next == PGRES_POLLING_WRITING, deadline))
+      return absl::UnavailableError("it does not answer");
+    next = PQconnectPoll(pg);
+  }
+  if (PQstatus(pg) != CONNECTION_OK) return absl::UnavailableError(OneLine(PQerrorMessage(pg)));
+  if (PQsetnonblocking(pg, 1) != 0 || PQenterPipelineMode(pg) != 1)
+    return absl::UnavailableError(OneLine(PQerrorMessage(pg)));
+  return connection;
+}
+
+void PgConnection::OnNotice(void* self, const PGresult* notice) {
+  const char* severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+  if (severity != nullptr && std::string_view(severity) == "WARNING")
+    static_cast<PgConnection*>(self)->warned_ = true;
+}
+
+PgError PgConnection::Broken(std::string_view why) {
+  broken_ = true;
+  return {"", std::string(why)};
+}
+
+bool PgConnection::WaitForSocket(bool to_write, absl::Time deadline) const {
+  pollfd waiting{.fd = PQsocket(connection_.get()),
+                 .events = static_cast<short>(to_write ? POLLOUT | POLLIN : POLLIN),
+                 .revents = 0};
+  while (true) {
+    const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+    if (left <= 0) return false;
+    if (poll(&waiting, 1, static_cast<int>(std::min<int64_t>(left, 60'000))) > 0) return true;
+  }
+}
+
+// Whether all is sent and the next result is there; a step towards that, if not.
+bool PgConnection::Exchange(absl::Time deadline, PgError& error) {
+  PGconn* pg = connection_.get();
+  const int unsent = PQflush(pg);
+  if (unsent == 0 && PQisBusy(pg) == 0) return true;
+  if (unsent < 0) {
+    error = Broken(OneLine(PQerrorMessage(pg)));
+  } else if (!WaitForSocket(unsent > 0, deadline)) {
+    error = Broken("it did not answer in time");
+  } else if (PQconsumeInput(pg) == 0) {
+    error = Broken(OneLine(PQerrorMessage(pg)));
+  }
+  return false;
+}
+
+PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadline,
+                          std::vector<PgRows>& rows) {
+  PGconn* pg = connection_.get();
+  rows.clear();
+  warned_ = false;
+  PgError error;
+  for (const PgQuery& query : queries) {
+    std::vector<const char*> values;
+    std::vector<int> sizes;
+    for (const PgValue& value : query.values) {
+      values.push_back(value.data());
+      sizes.push_back(value.size());
+    }
+    const std::vector<int> binary(values.size(), 1);
+    if (PQsendQueryParams(pg, query.sql, static_cast<int>(values.size()), nullptr, values.data(),
+                          sizes.data(), binary.data(), /*resultFormat=*/1) != 1) {
+      return Broken(OneLine(PQerrorMessage(pg)));
+    }
+  }
+  if (PQpipelineSync(pg) != 1) return Broken(OneLine(PQerrorMessage(pg)));
+  while (true) {
+    while (!Exchange(deadline, error)) {
+      if (!error.ok()) return error;
+    }
+    PGresult* result = PQgetResult(pg);
+    // Between the results of two statements.
+    if (result == nullptr) {
+      if (PQstatus(pg) != CONNECTION_OK) return Broken(OneLine(PQerrorMessage(pg)));
+      continue;
+    }
+    const ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_SYNC) {
+      PQclear(result);
+      return error;
+    }
+    if (status == PGRES_FATAL_ERROR && error.ok()) {
+      const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+      const char* words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+      error = {state == nullptr ? "" : state, words == nullptr ? "it failed" : words};
+      if (state == nullptr || PQstatus(pg) != CONNECTION_OK) {
+        PQclear(result);
+        broken_ = true;
+        return error;
+      }
+    }
+    rows.emplace_back(result);
+  }
+}
+
+absl::Status CheckPgTarget(const PgTarget& target) { return SettingsOf(target).status(); }
+
+std::string ShownPgUrl(const std::string& url) {
+  auto settings = ParseUrl(url);
+  if (!settings.ok()) return "postgresql:";
+  const auto part = [&](const char* name) {
+    auto found = settings->find(name);
+    return found == settings->end() ? std::string() : found->second;
+  };
+  return absl::StrCat("postgresql://", part("host"),
+                      part("port").empty() ? "" : absl::StrCat(":", part("port")), "/",
+                      part("dbname"));
+}
+
+}  // namespace finetune

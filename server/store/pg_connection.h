@@ -1,0 +1,125 @@
+#pragma once
+
+#include <libpq-fe.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace finetune {
+
+// Where a PostgreSQL database is, and how to get in.
+struct PgTarget {
+  std::string url;            // postgresql://…, without a password.
+  std::string password_file;  // Read at each connection; empty: none is needed.
+  std::string ca_file;        // Empty: libpq's own.
+};
+
+// What went wrong, in PostgreSQL's five letters (empty if the connection broke) and its words.
+struct PgError {
+  std::string state;
+  std::string message;
+  bool ok() const { return message.empty(); }
+  bool broken() const { return !ok() && state.empty(); }
+};
+
+// A value for a statement's parameter, in PostgreSQL's binary form. The SQL says its type.
+class PgValue {
+ public:
+  static PgValue Null() { return PgValue(); }
+  static PgValue Bytes(std::string_view bytes) { return PgValue(std::string(bytes)); }
+  static PgValue Text(std::string_view text) { return PgValue(std::string(text)); }
+  static PgValue Number(int64_t number);
+  // An array of one of these types.
+  static constexpr uint32_t kBytea = 17, kBigint = 20, kText = 25;
+  static PgValue Array(uint32_t type, const std::vector<PgValue>& elements);
+
+  const char* data() const { return is_null_ ? nullptr : bytes_.data(); }
+  int size() const { return static_cast<int>(bytes_.size()); }
+
+ private:
+  PgValue() : is_null_(true) {}
+  explicit PgValue(std::string bytes) : bytes_(std::move(bytes)) {}
+  bool is_null_ = false;
+  std::string bytes_;
+};
+
+struct PgQuery {
+  PgQuery(const char* statement, std::vector<PgValue> parameters = {})  // NOLINT: it is the text.
+      : sql(statement), values(std::move(parameters)) {}
+  const char* sql;
+  std::vector<PgValue> values;
+};
+
+// The rows of one statement.
+class PgRows {
+ public:
+  explicit PgRows(PGresult* result) : result_(result, PQclear) {}
+
+  int size() const { return PQntuples(result_.get()); }
+  bool IsNull(int row, int column) const { return PQgetisnull(result_.get(), row, column) != 0; }
+  std::string_view Bytes(int row, int column) const {
+    return {PQgetvalue(result_.get(), row, column),
+            static_cast<size_t>(PQgetlength(result_.get(), row, column))};
+  }
+  // Of a bigint.
+  int64_t Number(int row, int column) const;
+  // What the server calls the statement that it ran: `COMMIT`, or `ROLLBACK` in its place.
+  std::string_view tag() const { return PQcmdStatus(result_.get()); }
+
+ private:
+  std::shared_ptr<PGresult> result_;
+};
+
+// A connection that is never waited for beyond a deadline. Not thread-safe.
+class PgConnection {
+ public:
+  // FAILED_PRECONDITION, in a sentence that names no secret, if the target makes no sense;
+  // UNAVAILABLE if nobody is there, or who is there does not let us in.
+  static absl::StatusOr<std::unique_ptr<PgConnection>> Open(const PgTarget& target,
+                                                            absl::Time deadline);
+
+  // Sends all of them at once and gathers what they answer; what follows one that fails is not run.
+  // After a broken connection, or a deadline, only the destructor may follow; `rows` has what was
+  // answered until then.
+  PgError Run(const std::vector<PgQuery>& queries, absl::Time deadline, std::vector<PgRows>& rows);
+
+  bool broken() const { return broken_; }
+  // Whether the server has warned since the last call of Run began.
+  bool warned() const { return warned_; }
+  int server_version() const { return PQserverVersion(connection_.get()); }
+  std::string user() const { return PQuser(connection_.get()); }
+  std::string database() const { return PQdb(connection_.get()); }
+
+ private:
+  struct Finish {
+    void operator()(PGconn* connection) const { PQfinish(connection); }
+  };
+  explicit PgConnection(PGconn* connection) : connection_(connection) {}
+
+  static void OnNotice(void* self, const PGresult* notice);
+  PgError Broken(std::string_view why);
+  // Until there is something to read, or room to write if that is wanted. False at the deadline.
+  bool WaitForSocket(bool to_write, absl::Time deadline) const;
+  // Sends and reads by turns, so that neither side waits for the other.
+  bool Exchange(absl::Time deadline, PgError& error);
+
+  std::unique_ptr<PGconn, Finish> connection_;
+  bool broken_ = false;
+  bool warned_ = false;
+};
+
+// Whether the target makes sense, without a look at whether anybody is there. As PgConnection::Open.
+absl::Status CheckPgTarget(const PgTarget& target);
+
+// How a store is shown: without what a URL may hold beside the place.
+std::string ShownPgUrl(const std::string& url);
+
+}  // namespace finetune

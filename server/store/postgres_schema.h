@@ -1,0 +1,18 @@
+#pragma once
+
+#include "server/store/pg_connection.h"
+
+namespace finetune {
+
+// The form of the tables that this version reads and writes, in meta.schema_form. Later forms only
+// add to it, so that replicas of two versions work side by side while one replaces the other;
+// meta.least_form says which versions may still.
+inline constexpr int64_t kPostgresForm = 1;
+
+// Makes the tables, or what this version's form adds to them; whoever else is about to do the same
+// waits. FAILED_PRECONDITION, in one sentence, if a right is missing or a newer version's tables do
+// not know this one any more.
+absl::Status PreparePostgresTables(PgConnection& connection, const std::string& epoch,
+                                   absl::Time deadline);
+
+}  // namespace finetune

@@ -1,0 +1,132 @@
+#include "server/store/postgres_session.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "server/base/error.h"
+#include "server/base/status_macros.h"
+#include "server/base/uuid.h"
+#include "server/store/postgres_schema.h"
+
+namespace finetune {
+namespace {
+
+// libpq's pipelines and the server's own look at dead clients came with it.
+constexpr int kLeastVersion = 140000;
+
+// Any number will do. Another one than the tables' lock: that is held for moments.
+constexpr char kTakeLock[] = "SELECT pg_try_advisory_lock(4918230517726490)::int::bigint";
+constexpr absl::Duration kLockInterval = absl::Milliseconds(100);
+
+// A replica that stops between taking the record's lock and committing must not hold up the others,
+// and one that is gone must be missed in seconds.
+constexpr const char* kSettings[] = {
+    "SET lock_timeout = '2s'",
+    "SET idle_in_transaction_session_timeout = '3s'",
+    "SET tcp_user_timeout = '5s'",
+    "SET tcp_keepalives_idle = 5",
+    "SET tcp_keepalives_interval = 2",
+    "SET tcp_keepalives_count = 3",
+    "SET client_connection_check_interval = '2s'",
+    "SET default_transaction_isolation = 'read committed'",
+    "SET default_transaction_read_only = off",
+    "SET statement_timeout = 0",
+    "SET search_path = pg_catalog",
+    // A commit is on the disk when it is acknowledged, whatever the server's default; `on` leaves
+    // stronger ones alone.
+    ("SELECT set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN "
+     "('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, false)"),
+};
+
+}  // namespace
+
+absl::Status PgUnavailable(const PgError& error) {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+               absl::StrCat("the database cannot be used now: ", error.message))
+      .RetryAfter(absl::Seconds(1));
+}
+
+absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::Open(
+    const PgTarget& target, absl::Time deadline, absl::Duration lock_patience) {
+  auto session = std::make_unique<PostgresSession>();
+  ASSIGN_OR_RETURN(session->connection_, PgConnection::Open(target, deadline));
+  RETURN_IF_ERROR(session->CheckServer(deadline));
+  RETURN_IF_ERROR(session->Set(deadline));
+  RETURN_IF_ERROR(PreparePostgresTables(
+      *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline));
+  RETURN_IF_ERROR(session->TakeLock(absl::Now() + lock_patience));
+  return session;
+}
+
+absl::Status PostgresSession::CheckServer(absl::Time deadline) {
+  if (connection_->server_version() < kLeastVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("it is PostgreSQL ", connection_->server_version() / 10000,
+                     "; 14 is the oldest that this gateway works with"));
+  }
+  std::vector<PgRows> rows;
+  PgError error = connection_->Run({{"SELECT pg_is_in_recovery()::int::bigint"}}, deadline, rows);
+  if (!error.ok()) return PgUnavailable(error);
+  if (rows[0].Number(0, 0) != 0) {
+    return absl::FailedPreconditionError(
+        "it is a standby, which cannot be written: give the address of the primary (or of the "
+        "service that leads to it)");
+  }
+  // A managed server may not tell its system id or its log's name; then a restart is noticed, and
+  // little else.
+  const char* const full =
+      "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), "
+      "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), "
+      "extract(epoch FROM pg_postmaster_start_time()))";
+  error = connection_->Run({{full}}, deadline, rows);
+  if (!error.ok() && !error.broken())
+    error = connection_->Run({{"SELECT extract(epoch FROM pg_postmaster_start_time())::text"}},
+                             deadline, rows);
+  if (!error.ok()) return PgUnavailable(error);
+  server_ = rows[0].Bytes(0, 0);
+  return absl::OkStatus();
+}
+
+absl::Status PostgresSession::Set(absl::Time deadline) {
+  std::vector<PgQuery> queries;
+  for (const char* sql : kSettings) queries.push_back({sql});
+  std::vector<PgRows> rows;
+  const PgError error = connection_->Run(queries, deadline, rows);
+  if (error.broken()) return PgUnavailable(error);
+  if (!error.ok())
+    return absl::FailedPreconditionError(
+        absl::StrCat("a session cannot be set up: ", error.message));
+  // Settings, locks and notifications belong to a backend. A pooler that gives each transaction
+  // another one is in the way.
+  int64_t backends[2] = {};
+  for (int64_t& backend : backends) {
+    const PgError asked = connection_->Run(
+        {{"SELECT CASE current_setting('idle_in_transaction_session_timeout') WHEN '3s' THEN "
+          "pg_backend_pid()::bigint ELSE -1 END"}},
+        deadline, rows);
+    if (!asked.ok()) return PgUnavailable(asked);
+    backend = rows[0].Number(0, 0);
+  }
+  if (backends[0] != backends[1] || backends[0] < 0) {
+    return absl::FailedPreconditionError(
+        "there is a pooler in between that shares connections between transactions: give the "
+        "database's own address, or one of a pooler in session mode");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PostgresSession::TakeLock(absl::Time deadline) {
+  std::vector<PgRows> rows;
+  while (true) {
+    const PgError error = connection_->Run({{kTakeLock}}, absl::Now() + absl::Seconds(5), rows);
+    if (!error.ok()) return PgUnavailable(error);
+    if (rows[0].Number(0, 0) != 0) return absl::OkStatus();
+    if (absl::Now() > deadline) break;
+    absl::SleepFor(kLockInterval);
+  }
+  return absl::FailedPreconditionError(
+      "another gateway has the record: several replicas on one record are not supported yet, so "
+      "stop "
+      "that one first");
+}
+
+}  // namespace finetune

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/store/pg_connection.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// Why a question to the database failed, as the recorder's callers get it.
+absl::Status PgUnavailable(const PgError& error);
+
+// A connection on which the record may be written. It holds the lock that one gateway at a time
+// has, so that whoever commits is the only one who does; losing the connection is losing the lock.
+// Not thread-safe.
+class PostgresSession {
+ public:
+  // Connects, sets what every transaction needs, makes the tables and takes the lock. As
+  // OpenPostgresStore. Waits for the lock for as long as `lock_patience`: of a gateway that is just
+  // ending, or whose connection the server has yet to miss.
+  static absl::StatusOr<std::unique_ptr<PostgresSession>> Open(const PgTarget& target,
+                                                               absl::Time deadline,
+                                                               absl::Duration lock_patience);
+
+  PgConnection& connection() { return *connection_; }
+
+  // This server, as long as it runs: another one, or the same one restarted, may lack commits, or
+  // have some that nobody was told of.
+  const std::string& server() const { return server_; }
+
+ private:
+  absl::Status CheckServer(absl::Time deadline);
+  absl::Status Set(absl::Time deadline);
+  absl::Status TakeLock(absl::Time deadline);
+
+  std::unique_ptr<PgConnection> connection_;
+  std::string server_;
+};
+
+}  // namespace finetune

@@ -1,0 +1,493 @@
+#include "server/store/postgres_store.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
+#include "server/base/time_proto.h"
+#include "server/base/uuid.h"
+#include "server/store/postgres_session.h"
+#include "server/store/sqlite_schema.h"
+
+namespace finetune {
+namespace {
+
+// More than that is not asked for while others wait for the turn.
+constexpr int64_t kMaxNews = 64;
+// A whole record may take longer than a question.
+constexpr absl::Duration kLoadPatience = absl::Minutes(2);
+constexpr absl::Duration kShortLockPatience = absl::Milliseconds(300);
+// After a connection that failed none is tried for so long: who asks meanwhile is told at once.
+constexpr absl::Duration kReconnectAfter = absl::Milliseconds(200);
+constexpr size_t kMaxEras = 1'000;
+
+int64_t Signed(uint64_t number) { return static_cast<int64_t>(number); }
+
+// Not thread-safe. The turn is a transaction that holds the row of `meta`.
+class PostgresStore : public Store {
+ public:
+  PostgresStore(const PostgresOptions& options, std::unique_ptr<PostgresSession> session)
+      : options_(options), session_(std::move(session)) {}
+
+  std::string_view system() const override { return "postgresql"; }
+  absl::StatusOr<StoreState> Load() override;
+  absl::StatusOr<StoreNews> Begin(const StorePoint& known, const TurnNeeds& needs) override;
+  CommitOutcome Commit(const StoreBatch& batch) override;
+  void Abandon() override;
+  absl::StatusOr<bool> Settle() override;
+  absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
+                                                           const std::string& request_id) override;
+  absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override;
+  absl::Status CheckWritable() override;
+  absl::StatusOr<StoreNews> Read(const StorePoint& known) override;
+  // Whoever else committed would have had to take the lock.
+  void Follow(std::function<void()>) override {}
+
+ private:
+  absl::Time Deadline() const { return absl::Now() + options_.patience; }
+  // Runs them; after an error the transaction is over, and a broken connection is dropped.
+  absl::Status Run(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows,
+                   std::optional<absl::Time> deadline = std::nullopt);
+  absl::Status EnsureOpen();
+  void Drop();
+  // Begins an era if this server has not been known; at a start, in any case.
+  absl::Status Join(bool starting);
+  std::vector<PgQuery> NewsQueries(const StorePoint& known) const;
+  // Of their answers, which begin at `first`.
+  absl::StatusOr<StoreNews> NewsOf(const std::vector<PgRows>& rows, size_t first,
+                                   const StorePoint& known) const;
+  static absl::StatusOr<Lineage> LineageOf(const PgRows& rows);
+  static void TakeChanges(const PgRows& rows, std::vector<StoredChange>& changes);
+  static absl::Status TakeIntents(const PgRows& rows, std::vector<record::Intent>& intents);
+
+  const PostgresOptions options_;
+  const std::string me_ = MakeUuid();
+  std::unique_ptr<PostgresSession> session_;  // Null while there is no connection.
+  absl::Time reconnect_at_ = absl::InfinitePast();
+  bool joined_ = false;  // On this connection.
+  bool started_ = false;
+  std::string epoch_;
+  StorePoint turn_;    // Where the turn began.
+  int64_t batch_ = 0;  // The last one sent.
+};
+
+absl::Status PostgresStore::Run(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows,
+                                std::optional<absl::Time> deadline) {
+  const PgError error = session_->connection().Run(queries, deadline.value_or(Deadline()), rows);
+  if (error.ok()) return absl::OkStatus();
+  if (error.broken() || session_->connection().broken()) {
+    Drop();
+  } else {
+    std::vector<PgRows> ignored;
+    if (!session_->connection().Run({{"ROLLBACK"}}, Deadline(), ignored).ok()) Drop();
+  }
+  return PgUnavailable(error);
+}
+
+void PostgresStore::Drop() {
+  session_.reset();
+  joined_ = false;
+  reconnect_at_ = absl::Now() + kReconnectAfter;
+}
+
+absl::Status PostgresStore::EnsureOpen() {
+  if (session_ == nullptr) {
+    if (absl::Now() < reconnect_at_) return PgUnavailable({"", "it was lost a moment ago"});
+    auto session = PostgresSession::Open(options_.target, Deadline(), kShortLockPatience);
+    if (!session.ok()) {
+      reconnect_at_ = absl::Now() + kReconnectAfter;
+      return PgUnavailable({"", std::string(session.status().message())});
+    }
+    session_ = *std::move(session);
+  }
+  if (joined_) return absl::OkStatus();
+  return Join(/*starting=*/false);
+}
+
+absl::Status PostgresStore::Join(bool starting) {
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(Run({{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+                       {"SELECT epoch, era, seq, revision, server FROM finetune.meta FOR UPDATE"}},
+                      rows));
+  if (rows[1].size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
+  const std::string epoch(rows[1].Bytes(0, 0));
+  if (started_ && epoch != epoch_) {
+    Drop();
+    return PgUnavailable({"", "it has another record now: the gateway must be started anew"});
+  }
+  const std::string server(rows[1].Bytes(0, 4));
+  std::vector<PgQuery> queries;
+  const bool begins = starting || server != session_->server() || rows[1].Number(0, 1) == 0;
+  if (begins) {
+    // The commit that begins an era is its first.
+    const uint64_t era = MakeEraId();
+    queries.push_back(
+        {"INSERT INTO finetune.eras (era, base_revision, base_seq, began, why) VALUES ($1::bigint, "
+         "$2::bigint, $3::bigint, (extract(epoch FROM clock_timestamp()) * 1e9)::bigint, $4::text)",
+         {PgValue::Number(Signed(era)), PgValue::Number(rows[1].Number(0, 3)),
+          PgValue::Number(rows[1].Number(0, 2)),
+          PgValue::Text(starting ? "a start" : "another server, or the same one restarted")}});
+    queries.push_back(
+        {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, server = $2::text",
+         {PgValue::Number(Signed(era)), PgValue::Text(session_->server())}});
+    // The first stays: tokens of the first format are of it.
+    queries.push_back(
+        {"DELETE FROM finetune.eras WHERE base_revision > 0 AND number <= (SELECT "
+         "max(number) FROM finetune.eras) - $1::bigint",
+         {PgValue::Number(kMaxEras)}});
+  }
+  queries.push_back(
+      {"INSERT INTO finetune.members VALUES ($1::text, 0, (extract(epoch FROM "
+       "clock_timestamp()) * 1e9)::bigint) ON CONFLICT (id) DO UPDATE SET seen = "
+       "excluded.seen",
+       {PgValue::Text(me_)}});
+  // Those of earlier processes.
+  queries.push_back(
+      {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM "
+       "clock_timestamp() - interval '1 day') * 1e9)::bigint AND id <> $1::text",
+       {PgValue::Text(me_)}});
+  queries.push_back({"COMMIT"});
+  RETURN_IF_ERROR(Run(queries, rows));
+  epoch_ = epoch;
+  joined_ = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Lineage> PostgresStore::LineageOf(const PgRows& rows) {
+  std::vector<Era> eras;
+  for (int i = 0; i < rows.size(); ++i) {
+    eras.push_back({.id = static_cast<uint64_t>(rows.Number(i, 0)),
+                    .base_revision = static_cast<uint64_t>(rows.Number(i, 1)),
+                    .base_seq = static_cast<uint64_t>(rows.Number(i, 2)),
+                    .began = absl::FromUnixNanos(rows.Number(i, 3)),
+                    .why = std::string(rows.Bytes(i, 4))});
+  }
+  return Lineage(std::move(eras));
+}
+
+constexpr char kSelectMeta[] = "SELECT era, seq, revision FROM finetune.meta";
+constexpr char kLockMeta[] = "SELECT era, seq, revision FROM finetune.meta FOR UPDATE";
+constexpr char kSelectEras[] =
+    "SELECT era, base_revision, base_seq, began, why FROM finetune.eras ORDER BY number";
+
+std::vector<PgQuery> PostgresStore::NewsQueries(const StorePoint& known) const {
+  return {
+      {"SELECT revision, time, id, after, before, forgotten::int::bigint FROM finetune.changes "
+       "WHERE revision > $1::bigint ORDER BY revision LIMIT $2::bigint",
+       {PgValue::Number(Signed(known.revision)), PgValue::Number(kMaxNews + 1)}},
+      {"SELECT intent FROM finetune.intents WHERE seq > $1::bigint ORDER BY seq LIMIT "
+       "$2::bigint",
+       {PgValue::Number(Signed(known.seq)), PgValue::Number(kMaxNews + 1)}},
+      // All of them, if there are others than the one that is known.
+      {"SELECT era, base_revision, base_seq, began, why FROM finetune.eras WHERE EXISTS (SELECT "
+       "FROM finetune.meta WHERE era <> $1::bigint) ORDER BY number",
+       {PgValue::Number(Signed(known.era))}}};
+}
+
+void PostgresStore::TakeChanges(const PgRows& rows, std::vector<StoredChange>& changes) {
+  for (int i = 0; i < rows.size(); ++i) {
+    StoredChange& change = changes.emplace_back();
+    change.revision = static_cast<uint64_t>(rows.Number(i, 0));
+    change.time = absl::FromUnixNanos(rows.Number(i, 1));
+    change.fine_tune_id = rows.Bytes(i, 2);
+    change.after = rows.Bytes(i, 3);
+    if (!rows.IsNull(i, 4)) change.before = rows.Bytes(i, 4);
+    change.forgotten = rows.Number(i, 5) != 0;
+  }
+}
+
+absl::Status PostgresStore::TakeIntents(const PgRows& rows, std::vector<record::Intent>& intents) {
+  for (int i = 0; i < rows.size(); ++i) {
+    const std::string_view bytes = rows.Bytes(i, 0);
+    if (!intents.emplace_back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+      return absl::DataLossError("the database holds a submission's intent that cannot be read");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows, size_t first,
+                                                const StorePoint& known) const {
+  StoreNews news;
+  const PgRows& meta = rows[first];
+  news.point = {static_cast<uint64_t>(meta.Number(0, 0)), static_cast<uint64_t>(meta.Number(0, 1)),
+                static_cast<uint64_t>(meta.Number(0, 2))};
+  TakeChanges(rows[first + 1], news.changes);
+  RETURN_IF_ERROR(TakeIntents(rows[first + 2], news.intents));
+  if (news.point.era != known.era) {
+    ASSIGN_OR_RETURN(news.lineage, LineageOf(rows[first + 3]));
+    news.must_load = !news.lineage->HasSeq(known.era, known.seq, news.point.seq);
+  }
+  news.must_load = news.must_load || news.point.seq < known.seq ||
+                   news.changes.size() > static_cast<size_t>(kMaxNews) ||
+                   news.intents.size() > static_cast<size_t>(kMaxNews) ||
+                   news.changes.size() != news.point.revision - known.revision;
+  return news;
+}
+
+absl::StatusOr<StoreState> PostgresStore::Load() {
+  if (!started_) {
+    RETURN_IF_ERROR(Join(/*starting=*/true));
+    started_ = true;
+  } else {
+    RETURN_IF_ERROR(EnsureOpen());
+  }
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(Run(
+      {{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+       {kSelectMeta},
+       {kSelectEras},
+       {"SELECT record FROM finetune.fine_tunes ORDER BY first_revision"},
+       {"SELECT revision, time, id, after, before, forgotten::int::bigint FROM finetune.changes "
+        "ORDER BY revision"},
+       {"SELECT intent FROM finetune.intents WHERE state < 3"},
+       {"COMMIT"}},
+      rows, absl::Now() + kLoadPatience));
+  StoreState state;
+  state.epoch = epoch_;
+  state.point = {static_cast<uint64_t>(rows[1].Number(0, 0)),
+                 static_cast<uint64_t>(rows[1].Number(0, 1)),
+                 static_cast<uint64_t>(rows[1].Number(0, 2))};
+  ASSIGN_OR_RETURN(state.lineage, LineageOf(rows[2]));
+  for (int i = 0; i < rows[3].size(); ++i) state.records.emplace_back(rows[3].Bytes(i, 0));
+  TakeChanges(rows[4], state.changes);
+  RETURN_IF_ERROR(TakeIntents(rows[5], state.unsettled_intents));
+  const uint64_t first = state.point.revision - state.changes.size() + 1;
+  for (size_t i = 0; i < state.changes.size(); ++i) {
+    if (state.changes[i].revision != first + i)
+      return absl::DataLossError("the database's log of changes has a gap: restore a backup");
+  }
+  return state;
+}
+
+absl::StatusOr<StoreNews> PostgresStore::Begin(const StorePoint& known, const TurnNeeds& needs) {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"}, {kLockMeta}};
+  for (PgQuery& query : NewsQueries(known)) queries.push_back(std::move(query));
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(Run(queries, rows));
+  auto news = NewsOf(rows, 1, known);
+  if (!news.ok()) {
+    Abandon();
+    return news.status();
+  }
+  turn_ = news->point;
+  return news;
+}
+
+void PostgresStore::Abandon() {
+  std::vector<PgRows> rows;
+  if (session_ != nullptr) (void)Run({{"ROLLBACK"}}, rows);
+}
+
+// What a batch does, as statements: as many for a thousand changes as for one.
+class BatchQueries {
+ public:
+  BatchQueries(const StoreBatch& batch, const StorePoint& base) : seq_(Signed(base.seq) + 1) {
+    AddChanges(batch);
+    AddIntents(batch);
+    if (batch.forget_changes_through > 0) {
+      queries_.push_back({"DELETE FROM finetune.changes WHERE revision <= $1::bigint",
+                          {PgValue::Number(Signed(batch.forget_changes_through))}});
+    }
+    if (batch.forget_intents_before != absl::InfinitePast()) {
+      queries_.push_back({"DELETE FROM finetune.intents WHERE settle_time < $1::bigint",
+                          {PgValue::Number(absl::ToUnixNanos(batch.forget_intents_before))}});
+    }
+    if (batch.forget_refusals_before != absl::InfinitePast()) {
+      queries_.push_back(
+          {"DELETE FROM finetune.intents WHERE state = 5 AND settle_time < $1::bigint",
+           {PgValue::Number(absl::ToUnixNanos(batch.forget_refusals_before))}});
+    }
+  }
+  std::vector<PgQuery> Take() && { return std::move(queries_); }
+
+ private:
+  // The job's latest change is what its row becomes; all of them go to the log.
+  void AddChanges(const StoreBatch& batch) {
+    if (batch.changes.empty()) return;
+    std::vector<PgValue> revisions, times, ids, afters, befores, forgotten;
+    std::vector<PgValue> made, gone;
+    for (const StoredChange& change : batch.changes) {
+      if (change.forgotten) gone.push_back(PgValue::Text(change.fine_tune_id));
+      revisions.push_back(PgValue::Number(Signed(change.revision)));
+      times.push_back(PgValue::Number(absl::ToUnixNanos(change.time)));
+      ids.push_back(PgValue::Text(change.fine_tune_id));
+      afters.push_back(PgValue::Bytes(change.after));
+      befores.push_back(change.before.empty() ? PgValue::Null() : PgValue::Bytes(change.before));
+      forgotten.push_back(PgValue::Number(change.forgotten ? 1 : 0));
+    }
+    const PgValue r = PgValue::Array(PgValue::kBigint, revisions);
+    const PgValue i = PgValue::Array(PgValue::kText, ids);
+    const PgValue a = PgValue::Array(PgValue::kBytea, afters);
+    const PgValue b = PgValue::Array(PgValue::kBytea, befores);
+    queries_.push_back(
+        {"INSERT INTO finetune.changes SELECT r, $7::bigint, t, i, a, b, f <> 0 FROM "
+         "unnest($1::bigint[], $2::bigint[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[]) "
+         "AS u (r, t, i, a, b, f) WHERE r > $8::bigint",
+         {r, PgValue::Array(PgValue::kBigint, times), i, a, b,
+          PgValue::Array(PgValue::kBigint, forgotten), PgValue::Number(seq_),
+          PgValue::Number(Signed(batch.forget_changes_through))}});
+    // A job that is forgotten and made anew within one commit is another row.
+    queries_.push_back({"DELETE FROM finetune.fine_tunes WHERE id = ANY ($1::text[])",
+                        {PgValue::Array(PgValue::kText, gone)}});
+    queries_.push_back(
+        {"WITH u AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], "
+         "$5::bigint[]) AS u (r, i, a, b, f)), last AS (SELECT DISTINCT ON (i) i, r, a, f FROM u "
+         "ORDER BY i, r DESC), made AS (SELECT DISTINCT ON (i) i, r FROM u WHERE b IS NULL ORDER "
+         "BY "
+         "i, r DESC) INSERT INTO finetune.fine_tunes SELECT made.r, last.i, last.r, last.a FROM "
+         "last "
+         "JOIN made USING (i) WHERE last.f = 0",
+         {r, i, a, b, PgValue::Array(PgValue::kBigint, forgotten)}});
+    queries_.push_back(
+        {"WITH u AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], "
+         "$5::bigint[]) AS u (r, i, a, b, f)), last AS (SELECT DISTINCT ON (i) i, r, a, f FROM u "
+         "ORDER BY i, r DESC) UPDATE finetune.fine_tunes AS t SET record = last.a, revision = "
+         "last.r "
+         "FROM last WHERE t.id = last.i AND last.f = 0 AND t.revision < last.r",
+         {r, i, a, b, PgValue::Array(PgValue::kBigint, forgotten)}});
+  }
+
+  void AddIntents(const StoreBatch& batch) {
+    if (batch.put_intents.empty()) return;
+    std::vector<PgValue> callers, ids, states, markers, created, settled, bytes;
+    for (const record::Intent& intent : batch.put_intents) {
+      const IntentColumns columns(intent);
+      callers.push_back(PgValue::Text(intent.caller()));
+      ids.push_back(PgValue::Text(intent.request_id()));
+      states.push_back(PgValue::Number(columns.state));
+      markers.push_back(PgValue::Text(intent.marker()));
+      created.push_back(PgValue::Number(columns.create_time));
+      settled.push_back(columns.settle_time ? PgValue::Number(*columns.settle_time)
+                                            : PgValue::Null());
+      bytes.push_back(PgValue::Bytes(intent.SerializeAsString()));
+    }
+    queries_.push_back(
+        {"INSERT INTO finetune.intents SELECT c, i, s, m, $8::bigint, t, e, b FROM "
+         "unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], "
+         "$7::bytea[]) AS u (c, i, s, m, t, e, b) ON CONFLICT (caller, request_id) DO UPDATE SET "
+         "state = excluded.state, marker = excluded.marker, seq = excluded.seq, create_time = "
+         "excluded.create_time, settle_time = excluded.settle_time, intent = excluded.intent",
+         {PgValue::Array(PgValue::kText, callers), PgValue::Array(PgValue::kText, ids),
+          PgValue::Array(PgValue::kBigint, states), PgValue::Array(PgValue::kText, markers),
+          PgValue::Array(PgValue::kBigint, created), PgValue::Array(PgValue::kBigint, settled),
+          PgValue::Array(PgValue::kBytea, bytes), PgValue::Number(seq_)}});
+  }
+
+  const int64_t seq_;
+  std::vector<PgQuery> queries_;
+};
+
+CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
+  if (session_ == nullptr) return CommitOutcome::Of(PgUnavailable({"", "the turn was lost"}));
+  ++batch_;
+  std::vector<PgQuery> queries = BatchQueries(batch, turn_).Take();
+  queries.push_back({"UPDATE finetune.meta SET seq = $1::bigint, revision = $2::bigint",
+                     {PgValue::Number(Signed(turn_.seq) + 1),
+                      PgValue::Number(Signed(turn_.revision + batch.changes.size()))}});
+  queries.push_back({"UPDATE finetune.members SET last_batch = $1::bigint WHERE id = $2::text",
+                     {PgValue::Number(batch_), PgValue::Text(me_)}});
+  queries.push_back({"COMMIT"});
+  std::vector<PgRows> rows;
+  // A first list of a hundred thousand jobs takes its time.
+  const absl::Duration more = absl::Milliseconds(1) * (batch.changes.size() / 4);
+  const PgError error = session_->connection().Run(queries, Deadline() + more, rows);
+  const bool warned = session_->connection().warned();
+  if (error.ok() && !warned && rows.back().tag() == "COMMIT") {
+    return {};
+  }
+  if (!error.ok() && !error.broken() && !session_->connection().broken()) {
+    // A statement failed, so that the COMMIT after it was not run.
+    Abandon();
+    return CommitOutcome::Of(PgUnavailable(error));
+  }
+  Drop();
+  reconnect_at_ = absl::InfinitePast();
+  return {CommitOutcome::Kind::kOpen,
+          PgUnavailable(error.ok() ? PgError{"", "it did not say that it was committed for good"}
+                                   : error)};
+}
+
+// The lock on meta is what proves that the commit is over: as long as the server still works on it,
+// it is held. What was written is durable once a commit after it is.
+absl::StatusOr<bool> PostgresStore::Settle() {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(
+      Run({{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+           {kLockMeta},
+           {"SELECT last_batch FROM finetune.members WHERE id = $1::text", {PgValue::Text(me_)}},
+           {"UPDATE finetune.meta SET seq = seq"},
+           {"COMMIT"}},
+          rows));
+  if (session_->connection().warned()) {
+    Drop();
+    return PgUnavailable({"", "it did not say that it was committed for good"});
+  }
+  return rows[2].size() == 1 && rows[2].Number(0, 0) == batch_;
+}
+
+absl::StatusOr<std::optional<record::Intent>> PostgresStore::FindIntent(
+    const std::string& caller, const std::string& request_id) {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(
+      Run({{"SELECT intent FROM finetune.intents WHERE caller = $1::text AND request_id "
+            "= $2::text",
+            {PgValue::Text(caller), PgValue::Text(request_id)}}},
+          rows));
+  std::vector<record::Intent> found;
+  RETURN_IF_ERROR(TakeIntents(rows[0], found));
+  if (found.empty()) return std::nullopt;
+  return std::optional<record::Intent>(std::move(found.front()));
+}
+
+absl::StatusOr<CreateCount> PostgresStore::CountCreates(const std::string& caller,
+                                                        absl::Time since) {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgRows> rows;
+  // NOT_SUBMITTED is 4.
+  RETURN_IF_ERROR(
+      Run({{"SELECT count(*), coalesce(min(create_time), 0) FROM finetune.intents WHERE "
+            "caller = $1::text AND create_time > $2::bigint AND state < 4",
+            {PgValue::Text(caller), PgValue::Number(absl::ToUnixNanos(since))}}},
+          rows));
+  CreateCount creates;
+  creates.count = rows[0].Number(0, 0);
+  if (creates.count > 0) creates.oldest = absl::FromUnixNanos(rows[0].Number(0, 1));
+  return creates;
+}
+
+absl::Status PostgresStore::CheckWritable() {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgRows> rows;
+  return Run({{"BEGIN"}, {"UPDATE finetune.meta SET seq = seq"}, {"COMMIT"}}, rows);
+}
+
+absl::StatusOr<StoreNews> PostgresStore::Read(const StorePoint& known) {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+                                  {kSelectMeta}};
+  for (PgQuery& query : NewsQueries(known)) queries.push_back(std::move(query));
+  queries.push_back({"COMMIT"});
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(Run(queries, rows));
+  return NewsOf(rows, 1, known);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> OpenPostgresStore(const PostgresOptions& options) {
+  auto session =
+      PostgresSession::Open(options.target, absl::Now() + options.patience, options.lock_patience);
+  if (!session.ok()) {
+    return absl::Status(session.status().code(),
+                        absl::StrCat("the database ", ShownPgUrl(options.target.url), ": ",
+                                     session.status().message()));
+  }
+  return std::make_unique<PostgresStore>(options, *std::move(session));
+}
+
+}  // namespace finetune

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/store/pg_connection.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+struct PostgresOptions {
+  PgTarget target;
+  // How long one question may take.
+  absl::Duration patience = absl::Seconds(5);
+  // How long a start waits for a gateway that is just ending, or whose connection the server has
+  // yet to miss.
+  absl::Duration lock_patience = absl::Seconds(10);
+};
+
+// The record in a PostgreSQL database, in the schema `finetune`, for one gateway at a time: whoever
+// has it holds a lock of the server's for as long as it is connected. Every start on it, and every
+// restart or change of the server, begins an era. FAILED_PRECONDITION, in one clear
+// sentence, if it is a standby, if a pooler that shares connections between transactions is in
+// between, if a right is missing, or if another gateway has the record; UNAVAILABLE if the database
+// cannot be reached.
+absl::StatusOr<std::unique_ptr<Store>> OpenPostgresStore(const PostgresOptions& options);
+
+}  // namespace finetune
