@@ -1,5 +1,6 @@
 #include "server/jobs/record/commit_draft.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "absl/strings/str_cat.h"
@@ -235,6 +236,12 @@ int64_t CommitDraft::CountActive(const std::string& caller) const {
 absl::Status CommitDraft::EndMutation(absl::Status status) {
   if (status.ok()) status = std::move(own_error_);
   if (status.ok()) {
+    // Of jobs that are new at once, and that nobody says the age of, the first that was put counts
+    // as the newest: Segmind lists its newest job first.
+    std::reverse(
+        std::stable_partition(own_order_.begin(), own_order_.end(),
+                              [&](const std::string& id) { return BaseOf(id).has_value(); }),
+        own_order_.end());
     for (const std::string& id : own_order_) Accept(id, std::move(own_records_.at(id)));
     for (auto& [name, id] : own_upstream_) done_upstream_[name] = std::move(id);
   }

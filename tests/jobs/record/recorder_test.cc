@@ -182,6 +182,24 @@ TEST(Recorder, NothingOfAFailedCommitIsVisibleAndTheNextMaySucceed) {
   EXPECT_EQ(f.catalog.Find("a")->revision, 1u);
 }
 
+// As a list brings them, which says no job's age.
+TEST(Recorder, OfJobsThatAreNewAtOnceTheFirstCountsAsTheNewest) {
+  JobsFixture f;
+  ASSERT_TRUE(f.Put(MakeJob("known")).ok());
+  ASSERT_TRUE(f.Run([](Draft& draft) {
+                 for (const char* id : {"newest", "known", "middle", "oldest"})
+                   draft.Put(MakeJob(id, pb::FineTune::TRAINING));
+                 return absl::OkStatus();
+               }).ok());
+  std::vector<std::string> listed;
+  const auto& jobs = f.catalog.view()->by_create_time();
+  jobs.Descend(jobs.size(), [&](const FineTuneVersion& job) {
+    listed.push_back(job.id);
+    return true;
+  });
+  EXPECT_THAT(listed, ElementsAre("newest", "middle", "oldest", "known"));
+}
+
 TEST(Recorder, ForgetsAJobAndTellsThatItLeft) {
   JobsFixture f;
   ASSERT_TRUE(f.Put(MakeJob("a")).ok());
