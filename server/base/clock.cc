@@ -7,7 +7,6 @@
 #include <thread>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "server/base/mutex.h"
 #include "server/base/thread.h"
 
@@ -17,9 +16,9 @@ namespace {
 // A machine that was suspended may owe timers: condition variables do not count its sleep.
 constexpr absl::Duration kLongestSleep = absl::Seconds(5);
 
-absl::Time SinceBoot() {
+absl::Time Read(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_BOOTTIME, &now);
+  clock_gettime(clock, &now);
   return absl::TimeFromTimespec(now);
 }
 
@@ -37,7 +36,7 @@ class RealClock : public Clock {
   }
 
   absl::Time Now() override { return SteadyNow(); }
-  absl::Time WallNow() override { return absl::Now(); }
+  absl::Time WallNow() override { return finetune::WallNow(); }
 
   TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) override {
     MutexLock lock(mu_);
@@ -110,9 +109,11 @@ class RealClock : public Clock {
 }  // namespace
 
 absl::Time SteadyNow() {
-  static const absl::Duration wall_at_boot = absl::Now() - SinceBoot();
-  return SinceBoot() + wall_at_boot;
+  static const absl::Duration wall_at_boot = WallNow() - Read(CLOCK_BOOTTIME);
+  return Read(CLOCK_BOOTTIME) + wall_at_boot;
 }
+
+absl::Time WallNow() { return Read(CLOCK_REALTIME); }
 
 std::unique_ptr<Clock> MakeRealClock() { return std::make_unique<RealClock>(); }
 

@@ -48,7 +48,9 @@ class Clock {
 // The machine's clock, with one thread ("clock"). All of a process's agree.
 std::unique_ptr<Clock> MakeRealClock();
 
-// Now() of the machine's clock, for what has no clock at hand.
+// Now() and WallNow() of the machine's clock, for what has no clock at hand. absl::Now() is neither:
+// it may take seconds to notice that the clock was set.
 absl::Time SteadyNow();
+absl::Time WallNow();
 
 }  // namespace finetune

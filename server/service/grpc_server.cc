@@ -178,7 +178,7 @@ GrpcServer::~GrpcServer() { Shutdown(SteadyNow()); }
 void GrpcServer::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   health_.Drain();
-  server_->Shutdown(absl::ToChronoTime(absl::Now() + (deadline - SteadyNow())));
+  server_->Shutdown(absl::ToChronoTime(WallNow() + (deadline - SteadyNow())));
   queues_->Shutdown();
   server_.reset();
 }
