@@ -1,6 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <cstdlib>
+#include <limits>
 #include <memory>
 
 #include "absl/functional/any_invocable.h"
@@ -27,9 +30,10 @@ class Clock {
   virtual absl::Time Now() = 0;
   virtual absl::Time WallNow() = 0;
 
-  // Between the two, by what they say now.
-  absl::Time ToWall(absl::Time steady) { return WallNow() + (steady - Now()); }
-  absl::Time FromWall(absl::Time wall) { return Now() + (wall - WallNow()); }
+  // Between the two. What lies between them changes only when the time of day is set, or has drifted
+  // by a millisecond: one moment is the same time of day whenever it is asked for.
+  absl::Time ToWall(absl::Time steady) { return steady + WallOffset(); }
+  absl::Time FromWall(absl::Time wall) { return wall - WallOffset(); }
 
   // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread, which
   // all timers share: it must not block. Never kNoTimer.
@@ -43,6 +47,20 @@ class Clock {
   TimerId RunAfter(absl::Duration delay, absl::AnyInvocable<void() &&> callback) {
     return RunAt(Now() + delay, std::move(callback));
   }
+
+ private:
+  absl::Duration WallOffset() {
+    constexpr int64_t kUnknown = std::numeric_limits<int64_t>::min();
+    const int64_t now = absl::ToInt64Nanoseconds(WallNow() - Now());
+    const int64_t known = wall_offset_ns_.load(std::memory_order_relaxed);
+    if (known != kUnknown &&
+        std::abs(now - known) < absl::ToInt64Nanoseconds(absl::Milliseconds(1)))
+      return absl::Nanoseconds(known);
+    wall_offset_ns_.store(now, std::memory_order_relaxed);
+    return absl::Nanoseconds(now);
+  }
+
+  std::atomic<int64_t> wall_offset_ns_ = std::numeric_limits<int64_t>::min();
 };
 
 // The machine's clock, with one thread ("clock"). All of a process's agree.

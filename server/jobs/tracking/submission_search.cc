@@ -158,7 +158,8 @@ class Search {
     for (size_t i = 0; i < intents_.size(); ++i) {
       if (!is_open_[i] || !MayBe(i, c)) continue;
       may_be_one = true;
-      awaited = awaited || !IsUnknown(i);
+      // What is not known yet decides: an answer, or the details of another job.
+      awaited = awaited || !IsUnknown(i) || IsUnread(i);
     }
     if (may_be_one && !candidate(c).details_read) {
       result_.wanted.push_back(id);

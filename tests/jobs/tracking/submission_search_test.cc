@@ -117,6 +117,7 @@ TEST_F(SubmissionSearchTest, WaitsForTheDetailsOfAllThatMayBeIt) {
   Candidate other = Job("other", "cats");
   other.details_read = false;
   EXPECT_THAT(Search({Job("up", "cats"), other}).adopted, IsEmpty());
+  EXPECT_EQ(jobs_.catalog.FindUpstream("up"), nullptr) << "it was shown as somebody else's";
   other.details_read = true;
   other.job.instance_prompt = "a drawing of another dog";
   EXPECT_THAT(Search({Job("up", "cats"), other}).adopted, ElementsAre("up"));
