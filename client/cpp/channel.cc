@@ -9,7 +9,7 @@
 namespace finetune::inline client {
 namespace {
 
-// The service config that README recommends to all clients; a test compares them. Calls wait for a
+// The service config that client/README.md recommends to all clients; a test compares them. Calls wait for a
 // gateway that is being replaced. Repeated is only what may be: a create carries a request_id
 // (FineTuneClient sees to it). CANCELLED is what gRPC's C++ server answers, without having looked
 // at it, to a call that arrives while it shuts down; an update is repeated after nothing else,

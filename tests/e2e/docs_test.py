@@ -8,26 +8,27 @@ import urllib.request
 
 from harness import BIN, SOURCE, EndToEnd, recommended_service_config, svc
 
-README = (SOURCE / "README.md").read_text()
+DEPLOY = (SOURCE / "deploy/README.md").read_text()
+CLIENT = (SOURCE / "client/README.md").read_text()
 
 
 class Docs(unittest.TestCase):
-    def test_every_flag_stands_in_the_readme_as_help_has_it(self):
+    def test_every_flag_stands_in_the_table_as_help_has_it(self):
         text = subprocess.run([BIN / "finetune-gateway", "--help"], capture_output=True, text=True, check=True).stdout
         flags = re.findall(r"^  --(\w+) \((.*)\)\n      (.*)$", text, re.M)
         self.assertGreater(len(flags), 20)
         rows = [f"| `--{name}` | {f'`{default}`' if default else '–'} | {meaning} |\n" for name, default, meaning in flags]
         table = "| flag | default | meaning |\n|---|---|---|\n" + "".join(rows)
-        self.assertTrue(table in README, f"README's table of flags should be\n{table}")
+        self.assertTrue(table in DEPLOY, f"the table of flags in deploy/README.md should be\n{table}")
 
-    def test_every_error_reason_stands_in_the_readme(self):
+    def test_every_error_reason_is_explained_to_callers(self):
         for reason in svc.ErrorReason.Reason.keys():
             if reason != "REASON_UNSPECIFIED":
-                self.assertIn(f"`{reason}`", README)
+                self.assertIn(f"`{reason}`", CLIENT)
 
     def test_every_call_has_an_example(self):
         for method in svc.DESCRIPTOR.services_by_name["FineTuneService"].methods:
-            self.assertIn(f"| `{method.name}` |", README)
+            self.assertIn(f"| `{method.name}` |", CLIENT)
 
     def test_the_recommended_service_config_is_the_one_of_the_client_library(self):
         source = (SOURCE / "client/cpp/channel.cc").read_text()
@@ -50,6 +51,21 @@ class TestsDocs(unittest.TestCase):
                 elif name:
                     suite, _, case = name.partition(".")
                     self.assertRegex(text, rf"\bTEST\w*\(\s*{suite},\s*{case}\)", row)
+
+
+    def test_every_link_between_documents_leads_somewhere(self):
+        documents = [p for p in SOURCE.rglob("*.md") if not any(part.startswith(".") or part in ("node_modules", "target") for part in p.parts[len(SOURCE.parts):])]
+        self.assertGreater(len(documents), 8)
+        for document in documents:
+            text = document.read_text()
+            for link in re.findall(r"\]\((?!http)([^)\s]+)\)", re.sub(r"(?s)```.*?```", "", text)):
+                path, _, anchor = link.partition("#")
+                target = (document.parent / path).resolve() if path else document
+                self.assertTrue(target.exists(), f"{document.relative_to(SOURCE)}: {link}")
+                if anchor and target.suffix == ".md":
+                    headings = re.findall(r"(?m)^#+ (.*)$", target.read_text())
+                    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                    self.assertIn(anchor, anchors, f"{document.relative_to(SOURCE)}: {link}")
 
 
 class EmulatorDocs(EndToEnd):

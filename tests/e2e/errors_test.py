@@ -1,4 +1,4 @@
-"""Every row of README's error table, shown with real processes."""
+"""Every row of the error table in client/README.md, shown with real processes."""
 
 import json
 import threading

@@ -140,7 +140,7 @@ class Client(FirstSteps):
         os.close(ours)
 
     def test_the_readmes_steps_work(self):
-        steps = re.search(r"```sh\n(deploy/dev-certs.sh certs .*?)```", (SOURCE / "README.md").read_text(), re.S).group(1)
+        steps = re.search(r"```sh\n(deploy/dev-certs.sh certs .*?)```", (SOURCE / "server/access/README.md").read_text(), re.S).group(1)
         steps = steps.replace("deploy/", f"{SOURCE}/deploy/")
         ports = self.folder / "ports"
         self.write("api-key", API_KEY)

@@ -50,8 +50,8 @@ def wait_until(what, condition, seconds=30.0, step=0.02):
 
 
 def recommended_service_config():
-    """What README tells every client to use."""
-    after = (SOURCE / "README.md").read_text().split("\nRecommended service config", 1)[1]
+    """What client/README.md tells every client to use."""
+    after = (SOURCE / "client/README.md").read_text().split("\nRecommended service config", 1)[1]
     return json.loads(after.split("```json\n", 1)[1].split("```", 1)[0])
 
 

@@ -184,7 +184,7 @@ class CommandLine(Transfers):
 
 class Example(Transfers):
     def test_the_readmes_example_continues_a_broken_download(self):
-        code = re.search(r"```python\n(def download\(.*?)```", (SOURCE / "README.md").read_text(), re.S).group(1)
+        code = re.search(r"```python\n(def download\(.*?)```", (SOURCE / "client/README.md").read_text(), re.S).group(1)
         world = {"stub": self.stub, "svc": svc, "grpc": grpc, "time": time}
         exec(code, world)  # pylint: disable=exec-used
         name, weights = self.trained(weights_bytes=16 * MIB)
