@@ -96,7 +96,7 @@ class LostSubmission(EndToEnd):
         self.start()
         self.create(name="another")
         self.emulator.fault("submit", "lost_answer")
-        self.emulator.fault("submit", "list_delay", seconds=2)
+        self.emulator.fault("submit", "list_delay", seconds=0.6)  # Shorter than --settle_time.
         request_id = str(uuid.uuid4())
         shown = self.create(request_id, seconds=1)
         original = self.emulator.submits()[-1]["id"]
