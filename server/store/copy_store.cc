@@ -55,11 +55,17 @@ class Copy {
               "FOR UPDATE"}}));
     if (rows_[1].size() != 1 || rows_[1].Number(0, 0) != 0 || rows_[1].Number(0, 1) != 0)
       return absl::FailedPreconditionError("the database has a record already");
+    SqliteStatement key;
+    if (SqliteError error = from_.db.Prepare("SELECT key FROM marker_key", key); !error.ok())
+      return from_.Refusal(error);
+    if (!key.Step())
+      return absl::DataLossError("the file has no key for markers: restore a backup");
     RETURN_IF_ERROR(
         Ask({{"UPDATE finetune.meta SET epoch = $1::text, era = 0, seq = $2::bigint, revision = "
-              "$3::bigint",
+              "$3::bigint, marker_key = $4::bytea",
               {PgValue::Text(from_.meta.epoch), PgValue::Number(Signed(from_.meta.seq)),
-               PgValue::Number(Signed(from_.meta.revision))}}}));
+               PgValue::Number(Signed(from_.meta.revision)), PgValue::Bytes(key.Blob(0))}}}));
+    if (SqliteError error = key.Reset(); !error.ok()) return from_.Refusal(error);
     for (const Era& era : lineage.eras()) {
       RETURN_IF_ERROR(
           Ask({{"INSERT INTO finetune.eras (era, base_revision, base_seq, began, why) "

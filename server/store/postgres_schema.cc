@@ -14,7 +14,11 @@ constexpr const char* kTables[] = {
     "CREATE TABLE IF NOT EXISTS finetune.meta (one bool PRIMARY KEY DEFAULT true CHECK (one), "
     "epoch text NOT NULL, era bigint NOT NULL, seq bigint NOT NULL, revision bigint NOT NULL, "
     "server text NOT NULL, schema_form bigint NOT NULL, least_form bigint NOT NULL, "
-    "fleet_format bigint NOT NULL) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, "
+    "fleet_format bigint NOT NULL, "
+    // 32 random bytes.
+    "marker_key bytea NOT NULL DEFAULT decode(replace(concat(gen_random_uuid(), "
+    "gen_random_uuid()), '-', ''), 'hex')) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = "
+    "0, "
     "autovacuum_vacuum_threshold = 200)",
     "CREATE TABLE IF NOT EXISTS finetune.eras (era bigint PRIMARY KEY, number bigserial, "
     "base_revision bigint NOT NULL, base_seq bigint NOT NULL, began bigint NOT NULL, "

@@ -69,6 +69,7 @@ class PostgresStore : public Store {
   bool joined_ = false;  // On this connection.
   bool started_ = false;
   std::string epoch_;
+  std::string marker_key_;
   StorePoint turn_;    // Where the turn began.
   int64_t batch_ = 0;  // The last one sent.
 };
@@ -108,9 +109,11 @@ absl::Status PostgresStore::EnsureOpen() {
 
 absl::Status PostgresStore::Join(bool starting) {
   std::vector<PgRows> rows;
-  RETURN_IF_ERROR(Run({{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-                       {"SELECT epoch, era, seq, revision, server FROM finetune.meta FOR UPDATE"}},
-                      rows));
+  RETURN_IF_ERROR(
+      Run({{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+           {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR "
+            "UPDATE"}},
+          rows));
   if (rows[1].size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
   const std::string epoch(rows[1].Bytes(0, 0));
   if (started_ && epoch != epoch_) {
@@ -151,6 +154,7 @@ absl::Status PostgresStore::Join(bool starting) {
   queries.push_back({"COMMIT"});
   RETURN_IF_ERROR(Run(queries, rows));
   epoch_ = epoch;
+  marker_key_ = std::string(rows[1].Bytes(0, 5));
   joined_ = true;
   return absl::OkStatus();
 }
@@ -246,6 +250,7 @@ absl::StatusOr<StoreState> PostgresStore::Load() {
       rows, absl::Now() + kLoadPatience));
   StoreState state;
   state.epoch = epoch_;
+  state.marker_key = marker_key_;
   state.point = {static_cast<uint64_t>(rows[1].Number(0, 0)),
                  static_cast<uint64_t>(rows[1].Number(0, 1)),
                  static_cast<uint64_t>(rows[1].Number(0, 2))};

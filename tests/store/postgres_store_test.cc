@@ -171,6 +171,8 @@ TEST_F(PostgresStoreTest, KeepsWhatWasCommitted) {
   ASSERT_TRUE(state.ok()) << state.status();
   EXPECT_EQ(state->point.revision, 0u);
   const std::string epoch = state->epoch;
+  const std::string marker_key = state->marker_key;
+  EXPECT_EQ(marker_key.size(), 32u);
   const uint64_t era = state->point.era;
   StoreBatch batch = NewJob("b");
   batch.changes.push_back({2, absl::Now(), "a", std::string("with\0zero", 9), ""});
@@ -186,6 +188,7 @@ TEST_F(PostgresStoreTest, KeepsWhatWasCommitted) {
   state = Start();
   ASSERT_TRUE(state.ok()) << state.status();
   EXPECT_EQ(state->epoch, epoch);
+  EXPECT_EQ(state->marker_key, marker_key);
   EXPECT_NE(state->point.era, era);
   EXPECT_TRUE(state->lineage.HasRevision(era, 6, 6));
   EXPECT_FALSE(state->lineage.HasRevision(era, 7, 100));
@@ -391,6 +394,7 @@ TEST_F(PostgresStoreTest, ARecordMovesThereFromAFile) {
   auto state = Start();
   ASSERT_TRUE(state.ok()) << state.status();
   EXPECT_EQ(state->epoch, before.epoch);
+  EXPECT_EQ(state->marker_key, before.marker_key) << "lost submissions are found by it";
   EXPECT_EQ(state->point.revision, 3'000u);
   EXPECT_EQ(state->records, before.records);
   EXPECT_EQ(state->changes.size(), before.changes.size());
