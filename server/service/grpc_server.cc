@@ -21,6 +21,7 @@
 #include "server/base/clock.h"
 #include "server/service/calls/grpc_status.h"
 #include "server/service/calls/queued_call.h"
+#include "server/service/reflection.h"
 
 namespace finetune {
 namespace {
@@ -156,6 +157,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
   grpc::ServerBuilder builder;
   SetConnectionOptions(builder);
   builder.SetOption(std::make_unique<OnlyWhatWasAskedFor>(options));
+  if (options.reflection) {
+    if (auto reflection = MakeReflectionOption()) builder.SetOption(std::move(reflection));
+  }
   builder.AddListeningPort(absl::StrCat(options.host, ":", options.port), options.credentials,
                            &made->port_);
   builder.RegisterService(&service);

@@ -217,7 +217,7 @@ class Secrets(EndToEnd):
 
     def every_fault(self):
         kinds = [line.split()[0] for line in urllib.request.urlopen(
-            self.emulator.url + "/emulator/faults/kinds", timeout=10).read().decode().splitlines()]
+            self.emulator.url + "/emulator/faults/kinds", timeout=10).read().decode().split("\n\n")[0].splitlines()]
         told = f"not {KEY} at {self.emulator.url}{FORGED_UPLOAD} nor /w?X-Goog-Signature={DOWNLOAD_SIGNATURE}"
         faults = [(kind, {}) for kind in kinds if kind not in ("status", "key_revoked", "rate_limited")]
         faults += [("status", {"code": code, "body": {"error": told}}) for code in (400, 401, 403, 404, 406, 410, 418, 500, 503)]

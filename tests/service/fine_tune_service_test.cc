@@ -39,7 +39,7 @@ TEST_F(ServiceTest, GetsAJobFromMemory) {
   ASSERT_TRUE(Get("fineTunes/a", &job).ok());
   EXPECT_EQ(job.name(), "fineTunes/a");
   EXPECT_EQ(job.display_name(), "job a");
-  EXPECT_EQ(FromProto(job.observe_time()), read);
+  EXPECT_EQ(FromProto(job.observe_time()), world_.clock->ToWall(read));
   EXPECT_FALSE(job.etag().empty());
 }
 

@@ -229,7 +229,8 @@ void Download::OnEnd(absl::Status status) {
   {
     MutexLock lock(mu_);
     if (end_ || source_end_) return;
-    useless = way_ == Way::kSigned && code_ >= 400 && code_ != 416;
+    // Refused, or nobody answered at all: the URL may be the reason.
+    useless = way_ == Way::kSigned && (code_ == 0 || (code_ >= 400 && code_ != 416));
     absl::Status end = EndOf(status);
     // Weights that were thought to be open, and are not (any more); or a URL that was signed in vain.
     if (way_ != Way::kDetails && IsLocked(code_))
