@@ -116,6 +116,7 @@ absl::Status PostgresStore::Join(bool starting) {
           rows));
   if (rows[1].size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
   const std::string epoch(rows[1].Bytes(0, 0));
+  const std::string marker_key(rows[1].Bytes(0, 5));
   if (started_ && epoch != epoch_) {
     Drop();
     return PgUnavailable({"", "it has another record now: the gateway must be started anew"});
@@ -154,7 +155,7 @@ absl::Status PostgresStore::Join(bool starting) {
   queries.push_back({"COMMIT"});
   RETURN_IF_ERROR(Run(queries, rows));
   epoch_ = epoch;
-  marker_key_ = std::string(rows[1].Bytes(0, 5));
+  marker_key_ = marker_key;
   joined_ = true;
   return absl::OkStatus();
 }

@@ -67,10 +67,7 @@ void Candidates::Take(const SearchResult& result, bool with_absences) {
   for (const auto* gone : {&result.adopted, &result.dropped})
     for (const std::string& id : *gone) jobs_.erase(id);
   if (with_absences) absences_ = result.absences;
-  absl::flat_hash_set<std::string> still;
-  for (const SearchResult::Undecided& undecided : result.undecided)
-    still.insert(undecided.intent.fine_tune_id());
-  absl::erase_if(told_, [&](const std::string& id) { return !still.contains(id); });
+  for (const std::string& id : result.settled) told_.erase(id);
 }
 
 void Candidates::TakeDetails(const std::string& upstream_id, const UpstreamJob& details,
@@ -85,12 +82,24 @@ void Candidates::TakeDetails(const std::string& upstream_id, const UpstreamJob& 
   known.read = std::max(known.read, read);
   known.time = std::max(known.time, time);
   known.details_read = true;
+  found->second.gave_up = false;
 }
 
 void Candidates::TakeNoDetails(const std::string& upstream_id, bool for_good) {
   const auto found = jobs_.find(upstream_id);
-  if (found == jobs_.end()) return;
-  if (++found->second.tries >= kMaxTries || for_good) found->second.candidate.details_read = true;
+  if (found == jobs_.end() || found->second.candidate.details_read) return;
+  if (++found->second.tries < kMaxTries && !for_good) return;
+  found->second.candidate.details_read = true;
+  found->second.gave_up = true;
+}
+
+void Candidates::AskAgain() {
+  for (auto& [id, known] : jobs_) {
+    if (!known.gave_up) continue;
+    known.gave_up = false;
+    known.tries = 0;
+    known.candidate.details_read = false;
+  }
 }
 
 }  // namespace finetune

@@ -32,10 +32,13 @@ class Candidates {
   bool Has(const std::string& upstream_id) const { return jobs_.contains(upstream_id); }
   bool empty() const { return jobs_.empty(); }
 
-  // The details of one; or they could not be read, and after some tries they count as read.
+  // The details of one; or they could not be read, and after some tries, or at once if that is
+  // `for_good`, they count as read.
   void TakeDetails(const std::string& upstream_id, const UpstreamJob& details, uint64_t read,
                    absl::Time time);
   void TakeNoDetails(const std::string& upstream_id, bool for_good);
+  // With each list those that could not be read for a while are asked for again.
+  void AskAgain();
 
   // Submissions that were undecided before are told once.
   bool IsNews(const std::string& fine_tune_id) { return told_.insert(fine_tune_id).second; }
@@ -44,6 +47,8 @@ class Candidates {
   struct Known {
     Candidate candidate;
     int tries = 0;
+    // It counts as read although it may still be.
+    bool gave_up = false;
   };
 
   absl::flat_hash_map<std::string, Known> jobs_;  // By UpstreamJob::id.

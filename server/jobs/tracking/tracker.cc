@@ -375,6 +375,7 @@ RollCall Tracker::Core::RollCallOf(const ListRead& read, ListDelta& delta) {
 }
 
 SubmissionSearch Tracker::Core::SearchIn(const ListRead& read, const RollCall& roll) {
+  candidates_.AskAgain();
   SubmissionSearch search{.candidates = candidates_.Snapshot(),
                           .list_read = read.number,
                           .list_time = read.answer.start_time,

@@ -226,20 +226,25 @@ absl::Status Download::EndOf(const absl::Status& status) const {
 void Download::OnEnd(absl::Status status) {
   std::optional<absl::Status> refusal;
   bool useless;
+  bool given_up;
   {
     MutexLock lock(mu_);
-    if (end_ || source_end_) return;
-    // Refused, or nobody answered at all: the URL may be the reason.
+    // Refused, or nobody answered before the caller gave up: the URL may be the reason.
     useless = way_ == Way::kSigned && (code_ == 0 || (code_ >= 400 && code_ != 416));
-    absl::Status end = EndOf(status);
-    // Weights that were thought to be open, and are not (any more); or a URL that was signed in vain.
-    if (way_ != Way::kDetails && IsLocked(code_))
-      refusal = std::move(end);
-    else
-      source_end_ = std::move(end);
+    given_up = end_ || source_end_;
+    if (!given_up) {
+      absl::Status end = EndOf(status);
+      // Weights that were thought to be open, and are not (any more); or a URL that was signed in
+      // vain.
+      if (way_ != Way::kDetails && IsLocked(code_))
+        refusal = std::move(end);
+      else
+        source_end_ = std::move(end);
+    }
   }
   // The next one who asks gets a fresh URL.
   if (useless) transfers_.segmind().ForgetDownloadUrl(spec_.weights_uri);
+  if (given_up) return;
   if (refusal) return TryNextWay(*std::move(refusal));
   Turn();
 }

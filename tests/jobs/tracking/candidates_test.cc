@@ -45,6 +45,9 @@ TEST(Candidates, DoNotWaitForDetailsForEver) {
   candidates.TakeNoDetails("b", false);
   candidates.TakeNoDetails("b", false);
   EXPECT_TRUE(candidates.Snapshot()[1].details_read);
+  candidates.AskAgain();
+  EXPECT_FALSE(candidates.Snapshot()[0].details_read) << "nobody knows what it is";
+  EXPECT_FALSE(candidates.Snapshot()[1].details_read);
 }
 
 TEST(Candidates, ForgetWhatIsDecidedAndWhatListsNoLongerHave) {
@@ -68,6 +71,10 @@ TEST(Candidates, TellOfAnUndecidedSubmissionOnceUntilItIsDecided) {
   candidates.Take(undecided, true);
   EXPECT_FALSE(candidates.IsNews("s"));
   candidates.Take(SearchResult(), true);
+  EXPECT_FALSE(candidates.IsNews("s")) << "it waits for details that could not be read";
+  SearchResult decided;
+  decided.settled.push_back("s");
+  candidates.Take(decided, true);
   EXPECT_TRUE(candidates.IsNews("s"));
 }
 
