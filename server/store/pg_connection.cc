@@ -31,7 +31,20 @@ std::string OneLine(const char* message) {
 
 using Settings = std::map<std::string, std::string>;
 
+absl::Status HoldsPassword() {
+  return absl::FailedPreconditionError(
+      "the URL holds a password, which everybody can see who lists processes: put it into a file "
+      "and give that as --store_password_file");
+}
+
 absl::StatusOr<Settings> ParseUrl(const std::string& url) {
+  // Before libpq looks: it takes what stands behind a `/` or `?` in a password for something else,
+  // and quotes it.
+  const size_t begin = url.find("//");
+  const size_t end = url.rfind('@');
+  if (begin != url.npos && end != url.npos && begin < end &&
+      absl::StrContains(absl::string_view(url).substr(begin, end - begin), ":"))
+    return HoldsPassword();
   char* error = nullptr;
   PQconninfoOption* options = PQconninfoParse(url.c_str(), &error);
   PQfreemem(error);  // It may quote a password.
@@ -62,9 +75,7 @@ bool IsLocal(const Settings& settings) {
 absl::StatusOr<Settings> SettingsOf(const PgTarget& target) {
   ASSIGN_OR_RETURN(Settings settings, ParseUrl(target.url));
   if (settings.contains("password")) {
-    return absl::FailedPreconditionError(
-        "the URL holds a password, which everybody can see who lists processes: put it into a file "
-        "and give that as --store_password_file");
+    return HoldsPassword();
   }
   if (!target.password_file.empty()) {
     ASSIGN_OR_RETURN(const FileText password, ReadFile(target.password_file));

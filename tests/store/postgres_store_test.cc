@@ -354,6 +354,10 @@ TEST_F(PostgresStoreTest, RefusesInOneClearSentence) {
   };
   EXPECT_THAT(refusal("postgresql://admin:geheim@localhost/record"),
               AllOf(HasSubstr("--store_password_file"), Not(HasSubstr("geheim"))));
+  for (const char* password : {"ge/heim", "ge?heim", "ge#heim", "ge@heim", "ge:heim/0"}) {
+    EXPECT_THAT(refusal(absl::StrCat("postgresql://admin:", password, "@127.0.0.1:9/record")),
+                AllOf(HasSubstr("--store_password_file"), Not(HasSubstr("heim"))));
+  }
   EXPECT_THAT(refusal(server_.Url("none")), HasSubstr("\"none\" does not exist"));
   EXPECT_THAT(refusal(server_.Url("record"), "/no/such/file"), HasSubstr("/no/such/file"));
   EXPECT_THAT(refusal("postgresql://admin@%2Fno%2Fwhere/record"), HasSubstr("/no/where"));
