@@ -75,8 +75,7 @@ std::vector<Flag> MakeFlags() {
        "lists ..."},
       {"settle_time", "2m", Time(&Config::settle_time, absl::ZeroDuration()),
        "... over at least this time."},
-      {"unknown_state_timeout", "24h",
-       Time(&Config::unknown_state_timeout, absl::ZeroDuration()),
+      {"unknown_state_timeout", "24h", Time(&Config::unknown_state_timeout, absl::ZeroDuration()),
        "A job whose state at Segmind has been a word that nobody knows for this long no longer "
        "counts as active: it takes no place of its caller's limit and is not polled for."},
       {"markers", "true", Switch(&Config::markers),

@@ -44,7 +44,8 @@ void Freshness::Await(const pb::Freshness& wanted, const std::string& id, UnaryC
     not_before = call.start() - age;
   }
   const uint64_t revision = wanted.min_revision();
-  if (revision <= catalog_.view()->revision()) return AwaitRead(id, not_before, call, std::move(done));
+  if (revision <= catalog_.view()->revision())
+    return AwaitRead(id, not_before, call, std::move(done));
   const uint64_t ticket = job_waits_.WaitForRevision(
       revision, call.answer_by(),
       [=, this, &call, done = std::move(done)](const VersionPtr&, bool reached) mutable {
@@ -64,7 +65,8 @@ absl::Status Freshness::NotReached(uint64_t revision, absl::Time deadline) const
 
 void Freshness::AwaitRead(const std::string& id, absl::Time not_before, UnaryCall& call,
                           Done done) {
-  if ((id.empty() ? catalog_.observe_time() : catalog_.ObserveTimeOf(id)) >= not_before) return std::move(done)(absl::OkStatus());
+  if ((id.empty() ? catalog_.observe_time() : catalog_.ObserveTimeOf(id)) >= not_before)
+    return std::move(done)(absl::OkStatus());
   const auto pending = std::make_shared<PendingAnswer>(std::move(done));
   call.OnCancelDo([pending, &call] {
     if (Done answer = pending->Take())
