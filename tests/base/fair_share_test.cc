@@ -64,6 +64,7 @@ TEST_F(FairShareTest, KeepsTheReserveForThoseWhoHoldLessThanTheirShare) {
   EXPECT_EQ(given, 30);
   EXPECT_EQ(share_.used(), 100);
   EXPECT_EQ(Take(*more.back()), "OVERLOADED");
+  slots_.clear();  // Before those whose they are.
 }
 
 TEST_F(FairShareTest, TakesBackWhatIsReleased) {
