@@ -125,7 +125,16 @@ class Look : public HttpStream, public std::enable_shared_from_this<Look> {
   void Inspect(const Answer& answer);
   bool TakeLength(std::optional<int64_t> length, const char* method);
 
-  void End(absl::Status status) { std::move(done_)(std::move(status)); }
+  // Lets go of the stream, whose listener holds this look.
+  void End(absl::Status status) {
+    std::shared_ptr<HttpStream> stream;
+    {
+      MutexLock lock(mu_);
+      ended_ = true;
+      stream = std::move(stream_);
+    }
+    std::move(done_)(std::move(status));
+  }
   void Wrong(absl::string_view what) {
     End(InvalidField("fine_tune.data_source_uri", std::string(what)));
   }
@@ -141,6 +150,7 @@ class Look : public HttpStream, public std::enable_shared_from_this<Look> {
 
   Mutex mu_;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
   std::shared_ptr<HttpStream> stream_ ABSL_GUARDED_BY(mu_);
 };
 
@@ -184,7 +194,7 @@ void Look::Ask(const char* method, const std::string& range, Step then) {
   bool cancelled;
   {
     MutexLock lock(mu_);
-    stream_ = stream;
+    if (!ended_) stream_ = stream;
     cancelled = cancelled_;
   }
   if (cancelled) stream->Cancel();
