@@ -3,6 +3,8 @@
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <thread>
 #include <utility>
@@ -20,6 +22,23 @@ absl::Time Read(clockid_t clock) {
   timespec now{};
   clock_gettime(clock, &now);
   return absl::TimeFromTimespec(now);
+}
+
+// A thread that loses its processor between two reads would be off by as long as it waited for it.
+absl::Duration MeasureWallOffset() {
+  constexpr int kTries = 8;
+  constexpr absl::Duration kUndisturbed = absl::Microseconds(20);
+  absl::Duration offset;
+  absl::Duration least = absl::InfiniteDuration();
+  for (int i = 0; i < kTries && least > kUndisturbed; ++i) {
+    const absl::Time before = SteadyNow();
+    const absl::Time wall = WallNow();
+    const absl::Duration took = SteadyNow() - before;
+    if (took >= least) continue;
+    least = took;
+    offset = wall - before;
+  }
+  return offset;
 }
 
 class RealClock : public Clock {
@@ -62,6 +81,20 @@ class RealClock : public Clock {
   }
 
  private:
+  // Measured once in a tick of the kernel's (some milliseconds), which costs little to tell.
+  absl::Duration WallOffset() override {
+    const int64_t tick = absl::ToUnixNanos(Read(CLOCK_MONOTONIC_COARSE));
+    const int64_t measured_at = measured_at_tick_.load(std::memory_order_acquire);
+    const int64_t known = wall_offset_ns_.load(std::memory_order_relaxed);
+    if (measured_at == tick) return absl::Nanoseconds(known);
+    const int64_t now = absl::ToInt64Nanoseconds(MeasureWallOffset());
+    const bool same = measured_at != kNever &&
+                      absl::AbsDuration(absl::Nanoseconds(now - known)) < absl::Milliseconds(1);
+    if (!same) wall_offset_ns_.store(now, std::memory_order_relaxed);
+    measured_at_tick_.store(tick, std::memory_order_release);
+    return absl::Nanoseconds(same ? known : now);
+  }
+
   void Run() ABSL_LOCKS_EXCLUDED(mu_) {
     mu_.Lock();
     while (!stopping_) {
@@ -91,6 +124,10 @@ class RealClock : public Clock {
     }
     mu_.Unlock();
   }
+
+  static constexpr int64_t kNever = -1;
+  std::atomic<int64_t> measured_at_tick_ = kNever;
+  std::atomic<int64_t> wall_offset_ns_ = 0;
 
   Mutex mu_;
   CondVar changed_;

@@ -1,9 +1,6 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <cstdlib>
-#include <limits>
 #include <memory>
 
 #include "absl/functional/any_invocable.h"
@@ -31,7 +28,8 @@ class Clock {
   virtual absl::Time WallNow() = 0;
 
   // Between the two. What lies between them changes only when the time of day is set, or has drifted
-  // by a millisecond: one moment is the same time of day whenever it is asked for.
+  // by a millisecond: one moment is the same time of day whenever it is asked for. That it was set
+  // may be noticed some milliseconds late.
   absl::Time ToWall(absl::Time steady) { return steady + WallOffset(); }
   absl::Time FromWall(absl::Time wall) { return wall - WallOffset(); }
 
@@ -49,18 +47,8 @@ class Clock {
   }
 
  private:
-  absl::Duration WallOffset() {
-    constexpr int64_t kUnknown = std::numeric_limits<int64_t>::min();
-    const int64_t now = absl::ToInt64Nanoseconds(WallNow() - Now());
-    const int64_t known = wall_offset_ns_.load(std::memory_order_relaxed);
-    if (known != kUnknown &&
-        std::abs(now - known) < absl::ToInt64Nanoseconds(absl::Milliseconds(1)))
-      return absl::Nanoseconds(known);
-    wall_offset_ns_.store(now, std::memory_order_relaxed);
-    return absl::Nanoseconds(now);
-  }
-
-  std::atomic<int64_t> wall_offset_ns_ = std::numeric_limits<int64_t>::min();
+  // The time of day less the steady time, both of one moment.
+  virtual absl::Duration WallOffset() = 0;
 };
 
 // The machine's clock, with one thread ("clock"). All of a process's agree.

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "tests/base/manual_clock.h"
@@ -106,6 +108,37 @@ TEST(ManualClock, ItsTimeOfDayIsSetByItself) {
   EXPECT_EQ(clock.ToWall(start - absl::Minutes(5)), start + absl::Minutes(55));
   EXPECT_EQ(clock.FromWall(start + absl::Hours(2)), start + absl::Hours(1));
   EXPECT_EQ(clock.ToWall(absl::InfinitePast()), absl::InfinitePast());
+}
+
+TEST(RealClock, OneMomentIsOneTimeOfDayHoweverBusyTheMachineIs) {
+  auto clock = MakeRealClock();
+  const absl::Time moment = clock->Now();
+  const absl::Time wall = clock->ToWall(moment);
+  EXPECT_LE(absl::AbsDuration(clock->WallNow() - clock->ToWall(clock->Now())), absl::Seconds(1));
+  // Threads that are torn from their processors now and then, between any two reads.
+  std::vector<std::thread> threads;
+  std::atomic<int> others = 0;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 20'000; ++round) {
+        if (absl::AbsDuration(clock->ToWall(moment) - wall) > absl::Milliseconds(2)) ++others;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(others, 0);
+}
+
+TEST(ManualClock, OneMomentIsOneTimeOfDayWhileItIsTurned) {
+  ManualClock clock;
+  const absl::Time start = clock.Now();
+  std::thread turning([&] {
+    for (int i = 0; i < 20'000; ++i) clock.Advance(absl::Seconds(1));
+  });
+  int others = 0;
+  for (int i = 0; i < 20'000; ++i) others += clock.ToWall(start) != start;
+  turning.join();
+  EXPECT_EQ(others, 0);
 }
 
 TEST(ManualClock, StandsStillUntilItIsTurned) {

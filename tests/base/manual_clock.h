@@ -73,6 +73,11 @@ class ManualClock : public Clock {
   }
 
  private:
+  absl::Duration WallOffset() override {
+    MutexLock lock(mu_);
+    return wall_ahead_;
+  }
+
   Mutex mu_;
   absl::Time now_ ABSL_GUARDED_BY(mu_);
   absl::Duration wall_ahead_ ABSL_GUARDED_BY(mu_);
