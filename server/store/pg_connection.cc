@@ -240,6 +240,31 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
   }
 }
 
+void PgConnection::TakeNotifications(std::vector<std::string>& payloads) {
+  while (PGnotify* notify = PQnotifies(connection_.get())) {
+    payloads.emplace_back(notify->extra);
+    PQfreemem(notify);
+  }
+}
+
+PgError PgConnection::Wait(int wake, absl::Time deadline, std::vector<std::string>& payloads) {
+  payloads.clear();
+  while (true) {
+    TakeNotifications(payloads);
+    const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+    if (!payloads.empty() || left <= 0) return {};
+    pollfd waiting[] = {{.fd = PQsocket(connection_.get()), .events = POLLIN, .revents = 0},
+                        {.fd = wake, .events = POLLIN, .revents = 0}};
+    if (poll(waiting, 2, static_cast<int>(std::min<int64_t>(left, 60'000))) <= 0) continue;
+    if (waiting[0].revents != 0 && PQconsumeInput(connection_.get()) == 0)
+      return Broken(OneLine(PQerrorMessage(connection_.get())));
+    if (waiting[1].revents != 0) {
+      TakeNotifications(payloads);
+      return {};
+    }
+  }
+}
+
 absl::Status CheckPgTarget(const PgTarget& target) { return SettingsOf(target).status(); }
 
 std::string ShownPgUrl(const std::string& url) {

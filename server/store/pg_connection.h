@@ -91,6 +91,11 @@ class PgConnection {
   // answered until then.
   PgError Run(const std::vector<PgQuery>& queries, absl::Time deadline, std::vector<PgRows>& rows);
 
+  // Waits until a session has notified on a channel that this one listens to, until `wake` (a
+  // descriptor; -1: none) can be read, or until the deadline. What was notified until then, within
+  // Run, too, is put to `payloads`.
+  PgError Wait(int wake, absl::Time deadline, std::vector<std::string>& payloads);
+
   bool broken() const { return broken_; }
   // Whether the server has warned since the last call of Run began.
   bool warned() const { return warned_; }
@@ -108,6 +113,7 @@ class PgConnection {
   PgError Broken(std::string_view why);
   // Until there is something to read, or room to write if that is wanted. False at the deadline.
   bool WaitForSocket(bool to_write, absl::Time deadline) const;
+  void TakeNotifications(std::vector<std::string>& payloads);
   // Sends and reads by turns, so that neither side waits for the other.
   bool Exchange(absl::Time deadline, PgError& error);
 

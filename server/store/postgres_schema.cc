@@ -1,6 +1,9 @@
 #include "server/store/postgres_schema.h"
 
+#include <iterator>
+
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 
 namespace finetune {
 namespace {
@@ -8,18 +11,20 @@ namespace {
 // Held until the tables are as they should be. Any number will do, as long as all use the same.
 constexpr char kLock[] = "SELECT pg_advisory_xact_lock(7213640917305586)";
 
+#define SMALL_AND_BUSY                                           \
+  " WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, " \
+  "autovacuum_vacuum_threshold = 200)"
+
 // Times are nanoseconds since 1970: as exact as what was written. Small tables that are updated all
 // day are vacuumed early, or they swell.
-constexpr const char* kTables[] = {
+constexpr const char* kForm1[] = {
     "CREATE TABLE IF NOT EXISTS finetune.meta (one bool PRIMARY KEY DEFAULT true CHECK (one), "
     "epoch text NOT NULL, era bigint NOT NULL, seq bigint NOT NULL, revision bigint NOT NULL, "
     "server text NOT NULL, schema_form bigint NOT NULL, least_form bigint NOT NULL, "
     "fleet_format bigint NOT NULL, "
     // 32 random bytes.
     "marker_key bytea NOT NULL DEFAULT decode(replace(concat(gen_random_uuid(), "
-    "gen_random_uuid()), '-', ''), 'hex')) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = "
-    "0, "
-    "autovacuum_vacuum_threshold = 200)",
+    "gen_random_uuid()), '-', ''), 'hex'))" SMALL_AND_BUSY,
     "CREATE TABLE IF NOT EXISTS finetune.eras (era bigint PRIMARY KEY, number bigserial, "
     "base_revision bigint NOT NULL, base_seq bigint NOT NULL, began bigint NOT NULL, "
     "why text NOT NULL)",
@@ -41,9 +46,38 @@ constexpr const char* kTables[] = {
     "WHERE settle_time IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS intents_by_state ON finetune.intents (state) WHERE state < 3",
     "CREATE TABLE IF NOT EXISTS finetune.members (id text PRIMARY KEY, last_batch bigint NOT NULL, "
-    "seen bigint NOT NULL) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, "
-    "autovacuum_vacuum_threshold = 200)",
+    "seen bigint NOT NULL)" SMALL_AND_BUSY,
 };
+
+// Several gateways on one record: see fleet.h.
+constexpr const char* kForm2[] = {
+    "ALTER TABLE finetune.members ADD COLUMN IF NOT EXISTS name text NOT NULL DEFAULT '', "
+    "ADD COLUMN IF NOT EXISTS version text NOT NULL DEFAULT '', "
+    "ADD COLUMN IF NOT EXISTS started bigint NOT NULL DEFAULT 0, "
+    "ADD COLUMN IF NOT EXISTS expires bigint NOT NULL DEFAULT 0, "
+    "ADD COLUMN IF NOT EXISTS seen_era bigint NOT NULL DEFAULT 0",
+    // `reading` is a record::FleetReading.
+    "CREATE TABLE IF NOT EXISTS finetune.leader (one bool PRIMARY KEY DEFAULT true CHECK (one), "
+    "term bigint NOT NULL DEFAULT 0, holder text NOT NULL DEFAULT '', "
+    "expires bigint NOT NULL DEFAULT 0, reading bytea NOT NULL DEFAULT '', "
+    "wanted bigint NOT NULL DEFAULT 0)" SMALL_AND_BUSY,
+    "INSERT INTO finetune.leader DEFAULT VALUES ON CONFLICT DO NOTHING",
+    "CREATE TABLE IF NOT EXISTS finetune.hints (upstream_id text PRIMARY KEY, at bigint NOT "
+    "NULL)" SMALL_AND_BUSY,
+    // One row for each call that the account allows in a minute.
+    "CREATE TABLE IF NOT EXISTS finetune.upstream_calls (slot bigint PRIMARY KEY, at bigint NOT "
+    "NULL DEFAULT 0, kind bigint NOT NULL DEFAULT 0)" SMALL_AND_BUSY,
+    "CREATE TABLE IF NOT EXISTS finetune.upstream_hold (one bool PRIMARY KEY DEFAULT true CHECK "
+    "(one), until bigint NOT NULL DEFAULT 0)" SMALL_AND_BUSY,
+    "INSERT INTO finetune.upstream_hold DEFAULT VALUES ON CONFLICT DO NOTHING",
+};
+
+// What each form adds to the one before.
+const absl::Span<const char* const> kForms[] = {kForm1, kForm2};
+static_assert(std::size(kForms) == kPostgresForm);
+
+// What others hold for a moment while they commit is waited for so often.
+constexpr int kTries = 5;
 
 absl::Status Refusal(const PgConnection& connection, const PgError& error) {
   // insufficient_privilege
@@ -53,8 +87,54 @@ absl::Status Refusal(const PgConnection& connection, const PgError& error) {
                      connection.database(), " (", error.message, "): GRANT CREATE ON DATABASE ",
                      connection.database(), " TO ", connection.user()));
   }
-  if (error.broken()) return absl::UnavailableError(error.message);
+  // lock_not_available
+  if (error.broken() || error.state == "55P03") return absl::UnavailableError(error.message);
   return absl::FailedPreconditionError(absl::StrCat("the tables cannot be made: ", error.message));
+}
+
+struct Form {
+  bool has_schema = false;
+  int64_t number = 0;  // 0: there are no tables yet.
+};
+
+// rows[0]: whether there is a schema; rows[1]: the form of its tables.
+PgError AskForForm(PgConnection& connection, absl::Time deadline, std::vector<PgRows>& rows) {
+  PgError error = connection.Run(
+      {{"SELECT (SELECT count(*) FROM pg_namespace WHERE nspname = 'finetune'), "
+        "(SELECT count(*) FROM pg_tables WHERE schemaname = 'finetune' AND tablename = 'meta')"}},
+      deadline, rows);
+  if (!error.ok()) return error;
+  const PgRows found = rows[0];
+  const bool has_meta = found.Number(0, 1) == 1;
+  // A table without its row is no record that is yet to be made.
+  error =
+      connection.Run({{has_meta ? "SELECT coalesce(max(schema_form), $1::bigint) FROM finetune.meta"
+                                : "SELECT 0 * $1::bigint",
+                       {PgValue::Number(kPostgresForm)}}},
+                     deadline, rows);
+  if (error.ok()) rows.insert(rows.begin(), found);
+  return error;
+}
+
+// In one transaction: all of it, or nothing.
+PgError Raise(PgConnection& connection, const Form& form, const std::string& epoch,
+              absl::Time deadline) {
+  std::vector<PgQuery> queries = {{"BEGIN"}, {"SET LOCAL lock_timeout = '2s'"}, {kLock}};
+  // A role that owns the schema need not be allowed to make one.
+  if (!form.has_schema) queries.push_back({"CREATE SCHEMA IF NOT EXISTS finetune"});
+  for (int64_t number = form.number; number < kPostgresForm; ++number)
+    for (const char* sql : kForms[number]) queries.push_back({sql});
+  queries.push_back(
+      {"INSERT INTO finetune.meta VALUES (true, $1::text, 0, 0, 0, '', $2::bigint, 1, 1) "
+       "ON CONFLICT (one) DO UPDATE SET schema_form = greatest(meta.schema_form, "
+       "excluded.schema_form)",
+       {PgValue::Text(epoch), PgValue::Number(kPostgresForm)}});
+  queries.push_back({"COMMIT"});
+  std::vector<PgRows> rows;
+  const PgError error = connection.Run(queries, deadline, rows);
+  if (!error.ok() && !error.broken())
+    (void)connection.Run({{"ROLLBACK"}}, deadline, rows);  // The first error is what is told.
+  return error;
 }
 
 }  // namespace
@@ -62,31 +142,20 @@ absl::Status Refusal(const PgConnection& connection, const PgError& error) {
 absl::Status PreparePostgresTables(PgConnection& connection, const std::string& epoch,
                                    absl::Time deadline) {
   std::vector<PgRows> rows;
-  const auto run = [&](const std::vector<PgQuery>& queries) {
-    return connection.Run(queries, deadline, rows);
-  };
-  PgError error =
-      run({{"SELECT count(*), (SELECT count(*) FROM pg_namespace WHERE nspname = "
-            "'finetune') FROM pg_tables WHERE schemaname = 'finetune' AND tablename IN "
-            "('meta', 'members')"}});
-  const bool made = error.ok() && rows[0].Number(0, 0) == 2;
-  // A role that owns the schema need not be allowed to make one.
-  const bool has_schema = error.ok() && rows[0].Number(0, 1) == 1;
-  if (error.ok() && !made) {
-    std::vector<PgQuery> queries = {{"BEGIN"}, {kLock}};
-    if (!has_schema) queries.push_back({"CREATE SCHEMA IF NOT EXISTS finetune"});
-    for (const char* sql : kTables) queries.push_back({sql});
-    queries.push_back(
-        {"INSERT INTO finetune.meta VALUES (true, $1::text, 0, 0, 0, '', "
-         "$2::bigint, 1, 1) ON CONFLICT DO NOTHING",
-         {PgValue::Text(epoch), PgValue::Number(kPostgresForm)}});
-    queries.push_back({"COMMIT"});
-    error = run(queries);
-    if (!error.ok() && !error.broken()) (void)run({{"ROLLBACK"}});
-    // PgError is what is told, not the rollback's.
+  for (int tried = 1;; ++tried) {
+    PgError error = AskForForm(connection, deadline, rows);
+    if (!error.ok()) return Refusal(connection, error);
+    const Form form{.has_schema = rows[0].Number(0, 0) == 1, .number = rows[1].Number(0, 0)};
+    if (form.number >= kPostgresForm) break;
+    error = Raise(connection, form, epoch, deadline);
+    if (error.ok()) break;
+    // lock_not_available; deadlock_detected
+    const bool passes = error.state == "55P03" || error.state == "40P01";
+    if (passes && tried < kTries) continue;
+    return Refusal(connection, error);
   }
-  if (!error.ok()) return Refusal(connection, error);
-  error = run({{"SELECT schema_form, least_form FROM finetune.meta"}});
+  const PgError error =
+      connection.Run({{"SELECT schema_form, least_form FROM finetune.meta"}}, deadline, rows);
   if (!error.ok()) return Refusal(connection, error);
   if (rows[0].size() != 1)
     return absl::DataLossError(

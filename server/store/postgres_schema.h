@@ -7,11 +7,12 @@ namespace finetune {
 // The form of the tables that this version reads and writes, in meta.schema_form. Later forms only
 // add to it, so that replicas of two versions work side by side while one replaces the other;
 // meta.least_form says which versions may still.
-inline constexpr int64_t kPostgresForm = 1;
+inline constexpr int64_t kPostgresForm = 2;
 
-// Makes the tables, or what this version's form adds to them; whoever else is about to do the same
-// waits. FAILED_PRECONDITION, in one sentence, if a right is missing or a newer version's tables do
-// not know this one any more.
+// Makes the tables, or what this version's form adds to them, in place, while gateways of the older
+// form go on; whoever else is about to do the same waits. FAILED_PRECONDITION, in one sentence, if a
+// right is missing or a newer version's tables do not know this one any more; UNAVAILABLE if others
+// hold the tables.
 absl::Status PreparePostgresTables(PgConnection& connection, const std::string& epoch,
                                    absl::Time deadline);
 

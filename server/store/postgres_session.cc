@@ -47,13 +47,19 @@ absl::Status PgUnavailable(const PgError& error) {
 
 absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::Open(
     const PgTarget& target, absl::Time deadline, absl::Duration lock_patience) {
+  ASSIGN_OR_RETURN(std::unique_ptr<PostgresSession> session, OpenBeside(target, deadline));
+  RETURN_IF_ERROR(PreparePostgresTables(
+      *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline));
+  RETURN_IF_ERROR(session->TakeLock(absl::Now() + lock_patience));
+  return session;
+}
+
+absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::OpenBeside(const PgTarget& target,
+                                                                             absl::Time deadline) {
   auto session = std::make_unique<PostgresSession>();
   ASSIGN_OR_RETURN(session->connection_, PgConnection::Open(target, deadline));
   RETURN_IF_ERROR(session->CheckServer(deadline));
   RETURN_IF_ERROR(session->Set(deadline));
-  RETURN_IF_ERROR(PreparePostgresTables(
-      *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline));
-  RETURN_IF_ERROR(session->TakeLock(absl::Now() + lock_patience));
   return session;
 }
 

@@ -24,6 +24,10 @@ class PostgresSession {
                                                                absl::Time deadline,
                                                                absl::Duration lock_patience);
 
+  // A connection beside the record's own: without its lock, and for tables that are there. As Open.
+  static absl::StatusOr<std::unique_ptr<PostgresSession>> OpenBeside(const PgTarget& target,
+                                                                     absl::Time deadline);
+
   PgConnection& connection() { return *connection_; }
 
   // This server, as long as it runs: another one, or the same one restarted, may lack commits, or

@@ -271,6 +271,8 @@ absl::StatusOr<StoreNews> PostgresStore::Begin(const StorePoint& known, const Tu
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"}, {kLockMeta}};
   for (PgQuery& query : NewsQueries(known)) queries.push_back(std::move(query));
+  // A take-over locks the row of meta, too.
+  queries.push_back({"SELECT term, holder FROM finetune.leader"});
   std::vector<PgRows> rows;
   RETURN_IF_ERROR(Run(queries, rows));
   auto news = NewsOf(rows, 1, known);
@@ -279,6 +281,10 @@ absl::StatusOr<StoreNews> PostgresStore::Begin(const StorePoint& known, const Tu
     return news.status();
   }
   turn_ = news->point;
+  const PgRows& leader = rows.back();
+  news->leader = leader.size() != 1 ? LeaderTerm()
+                                    : LeaderTerm{static_cast<uint64_t>(leader.Number(0, 0)),
+                                                 std::string(leader.Bytes(0, 1))};
   return news;
 }
 

@@ -70,11 +70,22 @@ struct StoreState {
   std::string lost;
 };
 
+// Who leads, and for which time: each take-over has a greater number. Both are compared, for a
+// failover that loses a take-over may give its number out twice.
+struct LeaderTerm {
+  uint64_t number = 0;
+  std::string holder;  // A member's id.
+
+  bool operator==(const LeaderTerm&) const = default;
+};
+
 // What a turn may ask of the store beside what is in memory, so that it can be fetched with the
 // turn's first question.
 struct TurnNeeds {
   std::vector<IntentKey> intents;
   std::vector<std::string> spenders;  // Callers.
+  // What only the leader may write, as long as this is its term.
+  std::optional<LeaderTerm> term;
 };
 
 // What others committed since the point that is known here: all of it, in order.
@@ -84,6 +95,9 @@ struct StoreNews {
   std::optional<Lineage> lineage;
   std::vector<StoredChange> changes;
   std::vector<record::Intent> intents;
+  // Within a turn, and then it does not change until the turn ends; nullopt where one process has
+  // the record to itself.
+  std::optional<LeaderTerm> leader;
   // The known point is not in this history, or too far back for the changes to be kept: whoever
   // asked has to load anew.
   bool must_load = false;

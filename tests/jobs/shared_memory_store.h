@@ -46,6 +46,13 @@ class SharedRecord {
     return log_;
   }
 
+  // A take-over: from the next turn on this one leads.
+  void SetLeader(LeaderTerm term) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    while (turn_) turn_ended_.Wait(mu_);
+    leader_ = std::move(term);
+  }
+
   // A failover that lost the commits after `seq`, and began an era.
   void LoseTail(uint64_t seq) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -75,6 +82,7 @@ class SharedRecord {
   std::optional<uint64_t> turn_ ABSL_GUARDED_BY(mu_);  // Whose.
   Lineage lineage_ ABSL_GUARDED_BY(mu_);
   StorePoint point_ ABSL_GUARDED_BY(mu_);
+  LeaderTerm leader_ ABSL_GUARDED_BY(mu_);
   std::vector<StoredChange> log_ ABSL_GUARDED_BY(mu_);
   std::vector<Commit> commits_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::pair<uint64_t, std::string>> records_ ABSL_GUARDED_BY(mu_);
@@ -120,7 +128,9 @@ class SharedMemoryStore : public Store {
     if (open_ || record_.Happens(record_.faults_.away)) return Away();
     while (record_.turn_) record_.turn_ended_.Wait(record_.mu_);
     record_.turn_ = me_;
-    return record_.NewsSince(known);
+    StoreNews news = record_.NewsSince(known);
+    news.leader = record_.leader_;
+    return news;
   }
 
   CommitOutcome Commit(const StoreBatch& batch) override {

@@ -64,7 +64,9 @@ class Recorder::Core {
   // Runs the items' mutations and commits what they want written. Not OK if that failed for all of
   // them together.
   absl::Status RunTurn(std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status BeginTurn(const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  // Who leads during it, where that matters.
+  absl::StatusOr<std::optional<LeaderTerm>> BeginTurn(const std::vector<Item>& items)
+      ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status Commit(CommitDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
   // After a commit whose outcome is not known.
   absl::Status Settle(const absl::Status& why);
@@ -240,7 +242,7 @@ void Recorder::Core::RunQueue() {
 }
 
 absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
-  RETURN_IF_ERROR(BeginTurn(items));
+  ASSIGN_OR_RETURN(const std::optional<LeaderTerm> leader, BeginTurn(items));
   CommitDraft draft({.catalog = catalog_,
                      .store = store_,
                      .unsettled = unsettled_,
@@ -249,6 +251,10 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
                      .marker_key = marker_key_},
                     clock_.WallNow());
   for (Item& item : items) {
+    if (item.needs.term && leader && *item.needs.term != *leader) {
+      item.result = absl::AbortedError("another gateway leads by now");
+      continue;
+    }
     const size_t before = draft.writes();
     item.result = draft.EndMutation(item.mutation(draft));
     item.wrote = draft.writes() > before;
@@ -269,13 +275,15 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
   return absl::OkStatus();
 }
 
-absl::Status Recorder::Core::BeginTurn(const std::vector<Item>& items) {
+absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginTurn(
+    const std::vector<Item>& items) {
   TurnNeeds needs;
   for (const Item& item : items) {
     needs.intents.insert(needs.intents.end(), item.needs.intents.begin(), item.needs.intents.end());
     needs.spenders.insert(needs.spenders.end(), item.needs.spenders.begin(),
                           item.needs.spenders.end());
   }
+  std::optional<LeaderTerm> leader;
   absl::Status status = AskIfOpen();
   if (status.ok()) {
     auto news = store_.Begin(point_, needs);
@@ -283,10 +291,14 @@ absl::Status Recorder::Core::BeginTurn(const std::vector<Item>& items) {
     if (status.ok()) {
       status = TakeIn(*news);
       if (!status.ok()) store_.Abandon();
+      leader = std::move(news->leader);
     }
   }
-  if (!status.ok()) SetStoreStatus(StoreUnavailable(status));
-  return status;
+  if (!status.ok()) {
+    SetStoreStatus(StoreUnavailable(status));
+    return status;
+  }
+  return leader;
 }
 
 // If it was written, the news of the turn have it.

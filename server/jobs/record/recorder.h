@@ -46,9 +46,9 @@ class Recorder {
 
   // `done` runs exactly once on the recorder's thread: with the mutation's own error, with
   // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed (or if nobody knows whether it
-  // was: then it may become visible later), or with OK once it is visible. CANCELLED after Stop,
-  // then on the caller's thread. The commit is a span of `trace`; `needs` is what the mutation is
-  // going to ask the store.
+  // was: then it may become visible later), with ABORTED, without having been run, if the term in
+  // `needs` is over, or with OK once it is visible. CANCELLED after Stop, then on the caller's
+  // thread. The commit is a span of `trace`; `needs` is what the mutation is going to ask the store.
   void Record(Mutation mutation, Done done, const TraceContext& trace = {}, TurnNeeds needs = {});
 
   // Finishes what is queued, then refuses. Idempotent.

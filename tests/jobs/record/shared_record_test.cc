@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "server/base/time_proto.h"
@@ -92,6 +93,81 @@ TEST(SharedRecord, IsSeenByThoseWhoWriteNothing) {
   idle.get_future().wait();
   ASSERT_NE(b.catalog.Find("a"), nullptr);
   EXPECT_EQ(b.shown.count(), 1u);
+}
+
+// What only the leader of `term` may write.
+absl::Status RunAs(Replica& replica, const LeaderTerm& term, const std::string& id) {
+  std::promise<absl::Status> done;
+  replica.recorder->Record(
+      [&](Draft& draft) {
+        auto record = MakeJob(id);
+        (*record.mutable_fine_tune()->mutable_labels())["term"] = std::to_string(term.number);
+        draft.Put(std::move(record));
+        return absl::OkStatus();
+      },
+      [&](absl::Status status) { done.set_value(std::move(status)); }, {}, {.term = term});
+  return done.get_future().get();
+}
+
+TEST(SharedRecord, ATermThatIsOverWritesNothing) {
+  SharedRecord record;
+  Replica a(record), b(record);
+  record.SetLeader({1, "a"});
+  EXPECT_TRUE(RunAs(a, {1, "a"}, "x").ok());
+  record.SetLeader({2, "b"});
+  EXPECT_EQ(RunAs(a, {1, "a"}, "y").code(), absl::StatusCode::kAborted);
+  EXPECT_TRUE(RunAs(b, {2, "b"}, "z").ok());
+  // A number that was given out twice.
+  EXPECT_EQ(RunAs(a, {2, "a"}, "y").code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(a.catalog.Find("y"), nullptr);
+  // What anybody may write goes on, in the same turn, too.
+  EXPECT_TRUE(a.Put(MakeJob("w")).ok());
+  EXPECT_EQ(record.point().revision, 3u);
+}
+
+TEST(SharedRecord, NoChangeOfAnOldTermFollowsANewOnesFirst) {
+  SharedRecord record;
+  constexpr int kReplicas = 3;
+  std::atomic<bool> stop{false};
+  std::atomic<int> fenced{0};
+  std::vector<std::unique_ptr<Replica>> replicas;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kReplicas; ++i) {
+    replicas.push_back(std::make_unique<Replica>(record));
+    record.SetLeader({1, "0"});
+  }
+  std::atomic<uint64_t> last{1};
+  for (int i = 0; i < kReplicas; ++i) {
+    threads.emplace_back([&, i] {
+      // Each believes that it leads long after another has taken over.
+      std::mt19937 random(i);
+      LeaderTerm mine{1, "0"};
+      while (!stop) {
+        if (random() % 8 == 0) {
+          mine = {++last, std::to_string(i)};
+          record.SetLeader(mine);
+        }
+        if (RunAs(*replicas[i], mine, std::to_string(random() % 5)).ok()) continue;
+        ++fenced;
+      }
+    });
+  }
+  while (record.point().revision < 3'000 || fenced < 100) std::this_thread::yield();
+  stop = true;
+  for (std::thread& thread : threads) thread.join();
+  // Two take-overs may come in the other order than their numbers were drawn: what counts is that
+  // no term comes back once another one has written.
+  std::set<std::string> over;
+  std::string current;
+  for (const StoredChange& change : record.log()) {
+    record::FineTuneRecord after;
+    ASSERT_TRUE(after.ParseFromString(change.after));
+    const std::string term = after.fine_tune().labels().at("term");
+    if (term == current) continue;
+    EXPECT_TRUE(over.insert(term).second) << "term " << term << " wrote again";
+    current = term;
+  }
+  EXPECT_GT(over.size(), 10u);
 }
 
 TEST(SharedRecord, AnIntentOfOneIsKnownToAll) {

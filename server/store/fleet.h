@@ -1,0 +1,158 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/base/call_budget.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// The leader's right to act, for one term. Thread-safe.
+//
+// It is trusted until a steady time that lies before the one at which others may take over. After
+// that nothing new is begun; what was begun is fenced: the recorder writes nothing of a term that is
+// over (TurnNeeds.term).
+class LeaderLease {
+ public:
+  LeaderLease(LeaderTerm term, absl::Time trusted_until) : term_(std::move(term)) {
+    Renew(trusted_until);
+  }
+
+  const LeaderTerm& term() const { return term_; }
+  bool Holds(absl::Time now) const { return absl::ToUnixNanos(now) < until_; }
+
+  void Renew(absl::Time trusted_until) { until_ = absl::ToUnixNanos(trusted_until); }
+  void End() { until_ = absl::ToUnixNanos(absl::InfinitePast()); }
+
+ private:
+  const LeaderTerm term_;
+  std::atomic<int64_t> until_;
+};
+
+// What the leader's reads of Segmind have brought into the record. Steady times of whoever has it,
+// none later than when the read began.
+struct FleetReading {
+  absl::Time list_time = absl::InfinitePast();  // The newest list.
+  // Jobs that this list does not show, and when the latest read that showed each began.
+  absl::flat_hash_map<std::string, absl::Time> not_shown;
+  uint64_t revision = 0;  // Views from this one on include all of it.
+  bool partial = false;   // Lists are known not to show all jobs.
+  // Tickets up to these have had their read, or an error in its place: see Fleet::WantRead.
+  uint64_t served = 0;
+  uint64_t failed = 0;
+  absl::Status failure;
+};
+
+struct FleetMember {
+  std::string id;    // Of one life of a process.
+  std::string name;  // Of its pod, say.
+  std::string version;
+  absl::Time started;  // By the time of day.
+  bool is_me = false;
+  bool leads = false;
+};
+
+struct FleetStatus {
+  LeaderTerm term;                   // Number 0 if nobody has led yet.
+  bool leads = false;                // This process.
+  std::string leader_name;           // Empty while nobody leads, as far as is known.
+  std::vector<FleetMember> members;  // Those alive, by name.
+  // When what others share was last seen (steady), and whether it can be seen now.
+  absl::Time seen = absl::InfinitePast();
+  bool reachable = true;
+  // The view lacked nothing of what was committed by then (steady).
+  absl::Time complete = absl::InfinitePast();
+};
+
+// Who is told what concerns it. On the fleet's thread: must not block.
+class FleetListener {
+ public:
+  virtual ~FleetListener() = default;
+
+  // This process leads from now on, while the lease holds; and: no longer, or not yet.
+  virtual void OnLead(std::shared_ptr<const LeaderLease> lease) = 0;
+  virtual void OnFollow() = 0;
+
+  // To the leader: somebody heard of these jobs at Segmind; somebody submitted something; somebody
+  // waits for a list that begins after this (FleetReading.served has the ticket then).
+  virtual void OnHints(const std::vector<std::string>& upstream_ids) = 0;
+  virtual void OnWake() = 0;
+  virtual void OnWanted(uint64_t ticket) = 0;
+
+  // To those who follow: the leader's reading, whenever it was seen to have changed.
+  virtual void OnReading(const FleetReading& reading) = 0;
+};
+
+// The processes that share one record, and who of them does what only one may do: read Segmind.
+// Thread-safe; `Start` and `Stop` are for the owner.
+class Fleet {
+ public:
+  virtual ~Fleet() = default;
+
+  // Joins, and tells the listener from now until Stop has returned, beginning with OnLead or
+  // OnFollow. `view_revision` is what this process shows. Once.
+  virtual void Start(FleetListener& listener, std::function<uint64_t()> view_revision) = 0;
+  // Leaves: others need not wait until its lease ends. Idempotent.
+  virtual void Stop() = 0;
+  // Leads no more, and never again; waits a moment until others know it. For a drain.
+  virtual void Retire() = 0;
+
+  // Whether others may share the record. If not, nothing of what follows needs to be called.
+  virtual bool is_shared() const = 0;
+  virtual FleetStatus status() const = 0;
+  // While this process is known to others as alive: until this steady time nobody settles what it
+  // has begun.
+  virtual absl::Time alive_until() const = 0;
+
+  // Of those who follow, for the leader. Hints are kept while nobody can be told.
+  virtual void Hint(std::string upstream_id) = 0;
+  virtual void Wake() = 0;
+  // Asks for a list that begins after now: the ticket that FleetReading will have served. Exactly
+  // once; UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked.
+  virtual void WantRead(absl::AnyInvocable<void(absl::StatusOr<uint64_t>) &&> done) = 0;
+
+  // Of the leader.
+  virtual void Tell(const FleetReading& reading) = 0;
+  // Segmind cannot be read from here: lets another one lead, if there is one, now and then.
+  virtual void GiveUp() = 0;
+  // The recorder refused what this term wanted written: another one leads.
+  virtual void OnFenced(const LeaderTerm& term) = 0;
+
+  // Null where this process alone makes calls.
+  virtual CallBudget* calls() = 0;
+};
+
+// One process that has the record to itself: it leads, always.
+class SoloFleet : public Fleet {
+ public:
+  explicit SoloFleet(FleetMember me);
+
+  void Start(FleetListener& listener, std::function<uint64_t()> view_revision) override;
+  void Stop() override {}
+  void Retire() override {}
+  bool is_shared() const override { return false; }
+  FleetStatus status() const override;
+  absl::Time alive_until() const override { return absl::InfiniteFuture(); }
+  void Hint(std::string) override {}
+  void Wake() override {}
+  void WantRead(absl::AnyInvocable<void(absl::StatusOr<uint64_t>) &&> done) override;
+  void Tell(const FleetReading&) override {}
+  void GiveUp() override {}
+  void OnFenced(const LeaderTerm&) override {}
+  CallBudget* calls() override { return nullptr; }
+
+ private:
+  const FleetMember me_;
+};
+
+}  // namespace finetune
