@@ -230,8 +230,18 @@ void Gateway::OpenTracer() {
     tracer_ = std::make_unique<Tracer>();
     return;
   }
-  auto http =
-      CurlHttpClient::Create({.thread_name = "curl-spans", .ca_file = config_.traces.ca_file});
+  std::string ca_file;
+  if (!config_.traces.ca_file.empty()) {
+    auto opened = AuthoritiesFile::Open("traces_ca", config_.traces.ca_file, *rereader_);
+    if (opened.ok()) {
+      traces_ca_ = *std::move(opened);
+      ca_file = traces_ca_->path();
+    } else {
+      Log(LogLevel::kWarning, "traces are sent to whom the system's authorities trust",
+          {{"error", std::string(opened.status().message())}});
+    }
+  }
+  auto http = CurlHttpClient::Create({.thread_name = "curl-spans", .ca_file = ca_file});
   if (!http.ok()) {
     Log(LogLevel::kWarning, "nothing is traced", {{"error", std::string(http.status().message())}});
     tracer_ = std::make_unique<Tracer>();
@@ -246,8 +256,8 @@ absl::Status Gateway::OpenPolicy() {
     authenticator_ = MakeOpenAuthenticator();
     return absl::OkStatus();
   }
-  auto policy =
-      PolicyFile::Open(config_.policy_file, MakeKeyFetch(*http_), *rereader_, *clock_, metrics_);
+  auto policy = PolicyFile::Open(config_.policy_file, MakeKeyFetch(*http_, *rereader_), *rereader_,
+                                 *clock_, metrics_);
   if (!policy.ok()) return Blame("policy_file", policy.status());
   policy_ = *std::move(policy);
   authenticator_ = MakePolicyAuthenticator(*policy_);

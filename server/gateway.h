@@ -93,6 +93,7 @@ class Gateway {
   Metrics metrics_;
   std::unique_ptr<FileRereader> rereader_;
   std::unique_ptr<AuthoritiesFile> upstream_ca_;      // Null without one.
+  std::unique_ptr<AuthoritiesFile> traces_ca_;        // Null without one.
   std::unique_ptr<ServerCertificates> certificates_;  // Null without TLS.
   std::unique_ptr<SpanExporter> exporter_;            // Null if nothing is traced.
   std::unique_ptr<Tracer> tracer_;

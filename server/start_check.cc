@@ -100,8 +100,10 @@ class Checker {
 
   void CheckPolicy() {
     if (config_.policy_file.empty()) return;
-    const auto nobody = [](const KeyLocation&, KeysFetched done) {
-      std::move(done)(absl::UnavailableError("nothing is fetched for a check"));
+    const auto nobody = [](const KeyLocation&) {
+      return [](KeysFetched done) {
+        std::move(done)(absl::UnavailableError("nothing is fetched for a check"));
+      };
     };
     auto file = PolicyFile::Open(config_.policy_file, nobody, rereader_, *clock_, metrics_);
     Note("policy_file", file.status());

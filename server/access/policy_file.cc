@@ -17,10 +17,10 @@ constexpr char kFetchesHelp[] = "Fetches of issuers' keys from a jwks_url, by ou
 
 }  // namespace
 
-PolicyFile::PolicyFile(const std::string& path, FetchKeys fetch, FileRereader& rereader,
+PolicyFile::PolicyFile(const std::string& path, MakeFetchKeys make_fetch, FileRereader& rereader,
                        Clock& clock, Metrics& metrics)
     : path_(path),
-      fetch_(std::move(fetch)),
+      make_fetch_(std::move(make_fetch)),
       clock_(clock),
       fetch_metrics_{
           metrics.Counter(kFetches, kFetchesHelp, {{"outcome", "fetched"}}),
@@ -31,11 +31,11 @@ PolicyFile::PolicyFile(const std::string& path, FetchKeys fetch, FileRereader& r
       worker_("issuer-keys") {}
 
 absl::StatusOr<std::unique_ptr<PolicyFile>> PolicyFile::Open(const std::string& path,
-                                                             FetchKeys fetch,
+                                                             MakeFetchKeys make_fetch,
                                                              FileRereader& rereader, Clock& clock,
                                                              Metrics& metrics) {
   std::unique_ptr<PolicyFile> made(
-      new PolicyFile(path, std::move(fetch), rereader, clock, metrics));
+      new PolicyFile(path, std::move(make_fetch), rereader, clock, metrics));
   RETURN_IF_ERROR(made->files_->Open());
   return made;
 }
@@ -71,7 +71,7 @@ void PolicyFile::OnChangeDo(std::function<void()> action) {
 
 std::shared_ptr<RemoteKeys> PolicyFile::StartFetching(const KeyLocation& location) {
   return RemoteKeys::Start(
-      location, fetch_, clock_, fetch_metrics_,
+      location, make_fetch_(location), clock_, fetch_metrics_,
       [this](std::function<void()> task) { worker_.Post(std::move(task)); },
       [this] { files_->LookAnew(); });
 }

@@ -24,7 +24,8 @@ class PolicyFile {
  public:
   // INVALID_ARGUMENT in one sentence if the file cannot be read or is no policy. Keys that are to
   // be fetched are not waited for. What `fetch` has begun ends before the PolicyFile goes.
-  static absl::StatusOr<std::unique_ptr<PolicyFile>> Open(const std::string& path, FetchKeys fetch,
+  static absl::StatusOr<std::unique_ptr<PolicyFile>> Open(const std::string& path,
+                                                          MakeFetchKeys make_fetch,
                                                           FileRereader& rereader, Clock& clock,
                                                           Metrics& metrics);
   ~PolicyFile();
@@ -48,8 +49,8 @@ class PolicyFile {
   };
   using Remotes = std::map<KeyLocation, Fetched>;
 
-  PolicyFile(const std::string& path, FetchKeys fetch, FileRereader& rereader, Clock& clock,
-             Metrics& metrics);
+  PolicyFile(const std::string& path, MakeFetchKeys make_fetch, FileRereader& rereader,
+             Clock& clock, Metrics& metrics);
 
   absl::Status Take(RereadFiles::Read read) ABSL_LOCKS_EXCLUDED(mu_);
   std::shared_ptr<RemoteKeys> StartFetching(const KeyLocation& location);
@@ -57,7 +58,7 @@ class PolicyFile {
 
   // Constant after construction.
   const std::string path_;
-  const FetchKeys fetch_;
+  const MakeFetchKeys make_fetch_;
   Clock& clock_;
   const KeyFetchMetrics fetch_metrics_;
 

@@ -48,8 +48,7 @@ void RemoteKeys::Begin() {
     begun_ = clock_.Now();
   }
   post_([self = shared_from_this()] {
-    self->fetch_(self->location_,
-                 [self](absl::StatusOr<std::string> text) { self->OnFetched(std::move(text)); });
+    self->fetch_([self](absl::StatusOr<std::string> text) { self->OnFetched(std::move(text)); });
   });
 }
 

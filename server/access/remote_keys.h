@@ -25,10 +25,12 @@ struct KeyLocation {
   auto operator<=>(const KeyLocation&) const = default;
 };
 
-// Fetches a key set's text; handed in from where HTTP is known. `done` runs exactly once, on any
-// thread, perhaps before this returns. May read files, and blocks for nothing else.
+// Fetches the text of one location's key set; handed in from where HTTP is known. `done` runs
+// exactly once, on any thread, perhaps before this returns. May read files, and blocks for nothing
+// else.
 using KeysFetched = absl::AnyInvocable<void(absl::StatusOr<std::string>) &&>;
-using FetchKeys = std::function<void(const KeyLocation& location, KeysFetched done)>;
+using FetchKeys = std::function<void(KeysFetched done)>;
+using MakeFetchKeys = std::function<FetchKeys(const KeyLocation& location)>;
 
 struct KeyFetchMetrics {
   prometheus::Counter& fetched;

@@ -30,6 +30,7 @@ class RereadFiles {
   using Take = std::function<absl::Status(Read read)>;
 
   RereadFiles(std::string subject, Take take, Metrics& metrics);
+  ~RereadFiles() { refused_now_.Set(0); }
 
   // The first reading: nothing is in force before it, and its error is the caller's to show.
   absl::Status Open() ABSL_LOCKS_EXCLUDED(looking_);

@@ -112,6 +112,9 @@ void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
   update->deadline = call.answer_by();
   update->trace = call.trace();
   update->sharer = call.sharer();
+  auto cancellation = std::make_shared<Cancellation>();
+  update->cancellation = cancellation;
+  call.OnCancelDo([cancellation] { cancellation->Cancel(); });
   parts_.updater.Update(*std::move(update), [&call](absl::StatusOr<VersionPtr> updated) {
     Answer(std::move(updated), call);
   });

@@ -142,6 +142,11 @@ void FakeSegmind::set_details_fate(std::function<Fate()> fate) {
   MutexLock lock(mu_);
   details_fate_ = std::move(fate);
 }
+
+void FakeSegmind::set_access_fate(std::function<Fate()> fate) {
+  MutexLock lock(mu_);
+  access_fate_ = std::move(fate);
+}
 void FakeSegmind::set_refusal(int code, std::string error) {
   MutexLock lock(mu_);
   refusal_code_ = code;
@@ -241,6 +246,7 @@ void FakeSegmind::Handle(HttpRequest request, HttpClient::Done done) {
   }
   const bool list = absl::StrContains(request.url, "/list");
   const bool details = absl::StrContains(request.url, "/details");
+  const bool access = absl::StrContains(request.url, "/access-update");
   Fate fate = Fate::kFine;
   {
     MutexLock lock(mu_);
@@ -248,14 +254,14 @@ void FakeSegmind::Handle(HttpRequest request, HttpClient::Done done) {
     if (details) ++details_;
     if (list && list_fate_) fate = list_fate_();
     if (details && details_fate_) fate = details_fate_();
+    if (access && access_fate_) fate = access_fate_();
   }
   if (fate == Fate::kServerError) return std::move(done)(Answer(503, "<html>busy</html>"));
   if (fate == Fate::kLostAfter) return std::move(done)(Lost(true));
   HttpResult result = list      ? List()
                       : details ? Details(request)
-                      : absl::StrContains(request.url, "/access-update")
-                          ? SetPublic(request)
-                          : Answer(404, R"({"error":"no such path"})");
+                      : access  ? SetPublic(request)
+                                : Answer(404, R"({"error":"no such path"})");
   if (fate == Fate::kTruncated) {
     result.response.body.resize(result.response.body.size() * 2 / 3);
   }

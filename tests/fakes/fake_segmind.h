@@ -61,11 +61,13 @@ class FakeSegmind {
   // A gateway's way here. Each has to be Shutdown.
   std::unique_ptr<HttpClient> Connect();
 
-  // The fate of the next submits, in order, then of all others; and of lists and details.
+  // The fate of the next submits, in order, then of all others; and of lists, details and changes
+  // of access.
   void NextSubmits(std::vector<Fate> fates);
   void set_submit_fate(std::function<Fate()> fate);
   void set_list_fate(std::function<Fate()> fate);
   void set_details_fate(std::function<Fate()> fate);
+  void set_access_fate(std::function<Fate()> fate);
   void set_refusal(int code, std::string error);
   // What submits answer in place of the finetune_id, which only lists and details then show.
   void set_answered_id(std::string json);
@@ -118,6 +120,7 @@ class FakeSegmind {
   std::function<Fate()> submit_fate_ ABSL_GUARDED_BY(mu_);
   std::function<Fate()> list_fate_ ABSL_GUARDED_BY(mu_);
   std::function<Fate()> details_fate_ ABSL_GUARDED_BY(mu_);
+  std::function<Fate()> access_fate_ ABSL_GUARDED_BY(mu_);
   std::function<absl::Duration()> list_delay_ ABSL_GUARDED_BY(mu_);
   std::function<bool(bool)> submit_hook_ ABSL_GUARDED_BY(mu_);
   int refusal_code_ ABSL_GUARDED_BY(mu_) = 400;

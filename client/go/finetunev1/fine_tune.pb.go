@@ -289,7 +289,8 @@ type FineTune struct {
 	// the gateway's making, or Segmind's own for a job created elsewhere; it
 	// never changes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The caller's name for the job. Required on create.
+	// The caller's name for the job, as it was given, whatever Segmind makes of
+	// it; for a job created elsewhere Segmind's. Required on create.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// URL of the zip of training images. Required on create. FAST_FLUX needs a
 	// public URL that answers HEAD and GET with Content-Length, under 100 MB. What
@@ -320,7 +321,8 @@ type FineTune struct {
 	UpstreamStatus string `protobuf:"bytes,21,opt,name=upstream_status,json=upstreamStatus,proto3" json:"upstream_status,omitempty"`
 	// Segmind's finetune_id; empty until it is known.
 	UpstreamId string `protobuf:"bytes,35,opt,name=upstream_id,json=upstreamId,proto3" json:"upstream_id,omitempty"`
-	// Set when state is FAILED.
+	// Set when state is FAILED. Where Segmind says why, also when it is CANCELLED
+	// or while `upstream_status` is a word that the gateway does not know.
 	Failure *Failure `protobuf:"bytes,22,opt,name=failure,proto3" json:"failure,omitempty"`
 	// The identity of the caller that created the job through this gateway;
 	// empty for a job created elsewhere.

@@ -61,7 +61,10 @@ type FineTuneServiceClient interface {
 	// Returns once the job reaches the wanted state or any terminal state, or at
 	// the timeout with `done` false.
 	WaitFineTune(ctx context.Context, in *WaitFineTuneRequest, opts ...grpc.CallOption) (*WaitFineTuneResponse, error)
-	// Changes visibility (at Segmind) and labels (in the gateway).
+	// Changes visibility (at Segmind) and labels (in the gateway). A call that is
+	// cancelled, or whose deadline passes, while Segmind is being asked may have
+	// changed the visibility there: the next read of Segmind shows it. Its labels
+	// are then as they were.
 	UpdateFineTune(ctx context.Context, in *UpdateFineTuneRequest, opts ...grpc.CallOption) (*FineTune, error)
 	// A URL to which a client with internet access can PUT a dataset itself.
 	CreateUploadUrl(ctx context.Context, in *CreateUploadUrlRequest, opts ...grpc.CallOption) (*UploadUrl, error)
@@ -233,7 +236,10 @@ type FineTuneServiceServer interface {
 	// Returns once the job reaches the wanted state or any terminal state, or at
 	// the timeout with `done` false.
 	WaitFineTune(context.Context, *WaitFineTuneRequest) (*WaitFineTuneResponse, error)
-	// Changes visibility (at Segmind) and labels (in the gateway).
+	// Changes visibility (at Segmind) and labels (in the gateway). A call that is
+	// cancelled, or whose deadline passes, while Segmind is being asked may have
+	// changed the visibility there: the next read of Segmind shows it. Its labels
+	// are then as they were.
 	UpdateFineTune(context.Context, *UpdateFineTuneRequest) (*FineTune, error)
 	// A URL to which a client with internet access can PUT a dataset itself.
 	CreateUploadUrl(context.Context, *CreateUploadUrlRequest) (*UploadUrl, error)

@@ -32,18 +32,19 @@ void MarkAccepted(Draft& draft, record::Intent intent, const std::string& id) {
   draft.PutIntent(std::move(intent));
 }
 
-// A job that was visible as one made elsewhere turns out to be this submission's.
+// A job that was visible as one made elsewhere turns out to be this submission's: what its caller
+// asked for stands, whatever Segmind made of it.
 std::string TakeOver(Draft& draft, const record::Intent& intent, record::FineTuneRecord record) {
   const std::string id = IdOfRecord(record);
   if (record.request_id().empty()) {
     pb::FineTune& job = *record.mutable_fine_tune();
-    const pb::FineTune seen = job;
-    job = RecordOf(intent).fine_tune();
-    job.MergeFrom(seen);
+    pb::FineTune asked = RecordOf(intent).fine_tune();
+    asked.clear_name();
+    if (job.visibility() != pb::FineTune::VISIBILITY_UNSPECIFIED) asked.clear_visibility();
+    if (asked.has_parameters()) job.clear_parameters();
+    job.MergeFrom(asked);
     record.set_marker(intent.marker());
     record.set_request_id(intent.request_id());
-    job.set_creator(intent.caller());
-    job.set_display_name(intent.fine_tune().display_name());
     draft.Put(std::move(record));
   }
   MarkAccepted(draft, intent, id);
@@ -145,12 +146,17 @@ bool AcceptLost(Draft& draft, record::Intent& intent) {
   return true;
 }
 
-absl::Status Reinstate(Draft& draft, const record::FineTuneRecord& record) {
+absl::Status Reinstate(Draft& draft, record::FineTuneRecord record, const Reading& reading) {
   const std::string id = IdOfRecord(record);
   auto intent = draft.FindIntent(record.fine_tune().creator(), record.request_id());
   if (!intent.ok()) return intent.status();
   if (intent->has_value() && (*intent)->fine_tune_id() == id)
     MarkAccepted(draft, **std::move(intent), id);
+  pb::FineTune& job = *record.mutable_fine_tune();
+  record.set_upstream_request_id(job.upstream_id());
+  job.set_upstream_id(reading.job.id);
+  Join(reading, record);
+  draft.Put(std::move(record));
   return absl::OkStatus();
 }
 

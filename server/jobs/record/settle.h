@@ -40,9 +40,9 @@ std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Rea
 // becomes the submission's job; not if it asks for something else.
 bool AcceptLost(Draft& draft, record::Intent& intent);
 
-// Segmind turns out to have the job of a submission that was given up: its request_id leads to it
-// again, unless it went on to another attempt.
-absl::Status Reinstate(Draft& draft, const record::FineTuneRecord& record);
+// Segmind turns out to have the job of a submission that was given up, or to call it otherwise than
+// its answer did. Its request_id leads to it again, unless it went on to another attempt.
+absl::Status Reinstate(Draft& draft, record::FineTuneRecord record, const Reading& reading);
 
 // Segmind has not got it, in `message`'s words. If the job was never visible, all of it is
 // forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit again.

@@ -1,5 +1,6 @@
 #include "server/jobs/submission/updater.h"
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <utility>
@@ -34,6 +35,8 @@ absl::Status Overloaded(const std::string& id) {
                             " updates waiting, as many as a job may have"))
       .RetryAfter(absl::Seconds(1));
 }
+
+absl::Status Cancelled() { return absl::CancelledError("nobody waits for the update any more"); }
 
 // JSON clients turn a mask's `labels.costCenter` into `labels.cost_center`, and whoever misspells a
 // key would remove another label: so what is to be removed must be there, and what is carried must
@@ -96,6 +99,8 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
       : segmind_(segmind), recorder_(recorder), catalog_(catalog) {}
 
   void Add(UpdatePtr update) ABSL_LOCKS_EXCLUDED(mu_);
+  // Ends one that waits for its turn, as cancelled.
+  void Drop(const UpdatePtr& update) ABSL_LOCKS_EXCLUDED(mu_);
 
   void WaitUntilIdle() ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
@@ -144,6 +149,21 @@ void Updater::Core::Add(UpdatePtr update) {
   Drive(id);
 }
 
+void Updater::Core::Drop(const UpdatePtr& update) {
+  {
+    MutexLock lock(mu_);
+    const auto found = queues_.find(update->call.id);
+    if (found == queues_.end()) return;
+    auto& updates = found->second.updates;
+    const auto place =
+        std::find(updates.begin() + (found->second.under_way ? 1 : 0), updates.end(), update);
+    if (place == updates.end()) return;
+    // There is somebody who drives the queue, or one under way whose end does.
+    updates.erase(place);
+  }
+  std::move(update->done)(Cancelled());
+}
+
 void Updater::Core::Drive(const std::string& id) {
   while (true) {
     UpdatePtr next;
@@ -166,6 +186,8 @@ void Updater::Core::Drive(const std::string& id) {
 
 void Updater::Core::Start(const UpdatePtr& update) {
   const UpdateCall& call = update->call;
+  if (call.cancellation != nullptr && call.cancellation->cancelled())
+    return End(update, Cancelled());
   const VersionPtr version = catalog_.Find(call.id);
   if (version == nullptr) return End(update, NoSuchJob(call.id));
   absl::Status fits = CheckFits(call, ToRecord(*version).fine_tune());
@@ -178,7 +200,7 @@ void Updater::Core::Start(const UpdatePtr& update) {
                            .Field("fine_tune.visibility", "Segmind's id is not known yet"));
   }
   segmind_.SetPublic(version->upstream_id, *call.visibility == pb::FineTune::PUBLIC,
-                     {call.deadline, call.trace, call.sharer},
+                     {call.deadline, call.trace, call.sharer, call.cancellation},
                      [self = shared_from_this(), update](absl::Status status) {
                        if (!status.ok()) return self->End(update, std::move(status));
                        update->changed_at_segmind = true;
@@ -243,7 +265,13 @@ void Updater::Update(UpdateCall call,
   auto update = std::make_shared<Core::Update>();
   update->call = std::move(call);
   update->done = std::move(done);
-  core_->Add(std::move(update));
+  const auto cancellation = update->call.cancellation;
+  core_->Add(update);
+  if (cancellation == nullptr) return;
+  cancellation->OnCancelDo([core = std::weak_ptr(core_), update = std::weak_ptr(update)] {
+    const auto waits = update.lock();
+    if (const auto here = core.lock(); here && waits) here->Drop(waits);
+  });
 }
 
 }  // namespace finetune

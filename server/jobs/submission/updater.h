@@ -9,6 +9,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "server/base/cancellation.h"
 #include "server/jobs/record/recorder.h"
 #include "server/segmind/segmind_client.h"
 
@@ -28,6 +29,8 @@ struct UpdateCall {
   absl::Time deadline;
   TraceContext trace;
   std::shared_ptr<Sharer> sharer;  // Of the rate limit; null for the gateway's own.
+  // Whether somebody still waits for it; null: yes.
+  std::shared_ptr<const Cancellation> cancellation;
 };
 
 // Changes a job at Segmind (visibility) and in the record (labels). Updates of one job run one
@@ -43,7 +46,8 @@ class Updater {
   // The job afterwards. NOT_FOUND, ABORTED / ETAG_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD for a
   // label to be removed that the job does not have and for an unnamed one that it does not have,
   // FAILED_PRECONDITION while Segmind's id is unknown, RESOURCE_EXHAUSTED / OVERLOADED while
-  // kMaxPerJob updates of this job wait, and Segmind's errors.
+  // kMaxPerJob updates of this job wait, and Segmind's errors. One that is cancelled ends with
+  // CANCELLED, wherever it is: what Segmind made of its visibility by then, the next list tells.
   void Update(UpdateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
 
  private:

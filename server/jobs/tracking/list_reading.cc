@@ -19,6 +19,9 @@ namespace {
 // show; the details of so many are not read.
 constexpr size_t kMostCandidates = 50;
 
+// Of the jobs with one marker of a submission that was given up, so many are looked into.
+constexpr int kMostWithOneMarker = 8;
+
 // One run of RecordList.
 class ListRecording {
  public:
@@ -28,7 +31,10 @@ class ListRecording {
 
   absl::Status Run() {
     unsettled_ = draft_.UnsettledIntents();
-    for (const Candidate& candidate : list_.search.candidates) known_.insert(candidate.job.id);
+    for (const Candidate& candidate : list_.search.candidates) {
+      known_.insert(candidate.job.id);
+      if (!candidate.lost_id.empty()) ++with_marker_of_[candidate.lost_id];
+    }
     for (const UpstreamJob& item : list_.items) RETURN_IF_ERROR(RecordItem(item));
     return SearchAll();
   }
@@ -49,18 +55,20 @@ class ListRecording {
     const Reading reading = ReadingOf(item);
     auto record = FindRecordOf(draft_, item);
     const bool is_own = record && !record->request_id().empty();
-    if (!is_own && MayBeSubmitted(item, record ? record->shown_read() : list_.ended)) {
-      outcome_.candidates.push_back({.job = item,
-                                     .shown_read = record ? record->shown_read() : list_.ended,
-                                     .read = list_.read,
-                                     .time = list_.time,
-                                     .source = reading.source});
+    const auto lost = record ? std::nullopt : FindLost(item);
+    if (!is_own && (lost || MayBeSubmitted(item, record ? record->shown_read() : list_.ended))) {
+      Candidate candidate{.job = item,
+                          .shown_read = record ? record->shown_read() : list_.ended,
+                          .read = list_.read,
+                          .time = list_.time,
+                          .source = reading.source};
+      if (lost) {
+        candidate.lost_id = IdOf(lost->name()).value_or("");
+        candidate.lost_upstream_id = lost->upstream_id();
+      }
+      outcome_.candidates.push_back(std::move(candidate));
       // It is not made visible before it is known whose it is.
       if (!record) return absl::OkStatus();
-    }
-    if (!record) {
-      record = FindByMarker(item);
-      if (record) RETURN_IF_ERROR(Reinstate(draft_, *record));
     }
     if (record) {
       JoinKnown(reading, *std::move(record));
@@ -119,10 +127,9 @@ class ListRecording {
       outcome_.unknown_words.push_back({upstream_id, word, since});
   }
 
-  // A submission that was given up, or whose request_id went on to another attempt, and that
-  // Segmind has after all; or one whose answer called the job otherwise than lists do. What is known
-  // of the two must not speak against it: a job may have been cloned, with its name.
-  std::optional<record::FineTuneRecord> FindByMarker(const UpstreamJob& item) {
+  // The job of this gateway that may be this one, by its marker and all that lists tell: its
+  // submission was given up, or lists do not have what its answer called it.
+  std::optional<pb::FineTune> FindLost(const UpstreamJob& item) {
     if (!item.name) return std::nullopt;
     const std::string marker = StripMarker(*item.name).marker;
     if (marker.empty() || draft_.FindIntentByMarker(marker)) return std::nullopt;
@@ -135,9 +142,9 @@ class ListRecording {
     asked.set_marker(marker);
     *asked.mutable_fine_tune() = record->fine_tune();
     if (LikenessOf(asked, item, false).contradicted) return std::nullopt;
-    record->set_upstream_request_id(record->fine_tune().upstream_id());
-    record->mutable_fine_tune()->set_upstream_id(item.id);
-    return record;
+    if (!known_.contains(item.id) && ++with_marker_of_[found->second] > kMostWithOneMarker)
+      return std::nullopt;
+    return asked.fine_tune();
   }
 
   void IndexNotListed() {
@@ -169,7 +176,8 @@ class ListRecording {
   Draft& draft_;
   ListOutcome& outcome_;
   std::vector<record::Intent> unsettled_;
-  absl::flat_hash_set<std::string> known_;  // Candidates from before.
+  absl::flat_hash_set<std::string> known_;                // Candidates from before.
+  absl::flat_hash_map<std::string, int> with_marker_of_;  // How many, by Candidate::lost_id.
   // By marker; made when it is first needed, for it looks at every job.
   std::optional<absl::flat_hash_map<std::string, std::string>> not_listed_;
 };

@@ -1,10 +1,12 @@
 #include "server/jobs/tracking/submission_search.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/status_macros.h"
 #include "server/jobs/record/settle.h"
 #include "server/jobs/tracking/likeness.h"
 
@@ -17,19 +19,22 @@ class Search {
   Search(const SubmissionSearch& search, Draft& draft, SearchResult& result)
       : search_(search), draft_(draft), result_(result) {}
 
-  void Run() {
+  absl::Status Run() {
     intents_ = draft_.UnsettledIntents();
     std::stable_sort(intents_.begin(), intents_.end(), [](const auto& a, const auto& b) {
       return a.prepared_read() < b.prepared_read();
     });
     is_open_.assign(intents_.size(), true);
     is_free_.assign(search_.candidates.size(), true);
+    waits_for_details_.assign(search_.candidates.size(), false);
     Compare();
     AdoptMarked();
+    RETURN_IF_ERROR(AdoptLost());
     AdoptUnmarked();
     for (size_t c = 0; c < search_.candidates.size(); ++c) Judge(c);
     for (size_t i = 0; i < intents_.size(); ++i)
       if (is_open_[i]) Leave(i);
+    return absl::OkStatus();
   }
 
  private:
@@ -72,6 +77,48 @@ class Search {
               return IsOlder(candidate(a), candidate(b));
             }));
     }
+  }
+
+  // A submission that was given up, or whose request_id went on to another attempt, and that Segmind
+  // has after all; or one whose answer called the job otherwise than lists do. Whatever carries its
+  // marker is looked into first, for a job may have been cloned, with its name.
+  absl::Status AdoptLost() {
+    std::map<std::string, std::vector<size_t>> by_job;
+    for (size_t c = 0; c < search_.candidates.size(); ++c)
+      if (is_free_[c] && IsLost(candidate(c))) by_job[candidate(c).lost_id].push_back(c);
+    for (const auto& [id, marked] : by_job) {
+      const bool unread = std::any_of(marked.begin(), marked.end(),
+                                      [&](size_t c) { return !candidate(c).details_read; });
+      for (size_t c : marked) waits_for_details_[c] = unread;
+      if (!unread) RETURN_IF_ERROR(AdoptFirstOf(id, marked));
+    }
+    return absl::OkStatus();
+  }
+
+  bool IsLost(const Candidate& candidate) const {
+    if (candidate.lost_id.empty()) return false;
+    const auto record = draft_.Find(candidate.lost_id);
+    return record && record->fine_tune().upstream_id() == candidate.lost_upstream_id;
+  }
+
+  absl::Status AdoptFirstOf(const std::string& id, const std::vector<size_t>& marked) {
+    const auto record = draft_.Find(id);
+    record::Intent asked;
+    asked.set_marker(record->marker());
+    *asked.mutable_fine_tune() = record->fine_tune();
+    std::optional<size_t> found;
+    for (size_t c : marked) {
+      if (!LikenessOf(asked, candidate(c).job, /*details_read=*/true).clear)
+        result_.unlike.push_back({id, candidate(c).job.id});
+      else if (!found || IsOlder(candidate(c), candidate(*found)))
+        found = c;
+    }
+    if (!found) return absl::OkStatus();
+    RETURN_IF_ERROR(Reinstate(draft_, *record, ReadingOf(*found, pb::StateTransition::RECONCILE)));
+    is_free_[*found] = false;
+    result_.settled.push_back(id);
+    result_.adopted.push_back(candidate(*found).job.id);
+    return absl::OkStatus();
   }
 
   static bool IsOlder(const Candidate& a, const Candidate& b) {
@@ -161,6 +208,7 @@ class Search {
       // What is not known yet decides: an answer, or the details of another job.
       awaited = awaited || !IsUnknown(i) || IsUnread(i);
     }
+    if (waits_for_details_[c]) may_be_one = awaited = true;
     if (may_be_one && !candidate(c).details_read) {
       result_.wanted.push_back(id);
     } else if (!awaited) {
@@ -229,14 +277,15 @@ class Search {
   std::vector<Likeness> likeness_;       // Of each intent to each candidate.
   std::vector<bool> is_open_;            // By intent: not settled in this run.
   std::vector<bool> is_free_;            // By candidate: nobody's.
+  // By candidate: it may be a job that was given up, once its details or those of another are read.
+  std::vector<bool> waits_for_details_;
 };
 
 }  // namespace
 
 absl::Status SearchSubmissions(const SubmissionSearch& search, Draft& draft, SearchResult& result) {
   result = SearchResult();
-  Search(search, draft, result).Run();
-  return absl::OkStatus();
+  return Search(search, draft, result).Run();
 }
 
 void RecordForeign(const Reading& reading, Draft& draft) {

@@ -24,6 +24,10 @@ struct Candidate {
   pb::StateTransition::Source source = pb::StateTransition::POLL;
   // Whether `job` has what details tell, or cannot have it.
   bool details_read = false;
+  // The job of this gateway whose marker it carries, though its submission was given up or lists do
+  // not have it; empty if there is none. And what that job was called at Segmind.
+  std::string lost_id;
+  std::string lost_upstream_id;
 };
 
 // For how long lists have been without a submission.
@@ -54,7 +58,13 @@ struct SearchResult {
     std::vector<std::string> upstream_ids;  // Of what it may be.
   };
 
-  // Ids of jobs that are no longer SUBMIT_UNKNOWN.
+  // A job with the marker of one of ours that it cannot be, for it asks for something else.
+  struct Unlike {
+    std::string id;
+    std::string upstream_id;
+  };
+
+  // Ids of jobs that are no longer SUBMIT_UNKNOWN, or were given up and are there after all.
   std::vector<std::string> settled;
   // UpstreamJob::id of candidates that became a submission's job, and of those that are none's.
   std::vector<std::string> adopted;
@@ -62,13 +72,15 @@ struct SearchResult {
   // Of those whose details decide.
   std::vector<std::string> wanted;
   std::vector<Undecided> undecided;
+  std::vector<Unlike> unlike;
   Absences absences;
   int unsettled = 0;
 };
 
 // Within one mutation. A candidate becomes a submission's job only if it alone is clearly that, all
 // evidence taken together (Likeness); a submission is taken for not made only if no candidate may be
-// it and enough lists were without it. What is neither stays open.
+// it and enough lists were without it. What is neither stays open. A candidate with the marker of a
+// job that was given up becomes that job likewise.
 // Candidates that turn out to be nobody's, or that cannot be told, become visible as jobs of their
 // own.
 absl::Status SearchSubmissions(const SubmissionSearch& search, Draft& draft, SearchResult& result);

@@ -446,6 +446,11 @@ void Tracker::TakeSearch(const SearchResult& result, bool of_list) {
   metrics_.SetUnsettled(unsettled_);
   for (const std::string& id : result.wanted) details_.queue().Add(id, DetailsQueue::kSettle);
   TellUndecided(result);
+  for (const SearchResult::Unlike& unlike : result.unlike)
+    Log(LogLevel::kWarning,
+        "Segmind shows a job under the marker of another that it cannot be: it asks for something "
+        "else, and is shown as a job of its own",
+        {{"fine_tune", unlike.id}, {"upstream_id", unlike.upstream_id}});
   for (const std::string& id : result.settled) {
     const VersionPtr version = catalog_.Find(id);
     if (version != nullptr)

@@ -601,6 +601,35 @@ TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterAllIsNotMadeAgain) {
   EXPECT_EQ(JobCount(), 1u);
 }
 
+TEST_F(SubmitterTest, AMarkedCopyWithAnotherPromptDoesNotTakeOverAJobThatWasGivenUp) {
+  StartProcess();
+  segmind_.NextSubmits({Fate::kLostBefore});
+  auto failed = Await(Create("r1", absl::Seconds(30)));
+  ASSERT_TRUE(failed.ok());
+  ASSERT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  FakeJob copy;
+  copy.id = "copy";
+  copy.name = AddMarker("cats", (*failed)->marker);
+  copy.data_source = Request().data_source_uri();
+  // Which lists do not show.
+  copy.prompt = "a drawing of another dog";
+  copy.created = copy.visible = clock_.Now();
+  segmind_.Add(copy);
+  ASSERT_TRUE(RunUntil([&] { return StateAt("copy") == FineTune::QUEUED; }));
+  EXPECT_EQ(Job((*failed)->id).state(), FineTune::FAILED);
+  EXPECT_EQ(JobCount(), 2u);
+  // The job itself does.
+  copy.id = "itself";
+  copy.prompt = Request().instance_prompt();
+  segmind_.Add(copy);
+  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  EXPECT_EQ(Job((*failed)->id).upstream_id(), "itself");
+  auto again = Await(Create("r1"));
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)->id, (*failed)->id);
+  EXPECT_EQ(JobCount(), 2u);
+}
+
 TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterItWasMadeAgainIsAJobOfItsOwn) {
   StartProcess();
   segmind_.NextSubmits({Fate::kLostAfter});

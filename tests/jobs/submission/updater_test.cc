@@ -77,6 +77,50 @@ TEST_F(UpdaterTest, OfTwoUpdatesWithOneEtagOneWins) {
   EXPECT_TRUE(absl::IsAborted(replies[1].get().status()));
 }
 
+TEST_F(UpdaterTest, OneThatNobodyWaitsForEndsWhereverItIs) {
+  segmind_.set_access_fate([] { return Fate::kServerError; });
+  auto first = std::make_shared<Cancellation>();
+  auto second = std::make_shared<Cancellation>();
+  std::vector<UpdateReply> replies(3);
+  const auto update = [&](int i, std::shared_ptr<const Cancellation> cancellation) {
+    process_->updater.Update({.id = "a",
+                              .visibility = FineTune::PUBLIC,
+                              .deadline = clock_.Now() + absl::Hours(1),
+                              .cancellation = std::move(cancellation)},
+                             replies[i].Taker());
+  };
+  update(0, first);
+  update(1, second);
+  update(2, nullptr);
+  RunFor(absl::Seconds(2));
+  EXPECT_EQ(replies[0].count() + replies[1].count(), 0);
+  // It waits behind the first one, which goes on.
+  second->Cancel();
+  ASSERT_TRUE(RunUntil([&] { return replies[1].ready(); }));
+  EXPECT_TRUE(absl::IsCancelled(replies[1].get().status()));
+  EXPECT_FALSE(replies[0].ready());
+  // Segmind is being asked.
+  first->Cancel();
+  ASSERT_TRUE(RunUntil([&] { return replies[0].ready(); }));
+  EXPECT_TRUE(absl::IsCancelled(replies[0].get().status()));
+  EXPECT_FALSE(segmind_.jobs()[0].is_public);
+  // The queue goes on.
+  segmind_.set_access_fate(nullptr);
+  ASSERT_TRUE(RunUntil([&] { return replies[2].ready(); }));
+  EXPECT_TRUE(replies[2].get().ok()) << replies[2].get().status();
+  EXPECT_TRUE(segmind_.jobs()[0].is_public);
+  // One that is cancelled before it begins.
+  UpdateReply late;
+  process_->updater.Update({.id = "a",
+                            .visibility = FineTune::PRIVATE,
+                            .deadline = clock_.Now() + absl::Hours(1),
+                            .cancellation = first},
+                           late.Taker());
+  ASSERT_TRUE(RunUntil([&] { return late.ready(); }));
+  EXPECT_TRUE(absl::IsCancelled(late.get().status()));
+  EXPECT_TRUE(segmind_.jobs()[0].is_public);
+}
+
 TEST_F(UpdaterTest, RefusesToRemoveALabelThatTheJobDoesNotHave) {
   ASSERT_TRUE(Update({.id = "a", .label_changes = {{"cost_center", "7"}}}).get().ok());
   // What a JSON client makes of labels.costCenter, with the label that it carries.

@@ -188,6 +188,27 @@ TEST_F(DatasetUrlTest, EndsWhenItIsCancelled) {
   Look(kUrl);
   handle_->Cancel();
   EXPECT_TRUE(streamer_.last().cancelled);
+  streamer_.last().listener->OnEnd(absl::CancelledError("cancelled"));
+  ASSERT_TRUE(verdict_);
+}
+
+TEST_F(DatasetUrlTest, IsGoneOnceItHasEnded) {
+  const std::string zip = MakeZip({{"a.jpg", std::string(300'000, 'x')}});
+  for (const bool cancelled : {false, true}) {
+    Look(kUrl);
+    if (cancelled) {
+      streamer_.last().Head(200, zip.size());
+      streamer_.last().listener->OnEnd(absl::OkStatus());
+      handle_->Cancel();
+      streamer_.last().listener->OnEnd(absl::CancelledError("cancelled"));
+    } else {
+      Serve(zip);
+    }
+    const std::weak_ptr<HttpStream> look = handle_;
+    handle_.reset();
+    streamer_.streams.clear();
+    EXPECT_TRUE(look.expired()) << cancelled;
+  }
 }
 
 }  // namespace

@@ -20,7 +20,10 @@ export interface FineTune {
    * never changes.
    */
   name: string;
-  /** The caller's name for the job. Required on create. */
+  /**
+   * The caller's name for the job, as it was given, whatever Segmind makes of
+   * it; for a job created elsewhere Segmind's. Required on create.
+   */
   displayName: string;
   /**
    * URL of the zip of training images. Required on create. FAST_FLUX needs a
@@ -59,7 +62,10 @@ export interface FineTune {
   upstreamStatus: string;
   /** Segmind's finetune_id; empty until it is known. */
   upstreamId: string;
-  /** Set when state is FAILED. */
+  /**
+   * Set when state is FAILED. Where Segmind says why, also when it is CANCELLED
+   * or while `upstream_status` is a word that the gateway does not know.
+   */
   failure:
     | Failure
     | undefined;

@@ -3690,7 +3690,12 @@ export const FineTuneServiceService = {
     responseSerialize: (value: WaitFineTuneResponse) => Buffer.from(WaitFineTuneResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer) => WaitFineTuneResponse.decode(value),
   },
-  /** Changes visibility (at Segmind) and labels (in the gateway). */
+  /**
+   * Changes visibility (at Segmind) and labels (in the gateway). A call that is
+   * cancelled, or whose deadline passes, while Segmind is being asked may have
+   * changed the visibility there: the next read of Segmind shows it. Its labels
+   * are then as they were.
+   */
   updateFineTune: {
     path: "/segmind.finetune.v1.FineTuneService/UpdateFineTune",
     requestStream: false,
@@ -3774,7 +3779,12 @@ export interface FineTuneServiceServer extends UntypedServiceImplementation {
    * the timeout with `done` false.
    */
   waitFineTune: handleUnaryCall<WaitFineTuneRequest, WaitFineTuneResponse>;
-  /** Changes visibility (at Segmind) and labels (in the gateway). */
+  /**
+   * Changes visibility (at Segmind) and labels (in the gateway). A call that is
+   * cancelled, or whose deadline passes, while Segmind is being asked may have
+   * changed the visibility there: the next read of Segmind shows it. Its labels
+   * are then as they were.
+   */
   updateFineTune: handleUnaryCall<UpdateFineTuneRequest, FineTune>;
   /** A URL to which a client with internet access can PUT a dataset itself. */
   createUploadUrl: handleUnaryCall<CreateUploadUrlRequest, UploadUrl>;
@@ -3882,7 +3892,12 @@ export interface FineTuneServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: WaitFineTuneResponse) => void,
   ): ClientUnaryCall;
-  /** Changes visibility (at Segmind) and labels (in the gateway). */
+  /**
+   * Changes visibility (at Segmind) and labels (in the gateway). A call that is
+   * cancelled, or whose deadline passes, while Segmind is being asked may have
+   * changed the visibility there: the next read of Segmind shows it. Its labels
+   * are then as they were.
+   */
   updateFineTune(
     request: UpdateFineTuneRequest,
     callback: (error: ServiceError | null, response: FineTune) => void,

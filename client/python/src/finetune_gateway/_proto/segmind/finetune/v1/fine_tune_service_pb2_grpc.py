@@ -124,7 +124,10 @@ class FineTuneServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateFineTune(self, request, context):
-        """Changes visibility (at Segmind) and labels (in the gateway).
+        """Changes visibility (at Segmind) and labels (in the gateway). A call that is
+        cancelled, or whose deadline passes, while Segmind is being asked may have
+        changed the visibility there: the next read of Segmind shows it. Its labels
+        are then as they were.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
