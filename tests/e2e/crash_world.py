@@ -58,6 +58,7 @@ class Submission:
         self.job = None  # The final answer: a job, or ...
         self.refusal = None  # ... the reason why there is none.
         self.history = []  # All answers, with their times.
+        self.ended = False  # Its caller asks no more.
 
     def request(self, emulator):
         return svc.CreateFineTuneRequest(request_id=self.request_id, fine_tune=ft.FineTune(
@@ -137,6 +138,7 @@ class World:
             if outcome == "again" or (outcome == "none" and chance.random() >= gives_up):
                 time.sleep(chance.uniform(0, 0.03))  # As a caller's backoff would.
                 continue
+            submission.ended = True
             return submission
 
     def call(self, submission, timeout):
@@ -281,10 +283,17 @@ class World:
         if len(real) > 1 or any(ids != set(taken) for ids in real.values()):
             wrong(f"{who}: one job was seen as {real}, Segmind has {taken}")
 
+    def unanswered(self):
+        return [s for s in self.submissions if not s.ended]
+
     def log_of_wrong(self):
-        """What callers were told and the gateways logged about the request_ids that went wrong."""
-        found = [s for s in self.submissions if any(s.request_id in what for what in self.wrong)]
+        return self.log_of([s for s in self.submissions if any(s.request_id in what for what in self.wrong)])
+
+    def log_of(self, found):
+        """What callers of these were told and the gateways logged about them."""
         told = [f"{s.request_id} was told {answer}" for s in found for answer in s.history]
+        if self.gateway is not None:
+            told.append(f"the gateway that lives: {self.gateway.log[-3000:]}")
         with open(self.folder / "gateways.log") as log:
             return told + [line.rstrip() for line in log if any(s.request_id in line for s in found)][:100]
 

@@ -201,8 +201,11 @@ class AnyMoment(CrashTest):
                 world.start()
                 for one in running:
                     one.result(180)
-            except BaseException:
+            except BaseException as error:
+                said = world.log_of(world.unanswered()) if isinstance(error, TimeoutError) else []
                 world.end()
+                if said:
+                    self.fail("\n".join(["no final answer for", *said]))
                 raise
             finally:
                 stop.set()

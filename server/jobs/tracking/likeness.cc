@@ -107,6 +107,7 @@ Likeness LikenessOf(const record::Intent& intent, const UpstreamJob& job, bool d
   const Match data = weigh(MatchUrl(job.data_source_path, wanted.data_source_uri()), kSameData);
   const Match model = weigh(MatchWord(job.base_model, wanted.base_model()), kSameModel);
   const Match trigger = weigh(MatchWord(job.trigger_word, wanted.trigger_word()), kSameTrigger);
+  const bool contradicted_by_words = result.contradicted;
   weigh(MatchTime(intent, job), kSameTime);
   if (!job.data_source_path) result.score += kNoData;
   result.same_prompt = prompt == Match::kSame;
@@ -120,7 +121,9 @@ Likeness LikenessOf(const record::Intent& intent, const UpstreamJob& job, bool d
                 result.score < kLeast;
   const bool enough =
       result.marker == MarkerTrace::kWhole || (result.same_prompt && result.same_data);
-  result.clear = details_read && !result.none && !result.contradicted && enough;
+  const bool all_else = details_read && !result.none && !contradicted_by_words && enough;
+  result.clear = all_else && !result.contradicted;
+  result.clear_but_for_time = all_else && result.contradicted;
   return result;
 }
 

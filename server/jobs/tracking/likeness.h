@@ -24,6 +24,9 @@ struct Likeness {
   // It is the submission's job if no other one is as well. Of a job whose details were not read
   // this is never told.
   bool clear = false;
+  // It would be clear if its time did not speak against it. Jobs may show the time of another clock
+  // than the one that was compared with, or of another time zone.
+  bool clear_but_for_time = false;
 };
 
 // `details_read`: whether `job` has what details tell, or whether that cannot be had.

@@ -25,12 +25,17 @@ class Search {
       return a.prepared_read() < b.prepared_read();
     });
     is_open_.assign(intents_.size(), true);
+    is_overdue_.assign(intents_.size(), false);
     is_free_.assign(search_.candidates.size(), true);
     waits_for_details_.assign(search_.candidates.size(), false);
     Compare();
     AdoptMarked();
     RETURN_IF_ERROR(AdoptLost());
     AdoptUnmarked();
+    if (FindOverdue()) {
+      AdoptMarked();
+      AdoptUnmarked();
+    }
     for (size_t c = 0; c < search_.candidates.size(); ++c) Judge(c);
     for (size_t i = 0; i < intents_.size(); ++i)
       if (is_open_[i]) Leave(i);
@@ -44,7 +49,10 @@ class Search {
     return likeness_[i * search_.candidates.size() + c];
   }
   bool MayBe(size_t i, size_t c) const { return is_free_[c] && !At(i, c).none; }
-  bool IsClear(size_t i, size_t c) const { return is_free_[c] && At(i, c).clear; }
+  bool IsClear(size_t i, size_t c) const {
+    const bool clear = At(i, c).clear || (is_overdue_[i] && At(i, c).clear_but_for_time);
+    return is_free_[c] && clear;
+  }
 
   void Compare() {
     for (const record::Intent& intent : intents_) {
@@ -69,6 +77,7 @@ class Search {
   // later.
   void AdoptMarked() {
     for (size_t i = 0; i < intents_.size(); ++i) {
+      if (!is_open_[i]) continue;
       std::vector<size_t> marked;
       for (size_t c = 0; c < search_.candidates.size(); ++c)
         if (IsClear(i, c) && At(i, c).marker == MarkerTrace::kWhole) marked.push_back(c);
@@ -145,6 +154,24 @@ class Search {
     }
   }
 
+  // Submissions that have been missing for long enough to be given up, but for jobs that only their
+  // time tells from theirs: then that was another clock's. False if there are none.
+  bool FindOverdue() {
+    bool found = false;
+    for (size_t i = 0; i < intents_.size(); ++i) {
+      if (!is_open_[i] || !IsUnknown(i) || !HasTimeless(i) || IsUnread(i)) continue;
+      is_overdue_[i] = IsMissingLongEnough(i);
+      found = found || is_overdue_[i];
+    }
+    return found;
+  }
+  bool IsTimeless(size_t i, size_t c) const { return is_free_[c] && At(i, c).clear_but_for_time; }
+  bool HasTimeless(size_t i) const {
+    for (size_t c = 0; c < search_.candidates.size(); ++c)
+      if (IsTimeless(i, c)) return true;
+    return false;
+  }
+
   // Whether a job that may be this submission's, and has that much of its marker, was not looked
   // into yet.
   bool IsUnread(size_t i, std::optional<MarkerTrace> marker = std::nullopt) const {
@@ -159,7 +186,7 @@ class Search {
   bool HasBetter(size_t i) const {
     for (size_t c = 0; c < search_.candidates.size(); ++c) {
       const MarkerTrace marker = At(i, c).marker;
-      if (MayBe(i, c) && !At(i, c).clear &&
+      if (MayBe(i, c) && !IsClear(i, c) &&
           (marker == MarkerTrace::kWhole || marker == MarkerTrace::kPart))
         return true;
     }
@@ -192,6 +219,7 @@ class Search {
     if (!id) return;
     is_open_[i] = false;
     is_free_[c] = false;
+    result_.absences.erase(intents_[i].fine_tune_id());
     result_.settled.push_back(*id);
     result_.adopted.push_back(found.job.id);
   }
@@ -205,8 +233,8 @@ class Search {
     for (size_t i = 0; i < intents_.size(); ++i) {
       if (!is_open_[i] || !MayBe(i, c)) continue;
       may_be_one = true;
-      // What is not known yet decides: an answer, or the details of another job.
-      awaited = awaited || !IsUnknown(i) || IsUnread(i);
+      // What is not known yet decides: an answer, the details of another job, or more lists.
+      awaited = awaited || !IsUnknown(i) || IsUnread(i) || IsWaitedFor(i, c);
     }
     if (waits_for_details_[c]) may_be_one = awaited = true;
     if (may_be_one && !candidate(c).details_read) {
@@ -230,29 +258,33 @@ class Search {
   void Leave(size_t i) {
     ++result_.unsettled;
     if (!IsUnknown(i)) return;
-    record::Intent& intent = intents_[i];
-    const std::string& id = intent.fine_tune_id();
-    const auto known = search_.absences.find(id);
-    Absence absence = known == search_.absences.end() ? Absence() : known->second;
-    SearchResult::Undecided undecided{.intent = intent, .upstream_ids = {}};
+    SearchResult::Undecided undecided{.intent = intents_[i], .upstream_ids = {}};
     bool waits = false;
     for (size_t c = 0; c < search_.candidates.size(); ++c) {
       if (!MayBe(i, c)) continue;
       undecided.upstream_ids.push_back(candidate(c).job.id);
-      waits = waits || !candidate(c).details_read || IsAwaited(c);
+      waits = waits || !candidate(c).details_read || IsAwaited(c) || IsWaitedFor(i, c);
     }
     if (!undecided.upstream_ids.empty()) {
       if (!waits) result_.undecided.push_back(std::move(undecided));
-      return;
+    } else if (IsMissingLongEnough(i)) {
+      GiveUp(i);
     }
-    const bool is_newer = search_.list_read > intent.unknown_read();
-    if (search_.counts_absence && is_newer) {
-      if (absence.lists++ == 0) absence.since = search_.list_time;
-      if (absence.lists >= search_.settle_lists &&
-          search_.list_time - absence.since >= search_.settle_time)
-        return GiveUp(i);
-    }
-    if (absence.lists > 0) result_.absences.emplace(id, absence);
+  }
+
+  // More lists will tell whether it is this submission's.
+  bool IsWaitedFor(size_t i, size_t c) const { return IsTimeless(i, c) && !is_overdue_[i]; }
+
+  // Counts one more list without what is surely this submission's.
+  bool IsMissingLongEnough(size_t i) {
+    const record::Intent& intent = intents_[i];
+    const auto known = search_.absences.find(intent.fine_tune_id());
+    Absence absence = known == search_.absences.end() ? Absence() : known->second;
+    const bool counts = search_.counts_absence && search_.list_read > intent.unknown_read();
+    if (counts && absence.lists++ == 0) absence.since = search_.list_time;
+    if (absence.lists > 0) result_.absences.emplace(intent.fine_tune_id(), absence);
+    return counts && absence.lists >= search_.settle_lists &&
+           search_.list_time - absence.since >= search_.settle_time;
   }
 
   bool IsAwaited(size_t c) const {
@@ -264,6 +296,7 @@ class Search {
   void GiveUp(size_t i) {
     record::Intent& intent = intents_[i];
     --result_.unsettled;
+    result_.absences.erase(intent.fine_tune_id());
     result_.settled.push_back(intent.fine_tune_id());
     std::string message = "Segmind does not have the submission";
     if (!intent.unknown_cause().empty()) absl::StrAppend(&message, ": ", intent.unknown_cause());
@@ -276,6 +309,7 @@ class Search {
   std::vector<record::Intent> intents_;  // In the order in which they were submitted.
   std::vector<Likeness> likeness_;       // Of each intent to each candidate.
   std::vector<bool> is_open_;            // By intent: not settled in this run.
+  std::vector<bool> is_overdue_;         // By intent: see FindOverdue.
   std::vector<bool> is_free_;            // By candidate: nobody's.
   // By candidate: it may be a job that was given up, once its details or those of another are read.
   std::vector<bool> waits_for_details_;

@@ -484,7 +484,7 @@ TEST_F(SubmitterTest, ACopyUnderAMarkedNameDoesNotTakeTheSubmission) {
   StartProcess();
   RunFor(absl::Seconds(1));
   segmind_.NextSubmits({Fate::kLostAfter});
-  segmind_.set_list_delay([] { return absl::Seconds(5); });
+  segmind_.set_list_delay([] { return absl::Seconds(2); });  // Less than what one is missing for.
   auto reply = Create("r", absl::Seconds(60));
   ASSERT_TRUE(RunUntil([&] { return segmind_.taken() == 1; }));
   const FakeJob original = segmind_.jobs()[0];

@@ -62,6 +62,7 @@ TEST_F(LikenessTest, AMarkedCopyWithAnotherPromptDataOrModelIsNotClear) {
     const UpstreamJob before = job_;
     change(job_);
     EXPECT_FALSE(Of().clear);
+    EXPECT_EQ(Of().clear_but_for_time, job_.created != before.created);
     // Nor is it proven that it is another.
     EXPECT_FALSE(Of().none);
     job_ = before;
@@ -86,6 +87,8 @@ TEST_F(LikenessTest, TimeAloneExcludesNothing) {
   job_.created = kSubmitted - absl::Hours(24 * 365);
   EXPECT_FALSE(Of().none);
   EXPECT_FALSE(Of().clear);
+  EXPECT_TRUE(Of().clear_but_for_time);
+  EXPECT_FALSE(Of(/*details_read=*/false).clear_but_for_time);
   intent_.clear_upstream_time();
   EXPECT_TRUE(Of().clear) << "a clock that is not known says nothing";
 }

@@ -29,8 +29,10 @@ class SubmissionSearchTest : public ::testing::Test {
 
   // A submission that was lost, or whose answer is awaited.
   record::Intent Submit(const std::string& request_id, bool marked = true, bool lost = true,
-                        const FineTune& wanted = Wanted(), const std::string& caller = "alice") {
+                        const FineTune& wanted = Wanted(), const std::string& caller = "alice",
+                        std::optional<absl::Time> upstream_time = std::nullopt) {
     record::Intent intent;
+    if (upstream_time) *intent.mutable_upstream_time() = ToProto(*upstream_time);
     intent.set_caller(caller);
     intent.set_request_id(request_id);
     intent.set_fine_tune_id("id-" + caller + request_id);
@@ -150,6 +152,56 @@ TEST_F(SubmissionSearchTest, AMarkedCopyWithAnotherPromptLeavesItUndecided) {
   // But it is decided as soon as the job itself comes to light.
   EXPECT_THAT(Search({copy, Job("up", AddMarker("cats", intent.marker()))}).adopted,
               ElementsAre("up"));
+}
+
+TEST_F(SubmissionSearchTest, ATimeOfAnotherClockDelaysItOnly) {
+  for (bool marked : {true, false}) {
+    SCOPED_TRACE(marked);
+    const std::string request_id = marked ? "r1" : "r2";
+    const auto intent = Submit(request_id, marked, true, Wanted(), request_id, list_time_);
+    Candidate job = Job(request_id, AddMarker("cats", intent.marker()));
+    job.job.created = list_time_ + absl::Hours(24);
+    for (int i = 0; i < 2; ++i) {
+      list_time_ += absl::Minutes(1);
+      const auto result = Search({job}, /*counts_absence=*/true);
+      EXPECT_THAT(result.adopted, IsEmpty()) << "the one that is meant may be shown yet";
+      EXPECT_THAT(result.undecided, IsEmpty());
+      EXPECT_EQ(jobs_.catalog.FindUpstream(request_id), nullptr) << "not yet shown as another's";
+      // Details that are read between two lists neither count nor disturb.
+      const Absences before = absences_;
+      Search({job}, /*counts_absence=*/false);
+      absences_ = before;
+    }
+    list_time_ += absl::Minutes(1);
+    EXPECT_THAT(Search({job}, /*counts_absence=*/true).adopted, ElementsAre(request_id));
+    EXPECT_THAT(absences_, IsEmpty());
+  }
+}
+
+TEST_F(SubmissionSearchTest, AmongThoseWithTheMarkerTheTimeTells) {
+  const auto intent = Submit("r", true, true, Wanted(), "alice", list_time_);
+  Candidate earlier = Job("earlier", AddMarker("cats", intent.marker()));
+  earlier.job.created = list_time_ - absl::Hours(3);
+  Candidate job = Job("up", AddMarker("cats", intent.marker()));
+  job.job.created = list_time_;
+  EXPECT_THAT(Search({earlier}, /*counts_absence=*/true).adopted, IsEmpty());
+  EXPECT_THAT(Search({earlier, job}, /*counts_absence=*/true).adopted, ElementsAre("up"));
+}
+
+TEST_F(SubmissionSearchTest, TwoThatOnlyTheirTimesTellFromItAreUndecided) {
+  const auto intent = Submit("r", /*marked=*/false, true, Wanted(), "alice", list_time_);
+  Candidate a = Job("a", "cats");
+  Candidate b = Job("b", "cats");
+  a.job.created = list_time_ + absl::Hours(3);
+  b.job.created = list_time_ + absl::Hours(5);
+  SearchResult result;
+  for (int i = 0; i < 5; ++i) {
+    list_time_ += absl::Minutes(1);
+    result = Search({a, b}, /*counts_absence=*/true);
+    EXPECT_THAT(result.adopted, IsEmpty());
+  }
+  ASSERT_EQ(result.undecided.size(), 1u);
+  EXPECT_THAT(result.undecided[0].upstream_ids, ElementsAre("a", "b"));
 }
 
 TEST_F(SubmissionSearchTest, WhatWasThereBeforeIsNotIt) {
