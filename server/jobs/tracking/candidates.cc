@@ -6,7 +6,7 @@
 namespace finetune {
 namespace {
 
-// Details that cannot be read so often are not waited for any longer.
+// Details are tried so often between two lists.
 constexpr int kMaxTries = 3;
 
 template <typename T>
@@ -58,6 +58,7 @@ void Candidates::Add(std::vector<Candidate> seen) {
       FillIn(known.job, candidate.job);
       candidate.shown_read = std::min(candidate.shown_read, known.shown_read);
       candidate.details_read = candidate.details_read || known.details_read;
+      candidate.details_put_off = known.details_put_off;
     }
     known = std::move(candidate);
   }
@@ -82,23 +83,28 @@ void Candidates::TakeDetails(const std::string& upstream_id, const UpstreamJob& 
   known.read = std::max(known.read, read);
   known.time = std::max(known.time, time);
   known.details_read = true;
+  known.details_put_off = false;
   found->second.gave_up = false;
+  found->second.first_failed.reset();
 }
 
-void Candidates::TakeNoDetails(const std::string& upstream_id, bool for_good) {
+void Candidates::TakeNoDetails(const std::string& upstream_id, bool for_good, absl::Time now) {
   const auto found = jobs_.find(upstream_id);
   if (found == jobs_.end() || found->second.candidate.details_read) return;
-  if (++found->second.tries < kMaxTries && !for_good) return;
-  found->second.candidate.details_read = true;
-  found->second.gave_up = true;
+  Known& known = found->second;
+  if (!known.first_failed) known.first_failed = now;
+  if (++known.tries < kMaxTries && !for_good) return;
+  known.candidate.details_put_off = true;
+  if (now - *known.first_failed < patience_) return;
+  known.candidate.details_read = true;
+  known.gave_up = true;
 }
 
 void Candidates::AskAgain() {
   for (auto& [id, known] : jobs_) {
-    if (!known.gave_up) continue;
-    known.gave_up = false;
     known.tries = 0;
-    known.candidate.details_read = false;
+    known.candidate.details_put_off = false;
+    if (std::exchange(known.gave_up, false)) known.candidate.details_read = false;
   }
 }
 

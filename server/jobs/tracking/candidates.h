@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/time/time.h"
 #include "server/jobs/tracking/submission_search.h"
 
 namespace finetune {
@@ -14,6 +16,9 @@ namespace finetune {
 // were read. Tracker thread only.
 class Candidates {
  public:
+  // For so long one whose details cannot be read is not taken for somebody else's.
+  explicit Candidates(absl::Duration patience) : patience_(patience) {}
+
   // For the next search: what is known so far.
   std::vector<Candidate> Snapshot() const;
   const Absences& absences() const { return absences_; }
@@ -32,11 +37,12 @@ class Candidates {
   bool Has(const std::string& upstream_id) const { return jobs_.contains(upstream_id); }
   bool empty() const { return jobs_.empty(); }
 
-  // The details of one; or they could not be read, and after some tries, or at once if that is
-  // `for_good`, they count as read.
+  // The details of one; or they could not be read at this (steady) time. After some tries, or one if
+  // that is `for_good`, they are put off until the next list, and once patience has ended they count
+  // as read until then.
   void TakeDetails(const std::string& upstream_id, const UpstreamJob& details, uint64_t read,
                    absl::Time time);
-  void TakeNoDetails(const std::string& upstream_id, bool for_good);
+  void TakeNoDetails(const std::string& upstream_id, bool for_good, absl::Time now);
   // With each list those that could not be read for a while are asked for again.
   void AskAgain();
 
@@ -47,9 +53,13 @@ class Candidates {
   struct Known {
     Candidate candidate;
     int tries = 0;
+    // Of the tries since details were last read.
+    std::optional<absl::Time> first_failed;
     // It counts as read although it may still be.
     bool gave_up = false;
   };
+
+  const absl::Duration patience_;
 
   absl::flat_hash_map<std::string, Known> jobs_;  // By UpstreamJob::id.
   Absences absences_;

@@ -108,7 +108,7 @@ void DetailsReader::OnDetails(const Read& read, DetailsAnswer answer) {
 
 void DetailsReader::OnFailed(const Read& read, const absl::Status& status) {
   const DetailsQueue::Task& task = read.task;
-  parts_.candidates.TakeNoDetails(task.upstream_id, absl::IsNotFound(status));
+  parts_.candidates.TakeNoDetails(task.upstream_id, absl::IsNotFound(status), parts_.clock.Now());
   if ((task.why & DetailsQueue::kSettle) != 0) listener_.on_search_news();
   if (const VersionPtr version = parts_.catalog.FindUpstream(task.upstream_id))
     parts_.refreshes.FailOf(version->id, read.asked, status);

@@ -164,7 +164,7 @@ class ListRecording {
 
   absl::Status SearchAll() {
     SubmissionSearch search = list_.search;
-    Candidates all;
+    Candidates all(absl::ZeroDuration());
     all.Add(std::move(search.candidates));
     all.Add(outcome_.candidates);
     search.candidates = all.Snapshot();

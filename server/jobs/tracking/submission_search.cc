@@ -238,7 +238,7 @@ class Search {
     }
     if (waits_for_details_[c]) may_be_one = awaited = true;
     if (may_be_one && !candidate(c).details_read) {
-      result_.wanted.push_back(id);
+      if (!candidate(c).details_put_off) result_.wanted.push_back(id);
     } else if (!awaited) {
       if (!may_be_one) result_.dropped.push_back(id);
       RecordForeign(ReadingOf(c, candidate(c).source), draft_);

@@ -24,6 +24,8 @@ struct Candidate {
   pb::StateTransition::Source source = pb::StateTransition::POLL;
   // Whether `job` has what details tell, or cannot have it.
   bool details_read = false;
+  // Details could not be read for now: they are asked for with the next list.
+  bool details_put_off = false;
   // The job of this gateway whose marker it carries, though its submission was given up or lists do
   // not have it; empty if there is none. And what that job was called at Segmind.
   std::string lost_id;

@@ -44,6 +44,7 @@ Tracker::Tracker(Options options, SegmindClient& segmind, Recorder& recorder, Ca
       reader_(std::make_shared<ListReader>()),
       missing_(catalog),
       unknown_words_(options.unknown_state_timeout),
+      candidates_(options.settle_time),
       details_({.segmind = segmind,
                 .recorder = recorder,
                 .catalog = catalog,

@@ -15,7 +15,7 @@ Candidate Job(const std::string& id, uint64_t read) {
 }
 
 TEST(Candidates, JoinWhatListsAndDetailsTell) {
-  Candidates candidates;
+  Candidates candidates(absl::Minutes(2));
   candidates.Add({Job("a", 5)});
   UpstreamJob details;
   details.id = "a";
@@ -35,23 +35,34 @@ TEST(Candidates, JoinWhatListsAndDetailsTell) {
   EXPECT_EQ(all[0].read, 9u);
 }
 
-TEST(Candidates, DoNotWaitForDetailsForEver) {
-  Candidates candidates;
+TEST(Candidates, PutOffDetailsThatCannotBeReadAndWaitForThemForAWhile) {
+  const absl::Time now = absl::FromUnixSeconds(1'000'000);
+  Candidates candidates(absl::Minutes(2));
   candidates.Add({Job("a", 1), Job("b", 2)});
-  candidates.TakeNoDetails("a", /*for_good=*/true);
-  candidates.TakeNoDetails("b", /*for_good=*/false);
-  EXPECT_TRUE(candidates.Snapshot()[0].details_read);
-  EXPECT_FALSE(candidates.Snapshot()[1].details_read);
-  candidates.TakeNoDetails("b", false);
-  candidates.TakeNoDetails("b", false);
-  EXPECT_TRUE(candidates.Snapshot()[1].details_read);
+  candidates.TakeNoDetails("a", /*for_good=*/true, now);
+  candidates.TakeNoDetails("b", /*for_good=*/false, now);
+  EXPECT_TRUE(candidates.Snapshot()[0].details_put_off);
+  EXPECT_FALSE(candidates.Snapshot()[1].details_put_off) << "tried again at once";
+  candidates.TakeNoDetails("b", false, now);
+  candidates.TakeNoDetails("b", false, now);
+  EXPECT_TRUE(candidates.Snapshot()[1].details_put_off);
+  for (const Candidate& one : candidates.Snapshot())
+    EXPECT_FALSE(one.details_read) << "it may be anybody's";
+  candidates.AskAgain();
+  for (const Candidate& one : candidates.Snapshot()) EXPECT_FALSE(one.details_put_off);
+
+  candidates.TakeNoDetails("a", true, now + absl::Minutes(2));
+  EXPECT_TRUE(candidates.Snapshot()[0].details_read) << "not for ever";
   candidates.AskAgain();
   EXPECT_FALSE(candidates.Snapshot()[0].details_read) << "nobody knows what it is";
-  EXPECT_FALSE(candidates.Snapshot()[1].details_read);
+  candidates.TakeDetails("a", UpstreamJob(), 7, absl::UnixEpoch());
+  EXPECT_TRUE(candidates.Snapshot()[0].details_read);
+  candidates.AskAgain();
+  EXPECT_TRUE(candidates.Snapshot()[0].details_read);
 }
 
 TEST(Candidates, ForgetWhatIsDecidedAndWhatListsNoLongerHave) {
-  Candidates candidates;
+  Candidates candidates(absl::Minutes(2));
   candidates.Add({Job("a", 1), Job("b", 2), Job("c", 3), Job("d", 4)});
   SearchResult result;
   result.adopted = {"a"};
@@ -63,7 +74,7 @@ TEST(Candidates, ForgetWhatIsDecidedAndWhatListsNoLongerHave) {
 }
 
 TEST(Candidates, TellOfAnUndecidedSubmissionOnceUntilItIsDecided) {
-  Candidates candidates;
+  Candidates candidates(absl::Minutes(2));
   SearchResult undecided;
   undecided.undecided.emplace_back().intent.set_fine_tune_id("s");
   candidates.Take(undecided, true);

@@ -89,7 +89,7 @@ class DetailsReaderTest : public ::testing::Test {
               .idle_interval = absl::Minutes(5),
               .settle_interval = absl::Seconds(5)}};
   MissingJobs missing_{jobs_.catalog};
-  Candidates candidates_;
+  Candidates candidates_{absl::ZeroDuration()};
   RefreshCalls refreshes_{jobs_.catalog};
   std::shared_ptr<Worker> worker_ = std::make_shared<Worker>("tracker");
   std::unique_ptr<DetailsReader> reader_;
