@@ -1,14 +1,14 @@
 #!/bin/bash
 # Installs the Debian packages that a purpose needs and that are missing.
-#   packages.sh build|local|test|bench|lint
-# Purposes add up: bench includes test, test includes local, local includes build. Needs root (or sudo) only when something is missing.
+#   packages.sh build|local|fleet|test|bench|lint
+# Purposes add up: bench includes test, test and fleet include local, local includes build. Needs root (or sudo) only when something is missing.
 set -euo pipefail
 
 build=(ca-certificates ccache clang cmake libabsl-dev libcli11-dev libcurl4-openssl-dev libgrpc++-dev
   libprotobuf-dev libre2-dev libc-ares-dev libspdlog-dev libpq-dev libsqlite3-dev libssl-dev libxxhash-dev lld make ninja-build pkg-config
   prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc rapidjson-dev zlib1g-dev)
 emulator=(libmicrohttpd-dev libzip-dev libgtest-dev libgmock-dev libbenchmark-dev curl python3 zip unzip)
-test=(git libclang-rt-14-dev python3-grpcio openssl postgresql python3-protobuf python3-yaml sqlite3 strace)
+test=(git iproute2 libclang-rt-14-dev pgbouncer python3-grpcio openssl postgresql python3-protobuf python3-yaml sqlite3 strace)
 # Where systemd runs, these also start as services; the measurements start their own.
 bench=(etcd-server nats-server nginx-light)
 lint=(clang-format clang-tidy git shellcheck)
@@ -16,6 +16,7 @@ lint=(clang-format clang-tidy git shellcheck)
 case ${1:-} in
   build) wanted=("${build[@]}") ;;
   local) wanted=("${build[@]}" "${emulator[@]}") ;;
+  fleet) wanted=("${build[@]}" "${emulator[@]}" postgresql) ;;
   test) wanted=("${build[@]}" "${emulator[@]}" "${test[@]}") ;;
   bench) wanted=("${build[@]}" "${emulator[@]}" "${test[@]}" "${bench[@]}") ;;
   lint) wanted=("${lint[@]}") ;;

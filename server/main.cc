@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
@@ -111,8 +112,19 @@ int Check(const Config& config) {
   _exit(1);
 }
 
-// finetune-gateway copy-store --from sqlite:PATH --to postgresql://… [--store_password_file FILE]
-// [--store_ca_file FILE]
+// A place for a record, as --store names it. False if it is neither a file nor a database.
+bool ParsePlace(const std::string& text, StorePlace& place) {
+  constexpr std::string_view kSqlite = "sqlite:";
+  if (text.starts_with(kSqlite)) {
+    place.sqlite_path = text.substr(kSqlite.size());
+    return !place.sqlite_path.empty() && place.sqlite_path != ":memory:";
+  }
+  place.database.url = text;
+  return text.starts_with("postgres");
+}
+
+// finetune-gateway copy-store --from sqlite:PATH --to postgresql://…, or the other way round
+// [--store_password_file FILE] [--store_ca_file FILE]
 int RunCopyStore(const std::vector<std::string>& arguments) {
   std::map<std::string, std::string> given = {
       {"--from", ""}, {"--to", ""}, {"--store_password_file", ""}, {"--store_ca_file", ""}};
@@ -120,24 +132,30 @@ int RunCopyStore(const std::vector<std::string>& arguments) {
     const size_t equals = arguments[i].find('=');
     const auto flag = given.find(arguments[i].substr(0, equals));
     if (flag == given.end() || (equals == std::string::npos && i + 1 == arguments.size()))
-      return Fail(absl::NotFoundError("copy-store takes --from sqlite:PATH, --to postgresql://…, "
+      return Fail(absl::NotFoundError("copy-store takes --from STORE, --to STORE, "
                                       "--store_password_file FILE and --store_ca_file FILE"),
                   2);
     flag->second = equals == std::string::npos ? arguments[++i] : arguments[i].substr(equals + 1);
   }
-  constexpr std::string_view kSqlite = "sqlite:";
-  const std::string& from = given["--from"];
-  if (!from.starts_with(kSqlite) || from.size() == kSqlite.size())
-    return Fail(absl::InvalidArgumentError("--from must be sqlite:PATH"));
-  const PgTarget to{.url = given["--to"],
-                    .password_file = given["--store_password_file"],
-                    .ca_file = given["--store_ca_file"]};
-  if (!to.url.starts_with("postgres"))
-    return Fail(absl::InvalidArgumentError("--to must be postgresql://USER@HOST:PORT/DATABASE"));
+  StorePlace places[2];
+  const char* const names[] = {"--from", "--to"};
+  for (int i = 0; i < 2; ++i) {
+    if (!ParsePlace(given[names[i]], places[i])) {
+      return Fail(absl::InvalidArgumentError(
+          absl::StrCat(names[i], " must be sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE")));
+    }
+    places[i].database.password_file = given["--store_password_file"];
+    places[i].database.ca_file = given["--store_ca_file"];
+  }
+  if (places[0].sqlite_path.empty() == places[1].sqlite_path.empty()) {
+    return Fail(absl::InvalidArgumentError(
+        "one of --from and --to must be a file, sqlite:PATH, and the other one a database"));
+  }
   SetLogLevel(LogLevel::kWarning);
-  if (absl::Status copied = CopyStore(from.substr(kSqlite.size()), to); !copied.ok())
-    return Fail(copied);
-  std::printf("moved the record to %s\n", ShownPgUrl(to.url).c_str());
+  if (absl::Status copied = CopyStore(places[0], places[1]); !copied.ok()) return Fail(copied);
+  const std::string to =
+      places[1].sqlite_path.empty() ? ShownPgUrl(places[1].database.url) : given["--to"];
+  std::printf("moved the record to %s\n", to.c_str());
   return 0;
 }
 

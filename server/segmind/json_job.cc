@@ -34,18 +34,12 @@ struct Target {
 
 using Setter = void (*)(const JsonValue&, Target&);
 
-// Whether it can name a job: nothing that a path or a terminal takes for something else.
-bool IsUsable(const std::string& id) {
-  if (id.find_first_not_of('.') == std::string::npos) return false;
-  return std::none_of(id.begin(), id.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
-}
-
 template <std::string Ids::*field>
 void SetId(const JsonValue& value, Target& target) {
   if (value.IsString() && value.GetStringLength() > kMaxId) return;
   if (value.IsBool()) return;
   std::string id = TextOf(value).value_or("");
-  if (!IsUsable(id) || target.scrubber.Finds(id)) return;
+  if (!CanNameJob(id) || target.scrubber.Finds(id)) return;
   target.ids.*field = std::move(id);
 }
 

@@ -153,4 +153,9 @@ pb::Failure::Reason FailureReasonOf(std::string_view error_message) {
   return pb::Failure::REASON_UNSPECIFIED;
 }
 
+bool CanNameJob(std::string_view id) {
+  if (id.find_first_not_of('.') == std::string_view::npos) return false;
+  return std::none_of(id.begin(), id.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+}
+
 }  // namespace finetune

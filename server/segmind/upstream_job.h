@@ -59,4 +59,8 @@ bool IsTerminal(pb::FineTune::State state);
 // The reason behind one of Segmind's error messages.
 pb::Failure::Reason FailureReasonOf(std::string_view error_message);
 
+// Whether it can name a job: nothing that a path, a terminal or a database's text takes for
+// something else.
+bool CanNameJob(std::string_view id);
+
 }  // namespace finetune

@@ -1,6 +1,7 @@
 #include "server/segmind/webhook_event.h"
 
 #include "server/json/json.h"
+#include "server/segmind/upstream_job.h"
 
 namespace finetune {
 namespace {
@@ -15,22 +16,27 @@ std::string ShortText(const JsonValue& value) {
   return TextOf(value).value_or("");
 }
 
+bool IsStatus(std::string_view text) { return !text.empty(); }
+
+// The first of the members that `fits`.
 template <size_t kCount>
-std::string FirstOf(const JsonValue& object, const std::string_view (&names)[kCount]) {
+std::string FirstOf(const JsonValue& object, const std::string_view (&names)[kCount],
+                    bool (&fits)(std::string_view)) {
   for (std::string_view name : names) {
     const JsonValue* member = MemberOf(object, name);
     if (member == nullptr) continue;
-    if (std::string text = ShortText(*member); !text.empty()) return text;
+    if (std::string text = ShortText(*member); fits(text)) return text;
   }
   return "";
 }
 
 // On the object itself, else in the first of its objects that has one.
 template <size_t kCount>
-std::string Search(const JsonValue& object, const std::string_view (&names)[kCount]) {
-  std::string found = FirstOf(object, names);
+std::string Search(const JsonValue& object, const std::string_view (&names)[kCount],
+                   bool (&fits)(std::string_view)) {
+  std::string found = FirstOf(object, names, fits);
   for (auto member = object.MemberBegin(); found.empty() && member != object.MemberEnd(); ++member)
-    found = FirstOf(member->value, names);
+    found = FirstOf(member->value, names, fits);
   return found;
 }
 
@@ -41,7 +47,8 @@ std::optional<WebhookEvent> ParseWebhook(std::string_view body) {
   const JsonValue* object = parser.Parse(body);
   if (object != nullptr && object->IsArray() && object->Size() == 1) object = &(*object)[0];
   if (object == nullptr || !object->IsObject()) return std::nullopt;
-  WebhookEvent event{.id = Search(*object, kIdNames), .status = Search(*object, kStatusNames)};
+  WebhookEvent event{.id = Search(*object, kIdNames, CanNameJob),
+                     .status = Search(*object, kStatusNames, IsStatus)};
   if (event.id.empty()) return std::nullopt;
   return event;
 }

@@ -7,9 +7,15 @@
 
 namespace finetune {
 
-// Moves a record from an SQLite file, which no gateway may have open, to a database that has none:
-// revisions, tokens, page tokens and request_ids go on. All of it or nothing; afterwards no gateway
-// starts on the file any more. Errors are one sentence.
-absl::Status CopyStore(const std::string& sqlite_path, const PgTarget& target);
+// A place for a record: a file, or a database.
+struct StorePlace {
+  std::string sqlite_path;  // Empty: the database.
+  PgTarget database;
+};
+
+// Moves a record, which no gateway may have open, to a place that has none: revisions, tokens, page
+// tokens and request_ids go on. All of it or nothing; afterwards no gateway starts on the old place
+// any more. Errors are one sentence.
+absl::Status CopyStore(const StorePlace& from, const StorePlace& to);
 
 }  // namespace finetune

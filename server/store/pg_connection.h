@@ -99,6 +99,8 @@ class PgConnection {
   bool broken() const { return broken_; }
   // Whether the server has warned since the last call of Run began.
   bool warned() const { return warned_; }
+  // The number of the server's process, as whoever took the connection says.
+  int backend() const { return PQbackendPID(connection_.get()); }
   int server_version() const { return PQserverVersion(connection_.get()); }
   std::string user() const { return PQuser(connection_.get()); }
   std::string database() const { return PQdb(connection_.get()); }

@@ -2,6 +2,7 @@
 
 #include <iterator>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 
@@ -15,8 +16,9 @@ constexpr char kLock[] = "SELECT pg_advisory_xact_lock(7213640917305586)";
   " WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, " \
   "autovacuum_vacuum_threshold = 200)"
 
-// Times are nanoseconds since 1970: as exact as what was written. Small tables that are updated all
-// day are vacuumed early, or they swell.
+// Times are nanoseconds since 1970: as exact as what was written. Keys compare as bytes: an index
+// over a language's order is wrong after an update of the system that changes that order. Small
+// tables that are updated all day are vacuumed early, or they swell.
 constexpr const char* kForm1[] = {
     "CREATE TABLE IF NOT EXISTS finetune.meta (one bool PRIMARY KEY DEFAULT true CHECK (one), "
     "epoch text NOT NULL, era bigint NOT NULL, seq bigint NOT NULL, revision bigint NOT NULL, "
@@ -29,13 +31,14 @@ constexpr const char* kForm1[] = {
     "base_revision bigint NOT NULL, base_seq bigint NOT NULL, began bigint NOT NULL, "
     "why text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS finetune.fine_tunes (first_revision bigint PRIMARY KEY, "
-    "id text NOT NULL UNIQUE, revision bigint NOT NULL, record bytea NOT NULL)",
+    "id text COLLATE \"C\" NOT NULL UNIQUE, revision bigint NOT NULL, record bytea NOT NULL)",
     "ALTER TABLE finetune.fine_tunes ALTER record SET STORAGE EXTERNAL",
     "CREATE TABLE IF NOT EXISTS finetune.changes (revision bigint PRIMARY KEY, seq bigint NOT "
     "NULL, "
     "time bigint NOT NULL, id text NOT NULL, after bytea NOT NULL, before bytea, "
     "forgotten bool NOT NULL) WITH (autovacuum_vacuum_scale_factor = 0.05)",
-    "CREATE TABLE IF NOT EXISTS finetune.intents (caller text NOT NULL, request_id text NOT NULL, "
+    "CREATE TABLE IF NOT EXISTS finetune.intents (caller text COLLATE \"C\" NOT NULL, "
+    "request_id text COLLATE \"C\" NOT NULL, "
     "state bigint NOT NULL, marker text NOT NULL, seq bigint NOT NULL, "
     "create_time bigint NOT NULL, settle_time bigint, intent bytea NOT NULL, "
     "PRIMARY KEY (caller, request_id))",
@@ -51,6 +54,8 @@ constexpr const char* kForm1[] = {
 
 // Several gateways on one record: see fleet.h.
 constexpr const char* kForm2[] = {
+    // Where the record went; empty as long as it is here.
+    "ALTER TABLE finetune.meta ADD COLUMN IF NOT EXISTS moved_to text NOT NULL DEFAULT ''",
     "ALTER TABLE finetune.members ADD COLUMN IF NOT EXISTS name text NOT NULL DEFAULT '', "
     "ADD COLUMN IF NOT EXISTS version text NOT NULL DEFAULT '', "
     "ADD COLUMN IF NOT EXISTS started bigint NOT NULL DEFAULT 0, "
@@ -62,8 +67,8 @@ constexpr const char* kForm2[] = {
     "expires bigint NOT NULL DEFAULT 0, reading bytea NOT NULL DEFAULT '', "
     "wanted bigint NOT NULL DEFAULT 0)" SMALL_AND_BUSY,
     "INSERT INTO finetune.leader DEFAULT VALUES ON CONFLICT DO NOTHING",
-    "CREATE TABLE IF NOT EXISTS finetune.hints (upstream_id text PRIMARY KEY, at bigint NOT "
-    "NULL)" SMALL_AND_BUSY,
+    "CREATE TABLE IF NOT EXISTS finetune.hints (upstream_id text COLLATE \"C\" PRIMARY KEY, "
+    "at bigint NOT NULL)" SMALL_AND_BUSY,
     // One row for each call that the account allows in a minute.
     "CREATE TABLE IF NOT EXISTS finetune.upstream_calls (slot bigint PRIMARY KEY, at bigint NOT "
     "NULL DEFAULT 0, kind bigint NOT NULL DEFAULT 0)" SMALL_AND_BUSY,
@@ -81,6 +86,12 @@ constexpr int kTries = 5;
 
 absl::Status Refusal(const PgConnection& connection, const PgError& error) {
   // insufficient_privilege
+  if (error.state == "42501" && absl::StrContains(error.message, "finetune")) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("role ", connection.user(), " may not use the tables in database ",
+                     connection.database(), " (", error.message,
+                     "): give the role that made them, or GRANT that role TO ", connection.user()));
+  }
   if (error.state == "42501") {
     return absl::FailedPreconditionError(
         absl::StrCat("role ", connection.user(), " may not make the tables in database ",
@@ -154,8 +165,8 @@ absl::Status PreparePostgresTables(PgConnection& connection, const std::string& 
     if (passes && tried < kTries) continue;
     return Refusal(connection, error);
   }
-  const PgError error =
-      connection.Run({{"SELECT schema_form, least_form FROM finetune.meta"}}, deadline, rows);
+  const PgError error = connection.Run(
+      {{"SELECT schema_form, least_form, moved_to FROM finetune.meta"}}, deadline, rows);
   if (!error.ok()) return Refusal(connection, error);
   if (rows[0].size() != 1)
     return absl::DataLossError(
@@ -165,6 +176,11 @@ absl::Status PreparePostgresTables(PgConnection& connection, const std::string& 
         absl::StrCat("its tables are of a newer version (form ", rows[0].Number(0, 0),
                      "), which works beside form ", rows[0].Number(0, 1),
                      " at least; this one knows ", kPostgresForm));
+  }
+  if (const std::string_view moved_to = rows[0].Bytes(0, 2); !moved_to.empty()) {
+    const absl::string_view place(moved_to.data(), moved_to.size());
+    return absl::FailedPreconditionError(absl::StrCat("the record was moved: it is at ", place,
+                                                      " now, so start with --store=", place));
   }
   return absl::OkStatus();
 }

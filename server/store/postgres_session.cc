@@ -58,6 +58,7 @@ absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::OpenBeside(con
                                                                              absl::Time deadline) {
   auto session = std::make_unique<PostgresSession>();
   ASSIGN_OR_RETURN(session->connection_, PgConnection::Open(target, deadline));
+  RETURN_IF_ERROR(session->CheckPooler(target, deadline));
   RETURN_IF_ERROR(session->CheckServer(deadline));
   RETURN_IF_ERROR(session->Set(deadline));
   return session;
@@ -70,12 +71,22 @@ absl::Status PostgresSession::CheckServer(absl::Time deadline) {
                      "; 14 is the oldest that this gateway works with"));
   }
   std::vector<PgRows> rows;
-  PgError error = connection_->Run({{"SELECT pg_is_in_recovery()::int::bigint"}}, deadline, rows);
+  PgError error = connection_->Run({{"SELECT pg_is_in_recovery()::int::bigint, "
+                                     "current_setting('server_encoding')"}},
+                                   deadline, rows);
   if (!error.ok()) return PgUnavailable(error);
   if (rows[0].Number(0, 0) != 0) {
     return absl::FailedPreconditionError(
         "it is a standby, which cannot be written: give the address of the primary (or of the "
         "service that leads to it)");
+  }
+  // What callers and Segmind write is in all languages.
+  if (rows[0].Bytes(0, 1) != "UTF8") {
+    const std::string_view encoding = rows[0].Bytes(0, 1);
+    return absl::FailedPreconditionError(
+        absl::StrCat("database ", connection_->database(), " has the encoding ",
+                     absl::string_view(encoding.data(), encoding.size()),
+                     ": make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"));
   }
   // A managed server may not tell its system id or its log's name; then a restart is noticed, and
   // little else.
@@ -101,23 +112,33 @@ absl::Status PostgresSession::Set(absl::Time deadline) {
   if (!error.ok())
     return absl::FailedPreconditionError(
         absl::StrCat("a session cannot be set up: ", error.message));
-  // Settings, locks and notifications belong to a backend. A pooler that gives each transaction
-  // another one is in the way.
-  int64_t backends[2] = {};
-  for (int64_t& backend : backends) {
-    const PgError asked = connection_->Run(
-        {{"SELECT CASE current_setting('idle_in_transaction_session_timeout') WHEN '3s' THEN "
-          "pg_backend_pid()::bigint ELSE -1 END"}},
-        deadline, rows);
-    if (!asked.ok()) return PgUnavailable(asked);
-    backend = rows[0].Number(0, 0);
-  }
-  if (backends[0] != backends[1] || backends[0] < 0) {
-    return absl::FailedPreconditionError(
-        "there is a pooler in between that shares connections between transactions: give the "
-        "database's own address, or one of a pooler in session mode");
-  }
   return absl::OkStatus();
+}
+
+// Settings, locks and notifications belong to a backend. A pooler that gives each transaction
+// another one is in the way, even if it happens to give always the same while nobody else is there.
+absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time deadline) {
+  constexpr char kBackend[] = "SELECT pg_backend_pid()::bigint";
+  std::vector<PgRows> rows;
+  const auto ask = [&](PgConnection& connection, int64_t& backend) {
+    const PgError error = connection.Run({{kBackend}}, deadline, rows);
+    if (error.ok()) backend = rows[0].Number(0, 0);
+    return error;
+  };
+  int64_t mine = 0, others = 0, again = 0;
+  if (const PgError error = ask(*connection_, mine); !error.ok()) return PgUnavailable(error);
+  // Poolers have numbers of their own to be told apart by.
+  if (mine == connection_->backend()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto other, PgConnection::Open(target, deadline));
+  PgError error = other->Run({{"BEGIN"}}, deadline, rows);
+  if (error.ok()) error = ask(*other, others);
+  // While the other one is within a transaction.
+  if (error.ok()) error = ask(*connection_, again);
+  if (!error.ok()) return PgUnavailable(error);
+  if (mine != others && mine == again) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "there is a pooler in between that shares connections between transactions: give the "
+      "database's own address, or one of a pooler in session mode");
 }
 
 absl::Status PostgresSession::TakeLock(absl::Time deadline) {

@@ -35,6 +35,7 @@ class PostgresSession {
   const std::string& server() const { return server_; }
 
  private:
+  absl::Status CheckPooler(const PgTarget& target, absl::Time deadline);
   absl::Status CheckServer(absl::Time deadline);
   absl::Status Set(absl::Time deadline);
   absl::Status TakeLock(absl::Time deadline);

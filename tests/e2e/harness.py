@@ -132,7 +132,7 @@ class Emulator(Process):
 
 
 class Gateway(Process):
-    def __init__(self, folder, emulator_url, *args, env=None, api_key=API_KEY):
+    def __init__(self, folder, emulator_url, *args, env=None, api_key=API_KEY, prefix=(), host="127.0.0.1"):
         folder = pathlib.Path(folder)
         port_file = folder / "gateway.ports"
         port_file.unlink(missing_ok=True)
@@ -144,15 +144,15 @@ class Gateway(Process):
         token_file.touch(mode=0o600)
         token_file.write_text(WEBHOOK_TOKEN + "\n")
         super().__init__("gateway", [
-            BIN / "finetune-gateway", "--listen", "127.0.0.1:0", "--webhook_listen", "127.0.0.1:0",
-            "--admin_listen", "127.0.0.1:0", "--port_file", port_file, "--upstream_url", emulator_url,
+            *prefix, BIN / "finetune-gateway", "--listen", f"{host}:0", "--webhook_listen", f"{host}:0",
+            "--admin_listen", f"{host}:0", "--port_file", port_file, "--upstream_url", emulator_url,
             "--api_key_file", key_file, "--webhook_token_file", token_file, "--store", f"sqlite:{folder}/store.db",
             "--upstream_calls_per_minute", "100000", "--active_poll_interval", "200ms", "--idle_poll_interval", "1s",
             "--drain_delay", "0s", "--check_datasets=false", *args], env=env)
         ports = json.loads(self.ports(port_file))
-        self.address = f"127.0.0.1:{ports['grpc']}"
-        self.webhook_url = f"http://127.0.0.1:{ports['webhook']}/webhooks/segmind/{WEBHOOK_TOKEN}"
-        self.admin_url = f"http://127.0.0.1:{ports['admin']}"
+        self.address = f"{host}:{ports['grpc']}"
+        self.webhook_url = f"http://{host}:{ports['webhook']}/webhooks/segmind/{WEBHOOK_TOKEN}"
+        self.admin_url = f"http://{host}:{ports['admin']}"
         self.channel = grpc.insecure_channel(self.address, options=[("grpc.max_receive_message_length", 64 << 20)])
         self.stub = rpc.FineTuneServiceStub(self.channel)
 

@@ -1,71 +1,22 @@
 """The record in a PostgreSQL database: one gateway at a time, its restarts and the server's, and the way there from a file."""
 
-import glob
-import os
-import pathlib
-import shutil
 import signal
 import subprocess
-import tempfile
 import unittest
-import urllib.parse
 import uuid
 
 import grpc
 
+import postgres
 from harness import BIN, EndToEnd, ft, job, reason_of, svc, wait_until
 
-FOLDERS = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
-
-
-class Server:
-    """A PostgreSQL behind a socket in a folder, as a user without rights: initdb refuses root."""
-
-    def __init__(self):
-        self.bin = pathlib.Path(FOLDERS[-1])
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-        self.as_user = []
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, "postgres", "postgres")
-            self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        self.password = self.folder / "password"
-        self.password.write_text("geheim\n")
-        self.password.chmod(0o644)
-        subprocess.run([*self.as_user, self.bin / "initdb", "-D", self.folder / "data", "-U", "admin", "-A", "scram-sha-256", "-N",
-                        "--pwfile", self.password, "--locale=C.UTF-8", "-E", "UTF8"], check=True, capture_output=True)
-        self.popen = None
-        self.start()
-
-    def start(self):
-        self.popen = subprocess.Popen(
-            [*self.as_user, self.bin / "postgres", "-D", self.folder / "data", "-k", self.folder, "-h", "", "-c", "max_connections=20"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until("PostgreSQL to answer", lambda: self.sql("SELECT 1", check=False).returncode == 0)
-
-    def stop(self, number=signal.SIGINT):
-        self.popen.send_signal(number)
-        self.popen.wait(30)
-
-    def sql(self, text, database="postgres", check=True):
-        return subprocess.run([self.bin / "psql", "-h", self.folder, "-U", "admin", "-d", database, "-Atc", text], check=check,
-                              capture_output=True, text=True, env={**os.environ, "PGPASSWORD": "geheim"})
-
-    @property
-    def url(self):
-        return f"postgresql://admin@{urllib.parse.quote(str(self.folder), safe='')}/postgres"
-
-    @property
-    def flags(self):
-        return ["--store", self.url, "--store_password_file", self.password]
-
-
-@unittest.skipUnless(FOLDERS, "there is no PostgreSQL here")
+@unittest.skipUnless(postgres.FOLDERS, "there is no PostgreSQL here")
 class Postgres(EndToEnd):
     def setUp(self):
         super().setUp()
         self.emulator = self.start_emulator(time_scale=0)
-        self.server = Server()
-        self.addCleanup(lambda: (self.server.stop(signal.SIGQUIT), shutil.rmtree(self.server.folder, ignore_errors=True)))
+        self.server = postgres.Server()
+        self.addCleanup(self.server.remove)
 
     def gateway(self):
         return self.start_gateway(self.emulator, *self.server.flags).ready()
@@ -129,27 +80,45 @@ class Postgres(EndToEnd):
         self.assertIn("another gateway has the record", self.refused_start(*self.server.flags))
         self.assertIn("--store_password_file", self.refused_start("--store", "postgresql://admin:geheim@localhost/postgres"))
 
-    def test_a_record_moves_from_a_file(self):
-        gateway = self.start_gateway(self.emulator).ready()
-        kept = str(uuid.uuid4())
-        made = self.create(gateway, kept).name
-        gateway.stub.UpdateFineTune(svc.UpdateFineTuneRequest(
-            fine_tune=ft.FineTune(name=made, labels={"a": "1"}), update_mask={"paths": ["labels"]}), timeout=20)
-        token = self.synced_token(gateway)
-        copy = [BIN / "finetune-gateway", "copy-store", "--from", f"sqlite:{self.folder}/store.db", "--to", self.server.url,
-                "--store_password_file", self.server.password]
-        self.assertIn("in use", subprocess.run(copy, capture_output=True, text=True, check=False).stderr)
-        self.assertEqual(gateway.terminate(), 0)
-        done = subprocess.run(copy, capture_output=True, text=True, check=False)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("was moved", self.refused_start("--store", f"sqlite:{self.folder}/store.db"))
-        gateway = self.gateway()
+    def move(self, source, target):
+        return subprocess.run([BIN / "finetune-gateway", "copy-store", "--from", source, "--to", target,
+                               "--store_password_file", self.server.password], capture_output=True, text=True, check=False)
+
+    def check_moved(self, gateway, kept, made, token):
+        """All that its callers hold is good at the other place."""
         self.assertEqual(self.create(gateway, kept).name, made)
         self.assertEqual(gateway.stub.GetFineTune(svc.GetFineTuneRequest(name=made), timeout=10).labels["a"], "1")
         stream = gateway.stub.WatchFineTunes(svc.WatchFineTunesRequest(resume_token=token), timeout=30)
         self.assertNotEqual(next(stream).WhichOneof("event"), "restart")
         stream.cancel()
         self.assertEqual(len(self.emulator.submits()), 1)
+
+    def test_a_record_moves_from_a_file_and_back(self):
+        gateway = self.start_gateway(self.emulator).ready()
+        kept = str(uuid.uuid4())
+        made = self.create(gateway, kept).name
+        gateway.stub.UpdateFineTune(svc.UpdateFineTuneRequest(
+            fine_tune=ft.FineTune(name=made, labels={"a": "1"}), update_mask={"paths": ["labels"]}), timeout=20)
+        token = self.synced_token(gateway)
+        file, back = f"sqlite:{self.folder}/store.db", f"sqlite:{self.folder}/back.db"
+        self.assertIn("in use", self.move(file, self.server.url).stderr)
+        self.assertEqual(gateway.terminate(), 0)
+        self.assertIn("must be a file", self.move(file, back).stderr)
+        done = self.move(file, self.server.url)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("was moved", self.refused_start("--store", file))
+        gateway = self.gateway()
+        self.check_moved(gateway, kept, made, token)
+        token = self.synced_token(gateway)
+
+        self.assertIn("gateway", self.move(self.server.url, back).stderr)
+        self.assertEqual(gateway.terminate(), 0)
+        done = self.move(self.server.url, back)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"start with --store={back}", self.refused_start(*self.server.flags))
+        gateway = self.start_gateway(self.emulator, "--store", back).ready()
+        self.check_moved(gateway, kept, made, token)
+        self.assertEqual(gateway.terminate(), 0)
 
 
 if __name__ == "__main__":

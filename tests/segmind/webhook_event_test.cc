@@ -19,10 +19,12 @@ TEST(Webhook, IsReadInAnyPlausibleShape) {
     EXPECT_EQ(event->status, "AVAILABLE") << body;
   }
   EXPECT_EQ(ParseWebhook(R"({"id":7})")->id, "7");
+  EXPECT_EQ(ParseWebhook(R"({"finetune_id":"\u0000","id":"real"})")->id, "real");
 }
 
 TEST(Webhook, IsNoneWithoutAnId) {
   for (const char* body : {"", "null", "[]", "{}", "<html>", R"({"status":"AVAILABLE"})",
+                           R"({"id":"a\u0000b"})", R"({"id":".."})", R"({"id":"a\nb"})",
                            R"({"id":{}})", R"({"id":true})", R"({"a":{"b":{"id":"x"}}})"})
     EXPECT_FALSE(ParseWebhook(body)) << body;
 }

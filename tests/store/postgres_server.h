@@ -19,59 +19,24 @@
 
 namespace finetune {
 
-// A PostgreSQL of a test's own, in a folder, behind a socket in that folder and no port. As root it
-// runs as the user that Debian's package makes: initdb refuses root.
-class PostgresServer {
+// A program of a test's own that listens on a socket in a folder, which goes with it. As root it
+// runs as the user that Debian's package makes: PostgreSQL's programs refuse root.
+class SocketProgram {
  public:
-  PostgresServer() : folder_(absl::StrCat("/tmp/pg-", MakeUuid().substr(0, 8))) {
-    for (const auto& version :
-         std::filesystem::directory_iterator("/usr/lib/postgresql", ignored_)) {
-      bin_ = version.path().string() + "/bin/";
-    }
-    if (bin_.empty()) return;
-    std::filesystem::create_directories(folder_);
-    if (const passwd* user = getuid() == 0 ? getpwnam("postgres") : nullptr) {
-      uid_ = user->pw_uid;
-      gid_ = user->pw_gid;
-      if (chown(folder_.c_str(), uid_, gid_) != 0) return;
-    }
-    if (Wait(Spawn({bin_ + "initdb", "-D", data(), "-U", "admin", "-A", "trust", "-N",
-                    "--locale=C.UTF-8", "-E", "UTF8"})) != 0) {
-      return;
-    }
-    Start();
-  }
-  ~PostgresServer() {
-    Stop(SIGQUIT);
-    std::filesystem::remove_all(folder_, ignored_);
-  }
-
-  bool running() const { return pid_ > 0; }
   const std::string& folder() const { return folder_; }
+  bool running() const { return pid_ > 0; }
   std::string Url(const std::string& database, const std::string& user = "admin",
                   const std::string& folder = "") const {
     std::string host = folder.empty() ? folder_ : folder;
     for (size_t i = 0; (i = host.find('/', i)) != std::string::npos;) host.replace(i, 1, "%2F");
     return absl::StrCat("postgresql://", user, "@", host, "/", database);
   }
-
   // Runs one statement; its error.
-  std::string Execute(const std::string& database, const std::string& sql) {
+  std::string Execute(const std::string& database, const std::string& sql) const {
     auto connection = PgConnection::Open({.url = Url(database)}, absl::Now() + absl::Seconds(10));
     if (!connection.ok()) return connection.status().ToString();
     std::vector<PgRows> rows;
     return (*connection)->Run({{sql.c_str()}}, absl::Now() + absl::Seconds(10), rows).message;
-  }
-
-  void Start() {
-    pid_ =
-        Spawn({bin_ + "postgres", "-D", data(), "-k", folder_, "-h", "", "-F", "-c",
-               "max_connections=30", "-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"});
-    for (int i = 0; i < 1'000; ++i) {
-      if (Execute("postgres", "SELECT 1").empty()) return;
-      absl::SleepFor(absl::Milliseconds(20));
-    }
-    Stop(SIGQUIT);
   }
   void Stop(int number = SIGINT) {
     if (pid_ <= 0) return;
@@ -80,8 +45,38 @@ class PostgresServer {
     pid_ = 0;
   }
 
+ protected:
+  SocketProgram() : folder_(absl::StrCat("/tmp/pg-", MakeUuid().substr(0, 8))) {
+    for (const auto& version :
+         std::filesystem::directory_iterator("/usr/lib/postgresql", ignored_)) {
+      bin_ = version.path().string() + "/bin/";
+    }
+    std::filesystem::create_directories(folder_);
+    if (const passwd* user = getuid() == 0 ? getpwnam("postgres") : nullptr) {
+      uid_ = user->pw_uid;
+      gid_ = user->pw_gid;
+      if (chown(folder_.c_str(), uid_, gid_) != 0) bin_.clear();
+    }
+  }
+  ~SocketProgram() {
+    Stop(SIGQUIT);
+    std::filesystem::remove_all(folder_, ignored_);
+  }
+  // Where PostgreSQL's programs are; empty if they are not here.
+  const std::string& bin() const { return bin_; }
+
+  // Starts it; it runs once it answers.
+  void Start(const std::vector<std::string>& arguments) {
+    pid_ = Spawn(arguments);
+    for (int i = 0; i < 1'000; ++i) {
+      if (Execute("postgres", "SELECT 1").empty()) return;
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+    Stop(SIGQUIT);
+  }
+  int RunToEnd(const std::vector<std::string>& arguments) const { return Wait(Spawn(arguments)); }
+
  private:
-  std::string data() const { return folder_ + "/data"; }
   pid_t Spawn(const std::vector<std::string>& arguments) const {
     const pid_t child = fork();
     if (child != 0) return child;
@@ -108,6 +103,56 @@ class PostgresServer {
   uid_t uid_ = 0;
   gid_t gid_ = 0;
   pid_t pid_ = 0;
+};
+
+// A PostgreSQL with an empty database.
+class PostgresServer : public SocketProgram {
+ public:
+  PostgresServer() {
+    if (bin().empty()) return;
+    if (RunToEnd({bin() + "initdb", "-D", data(), "-U", "admin", "-A", "trust", "-N",
+                  "--locale=C.UTF-8", "-E", "UTF8"}) != 0) {
+      return;
+    }
+    Start();
+  }
+  void Start() {
+    SocketProgram::Start({bin() + "postgres", "-D", data(), "-k", folder(), "-h", "", "-F", "-c",
+                          "max_connections=30", "-c", "shared_buffers=16MB", "-c",
+                          "log_min_messages=fatal"});
+  }
+
+ private:
+  std::string data() const { return folder() + "/data"; }
+};
+
+// A standby that follows a server.
+class PostgresStandby : public SocketProgram {
+ public:
+  explicit PostgresStandby(const PostgresServer& primary) {
+    const std::string data = folder() + "/data";
+    if (RunToEnd({bin() + "pg_basebackup", "-h", primary.folder(), "-U", "admin", "-D", data, "-R",
+                  "-c", "fast"}) != 0) {
+      return;
+    }
+    Start({bin() + "postgres", "-D", data, "-k", folder(), "-h", "", "-F", "-c",
+           "max_connections=30", "-c", "shared_buffers=16MB", "-c", "log_min_messages=fatal"});
+  }
+};
+
+// PgBouncer before a server. It does not run where it is not installed.
+class Pooler : public SocketProgram {
+ public:
+  Pooler(const PostgresServer& server, const std::string& mode) {
+    constexpr char kProgram[] = "/usr/sbin/pgbouncer";
+    if (!std::filesystem::exists(kProgram)) return;
+    std::ofstream(folder() + "/users") << "\"admin\" \"\"\n";
+    std::ofstream(folder() + "/pgbouncer.ini")
+        << "[databases]\n* = host=" << server.folder() << "\n[pgbouncer]\npool_mode = " << mode
+        << "\nlisten_addr =\nlisten_port = 5432\nunix_socket_dir = " << folder()
+        << "\nauth_type = trust\nauth_file = " << folder() << "/users\n";
+    Start({kProgram, folder() + "/pgbouncer.ini"});
+  }
 };
 
 }  // namespace finetune

@@ -372,42 +372,133 @@ TEST_F(PostgresStoreTest, RefusesInOneClearSentence) {
   EXPECT_THAT(refusal(server_.Url("record")), HasSubstr("newer version"));
 }
 
-TEST_F(PostgresStoreTest, ARecordMovesThereFromAFile) {
+TEST_F(PostgresStoreTest, RefusesAStandbyAPoolerAnotherEncodingAndAnothersTables) {
+  const auto refusal = [&](const std::string& url) {
+    const absl::Status status =
+        OpenPostgresStore({.target = {.url = url}, .patience = absl::Seconds(5)}).status();
+    EXPECT_FALSE(status.ok());
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
+    return std::string(status.message());
+  };
+  ASSERT_EQ(server_.Execute("postgres",
+                            "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' "
+                            "TEMPLATE template0"),
+            "");
+  EXPECT_THAT(refusal(server_.Url("latin")), HasSubstr("ENCODING 'UTF8'"));
+
+  ASSERT_TRUE(Start().ok());
+  store_.reset();
+  ASSERT_EQ(server_.Execute("postgres", "CREATE ROLE guest LOGIN"), "");
+  EXPECT_THAT(refusal(server_.Url("record", "guest")), HasSubstr("GRANT that role TO guest"));
+
+  const PostgresStandby standby(server_);
+  ASSERT_TRUE(standby.running());
+  EXPECT_THAT(refusal(standby.Url("record")), HasSubstr("it is a standby"));
+
+  const Pooler transactions(server_, "transaction");
+  if (!transactions.running()) GTEST_SKIP() << "there is no PgBouncer here";
+  EXPECT_THAT(refusal(transactions.Url("record")), HasSubstr("pooler"));
+  const Pooler sessions(server_, "session");
+  EXPECT_TRUE(OpenPostgresStore({.target = {.url = sessions.Url("record")}}).ok());
+}
+
+TEST_F(PostgresStoreTest, ARecordMovesThereFromAFileAndBack) {
   const std::string path = server_.folder() + "/store.db";
   StoreState before;
+  CreateCount created;
   {
     auto sqlite = OpenSqliteStore(path).value();
     ASSERT_TRUE(sqlite->Load().ok());
     StoreBatch batch;
-    for (uint64_t i = 1; i <= 3'000; ++i) {
+    for (uint64_t i = 1; i <= 4'500; ++i) {
+      record::FineTuneRecord record;
+      record.mutable_fine_tune()->set_name(absl::StrCat("fineTunes/j", i));
+      record.mutable_fine_tune()->set_revision(i);
       batch.changes.push_back({i, absl::FromUnixNanos(static_cast<int64_t>(i)),
-                               absl::StrCat("j", i), absl::StrCat("bytes of ", i), ""});
+                               absl::StrCat("j", i), record.SerializeAsString(), ""});
       record::Intent intent;
-      intent.set_caller("c");
+      intent.set_caller(absl::StrCat("c", i % 3));
       intent.set_request_id(absl::StrCat("r", i));
       intent.set_state(static_cast<record::Intent::State>(1 + i % 5));
       *intent.mutable_create_time() = ToProto(absl::FromUnixSeconds(static_cast<int64_t>(i)));
+      if (i % 5 > 1) *intent.mutable_settle_time() = intent.create_time();
       batch.put_intents.push_back(intent);
     }
+    batch.forget_changes_through = 10;
+    ASSERT_TRUE(sqlite->Commit(batch).why.ok());
+    batch = StoreBatch();
+    batch.changes = {{4'501, absl::Now(), "j7", "", "x", true}};
     ASSERT_TRUE(sqlite->Commit(batch).why.ok());
     before = sqlite->Load().value();
+    created = sqlite->CountCreates("c1", absl::FromUnixSeconds(100)).value();
+    ASSERT_GT(created.count, 0);
   }
-  const PgTarget target{.url = server_.Url("record")};
-  ASSERT_EQ(CopyStore(path, target), absl::OkStatus());
+  const auto expect_same = [&](const StoreState& state) {
+    EXPECT_EQ(state.epoch, before.epoch);
+    EXPECT_EQ(state.marker_key, before.marker_key) << "lost submissions are found by it";
+    EXPECT_EQ(state.point.revision, 4'501u);
+    EXPECT_EQ(state.records, before.records);
+    ASSERT_EQ(state.changes.size(), before.changes.size());
+    for (size_t i = 0; i < state.changes.size(); ++i) {
+      EXPECT_EQ(state.changes[i].revision, before.changes[i].revision);
+      EXPECT_EQ(state.changes[i].time, before.changes[i].time);
+      EXPECT_EQ(state.changes[i].after, before.changes[i].after);
+      EXPECT_EQ(state.changes[i].before, before.changes[i].before);
+      EXPECT_EQ(state.changes[i].forgotten, before.changes[i].forgotten);
+    }
+    EXPECT_EQ(state.unsettled_intents.size(), before.unsettled_intents.size());
+    EXPECT_TRUE(state.lineage.HasRevision(before.point.era, 4'501, 4'501));
+  };
+  const StorePlace file{.sqlite_path = path};
+  const StorePlace database{.database = {.url = server_.Url("record")}};
+  const StorePlace back{.sqlite_path = server_.folder() + "/back.db"};
+  ASSERT_EQ(CopyStore(file, database), absl::OkStatus());
   EXPECT_THAT(std::string(OpenSqliteStore(path).status().message()), HasSubstr("was moved"));
   auto state = Start();
   ASSERT_TRUE(state.ok()) << state.status();
-  EXPECT_EQ(state->epoch, before.epoch);
-  EXPECT_EQ(state->marker_key, before.marker_key) << "lost submissions are found by it";
-  EXPECT_EQ(state->point.revision, 3'000u);
-  EXPECT_EQ(state->records, before.records);
-  EXPECT_EQ(state->changes.size(), before.changes.size());
-  EXPECT_EQ(state->unsettled_intents.size(), before.unsettled_intents.size());
-  EXPECT_TRUE(state->lineage.HasRevision(before.point.era, 3'000, 3'000));
-  EXPECT_TRUE(Knows("r3"));
-  ASSERT_TRUE(Commit(NewJob("new")).why.ok());
+  expect_same(*state);
+  const uint64_t era = state->point.era;
+  EXPECT_EQ(store_->FindIntent("c0", "r3").value()->state(), record::Intent::NOT_SUBMITTED);
   store_.reset();
-  EXPECT_FALSE(CopyStore(path, target).ok());
+  EXPECT_THAT(std::string(CopyStore(file, database).message()), HasSubstr("was moved"));
+
+  EXPECT_THAT(std::string(CopyStore(database, file).message()), HasSubstr("a record"));
+  ASSERT_EQ(CopyStore(database, back), absl::OkStatus());
+  EXPECT_THAT(std::string(Start().status().message()),
+              HasSubstr(absl::StrCat("start with --store=sqlite:", back.sqlite_path)));
+  EXPECT_THAT(std::string(CopyStore(database, back).message()), HasSubstr("was moved"));
+  {
+    auto sqlite = OpenSqliteStore(back.sqlite_path).value();
+    auto there = sqlite->Load();
+    ASSERT_TRUE(there.ok()) << there.status();
+    expect_same(*there);
+    EXPECT_TRUE(there->lineage.HasRevision(era, 4'501, 4'501));
+    EXPECT_EQ(sqlite->FindIntent("c0", "r3").value()->state(), record::Intent::NOT_SUBMITTED);
+    const CreateCount counted = sqlite->CountCreates("c1", absl::FromUnixSeconds(100)).value();
+    EXPECT_EQ(counted.count, created.count);
+    EXPECT_EQ(counted.oldest, created.oldest);
+    StoreBatch batch = NewJob("new");
+    batch.changes[0].revision = 4'502;
+    EXPECT_TRUE(sqlite->Commit(batch).why.ok());
+  }
+  auto again = OpenSqliteStore(back.sqlite_path);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ((*again)->Load()->point.revision, 4'502u);
+}
+
+TEST_F(PostgresStoreTest, AMoveThatFailsLeavesTheRecordWhereItWas) {
+  ASSERT_TRUE(Start().ok());
+  ASSERT_TRUE(Commit(NewJob("a")).why.ok());
+  const StorePlace database{.database = {.url = server_.Url("record")}};
+  const StorePlace file{.sqlite_path = server_.folder() + "/store.db"};
+  EXPECT_THAT(std::string(CopyStore(database, file).message()), HasSubstr("another gateway"));
+  store_.reset();
+  ASSERT_EQ(server_.Execute("record", "UPDATE finetune.fine_tunes SET record = '\\x0aff'"), "");
+  EXPECT_THAT(std::string(CopyStore(database, file).message()), HasSubstr("damaged"));
+  EXPECT_TRUE(Start().ok());
+  store_.reset();
+  ASSERT_EQ(server_.Execute("record", "UPDATE finetune.fine_tunes SET record = ''"), "");
+  EXPECT_EQ(CopyStore(database, file), absl::OkStatus()) << "what was begun is no record";
 }
 
 }  // namespace

@@ -1,0 +1,147 @@
+"""PostgreSQL for the end-to-end tests: a primary and its standbys, and what may befall them.
+
+Each listens on a socket in its own folder, and on no port. As root they run as the user that Debian's package makes: initdb refuses root.
+"""
+
+import glob
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import urllib.parse
+
+from harness import wait_until
+
+FOLDERS = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+PASSWORD = "geheim"
+
+
+class Server:
+    """One PostgreSQL, on a socket in its folder and, for the networks of `allow`, at the addresses of `listen`, port 5432. Its folder goes with `remove`.
+
+    `standby_of` is what it follows: {"host": …, "port": …}, such as a server's `place`.
+    """
+
+    def __init__(self, *settings, standby_of=None, folder=None, listen="", allow=None):
+        self.bin = pathlib.Path(FOLDERS[-1])
+        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.data = self.folder / "data"
+        self.socket = self.folder / ".s.PGSQL.5432"
+        self.settings = list(settings)
+        self.listen = listen
+        self.as_user = []
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres", "postgres")
+            self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        self.password = self.folder / "password"
+        self.password.write_text(PASSWORD + "\n")
+        self.password.chmod(0o644)
+        if standby_of is None:
+            self._run("initdb", "-D", self.data, "-U", "admin", "-A", "scram-sha-256", "-N", "--pwfile", self.password,
+                      "--locale=C.UTF-8", "-E", "UTF8")
+        else:
+            self._run("pg_basebackup", "-D", self.data, "-R", "-c", "fast", "-d", " ".join(
+                f"{key}={value}" for key, value in {**standby_of, "user": "admin", "password": PASSWORD, "application_name": "standby"}.items()))
+        if allow is not None:
+            with open(self.data / "pg_hba.conf", "a") as rules:
+                rules.write(f"host all all {allow} scram-sha-256\n")
+        self.popen = None
+        self.start()
+
+    def _run(self, program, *args):
+        done = subprocess.run([*self.as_user, self.bin / program, *args], capture_output=True, text=True, check=False,
+                              env={**os.environ, "PGPASSWORD": PASSWORD})
+        if done.returncode != 0:
+            raise AssertionError(f"{program}: {done.stderr}")
+        return done.stdout
+
+    def start(self, wait=True):
+        log = open(self.folder / "log", "ab")
+        self.popen = subprocess.Popen(
+            [*self.as_user, self.bin / "postgres", "-D", self.data, "-k", self.folder, "-h", self.listen, "-c", "max_connections=40",
+             "-c", "shared_buffers=16MB", *[word for setting in self.settings for word in ("-c", setting)]],
+            stdout=log, stderr=log)
+        log.close()
+        if wait:
+            wait_until("PostgreSQL to answer", self.answers)
+        return self
+
+    def answers(self):
+        return self.sql("SELECT 1", check=False).returncode == 0
+
+    def stop(self, number=signal.SIGINT):
+        """SIGINT ends it in order, SIGQUIT as a crash does."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+        self.popen.wait(30)
+
+    def kill(self):
+        """As the kernel, or a node's loss, would: the server and all its backends at once."""
+        for pid in [self.popen.pid, *self.processes()]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.popen.wait(30)
+
+    def processes(self):
+        """All processes under the server."""
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.popen.pid)], capture_output=True, text=True, check=False)
+        return [int(word) for word in found.stdout.split()]
+
+    def signal_all(self, number):
+        for pid in [self.popen.pid, *self.processes()]:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def backends(self):
+        """Of gateways."""
+        rows = self.sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'finetune-gateway%'", check=False).stdout
+        return [int(word) for word in rows.split()]
+
+    def promote(self):
+        self.sql("SELECT pg_promote(true, 30)")
+        wait_until("the standby to be the primary", lambda: self.sql("SELECT pg_is_in_recovery()", check=False).stdout.strip() == "f")
+
+    def snapshot(self, name):
+        """The data as a volume's snapshot has it: of one moment. The server must not run, or be stopped by SIGSTOP."""
+        target = self.folder / name
+        shutil.rmtree(target, ignore_errors=True)
+        subprocess.run([*self.as_user, "cp", "-a", self.data, target], check=True)
+        (target / "postmaster.pid").unlink(missing_ok=True)
+
+    def put_back(self, name):
+        """The server must not run."""
+        shutil.rmtree(self.data)
+        subprocess.run([*self.as_user, "cp", "-a", self.folder / name, self.data], check=True)
+
+    def sql(self, text, database="postgres", check=True, timeout=30):
+        return subprocess.run(
+            [self.bin / "psql", "-h", self.folder, "-U", "admin", "-d", database, "-At", "-v", "ON_ERROR_STOP=1", "-c", text],
+            check=check, capture_output=True, text=True, timeout=timeout, env={**os.environ, "PGPASSWORD": PASSWORD})
+
+    @property
+    def place(self):
+        return {"host": self.folder, "port": 5432}
+
+    @property
+    def url(self):
+        return f"postgresql://admin@{urllib.parse.quote(str(self.folder), safe='')}/postgres"
+
+    @property
+    def flags(self):
+        return ["--store", self.url, "--store_password_file", self.password]
+
+    @property
+    def log(self):
+        return (self.folder / "log").read_text(errors="replace")
+
+    def remove(self):
+        if self.popen is not None and self.popen.poll() is None:
+            self.signal_all(signal.SIGCONT)
+            self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder, ignore_errors=True)
