@@ -34,7 +34,8 @@ std::vector<Flag> MakeFlags() {
        "Who may call, in which role and how much: the proto3 JSON of server/access/policy.proto; "
        "reread when it changes. Without it, anyone who reaches the port may do everything."},
       {"reflection", "true", Switch(&Config::reflection),
-       "Serve gRPC reflection, which tells clients the contract. With --policy_file it is off "
+       "Serve gRPC reflection, by which clients can ask for the contract. With --policy_file it is "
+       "off "
        "unless given, because it is open to everybody."},
       {"channelz", "true", Switch(&Config::channelz),
        "Serve gRPC channelz, which shows connections for debugging. With --policy_file it is off "
@@ -54,30 +55,30 @@ std::vector<Flag> MakeFlags() {
        "submission "
        "has --submit_timeout."},
       {"upstream_ca_file", "", Text(&Config::upstream_ca_file),
-       "PEM file with authorities to trust for Segmind and its storage, beside those in the "
-       "system's directory: a company's own, for a proxy that reads along. Without it, "
+       "PEM file with authorities to trust for Segmind and its storage, besides those in the "
+       "system's directory, such as a company's own for a proxy that inspects TLS. Without it, "
        "SSL_CERT_FILE; SSL_CERT_DIR counts as well. Reread when it changes."},
       {"max_upstream_answer_bytes", "67108864", Whole(&Config::max_upstream_answer_bytes, 1 << 20),
-       "The longest answer of Segmind's that is read, both packed and unpacked. A longer one "
-       "counts "
-       "as malformed. A list takes about five times its size in memory."},
+       "The longest answer of Segmind's that is read, compressed or not. A longer one counts as "
+       "malformed. A list takes about five times its size in memory."},
       {"max_listed_jobs", "100000", Whole(&Config::max_listed_jobs, 1),
        "The most jobs that Segmind's list may have; each is kept, in about 5 KB of memory. A list "
        "with more counts as malformed."},
       {"submit_timeout", "1m", Time(&Config::submit_timeout, kLeastWait),
-       "Time for a submission. After that its outcome is unknown, and the gateway looks for it."},
+       "Time for a submission. After that its outcome is unknown, and the gateway looks for its "
+       "job."},
       {"active_poll_interval", "15s", Time(&Config::active_poll_interval, kLeastWait),
        "Time between lists while any job is not in a terminal state."},
       {"idle_poll_interval", "5m", Time(&Config::idle_poll_interval, kLeastWait),
        "Time between lists while all jobs are in a terminal state."},
       {"settle_lists", "3", Whole(&Config::settle_lists, 1),
-       "A submission of unknown outcome counts as not made once it is missing from this many "
-       "lists ..."},
+       "A submission whose outcome is unknown counts as not made once its job is missing from this "
+       "many lists ..."},
       {"settle_time", "2m", Time(&Config::settle_time, absl::ZeroDuration()),
        "... over at least this time."},
       {"unknown_state_timeout", "24h", Time(&Config::unknown_state_timeout, absl::ZeroDuration()),
-       "A job whose state at Segmind has been a word that nobody knows for this long no longer "
-       "counts as active: it takes no place of its caller's limit and is not polled for."},
+       "A job whose state at Segmind has been an unknown word for this long no longer counts as "
+       "active: it does not count towards its caller's limit and is not polled for."},
       {"markers", "true", Switch(&Config::markers),
        "Put a short marker into the name that Segmind sees, so that a submission whose answer was "
        "lost can be found again."},
@@ -98,20 +99,20 @@ std::vector<Flag> MakeFlags() {
       {"transfer_hosts",
        absl::string_view(kDefaultTransferHosts.data(), kDefaultTransferHosts.size()),
        Names(&Config::transfer_hosts),
-       "Hosts that datasets are sent to and weights are fetched from, with commas between: NAME, "
+       "Hosts that datasets are sent to and weights are fetched from, separated by commas: NAME, "
        "*.NAME for all below it, NAME:PORT. The upstream URL's own host is always one of them. "
        "Hosts named in full here, beyond the default ones, may have private addresses."},
       {"max_concurrent_transfers", "64", Whole(&Config::max_concurrent_transfers, 1),
-       "How many datasets and weights may be on the way at once. Each takes a few MiB of memory at "
+       "How many transfers of datasets and weights may be under way at once. Each takes a few MiB "
+       "of memory at "
        "most."},
       {"transfer_idle_timeout", "1m", Time(&Config::transfer_idle_timeout, absl::Milliseconds(100)),
        "A transfer in which no byte moves for this long is ended."},
       {"transfer_least_speed", "1024", Whole(&Config::transfer_least_speed, 0),
-       "So is one that moves fewer bytes a second than this, over that time."},
+       "A transfer that moves fewer bytes a second than this over that time is ended, too."},
       {"check_datasets", "true", Switch(&Config::check_datasets),
-       "Look at the dataset's URL before a submission: at its first and last bytes, for 5s at "
-       "most. "
-       "What cannot be reached from here is let pass."},
+       "Look at the dataset before a submission: at the first and last bytes behind its URL, for "
+       "5s at most. A dataset that cannot be reached from here passes."},
       {"max_watchers", "20000", Whole(&Config::max_watchers, 0),
        "How many watch streams may be open at once."},
       {"max_watchers_per_caller", "20000", Whole(&Config::max_watchers_per_caller, 0),
@@ -121,20 +122,20 @@ std::vector<Flag> MakeFlags() {
        "the "
        "machine's name."},
       {"max_stream_age", "30m", Time(&Config::max_stream_age, absl::Seconds(1)),
-       "The greatest age of a watch stream, spread by up to 10 %. Its client then resumes."},
+       "The greatest age of a watch stream, varied by up to 10 %. Its client then resumes."},
       {"watch_window_changes", "10000", Whole(&Config::watch_window_changes, 0),
        "How many changes are kept for watchers that resume ..."},
       {"watch_window_age", "1h", Time(&Config::watch_window_age, absl::Seconds(1)),
        "... and how old they may be."},
       {"drain_delay", "5s", Time(&Config::drain_delay, absl::ZeroDuration()),
-       "On SIGTERM, the time between not being ready and ending anything, in which load balancers "
-       "take the endpoint out."},
+       "On SIGTERM, how long the gateway is unready before it ends anything, so that load "
+       "balancers can take the endpoint out."},
       {"drain_time", "10s", Time(&Config::drain_time, absl::ZeroDuration()),
        "Time after that for ending streams and finishing calls. What is left is cancelled."},
       {"log_level", "info", Level(&Config::log_level), "debug, info, warning or error."},
       {"check", "false", Switch(&Config::check),
-       "Check flags, files, policy and record, print what is wrong, and end: with 0 if the gateway "
-       "would start, else with 1. Works beside a gateway that runs."},
+       "Check flags, files, policy and record, print what is wrong, and exit: with 0 if the "
+       "gateway would start, else with 1. Works while a gateway is running."},
   };
 }
 
