@@ -135,12 +135,15 @@ absl::Status Gateway::Open() {
                                  *store_, *catalog_, *clock_, metrics_);
   if (absl::Status loaded = recorder_->Load(); !loaded.ok()) return Blame("store", loaded);
   had_jobs_ = catalog_->view()->size() > 0;
+  job_metrics_ = std::make_unique<JobMetrics>(*clock_, metrics_);
+  job_metrics_->Load(*catalog_->view());
   job_waits_ = std::make_unique<JobWaits>(*catalog_, *clock_);
   watch_queues_ = std::make_unique<WatchQueues>(std::max(kWatchThreads, CpuLimit()));
   hub_ = std::make_unique<WatchHub>(WatchHub::Options{.max_age = config_.max_stream_age}, *catalog_,
                                     *clock_, metrics_, watch_queues_->waiters());
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(job_waits_.get());
+  recorder_->AddListener(job_metrics_.get());
 
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
@@ -181,7 +184,13 @@ absl::Status Gateway::Open() {
       });
   gate_ = std::make_unique<CallGate>(GateOptions(config_), *authenticator_, *clock_, metrics_,
                                      *tracer_);
-  if (policy_) policy_->OnChangeDo([this] { gate_->JudgeLastingCalls(); });
+  if (policy_) {
+    policy_->OnChangeDo([this] {
+      job_metrics_->KnowCallers(policy_->current()->Names());
+      gate_->JudgeLastingCalls();
+    });
+    job_metrics_->KnowCallers(policy_->current()->Names());
+  }
   service_ = std::make_unique<FineTuneService>(
       ServiceParts{.catalog = *catalog_,
                    .tracker = *tracker_,
@@ -446,6 +455,7 @@ void Gateway::UpdateMetrics() {
   calls_left_->Set(segmind_->calls_left());
   upstream_state_->Set(segmind_->state());
   store_writable_->Set(recorder_->store_status().ok() ? 1 : 0);
+  job_metrics_->UpdateAges();
   process_metrics_.Update();
 }
 

@@ -18,6 +18,7 @@
 #include "server/config.h"
 #include "server/idle_memory.h"
 #include "server/jobs/record/catalog.h"
+#include "server/jobs/record/job_metrics.h"
 #include "server/jobs/record/job_waits.h"
 #include "server/jobs/record/recorder.h"
 #include "server/jobs/submission/submitter.h"
@@ -104,6 +105,7 @@ class Gateway {
   std::unique_ptr<HttpClient> http_;  // Also for the policy's keys.
   std::unique_ptr<HttpStreamer> streamer_;
   std::unique_ptr<SegmindClient> segmind_;
+  std::unique_ptr<JobMetrics> job_metrics_;
   std::unique_ptr<JobWaits> job_waits_;
   std::unique_ptr<WatchQueues> watch_queues_;
   std::unique_ptr<WatchHub> hub_;

@@ -20,7 +20,9 @@ from matplotlib import pyplot  # noqa: E402  pylint: disable=wrong-import-positi
 UNITS = {"s": "seconds", "percentunit": "", "reqps": "calls a second", "cpm": "a minute", "none": "", "bytes": "MB"}
 SCALES = {"bytes": 1e-6}
 CELL_WIDTH, CELL_HEIGHT = 0.9, 0.42
-LEGEND_COLUMNS = 3
+# Of a panel, for the legend beside its data; names longer than this are cut.
+LEGEND_SHARE = 0.3
+LONGEST_NAME = 34
 
 
 def ask(url, what, **parameters):
@@ -84,12 +86,11 @@ def draw_series(axes, panel, url, now, seconds):
     axes.grid(alpha=0.25)
     axes.set_ylabel(UNITS[unit], fontsize=7)
     axes.set_xlabel("minutes", fontsize=7, labelpad=1)
-    names = [name for name, _ in drawn if name]
-    # Room above the curves for the legend's rows.
-    rows = -(-len(names) // LEGEND_COLUMNS)
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * (1 + 0.12 * rows))
-    if names:
-        axes.legend(fontsize=6.5, loc="upper left", ncol=LEGEND_COLUMNS, frameon=False, borderaxespad=0.1)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3) * 1.05)
+    handles, names = axes.get_legend_handles_labels()
+    if any(names):
+        short = [name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME - 1] + "…" for name in names]
+        axes.legend(handles, short, fontsize=6, loc="upper left", bbox_to_anchor=(1.005, 1.02), frameon=False, borderaxespad=0, labelspacing=0.3, handlelength=1.2)
     elif not drawn:
         axes.text(0.5, 0.5, "nothing", ha="center", va="center", fontsize=9, transform=axes.transAxes)
 
@@ -114,7 +115,7 @@ def main():
             (
                 left + 0.022,
                 top - (place["h"] - 0.6) / height,
-                place["w"] / 24 - 0.032,
+                (place["w"] / 24 - 0.032) * (1 if panel["type"] == "stat" else 1 - LEGEND_SHARE),
                 (place["h"] - 1.6) / height,
             )
         )

@@ -259,6 +259,13 @@ bool AccessPolicy::KnowsIssuer(const std::string& issuer) const {
                      [&](const JwtIssuer& known) { return known.issuer == issuer; });
 }
 
+std::vector<std::string> AccessPolicy::Names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, caller] : by_name_) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 AccessPolicy::CallerPtr AccessPolicy::Find(const Index& index, std::string_view key) {
   const auto found = index.find(absl::string_view(key.data(), key.size()));
   return found == index.end() ? nullptr : found->second;

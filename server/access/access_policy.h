@@ -46,6 +46,8 @@ class AccessPolicy {
   bool knows_certificates() const { return !by_spiffe_id_.empty() || !by_dns_name_.empty(); }
 
   size_t size() const { return by_name_.size(); }
+  // Of its callers, in order.
+  std::vector<std::string> Names() const;
   // What was left out of it, each in a sentence for the log.
   const std::vector<std::string>& warnings() const { return warnings_; }
 

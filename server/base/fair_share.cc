@@ -10,7 +10,6 @@ namespace finetune {
 namespace {
 
 constexpr size_t kMostLabels = 100;
-constexpr char kOther[] = "other";
 
 }  // namespace
 
@@ -21,22 +20,16 @@ std::string_view NameOf(Share share) {
 }
 
 ShareRefusals::ShareRefusals(std::string_view share, Metrics& metrics)
-    : share_(share), metrics_(metrics) {
-  Of(kOther);
-}
+    : by_label_(kMostLabels, [share = std::string(share), &metrics](const std::string& label) {
+        return &metrics.Counter("finetune_gateway_share_refusals_total",
+                                "What callers were refused because too much of it was in use, by "
+                                "them or by all.",
+                                {{"share", share}, {"caller", label}});
+      }) {}
 
 prometheus::Counter& ShareRefusals::Of(const std::string& label) {
   MutexLock lock(mu_);
-  auto found = by_label_.find(label);
-  if (found == by_label_.end() && by_label_.size() >= kMostLabels) found = by_label_.find(kOther);
-  if (found == by_label_.end())
-    found = by_label_
-                .emplace(label, &metrics_.Counter("finetune_gateway_share_refusals_total",
-                                                  "What callers were refused because too much of "
-                                                  "it was in use, by them or by all.",
-                                                  {{"share", share_}, {"caller", label}}))
-                .first;
-  return *found->second;
+  return *by_label_.Of(label);
 }
 
 FairShare::Limits FairShare::Limits::Of(int64_t total, int64_t reserved) {

@@ -9,10 +9,10 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/base/bounded_labels.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
 
@@ -71,11 +71,8 @@ class ShareRefusals {
  private:
   prometheus::Counter& Of(const std::string& label) ABSL_LOCKS_EXCLUDED(mu_);
 
-  const std::string share_;
-  Metrics& metrics_;
-
   Mutex mu_;
-  absl::flat_hash_map<std::string, prometheus::Counter*> by_label_ ABSL_GUARDED_BY(mu_);
+  BoundedLabels<prometheus::Counter*> by_label_ ABSL_GUARDED_BY(mu_);
 };
 
 // A shared thing: bounded for the process, and fair. While more than the reserve is free, whoever

@@ -76,6 +76,13 @@ TEST(Policy, KnowsCallersByTheirToken) {
   EXPECT_EQ(other.status().code(), absl::StatusCode::kUnauthenticated);
 }
 
+TEST(Policy, NamesItsCallersInOrder) {
+  auto policy = Parse(PolicyOf(R"({"name":"b","role":"VIEWER","dns_names":["b.example"]},)"
+                               R"({"name":"a","role":"VIEWER","dns_names":["a.example"]})"));
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  EXPECT_EQ((*policy)->Names(), (std::vector<std::string>{"a", "b"}));
+}
+
 TEST(Policy, KnowsCallersByTheirCertificate) {
   auto policy = Parse(PolicyOf(
       R"({"name":"a","role":"VIEWER","spiffe_ids":["spiffe://x/a"],"dns_names":["A.example"]})"));

@@ -137,12 +137,17 @@ class Dashboard(unittest.TestCase):
             done = promtool("check", "rules", f.name)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
-    def test_it_asks_the_four_questions_in_order(self):
+    def test_it_asks_its_questions_in_order(self):
         rows = [p["title"] for p in dashboard()["panels"] if p["type"] == "row"]
         self.assertEqual(
             rows,
-            ["Is it us or Segmind?", "Is the view fresh?", "Who uses it?", "What does it cost?"],
+            ["Is it us or Segmind?", "Is the view fresh?", "Trainings", "Who uses it?", "What does it cost?"],
         )
+
+    def test_legends_lie_beside_the_data(self):
+        for panel in panels():
+            if panel["type"] == "timeseries":
+                self.assertEqual(panel["options"]["legend"]["placement"], "right", panel["title"])
 
     def test_every_panel_says_what_it_shows_and_has_its_own_place(self):
         taken = set()

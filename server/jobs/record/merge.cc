@@ -43,11 +43,6 @@ pb::FineTune::State StateUnderUnknownWord(const pb::FineTune& job) {
   return pb::FineTune::STATE_UNSPECIFIED;
 }
 
-bool HasWeights(pb::FineTune::State state) {
-  return state == pb::FineTune::TRAINED || state == pb::FineTune::DEPLOYING ||
-         state == pb::FineTune::AVAILABLE;
-}
-
 bool IsRepresentable(absl::Time time) {
   return time > absl::UnixEpoch() && time < absl::FromUnixSeconds(253'402'300'800);
 }
@@ -155,6 +150,11 @@ bool IsDoubtful(const Reading& reading, const pb::FineTune& job) {
 }
 
 }  // namespace
+
+bool HasWeights(pb::FineTune::State state) {
+  return state == pb::FineTune::TRAINED || state == pb::FineTune::DEPLOYING ||
+         state == pb::FineTune::AVAILABLE;
+}
 
 bool HasUnknownWord(const pb::FineTune& fine_tune) {
   return !fine_tune.upstream_status().empty() &&

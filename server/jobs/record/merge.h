@@ -51,6 +51,9 @@ std::string DerivedId(const std::string& upstream_id);
 void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl::Time time,
             pb::StateTransition::Source source, record::FineTuneRecord& record);
 
+// Whether a job in this state has been trained.
+bool HasWeights(pb::FineTune::State state);
+
 // Whether Segmind's present word for the job's state is one that nobody here knows.
 bool HasUnknownWord(const pb::FineTune& fine_tune);
 

@@ -79,7 +79,25 @@ prometheus::Counter& Outcomes(Metrics& metrics, const char* outcome) {
                          {{"outcome", outcome}});
 }
 
+// What refuses a submission before there is a job. All that is rarer counts as `other`.
+constexpr pb::ErrorReason::Reason kRefusals[] = {
+    pb::ErrorReason::INVALID_FIELD,         pb::ErrorReason::UPSTREAM_REJECTED,
+    pb::ErrorReason::UPSTREAM_RETIRED,      pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,
+    pb::ErrorReason::UPSTREAM_RATE_LIMITED, pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
+    pb::ErrorReason::UPSTREAM_UNAVAILABLE,  pb::ErrorReason::OVERLOADED,
+    pb::ErrorReason::SERVER_DRAINING};
+
+prometheus::Counter& NotMade(Metrics& metrics, const std::string& reason) {
+  return metrics.Counter("finetune_gateway_submissions_not_made_total",
+                         "Submissions that made no job, by reason.", {{"reason", reason}});
+}
+
 }  // namespace
+
+prometheus::Counter& SubmissionParts::NotMadeFor(pb::ErrorReason::Reason reason) const {
+  const auto found = not_made.find(reason);
+  return found == not_made.end() ? not_made_otherwise : *found->second;
+}
 
 absl::Status CheckSpending(const std::string& caller, const Spending& spending,
                            const SpendingLimits& limits, absl::Time now) {
@@ -125,7 +143,11 @@ SubmissionParts::SubmissionParts(Submitter::Options the_options, SegmindClient& 
       refused(Outcomes(metrics, "refused")),
       not_sent(Outcomes(metrics, "not_sent")),
       unknown(Outcomes(metrics, "unknown")),
-      repeated(Outcomes(metrics, "repeated")) {}
+      repeated(Outcomes(metrics, "repeated")),
+      not_made_otherwise(NotMade(metrics, "other")) {
+  for (const pb::ErrorReason::Reason reason : kRefusals)
+    not_made[reason] = &NotMade(metrics, pb::ErrorReason::Reason_Name(reason));
+}
 
 Submission::Submission(std::shared_ptr<SubmissionParts> parts, CreateCall call,
                        std::string fingerprint, Moved moved)
@@ -339,6 +361,7 @@ void Submission::OnRecorded(const Ended& ended, const absl::Status& status) {
   if (!ended.refusal.ok()) {
     const bool refused = outcome_.kind == SubmitOutcome::Kind::kRefused;
     (refused ? parts_->refused : parts_->not_sent).Increment();
+    parts_->NotMadeFor(ReasonOf(ended.refusal)).Increment();
     Audit(refused ? "submission refused" : "submission not sent", ended.refusal);
     return Finish(ended.refusal);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +36,11 @@ struct SubmissionParts {
   prometheus::Counter& not_sent;
   prometheus::Counter& unknown;
   prometheus::Counter& repeated;
+  // Submissions that made no job, by reason.
+  prometheus::Counter& NotMadeFor(pb::ErrorReason::Reason reason) const;
+
+  std::map<pb::ErrorReason::Reason, prometheus::Counter*> not_made;
+  prometheus::Counter& not_made_otherwise;
 
   // Submitter's thread only.
   bool draining = false;

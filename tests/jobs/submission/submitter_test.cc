@@ -254,6 +254,9 @@ TEST_F(SubmitterTest, ARefusalLeavesNoJobAndMayBeTriedAgain) {
   EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
   EXPECT_EQ(ReasonOf(refused.status()), pb::ErrorReason::UPSTREAM_REJECTED);
   EXPECT_EQ(process_->catalog.view()->revision(), 0u);
+  EXPECT_THAT(MetricsText(),
+              ::testing::HasSubstr(
+                  R"(finetune_gateway_submissions_not_made_total{reason="UPSTREAM_REJECTED"} 1)"));
   EXPECT_TRUE(Await(Create("r1")).ok());
   EXPECT_EQ(segmind_.taken(), 1);
 }
