@@ -1,16 +1,17 @@
 #include "server/base/log.h"
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cmath>
-#include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/base/error.h"
-#include "spdlog/async.h"
-#include "spdlog/sinks/stdout_sinks.h"
+#include "server/base/line_writer.h"
 
 namespace finetune {
 namespace {
@@ -19,20 +20,25 @@ std::atomic<LogLevel> least_level{LogLevel::kInfo};
 
 constexpr absl::string_view kNames[] = {"debug", "info", "warning", "error"};
 
-spdlog::logger& Logger() {
+// What a reader that stands still may cost.
+constexpr size_t kMostBytes = 4 << 20;
+// At the end of the process.
+constexpr absl::Duration kFlushPatience = absl::Seconds(2);
+
+// All up to the message.
+std::string Beginning(LogLevel level, std::string_view message) {
+  return absl::StrCat(
+      "{\"ts\":\"", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone()),
+      "\",\"level\":\"", kNames[static_cast<int>(level)], "\",\"msg\":", JsonString(message));
+}
+
+LineWriter& Writer() {
   // Never destroyed, so that threads may log until the process ends.
-  static auto* const pool =
-      new std::shared_ptr(std::make_shared<spdlog::details::thread_pool>(8192, 1));
-  static auto* const logger = [] {
-    auto made = std::make_shared<spdlog::async_logger>(
-        "", std::make_shared<spdlog::sinks::stdout_sink_mt>(), *pool,
-        spdlog::async_overflow_policy::overrun_oldest);
-    made->set_pattern("%v");
-    made->set_level(spdlog::level::trace);
-    made->flush_on(spdlog::level::trace);
-    return new std::shared_ptr(std::move(made));
-  }();
-  return **logger;
+  static auto* const writer = new LineWriter(STDOUT_FILENO, kMostBytes, [](uint64_t lines) {
+    return absl::StrCat(Beginning(LogLevel::kWarning, "log lines were dropped"),
+                        ",\"lines\":", lines, "}");
+  });
+  return *writer;
 }
 
 void AppendValue(std::string& line, const LogField::Value& value) {
@@ -88,17 +94,15 @@ bool LogEnabled(LogLevel level) { return level >= least_level.load(std::memory_o
 
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
   if (!LogEnabled(level)) return;
-  std::string line = absl::StrCat(
-      "{\"ts\":\"", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone()),
-      "\",\"level\":\"", kNames[static_cast<int>(level)], "\",\"msg\":", JsonString(message));
+  std::string line = Beginning(level, message);
   for (const LogField& field : fields) {
     absl::StrAppend(&line, ",", JsonString(field.key), ":");
     AppendValue(line, field.value);
   }
   line += '}';
-  Logger().log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
+  Writer().Append(std::move(line));
 }
 
-void FlushLog() { Logger().flush(); }
+void FlushLog() { Writer().Flush(kFlushPatience); }
 
 }  // namespace finetune
