@@ -143,13 +143,18 @@ std::vector<std::string> WithoutHelpCommand(const std::vector<std::string>& args
   return rest;
 }
 
+// As it is typed: `finetune config set-context`. Empty for none.
+std::string TypedName(const CLI::App* command) {
+  if (command == nullptr) return "";
+  const std::string above = TypedName(command->get_parent());
+  return absl::StrCat(above, above.empty() ? "" : " ", command->get_name());
+}
+
 int TellUsage(const CLI::App& app, const CLI::ParseError& error, std::ostream& out,
               std::ostream& err) {
   const CLI::App* command = &app;
   while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
-  const std::string help =
-      absl::StrCat("Run `finetune ", command == &app ? "" : absl::StrCat(command->get_name(), " "),
-                   "--help` for more.\n");
+  const std::string help = absl::StrCat("Run `", TypedName(command), " --help` for more.\n");
   const auto words = app.remaining(true);
   std::string what = error.what(), nearest;
   if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) && !words.empty()) {
@@ -167,7 +172,7 @@ int TellUsage(const CLI::App& app, const CLI::ParseError& error, std::ostream& o
   }
   if (nearest.empty() && error.get_exit_code() == 0) {
     const CLI::App* asked = dynamic_cast<const CLI::CallForAllHelp*>(&error) ? &app : command;
-    out << asked->help();
+    out << asked->help(TypedName(asked->get_parent()));
     return kSuccess;
   }
   err << "finetune: " << what << (absl::EndsWith(what, ".") ? "" : ".");

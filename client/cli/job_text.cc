@@ -74,7 +74,8 @@ void PrintFacts(Session& session, const pb::FineTune& job, bool durations) {
   Page page(session.out, colours);
   page.Fact("name", job.name());
   page.Fact("display name", job.display_name());
-  page.Fact("state", StateText(job), Colours::CodeOf(job.state()));
+  if (job.state() != pb::FineTune::STATE_UNSPECIFIED || !job.name().empty())
+    page.Fact("state", StateText(job), Colours::CodeOf(job.state()));
   page.Fact("upstream", job.upstream_status());
   if (job.has_failure()) {
     page.Fact("failure", absl::StrCat(pb::Failure::Reason_Name(job.failure().reason()), ": ",

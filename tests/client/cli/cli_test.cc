@@ -186,6 +186,7 @@ TEST_F(Cli, CreateChecksAllThatCanBeKnownBeforeItSendsAByte) {
       Run({"create", "--name", "dogs", "--dataset", Path("dogs"), "--validate-only"});
   EXPECT_EQ(valid.code, 0) << valid.err;
   EXPECT_THAT(valid.out, HasSubstr("dogs"));
+  EXPECT_THAT(valid.out, Not(HasSubstr("STATE_UNSPECIFIED")));
   EXPECT_EQ(service_.uploaded(), "");
   for (const auto& create : service_.creates()) EXPECT_TRUE(create.validate_only());
   // An older gateway, which misses the address.
@@ -459,6 +460,17 @@ TEST_F(Cli, WrongUsageIsToldBeforeAnyCall) {
   EXPECT_THAT(Run({"lst"}).err, HasSubstr("Did you mean `list`?"));
   EXPECT_THAT(Run({"list", "--fliter", "x"}).err, HasSubstr("Did you mean `--filter`?"));
   EXPECT_THAT(Run({"status", "more"}).err, HasSubstr("one argument too many"));
+}
+
+TEST_F(Cli, CommandsAreNamedAsTheyAreTyped) {
+  EXPECT_THAT(Run({"--help"}).out, HasSubstr("Usage: finetune [OPTIONS] SUBCOMMAND"));
+  EXPECT_THAT(Run({"list", "--help"}).out, HasSubstr("Usage: finetune list [OPTIONS]"));
+  EXPECT_THAT(Run({"help", "config", "set-context"}).out,
+              HasSubstr("Usage: finetune config set-context [OPTIONS]"));
+  EXPECT_THAT(Run({"list", "--no-such"}).err, HasSubstr("Run `finetune list --help`"));
+  EXPECT_THAT(Run({"config", "set-context"}).err,
+              HasSubstr("Run `finetune config set-context --help`"));
+  EXPECT_THAT(Run({"frobnicate"}).err, HasSubstr("Run `finetune --help`"));
 }
 
 TEST_F(Cli, OutputThatIsLostIsAFailure) {
