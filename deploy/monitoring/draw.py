@@ -17,7 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  pylint: disable=wrong-import-position
 
-UNITS = {"s": "seconds", "percentunit": "", "reqps": "calls a second", "cpm": "a minute", "none": "", "bytes": "MB"}
+UNITS = {"s": "seconds", "percentunit": "", "reqps": "calls a second", "cpm": "a minute", "none": "", "short": "", "bytes": "MB"}
 SCALES = {"bytes": 1e-6}
 CELL_WIDTH, CELL_HEIGHT = 0.9, 0.42
 # Of a panel, for the legend beside its data; names longer than this are cut.
@@ -65,7 +65,7 @@ def draw_stat(axes, panel, url, now):
 
 def draw_series(axes, panel, url, now, seconds):
     step = max(5, seconds // 200)
-    stacked = panel["fieldConfig"]["defaults"]["custom"]["stacking"]["mode"] == "normal"
+    stacked = panel["fieldConfig"]["defaults"].get("custom", {}).get("stacking", {}).get("mode") == "normal"
     unit = panel["fieldConfig"]["defaults"]["unit"]
     drawn = []
     for target in panel["targets"]:

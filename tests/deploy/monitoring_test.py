@@ -107,6 +107,13 @@ class Rules(unittest.TestCase):
         )
 
 
+class Readme(unittest.TestCase):
+    def test_its_table_has_every_metric_of_jobs_and_no_other(self):
+        table = re.findall(r"^\| `(finetune_gateway_\w+)` \| [\w, ]+ \| .* \|$", read(os.path.join(ROOT, "deploy/README.md")), re.MULTILINE)
+        made = {m for m, files in metrics_in_sources().items() if files & {"server/jobs/record/job_series.cc"}}
+        self.assertEqual(sorted(table), sorted(made | {"finetune_gateway_submissions_not_made_total"}))
+
+
 class Dashboard(unittest.TestCase):
     def test_every_metric_is_one_that_the_gateway_makes(self):
         known = metrics_in_sources()

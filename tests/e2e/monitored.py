@@ -21,9 +21,15 @@ import uuid
 
 import grpc
 
-from harness import SOURCE, Emulator, Gateway, Process, State, ft, job, svc, upload, wait_until
+from credentials import caller, write_policy
+from harness import SOURCE, Emulator, Gateway, Process, State, ft, job, rpc, svc, upload, wait_until
 
 MONITORING = SOURCE / "deploy/monitoring"
+# Who calls where callers are told apart, and what they train; each one's token.
+TEAMS = {"art": "FLUX", "search": "FAST_FLUX", "ads": "QWEN"}
+TOKENS = {team: f"{team}-token-of-22-characters" for team in TEAMS}
+# Why jobs fail, in Segmind's words.
+FAILURES = ("CUDA out of memory", "Download failed", "Internal Server Error", "Invalid dataset: no images")
 
 
 def tools(*names):
@@ -81,11 +87,24 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class Token(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Sends a caller's token with each call."""
+
+    def __init__(self, token):
+        self.metadata = (("authorization", f"Bearer {token}"),)
+
+    def intercept_unary_unary(self, continuation, client_call_details, request):
+        return continuation(client_call_details._replace(metadata=self.metadata), request)
+
+    intercept_unary_stream = intercept_unary_unary
+
+
 class Callers:
     """A team's worth of calls of every kind, until stopped: one job after the other with its dataset, watches, and mistakes."""
 
-    def __init__(self, folder, gateway, emulator, pause):
-        self.folder, self.gateway, self.emulator, self.pause = folder, gateway, emulator, pause
+    def __init__(self, folder, gateway, pause, stub=None, base_model="FAST_FLUX"):
+        self.folder, self.gateway, self.pause = folder, gateway, pause
+        self.stub, self.base_model = stub or gateway.stub, base_model
         self.stopped = threading.Event()
         self.threads = [threading.Thread(target=self.loop, args=(what,), daemon=True)
                         for what in (self.read, self.submit, self.watch, self.watch, self.err, self.transfer)]
@@ -101,7 +120,7 @@ class Callers:
     def loop(self, what):
         while not self.stopped.wait(self.pause * random.uniform(0.5, 1.5)):
             try:
-                what(self.gateway.stub)
+                what(self.stub)
             except (grpc.RpcError, OSError, ValueError):
                 pass  # An outage, or one of the mistakes.
 
@@ -113,9 +132,16 @@ class Callers:
             stub.GetFineTune(svc.GetFineTuneRequest(name=name), timeout=10)
         stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=10)
 
+    def job(self, stub):
+        made = job(upload(stub, self.folder, f"{threading.get_ident()}.zip"))
+        made.base_model = self.base_model
+        if self.base_model != "FAST_FLUX":
+            made.theme = ""
+        return made
+
     def submit(self, stub):
         made = stub.CreateFineTune(svc.CreateFineTuneRequest(
-            fine_tune=job(upload(stub, self.folder)), request_id=str(uuid.uuid4())), timeout=20)
+            fine_tune=self.job(stub), request_id=str(uuid.uuid4())), timeout=20)
         stub.UpdateFineTune(svc.UpdateFineTuneRequest(
             fine_tune=ft.FineTune(name=made.name, visibility=ft.FineTune.PUBLIC), update_mask={"paths": ["visibility"]}), timeout=20)
         stub.WaitFineTune(svc.WaitFineTuneRequest(name=made.name, until=State.TRAINED, timeout={"seconds": 60}), timeout=70)
@@ -141,14 +167,22 @@ class Callers:
 
 
 class World:
-    """Emulator, gateway, Prometheus and callers. `rules` become Prometheus' own."""
+    """Emulator, gateway, Prometheus and callers: one, or, told apart by a policy, each of TEAMS. `rules` become Prometheus' own."""
 
-    def __init__(self, folder, rules, pause=0.3, time_scale=200, interval="1s", gateway_flags=()):
+    def __init__(self, folder, rules, pause=0.3, time_scale=200, interval="1s", gateway_flags=(), teams=False):
         self.emulator = Emulator(folder, "--list_size", "30", time_scale=time_scale)
+        if teams:
+            policy = write_policy(pathlib.Path(folder) / "policy.json", [
+                caller(team, "SUBMITTER", token, sees_all_jobs=True) for team, token in TOKENS.items()])
+            gateway_flags = (*gateway_flags, "--policy_file", policy)
         self.gateway = Gateway(folder, self.emulator.url, *gateway_flags).ready()
         self.emulator.call("POST", "/emulator/settings", {"webhook_url": self.gateway.webhook_url})
         self.prometheus = Prometheus(folder, self.gateway, rules, interval)
-        self.callers = Callers(folder, self.gateway, self.emulator, pause)
+        if teams:
+            stubs = {team: rpc.FineTuneServiceStub(grpc.intercept_channel(self.gateway.channel, Token(TOKENS[team]))) for team in TEAMS}
+            self.callers = [Callers(folder, self.gateway, pause, stubs[team], model) for team, model in TEAMS.items()]
+        else:
+            self.callers = [Callers(folder, self.gateway, pause)]
         self.processes = [self.emulator, self.gateway, self.prometheus]
 
     def freeze_segmind(self):
@@ -160,7 +194,8 @@ class World:
 
     def close(self):
         self.thaw_segmind()
-        self.callers.stop()
+        for callers in self.callers:
+            callers.stop()
         for process in reversed(self.processes):
             process.kill()
             os.unlink(process.log_path)
@@ -170,8 +205,8 @@ def main():
     minutes, outage, out = float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     with tempfile.TemporaryDirectory(prefix="finetune-monitored-") as folder:
         # The rules as they are, and Segmind's pace and the gateway's as in earnest.
-        world = World(folder, (MONITORING / "rules.yaml").read_text(), pause=5, time_scale=20, interval="5s", gateway_flags=(
-            "--active_poll_interval", "15s", "--idle_poll_interval", "5m", "--upstream_calls_per_minute", "50"))
+        world = World(folder, (MONITORING / "rules.yaml").read_text(), pause=5, time_scale=40, interval="5s", teams=True, gateway_flags=(
+            "--active_poll_interval", "15s", "--idle_poll_interval", "5m", "--upstream_calls_per_minute", "100"))
         began = time.monotonic()
 
         def say(what):
@@ -179,11 +214,13 @@ def main():
             print(f"{time.monotonic() - began:6.0f} s: {what}; view age {age[0] if age else -1:.0f} s; livez {world.gateway.admin('/livez')[0]}, "
                   f"readyz {world.gateway.admin('/readyz')[0]}; firing: {', '.join(world.prometheus.alerts()) or 'nothing'}", flush=True)
 
-        def go_on(seconds):
+        def go_on(seconds, frozen=False):
             end = time.monotonic() + seconds
             known = set()
             while time.monotonic() < end:
                 time.sleep(min(5, max(0, end - time.monotonic())))
+                if not frozen and random.random() < 0.2:  # One job in a while.
+                    world.emulator.fault("lifecycle", "fail", stage="TRAINING_COMPLETED", message=random.choice(FAILURES), count=1)
                 if set(world.prometheus.alerts()) != known:
                     known = set(world.prometheus.alerts())
                     say("alerts changed")
@@ -193,10 +230,14 @@ def main():
             go_on(before)
             say("Segmind is frozen")
             world.freeze_segmind()
-            go_on(outage * 60)
+            go_on(outage * 60, frozen=True)
             say("Segmind comes back")
             world.thaw_segmind()
-            go_on(before)
+            go_on(before / 2)
+            world.emulator.fault("submit", "no_credits", count=-1)
+            go_on(before / 6)
+            world.emulator.clear_faults()
+            go_on(before / 3)
             say("the end")
             subprocess.run([MONITORING / "draw.py", world.prometheus.url, out, str(minutes)], check=True)
         finally:
