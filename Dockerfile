@@ -14,6 +14,8 @@ COPY deploy/image-root.sh deploy/image-root.sh
 FROM tools AS emulator-build
 RUN deploy/packages.sh local && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 COPY CMakeLists.txt CMakePresets.json ./
+COPY cmake cmake
+COPY deploy/image_main.cc deploy/image_main.cc
 COPY proto proto
 COPY server server
 COPY client client
@@ -40,12 +42,14 @@ LABEL org.opencontainers.image.title="segmind-emulator" \
 
 FROM tools AS gateway-build
 COPY CMakeLists.txt CMakePresets.json ./
+COPY cmake cmake
+COPY deploy/image_main.cc deploy/image_main.cc
 COPY proto proto
 COPY server server
 COPY client client
 ARG SOURCE_DATE_EPOCH=0
-RUN cmake --preset release && cmake --build .build/release --target finetune-gateway finetune \
-    && deploy/image-root.sh /image .build/release/bin/finetune-gateway .build/release/bin/finetune
+RUN cmake --preset release && cmake --build .build/release --target image-program \
+    && deploy/image-root.sh /image .build/release/bin/image-program=finetune-gateway,finetune
 
 # No shell, no package manager, no compiler: the two programs, what they load, and CA certificates.
 FROM scratch AS gateway

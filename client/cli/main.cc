@@ -1,19 +1,3 @@
-#include <malloc.h>
+#include "client/cli/cli_main.h"
 
-#include <cstdlib>
-#include <iostream>
-
-#include "client/cli/cli.h"
-#include "client/cli/interrupt.h"
-
-int main(int argc, char** argv) {
-  // What gRPC receives of a large file is kept for what comes next, not given back and faulted in
-  // again, which would be a fifth of the work.
-  mallopt(M_MMAP_THRESHOLD, 64 << 20);
-  mallopt(M_TRIM_THRESHOLD, 64 << 20);
-  // What gRPC writes about a connection that fails is said in our own words. Before it starts.
-  setenv("GRPC_VERBOSITY", "NONE", 0);
-  finetune::cli::HandleInterrupt();
-  return finetune::cli::RunCli(std::vector<std::string>(argv + 1, argv + argc), std::cout,
-                               std::cerr, finetune::cli::ThisTerminal());
-}
+int main(int argc, char** argv) { return finetune::cli::CliMain(argc, argv); }

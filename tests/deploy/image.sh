@@ -50,6 +50,8 @@ print(c["User"], " ".join(c["Entrypoint"]), c.get("Cmd"), c.get("StopSignal"), "
   done
   [[ -z $(find "$root" -xdev -type f -perm /6000 -print -quit) ]] || fail "$image has a set-user-ID file"
   [[ -s $root/etc/ssl/certs/ca-certificates.crt ]] || fail "$image has no CA certificates"
+  twice=$(find "$root" -name 'libgrpc*.so*' -o -name 'libprotobuf*.so*' -o -name 'libabsl*.so*')
+  [[ -z $twice ]] || fail "$image has shared libraries of what is linked into its program: $twice"
 
   for program in "$root"/usr/bin/*; do
     name=$(basename "$program")
@@ -66,6 +68,7 @@ print(c["User"], " ".join(c["Entrypoint"]), c.get("Cmd"), c.get("StopSignal"), "
   printf -v "root_${image##*-}" %s "$root"
 done
 [[ $(cd "${root_gateway:?}/usr/bin" && echo *) == 'finetune finetune-gateway' ]] || fail "more programs than two"
+[[ $(readlink "$root_gateway/usr/bin/finetune") == finetune-gateway ]] || fail "gRPC is there twice, in two programs"
 
 # ---- The gateway in it plays the main job ----
 # confined ROOT PROGRAM ARGUMENTS...: as a restricted pod would run it, but for the network: on a

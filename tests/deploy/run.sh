@@ -1,12 +1,12 @@
 #!/bin/bash
-# Tests what is deployed: manifests, rules, dashboard, certificates. Needs no build and no cluster.
-#   tests/deploy/run.sh [TEST...]      tests: manifests monitoring dev_certs (default: all)
+# Tests what is deployed: manifests, rules, dashboard, certificates, packages. Needs no cluster, and a build for the packages alone.
+#   tests/deploy/run.sh [TEST...]      tests: manifests monitoring dev_certs packages (default: all)
 # Exits with 77 if everything else passed and the manifests could not be rendered: there is no kubectl 1.27 or later here, and none
 # to be had (tools.sh).
 set -euo pipefail
 cd "$(dirname "$0")"
 tests=("$@")
-[[ ${#tests[@]} -gt 0 ]] || tests=(manifests monitoring dev_certs)
+[[ ${#tests[@]} -gt 0 ]] || tests=(manifests monitoring dev_certs packages)
 # Debian's, which has its packages' modules.
 python=/usr/bin/python3
 
@@ -27,6 +27,7 @@ for test in "${tests[@]}"; do
       PATH=$tools:$PATH $python -B monitoring_test.py
       ;;
     dev_certs) ./dev_certs_test.sh ;;
+    packages) $python -B package_test.py ;;
     *) echo "tests/deploy: no test named $test" >&2; exit 2 ;;
   esac
 done
