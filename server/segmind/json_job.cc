@@ -1,6 +1,10 @@
 #include "server/segmind/json_job.h"
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -9,10 +13,13 @@
 #include "server/base/url_signature.h"
 #include "server/json/json_struct.h"
 #include "server/segmind/error_words.h"
+#include "server/segmind/job_fields.h"
 #include "server/segmind/job_signatures.h"
 
 namespace finetune {
 namespace {
+
+using google::protobuf::FieldDescriptor;
 
 // Longer than any id of Segmind's; what is longer names nothing.
 constexpr size_t kMaxId = 256;
@@ -32,7 +39,7 @@ struct Target {
   Ids ids;
 };
 
-using Setter = void (*)(const JsonValue&, Target&);
+using Setter = std::function<void(const JsonValue&, Target&)>;
 
 template <std::string Ids::*field>
 void SetId(const JsonValue& value, Target& target) {
@@ -43,12 +50,62 @@ void SetId(const JsonValue& value, Target& target) {
   target.ids.*field = std::move(id);
 }
 
-template <std::optional<std::string> UpstreamJob::*field>
-void SetText(const JsonValue& value, Target& target) {
+std::optional<std::string> CleanTextOf(const JsonValue& value, const Scrubber& scrubber) {
   std::optional<std::string> text = TextOf(value);
-  if (!text) return;
-  target.scrubber.Scrub(*text);
-  target.job.*field = WithoutSignatures(*text);
+  if (!text) return std::nullopt;
+  scrubber.Scrub(*text);
+  return WithoutSignatures(*text);
+}
+
+// Whether a field is a text, a number or a flag, which the two functions below read and write.
+bool IsPlain(const FieldDescriptor& field) {
+  return !field.is_repeated() && field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE;
+}
+
+// True if `value` could be read into the field.
+bool ReadField(const JsonValue& value, const Scrubber& scrubber, const FieldDescriptor& field,
+               google::protobuf::Message& message) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING:
+      if (auto text = CleanTextOf(value, scrubber))
+        return reflection.SetString(&message, &field, *std::move(text)), true;
+      return false;
+    case FieldDescriptor::CPPTYPE_INT32:
+      if (auto number = Int32Of(value)) return reflection.SetInt32(&message, &field, *number), true;
+      return false;
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      if (auto number = DoubleOf(value))
+        return reflection.SetDouble(&message, &field, *number), true;
+      return false;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      if (auto flag = BoolOf(value)) return reflection.SetBool(&message, &field, *flag), true;
+      return false;
+    default:
+      return false;
+  }
+}
+
+// Nothing where the message does not have it.
+void WriteField(const char* name, const google::protobuf::Message& message,
+                const FieldDescriptor& field, JsonWriter& writer) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  if (!reflection.HasField(message, &field)) return;
+  writer.Key(name);
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+      return writer.Integer(reflection.GetInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return writer.Number(reflection.GetDouble(message, &field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return writer.Bool(reflection.GetBool(message, &field));
+    default:
+      return writer.String(reflection.GetString(message, &field));
+  }
+}
+
+void SetName(const JsonValue& value, Target& target) {
+  if (auto text = CleanTextOf(value, target.scrubber)) target.job.name = *std::move(text);
 }
 
 void SetWeightsUrl(const JsonValue& value, Target& target) {
@@ -102,18 +159,10 @@ void SetModelInformation(const JsonValue& value, Target& target) {
 }
 
 // True if `value` could be read into the field that the contract has for this parameter.
-bool SetKnownParameter(std::string_view name, const JsonValue& value,
+bool SetKnownParameter(std::string_view name, const JsonValue& value, const Scrubber& scrubber,
                        pb::TrainingParameters& parameters) {
-  if (name == "steps") {
-    if (auto number = Int32Of(value)) return parameters.set_steps(*number), true;
-  } else if (name == "learning_rate") {
-    if (auto number = DoubleOf(value)) return parameters.set_learning_rate(*number), true;
-  } else if (name == "face_crop") {
-    if (auto flag = BoolOf(value)) return parameters.set_face_crop(*flag), true;
-  } else if (name == "finetune_type") {
-    if (auto text = TextOf(value)) return parameters.set_finetune_type(*std::move(text)), true;
-  }
-  return false;
+  const FieldDescriptor* field = parameters.GetDescriptor()->FindFieldByName(std::string(name));
+  return field != nullptr && IsPlain(*field) && ReadField(value, scrubber, *field, parameters);
 }
 
 // Takes a whole number that a Struct cannot hold. False if it is none, or if 64 bits do not hold it
@@ -127,9 +176,7 @@ bool SetInteger(std::string_view name, const JsonValue& value, pb::TrainingParam
   return true;
 }
 
-// Of what is not in `extra`.
-void Scrub(const Scrubber& scrubber, pb::TrainingParameters& parameters) {
-  if (parameters.has_finetune_type()) scrubber.Scrub(*parameters.mutable_finetune_type());
+void ScrubIntegers(const Scrubber& scrubber, pb::TrainingParameters& parameters) {
   std::vector<std::string> found;
   for (const auto& [name, value] : parameters.integers())
     if (scrubber.Finds(name)) found.push_back(name);
@@ -146,36 +193,27 @@ void SetParameters(const JsonValue& value, Target& target) {
     if (member.value.IsNull()) continue;
     // A known parameter that its field cannot hold, such as more steps than an int32, is shown
     // among the others rather than lost.
-    if (SetKnownParameter(RawText(member.name), member.value, parameters)) continue;
+    if (SetKnownParameter(RawText(member.name), member.value, target.scrubber, parameters))
+      continue;
     if (SetInteger(RawText(member.name), member.value, parameters)) continue;
     AddToStruct(RawText(member.name), member.value, budget, extra);
   }
-  Scrub(target.scrubber, parameters);
+  ScrubIntegers(target.scrubber, parameters);
   RemoveSignatures(extra);
   target.scrubber.Scrub(extra);
   if (extra.fields_size() > 0) *parameters.mutable_extra() = std::move(extra);
   target.job.parameters = std::move(parameters);
 }
 
-const absl::flat_hash_map<absl::string_view, Setter>& Setters() {
-  static const auto& setters = *new absl::flat_hash_map<absl::string_view, Setter>{
+absl::flat_hash_map<absl::string_view, Setter> MakeSetters() {
+  absl::flat_hash_map<absl::string_view, Setter> setters = {
       {"finetune_id", SetId<&Ids::finetune_id>},
       {"id", SetId<&Ids::id>},
       {"request_id", SetId<&Ids::request_id>},
       {"status", SetStatus},
-      {"name", SetText<&UpstreamJob::name>},
-      {"data_source_path", SetText<&UpstreamJob::data_source_path>},
-      {"source_type", SetText<&UpstreamJob::source_type>},
-      {"base_model", SetText<&UpstreamJob::base_model>},
+      {"name", SetName},
       {"error_message", SetError},
       {"cloud_storage_url", SetWeightsUrl},
-      {"instance_prompt", SetText<&UpstreamJob::instance_prompt>},
-      {"trigger_word", SetText<&UpstreamJob::trigger_word>},
-      {"slug", SetText<&UpstreamJob::slug>},
-      {"theme", SetText<&UpstreamJob::theme>},
-      {"train_type", SetText<&UpstreamJob::train_type>},
-      {"machine_type", SetText<&UpstreamJob::machine_type>},
-      {"segmind_model_path", SetText<&UpstreamJob::segmind_model_path>},
       {"public_model", SetPublic},
       {"segmind_public_model", SetPublic},
       {"segmind_public", SetPublic},
@@ -184,32 +222,25 @@ const absl::flat_hash_map<absl::string_view, Setter>& Setters() {
       {"advance_parameters", SetParameters},
       {"model_information", SetModelInformation},
   };
+  for (const JobField& row : JobFields()) {
+    setters[row.upstream_name] = [field = row.field](const JsonValue& value, Target& target) {
+      ReadField(value, target.scrubber, *field, target.job.fields);
+    };
+  }
   return setters;
 }
 
-void WriteText(const char* name, const std::string& text, JsonWriter& writer) {
-  if (text.empty()) return;
-  writer.Key(name);
-  writer.String(text);
+const absl::flat_hash_map<absl::string_view, Setter>& Setters() {
+  static const auto& setters = *new absl::flat_hash_map<absl::string_view, Setter>(MakeSetters());
+  return setters;
 }
 
 void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& writer) {
   writer.StartObject();
-  if (parameters.has_steps()) {
-    writer.Key("steps");
-    writer.Integer(parameters.steps());
-  }
-  if (parameters.has_learning_rate()) {
-    writer.Key("learning_rate");
-    writer.Number(parameters.learning_rate());
-  }
-  if (parameters.has_face_crop()) {
-    writer.Key("face_crop");
-    writer.Bool(parameters.face_crop());
-  }
-  if (parameters.has_finetune_type()) {
-    writer.Key("finetune_type");
-    writer.String(parameters.finetune_type());
+  const auto* type = pb::TrainingParameters::descriptor();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const FieldDescriptor& field = *type->field(i);
+    if (IsPlain(field)) WriteField(field.name().c_str(), parameters, field, writer);
   }
   for (const auto& [name, value] : parameters.extra().fields()) {
     writer.Key(name);
@@ -252,14 +283,10 @@ std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer, const Scrubber& 
 std::string SubmitBody(const pb::FineTune& fine_tune, std::string_view upstream_name) {
   JsonWriter writer;
   writer.StartObject();
-  WriteText("name", std::string(upstream_name), writer);
-  WriteText("data_source_path", fine_tune.data_source_uri(), writer);
-  WriteText("instance_prompt", fine_tune.instance_prompt(), writer);
-  WriteText("trigger_word", fine_tune.trigger_word(), writer);
-  WriteText("base_model", fine_tune.base_model(), writer);
-  WriteText("theme", fine_tune.theme(), writer);
-  WriteText("train_type", fine_tune.train_type(), writer);
-  WriteText("machine_type", fine_tune.machine_type(), writer);
+  writer.Key("name");
+  writer.String(std::string(upstream_name));
+  for (const JobField& row : JobFields())
+    if (row.input) WriteField(row.upstream_name, fine_tune, *row.field, writer);
   writer.Key("segmind_public");
   writer.Bool(fine_tune.visibility() == pb::FineTune::PUBLIC);
   writer.Key("advance_parameters");

@@ -22,21 +22,13 @@ struct UpstreamJob {
   std::string request_id;
   // Verbatim; empty if the answer has none.
   std::string status;
+  // The fields of JobFields(), as far as the answer has them.
+  pb::FineTune fields;
   std::optional<std::string> name;
-  std::optional<std::string> data_source_path;
-  std::optional<std::string> source_type;
-  std::optional<std::string> base_model;
   std::optional<std::string> error_message;
   std::optional<std::string> cloud_storage_url;
   // The same as it came, where it was signed: to fetch by, soon, and not to be kept.
   std::optional<Secret> signed_weights_url;
-  std::optional<std::string> instance_prompt;
-  std::optional<std::string> trigger_word;
-  std::optional<std::string> slug;
-  std::optional<std::string> theme;
-  std::optional<std::string> train_type;
-  std::optional<std::string> machine_type;
-  std::optional<std::string> segmind_model_path;
   // `public_model`, `segmind_public_model` or `segmind_public`.
   std::optional<bool> is_public;
   std::optional<absl::Time> created;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "server/segmind/job_fields.h"
 #include "server/segmind/json_job.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -9,8 +10,13 @@ namespace finetune {
 inline void CheckJob(const UpstreamJob& job) {
   CHECK(!job.id.empty() && IsValid(job.id) && IsValid(job.request_id) && IsValid(job.status));
   CHECK(job.request_id != job.id);
-  for (const auto* text : {&job.name, &job.error_message, &job.slug, &job.cloud_storage_url})
+  for (const auto* text : {&job.name, &job.error_message, &job.cloud_storage_url})
     if (*text) CHECK(IsValid(**text) && (*text)->size() <= kMaxJsonString);
+  for (const JobField& row : JobFields()) {
+    if (row.field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) continue;
+    const std::string text = job.fields.GetReflection()->GetString(job.fields, row.field);
+    CHECK(IsValid(text) && text.size() <= kMaxJsonString);
+  }
   // Protobuf refuses what is not valid UTF-8 or is nested too deeply.
   if (job.parameters) {
     pb::TrainingParameters copy;

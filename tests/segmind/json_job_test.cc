@@ -37,12 +37,13 @@ TEST(Job, IsReadFromTheDocumentedDetails) {
   EXPECT_EQ(job->id, "uuid");
   EXPECT_EQ(job->request_id, "");
   EXPECT_EQ(job->name, "fine-tune-job-name");
-  EXPECT_EQ(job->data_source_path, "https://your-bucket.s3.amazonaws.com/path/to/dataset.zip");
-  EXPECT_EQ(job->instance_prompt, "sample instance prompt");
+  EXPECT_EQ(job->fields.data_source_uri(),
+            "https://your-bucket.s3.amazonaws.com/path/to/dataset.zip");
+  EXPECT_EQ(job->fields.instance_prompt(), "sample instance prompt");
   EXPECT_EQ(job->status, "AVAILABLE");
-  EXPECT_EQ(job->source_type, "AWS_S3");
-  EXPECT_EQ(job->base_model, "BASE_MODEL_NAME");
-  EXPECT_EQ(job->slug, "model-slug");
+  EXPECT_EQ(job->fields.source_type(), "AWS_S3");
+  EXPECT_EQ(job->fields.base_model(), "BASE_MODEL_NAME");
+  EXPECT_EQ(job->fields.slug(), "model-slug");
   EXPECT_EQ(job->is_public, false);
   EXPECT_EQ(job->error_message, std::nullopt);
   EXPECT_EQ(job->cloud_storage_url,
@@ -211,7 +212,7 @@ TEST(Job, CutsLongTextsAndRepairsTheirEncoding) {
 TEST(Job, IsReadWithoutWhatSignsItsUrls) {
   const auto job = Read(
       R"({"id":"x","cloud_storage_url":"https://b.s3.amazonaws.com/w?X-Amz-Date=1&X-Amz-Signature=s3cret",
-      "data_source_path":"https://h/d.zip?sv=1&sig=s3cret","segmind_model_path":"gs://b/m?X-Goog-Signature=s3cret",
+      "data_source_path":"https://h/d.zip?sv=1&sig=s3cret","slug":"gs://b/m?X-Goog-Signature=s3cret",
       "error_message":"cannot fetch https://h/d.zip?token=s3cret.",
       "model_information":{"preview":["https://h/p?Signature=s3cret",{"deep":"https://h/q?n=1&sig=s3cret"}]},
       "advance_parameters":{"init_image":"https://h/i?sig=s3cret","steps":3}})");
@@ -219,8 +220,8 @@ TEST(Job, IsReadWithoutWhatSignsItsUrls) {
   EXPECT_EQ(job->cloud_storage_url, "https://b.s3.amazonaws.com/w");
   EXPECT_EQ(job->signed_weights_url->Reveal(),
             "https://b.s3.amazonaws.com/w?X-Amz-Date=1&X-Amz-Signature=s3cret");
-  EXPECT_EQ(job->data_source_path, "https://h/d.zip");
-  EXPECT_EQ(job->segmind_model_path, "gs://b/m");
+  EXPECT_EQ(job->fields.data_source_uri(), "https://h/d.zip");
+  EXPECT_EQ(job->fields.slug(), "gs://b/m");
   EXPECT_EQ(job->error_message, "cannot fetch https://h/d.zip");
   const std::string facts = job->model_information->ShortDebugString();
   EXPECT_THAT(facts, testing::HasSubstr("https://h/q?n=1"));

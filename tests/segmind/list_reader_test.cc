@@ -45,7 +45,7 @@ TEST(ListReader, TakesTheFirstListForAllChanges) {
   const UpstreamJob& job = delta.changed[0];
   EXPECT_EQ(job.id, "uuid");
   EXPECT_EQ(job.status, "AVAILABLE");
-  EXPECT_EQ(job.train_type, "LORA");
+  EXPECT_EQ(job.fields.train_type(), "LORA");
   EXPECT_EQ(job.is_public, false);
   EXPECT_EQ(job.cloud_storage_url, std::nullopt);
   EXPECT_EQ(job.parameters->steps(), 10);

@@ -10,6 +10,7 @@
 #include "server/base/time_proto.h"
 #include "server/jobs/record/marker.h"
 #include "server/jobs/record/version.h"
+#include "server/segmind/job_fields.h"
 
 namespace finetune {
 namespace {
@@ -21,8 +22,20 @@ constexpr int kMaxTransitions = 100;
 constexpr std::string_view kInferencePrefix = "https://api.segmind.com/v1/";
 
 // `keep`: take it only where there is nothing yet.
-void Take(const std::optional<std::string>& from, bool keep, std::string* to) {
-  if (from && !from->empty() && !(keep && !to->empty())) *to = *from;
+void Take(const std::string& from, bool keep, std::string* to) {
+  if (!from.empty() && !(keep && !to->empty())) *to = from;
+}
+
+// The fields of JobFields(); what is input where `keep_input` does not keep it, and likewise the
+// rest.
+void TakeFields(const pb::FineTune& from, bool keep_input, bool keep_rest, pb::FineTune& to) {
+  pb::FineTune news = from;
+  const auto& reflection = *to.GetReflection();
+  for (const JobField& row : JobFields()) {
+    if ((row.input ? keep_input : keep_rest) && reflection.HasField(to, row.field))
+      reflection.ClearField(&news, row.field);
+  }
+  to.MergeFrom(news);
 }
 
 bool HasEnded(const pb::FineTune& job) {
@@ -55,13 +68,6 @@ void JoinRequest(const UpstreamJob& job, bool keep, record::FineTuneRecord& reco
     if (record.marker().empty()) record.set_marker(name.marker);
     Take(name.display_name, keep, to.mutable_display_name());
   }
-  Take(job.data_source_path, keep, to.mutable_data_source_uri());
-  Take(job.instance_prompt, keep, to.mutable_instance_prompt());
-  Take(job.trigger_word, keep, to.mutable_trigger_word());
-  Take(job.base_model, keep, to.mutable_base_model());
-  Take(job.theme, keep, to.mutable_theme());
-  Take(job.train_type, keep, to.mutable_train_type());
-  Take(job.machine_type, keep, to.mutable_machine_type());
   if (job.parameters && !(keep && to.has_parameters())) *to.mutable_parameters() = *job.parameters;
   const bool has_create_time = to.has_create_time() && !to.create_time_estimated();
   if (job.created && IsRepresentable(*job.created) && !(keep && has_create_time)) {
@@ -71,15 +77,14 @@ void JoinRequest(const UpstreamJob& job, bool keep, record::FineTuneRecord& reco
 }
 
 void JoinResults(const UpstreamJob& job, bool keep, pb::FineTune& to) {
-  Take(job.source_type, keep, to.mutable_source_type());
-  Take(job.slug, keep, to.mutable_slug());
   if (job.model_information && !(keep && to.has_model_information())) {
     *to.mutable_model_information() = *job.model_information;
   }
   if (job.is_public && !(keep && to.visibility() != pb::FineTune::VISIBILITY_UNSPECIFIED)) {
     to.set_visibility(*job.is_public ? pb::FineTune::PUBLIC : pb::FineTune::PRIVATE);
   }
-  if (HasWeights(to.state())) Take(job.cloud_storage_url, keep, to.mutable_weights_uri());
+  if (HasWeights(to.state()))
+    Take(job.cloud_storage_url.value_or(""), keep, to.mutable_weights_uri());
 }
 
 void JoinState(const Reading& reading, record::FineTuneRecord& record) {
@@ -198,6 +203,7 @@ Joined Join(const Reading& reading, record::FineTuneRecord& record) {
                                                      : Joined::kFresh;
   const bool fresh = result == Joined::kFresh;
   JoinIds(reading.job, record);
+  TakeFields(reading.job.fields, own || !fresh, !fresh, job);
   JoinRequest(reading.job, own || !fresh, record);
   if (fresh) JoinState(reading, record);
   JoinResults(reading.job, !fresh, job);

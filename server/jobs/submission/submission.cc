@@ -14,33 +14,22 @@
 #include "server/base/uuid.h"
 #include "server/jobs/record/marker.h"
 #include "server/jobs/record/settle.h"
+#include "server/segmind/job_fields.h"
 #include "server/segmind/job_signatures.h"
 
 namespace finetune {
 namespace {
 
-// What a caller may ask for; all else in the message is output. With what signs its URLs: to be
-// sent, and not to be kept.
+// With what signs its URLs: to be sent, and not to be kept.
 pb::FineTune SignedInputOf(const pb::FineTune& fine_tune) {
-  pb::FineTune input;
-  input.set_display_name(fine_tune.display_name());
-  input.set_data_source_uri(fine_tune.data_source_uri());
-  input.set_instance_prompt(fine_tune.instance_prompt());
-  input.set_trigger_word(fine_tune.trigger_word());
-  input.set_base_model(fine_tune.base_model());
-  input.set_theme(fine_tune.theme());
-  input.set_train_type(fine_tune.train_type());
-  input.set_machine_type(fine_tune.machine_type());
-  if (fine_tune.has_parameters()) *input.mutable_parameters() = fine_tune.parameters();
-  input.set_visibility(fine_tune.visibility() == pb::FineTune::VISIBILITY_UNSPECIFIED
-                           ? pb::FineTune::PRIVATE
-                           : fine_tune.visibility());
-  *input.mutable_labels() = fine_tune.labels();
+  pb::FineTune input = InputOf(fine_tune);
+  if (input.visibility() == pb::FineTune::VISIBILITY_UNSPECIFIED)
+    input.set_visibility(pb::FineTune::PRIVATE);
   return input;
 }
 
 // The same as it is kept, shown and compared: a repeat may bring a URL that was signed anew.
-pb::FineTune InputOf(const pb::FineTune& fine_tune) {
+pb::FineTune UnsignedInputOf(const pb::FineTune& fine_tune) {
   pb::FineTune input = SignedInputOf(fine_tune);
   RemoveSignatures(input);
   return input;
@@ -119,7 +108,7 @@ std::string FingerprintOf(const pb::FineTune& fine_tune) {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);
-    InputOf(fine_tune).SerializeToCodedStream(&coded);
+    UnsignedInputOf(fine_tune).SerializeToCodedStream(&coded);
   }
   return Sha256Of(bytes);
 }
@@ -185,7 +174,7 @@ void Submission::Prepare() {
   if (const auto time = parts_->tracker.upstream_clock().CreatedAt(parts_->clock.Now()))
     *intent.mutable_upstream_time() = ToProto(*time);
   intent.set_state(record::Intent::PREPARED);
-  *intent.mutable_fine_tune() = InputOf(fine_tune_);
+  *intent.mutable_fine_tune() = UnsignedInputOf(fine_tune_);
   auto prepared = std::make_shared<Prepared>();
   parts_->recorder.Record(
       [intent = std::move(intent), limits = limits_, markers = parts_->options.markers,

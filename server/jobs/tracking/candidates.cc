@@ -18,18 +18,12 @@ void Fill(const std::optional<T>& from, std::optional<T>& to) {
 void FillIn(const UpstreamJob& other, UpstreamJob& job) {
   if (job.request_id.empty()) job.request_id = other.request_id;
   if (job.status.empty()) job.status = other.status;
+  pb::FineTune fields = other.fields;
+  fields.MergeFrom(job.fields);
+  job.fields = std::move(fields);
   Fill(other.name, job.name);
-  Fill(other.data_source_path, job.data_source_path);
-  Fill(other.source_type, job.source_type);
-  Fill(other.base_model, job.base_model);
   Fill(other.error_message, job.error_message);
   Fill(other.cloud_storage_url, job.cloud_storage_url);
-  Fill(other.instance_prompt, job.instance_prompt);
-  Fill(other.trigger_word, job.trigger_word);
-  Fill(other.slug, job.slug);
-  Fill(other.theme, job.theme);
-  Fill(other.train_type, job.train_type);
-  Fill(other.machine_type, job.machine_type);
   Fill(other.is_public, job.is_public);
   Fill(other.created, job.created);
   Fill(other.updated, job.updated);

@@ -40,9 +40,9 @@ std::string Plain(std::string_view text) {
   return plain;
 }
 
-Match MatchText(const std::optional<std::string>& shown, const std::string& wanted) {
-  if (!shown || shown->empty() || wanted.empty()) return Match::kUnknown;
-  const std::string a = Plain(*shown);
+Match MatchText(const std::string& shown, const std::string& wanted) {
+  if (shown.empty() || wanted.empty()) return Match::kUnknown;
+  const std::string a = Plain(shown);
   const std::string b = Plain(wanted);
   if (a == b) return Match::kSame;
   // Cut short, or with something put before or behind: neither for nor against.
@@ -51,21 +51,20 @@ Match MatchText(const std::optional<std::string>& shown, const std::string& want
   return part ? Match::kUnknown : Match::kOther;
 }
 
-Match MatchWord(const std::optional<std::string>& shown, const std::string& wanted) {
-  if (!shown || wanted.empty()) return Match::kUnknown;
-  const std::string a = Folded(*shown);
+Match MatchWord(const std::string& shown, const std::string& wanted) {
+  const std::string a = Folded(shown);
   const std::string b = Folded(wanted);
   if (a.empty() || b.empty()) return Match::kUnknown;
   return a == b ? Match::kSame : Match::kOther;
 }
 
 // Signatures come and go, and Segmind may keep a copy of its own under the same file name.
-Match MatchUrl(const std::optional<std::string>& shown, const std::string& wanted) {
-  if (!shown || shown->empty() || wanted.empty()) return Match::kUnknown;
+Match MatchUrl(const std::string& shown, const std::string& wanted) {
+  if (shown.empty() || wanted.empty()) return Match::kUnknown;
   const auto bare = [](std::string_view url) {
     return std::string(url.substr(0, url.find_first_of("?#")));
   };
-  const std::string a = bare(*shown);
+  const std::string a = bare(shown);
   const std::string b = bare(wanted);
   if (absl::EqualsIgnoreCase(a, b)) return Match::kSame;
   const auto file = [](const std::string& url) { return url.substr(url.rfind('/') + 1); };
@@ -93,6 +92,7 @@ Match MatchTime(const record::Intent& intent, const UpstreamJob& job) {
 
 Likeness LikenessOf(const record::Intent& intent, const UpstreamJob& job, bool details_read) {
   const pb::FineTune& wanted = intent.fine_tune();
+  const pb::FineTune& shown = job.fields;
   Likeness result;
   const auto weigh = [&result](Match match, int points) {
     if (match == Match::kSame) result.score += points;
@@ -103,13 +103,14 @@ Likeness LikenessOf(const record::Intent& intent, const UpstreamJob& job, bool d
   if (result.marker == MarkerTrace::kWhole) result.score += kWholeMarker;
   if (result.marker == MarkerTrace::kPart) result.score += kPartOfMarker;
   if (IsSameName(job, wanted.display_name())) result.score += kSameName;
-  const Match prompt = weigh(MatchText(job.instance_prompt, wanted.instance_prompt()), kSamePrompt);
-  const Match data = weigh(MatchUrl(job.data_source_path, wanted.data_source_uri()), kSameData);
-  const Match model = weigh(MatchWord(job.base_model, wanted.base_model()), kSameModel);
-  const Match trigger = weigh(MatchWord(job.trigger_word, wanted.trigger_word()), kSameTrigger);
+  const Match prompt =
+      weigh(MatchText(shown.instance_prompt(), wanted.instance_prompt()), kSamePrompt);
+  const Match data = weigh(MatchUrl(shown.data_source_uri(), wanted.data_source_uri()), kSameData);
+  const Match model = weigh(MatchWord(shown.base_model(), wanted.base_model()), kSameModel);
+  const Match trigger = weigh(MatchWord(shown.trigger_word(), wanted.trigger_word()), kSameTrigger);
   const bool contradicted_by_words = result.contradicted;
   weigh(MatchTime(intent, job), kSameTime);
-  if (!job.data_source_path) result.score += kNoData;
+  if (shown.data_source_uri().empty()) result.score += kNoData;
   result.same_prompt = prompt == Match::kSame;
   result.same_data = data == Match::kSame;
 

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "server/base/uuid.h"
+#include "server/segmind/job_fields.h"
 #include "server/service/requests/field_rules.h"
 #include "server/service/requests/violations.h"
 
@@ -19,8 +20,6 @@ constexpr int kMaxIntegers = 64;
 // From here on a double may stand for a whole number that it cannot hold, such as 2^53 + 1: what
 // the caller meant cannot be told.
 constexpr double kFirstInexact = 9007199254740992.0;
-constexpr absl::string_view kOwnParameters[] = {"steps", "learning_rate", "face_crop",
-                                                "finetune_type"};
 
 void Require(Violations& violations, const std::string& field, const std::string& value,
              const std::string& wrong) {
@@ -63,10 +62,10 @@ absl::string_view WrongWithValue(const google::protobuf::Value& value, int depth
 void CheckName(const std::string& field, const std::string& name, Violations& violations) {
   if (name.empty() || !WrongWithText(name, 64).empty())
     violations.Add(field, "names must be 1 to 64 characters without control characters");
-  for (absl::string_view own : kOwnParameters)
-    if (name == own)
-      violations.Add(absl::StrCat(field, ".", own),
-                     absl::StrCat("has a field of its own: parameters.", own));
+  const auto* own = pb::TrainingParameters::descriptor()->FindFieldByName(name);
+  if (own != nullptr && name != "extra" && name != "integers")
+    violations.Add(absl::StrCat(field, ".", name),
+                   absl::StrCat("has a field of its own: parameters.", name));
 }
 
 void CheckExtra(const google::protobuf::Struct& extra, Violations& violations) {
@@ -141,24 +140,15 @@ void CheckLabels(const pb::FineTune& job, Violations& violations) {
   }
 }
 
-pb::FineTune InputOf(const pb::FineTune& asked) {
-  pb::FineTune job;
-  job.set_display_name(asked.display_name());
-  job.set_data_source_uri(asked.data_source_uri());
-  job.set_instance_prompt(asked.instance_prompt());
-  job.set_trigger_word(asked.trigger_word());
-  job.set_base_model(asked.base_model());
-  job.set_theme(asked.theme().empty() && asked.base_model() == "FAST_FLUX" ? "subject"
-                                                                           : asked.theme());
-  job.set_train_type(asked.train_type());
-  job.set_machine_type(asked.machine_type());
-  if (asked.has_parameters()) *job.mutable_parameters() = asked.parameters();
+// What is asked for, with what is meant where nothing is said.
+pb::FineTune WithDefaults(const pb::FineTune& asked) {
+  pb::FineTune job = InputOf(asked);
+  if (job.theme().empty() && job.base_model() == "FAST_FLUX") job.set_theme("subject");
   // Nothing said in an empty message is nothing said.
   if (job.parameters().extra().fields().empty()) job.mutable_parameters()->clear_extra();
   if (job.parameters().ByteSizeLong() == 0) job.clear_parameters();
   job.set_visibility(asked.visibility() == pb::FineTune::PUBLIC ? pb::FineTune::PUBLIC
                                                                 : pb::FineTune::PRIVATE);
-  *job.mutable_labels() = asked.labels();
   return job;
 }
 
@@ -179,7 +169,7 @@ absl::StatusOr<pb::FineTune> CheckCreate(const pb::CreateFineTuneRequest& reques
     violations.Add("request_id", "must be a UUID");
   }
   if (!violations.empty()) return violations.ToStatus();
-  return InputOf(job);
+  return WithDefaults(job);
 }
 
 }  // namespace finetune

@@ -18,15 +18,15 @@ UpstreamJob Item(const std::string& status) {
   job.id = "up-1";
   job.status = status;
   job.name = "cats";
-  job.base_model = "FAST_FLUX";
+  job.fields.set_base_model("FAST_FLUX");
   return job;
 }
 
 UpstreamJob Details(const std::string& status) {
   UpstreamJob job = Item(status);
   job.from_details = true;
-  job.slug = "up-1-cats";
-  job.instance_prompt = "a cat";
+  job.fields.set_slug("up-1-cats");
+  job.fields.set_instance_prompt("a cat");
   job.created = kStart - absl::Hours(1);
   return job;
 }
@@ -52,7 +52,7 @@ class Merge : public ::testing::Test {
 
 TEST_F(Merge, JoinsTheTwoShapes) {
   UpstreamJob item = Item("TRAINING_COMPLETED");
-  item.theme = "subject";
+  item.fields.set_theme("subject");
   item.cloud_storage_url = "https://storage.test/w.safetensors";
   item.is_public = true;
   At(0, item);
@@ -162,7 +162,7 @@ TEST_F(Merge, DoesNotInventAStateForANewJobWithAnUnknownWord) {
 TEST_F(Merge, TakesNoStateFromAReadThatBeganEarlier) {
   At(5, Item("TRAINING"));
   UpstreamJob old = Item("QUEUED");
-  old.theme = "subject";
+  old.fields.set_theme("subject");
   EXPECT_EQ(At(3, old), Joined::kStale);
   EXPECT_EQ(job().state(), FineTune::TRAINING);
   EXPECT_EQ(job().theme(), "subject") << "what was not known is taken from any read";

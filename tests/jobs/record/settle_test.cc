@@ -30,8 +30,8 @@ class SettleTest : public ::testing::Test {
     seen_.id = "up";
     seen_.status = "QUEUED";
     seen_.name = "cats_of_kyoto_2nd_try_" + intent_.marker() + "_v1";
-    seen_.instance_prompt = "a photo of TOK cat";
-    seen_.base_model = "FAST_FLUX";
+    seen_.fields.set_instance_prompt("a photo of TOK cat");
+    seen_.fields.set_base_model("FAST_FLUX");
     seen_.is_public = true;
   }
 

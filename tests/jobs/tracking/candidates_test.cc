@@ -9,7 +9,7 @@ Candidate Job(const std::string& id, uint64_t read) {
   Candidate candidate;
   candidate.job.id = id;
   candidate.job.status = "QUEUED";
-  candidate.job.theme = "subject";
+  candidate.job.fields.set_theme("subject");
   candidate.shown_read = candidate.read = read;
   return candidate;
 }
@@ -20,7 +20,7 @@ TEST(Candidates, JoinWhatListsAndDetailsTell) {
   UpstreamJob details;
   details.id = "a";
   details.status = "TRAINING";
-  details.instance_prompt = "prompt";
+  details.fields.set_instance_prompt("prompt");
   details.from_details = true;
   candidates.TakeDetails("a", details, 7, absl::UnixEpoch());
   candidates.TakeDetails("b", details, 7, absl::UnixEpoch());
@@ -28,8 +28,8 @@ TEST(Candidates, JoinWhatListsAndDetailsTell) {
   const auto all = candidates.Snapshot();
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0].job.status, "QUEUED") << "the latest";
-  EXPECT_EQ(all[0].job.theme, "subject");
-  EXPECT_EQ(all[0].job.instance_prompt, "prompt");
+  EXPECT_EQ(all[0].job.fields.theme(), "subject");
+  EXPECT_EQ(all[0].job.fields.instance_prompt(), "prompt");
   EXPECT_TRUE(all[0].details_read);
   EXPECT_EQ(all[0].shown_read, 5u);
   EXPECT_EQ(all[0].read, 9u);

@@ -21,9 +21,9 @@ class LikenessTest : public ::testing::Test {
     wanted.set_base_model("FAST_FLUX");
     job_.id = "up";
     job_.name = AddMarker("my cats", intent_.marker());
-    job_.data_source_path = "https://data.test/cats.zip";
-    job_.instance_prompt = "a photo of TOK cat";
-    job_.base_model = "FAST_FLUX";
+    job_.fields.set_data_source_uri("https://data.test/cats.zip");
+    job_.fields.set_instance_prompt("a photo of TOK cat");
+    job_.fields.set_base_model("FAST_FLUX");
     job_.created = kSubmitted + absl::Seconds(1);
   }
   Likeness Of(bool details_read = true) const { return LikenessOf(intent_, job_, details_read); }
@@ -53,10 +53,10 @@ TEST_F(LikenessTest, DoesNotNeedTheMarkerWherePromptAndDataAgree) {
 
 TEST_F(LikenessTest, AMarkedCopyWithAnotherPromptDataOrModelIsNotClear) {
   for (auto change : std::vector<void (*)(UpstreamJob&)>{
-           [](UpstreamJob& job) { job.instance_prompt = "a drawing of XYZ dog"; },
-           [](UpstreamJob& job) { job.data_source_path = "https://data.test/dogs.zip"; },
-           [](UpstreamJob& job) { job.base_model = "QWEN"; },
-           [](UpstreamJob& job) { job.trigger_word = "XYZ"; },
+           [](UpstreamJob& job) { job.fields.set_instance_prompt("a drawing of XYZ dog"); },
+           [](UpstreamJob& job) { job.fields.set_data_source_uri("https://data.test/dogs.zip"); },
+           [](UpstreamJob& job) { job.fields.set_base_model("QWEN"); },
+           [](UpstreamJob& job) { job.fields.set_trigger_word("XYZ"); },
            [](UpstreamJob& job) { job.created = kSubmitted + absl::Hours(2); },
            [](UpstreamJob& job) { job.created = kSubmitted - absl::Hours(2); }}) {
     const UpstreamJob before = job_;
@@ -72,9 +72,9 @@ TEST_F(LikenessTest, AMarkedCopyWithAnotherPromptDataOrModelIsNotClear) {
 TEST_F(LikenessTest, WithoutAMarkerAnotherPromptModelOrTriggerIsAnotherJob) {
   job_.name = "my cats";
   for (auto change : std::vector<void (*)(UpstreamJob&)>{
-           [](UpstreamJob& job) { job.instance_prompt = "another one"; },
-           [](UpstreamJob& job) { job.base_model = "QWEN"; },
-           [](UpstreamJob& job) { job.trigger_word = "XYZ"; }}) {
+           [](UpstreamJob& job) { job.fields.set_instance_prompt("another one"); },
+           [](UpstreamJob& job) { job.fields.set_base_model("QWEN"); },
+           [](UpstreamJob& job) { job.fields.set_trigger_word("XYZ"); }}) {
     const UpstreamJob before = job_;
     change(job_);
     EXPECT_TRUE(Of().none);
@@ -94,14 +94,14 @@ TEST_F(LikenessTest, TimeAloneExcludesNothing) {
 }
 
 TEST_F(LikenessTest, LooksThroughWhatSegmindDoesToTexts) {
-  job_.instance_prompt = "  A photo of  tok cat ";
-  job_.base_model = "fast-flux";
-  job_.data_source_path = "HTTPS://data.test/cats.zip?X-Amz-Signature=2";
+  job_.fields.set_instance_prompt("  A photo of  tok cat ");
+  job_.fields.set_base_model("fast-flux");
+  job_.fields.set_data_source_uri("HTTPS://data.test/cats.zip?X-Amz-Signature=2");
   job_.name = "MY CATS";
   EXPECT_TRUE(Of().clear);
-  job_.data_source_path = "https://segmind-datasets.test/4711/cats.zip";
+  job_.fields.set_data_source_uri("https://segmind-datasets.test/4711/cats.zip");
   EXPECT_FALSE(Of().contradicted) << "a copy of its own";
-  job_.instance_prompt = "TOK, a photo of TOK cat, high quality";
+  job_.fields.set_instance_prompt("TOK, a photo of TOK cat, high quality");
   EXPECT_FALSE(Of().contradicted) << "something was put around it";
   EXPECT_FALSE(Of().none);
 }
@@ -110,12 +110,12 @@ TEST_F(LikenessTest, AnythingElseIsAnotherJob) {
   UpstreamJob other;
   other.id = "other";
   other.name = "dogs";
-  other.data_source_path = "https://data.test/dogs.zip";
-  other.base_model = "FAST_FLUX";
+  other.fields.set_data_source_uri("https://data.test/dogs.zip");
+  other.fields.set_base_model("FAST_FLUX");
   EXPECT_TRUE(LikenessOf(intent_, other, false).none);
   other.name = AddMarker("my cats", MakeMarker("key", "alice", "another", 0));
-  other.data_source_path = job_.data_source_path;
-  other.instance_prompt = job_.instance_prompt;
+  other.fields.set_data_source_uri(job_.fields.data_source_uri());
+  other.fields.set_instance_prompt(job_.fields.instance_prompt());
   EXPECT_TRUE(LikenessOf(intent_, other, true).none) << "it has another one's marker";
 }
 

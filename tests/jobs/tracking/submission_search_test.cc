@@ -56,9 +56,9 @@ class SubmissionSearchTest : public ::testing::Test {
     candidate.job.id = id;
     candidate.job.status = "QUEUED";
     candidate.job.name = name;
-    candidate.job.data_source_path = Wanted().data_source_uri();
-    candidate.job.instance_prompt = Wanted().instance_prompt();
-    candidate.job.base_model = Wanted().base_model();
+    candidate.job.fields.set_data_source_uri(Wanted().data_source_uri());
+    candidate.job.fields.set_instance_prompt(Wanted().instance_prompt());
+    candidate.job.fields.set_base_model(Wanted().base_model());
     candidate.shown_read = kUnknown + 5;
     candidate.read = kList;
     candidate.details_read = true;
@@ -121,7 +121,7 @@ TEST_F(SubmissionSearchTest, WaitsForTheDetailsOfAllThatMayBeIt) {
   EXPECT_THAT(Search({Job("up", "cats"), other}).adopted, IsEmpty());
   EXPECT_EQ(jobs_.catalog.FindUpstream("up"), nullptr) << "it was shown as somebody else's";
   other.details_read = true;
-  other.job.instance_prompt = "a drawing of another dog";
+  other.job.fields.set_instance_prompt("a drawing of another dog");
   EXPECT_THAT(Search({Job("up", "cats"), other}).adopted, ElementsAre("up"));
 }
 
@@ -139,7 +139,7 @@ TEST_F(SubmissionSearchTest, OfTwoWithOneMarkerTheOlderIsTheOriginal) {
 TEST_F(SubmissionSearchTest, AMarkedCopyWithAnotherPromptLeavesItUndecided) {
   const auto intent = Submit("r");
   Candidate copy = Job("copy", AddMarker("cats", intent.marker()));
-  copy.job.instance_prompt = "a drawing of another dog";
+  copy.job.fields.set_instance_prompt("a drawing of another dog");
   for (int i = 0; i < 10; ++i) {
     list_time_ += absl::Minutes(1);
     const auto result = Search({copy}, /*counts_absence=*/true);
