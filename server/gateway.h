@@ -52,7 +52,9 @@ class Gateway {
   absl::Status Start();
 
   // Takes no new work, ends streams so that clients resume elsewhere, finishes calls, and closes.
-  // Blocks for up to drain_delay and twice drain_time. After a Start that went well, once.
+  // Blocks for up to drain_delay and twice drain_time (once for streams and transfers, once for
+  // calls), and then for what the store still has to commit and the last export of spans. After a
+  // Start that went well, once.
   void Drain();
 
   // Looks at all files that are reread, at once.

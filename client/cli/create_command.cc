@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/field_rows.h"
 #include "client/cli/follow.h"
 #include "client/cli/job_text.h"
 #include "client/cli/transfer_commands.h"
@@ -196,20 +197,12 @@ int Create(Session& session, const CreateFlags& flags) {
 }
 
 void AddJobOptions(CLI::App& command, CreateFlags& flags) {
-  const auto text = [&](const char* name, const char* help, std::string* (pb::FineTune::*field)()) {
+  for (const FieldRow& row : FieldRows()) {
+    if (row.flag == nullptr) continue;
     command.add_option_function<std::string>(
-        name, [&flags, field](const std::string& value) { *(flags.job.*field)() = value; }, help);
-  };
-  text("--name", "Your name for the job", &pb::FineTune::mutable_display_name);
-  text("--data", "URL of the zip of training images", &pb::FineTune::mutable_data_source_uri);
-  text("--prompt", "Instance prompt, such as 'a photo of TOK dog'",
-       &pb::FineTune::mutable_instance_prompt);
-  text("--trigger", "The word in prompts that stands for the subject",
-       &pb::FineTune::mutable_trigger_word);
-  text("--base-model", "FAST_FLUX, FLUX, FLUX_PRO, QWEN, ...", &pb::FineTune::mutable_base_model);
-  text("--theme", "What is learned; FAST_FLUX: subject", &pb::FineTune::mutable_theme);
-  text("--train-type", "LORA, for the models that take it", &pb::FineTune::mutable_train_type);
-  text("--machine-type", "GPU class, such as NVIDIA_H100", &pb::FineTune::mutable_machine_type);
+        row.flag, [&flags, &row](const std::string& text) { SetText(text, row, flags.job); },
+        row.help);
+  }
   flags.steps_option = command.add_option("--steps", flags.steps, "Training steps");
   flags.learning_rate_option =
       command.add_option("--learning-rate", flags.learning_rate, "Learning rate");

@@ -6,19 +6,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/cli/field_rows.h"
 
 namespace finetune::cli {
 namespace {
 
+// Those that are not in FieldRows().
 constexpr std::pair<absl::string_view, absl::string_view> kFlags[] = {
-    {"display_name", "--name"},
-    {"data_source_uri", "--data"},
-    {"instance_prompt", "--prompt"},
-    {"trigger_word", "--trigger"},
-    {"base_model", "--base-model"},
-    {"theme", "--theme"},
-    {"train_type", "--train-type"},
-    {"machine_type", "--machine-type"},
     {"visibility", "--public"},
     {"parameters.steps", "--steps"},
     {"parameters.learning_rate", "--learning-rate"},
@@ -42,6 +36,8 @@ bool IsOfAField(char c) { return absl::ascii_isalnum(c) || absl::StrContains("_.
 std::string FlagOf(std::string_view field) {
   absl::string_view rest(field.data(), field.size());
   absl::ConsumePrefix(&rest, "fine_tune.");
+  for (const FieldRow& row : FieldRows())
+    if (row.flag != nullptr && rest == row.field->name()) return row.flag;
   for (const auto& [name, flag] : kFlags) {
     if (rest == name) return std::string(flag);
   }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "client/cli/field_rows.h"
 #include "client/cli/values.h"
 #include "client/cpp/states.h"
 
@@ -81,13 +82,8 @@ void PrintFacts(Session& session, const pb::FineTune& job, bool durations) {
     page.Fact("failure", absl::StrCat(pb::Failure::Reason_Name(job.failure().reason()), ": ",
                                       job.failure().message()));
   }
-  page.Fact("base model", job.base_model());
-  page.Fact("theme", job.theme());
-  page.Fact("train type", job.train_type());
-  page.Fact("machine type", job.machine_type());
-  page.Fact("prompt", job.instance_prompt());
-  page.Fact("trigger word", job.trigger_word());
-  page.Fact("data", job.data_source_uri());
+  for (const FieldRow& row : FieldRows())
+    if (row.label != nullptr) page.Fact(row.label, TextOf(job, row));
   page.Fact("parameters", ParametersText(job.parameters()));
   if (job.visibility() != 0)
     page.Fact("visibility", pb::FineTune::Visibility_Name(job.visibility()));
@@ -95,7 +91,6 @@ void PrintFacts(Session& session, const pb::FineTune& job, bool durations) {
   page.Fact("labels", absl::StrJoin(labels, ", ", absl::PairFormatter("=")));
   page.Fact("weights", job.weights_uri());
   page.Fact("inference", job.inference_uri());
-  page.Fact("slug", job.slug());
   if (job.details_pending()) page.Fact("more", "what belongs to this state is being fetched");
   page.Fact("upstream id", job.upstream_id());
   page.Fact("creator", job.creator());

@@ -21,6 +21,7 @@
 #include "client/cli/text.h"
 #include "client/cpp/target.h"
 #include "client/cpp/tls_files.h"
+#include "server/base/pem.h"
 
 namespace finetune::cli {
 namespace {
@@ -121,15 +122,16 @@ class Handshake {
     if (pem.ca.empty()) {
       SSL_CTX_set_default_verify_paths(context_.get());
     } else {
-      const auto authorities = ParseCertificates(pem.ca);
-      for (const Certificate& authority : authorities)
+      const auto authorities = ReadPemCertificates(pem.ca).found;
+      for (const CertificatePtr& authority : authorities)
         X509_STORE_add_cert(SSL_CTX_get_cert_store(context_.get()), authority.get());
     }
-    const auto own = ParseCertificates(pem.cert);
+    const auto own = ReadPemCertificates(pem.cert).found;
     if (own.empty()) return;
     SSL_CTX_use_certificate(context_.get(), own.front().get());
     for (size_t i = 1; i < own.size(); ++i) SSL_CTX_add1_chain_cert(context_.get(), own[i].get());
-    SSL_CTX_use_PrivateKey(context_.get(), ParseKey(pem.key).get());
+    if (const auto key = ReadPemKey(pem.key, ""); key.ok())
+      SSL_CTX_use_PrivateKey(context_.get(), key->get());
   }
 
   // Called where a certificate is asked for and there is none.
@@ -186,7 +188,7 @@ Cause TurnedAway(const Handshake& handshake, const ConnectOptions& options, cons
   if (handshake.certificate_wanted()) {
     return {"it asks for a client certificate", "Give yours with --tls-cert and --tls-key."};
   }
-  const auto own = ParseCertificates(pem.cert);
+  const auto own = ReadPemCertificates(pem.cert).found;
   if (own.empty()) return {};
   if (X509_cmp_current_time(X509_get0_notAfter(own.front().get())) < 0) {
     return {absl::StrCat("your certificate ", options.tls_cert, " has expired"),

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -53,6 +54,17 @@ absl::Status LockNamed(int file, const std::string& path) {
   if (::stat(path.c_str(), &named) == 0 && named.st_dev == own.st_dev && named.st_ino == own.st_ino)
     return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat(path, " was replaced by another process"));
+}
+
+absl::Status SyncFolderOf(const std::string& path) {
+  const std::string folder = std::filesystem::absolute(path).parent_path();
+  const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file < 0) return LocalFileError("write", folder, errno);
+  const int failure = ::fsync(file) == 0 ? 0 : errno;
+  ::close(file);
+  // Some network file systems have no such thing for a folder.
+  return failure == 0 || failure == EINVAL ? absl::OkStatus()
+                                           : LocalFileError("write", folder, failure);
 }
 
 absl::Status WriteFile(const std::string& path, std::string_view content, int mode) {

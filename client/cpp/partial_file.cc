@@ -92,6 +92,7 @@ absl::StatusOr<std::string> PartialFile::Finish() {
   if (std::rename(part_path().c_str(), path_.c_str()) != 0)
     return LocalFileError("write", path_, errno);
   ::unlink(generation_path().c_str());
+  if (absl::Status status = SyncFolderOf(path_); !status.ok()) return status;
   return digest_.Finish();
 }
 

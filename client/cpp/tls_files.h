@@ -4,30 +4,13 @@
 
 #include <openssl/x509.h>
 
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/cpp/changing_file.h"
 
 namespace finetune::inline client {
-
-struct FreeCertificate {
-  void operator()(X509* certificate) const { X509_free(certificate); }
-};
-using Certificate = std::unique_ptr<X509, FreeCertificate>;
-
-struct FreeKey {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-using Key = std::unique_ptr<EVP_PKEY, FreeKey>;
-
-// The certificates in a PEM text, up to the first that cannot be read.
-std::vector<Certificate> ParseCertificates(const std::string& pem);
-// Null if there is none that can be read without a pass phrase.
-Key ParseKey(const std::string& pem);
 
 // Authorities, certificate and key as PEM; empty where there are none.
 struct TlsPem {

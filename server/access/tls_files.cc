@@ -9,16 +9,13 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/pem.h"
 #include "server/base/status_macros.h"
 
 namespace finetune {
 namespace {
 
-using BioPtr = std::unique_ptr<BIO, decltype(&BIO_free)>;
-using CertPtr = std::unique_ptr<X509, decltype(&X509_free)>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using ContextPtr = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 
 // A file's text, and how errors call it.
@@ -39,50 +36,30 @@ absl::StatusOr<PemFile> ReadPem(absl::string_view flag, const std::string& path,
   return PemFile{*std::move(text), absl::StrCat(flag, ": '", path, "'")};
 }
 
-// Nobody is there to be asked for one.
-int NoPassPhrase(char*, int, int, void*) { return 0; }
-
-BioPtr Reader(const std::string& text) {
-  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free);
-}
-
 // What `write` writes to a BIO.
 template <typename Write>
 std::string Written(const Write& write) {
-  const BioPtr bio(BIO_new(BIO_s_mem()), BIO_free);
+  const BioPtr bio(BIO_new(BIO_s_mem()));
   if (bio == nullptr || !write(bio.get())) return "";
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio.get(), &data);
   return std::string(data, static_cast<size_t>(size));
 }
 
-// OpenSSL's own word for the latest failure.
-std::string Reason() {
-  const char* reason = ERR_reason_error_string(ERR_peek_last_error());
-  return reason == nullptr ? "OpenSSL does not say why" : reason;
-}
-
 // All certificates of the file, at least one. One that cannot be read is an error, and no end.
-absl::StatusOr<std::vector<CertPtr>> ReadCertificates(const PemFile& file) {
-  const BioPtr bio = Reader(file.text);
-  std::vector<CertPtr> found;
-  while (X509* cert = PEM_read_bio_X509(bio.get(), nullptr, NoPassPhrase, nullptr))
-    found.emplace_back(cert, X509_free);
-  const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-  if (at_end && found.empty()) return Bad(file, " holds no PEM certificate");
-  if (!at_end) return Bad(file, ": certificate ", found.size() + 1, " cannot be read: ", Reason());
-  ERR_clear_error();
-  return found;
+absl::StatusOr<std::vector<CertificatePtr>> ReadCertificates(const PemFile& file) {
+  PemCertificates certificates = ReadPemCertificates(file.text);
+  if (!certificates.fault.empty())
+    return Bad(file, ": certificate ", certificates.found.size() + 1,
+               " cannot be read: ", certificates.fault);
+  if (certificates.found.empty()) return Bad(file, " holds no PEM certificate");
+  return std::move(certificates.found);
 }
 
 absl::StatusOr<KeyPtr> ReadKey(const PemFile& file, const std::string& path) {
-  KeyPtr key(PEM_read_bio_PrivateKey(Reader(file.text).get(), nullptr, NoPassPhrase, nullptr),
-             EVP_PKEY_free);
-  if (key != nullptr) return key;
-  if (absl::StrContains(file.text, "ENCRYPTED"))
-    return Bad(file, " holds a key with a pass phrase; `openssl pkey -in ", path,
-               " -out FILE` takes it off");
-  return Bad(file, " holds no PEM private key");
+  auto key = ReadPemKey(file.text, path);
+  if (!key.ok()) return Bad(file, " ", key.status().message());
+  return key;
 }
 
 absl::StatusOr<absl::Time> ToTime(const ASN1_TIME* time, const PemFile& file) {
@@ -92,9 +69,9 @@ absl::StatusOr<absl::Time> ToTime(const ASN1_TIME* time, const PemFile& file) {
   return absl::FromTM(parts, absl::UTCTimeZone());
 }
 
-std::string PemOf(const std::vector<CertPtr>& certs) {
+std::string PemOf(const std::vector<CertificatePtr>& certs) {
   return Written([&](BIO* bio) {
-    for (const CertPtr& cert : certs)
+    for (const CertificatePtr& cert : certs)
       if (PEM_write_bio_X509(bio, cert.get()) != 1) return false;
     return true;
   });
@@ -107,28 +84,28 @@ std::string PemOf(EVP_PKEY* key) {
 }
 
 // Whether a server can be made of them: what gRPC will do, tried first.
-absl::Status TryAsServer(const PemFile& cert_file, const std::vector<CertPtr>& chain,
+absl::Status TryAsServer(const PemFile& cert_file, const std::vector<CertificatePtr>& chain,
                          const PemFile& key_file, EVP_PKEY* key) {
   const ContextPtr context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
-  if (context == nullptr) return absl::InternalError(Reason());
+  if (context == nullptr) return absl::InternalError(OpenSslReason());
   if (SSL_CTX_use_certificate(context.get(), chain[0].get()) != 1)
-    return Bad(cert_file, " holds a certificate that does not do: ", Reason());
+    return Bad(cert_file, " holds a certificate that does not do: ", OpenSslReason());
   for (size_t i = 1; i < chain.size(); ++i)
     if (SSL_CTX_add1_chain_cert(context.get(), chain[i].get()) != 1)
-      return Bad(cert_file, ": certificate ", i + 1, " does not do: ", Reason());
+      return Bad(cert_file, ": certificate ", i + 1, " does not do: ", OpenSslReason());
   if (X509_check_private_key(chain[0].get(), key) != 1)
     return Bad(key_file, " holds a key that does not belong to the certificate");
   if (SSL_CTX_use_PrivateKey(context.get(), key) != 1)
-    return Bad(key_file, " holds a key that does not do: ", Reason());
+    return Bad(key_file, " holds a key that does not do: ", OpenSslReason());
   return absl::OkStatus();
 }
 
-absl::Status TryAsAuthorities(const PemFile& file, const std::vector<CertPtr>& certs) {
+absl::Status TryAsAuthorities(const PemFile& file, const std::vector<CertificatePtr>& certs) {
   const std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)> store(X509_STORE_new(),
                                                                       X509_STORE_free);
   for (size_t i = 0; i < certs.size(); ++i)
     if (store == nullptr || X509_STORE_add_cert(store.get(), certs[i].get()) != 1)
-      return Bad(file, ": certificate ", i + 1, " does not do: ", Reason());
+      return Bad(file, ": certificate ", i + 1, " does not do: ", OpenSslReason());
   return absl::OkStatus();
 }
 
@@ -147,7 +124,7 @@ absl::StatusOr<std::string> CheckAuthorities(const std::string& text, const std:
   ERR_clear_error();
   const absl::Cleanup forget = [] { ERR_clear_error(); };
   const PemFile file = {text, name};
-  ASSIGN_OR_RETURN(const std::vector<CertPtr> authorities, ReadCertificates(file));
+  ASSIGN_OR_RETURN(const std::vector<CertificatePtr> authorities, ReadCertificates(file));
   RETURN_IF_ERROR(TryAsAuthorities(file, authorities));
   return PemOf(authorities);
 }
@@ -159,7 +136,7 @@ absl::StatusOr<TlsMaterial> ReadTlsMaterial(const TlsFiles& files, ReadTlsFile r
   RETURN_IF_ERROR(CheckTlsFlags(files));
   ASSIGN_OR_RETURN(const PemFile cert_file, ReadPem("--tls_cert_file", files.cert, read));
   ASSIGN_OR_RETURN(const PemFile key_file, ReadPem("--tls_key_file", files.key, read));
-  ASSIGN_OR_RETURN(const std::vector<CertPtr> chain, ReadCertificates(cert_file));
+  ASSIGN_OR_RETURN(const std::vector<CertificatePtr> chain, ReadCertificates(cert_file));
   ASSIGN_OR_RETURN(const KeyPtr key, ReadKey(key_file, files.key));
   RETURN_IF_ERROR(TryAsServer(cert_file, chain, key_file, key.get()));
   ASSIGN_OR_RETURN(material.validity.begin, ToTime(X509_get0_notBefore(chain[0].get()), cert_file));

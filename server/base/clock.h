@@ -33,8 +33,9 @@ class Clock {
   absl::Time ToWall(absl::Time steady) { return steady + WallOffset(); }
   absl::Time FromWall(absl::Time wall) { return wall - WallOffset(); }
 
-  // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread, which
-  // all timers share: it must not block. Never kNoTimer.
+  // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread. All timers
+  // share it, so a callback only hands its work on. (One waits: the last resort of a drain, which
+  // stops what every other timer is for.) Never kNoTimer.
   virtual TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) = 0;
 
   // Afterwards the callback is not running and will not run. True if it had not run. Called from

@@ -19,11 +19,11 @@ namespace pb = ::segmind::finetune::v1;
 inline constexpr std::string_view kErrorDomain = "segmind-finetune-gateway";
 
 // Makes a typed error: an absl::Status that carries google.rpc details as payloads under their type
-// URLs, which service/ copies to the wire. Each detail at most once; all together stay under the 4
-// KB that metadata allows.
+// URLs, which service/ copies to the wire. Each detail at most once. What does not fit into the
+// metadata of an answer is left out there (ToGrpcStatus).
 //
-//   return Error(absl::StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND, "no fine-tune
-//   'fineTunes/x'")
+//   return Error(absl::StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
+//                "no fine-tune 'fineTunes/x'")
 //       .Resource("segmind.finetune.v1.FineTune", "fineTunes/x");
 class Error {
  public:

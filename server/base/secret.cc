@@ -4,8 +4,28 @@
 
 namespace finetune {
 
-Secret::~Secret() {
-  if (!value_.empty()) OPENSSL_cleanse(value_.data(), value_.size());
+Secret& Secret::operator=(const Secret& other) {
+  if (this != &other) {
+    Wipe();
+    value_ = other.value_;
+  }
+  return *this;
+}
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+  if (this != &other) {
+    Wipe();
+    value_ = std::move(other.value_);
+    other.Wipe();
+  }
+  return *this;
+}
+
+void Secret::Wipe() {
+  // All that was allocated: what a shorter value was written over is still behind it.
+  value_.resize(value_.capacity());
+  OPENSSL_cleanse(value_.data(), value_.size());
+  value_.clear();
 }
 
 bool Secret::Equals(std::string_view other) const {

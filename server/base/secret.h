@@ -8,17 +8,17 @@
 namespace finetune {
 
 // Text that must appear in no log, error, metric, trace or store: it has no stream operator and no
-// conversion, so that printing it takes a deliberate Reveal(), and its memory is wiped when it
-// goes.
+// conversion, so that printing it takes a deliberate Reveal(). Its memory is wiped when it goes, is
+// assigned over or is moved from. What Reveal() was copied to is the copier's to wipe.
 class Secret {
  public:
   Secret() = default;
   explicit Secret(std::string value) : value_(std::move(value)) {}
   Secret(const Secret&) = default;
-  Secret& operator=(const Secret&) = default;
-  Secret(Secret&&) = default;
-  Secret& operator=(Secret&&) = default;
-  ~Secret();
+  Secret& operator=(const Secret& other);
+  Secret& operator=(Secret&& other) noexcept;
+  Secret(Secret&& other) noexcept : value_(std::move(other.value_)) { other.Wipe(); }
+  ~Secret() { Wipe(); }
 
   // For the one place that sends it.
   const std::string& Reveal() const { return value_; }
@@ -29,6 +29,8 @@ class Secret {
   friend bool operator==(const Secret& a, const Secret& b) { return a.Equals(b.value_); }
 
  private:
+  void Wipe();
+
   std::string value_;
 };
 

@@ -14,7 +14,8 @@ inline constexpr int64_t kDatasetLimitBytes = int64_t{100} << 20;
 struct DatasetFindings {
   // Images that training would see: at the top level, not encrypted.
   int image_count = 0;
-  // What Segmind may refuse or do badly with, one sentence each, at most a dozen.
+  // What Segmind may refuse or do badly with: one sentence for each kind of fault, however many
+  // entries have it.
   std::vector<std::string> warnings;
   // The one of them that training will fail over; empty if none will.
   std::string fault;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <sstream>
+#include <string_view>
 #include <type_traits>
 
 namespace finetune {
@@ -38,6 +39,29 @@ TEST(Secret, CopiesAndMovesLikeAString) {
   copy = Secret("other");
   EXPECT_EQ(copy.Reveal(), "other");
   EXPECT_EQ(moved.Reveal(), std::string(100, 'k'));
+}
+
+// Short texts are kept within the object, where a test can look.
+bool Holds(const Secret& secret, std::string_view text) {
+  return std::string_view(reinterpret_cast<const char*>(&secret), sizeof(secret)).find(text) !=
+         std::string_view::npos;
+}
+
+TEST(Secret, IsWipedWhereItIsMovedFromOrAssignedOver) {
+  Secret first("key-abc");
+  ASSERT_TRUE(Holds(first, "key-abc"));
+  Secret second = std::move(first);
+  EXPECT_FALSE(Holds(first, "ey-abc"));
+  Secret third;
+  third = std::move(second);
+  EXPECT_FALSE(Holds(second, "ey-abc"));
+  EXPECT_EQ(third.Reveal(), "key-abc");
+  third = Secret("x");
+  EXPECT_FALSE(Holds(third, "ey-abc"));
+  const Secret other("y");
+  third = other;
+  third = *&third;
+  EXPECT_EQ(third.Reveal(), "y");
 }
 
 }  // namespace

@@ -9,18 +9,13 @@
 namespace finetune {
 namespace {
 
-// From the one that fewest jobs are likely to share to the one that most share.
-constexpr FilterField kBySelectivity[] = {FilterField::kUpstreamId, FilterField::kDisplayName,
-                                          FilterField::kLabel,      FilterField::kCreator,
-                                          FilterField::kTheme,      FilterField::kBaseModel,
-                                          FilterField::kState,      FilterField::kVisibility};
-
 std::optional<std::string> IndexKeyOf(const FilterNode& node) {
   if (node.kind == FilterNode::Kind::kComparison) return node.comparison.IndexKey();
   if (node.kind != FilterNode::Kind::kAnd) return std::nullopt;
-  for (FilterField field : kBySelectivity) {
+  // The fields whose values the fewest jobs share come first.
+  for (const FilterField& field : FilterFields()) {
     for (const FilterNode::Ptr& child : node.children) {
-      if (child->kind != FilterNode::Kind::kComparison || child->comparison.field != field)
+      if (child->kind != FilterNode::Kind::kComparison || child->comparison.field != &field)
         continue;
       if (auto key = child->comparison.IndexKey()) return key;
     }
@@ -31,7 +26,7 @@ std::optional<std::string> IndexKeyOf(const FilterNode& node) {
 size_t ComparisonsOf(const FilterNode& node) {
   // A text is looked for in some six others, which are folded for it.
   if (node.kind == FilterNode::Kind::kComparison &&
-      node.comparison.field == FilterField::kAnywhere) {
+      node.comparison.field->kind == FilterField::Kind::kAnywhere) {
     return 10;
   }
   size_t count = node.kind == FilterNode::Kind::kComparison ? 1 : 0;
@@ -74,7 +69,7 @@ absl::StatusOr<FilterPtr> Filter::Parse(std::string_view text) {
 
 FilterPtr Filter::WithCreator(FilterPtr filter, std::string_view creator) {
   FilterComparison comparison;
-  comparison.field = FilterField::kCreator;
+  comparison.field = FindFilterField("creator");
   comparison.text = creator;
   std::vector<FilterNode::Ptr> all = {FilterNode::Compare(std::move(comparison))};
   if (filter != nullptr && !filter->matches_all()) {
@@ -84,16 +79,13 @@ FilterPtr Filter::WithCreator(FilterPtr filter, std::string_view creator) {
 }
 
 std::vector<std::string> IndexKeysOf(const FineTuneVersion& version) {
-  std::vector<std::string> keys = {
-      FilterIndexKey(FilterField::kState, "", std::to_string(version.state)),
-      FilterIndexKey(FilterField::kVisibility, "", std::to_string(version.visibility)),
-      FilterIndexKey(FilterField::kBaseModel, "", version.base_model),
-      FilterIndexKey(FilterField::kTheme, "", version.theme),
-      FilterIndexKey(FilterField::kCreator, "", version.creator),
-      FilterIndexKey(FilterField::kDisplayName, "", version.display_name),
-      FilterIndexKey(FilterField::kUpstreamId, "", version.upstream_id)};
-  for (const auto& [key, value] : version.labels) {
-    keys.push_back(FilterIndexKey(FilterField::kLabel, key, value));
+  std::vector<std::string> keys;
+  for (const FilterField& field : FilterFields()) {
+    if (const auto value = FilterIndexValue(field, version))
+      keys.push_back(FilterIndexKey(field, "", *value));
+    if (field.kind != FilterField::Kind::kLabel) continue;
+    for (const auto& [key, label] : version.labels)
+      keys.push_back(FilterIndexKey(field, key, label));
   }
   return keys;
 }

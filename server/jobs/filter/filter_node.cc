@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "server/jobs/filter/fold_case.h"
@@ -10,33 +12,39 @@
 namespace finetune {
 namespace {
 
-constexpr std::array<std::string_view, 11> kFieldNames = {
-    "state",       "base_model",  "theme",       "visibility", "creator", "display_name",
-    "upstream_id", "create_time", "update_time", "labels",     "*"};
-
 constexpr std::array<std::string_view, 7> kOperators = {"=", "!=", "<", "<=", ">", ">=", ":"};
 
-bool IsTime(FilterField field) {
-  return field == FilterField::kCreateTime || field == FilterField::kUpdateTime;
-}
+using Kind = FilterField::Kind;
 
-bool IsEnum(FilterField field) {
-  return field == FilterField::kState || field == FilterField::kVisibility;
-}
-
-const std::string& TextOf(FilterField field, const FineTuneVersion& version) {
-  switch (field) {
-    case FilterField::kBaseModel:
-      return version.base_model;
-    case FilterField::kTheme:
-      return version.theme;
-    case FilterField::kCreator:
-      return version.creator;
-    case FilterField::kDisplayName:
-      return version.display_name;
-    default:
-      return version.upstream_id;
+struct KindOf {
+  Kind operator()(std::string FineTuneVersion::*) const { return Kind::kText; }
+  Kind operator()(absl::Time FineTuneVersion::*) const { return Kind::kTime; }
+  Kind operator()(absl::btree_map<std::string, std::string> FineTuneVersion::*) const {
+    return Kind::kLabel;
   }
+  template <typename Enum>
+  Kind operator()(Enum FineTuneVersion::*) const {
+    return Kind::kEnum;
+  }
+};
+
+// The number of an enum's value.
+struct NumberIn {
+  const FineTuneVersion& version;
+
+  template <typename Member>
+  int operator()(Member FineTuneVersion::*member) const {
+    if constexpr (std::is_convertible_v<Member, int>)
+      return version.*member;
+    else
+      return 0;
+  }
+};
+
+// `Member` is what the field's kind says.
+template <typename Member>
+const Member& ValueIn(const FilterField& field, const FineTuneVersion& version) {
+  return version.*std::get<Member FineTuneVersion::*>(field.compared->member);
 }
 
 template <typename T>
@@ -82,7 +90,7 @@ bool MatchesText(std::string_view value, const FilterComparison& comparison) {
 }
 
 bool MatchesLabel(const FineTuneVersion& version, const FilterComparison& comparison) {
-  auto it = version.labels.find(comparison.label);
+  const auto it = version.labels.find(comparison.label);
   if (it == version.labels.end()) return comparison.op == FilterOperator::kNotEqual;
   if (comparison.any_value) return true;
   return MatchesText(it->second, comparison);
@@ -143,35 +151,58 @@ FilterNode::Ptr Join(FilterNode::Kind kind, std::vector<FilterNode::Ptr> childre
 
 }  // namespace
 
-std::string_view NameOf(FilterField field) { return kFieldNames[static_cast<size_t>(field)]; }
+const std::vector<FilterField>& FilterFields() {
+  static const auto& fields = *new std::vector<FilterField>([] {
+    std::vector<FilterField> all;
+    for (const ComparedField& compared : kComparedFields) {
+      const auto* field = pb::FineTune::descriptor()->FindFieldByNumber(compared.number);
+      all.push_back({.name = field->name(),
+                     .kind = std::visit(KindOf(), compared.member),
+                     .words = field->enum_type(),
+                     .compared = &compared});
+    }
+    return all;
+  }());
+  return fields;
+}
+
+const FilterField* FindFilterField(std::string_view name) {
+  for (const FilterField& field : FilterFields())
+    if (field.name == name) return &field;
+  return nullptr;
+}
+
+const FilterField& AnywhereField() {
+  static constexpr FilterField kAnywhere{.name = "*", .kind = Kind::kAnywhere};
+  return kAnywhere;
+}
 
 bool FilterComparison::Matches(const FineTuneVersion& version) const {
-  switch (field) {
-    case FilterField::kState:
-      return any_value ? version.state != 0 : Compare<int>(version.state, op, number);
-    case FilterField::kVisibility:
-      return any_value ? version.visibility != 0 : Compare<int>(version.visibility, op, number);
-    case FilterField::kCreateTime:
-      return Compare(version.create_time, op, time);
-    case FilterField::kUpdateTime:
-      return Compare(version.update_time, op, time);
-    case FilterField::kLabel:
+  switch (field->kind) {
+    case Kind::kText:
+      return MatchesText(ValueIn<std::string>(*field, version), *this);
+    case Kind::kTime:
+      return Compare(ValueIn<absl::Time>(*field, version), op, time);
+    case Kind::kEnum: {
+      const int value = std::visit(NumberIn{version}, field->compared->member);
+      return any_value ? value != 0 : Compare(value, op, number);
+    }
+    case Kind::kLabel:
       return MatchesLabel(version, *this);
-    case FilterField::kAnywhere:
+    case Kind::kAnywhere:
       return StandsAnywhere(text, version);
-    default:
-      return MatchesText(TextOf(field, version), *this);
   }
+  return false;
 }
 
 std::string FilterComparison::Canonical() const {
-  std::string canonical(NameOf(field));
-  if (field == FilterField::kLabel) canonical += "." + Quoted(label);
-  const bool equality = op == FilterOperator::kHas && IsEnum(field) && !any_value;
+  std::string canonical(field->name);
+  if (field->kind == Kind::kLabel) canonical += "." + Quoted(label);
+  const bool equality = op == FilterOperator::kHas && field->kind == Kind::kEnum && !any_value;
   canonical += equality ? "=" : kOperators[static_cast<size_t>(op)];
   if (any_value) return canonical + "*";
-  if (IsEnum(field)) return canonical + std::to_string(number);
-  if (IsTime(field)) {
+  if (field->kind == Kind::kEnum) return canonical + std::to_string(number);
+  if (field->kind == Kind::kTime) {
     return canonical + absl::FormatTime(absl::RFC3339_full, time, absl::UTCTimeZone());
   }
   std::string value = Quoted(text);
@@ -181,12 +212,12 @@ std::string FilterComparison::Canonical() const {
 }
 
 std::optional<std::string> FilterComparison::IndexKey() const {
-  if (any_before || any_after || any_value || IsTime(field) || field == FilterField::kAnywhere)
+  if (any_before || any_after || any_value || field->kind == Kind::kTime ||
+      field->kind == Kind::kAnywhere)
     return std::nullopt;
-  const bool equality =
-      op == FilterOperator::kEqual || (op == FilterOperator::kHas && IsEnum(field));
-  if (!equality) return std::nullopt;
-  return FilterIndexKey(field, label, IsEnum(field) ? std::to_string(number) : text);
+  const bool is_enum = field->kind == Kind::kEnum;
+  if (op != FilterOperator::kEqual && !(op == FilterOperator::kHas && is_enum)) return std::nullopt;
+  return FilterIndexKey(*field, label, is_enum ? std::to_string(number) : text);
 }
 
 FilterNode::Ptr FilterNode::Compare(FilterComparison comparison) {
@@ -228,10 +259,19 @@ bool FilterNode::Matches(const FineTuneVersion& version) const {
   return false;
 }
 
-std::string FilterIndexKey(FilterField field, std::string_view label, std::string_view value) {
-  std::string key(NameOf(field));
-  if (field == FilterField::kLabel) key.append(".").append(label);
+std::string FilterIndexKey(const FilterField& field, std::string_view label,
+                           std::string_view value) {
+  std::string key(field.name);
+  if (field.kind == Kind::kLabel) key.append(".").append(label);
   return key.append("=").append(value);
+}
+
+std::optional<std::string> FilterIndexValue(const FilterField& field,
+                                            const FineTuneVersion& version) {
+  if (field.kind == Kind::kText) return ValueIn<std::string>(field, version);
+  if (field.kind == Kind::kEnum)
+    return std::to_string(std::visit(NumberIn{version}, field.compared->member));
+  return std::nullopt;
 }
 
 }  // namespace finetune

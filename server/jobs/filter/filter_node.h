@@ -1,5 +1,7 @@
 #pragma once
 
+#include <google/protobuf/descriptor.h>
+
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,32 +12,31 @@
 
 namespace finetune {
 
-// What a filter may look at.
-enum class FilterField {
-  kState,
-  kBaseModel,
-  kTheme,
-  kVisibility,
-  kCreator,
-  kDisplayName,
-  kUpstreamId,
-  kCreateTime,
-  kUpdateTime,
-  kLabel,
-  kAnywhere,
+// What a filter may look at: a field that a version keeps, one of its labels, or several texts at
+// once (`anywhere`).
+struct FilterField {
+  enum class Kind { kText, kTime, kEnum, kLabel, kAnywhere };
+
+  std::string_view name;  // As in the contract; `*` for kAnywhere.
+  Kind kind;
+  const google::protobuf::EnumDescriptor* words = nullptr;  // Of an enum.
+  const ComparedField* compared = nullptr;                  // Null for kAnywhere.
 };
 
-// `labels` for kLabel, `*` for kAnywhere.
-std::string_view NameOf(FilterField field);
+// All but `anywhere`, in the order of kComparedFields.
+const std::vector<FilterField>& FilterFields();
+// Null if there is none with that name.
+const FilterField* FindFilterField(std::string_view name);
+const FilterField& AnywhereField();
 
 enum class FilterOperator { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kHas };
 
 // One comparison, or a text that may stand in several fields, in any case (kAnywhere; `text` is
-// folded, see fold_case.h). States and visibilities are compared by their numbers, times as times, the rest
-// as bytes. A label that is not there is equal to nothing, less or greater than nothing, and
+// folded, see fold_case.h). Enums are compared by their numbers, times as times, the rest as bytes. A
+// label that is not there is equal to nothing, less or greater than nothing, and
 // unequal to everything.
 struct FilterComparison {
-  FilterField field = FilterField::kState;
+  const FilterField* field = &AnywhereField();
   std::string label;  // The key, for kLabel.
   FilterOperator op = FilterOperator::kEqual;
 
@@ -72,7 +73,12 @@ struct FilterNode {
   bool Matches(const FineTuneVersion& version) const;
 };
 
+// The value under which a version is found by this field; nullopt for times, and for labels, of which
+// a version has several.
+std::optional<std::string> FilterIndexValue(const FilterField& field,
+                                            const FineTuneVersion& version);
 // The key under which a version with this value is found. `label` for kLabel.
-std::string FilterIndexKey(FilterField field, std::string_view label, std::string_view value);
+std::string FilterIndexKey(const FilterField& field, std::string_view label,
+                           std::string_view value);
 
 }  // namespace finetune

@@ -18,10 +18,6 @@ constexpr std::string_view kNameEnds = " \t\r\n()\"'=!<>:";
 // A time has colons, so a value may.
 constexpr std::string_view kValueEnds = " \t\r\n()\"'=!<>";
 constexpr std::string_view kOperatorStarts = "=!<>:";
-constexpr std::string_view kFields =
-    "state, base_model, theme, visibility, creator, display_name, upstream_id, create_time, "
-    "update_time or labels.KEY before the operator";
-
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string NamesOf(const google::protobuf::EnumDescriptor* type) {
@@ -31,6 +27,15 @@ std::string NamesOf(const google::protobuf::EnumDescriptor* type) {
     absl::StrAppend(&names, names.empty() ? "" : ", ", type->value(i)->name());
   }
   return names;
+}
+
+// What may stand before an operator.
+std::string FieldNames() {
+  std::string names;
+  for (const FilterField& field : FilterFields())
+    if (field.kind != FilterField::Kind::kLabel) absl::StrAppend(&names, Absl(field.name), ", ");
+  names.resize(names.size() - 2);
+  return names + " or labels.KEY before the operator";
 }
 
 }  // namespace
@@ -124,9 +129,8 @@ absl::StatusOr<FilterNode::Ptr> FilterParser::Text() {
   ASSIGN_OR_RETURN(const Word word, ReadWord());
   SkipSpace();
   if (!AtEnd() && kOperatorStarts.find(Peek()) != std::string_view::npos)
-    return Fault(word.position, kFields);
+    return Fault(word.position, FieldNames());
   FilterComparison comparison;
-  comparison.field = FilterField::kAnywhere;
   comparison.op = FilterOperator::kHas;
   // A star at an end says what is so anyway.
   comparison.text = FoldCase(word.text);
@@ -138,7 +142,8 @@ absl::StatusOr<FilterNode::Ptr> FilterParser::Comparison() {
   FilterComparison comparison;
   RETURN_IF_ERROR(Field(comparison));
   SkipSpace();
-  const bool whole_map = comparison.field == FilterField::kLabel && comparison.label.empty();
+  const bool whole_map =
+      comparison.field->kind == FilterField::Kind::kLabel && comparison.label.empty();
   const size_t at = position_;
   RETURN_IF_ERROR(Operator(comparison));
   if (whole_map && comparison.op != FilterOperator::kHas) {
@@ -163,23 +168,18 @@ absl::StatusOr<FilterNode::Ptr> FilterParser::Comparison() {
 absl::Status FilterParser::Field(FilterComparison& comparison) {
   const std::string_view name = Bare(kNameEnds);
   constexpr std::string_view kLabels = "labels";
-  if (name == kLabels) {
-    comparison.field = FilterField::kLabel;
+  if (name.starts_with(kLabels) && name.size() > kLabels.size() && name[kLabels.size()] == '.')
+    return LabelKey(name, comparison);
+  if (const FilterField* field = FindFilterField(name)) {
+    comparison.field = field;
     position_ += name.size();
     return absl::OkStatus();
   }
-  if (name.starts_with(kLabels) && name[kLabels.size()] == '.') return LabelKey(name, comparison);
-  for (int i = 0; i < static_cast<int>(FilterField::kLabel); ++i) {
-    if (name != NameOf(static_cast<FilterField>(i))) continue;
-    comparison.field = static_cast<FilterField>(i);
-    position_ += name.size();
-    return absl::OkStatus();
-  }
-  return Fault(position_, kFields);
+  return Fault(position_, FieldNames());
 }
 
 absl::Status FilterParser::LabelKey(std::string_view name, FilterComparison& comparison) {
-  comparison.field = FilterField::kLabel;
+  comparison.field = FindFilterField("labels");
   const size_t prefix = std::string_view("labels.").size();
   position_ += prefix;
   if (name.size() > prefix) {
@@ -205,8 +205,7 @@ absl::Status FilterParser::Operator(FilterComparison& comparison) {
     if (!text_.substr(position_).starts_with(text)) continue;
     const bool ordered = op != FilterOperator::kEqual && op != FilterOperator::kNotEqual &&
                          op != FilterOperator::kHas;
-    if (ordered &&
-        (comparison.field == FilterField::kState || comparison.field == FilterField::kVisibility)) {
+    if (ordered && comparison.field->kind == FilterField::Kind::kEnum) {
       return Fault(position_, "=, != or : (it has no order)");
     }
     comparison.op = op;
@@ -218,12 +217,10 @@ absl::Status FilterParser::Operator(FilterComparison& comparison) {
 
 absl::Status FilterParser::Value(FilterComparison& comparison) {
   ASSIGN_OR_RETURN(Word word, ReadWord());
-  switch (comparison.field) {
-    case FilterField::kState:
-    case FilterField::kVisibility:
+  switch (comparison.field->kind) {
+    case FilterField::Kind::kEnum:
       return EnumValue(word, comparison);
-    case FilterField::kCreateTime:
-    case FilterField::kUpdateTime:
+    case FilterField::Kind::kTime:
       return TimeValue(word, comparison);
     default:
       return TextValue(std::move(word), comparison);
@@ -235,9 +232,7 @@ absl::Status FilterParser::EnumValue(const Word& word, FilterComparison& compari
     comparison.any_value = true;
     return absl::OkStatus();
   }
-  const auto* type = comparison.field == FilterField::kState
-                         ? pb::FineTune::State_descriptor()
-                         : pb::FineTune::Visibility_descriptor();
+  const auto* type = comparison.field->words;
   const auto* value = type->FindValueByName(absl::AsciiStrToUpper(word.text));
   if (value == nullptr || word.any_before || word.any_after) {
     return Fault(word.position, absl::StrCat("one of ", NamesOf(type)));

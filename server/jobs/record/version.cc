@@ -1,10 +1,15 @@
 #include "server/jobs/record/version.h"
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "server/base/check.h"
 #include "server/base/time_proto.h"
+#include "server/base/utf8.h"
 #include "server/jobs/record/wire.h"
 
 namespace finetune {
@@ -44,57 +49,91 @@ bool ReadLabel(std::string_view bytes, absl::btree_map<std::string, std::string>
   return reader.ok();
 }
 
-bool ReadFilterField(const WireReader& field, FineTuneVersion& version) {
+// By number; null for what is not compared.
+const ComparedField* ComparedFieldOf(uint32_t number) {
+  static const auto& by_number = *new std::vector<const ComparedField*>([] {
+    std::vector<const ComparedField*> rows;
+    for (const ComparedField& row : kComparedFields) {
+      if (rows.size() <= static_cast<size_t>(row.number)) rows.resize(row.number + 1);
+      rows[row.number] = &row;
+    }
+    return rows;
+  }());
+  return number < by_number.size() ? by_number[number] : nullptr;
+}
+
+// Reads one field of a FineTune into the member of a version that keeps it.
+struct MemberReader {
+  const WireReader& field;
+  FineTuneVersion& version;
+
+  bool operator()(std::string FineTuneVersion::*member) const {
+    version.*member = field.bytes();
+    return true;
+  }
+  bool operator()(absl::Time FineTuneVersion::*member) const {
+    return ReadTime(field.bytes(), version.*member);
+  }
+  bool operator()(absl::btree_map<std::string, std::string> FineTuneVersion::*member) const {
+    return ReadLabel(field.bytes(), version.*member);
+  }
+  template <typename Enum>
+  bool operator()(Enum FineTuneVersion::*member) const {
+    version.*member = static_cast<Enum>(field.number());
+    return true;
+  }
+};
+
+bool ReadMember(const WireReader& field, FineTuneVersion& version) {
   switch (field.field()) {
     case FineTune::kNameFieldNumber:
       if (auto id = IdOf(field.bytes())) version.id = *std::move(id);
       return true;
-    case FineTune::kDisplayNameFieldNumber:
-      version.display_name = field.bytes();
-      return true;
-    case FineTune::kBaseModelFieldNumber:
-      version.base_model = field.bytes();
-      return true;
-    case FineTune::kThemeFieldNumber:
-      version.theme = field.bytes();
-      return true;
-    case FineTune::kVisibilityFieldNumber:
-      version.visibility = static_cast<FineTune::Visibility>(field.number());
-      return true;
-    case FineTune::kLabelsFieldNumber:
-      return ReadLabel(field.bytes(), version.labels);
-    case FineTune::kStateFieldNumber:
-      version.state = static_cast<FineTune::State>(field.number());
-      return true;
-    case FineTune::kCreatorFieldNumber:
-      version.creator = field.bytes();
-      return true;
-    case FineTune::kCreateTimeFieldNumber:
-      return ReadTime(field.bytes(), version.create_time);
-    case FineTune::kUpdateTimeFieldNumber:
-      return ReadTime(field.bytes(), version.update_time);
     case FineTune::kRevisionFieldNumber:
       version.revision = field.number();
       return true;
     case FineTune::kDetailsPendingFieldNumber:
       version.details_pending = field.number() != 0;
       return true;
-    case FineTune::kUpstreamIdFieldNumber:
-      version.upstream_id = field.bytes();
-      return true;
     default:
-      return true;
+      const ComparedField* compared = ComparedFieldOf(field.field());
+      return compared == nullptr || std::visit(MemberReader{field, version}, compared->member);
   }
+}
+
+bool IsUtf8(std::string_view text) {
+  const bool ascii =
+      std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x80; });
+  return ascii || ValidUtf8(text) == text;
+}
+
+// Whether these bytes, which a disk kept, can be made a message of that type later on. Without making
+// it, which takes ten times as long.
+bool IsParseable(std::string_view bytes, const google::protobuf::Descriptor& type, int depth) {
+  if (depth == 0) return false;
+  WireReader reader(bytes);
+  while (reader.Next()) {
+    const auto* field = type.FindFieldByNumber(static_cast<int>(reader.field()));
+    if (field == nullptr) continue;
+    if (field->type() == google::protobuf::FieldDescriptor::TYPE_STRING) {
+      if (!IsUtf8(reader.bytes())) return false;
+    } else if (field->type() == google::protobuf::FieldDescriptor::TYPE_MESSAGE) {
+      if (!IsParseable(reader.bytes(), *field->message_type(), depth - 1)) return false;
+    }
+  }
+  return reader.ok();
 }
 
 // The fields may stand in any order on the wire. With those of the full view last, the basic view
 // is the beginning of the same bytes and costs no memory of its own.
 bool ReadFineTune(std::string_view bytes, FineTuneVersion& version) {
+  constexpr int kMaxDepth = 90;  // Protobuf itself stops at 100.
+  if (!IsParseable(bytes, *FineTune::descriptor(), kMaxDepth)) return false;
   size_t tail = 0;
   WireReader reader(bytes);
   while (reader.Next()) {
     if (OnlyInFull(reader.field())) tail += reader.whole().size();
-    if (!ReadFilterField(reader, version)) return false;
+    if (!ReadMember(reader, version)) return false;
   }
   if (!reader.ok()) return false;
   version.full = grpc::Slice(bytes.size());

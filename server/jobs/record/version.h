@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "absl/container/btree_map.h"
 #include "absl/time/time.h"
@@ -23,7 +24,7 @@ struct FineTuneVersion {
   uint64_t revision = 0;
   uint64_t first_revision = 0;
 
-  // What filters see.
+  // What filters see: kComparedFields.
   pb::FineTune::State state = pb::FineTune::STATE_UNSPECIFIED;
   pb::FineTune::Visibility visibility = pb::FineTune::VISIBILITY_UNSPECIFIED;
   std::string base_model;
@@ -63,6 +64,28 @@ struct FineTuneVersion {
 };
 
 using VersionPtr = std::shared_ptr<const FineTuneVersion>;
+
+// A field of pb::FineTune that a version keeps aside, because filters compare it, and where.
+struct ComparedField {
+  int number;  // In pb::FineTune.
+  std::variant<std::string FineTuneVersion::*, absl::Time FineTuneVersion::*,
+               pb::FineTune::State FineTuneVersion::*, pb::FineTune::Visibility FineTuneVersion::*,
+               absl::btree_map<std::string, std::string> FineTuneVersion::*>
+      member;
+};
+// From the one of which the fewest jobs are likely to share a value to the one of which the most.
+inline constexpr ComparedField kComparedFields[] = {
+    {pb::FineTune::kUpstreamIdFieldNumber, &FineTuneVersion::upstream_id},
+    {pb::FineTune::kDisplayNameFieldNumber, &FineTuneVersion::display_name},
+    {pb::FineTune::kLabelsFieldNumber, &FineTuneVersion::labels},
+    {pb::FineTune::kCreatorFieldNumber, &FineTuneVersion::creator},
+    {pb::FineTune::kThemeFieldNumber, &FineTuneVersion::theme},
+    {pb::FineTune::kBaseModelFieldNumber, &FineTuneVersion::base_model},
+    {pb::FineTune::kStateFieldNumber, &FineTuneVersion::state},
+    {pb::FineTune::kVisibilityFieldNumber, &FineTuneVersion::visibility},
+    {pb::FineTune::kCreateTimeFieldNumber, &FineTuneVersion::create_time},
+    {pb::FineTune::kUpdateTimeFieldNumber, &FineTuneVersion::update_time},
+};
 
 // The pair of conversions. `record` must be complete: name, revision and first_revision set.
 VersionPtr MakeVersion(const record::FineTuneRecord& record);

@@ -12,16 +12,17 @@ namespace finetune {
 std::string WrongWithLabelKey(std::string_view key);
 std::string WrongWithLabelValue(std::string_view value);
 
-// An http or https URL with a host and without credentials.
+// An http or https URL with a host and without credentials; at most 2,048 bytes beside what signs it
+// and 8,192 with that.
 std::string WrongWithUrl(std::string_view url);
 
-// At most `most` characters, none of them a control character (but tab and newline if `lines`).
+// At most `most` characters, none of them a control character (but tabs and line ends if `lines`).
 std::string WrongWithText(std::string_view text, size_t most, bool lines = false);
 
-// The name of a zip, without a path.
+// The name of a zip: no path, not hidden, at most 128 characters.
 std::string WrongWithFileName(std::string_view file_name);
 
-// Letters, digits, `_` and `-`, at most 64; `upper` allows only capitals, digits and `_`.
+// Letters, digits, `_`, `-` and spaces, at most 64; `upper` allows only capitals, digits and `_`.
 std::string WrongWithWord(std::string_view word, bool upper = false);
 
 inline constexpr size_t kMaxLabels = 64;

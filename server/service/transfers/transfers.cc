@@ -10,7 +10,7 @@
 namespace finetune {
 namespace {
 
-// 4 MiB of them: what a few fast downloads have on the way.
+// 8 MiB of them: what a few fast downloads have on the way.
 constexpr size_t kMostUnusedBlocks = 8;
 
 absl::Status Draining() {

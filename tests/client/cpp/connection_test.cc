@@ -123,13 +123,13 @@ TEST_F(Connections, FilesThatHoldSomethingElseAreRefusedAtOnce) {
   Write("one.key", one.KeyPem());
   Write("other.key", other.KeyPem());
   Write("locked.key", one.KeyPemWithPassPhrase());
-  EXPECT_THAT(Refusal({.tls_ca = Path("text")}), HasSubstr("no certificate in PEM"));
+  EXPECT_THAT(Refusal({.tls_ca = Path("text")}), HasSubstr("no PEM certificate"));
   const auto pair = [&](const char* cert, const char* key) {
     return Refusal({.tls_cert = Path(cert), .tls_key = Path(key)});
   };
   EXPECT_EQ(pair("one.crt", "one.key"), "");
-  EXPECT_THAT(pair("text", "one.key"), HasSubstr("no certificate in PEM"));
-  EXPECT_THAT(pair("one.crt", "text"), HasSubstr("no private key in PEM"));
+  EXPECT_THAT(pair("text", "one.key"), HasSubstr("no PEM certificate"));
+  EXPECT_THAT(pair("one.crt", "text"), HasSubstr("no PEM private key"));
   EXPECT_THAT(pair("one.crt", "other.key"), HasSubstr("does not belong"));
   EXPECT_THAT(pair("one.crt", "locked.key"), HasSubstr("pass phrase"));
 }

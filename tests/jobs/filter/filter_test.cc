@@ -6,6 +6,7 @@
 #include <random>
 
 #include "server/base/error.h"
+#include "server/jobs/filter/filter_node.h"
 
 namespace finetune {
 namespace {
@@ -152,10 +153,10 @@ TEST(Filter, SaysWhereItIsWrongAndWhatWasExpected) {
       {"state=T*", "expected one of"},
       {"state<TRAINING", "at position 6: expected =, != or :"},
       {"visibility=SECRET", "expected one of PRIVATE, PUBLIC"},
-      {"status=TRAINING", "at position 1: expected state, base_model"},
-      {"name=x", "expected state, base_model"},
-      {"\"hello\" = 1", "at position 1: expected state"},
-      {"NOT NOT hello", "at position 5: expected state"},
+      {"status=TRAINING", "at position 1: expected upstream_id, display_name"},
+      {"name=x", "expected upstream_id, display_name"},
+      {"\"hello\" = 1", "at position 1: expected upstream_id"},
+      {"NOT NOT hello", "at position 5: expected upstream_id"},
       {"create_time > yesterday", "at position 15: expected a time"},
       {"create_time > infinite-future", "expected a time"},
       {"labels.=x", "at position 8: expected a label's key"},
@@ -164,14 +165,14 @@ TEST(Filter, SaysWhereItIsWrongAndWhatWasExpected) {
       {"theme < a*", "expected a value without *"},
       {"(state=FAILED", "at position 14: expected ')'"},
       {"state=FAILED)", "at position 13: expected AND, OR or the end"},
-      {"()", "at position 2: expected state"},
-      {"state=FAILED AND", "at position 17: expected state"},
-      {"state=FAILED OR", "at position 16: expected state"},
-      {"AND state=FAILED", "at position 1: expected state"},
-      {"NOT", "at position 4: expected state"},
+      {"()", "at position 2: expected upstream_id"},
+      {"state=FAILED AND", "at position 17: expected upstream_id"},
+      {"state=FAILED OR", "at position 16: expected upstream_id"},
+      {"AND state=FAILED", "at position 1: expected upstream_id"},
+      {"NOT", "at position 4: expected upstream_id"},
       {"theme=\"open", "at position 7: expected an end of the quotation"},
       {"theme=\"open\\", "at position 7: expected an end of the quotation"},
-      {"theme = a = b", "at position 11: expected state"},
+      {"theme = a = b", "at position 11: expected upstream_id"},
       {std::string(2001, ' '), "2000 bytes"},
       {std::string(51, '(') + "state=FAILED" + std::string(51, ')'), "50 levels"},
   };
@@ -214,6 +215,43 @@ TEST(Filter, IsIndexedByItsMostSelectiveEquality) {
        {"", "state!=FAILED", "theme=a*", "theme:a", "labels.a:*", "state=FAILED OR state=LOST",
         "NOT state=FAILED", "create_time=2023-11-14T22:13:20Z"}) {
     EXPECT_EQ(index_key(text), std::nullopt) << text;
+  }
+}
+
+// Gives a version a value in the member that a field keeps, and says it as a filter does.
+struct SampleIn {
+  FineTuneVersion& version;
+
+  std::string operator()(std::string FineTuneVersion::*member) const {
+    return version.*member = "sample";
+  }
+  std::string operator()(absl::Time FineTuneVersion::*member) const {
+    version.*member = absl::FromUnixSeconds(1'700'000'000);
+    return "2023-11-14T22:13:20Z";
+  }
+  std::string operator()(absl::btree_map<std::string, std::string> FineTuneVersion::*member) const {
+    return (version.*member)["sample"] = "sample";
+  }
+  std::string operator()(pb::FineTune::State FineTuneVersion::*member) const {
+    return pb::FineTune::State_Name(version.*member = pb::FineTune::TRAINED);
+  }
+  std::string operator()(pb::FineTune::Visibility FineTuneVersion::*member) const {
+    return pb::FineTune::Visibility_Name(version.*member = pb::FineTune::PUBLIC);
+  }
+};
+
+TEST(Filter, ComparesEachFieldThatAVersionKeepsForIt) {
+  for (const FilterField& field : FilterFields()) {
+    FineTuneVersion version;
+    const std::string value = std::visit(SampleIn{version}, field.compared->member);
+    const std::string name =
+        std::string(field.name) + (field.kind == FilterField::Kind::kLabel ? ".sample" : "");
+    const auto equal = Filter::Parse(name + "=" + value);
+    ASSERT_TRUE(equal.ok()) << equal.status();
+    EXPECT_TRUE((*equal)->Matches(version)) << name;
+    EXPECT_FALSE((*equal)->Matches(FineTuneVersion())) << name;
+    if (field.kind != FilterField::Kind::kTime)
+      EXPECT_THAT(IndexKeysOf(version), Contains((*equal)->index_key())) << name;
   }
 }
 

@@ -106,13 +106,29 @@ TEST(Version, RefusesBytesThatAreNoRecord) {
   EXPECT_EQ(ParseVersion(SerialiseRecord(nameless)), nullptr);
 }
 
+// All that a version is ever made into again is looked at when it is read: nothing that a disk kept
+// may end the process later.
+TEST(Version, RefusesBytesOfWhichAPartCannotBecomeAMessage) {
+  record::FineTuneRecord record = FullRecord();
+  record.mutable_fine_tune()->mutable_failure()->set_message("broken here");
+  const std::string whole = SerialiseRecord(record);
+  ASSERT_NE(ParseVersion(whole), nullptr);
+  std::string no_utf8 = whole;
+  no_utf8.replace(no_utf8.find("broken"), 1, "\xff");
+  EXPECT_EQ(ParseVersion(no_utf8), nullptr);
+  std::string no_message = whole;
+  // The length of the text within the failure.
+  no_message[no_message.find("broken") - 1] = 100;
+  EXPECT_EQ(ParseVersion(no_message), nullptr);
+}
+
 TEST(Version, EveryDamagedByteIsSurvived) {
   const std::string whole = SerialiseRecord(FullRecord());
   for (size_t i = 0; i < whole.size(); ++i) {
     for (int bit = 0; bit < 8; ++bit) {
       std::string damaged = whole;
       damaged[i] = static_cast<char>(damaged[i] ^ (1 << bit));
-      ParseVersion(damaged);
+      if (const VersionPtr version = ParseVersion(damaged)) ToRecord(*version);
     }
   }
 }
