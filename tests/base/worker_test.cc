@@ -86,18 +86,27 @@ TEST(Worker, RunsAtOnceNothingThatWouldOvertake) {
 
 TEST(Worker, StopWaitsForWhatRunsAtOnce) {
   Worker worker("test");
-  Notification begun;
+  Notification begun, go;
   std::atomic<bool> ended = false;
   std::thread other([&] {
     worker.RunOrPost([&] {
       begun.Notify();
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      go.WaitForNotification();
       ended = true;
     });
   });
   begun.WaitForNotification();
-  worker.Stop();
-  EXPECT_TRUE(ended);
+  bool had_ended = false;
+  std::thread stopper([&] {
+    worker.Stop();
+    had_ended = ended;
+  });
+  // Once a task is refused, Stop has begun.
+  while (worker.Post([] {})) std::this_thread::yield();
+  EXPECT_FALSE(ended);
+  go.Notify();
+  stopper.join();
+  EXPECT_TRUE(had_ended);
   other.join();
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/base/worker.h"
 #include "server/http/http_client.h"
@@ -32,7 +33,7 @@ class CannedSegmind : public HttpClient {
   void Start(HttpRequest request, Done done) override {
     HttpResult result;
     result.sent = true;
-    result.start_time = absl::Now();
+    result.start_time = SteadyNow();
     {
       MutexLock lock(mu_);
       const std::string path = request.url.substr(request.url.find('/', 8));

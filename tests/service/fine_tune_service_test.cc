@@ -154,7 +154,7 @@ TEST_F(ServiceTest, ReadsSegmindWhenFreshnessAsksForIt) {
   world_.tracker.Start();
   pb::ListFineTunesRequest request;
   request.mutable_freshness()->mutable_max_staleness();
-  const absl::Time before = absl::Now();
+  const absl::Time before = world_.clock->WallNow();
   pb::ListFineTunesResponse response;
   grpc::Status status = List(request, &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
@@ -326,9 +326,10 @@ TEST_F(ServiceTest, AWaitMayLastLongerThanAnHour) {
   request.mutable_timeout()->set_seconds(365 * 24 * 3600);
   grpc::ClientContext without_deadline;
   pb::WaitFineTuneResponse response;
+  const int before = world_.authenticator.asked();
   std::thread waiting(
       [&] { EXPECT_TRUE(world_.stub->WaitFineTune(&without_deadline, request, &response).ok()); });
-  while (world_.gate.unary_calls() == 0) absl::SleepFor(absl::Milliseconds(1));
+  world_.authenticator.AwaitAsked(before);
   world_.Put("a", pb::FineTune::AVAILABLE);
   waiting.join();
   EXPECT_TRUE(response.done());

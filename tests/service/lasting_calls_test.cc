@@ -95,13 +95,12 @@ TEST_F(LastingCallsTest, WaitsEndToo) {
       return world_.stub->WaitFineTune(Context("alice").get(), request, &response);
     });
   };
-  const int before = world_.gate.unary_calls();
+  const int before = world_.authenticator.asked();
   auto waiting = wait();
-  while (world_.gate.unary_calls() == before) absl::SleepFor(absl::Milliseconds(1));
+  world_.authenticator.AwaitAsked(before);
   Change(Error(absl::StatusCode::kUnauthenticated, pb::ErrorReason::CREDENTIALS_INVALID, "gone"));
   EXPECT_EQ(ReasonIn(waiting.get()), "CREDENTIALS_INVALID");
-  world_.authenticator.Tell(
-      "alice", Known("alice", Role::kSubmitter, false, absl::Now() + absl::Seconds(1)));
+  world_.authenticator.Tell("alice", Known("alice", Role::kSubmitter, false, world_.clock->Now()));
   EXPECT_EQ(ReasonIn(wait().get()), "ACCESS_CHANGED");
 }
 

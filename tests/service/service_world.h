@@ -28,6 +28,11 @@ class AuthenticatorByName : public Authenticator {
  public:
   absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context,
                                          absl::Time) override {
+    {
+      MutexLock lock(mu_);
+      ++asked_;
+      was_asked_.NotifyAll();
+    }
     const auto found = context.client_metadata().find("who");
     if (found == context.client_metadata().end())
       return Admission{std::make_shared<const Caller>(Caller{"", Role::kAdmin, true, {}, {}})};
@@ -46,6 +51,16 @@ class AuthenticatorByName : public Authenticator {
         Caller{who, who == "viewer" ? Role::kViewer : Role::kSubmitter, who == "viewer", {}, use})};
   }
 
+  // How often it was asked, and until it was asked more often than `before`.
+  int asked() ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    return asked_;
+  }
+  void AwaitAsked(int before) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    while (asked_ <= before) was_asked_.Wait(mu_);
+  }
+
   // From now on `who` is this.
   void Tell(const std::string& who, absl::StatusOr<Admission> is) ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
@@ -54,6 +69,8 @@ class AuthenticatorByName : public Authenticator {
 
  private:
   Mutex mu_;
+  CondVar was_asked_;
+  int asked_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, absl::StatusOr<Admission>> told_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::shared_ptr<CallerUse>> uses_ ABSL_GUARDED_BY(mu_);
 };

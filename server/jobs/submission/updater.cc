@@ -79,8 +79,9 @@ void ChangeLabels(const UpdateCall& call, pb::FineTune& fine_tune) {
 
 }  // namespace
 
-// All of it. A job's updates run one after another in the order in which they came: each in steps
-// that call back, on whatever thread, perhaps before the call that began them returns.
+// A job's updates run one after another in the order in which they came: each in steps that call
+// back, on whatever thread, perhaps before the call that began them returns. A class of its own
+// because callbacks of Segmind and of the recorder may come when the Updater is gone: they hold this.
 class Updater::Core : public std::enable_shared_from_this<Core> {
  public:
   using UpdateDone = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;

@@ -129,7 +129,7 @@ TEST_F(WatchStreamTest, CarriesSnapshotSyncedChangesAndHeartbeats) {
   std::thread time([&] {
     while (!came) {
       clock_.Advance(absl::Seconds(15));
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::this_thread::yield();
     }
   });
   EXPECT_EQ(call->Next(), "HEARTBEAT@2");
