@@ -14,7 +14,7 @@ class ProcessMetrics {
   explicit ProcessMetrics(Metrics& metrics);
   ~ProcessMetrics();
 
-  // Reads all anew; what cannot be read stays as it was.
+  // Reads all of them again; a value that cannot be read stays as it was.
   void Update() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

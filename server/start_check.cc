@@ -124,7 +124,7 @@ class Checker {
     CheckAddress("admin_listen", config_.admin_listen);
   }
 
-  // One that a gateway with these flags already has is none to complain of.
+  // An address that a gateway with these flags already has is no reason to complain.
   void CheckAddress(absl::string_view flag, const Address& address) {
     const auto listeners = Listeners::Open(address.host, address.port);
     if (!absl::StrContains(listeners.status().message(), std::strerror(EADDRINUSE)))

@@ -173,7 +173,7 @@ class Creation {
     const int code = session_.Fail(status);
     if (code != kUnavailable) return code;
     session_.err << "Run the same command again with --request-id " << Printable(request_id);
-    // Sent anew the dataset would have another address, and the job other parameters.
+    // Sent again, the dataset would get another address and the job other parameters.
     if (!flags_.dataset.empty()) {
       session_.err << " and --data " << Printable(job_.data_source_uri())
                    << " instead of --dataset";

@@ -128,7 +128,7 @@ void PrintError(const absl::Status& status, std::ostream& err, std::string_view 
   if (message.empty())
     message = lines.empty() ? absl::StatusCodeToString(status.code()) : "this cannot be done";
   err << "finetune: " << message;
-  // A code says nothing about a file of one's own.
+  // A code says nothing about a local file.
   if (!error.local) {
     err << " ("
         << Printable(error.reason.empty() ? absl::StatusCodeToString(status.code()) : error.reason)

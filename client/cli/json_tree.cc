@@ -147,7 +147,7 @@ void WriteYaml(const JsonTree& tree, const std::string& indent, std::string& out
     std::string inner;
     WriteYaml(item, indent + "  ", inner);
     if (in_list) {
-      // The first member stands beside the dash.
+      // The first member goes on the same line as the dash.
       absl::StrAppend(&out, begin, " ", inner.substr(indent.size() + 2));
     } else {
       absl::StrAppend(&out, begin, "\n", inner);

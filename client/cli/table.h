@@ -13,7 +13,7 @@ struct Column {
   std::string heading;
   // Where there is little room the columns of the highest rank go first; those of rank 0 stay.
   int rank = 0;
-  // May be cut down to so many columns; 0: never cut.
+  // May be cut down to this many columns; 0: never cut.
   size_t least = 0;
   // Not shown at all unless a wide table is asked for.
   bool wide_only = false;

@@ -196,7 +196,7 @@ class Printer {
   std::string kept_token_;
 };
 
-// Empty for a file that there is not yet.
+// Empty if the file does not exist yet.
 absl::StatusOr<std::string> ReadToken(const std::string& path) {
   std::error_code ignored;
   if (path.empty() || !std::filesystem::exists(path, ignored)) return "";

@@ -104,7 +104,7 @@ class FineTuneClient {
   // end while other threads are still in calls; the destructor needs them to have returned.
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Tells `callback` of the jobs as they are and then of every change, for ever; ends with the
+  // Tells `callback` of the jobs as they are and then of every change, without end; ends with the
   // Subscription. All subscriptions of a client share one stream, which ends with the last of them; see
   // Watcher::Subscribe.
   std::unique_ptr<Subscription> Watch(SubscriptionOptions options, WatchCallback callback)
@@ -121,7 +121,7 @@ class FineTuneClient {
 
   absl::StatusOr<pb::GatewayStatus> Status(const CallOptions& call = {});
 
-  // A stream of its own, with its own filter and delivery; few programs need one beside Watch().
+  // A stream of its own, with its own filter and delivery; few programs need one besides Watch().
   std::unique_ptr<Watcher> NewWatcher(WatcherOptions options);
 
   // For calls that have no method here.

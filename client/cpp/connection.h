@@ -20,7 +20,7 @@ namespace finetune::inline client {
 namespace pb = ::segmind::finetune::v1;
 
 // One gateway as one client reaches it: a channel for calls and one for watches, and the token. The
-// channels are made anew when the files of TLS hold another good set; what is under way goes on over
+// new channels are made when the TLS files hold another good set; what is under way goes on over
 // the old ones. Thread-safe. Shared by a client and its watchers.
 class Connection {
  public:

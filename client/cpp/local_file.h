@@ -26,7 +26,7 @@ absl::Status LockNamed(int file, const std::string& path);
 // Makes the names in the file's folder durable.
 absl::Status SyncFolderOf(const std::string& path);
 
-// Writes the file anew.
+// Writes the file, replacing what it held.
 absl::Status WriteFile(const std::string& path, std::string_view content, int mode = 0644);
 // The same, whole or not at all: whoever reads it meanwhile sees one content or the other.
 absl::Status ReplaceFile(const std::string& path, std::string_view content);

@@ -37,7 +37,7 @@ std::optional<T> DetailOf(const absl::Status& status) {
 // does not know it.
 pb::ErrorReason::Reason ErrorReasonOf(const absl::Status& status);
 
-// The reason by its name, also one that this build does not know; empty when there is none.
+// The reason's name, even if this build does not know it; empty if there is no reason.
 std::string ErrorReasonNameOf(const absl::Status& status);
 
 // What a failure carries, in one place.

@@ -24,7 +24,7 @@ constexpr size_t kBlock = 1 << 20;
 constexpr size_t kLocalHeader = 30;
 // Packed bytes that surely hold a telling head.
 constexpr size_t kPackedHead = 4096;
-// Of files with one fault, so many are named.
+// How many files with the same fault are named.
 constexpr size_t kMostNamed = 3;
 
 std::string ReadAt(std::ifstream& file, uint64_t offset, size_t size) {
@@ -64,7 +64,7 @@ std::string HeadOf(std::ifstream& file, const ZipEntry& entry) {
   return entry.method == 8 ? InflateHead(packed) : packed.substr(0, kTellingHead);
 }
 
-// Looks into the images at the zip's top level, and counts the captions beside them.
+// Looks into the images at the zip's top level, and counts their captions.
 void LookAtContents(std::ifstream& file, uint64_t size, TrainingData& data) {
   const size_t kept = std::min<uint64_t>(size, DatasetInspector::kKept);
   const std::string tail = ReadAt(file, size - kept, kept);

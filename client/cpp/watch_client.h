@@ -46,7 +46,7 @@ struct WatcherOptions {
 
   // How often the server shows that it is there (1 s to 60 s).
   absl::Duration heartbeat_interval = absl::Seconds(15);
-  // A stream on which nothing came for so long is given up and opened anew. Zero means three
+  // A stream that has been silent for this long is given up and opened again. Zero means three
   // heartbeat intervals.
   absl::Duration silence_limit;
   BackoffOptions backoff;
@@ -90,7 +90,7 @@ class Watcher {
   Watcher& operator=(const Watcher&) = delete;
 
   // The first one opens the stream, so that it is told of all that a resume token brings. The stream
-  // ends with the last one; the next one opens it anew.
+  // ends with the last one; the next one opens it again.
   // Never blocks; the callback's first event comes on the watcher's thread. Subscriptions can be
   // added and removed at any time, inside callbacks too.
   std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
@@ -99,7 +99,7 @@ class Watcher {
   // Ends the stream, and tells all subscriptions, and later ones, that this is the end (CANCELLED).
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // All events up to this token were handled by all callbacks. Empty when there is none yet.
+  // All events up to this token were handled by all callbacks. Empty if there is no token yet.
   std::string resume_token() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -121,7 +121,7 @@ class Watcher {
   void TakeCommands() ABSL_LOCKS_EXCLUDED(mu_);
   // Ends the stream that is open, if one is.
   void EndStream();
-  // Nobody listens any more: forgets all, until somebody does.
+  // Nobody listens any longer: forgets everything until somebody does.
   void Rest();
   void CloseQueue() ABSL_LOCKS_EXCLUDED(mu_);
   void SetToken(std::string token) ABSL_LOCKS_EXCLUDED(mu_);

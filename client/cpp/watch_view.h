@@ -54,14 +54,14 @@ class WatchView {
   // Tells a new subscriber what is known, and from now on what changes.
   void Add(std::shared_ptr<Subscriber> subscriber);
 
-  // Once it returns, the subscriber is not called any more, and no call is under way (but the one
+  // Once it returns, the subscriber is no longer called and no call is under way (except the one
   // from inside of which this is called). Any thread.
   void Remove(const std::shared_ptr<Subscriber>& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Whether there is anybody to tell, as of the last Add() and Prune().
   bool watched() const { return !to_all_.empty() || !to_name_.empty(); }
 
-  // Knows nothing any more, as in the beginning. Only without subscribers.
+  // Forgets everything, as at the beginning. Only without subscribers.
   void Forget();
 
   // Forgets removed subscribers.

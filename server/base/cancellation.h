@@ -7,7 +7,7 @@
 
 namespace finetune {
 
-// Tells whoever does something for a caller that nobody waits for it any more. Shared by both
+// Tells code that works for a caller that nobody waits for the result any longer. Shared by both
 // sides; lives as long as either. Thread-safe.
 class Cancellation {
  public:

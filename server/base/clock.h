@@ -13,7 +13,7 @@ namespace finetune {
 //
 // Steady time (Now) only goes on, whatever becomes of the machine's clock, and counts a suspended
 // machine's sleep. Intervals, deadlines, ages and rates are made of it. It begins at the time of
-// day at which the process started, and is none: it means nothing to another process.
+// day at which the process started, but is not one: it means nothing to another process.
 //
 // The time of day (WallNow) is for what is shown, stored or sent. It may be set forward and back
 // at any moment, so no difference of two of its values is an age.

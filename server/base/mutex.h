@@ -11,7 +11,7 @@
 namespace finetune {
 
 // std::mutex with clang's thread-safety annotations. absl::Mutex is not used because Debian's build
-// of it is not instrumented for ThreadSanitizer and reports races that are none.
+// of it is not instrumented for ThreadSanitizer, which then reports false races.
 class ABSL_LOCKABLE Mutex {
  public:
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mu_.lock(); }

@@ -49,7 +49,7 @@ absl::StatusOr<FileText> ReadFile(const std::string& path) {
   const auto fail = [&](absl::string_view why) {
     return absl::InvalidArgumentError(absl::StrCat("cannot read '", path, "': ", why));
   };
-  // Without O_NONBLOCK opening a pipe that nobody writes to would block for ever.
+  // Without O_NONBLOCK opening a pipe that nobody writes to would block forever.
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file < 0) return fail(std::strerror(errno));
   const absl::Cleanup closer = [file] { close(file); };

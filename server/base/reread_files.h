@@ -84,7 +84,7 @@ class FileRereader {
 
   // Looks at all files, on this thread.
   void LookNow() ABSL_LOCKS_EXCLUDED(mu_);
-  // Looks no more by itself. Idempotent.
+  // Stops looking by itself. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

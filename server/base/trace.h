@@ -127,7 +127,7 @@ class Tracer {
 
   bool enabled() const { return sink_ != nullptr; }
 
-  // A span below `parent`, which came from outside, or a trace of its own if that is none.
+  // A span below `parent`, which came from outside, or a new trace if `parent` is invalid.
   Span Start(absl::Time start, SpanKind kind, std::string_view name, const TraceContext& parent);
 
  private:

@@ -54,7 +54,7 @@ bool EndsInNumber(const std::vector<absl::string_view>& labels) {
   return std::all_of(last.begin(), last.end(), IsDigit);
 }
 
-// The address in four numbers; nullopt if it is none, by its numbers.
+// The address as four numbers; nullopt if it is not an address.
 std::optional<std::string> DottedAddress(const std::vector<absl::string_view>& labels) {
   if (labels.size() > 4) return std::nullopt;
   uint64_t address = 0;

@@ -18,7 +18,7 @@ std::string WithoutSignatures(std::string_view text);
 bool IsSigned(std::string_view text);
 
 // The same for JSON as it came, whose strings may write `&` as \u0026: to see whether it says something else than
-// before. Not to be parsed any more. False, and `cleaned` as it was, if there is nothing to be taken away.
+// before. Not to be parsed again. False, and `cleaned` unchanged, if there is nothing to take away.
 bool JsonWithoutSignatures(std::string_view json, std::string& cleaned);
 
 }  // namespace finetune

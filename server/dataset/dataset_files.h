@@ -14,7 +14,7 @@ bool IsCaptionName(std::string_view name);
 // What describes several images: metadata.jsonl, metadata.csv
 bool IsMetadataName(std::string_view name);
 bool IsArchiveName(std::string_view name);
-// What desktop systems leave behind beside what their users mean.
+// Files that desktop systems leave behind and that users did not mean to add.
 bool IsJunkName(std::string_view name);
 // The name without its last extension.
 std::string_view StemOf(std::string_view name);

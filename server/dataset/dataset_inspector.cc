@@ -19,7 +19,7 @@ constexpr uint64_t kMaxUnpacked = uint64_t{2} << 30;
 constexpr uint64_t kMaxRatio = 200;
 constexpr uint64_t kLocalHeader = 30;
 
-// What desktop systems put into archives beside what their users mean.
+// Files that desktop systems put into archives and that users did not mean to add.
 bool IsJunk(absl::string_view name) {
   const absl::string_view file = name.substr(name.rfind('/') + 1);
   return absl::StartsWith(name, "__MACOSX/") || IsJunkName({file.data(), file.size()});

@@ -81,7 +81,7 @@ bool ReadZip64Field(std::string_view extra, ZipEntry& entry) {
   return entry.size != kElsewhere && entry.packed_size != kElsewhere && entry.offset != kElsewhere;
 }
 
-// Takes the next entry off `bytes`; nullopt if what is there is none.
+// Takes the next entry off `bytes`; nullopt if what is there is not an entry.
 std::optional<ZipEntry> TakeEntry(std::string_view& bytes) {
   if (bytes.size() < kEntrySize || Number(bytes, 0, 4) != kEntryMark) return std::nullopt;
   const size_t name = Number(bytes, 28, 2), extra = Number(bytes, 30, 2);

@@ -33,7 +33,7 @@ class CurlCall {
   HttpResult Completed(CURLcode code);
   HttpResult Failed(absl::Status status);
 
-  // Whether nobody waits for it any more.
+  // Whether nobody waits for it any longer.
   bool cancelled() const {
     return request_.cancellation != nullptr && request_.cancellation->cancelled();
   }

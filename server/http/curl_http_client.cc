@@ -35,7 +35,7 @@ class CurlHttpClient::Waker {
   Multi* multi_ ABSL_GUARDED_BY(mu_);
 };
 
-// A request on its way: what CurlCall needs, and whom to tell.
+// A request on its way: what CurlCall needs, and who is told of its end.
 class CurlHttpClient::Call : public CurlCall {
  public:
   Call(HttpRequest request, Done done) : CurlCall(std::move(request)), done_(std::move(done)) {}
@@ -84,7 +84,7 @@ class CurlHttpClient::Multi {
     }
   }
 
-  // Ends the calls that nobody waits for any more.
+  // Ends the calls that nobody waits for any longer.
   void EndCancelled() {
     std::vector<CURL*> cancelled;
     for (const auto& [handle, call] : running_)

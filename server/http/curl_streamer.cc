@@ -16,7 +16,7 @@
 namespace finetune {
 namespace {
 
-// When nothing comes for so long after bytes, their source is dry.
+// If nothing follows the last bytes for this long, their source has run dry.
 constexpr int kDryMs = 1;
 
 }  // namespace

@@ -43,7 +43,7 @@ class HttpStreamListener {
   // The next bytes of that answer's body, at most 512 KiB. False: not now; they come again after a
   // Resume, and nothing more is read from the other side until then.
   virtual bool OnData(std::string_view bytes) = 0;
-  // After bytes: that no more have come for a moment, about a millisecond. What was held back to
+  // After bytes: none have followed for a moment, about a millisecond. What was held back to
   // make larger pieces of it should go on.
   virtual void OnDry() {}
   // Writes the next bytes of the request's body to `to`. 0: none yet; asked again after a Resume.
@@ -55,7 +55,7 @@ class HttpStreamListener {
   virtual void OnEnd(absl::Status status) = 0;
 };
 
-// The holder's handle of a stream. Thread-safe; nothing happens any more after OnEnd.
+// The owner's handle of a stream. Thread-safe; does nothing after OnEnd.
 class HttpStream {
  public:
   virtual ~HttpStream() = default;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr absl::Duration kFirstRetry = absl::Seconds(1);
 constexpr absl::Duration kLastRetry = absl::Seconds(20);
-// A batch is given up after so long.
+// A batch is given up after this long.
 constexpr absl::Duration kPatience = absl::Minutes(1);
 constexpr size_t kMaxAnswer = size_t{64} << 10;
 
@@ -156,7 +156,7 @@ void SpanExporter::Drop(prometheus::Counter& reason) {
 void SpanExporter::EndBatch() {
   batch_size_ = 0;
   body_.clear();
-  // A collector that fails takes no more at the end, either.
+  // A collector that fails gets no more at the end, either.
   if (flushing_ && failing_) return EndFlush();
   Send(flushing_ ? 1 : settings_.max_batch);
 }

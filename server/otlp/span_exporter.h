@@ -39,7 +39,7 @@ class SpanExporter : public SpanSink {
 
  private:
   void Arm() ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes the next batch, if there is none under way and at least so many spans wait.
+  // Takes the next batch if none is under way and at least this many spans are waiting.
   void Send(size_t least) ABSL_LOCKS_EXCLUDED(mu_);
   void PostBatch();
   void OnAnswer(const HttpResult& result);

@@ -47,7 +47,7 @@ std::pair<Digest, size_t> DigestOf(const std::vector<std::string_view>& bodies) 
   return {DigestOf(all), size};
 }
 
-// Of an item: the same one when only its URLs were signed anew.
+// Of an item: unchanged if only its URLs were signed again.
 Digest DigestOfItem(std::string_view text) {
   std::string cleaned;
   return JsonWithoutSignatures(text, cleaned) ? DigestOf(cleaned) : DigestOf(text);
@@ -71,7 +71,7 @@ struct Slot {
 }  // namespace
 
 struct ListReader::Memory {
-  // A job that this list has anew or otherwise.
+  // A job that is new in this list or differs from the last one.
   struct Winner {
     uint32_t item;
     UpstreamJob job;

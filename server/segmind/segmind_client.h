@@ -23,7 +23,7 @@ class ApiKeySource {
   virtual ~ApiKeySource() = default;
   // The key now. FAILED_PRECONDITION, saying what to do, if there is none.
   virtual absl::StatusOr<Secret> Get() = 0;
-  // Segmind refused `key`: reads it anew. True if there is another one to try.
+  // Segmind refused `key`: reads it again. True if there is another one to try.
   virtual bool Reread(const Secret& key) = 0;
 };
 
@@ -60,7 +60,7 @@ struct UploadUrlAnswer {
 
 // What flows down with a call: when it must have ended, which trace it belongs to, on whose behalf
 // it is made, which is null for the gateway's own, and whether somebody still waits for it (null:
-// yes). A submit heeds no cancellation.
+// yes). A submit ignores cancellation.
 struct CallContext {
   CallContext(absl::Time by, const TraceContext& in = {},  // NOLINT: often there is neither.
               std::shared_ptr<Sharer> whose = nullptr,
@@ -128,7 +128,7 @@ class SegmindClient {
   // Storage refused it.
   void ForgetDownloadUrl(const std::string& cloud_storage_url);
 
-  // For the end: nothing waits for the rate limit any more. What is on its way goes on.
+  // For shutdown: no call waits for the rate limit any longer. Calls on their way go on.
   void EndQueue();
 
   // How Segmind answers, for GetGatewayStatus: of the latest calls.

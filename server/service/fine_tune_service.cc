@@ -9,9 +9,9 @@
 namespace finetune {
 namespace {
 
-// So many calls of a method may come before the first of them is looked at; more wait in gRPC.
+// How many calls of a method may arrive before the first is looked at; more wait in gRPC.
 constexpr int kAtOnce = 16;
-// What is handled aside (UnaryMethod::aside_beyond): a filter of so many bytes takes a while to
+// What is handled aside (UnaryMethod::aside_beyond): a filter of this many bytes takes a while to
 // read.
 constexpr size_t kLongFilter = 256;
 constexpr size_t kNever = SIZE_MAX;

@@ -94,7 +94,7 @@ void SetConnectionOptions(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 20);
   // For whoever connects and then says nothing.
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 20'000);
-  // Kubernetes' and OIDC's tokens have up to 16 KiB, beside what proxies add.
+  // Tokens of Kubernetes and OIDC have up to 16 KiB, and proxies add more.
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 32 << 10);
   // A chunk of a dataset has at most 1 MiB.
   builder.SetMaxReceiveMessageSize(4 << 20);

@@ -38,7 +38,7 @@ class GrpcServer {
   int port() const { return port_; }
   // What health answers.
   void SetServing(bool serving) { health_.SetServing(serving); }
-  // Takes no more calls, waits for those under way, cancels what is left at the deadline.
+  // Stops taking calls, waits for those under way, and cancels what is left at the deadline.
   // Idempotent.
   void Shutdown(absl::Time deadline);
 

@@ -108,7 +108,7 @@ bool StandsAnywhere(const std::string& folded, const FineTuneVersion& version) {
                      [&](const auto& label) { return holds(label.second); });
 }
 
-// In quotes, with the two characters escaped that need it, and the star that is none.
+// In quotes. Escapes the two characters that need it, and stars that are not wildcards.
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
   for (char c : text) {

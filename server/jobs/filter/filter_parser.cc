@@ -318,7 +318,7 @@ void FilterParser::SkipSpace() {
 bool FilterParser::AtKeyword(std::string_view keyword) const {
   const std::string_view rest = text_.substr(position_);
   if (!rest.starts_with(keyword)) return false;
-  // NOT=x would be a field named NOT, of which there is none: the better message is the field's.
+  // NOT=x would be a field named NOT. There is none; the message about fields is the better one.
   return rest.size() == keyword.size() ||
          kSpace.find(rest[keyword.size()]) != std::string_view::npos || rest[keyword.size()] == '(';
 }

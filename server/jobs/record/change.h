@@ -25,7 +25,7 @@ class Change {
   uint64_t revision() const { return after_->revision; }
   const VersionPtr& after() const { return after_; }
   const VersionPtr& before() const { return before_; }
-  // The job has left the record: it matches no filter any more.
+  // The job has left the record and no longer matches any filter.
   bool forgotten() const { return forgotten_; }
   absl::Time time() const { return time_; }
   const std::string& resume_token() const { return resume_token_; }

@@ -244,7 +244,7 @@ std::string ForeignId(const std::string& upstream_id) {
 
 std::string DerivedId(const std::string& upstream_id) {
   std::string bytes = Sha256Of(upstream_id).substr(0, 16);
-  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x80);  // Version 8: of one's own making.
+  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x80);  // Version 8: custom.
   bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);
   const std::string hex = absl::BytesToHexString(bytes);
   return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",

@@ -21,7 +21,7 @@ namespace finetune {
 class Recorder {
  public:
   struct Options {
-    // Jobs that were not made through this gateway and that Segmind has not listed for so long are
+    // Jobs that were not made through this gateway and that Segmind has not listed so long are
     // forgotten.
     absl::Duration forget_lost_after = absl::InfiniteDuration();
     // How long a commit's callers wait while nobody knows its outcome, and how often it is asked

@@ -23,7 +23,7 @@ class Candidates {
   std::vector<Candidate> Snapshot() const;
   const Absences& absences() const { return absences_; }
 
-  // Lists showed these as well; one that is known already takes what the list says anew.
+  // Lists showed these as well; a known candidate is updated with what the list says.
   void Add(std::vector<Candidate> seen);
   // Forgets what lists no longer have.
   template <typename Has>

@@ -48,7 +48,7 @@ class DetailsReader {
   };
 
   // Answers of others come back through `worker`, whose tasks are the tracker's thread.
-  // `settle_time`: for so long Segmind may be slow to show what it took.
+  // `settle_time`: how long Segmind may take to show a job that it accepted.
   DetailsReader(const Parts& parts, absl::Duration settle_time, std::shared_ptr<Worker> worker,
                 Listener listener);
 

@@ -19,7 +19,7 @@ namespace {
 // show; the details of so many are not read.
 constexpr size_t kMostCandidates = 50;
 
-// Of the jobs with one marker of a submission that was given up, so many are looked into.
+// How many of the jobs that carry the marker of a given-up submission are looked into.
 constexpr int kMostWithOneMarker = 8;
 
 // One run of RecordList.

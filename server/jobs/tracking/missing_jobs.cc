@@ -7,7 +7,7 @@
 namespace finetune {
 namespace {
 
-// A job has to be missing from so many lists before it may be gone, and before the details of one
+// How many lists a job has to be missing from before it may be gone, and before the details of one
 // that has ended are asked for.
 constexpr int kMissingLists = 2;
 // How often all jobs are compared with the list. What lists stop to show is noticed at once; this

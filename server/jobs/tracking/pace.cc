@@ -5,7 +5,7 @@
 namespace finetune {
 namespace {
 
-// A list that hangs must not keep the next from starting for ever.
+// A list that hangs must not keep the next one from starting.
 constexpr size_t kListsAtOnce = 2;
 constexpr absl::Duration kFirstBackoff = absl::Seconds(1);
 constexpr absl::Duration kMostBackoff = absl::Minutes(1);

@@ -91,7 +91,7 @@ class Tracker {
     uint64_t number = 0;         // Catalog::NextRead, as it began.
     uint64_t ended = 0;          // And as it ended.
     absl::Time asked;            // At most the answer's start_time.
-    std::shared_ptr<Span> span;  // Ends with the last who has the read.
+    std::shared_ptr<Span> span;  // Ends when the last copy of the read is gone.
     ListAnswer answer;
   };
 

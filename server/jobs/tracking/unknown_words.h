@@ -10,7 +10,7 @@
 namespace finetune {
 
 // Jobs in a state for which Segmind has a word that nobody here knows. Such a job may have ended; it
-// is not followed, and counted against its caller, for ever. Steady times. Tracker thread only.
+// is not followed, or counted against its caller, forever. Steady times. Tracker thread only.
 class UnknownWords {
  public:
   explicit UnknownWords(absl::Duration timeout) : timeout_(timeout) {}

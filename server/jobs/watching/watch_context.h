@@ -31,7 +31,7 @@ class WatchContext {
   absl::Status Admit() ABSL_LOCKS_EXCLUDED(mu_);
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Admits no more. `empty` runs once all have left.
+  // Stops admitting. `empty` runs once all have left.
   void Close(absl::AnyInvocable<void() &&> empty) ABSL_LOCKS_EXCLUDED(mu_);
   int64_t count() const ABSL_LOCKS_EXCLUDED(mu_);
 

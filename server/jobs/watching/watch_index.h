@@ -12,7 +12,7 @@ namespace finetune {
 
 class ShardWatcher;
 
-// Watchers by what they want, so that a change visits only those whom it concerns: by job, where
+// Watchers by what they ask for, so that a change visits only those it concerns: by job, where
 // they name jobs; else by filter, each filter once, and found by an equality that it demands, where
 // it demands one. Not thread-safe.
 class WatchIndex {
@@ -27,7 +27,7 @@ class WatchIndex {
   // False if it is not there. The pointer that was held goes to `removed`.
   bool Remove(const ShardWatcher& watcher, WatcherPtr& removed);
 
-  // Those whom the change concerns, each once.
+  // The watchers that the change concerns, each once.
   void Find(const Change& change, std::vector<Hit>& hits) const;
   std::vector<WatcherPtr> All() const;
 

@@ -36,7 +36,7 @@ class WatchPending {
   // the version before the change does not match, because it was not told of all before it.
   void Add(const ChangePtr& change, WatchMatch match, bool may_have = false);
 
-  // The next to send, taken out; nullopt if there is none.
+  // Takes out the next one to send; nullopt if there is none.
   std::optional<Delivery> Pop();
 
   bool empty() const { return by_revision_.empty(); }

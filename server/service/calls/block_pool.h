@@ -35,13 +35,13 @@ class Block {
 // gRPC, which may come back late.
 class BlockPool : public std::enable_shared_from_this<BlockPool> {
  public:
-  // Keeps at most so many unused blocks.
+  // Keeps at most this many unused blocks.
   explicit BlockPool(size_t most_unused) : most_unused_(most_unused) {}
 
   // An empty block.
   std::unique_ptr<Block> Take() ABSL_LOCKS_EXCLUDED(mu_);
   void Return(std::unique_ptr<Block> block) ABSL_LOCKS_EXCLUDED(mu_);
-  // The block's bytes; it comes back by itself once nobody holds the slice any more.
+  // The block's bytes; it comes back by itself once nobody holds the slice.
   grpc::Slice Lend(std::unique_ptr<Block> block);
   size_t unused() const ABSL_LOCKS_EXCLUDED(mu_);
   // Frees what is unused.

@@ -47,7 +47,7 @@ struct Call {
   grpc::ServerContextBase* context = nullptr;  // gRPC's; lives until the call's OnDone.
   std::shared_ptr<const Caller> caller;        // Null if it was refused.
   absl::Time start;
-  // The client's, or the method's default, which for calls that may last is none.
+  // The client's, or the method's default; calls that may last have no default.
   absl::Time deadline;
   // Of the whole call. Without a tracer a cheap call has none, and others what the client sent.
   Span span;
@@ -58,7 +58,7 @@ struct Call {
   // Of streams and waits that were admitted; null for all else.
   std::shared_ptr<LastingCall> lasting;
   // For the log: the job that it is about, and of calls that are always logged, who is at the other
-  // end, which is not known any more once the connection is gone.
+  // end, which is no longer known once the connection is gone.
   std::string fine_tune;
   std::string peer;
 
@@ -69,7 +69,7 @@ struct Call {
 // What every method passes through, whatever it does: counted, authenticated, held to its caller's
 // role, limits and share of what all callers share, given a deadline, traced, and written to the
 // access log (a sample of the cheap ones; all that change something or are refused, as audit
-// lines). Streams and waits it ends when their caller may not make them any more. Thread-safe;
+// lines). Ends streams and waits when their caller may no longer make them. Thread-safe;
 // outlives the server's calls.
 class CallGate {
  public:
@@ -86,7 +86,7 @@ class CallGate {
     FairShare::Limits checks = FairShare::Limits::Of(16, 2);
     // Where the policy says nothing else.
     std::optional<int64_t> watches_of_one_caller;
-    // Of the cheap calls that went well, one in so many is logged.
+    // One in this many cheap calls that went well is logged.
     uint32_t log_one_in = 100;
   };
 
@@ -107,7 +107,7 @@ class CallGate {
   absl::Status TakeForAnswer(Call& call, size_t bytes);
   UntakenAnswers& untaken_answers() { return untaken_answers_; }
 
-  // The policy has changed: judges anew who makes the streams and waits under way.
+  // The policy has changed: judges again the callers of the streams and waits under way.
   void JudgeLastingCalls() { lasting_.JudgeAll(); }
 
   // For a method that no service has.

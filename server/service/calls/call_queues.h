@@ -39,7 +39,7 @@ class CallCount {
 // takes a get for three quarters of their CPU: tests/bench/RESULTS.md.
 class CallQueues {
  public:
-  // For the server that `builder` is about to make; so many threads read sockets and run handlers.
+  // For the server that `builder` will make; this many threads read sockets and run handlers.
   CallQueues(grpc::ServerBuilder& builder, int threads);
   // After Shutdown, or if the server was not made.
   ~CallQueues();

@@ -17,7 +17,7 @@
 namespace finetune {
 
 // A call that may last for hours: a stream or a wait. It is ended early when its caller may not
-// make it any more. Thread-safe; shared by the call and by LastingCalls.
+// make it any longer. Thread-safe; shared by the call and by LastingCalls.
 class LastingCall {
  public:
   using End = absl::AnyInvocable<void(const absl::Status& why) &&>;

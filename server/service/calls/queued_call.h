@@ -61,7 +61,7 @@ class QueuedCall {
   virtual void OnGone(bool cancelled) {}
 
  private:
-  // What gRPC tells of every call, beside its operations.
+  // What gRPC tells of every call besides its operations.
   class Gone final : public QueueEvent {
    public:
     explicit Gone(QueuedCall& call) : call_(call) {}

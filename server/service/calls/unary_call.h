@@ -72,7 +72,7 @@ class UnaryCall final : public QueuedCall {
   // handler or a step; replaces what was to be done before.
   void OnCancelDo(absl::AnyInvocable<void() &&> action) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // For calls that may last: runs once if the caller may not make it any more; `revoked` then says
+  // For calls that may last: runs once if the caller may no longer make it; `revoked` then says
   // why.
   void OnRevokedDo(LastingCall::End action) { call_.lasting->OnRevokedDo(std::move(action)); }
   absl::Status revoked() const { return call_.lasting->revoked(); }

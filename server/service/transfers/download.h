@@ -88,7 +88,7 @@ class Download final : public Transfer {
   void AskForSignedUrl();
   void AskForDetails();
   void Fetch(Secret url);
-  // Goes by the next way after `refusal`, or ends with that if there is none.
+  // Tries the next way after `refusal`, or ends with it if there is no other.
   void TryNextWay(absl::Status refusal) ABSL_LOCKS_EXCLUDED(mu_);
   void Pass(std::string_view bytes) ABSL_LOCKS_EXCLUDED(mu_);
   void Gather(std::string_view bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -19,7 +19,7 @@ absl::Status StorageError(int code, std::string_view body);
 // INVALID_ARGUMENT / INVALID_FIELD if it is too large; else INTERNAL / UPSTREAM_MALFORMED.
 absl::Status UploadError(int code, std::string_view body, int64_t size);
 
-// Whether a URL that is signed anew may do better.
+// Whether a newly signed URL may do better.
 bool MayNeedAnotherUrl(int code, std::string_view body);
 
 // From a stream's end that is not OK to a typed error.

@@ -15,14 +15,14 @@
 
 namespace finetune {
 
-// The transfers under way: at most so many at once, and ended in order when the server goes.
+// The transfers under way: limits how many there are at once, and ends them in order at shutdown.
 // Thread-safe. Outlives the server's calls; outlived by what it is made of.
 class Transfers {
  public:
   struct Options {
     // Each holds a few MiB at most.
     int max_concurrent = 64;
-    // A transfer in which nothing has moved for so long is ended.
+    // A transfer in which nothing has moved for this long is ended.
     absl::Duration idle_timeout = absl::Seconds(60);
     // So is one in which, over that time, less than this moves.
     int64_t least_bytes_per_second = 1024;
@@ -33,11 +33,11 @@ class Transfers {
 
   // RESOURCE_EXHAUSTED / OVERLOADED, UNAVAILABLE / SERVER_DRAINING. Otherwise Leave must follow.
   absl::Status Enter(std::shared_ptr<Transfer> transfer) ABSL_LOCKS_EXCLUDED(mu_);
-  // Also for one that is not in, or no more.
+  // Also for one that never entered or has already left.
   void Leave(const std::shared_ptr<Transfer>& transfer) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Takes no more; ends what clients can continue elsewhere at once, and the rest after `grace`.
-  // Blocks until then, or until there is none.
+  // Takes no more; ends at once what clients can continue elsewhere, and the rest after `grace`.
+  // Blocks until then, or until none is left.
   void Drain(absl::Duration grace) ABSL_LOCKS_EXCLUDED(mu_);
 
   SegmindClient& segmind() { return segmind_; }

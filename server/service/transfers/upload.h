@@ -93,7 +93,7 @@ class Upload final : public Transfer {
 
   UploadReceiver& receiver_;  // Only in Take.
 
-  // The reader's alone; the spec does not change any more once it is there.
+  // The reader's alone; once the spec is there it does not change.
   std::optional<pb::DatasetSpec> spec_;
   std::optional<DatasetInspector> inspector_;
   Sha256 sha256_;

@@ -11,7 +11,7 @@ namespace {
 constexpr uint8_t kChunkTag = pb::UploadDatasetRequest::kChunkFieldNumber << 3 | 2;
 constexpr size_t kMaxLengthBytes = 5;
 
-// Takes the next byte off the front of `slices`; false if there is none.
+// Takes the next byte off the front of `slices`; false if they are empty.
 bool TakeByte(std::vector<grpc::Slice>& slices, size_t& first, uint8_t& byte) {
   while (first < slices.size() && slices[first].size() == 0) ++first;
   if (first == slices.size()) return false;
