@@ -1,0 +1,124 @@
+#include "server/jobs/tracking/list_reading.h"
+
+#include "server/jobs/record/marker.h"
+#include "server/jobs/record/settle.h"
+#include "tests/jobs/store_fixture.h"
+
+namespace finetune {
+namespace {
+
+using pb::FineTune;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+const absl::Time kTime = absl::FromUnixSeconds(1'700'000'000);
+
+UpstreamJob Item(const std::string& id, const std::string& status, const std::string& name = "n") {
+  UpstreamJob item;
+  item.id = id;
+  item.status = status;
+  item.name = name;
+  return item;
+}
+
+class ListReadingTest : public ::testing::Test {
+ protected:
+  ListOutcome Record(std::vector<UpstreamJob> items) {
+    ListReading reading;
+    reading.read = ++reads_;
+    reading.ended = ++reads_;
+    reading.time = kTime;
+    reading.items = std::move(items);
+    reading.hinted = hinted_;
+    reading.has = [](const std::string&) { return true; };
+    ListOutcome outcome;
+    EXPECT_TRUE(
+        jobs_.Run([&](Draft& draft) { return RecordList(reading, jobs_.catalog, draft, outcome); })
+            .ok());
+    return outcome;
+  }
+  FineTune Job(const std::string& upstream_id) {
+    const VersionPtr version = jobs_.catalog.FindUpstream(upstream_id);
+    return version == nullptr ? FineTune() : ToRecord(*version).fine_tune();
+  }
+
+  JobsFixture jobs_;
+  uint64_t reads_ = 0;
+  absl::flat_hash_map<std::string, absl::Time> hinted_;
+};
+
+TEST_F(ListReadingTest, MakesARecordOfAJobFromElsewhereAndWantsItsDetails) {
+  const ListOutcome outcome = Record({Item("a", "TRAINING", "cats")});
+  EXPECT_EQ(Job("a").display_name(), "cats");
+  EXPECT_EQ(Job("a").state(), FineTune::TRAINING);
+  EXPECT_THAT(outcome.incomplete, ElementsAre("a"));
+  EXPECT_THAT(outcome.candidates, IsEmpty());
+}
+
+TEST_F(ListReadingTest, WantsTheDetailsOfAJobThatHasJustComeToAStateWithWeights) {
+  Record({Item("a", "TRAINING")});
+  EXPECT_THAT(Record({Item("a", "AVAILABLE")}).pending, ElementsAre("a"));
+  EXPECT_THAT(Record({Item("a", "AVAILABLE", "renamed")}).pending, IsEmpty());
+}
+
+TEST_F(ListReadingTest, DoesNotTakeAListsWordThatAJobWhichHadEndedGoesOn) {
+  Record({Item("a", "FAILED")});
+  EXPECT_THAT(Record({Item("a", "TRAINING")}).doubtful, ElementsAre("a"));
+  EXPECT_EQ(Job("a").state(), FineTune::FAILED);
+}
+
+TEST_F(ListReadingTest, WantsTheDetailsOfAJobThatANewerReadShowedOtherwise) {
+  reads_ = 10;
+  Record({Item("a", "TRAINING")});
+  reads_ = 0;
+  EXPECT_THAT(Record({Item("a", "QUEUED")}).stale, ElementsAre("a"));
+  EXPECT_EQ(Job("a").state(), FineTune::TRAINING);
+}
+
+TEST_F(ListReadingTest, SaysThatAWebhookHadHintedAtAJob) {
+  hinted_["a"] = kTime - absl::Seconds(1);
+  EXPECT_THAT(Record({Item("a", "TRAINING")}).hint_times, ElementsAre(kTime - absl::Seconds(1)));
+  EXPECT_EQ(Job("a").transitions(0).source(), pb::StateTransition::WEBHOOK);
+}
+
+TEST_F(ListReadingTest, NamesTheWordsThatNobodyKnows) {
+  const ListOutcome outcome = Record({Item("a", "POLISHING"), Item("b", "QUEUED")});
+  ASSERT_EQ(outcome.unknown_words.size(), 1u);
+  EXPECT_EQ(outcome.unknown_words[0].upstream_id, "a");
+  EXPECT_EQ(outcome.unknown_words[0].word, "POLISHING");
+  EXPECT_EQ(outcome.unknown_words[0].since, kTime);
+}
+
+TEST_F(ListReadingTest, TellsOfAJobWithoutTheMarkerThatWasSent) {
+  record::FineTuneRecord own = MakeJob("a");
+  own.set_request_id("r");
+  own.set_marker(MakeMarker("key", "alice", "r", 0));
+  ASSERT_TRUE(jobs_.Put(own).ok());
+  EXPECT_THAT(Record({Item("up-a", "TRAINING", AddMarker("cats", own.marker()))}).without_marker,
+              IsEmpty());
+  EXPECT_THAT(Record({Item("up-a", "TRAINING", "cats")}).without_marker, ElementsAre("up-a"));
+}
+
+TEST_F(ListReadingTest, KeepsAJobBackThatMayBeALostSubmission) {
+  record::Intent intent;
+  intent.set_caller("alice");
+  intent.set_request_id("r");
+  intent.set_fine_tune_id("lost");
+  intent.set_state(record::Intent::PREPARED);
+  intent.set_marker(MakeMarker("key", "alice", "r", 0));
+  intent.mutable_fine_tune()->set_display_name("cats");
+  ASSERT_TRUE(jobs_
+                  .Run([&](Draft& draft) {
+                    draft.PutIntent(intent);
+                    BecomeUnknown(draft, intent, "lost", 0);
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  const ListOutcome outcome = Record({Item("x", "QUEUED", AddMarker("cats", intent.marker()))});
+  ASSERT_EQ(outcome.candidates.size(), 1u);
+  EXPECT_EQ(outcome.candidates[0].job.id, "x");
+  EXPECT_EQ(outcome.search.unsettled, 1);
+}
+
+}  // namespace
+}  // namespace finetune
