@@ -11,9 +11,10 @@
 
 namespace finetune {
 
-// Gives memory back to the system that the allocator keeps after a wave of calls: for as long as the
-// process is larger than it was at its least, every ten seconds at first, every minute where that
-// brings nothing. On a thread of its own ("memory"), because it takes milliseconds. Thread-safe.
+// Gives memory back to the system that the allocator keeps after a wave of calls: for as long as
+// the process is larger than it was at its least, every ten seconds at first, every minute where
+// that brings nothing. On a thread of its own ("memory"), because it takes milliseconds.
+// Thread-safe.
 class IdleMemory {
  public:
   // What it looks at and does; a seam for tests.

@@ -29,8 +29,8 @@ struct Config {
   std::map<std::string, Context> contexts;
 };
 
-// $FINETUNE_CONFIG, else finetune/config.json below $XDG_CONFIG_HOME or ~/.config; empty where there
-// is no home.
+// $FINETUNE_CONFIG, else finetune/config.json below $XDG_CONFIG_HOME or ~/.config; empty where
+// there is no home.
 std::string ConfigPath();
 
 // An empty config where there is no file. INVALID_ARGUMENT that names the file for one that cannot

@@ -37,7 +37,8 @@ inline constexpr char kAdvice[] = "finetune.cli/advice";
 ExitCode ExitCodeOf(const absl::Status& status);
 
 // One sentence with the reason, then what is wrong with which field, then what to do, as far as
-// each is known, and each once; fields are called by their flags. `time_flag` gives a call more time.
+// each is known, and each once; fields are called by their flags. `time_flag` gives a call more
+// time.
 void PrintError(const absl::Status& status, std::ostream& err,
                 std::string_view time_flag = "--timeout");
 

@@ -11,12 +11,13 @@
 
 namespace finetune::cli {
 
-// The line that shows that something is awaited: a spinner, what is awaited and for how long, cut to
-// the terminal's width and redrawn by a thread of its own. Where no line can be written over it draws
-// nothing, and only Say() prints. Thread-safe.
+// The line that shows that something is awaited: a spinner, what is awaited and for how long, cut
+// to the terminal's width and redrawn by a thread of its own. Where no line can be written over it
+// draws nothing, and only Say() prints. Thread-safe.
 class Progress {
  public:
-  // `err` must not be written by others while the Progress lives, but through Say() or after Hide().
+  // `err` must not be written by others while the Progress lives, but through Say() or after
+  // Hide().
   Progress(std::ostream& err, const Terminal& terminal, std::string text);
   ~Progress();
 

@@ -23,8 +23,8 @@ struct Range {
   uint32_t last;
 };
 
-// What is not seen itself, but changes what is seen of other text: marks of direction, separators of
-// lines, what has no width, tags.
+// What is not seen itself, but changes what is seen of other text: marks of direction, separators
+// of lines, what has no width, tags.
 constexpr Range kHidden[] = {
     {0x0, 0x1f},      {0x7f, 0x9f},     {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},
     {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},

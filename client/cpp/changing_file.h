@@ -17,8 +17,8 @@ class ChangingFile {
   ChangingFile(std::string what, std::string path)
       : what_(std::move(what)), path_(std::move(path)) {}
 
-  // Looks at the file. INVALID_ARGUMENT that names it if it cannot be read or is empty; text() stays
-  // what it was.
+  // Looks at the file. INVALID_ARGUMENT that names it if it cannot be read or is empty; text()
+  // stays what it was.
   absl::Status Look();
 
   const std::string& path() const { return path_; }

@@ -9,12 +9,12 @@
 namespace finetune::inline client {
 namespace {
 
-// The service config that client/README.md recommends to all clients; a test compares them. Calls wait for a
-// gateway that is being replaced. Repeated is only what may be: a create carries a request_id
-// (FineTuneClient sees to it). CANCELLED is what gRPC's C++ server answers, without having looked
-// at it, to a call that arrives while it shuts down; an update is repeated after nothing else,
-// because with an etag its own success would make the repetition fail. Streams are never retried by
-// gRPC.
+// The service config that client/README.md recommends to all clients; a test compares them. Calls
+// wait for a gateway that is being replaced. Repeated is only what may be: a create carries a
+// request_id (FineTuneClient sees to it). CANCELLED is what gRPC's C++ server answers, without
+// having looked at it, to a call that arrives while it shuts down; an update is repeated after
+// nothing else, because with an etag its own success would make the repetition fail. Streams are
+// never retried by gRPC.
 constexpr char kServiceConfig[] = R"({
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [{

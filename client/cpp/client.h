@@ -74,8 +74,8 @@ class FineTuneClient {
   ~FineTuneClient();
 
   // Submits the job once, however often the call is repeated: while the gateway is out of reach, or
-  // says when to come back, that is done here. The request_id of a call that failed is in its status (ErrorOf): submitting with
-  // it again can make no second job.
+  // says when to come back, that is done here. The request_id of a call that failed is in its
+  // status (ErrorOf): submitting with it again can make no second job.
   absl::StatusOr<Submission> Submit(const pb::FineTune& job, const SubmitOptions& options = {});
 
   // Checks everything and submits nothing. Returns the job as it would be submitted.
@@ -100,13 +100,13 @@ class FineTuneClient {
                                     pb::FineTune::State until = pb::FineTune::AVAILABLE,
                                     absl::Duration timeout = absl::InfiniteDuration());
 
-  // Ends all calls under way (CANCELLED), here and in watchers, and lets none begin. For programs that
-  // end while other threads are still in calls; the destructor needs them to have returned.
+  // Ends all calls under way (CANCELLED), here and in watchers, and lets none begin. For programs
+  // that end while other threads are still in calls; the destructor needs them to have returned.
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
   // Tells `callback` of the jobs as they are and then of every change, without end; ends with the
-  // Subscription. All subscriptions of a client share one stream, which ends with the last of them; see
-  // Watcher::Subscribe.
+  // Subscription. All subscriptions of a client share one stream, which ends with the last of them;
+  // see Watcher::Subscribe.
   std::unique_ptr<Subscription> Watch(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -139,7 +139,8 @@ class FineTuneClient {
   absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request,
                                 absl::Duration timeout);
 
-  // Call(), repeated until its time is over while it may pass: UNAVAILABLE, or told when to come back.
+  // Call(), repeated until its time is over while it may pass: UNAVAILABLE, or told when to come
+  // back.
   template <typename Request, typename Response>
   absl::StatusOr<Response> CallRepeatedly(Method<Request, Response> method, const Request& request,
                                           absl::Duration timeout);
@@ -156,8 +157,8 @@ class FineTuneClient {
 };
 
 // A client of the gateway at `target`, a gRPC name: `host:port`, `dns:///host:port` (all its
-// addresses, in turn), `unix:/path`. INVALID_ARGUMENT for options that cannot work. Does not connect;
-// the first call does.
+// addresses, in turn), `unix:/path`. INVALID_ARGUMENT for options that cannot work. Does not
+// connect; the first call does.
 absl::StatusOr<std::unique_ptr<FineTuneClient>> Connect(const std::string& target,
                                                         const ConnectOptions& options = {});
 

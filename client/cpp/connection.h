@@ -26,8 +26,9 @@ class Connection {
  public:
   using Stub = pb::FineTuneService::StubInterface;
 
-  // INVALID_ARGUMENT for options that cannot work: a file that is missing, unreadable or without its
-  // counterpart, a token that would be sent in the clear. Does not connect; the first call does.
+  // INVALID_ARGUMENT for options that cannot work: a file that is missing, unreadable or without
+  // its counterpart, a token that would be sent in the clear. Does not connect; the first call
+  // does.
   static absl::StatusOr<std::shared_ptr<Connection>> Open(std::string target,
                                                           ConnectOptions options);
 
@@ -36,7 +37,8 @@ class Connection {
   std::shared_ptr<Stub> watches() ABSL_LOCKS_EXCLUDED(mu_);
 
   // The `authorization` header's value; empty without a token. CANCELLED after Close().
-  // INVALID_ARGUMENT if there never was a good one; a file that becomes unreadable later leaves the last token in use.
+  // INVALID_ARGUMENT if there never was a good one; a file that becomes unreadable later leaves the
+  // last token in use.
   absl::StatusOr<std::string> Authorization() ABSL_LOCKS_EXCLUDED(mu_);
   // Gives a call that header.
   absl::Status Authorize(grpc::ClientContext& context) ABSL_LOCKS_EXCLUDED(mu_);

@@ -70,9 +70,9 @@ absl::StatusOr<DownloadedWeights> DownloadWeights(FineTuneClient& client, const 
                                                   const std::string& path,
                                                   const DownloadOptions& options = {});
 
-// For those who fetch by other ways: ends a download whose last attempt ended with `status`. A whole
-// file that is weights, as far as the options ask for it, gets its name; one that is not leaves
-// nothing; of a broken one what has come stays for the next time.
+// For those who fetch by other ways: ends a download whose last attempt ended with `status`. A
+// whole file that is weights, as far as the options ask for it, gets its name; one that is not
+// leaves nothing; of a broken one what has come stays for the next time.
 absl::StatusOr<DownloadedWeights> FinishDownload(PartialFile& file, absl::Status status,
                                                  const DownloadOptions& options,
                                                  int64_t resumed_bytes);

@@ -89,10 +89,10 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
-  // The first one opens the stream, so that it is told of all that a resume token brings. The stream
-  // ends with the last one; the next one opens it again.
-  // Never blocks; the callback's first event comes on the watcher's thread. Subscriptions can be
-  // added and removed at any time, inside callbacks too.
+  // The first one opens the stream, so that it is told of all that a resume token brings. The
+  // stream ends with the last one; the next one opens it again. Never blocks; the callback's first
+  // event comes on the watcher's thread. Subscriptions can be added and removed at any time, inside
+  // callbacks too.
   std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
 

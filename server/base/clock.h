@@ -27,15 +27,15 @@ class Clock {
   virtual absl::Time Now() = 0;
   virtual absl::Time WallNow() = 0;
 
-  // Between the two. What lies between them changes only when the time of day is set, or has drifted
-  // by a millisecond: one moment is the same time of day whenever it is asked for. That it was set
-  // may be noticed some milliseconds late.
+  // Between the two. What lies between them changes only when the time of day is set, or has
+  // drifted by a millisecond: one moment is the same time of day whenever it is asked for. That it
+  // was set may be noticed some milliseconds late.
   absl::Time ToWall(absl::Time steady) { return steady + WallOffset(); }
   absl::Time FromWall(absl::Time wall) { return wall - WallOffset(); }
 
-  // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread. All timers
-  // share it, so a callback only hands its work on. (One waits: the last resort of a drain, which
-  // stops what every other timer is for.) Never kNoTimer.
+  // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread. All
+  // timers share it, so a callback only hands its work on. (One waits: the last resort of a drain,
+  // which stops what every other timer is for.) Never kNoTimer.
   virtual TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) = 0;
 
   // Afterwards the callback is not running and will not run. True if it had not run. Called from
@@ -55,8 +55,8 @@ class Clock {
 // The machine's clock, with one thread ("clock"). All of a process's agree.
 std::unique_ptr<Clock> MakeRealClock();
 
-// Now() and WallNow() of the machine's clock, for what has no clock at hand. absl::Now() is neither:
-// it may take seconds to notice that the clock was set.
+// Now() and WallNow() of the machine's clock, for what has no clock at hand. absl::Now() is
+// neither: it may take seconds to notice that the clock was set.
 absl::Time SteadyNow();
 absl::Time WallNow();
 

@@ -30,8 +30,8 @@ struct PemCertificates {
 };
 PemCertificates ReadPemCertificates(const std::string& pem);
 
-// The private key in a PEM text, which came from the file `path`. INVALID_ARGUMENT, with words that go
-// on behind the file's name, if there is none that can be read without a pass phrase: nobody is
+// The private key in a PEM text, which came from the file `path`. INVALID_ARGUMENT, with words that
+// go on behind the file's name, if there is none that can be read without a pass phrase: nobody is
 // there to be asked for one.
 absl::StatusOr<KeyPtr> ReadPemKey(const std::string& pem, std::string_view path);
 

@@ -13,12 +13,13 @@ namespace finetune {
 class Url {
  public:
   // Takes what every parser reads alike, and refuses the rest without showing it: user names and
-  // passwords, backslashes, white space, quotes, angle brackets, odd hosts and ports. INVALID_ARGUMENT, in words that
-  // follow "the URL".
+  // passwords, backslashes, white space, quotes, angle brackets, odd hosts and ports.
+  // INVALID_ARGUMENT, in words that follow "the URL".
   static absl::StatusOr<Url> Parse(std::string_view text);
 
-  // The same for a URL in an answer, where nobody can be asked to write it better: white space around it and
-  // line breaks and tabs within are dropped, and what a URL cannot hold is percent-encoded, as browsers do.
+  // The same for a URL in an answer, where nobody can be asked to write it better: white space
+  // around it and line breaks and tabs within are dropped, and what a URL cannot hold is
+  // percent-encoded, as browsers do.
   static absl::StatusOr<Url> ParseAnswer(std::string_view text);
 
   // Where an answer's Location leads from here, read as ParseAnswer reads.

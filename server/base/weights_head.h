@@ -16,8 +16,8 @@ inline constexpr size_t kTellingBytes = 512;
 // No weights are shorter: the length, and an empty header.
 inline constexpr int64_t kLeastWeightsBytes = 10;
 
-// How long the header is of a file that begins so (up to kTellingBytes, fewer only if it has no more); nullopt if
-// it is no .safetensors file.
+// How long the header is of a file that begins so (up to kTellingBytes, fewer only if it has no
+// more); nullopt if it is no .safetensors file.
 std::optional<uint64_t> WeightsHeaderLength(std::string_view start);
 
 // What a file that begins so and is no .safetensors file seems to be, such as `a web page`.

@@ -45,8 +45,8 @@ absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url&
 // without what may be secret.
 std::string WayTo(const Url& url, const std::string& proxy);
 
-// StatusOfCurl, with where the request went in front, and with what is wrong with the certificate of
-// the other side.
+// StatusOfCurl, with where the request went in front, and with what is wrong with the certificate
+// of the other side.
 absl::Status StatusOfExchange(CURLcode code, absl::Time deadline, const std::string& way,
                               CURL* handle);
 

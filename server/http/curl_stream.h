@@ -35,7 +35,8 @@ class CurlStream {
 
   // What became of it, once curl is done with it.
   absl::Status StatusOf(CURLcode code) const;
-  // Whether the request follows where the answer leads instead, and where that is. INVALID_ARGUMENT.
+  // Whether the request follows where the answer leads instead, and where that is.
+  // INVALID_ARGUMENT.
   bool redirected() const { return redirected_; }
   absl::StatusOr<Url> RedirectUrl() const;
 

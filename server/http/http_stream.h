@@ -22,8 +22,8 @@ struct StreamRequest {
   std::vector<std::pair<std::string, std::string>> headers;
   // Exactly; sent as Content-Length. Only for PUT.
   int64_t body_size = 0;
-  // Waits, for half a second at most, for the other side's word that it takes the body, so that what
-  // it refuses is not sent. Only for PUT.
+  // Waits, for half a second at most, for the other side's word that it takes the body, so that
+  // what it refuses is not sent. Only for PUT.
   bool ask_first = false;
   bool follow_redirects = false;
   // The URL is a caller's: any public host will do, not only the transfer hosts.

@@ -32,14 +32,15 @@ struct ListDelta {
 
 // Reads one list after another and says what changed. A body equal to the last costs a comparison;
 // an item equal to one of the last list, but for what signs its URLs, costs a scan and a hash, and
-// is not parsed or converted again. The first list is all changes. Not thread-safe; owned by the Tracker.
+// is not parsed or converted again. The first list is all changes. Not thread-safe; owned by the
+// Tracker.
 class ListReader {
  public:
   ListReader();
   ~ListReader();
 
-  // Pages as ReadUpstreamPage takes them. Anything else is INTERNAL / UPSTREAM_MALFORMED and changes
-  // nothing here.
+  // Pages as ReadUpstreamPage takes them. Anything else is INTERNAL / UPSTREAM_MALFORMED and
+  // changes nothing here.
   absl::StatusOr<ListDelta> Read(const UpstreamList& pages);
   // One page, which says itself whether it is all, and in which nothing is to be removed.
   absl::StatusOr<ListDelta> Read(std::string_view body);

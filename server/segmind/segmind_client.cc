@@ -78,9 +78,9 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
   absl::Status status;
 };
 
-// What each call asks and how its answer is read; UpstreamExchange makes the calls. A class of its own
-// because whoever waits for a download URL that another call asks for may come to ask for it when
-// the client is gone: it holds this weakly.
+// What each call asks and how its answer is read; UpstreamExchange makes the calls. A class of its
+// own because whoever waits for a download URL that another call asks for may come to ask for it
+// when the client is gone: it holds this weakly.
 class SegmindClient::Core {
  public:
   Core(Options options, HttpClient& http, ApiKeySource& key, Clock& clock, Metrics& metrics)

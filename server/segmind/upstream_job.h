@@ -41,8 +41,8 @@ struct UpstreamJob {
   bool from_details = false;
 };
 
-// The state that stands for Segmind's word, in any case and with any separators; also for words that
-// say an end in other ways (ABORTED, TRAINING_ERROR, MODEL_READY). A word that is not known is
+// The state that stands for Segmind's word, in any case and with any separators; also for words
+// that say an end in other ways (ABORTED, TRAINING_ERROR, MODEL_READY). A word that is not known is
 // STATE_UNSPECIFIED; the caller then keeps the job's state and shows the word.
 pb::FineTune::State StateOf(std::string_view upstream_status);
 

@@ -13,8 +13,8 @@
 
 namespace finetune {
 
-// FineTuneService with every method as raw bytes, so that all of them pass one gate and answers
-// made of ready bytes are sent as they are. Clients reach it once it accepts calls.
+// FineTuneService with every method as raw bytes, so that all methods pass one gate and answers
+// made of ready bytes are sent as they are. Clients can reach it once it accepts calls.
 class FineTuneService final
     : public pb::FineTuneService::WithRawMethod_CreateFineTune<
           pb::FineTuneService::WithRawMethod_GetFineTune<
@@ -32,7 +32,7 @@ class FineTuneService final
   // `gate` and what `parts` names outlive the server's calls.
   FineTuneService(const ServiceParts& parts, CallGate& gate);
 
-  // Takes calls from now on. For the server that it is registered with, once that is made.
+  // Takes calls from now on. Call it once the server that it is registered with has been built.
   void Accept(CallQueues& queues);
 
   // Ends waits, so that their calls are finished when the server shuts down.

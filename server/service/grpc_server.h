@@ -14,7 +14,7 @@
 
 namespace finetune {
 
-// The gRPC listener with standard health and, if asked for, reflection and channelz. The owner
+// The gRPC listener with standard health and, on request, reflection and channelz. The owner
 // finishes all streams and waits before Shutdown, which otherwise takes its whole deadline.
 class GrpcServer {
  public:
@@ -24,12 +24,12 @@ class GrpcServer {
     std::shared_ptr<grpc::ServerCredentials> credentials;
     bool reflection = false;
     bool channelz = false;
-    // That read sockets and run handlers.
+    // How many threads read sockets and run handlers.
     int threads = 1;
   };
 
-  // Listens and serves; health says NOT_SERVING. `service` and `gate` outlive it. UNAVAILABLE,
-  // saying why, if it cannot listen.
+  // Listens and serves; health says NOT_SERVING at first. `service` and `gate` outlive it.
+  // UNAVAILABLE, saying why, if it cannot listen.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const Options& options,
                                                            FineTuneService& service,
                                                            CallGate& gate);

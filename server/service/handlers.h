@@ -23,7 +23,7 @@
 
 namespace finetune {
 
-// What the service is made of; all of it outlives the server's calls.
+// The parts of the service; all outlive the server's calls.
 struct ServiceParts {
   Catalog& catalog;
   Tracker& tracker;
@@ -36,16 +36,16 @@ struct ServiceParts {
   Clock& clock;
   // InfinitePast if there was none.
   std::function<absl::Time()> last_webhook_time;
-  // Null: this gateway moves no datasets and weights.
+  // Null: this gateway does not transfer datasets and weights.
   Transfers* transfers = nullptr;
-  // Null: no dataset is looked at. Those of creates only if `look_at_creates`.
+  // Null: datasets are not looked at. With `look_at_creates` those of creates are, too.
   const DatasetLooks* looks = nullptr;
   bool look_at_creates = true;
-  // Which of several gateways this is.
+  // The name of this gateway among several.
   std::string replica;
 };
 
-// The calls that only look. Handlers are thread-safe and answer `call` exactly once.
+// The calls that only read. Handlers are thread-safe and answer `call` exactly once.
 class ReadHandlers {
  public:
   explicit ReadHandlers(const ServiceParts& parts);
@@ -57,13 +57,13 @@ class ReadHandlers {
   absl::StatusOr<WatchSpec> CheckWatch(const pb::WatchFineTunesRequest& request,
                                        const Caller& caller);
 
-  // Ends waits; they tell their callers that this server goes. Idempotent.
+  // Ends waits, which tell their callers that this server is stopping. Idempotent.
   void Drain();
 
  private:
-  // With the limits of its caller, as far as they could be counted.
+  // Includes the caller's limits, as far as they could be counted.
   void AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call);
-  // Runs `answer` once memory is as new as is wanted, of that job or of all, or fails the call.
+  // Runs `answer` once memory is as new as requested, for that job or for all, or fails the call.
   void WhenFresh(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
                  absl::AnyInvocable<void() &&> answer);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
@@ -76,11 +76,11 @@ class ReadHandlers {
   Freshness freshness_;
   ListPages pages_;
   std::atomic<bool> draining_ = false;
-  // Makes pages that take long.
+  // Makes pages that take a while.
   TurnQueue scans_{"lists", /*yields=*/true};
 };
 
-// The calls that change something at Segmind. As above.
+// The calls that change something at Segmind; the same rules.
 class WriteHandlers {
  public:
   explicit WriteHandlers(const ServiceParts& parts) : parts_(parts) {}
@@ -96,13 +96,13 @@ class WriteHandlers {
   const ServiceParts parts_;
 };
 
-// Until when a call waits that began at `start` and must be answered by `answer_by`, which is
+// How long a call waits that began at `start` and must be answered by `answer_by`, which is
 // InfiniteFuture without a deadline.
 absl::Time EndOfWait(const pb::WaitFineTuneRequest& request, absl::Time start,
                      absl::Time answer_by);
 
 // The job of that name, if the caller may see it. INVALID_ARGUMENT / INVALID_FIELD on `field` for
-// what is no name; NOT_FOUND / FINE_TUNE_NOT_FOUND.
+// a malformed name; NOT_FOUND / FINE_TUNE_NOT_FOUND.
 absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string& name,
                                        const std::string& field, const Caller& caller);
 

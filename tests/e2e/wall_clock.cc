@@ -1,5 +1,6 @@
-// Preloaded into a process (LD_PRELOAD), it sets that process's clock: ahead by as many seconds as the file says whose name is in
-// WALL_CLOCK_FILE (eight bytes, this machine's order), at any moment. Monotonic clocks are left alone, as by NTP or `date -s`.
+// Preloaded into a process (LD_PRELOAD), it sets that process's clock: ahead by as many seconds as
+// the file says whose name is in WALL_CLOCK_FILE (eight bytes, this machine's order), at any
+// moment. Monotonic clocks are left alone, as by NTP or `date -s`.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

@@ -52,7 +52,8 @@ struct FakeJob {
 
 // Segmind's fine-tuning API in memory, with jobs that come to light and answers that are lost. For
 // tests of what happens over time: it lives by the clock that it is given. (The emulator is a
-// process with a clock of its own; CannedSegmind answers what a test has written.) Outlives the connections to it. Thread-safe.
+// process with a clock of its own; CannedSegmind answers what a test has written.) Outlives the
+// connections to it. Thread-safe.
 class FakeSegmind {
  public:
   explicit FakeSegmind(Clock& clock) : clock_(clock), worker_("fake-segmind") {}

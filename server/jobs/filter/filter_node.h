@@ -32,9 +32,9 @@ const FilterField& AnywhereField();
 enum class FilterOperator { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kHas };
 
 // One comparison, or a text that may stand in several fields, in any case (kAnywhere; `text` is
-// folded, see fold_case.h). Enums are compared by their numbers, times as times, the rest as bytes. A
-// label that is not there is equal to nothing, less or greater than nothing, and
-// unequal to everything.
+// folded, see fold_case.h). Enums are compared by their numbers, times as times, the rest as bytes.
+// A label that is not there is equal to nothing, less or greater than nothing, and unequal to
+// everything.
 struct FilterComparison {
   const FilterField* field = &AnywhereField();
   std::string label;  // The key, for kLabel.
@@ -73,8 +73,8 @@ struct FilterNode {
   bool Matches(const FineTuneVersion& version) const;
 };
 
-// The value under which a version is found by this field; nullopt for times, and for labels, of which
-// a version has several.
+// The value under which a version is found by this field; nullopt for times, and for labels, of
+// which a version has several.
 std::optional<std::string> FilterIndexValue(const FilterField& field,
                                             const FineTuneVersion& version);
 // The key under which a version with this value is found. `label` for kLabel.

@@ -33,7 +33,7 @@ struct ByCreateTime {
   }
 };
 
-// All jobs at one revision. Immutable; costs little to keep, because the views share all that did
+// All jobs at one revision. Immutable; cheap to keep, because views share everything that did
 // not change between them.
 class CatalogView {
  public:
@@ -71,8 +71,8 @@ class Catalog {
 
   Catalog(Options options, Metrics& metrics);
 
-  // Fills it from the store; once, before anything reads it. DATA_LOSS if a record cannot be read,
-  // or if they do not fit one another.
+  // Fills it from the store. Once, before anything reads it. DATA_LOSS if a record cannot be read
+  // or the records contradict each other.
   absl::Status Load(const StoreState& state);
   // Another era began.
   void SetLineage(Lineage lineage) ABSL_LOCKS_EXCLUDED(mu_);
@@ -83,9 +83,9 @@ class Catalog {
 
   const Options& options() const { return options_; }
   const std::string& epoch() const { return epoch_; }
-  // This revision of this history, as it is seen in the present era.
+  // This revision of this history, as seen in the current era.
   ResumePoint PointAt(uint64_t revision) const ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether what was seen at this point led to what is here now: nothing of it was lost.
+  // Whether what was seen at this point led to what is here now, with nothing lost.
   bool HasPoint(const ResumePoint& point) const ABSL_LOCKS_EXCLUDED(mu_);
   ViewPtr view() const ABSL_LOCKS_EXCLUDED(mu_);
   // Null if there is none.

@@ -14,12 +14,12 @@
 
 namespace finetune {
 
-// What the mutations of one commit see and put: two layers over what is committed, one of the
-// mutations that went well and one of the mutation that runs. Recorder's thread only; the
+// What the mutations of one commit see and put: two layers over what is committed, one for the
+// mutations that succeeded and one for the mutation that is running. Recorder's thread only; the
 // references outlive it.
 class CommitDraft : public Draft {
  public:
-  // The numbers of newer reads of jobs that said nothing else new.
+  // The numbers of newer reads that said nothing else new about their jobs.
   using Reads = absl::flat_hash_map<std::string, uint64_t>;
 
   struct Base {
@@ -49,8 +49,8 @@ class CommitDraft : public Draft {
   absl::Time now() const override { return now_; }
   const std::string& marker_key() const override { return marker_key_; }
 
-  // Ends the mutation that ran: what it put joins the commit, or is forgotten if it failed. Its
-  // status, unless it put what cannot be written.
+  // Ends the mutation that ran: what it put joins the commit, or is forgotten if it failed. Returns
+  // its status, unless it put what cannot be written.
   absl::Status EndMutation(absl::Status status);
 
   // What all mutations together want written, once the last one has ended.

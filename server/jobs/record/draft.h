@@ -13,10 +13,10 @@
 
 namespace finetune {
 
-// Limits on submissions a day are about the last 24 hours, whenever the day began.
+// Limits on submissions per day apply to the last 24 hours, not to a calendar day.
 inline constexpr absl::Duration kSpendingWindow = absl::Hours(24);
 
-// What a caller has spent: what limits on money are held against.
+// What a caller has spent: limits on money are checked against it.
 struct Spending {
   CreateCount creates;
   // Jobs that it created, or is creating, and that are not in a terminal state.
@@ -37,10 +37,10 @@ class Draft {
   // says nothing new but for the read that it rests on is no change and is not written; that read's
   // number is remembered until the process ends.
   virtual void Put(record::FineTuneRecord record) = 0;
-  // Takes a job out of the record. Who watched it is told that it left.
+  // Takes a job out of the record. Its watchers are told that it left.
   virtual void Forget(std::string_view id) = 0;
 
-  // In any state but REFUSED, which is as if there were none. The store may fail to answer.
+  // In any state except REFUSED, which counts as none. The store may fail to answer.
   virtual absl::StatusOr<std::optional<record::Intent>> FindIntent(
       const std::string& caller, const std::string& request_id) = 0;
   // Among the unsettled (PREPARED, UNKNOWN).
@@ -49,20 +49,20 @@ class Draft {
   // A committed job with this marker that no submission in the record made.
   virtual std::optional<record::FineTuneRecord> FindForeignByMarker(std::string_view marker) = 0;
   virtual void PutIntent(record::Intent intent) = 0;
-  // Ends an intent that led to no job which anybody has seen: it becomes REFUSED.
+  // Ends an intent whose job nobody has seen: it becomes REFUSED.
   virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;
 
-  // With what this commit adds to it: committing a new intent in the mutation that asked is to
-  // reserve it. The store may fail to answer.
+  // Includes what this commit adds to it: committing a new intent in the mutation that asked means
+  // to reserve it. The store may fail to answer.
   virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
 
-  // The time of day of this commit: to be stored and shown.
+  // The time of day of this commit, to be stored and shown.
   virtual absl::Time now() const = 0;
   // The record's own key for MakeMarker.
   virtual const std::string& marker_key() const = 0;
 };
 
-// Who is told of what was committed, after the catalog shows it, in revision order, on the
+// Is told of what was committed, after the catalog shows it, in revision order, on the
 // recorder's thread: must not block.
 class CommitListener {
  public:

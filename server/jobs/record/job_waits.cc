@@ -7,8 +7,9 @@
 
 namespace finetune {
 
-// The waits under way. Whoever takes a wait out of the table ends it, so that it ends once. A class of
-// its own because timers and cancellations may come when JobWaits is gone: they hold this weakly.
+// The waits under way. Whoever takes a wait out of the table ends it, so that it ends once. A class
+// of its own because timers and cancellations may come when JobWaits is gone: they hold this
+// weakly.
 class JobWaits::Core : public std::enable_shared_from_this<Core> {
  public:
   Core(Catalog& catalog, Clock& clock) : catalog_(catalog), clock_(clock) {}

@@ -9,7 +9,7 @@
 
 namespace finetune {
 
-// Calls that wait for a job to come to a point, or for the catalog to reach a revision
+// Calls that wait for a job to reach a state, or for the catalog to reach a revision
 // (WaitFineTune, Freshness.min_revision). Thread-safe. Told by the recorder.
 class JobWaits : public CommitListener {
  public:

@@ -18,7 +18,7 @@ std::string MakeMarker(std::string_view key, std::string_view caller, std::strin
 // Whether `text` is a marker, of this gateway or of another: by its check characters, in any case.
 bool IsMarker(std::string_view text);
 
-// The pair of conversions between a job's own name and the one that Segmind sees. The marker comes
+// Converts between a job's own name and the one that Segmind sees. The marker comes
 // first unless the whole is short, so that a name that is cut keeps it. An empty marker adds
 // nothing. Taking it off again works in any case and wherever it stands.
 std::string AddMarker(std::string_view display_name, std::string_view marker);
@@ -38,8 +38,8 @@ enum class MarkerTrace {
 };
 MarkerTrace TraceOf(std::string_view marker, std::string_view upstream_name);
 
-// Letters and digits alone, in lower case: what is left of a text whatever was done to its case and
-// separators.
+// Only the letters and digits, in lower case: what is left of a text whatever was done to its case
+// and separators.
 std::string Folded(std::string_view text);
 
 }  // namespace finetune

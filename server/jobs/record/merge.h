@@ -18,7 +18,7 @@ struct Reading {
   // When it began, by the time of day: to be shown.
   absl::Time time;
   pb::StateTransition::Source source = pb::StateTransition::POLL;
-  // Made to check what a list said of a job that had ended: believed.
+  // Made to check what a list said about a job that had ended: it is believed.
   bool confirmed = false;
 };
 
@@ -26,8 +26,8 @@ enum class Joined {
   kFresh,
   // The record rests on a newer read. Only what the record lacked was taken.
   kStale,
-  // It says that a job which had ended has another state now. Nothing but what the record lacked
-  // was taken; a details read, with `confirmed`, has to say so too.
+  // It says that a job which had ended has another state now. Only what the record lacked
+  // was taken; a details read, with `confirmed`, has to say so, too.
   kDoubtful,
 };
 
@@ -54,7 +54,7 @@ void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl:
 // Whether a job in this state has been trained.
 bool HasWeights(pb::FineTune::State state);
 
-// Whether Segmind's present word for the job's state is one that nobody here knows.
+// Whether Segmind's current word for the job's state is unknown here.
 bool HasUnknownWord(const pb::FineTune& fine_tune);
 
 // Whether the job is FAILED because Segmind never had it, as far as could be found out.

@@ -48,7 +48,8 @@ class Recorder {
   // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed (or if nobody knows whether it
   // was: then it may become visible later), with ABORTED, without having been run, if the term in
   // `needs` is over, or with OK once it is visible. CANCELLED after Stop, then on the caller's
-  // thread. The commit is a span of `trace`; `needs` is what the mutation is going to ask the store.
+  // thread. The commit is a span of `trace`; `needs` is what the mutation is going to ask the
+  // store.
   void Record(Mutation mutation, Done done, const TraceContext& trace = {}, TurnNeeds needs = {});
 
   // Finishes what is queued, then refuses. Idempotent.

@@ -25,8 +25,8 @@ std::optional<record::FineTuneRecord> FindRecordOf(Draft& draft, const UpstreamJ
 // Makes the submission's job visible as SUBMIT_UNKNOWN unless it is visible already.
 void ShowUnknown(Draft& draft, const record::Intent& intent);
 
-// The outcome is not known, for the reason `why`: the job is visible as that, and the search begins
-// with reads of Segmind that are newer than `read` (Catalog::NextRead).
+// The outcome is not known, for the reason `why`: the job becomes visible as such, and the search
+// begins with reads of Segmind that are newer than `read` (Catalog::NextRead).
 void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why, uint64_t read);
 
 // Segmind has the job: it goes on under the submission's name. Returns its id, which differs from
@@ -40,12 +40,13 @@ std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Rea
 // becomes the submission's job; not if it asks for something else.
 bool AcceptLost(Draft& draft, record::Intent& intent);
 
-// Segmind turns out to have the job of a submission that was given up, or to call it otherwise than
-// its answer did. Its request_id leads to it again, unless it went on to another attempt.
+// Segmind turns out to have the job of a submission that was given up, or to use another name for
+// it than its answer did. The request_id leads to it again, unless it went on to another attempt.
 absl::Status Reinstate(Draft& draft, record::FineTuneRecord record, const Reading& reading);
 
-// Segmind has not got it, in `message`'s words. If the job was never visible, all of it is
-// forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit again.
+// Segmind does not have it; `message` says why. If the job was never visible, everything about it
+// is forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit
+// again.
 void Abandon(Draft& draft, record::Intent intent, const std::string& message,
              pb::StateTransition::Source source);
 

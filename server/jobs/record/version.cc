@@ -107,8 +107,8 @@ bool IsUtf8(std::string_view text) {
   return ascii || ValidUtf8(text) == text;
 }
 
-// Whether these bytes, which a disk kept, can be made a message of that type later on. Without making
-// it, which takes ten times as long.
+// Whether these bytes, which a disk kept, can be made a message of that type later on. Without
+// making it, which takes ten times as long.
 bool IsParseable(std::string_view bytes, const google::protobuf::Descriptor& type, int depth) {
   if (depth == 0) return false;
   WireReader reader(bytes);

@@ -37,9 +37,9 @@ class Candidates {
   bool Has(const std::string& upstream_id) const { return jobs_.contains(upstream_id); }
   bool empty() const { return jobs_.empty(); }
 
-  // The details of one; or they could not be read at this (steady) time. After some tries, or one if
-  // that is `for_good`, they are put off until the next list, and once patience has ended they count
-  // as read until then.
+  // The details of one; or they could not be read at this (steady) time. After some tries, or one
+  // if that is `for_good`, they are put off until the next list, and once patience has ended they
+  // count as read until then.
   void TakeDetails(const std::string& upstream_id, const UpstreamJob& details, uint64_t read,
                    absl::Time time);
   void TakeNoDetails(const std::string& upstream_id, bool for_good, absl::Time now);

@@ -22,8 +22,8 @@
 namespace finetune {
 
 // Reads single jobs by `details`: asks Segmind about those that its queue says are due, joins the
-// answers into the record, tells the tracker's other parts what they prove, and finds out which jobs
-// are gone. Part of the Tracker, which outlives it; tracker thread only.
+// answers into the record, tells the tracker's other parts what they prove, and finds out which
+// jobs are gone. Part of the Tracker, which outlives it; tracker thread only.
 class DetailsReader {
  public:
   // All outlive it.
@@ -62,8 +62,8 @@ class DetailsReader {
   // Asks for all that is due.
   void Start(absl::Time now);
 
-  // Jobs that had ended and that a list says go on: to be asked for with each list, until details or
-  // a later list that changed the job have told.
+  // Jobs that had ended and that a list says go on: to be asked for with each list, until details
+  // or a later list that changed the job have told.
   void Doubt(const std::vector<std::string>& upstream_ids);
   void DropDoubt(const std::string& upstream_id) { doubtful_.erase(upstream_id); }
   bool has_doubts() const { return !doubtful_.empty(); }

@@ -21,8 +21,8 @@ struct RollCall {
   std::function<bool(std::string_view)> has;
 };
 
-// Which jobs the lists of Segmind do not show, and what that is worth. A job may be gone, or the list
-// may not be all there is; only details can tell the two apart. Tracker thread only; `catalog`
+// Which jobs the lists of Segmind do not show, and what that is worth. A job may be gone, or the
+// list may not be all there is; only details can tell the two apart. Tracker thread only; `catalog`
 // outlives it.
 class MissingJobs {
  public:

@@ -88,9 +88,9 @@ class Search {
     }
   }
 
-  // A submission that was given up, or whose request_id went on to another attempt, and that Segmind
-  // has after all; or one whose answer called the job otherwise than lists do. Whatever carries its
-  // marker is looked into first, for a job may have been cloned, with its name.
+  // A submission that was given up, or whose request_id went on to another attempt, and that
+  // Segmind has after all; or one whose answer called the job otherwise than lists do. Whatever
+  // carries its marker is looked into first, for a job may have been cloned, with its name.
   absl::Status AdoptLost() {
     std::map<std::string, std::vector<size_t>> by_job;
     for (size_t c = 0; c < search_.candidates.size(); ++c)
@@ -136,8 +136,8 @@ class Search {
     return a.shown_read < b.shown_read;
   }
 
-  // Without it, one whose answer is awaited may be the one; and it must be the only one. Submissions
-  // of one caller that ask for the same are one another's equals.
+  // Without it, one whose answer is awaited may be the one; and it must be the only one.
+  // Submissions of one caller that ask for the same are one another's equals.
   void AdoptUnmarked() {
     for (size_t i = 0; i < intents_.size(); ++i) {
       if (!is_open_[i] || !IsUnknown(i)) continue;
@@ -202,8 +202,8 @@ class Search {
       if (is_open_[other] && IsUnknown(other) && AreEqual(intents_[i], intents_[other])) ++count;
     return count;
   }
-  // Whether it may as well be a submission that is not this one's equal, or one whose answer is still
-  // to come.
+  // Whether it may as well be a submission that is not this one's equal, or one whose answer is
+  // still to come.
   bool IsContested(size_t i, size_t c) const {
     for (size_t other = 0; other < intents_.size(); ++other) {
       if (other == i || !is_open_[other] || !MayBe(other, c)) continue;

@@ -80,11 +80,10 @@ struct SearchResult {
 };
 
 // Within one mutation. A candidate becomes a submission's job only if it alone is clearly that, all
-// evidence taken together (Likeness); a submission is taken for not made only if no candidate may be
-// it and enough lists were without it. What is neither stays open. A candidate with the marker of a
-// job that was given up becomes that job likewise.
-// Candidates that turn out to be nobody's, or that cannot be told, become visible as jobs of their
-// own.
+// evidence taken together (Likeness); a submission is taken for not made only if no candidate may
+// be it and enough lists were without it. What is neither stays open. A candidate with the marker
+// of a job that was given up becomes that job likewise. Candidates that turn out to be nobody's, or
+// that cannot be told, become visible as jobs of their own.
 absl::Status SearchSubmissions(const SubmissionSearch& search, Draft& draft, SearchResult& result);
 
 // Makes a job visible that no submission of this gateway made; nothing if it is visible.

@@ -33,9 +33,9 @@ namespace finetune {
 // Keeps the threads and calls the parts: Pace says when, DetailsReader reads single jobs,
 // MissingJobs says what a list's silence is worth, Candidates what may be a lost submission.
 // Thread-safe; its own work is done by one thread at a time: its own ("tracker") or, where that is
-// idle and little is to be done, whoever brings it. Callbacks of Segmind, of the recorder and of the
-// clock may come when it is gone: they hold the worker alone, which then drops their tasks. After
-// each step Pump() starts what is due and sets one timer for the next.
+// idle and little is to be done, whoever brings it. Callbacks of Segmind, of the recorder and of
+// the clock may come when it is gone: they hold the worker alone, which then drops their tasks.
+// After each step Pump() starts what is due and sets one timer for the next.
 class Tracker {
  public:
   struct Options {

@@ -12,7 +12,8 @@
 
 namespace finetune {
 
-// What the parts of a hub share: how many watchers there are, and whether more may come. Shared by the hub, its shards and its watchers. Thread-safe.
+// What the parts of a hub share: how many watchers there are, and whether more may come. Shared by
+// the hub, its shards and its watchers. Thread-safe.
 class WatchContext {
  public:
   WatchContext(WatchHub::Options options, Catalog& catalog, Clock& clock, Metrics& metrics)

@@ -43,9 +43,9 @@ class WatchSink {
   // One serialised pb::WatchFineTunesResponse, complete before the next: the sink calls
   // Watcher::OnWriteDone after it. `message` is valid during the call only.
   virtual void Write(const grpc::ByteBuffer& message) = 0;
-  // CANCELLED if the client went.
+  // CANCELLED if the client has gone.
   virtual void Finish(absl::Status status) = 0;
-  // The write that is under way takes too long: make it end, with `ok` false if need be. Returns
+  // The write under way takes too long: make it end, with `ok` false if need be. Returns
   // without waiting for that.
   virtual void Abort() = 0;
 };
@@ -57,34 +57,34 @@ class Watcher {
   // The write is done; `ok` false if the client is gone, after which nothing more is written. Runs
   // the next write or Finish before it returns.
   virtual void OnWriteDone(bool ok) = 0;
-  // The client went. Finish follows: at once, or after the OnWriteDone of a write that is under
+  // The client has gone. Finish follows: at once, or after the OnWriteDone of a write that is under
   // way.
   virtual void Cancel() = 0;
-  // Ends it with this: at once, or after the write that is under way, without a heartbeat. Nothing
+  // Ends it with this: at once, or after the write under way, without a heartbeat. Does nothing
   // if it has ended.
   virtual void End(absl::Status status) = 0;
 };
 
 // Tells watchers what was committed. The recorder hands changes over and never waits; dispatch is
-// spread over threads ("watch-N"); a watcher that is slow keeps no queue (LATEST: the set of jobs
-// it has yet to see; EVERY: a place in the catalog's window). What one stream sends, in order:
+// spread over threads ("watch-N"); a slow watcher keeps no queue (LATEST: the set of jobs it still
+// has to see; EVERY: a place in the catalog's window). What one stream sends, in order:
 // - the jobs that match, by revision, then SYNCED; or SYNCED alone (skip_snapshot); or, on a
 // resume,
-//   what changed since and, when that is sent, a heartbeat;
-// - changes by revision. Of a job that came and left while the client was slow nothing is sent. A
-//   client that resumes may be told of a job that left which it never saw: what it may have had is
-//   not known;
-// - RESET and all of this anew, if the client was too slow for EVERY, did not read its snapshot for
-//   longer than the catalog keeps changes, or would have more than `max_pending` jobs to see;
+//   what changed since and, once that is sent, a heartbeat;
+// - changes by revision. Nothing is sent of a job that came and left while the client was slow. A
+//   client that resumes may be told that a job left which it never saw: what it had before is not
+//   known;
+// - RESET and all of this again, if the client was too slow for EVERY, did not read its snapshot
+//   for longer than the catalog keeps changes, or would have more than `max_pending` jobs to see;
 // - a heartbeat when nothing was sent for heartbeat_interval and nothing waits.
 class WatchHub : public CommitListener {
  public:
   struct Options {
-    // Where no waiters are given.
+    // How many threads there are if no waiters are given.
     int threads = 4;
-    // A stream's greatest age, each drawn within 10 % of it.
+    // A stream's maximum age; each stream's own is drawn within 10 % of it.
     absl::Duration max_age = absl::Minutes(30);
-    // Jobs that a slow watcher may have yet to see before it is reset: bounds its memory.
+    // How many jobs a slow watcher may still have to see before it is reset; bounds its memory.
     size_t max_pending = 10'000;
   };
 
@@ -92,13 +92,14 @@ class WatchHub : public CommitListener {
   // thread for each of `waiters`, unless there are none.
   WatchHub(Options options, Catalog& catalog, Clock& clock, Metrics& metrics,
            std::vector<std::shared_ptr<WatchWaiter>> waiters = {});
-  // Ends what streams are left, as Drain does, but at once and without a heartbeat. No OnCommitted
-  // runs then or later.
+  // Ends the streams that are left, as Drain does, but at once and without a heartbeat. No
+  // OnCommitted runs then or later.
   ~WatchHub() override;
 
-  // OUT_OF_RANGE / RESUME_TOKEN_EXPIRED (fail_on_gap); UNAVAILABLE / SERVER_DRAINING. After an error the sink is not called. The first write happens
-  // before this returns, and others may, on any thread. `sink` lives until its Finish.
-  // With waiters, the thread of waiter number `home` tells it of changes.
+  // OUT_OF_RANGE / RESUME_TOKEN_EXPIRED (fail_on_gap); UNAVAILABLE / SERVER_DRAINING. After an
+  // error the sink is not called. The first write happens before this returns, and others may, on
+  // any thread. `sink` lives until its Finish. With waiters, the thread of waiter number `home`
+  // tells it of changes.
   absl::StatusOr<std::shared_ptr<Watcher>> Watch(WatchSpec spec, WatchSink* sink,
                                                  std::optional<size_t> home = std::nullopt);
 

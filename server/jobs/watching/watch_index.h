@@ -13,8 +13,8 @@ namespace finetune {
 class ShardWatcher;
 
 // Watchers by what they ask for, so that a change visits only those it concerns: by job, where
-// they name jobs; else by filter, each filter once, and found by an equality that it demands, where
-// it demands one. Not thread-safe.
+// they name jobs; else by filter, each filter once and found by an equality that it requires, where
+// it requires one. Not thread-safe.
 class WatchIndex {
  public:
   using WatcherPtr = std::shared_ptr<ShardWatcher>;
@@ -45,7 +45,7 @@ class WatchIndex {
 
   absl::flat_hash_map<std::string, Members> by_id_;
   absl::flat_hash_map<std::string, std::unique_ptr<Group>> by_filter_;
-  // The groups again: by the equality that they demand, and those that demand none.
+  // The groups again: by the equality that they require, and those that require none.
   absl::flat_hash_map<std::string, std::vector<Group*>> by_index_key_;
   std::vector<Group*> unindexed_;
 };

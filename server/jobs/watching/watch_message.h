@@ -11,7 +11,7 @@ namespace finetune {
 grpc::ByteBuffer EncodeSynced(const ResumePoint& point);
 // InfinitePast leaves observe_time out.
 grpc::ByteBuffer EncodeHeartbeat(const ResumePoint& point, absl::Time observe_time);
-// Without a token: the one that the client has is of no use.
+// Without a token: the one that the client has is useless.
 grpc::ByteBuffer EncodeReset(pb::Restart::Reason reason);
 
 }  // namespace finetune

@@ -28,7 +28,7 @@ class WatchMetrics {
 
   prometheus::Gauge& watchers_;
   prometheus::Histogram& lag_;
-  // The method's own series, under the name that all gRPC servers use: counted here, where it costs
+  // The method's own series, under the name that all gRPC servers use. Counted here, where it costs
   // the streams nothing.
   prometheus::Counter& sent_;
   std::array<prometheus::Counter*, kWatchMessages> messages_;

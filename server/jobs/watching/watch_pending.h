@@ -23,8 +23,8 @@ WatchMatch MatchOf(const Filter& filter, const Change& change);
 pb::Change::Type TypeOf(const Change& change, WatchMatch match);
 
 // The jobs that a slow watcher (LATEST) has yet to see, each with its latest change only. They
-// leave in the order of those changes: once the one at revision R was sent, every job's latest
-// state up to R was, so that its resume token is true. Not thread-safe.
+// leave in the order of those changes: once the one at revision R has been sent, every job's latest
+// state up to R has been, so that its resume token is true. Not thread-safe.
 class WatchPending {
  public:
   struct Delivery {
@@ -46,7 +46,7 @@ class WatchPending {
   struct Entry {
     ChangePtr change;
     bool had;      // The client has the job, as far as it was told.
-    bool created;  // The client has not, and the job is new to all.
+    bool created;  // The client does not have the job, and it is new to everybody.
     bool matches;
   };
 

@@ -33,7 +33,7 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   void Enqueue(absl::Span<const ChangePtr> changes) ABSL_LOCKS_EXCLUDED(mu_);
 
   void Add(const std::shared_ptr<ShardWatcher>& watcher) ABSL_LOCKS_EXCLUDED(mu_);
-  // Nothing if it is not there.
+  // Does nothing if it is not there.
   void Remove(const ShardWatcher& watcher) ABSL_LOCKS_EXCLUDED(mu_);
 
   // A heartbeat for a watcher that was sent all that concerns it up to the shard's place, and up to
@@ -57,7 +57,7 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   };
 
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
-  // Waits until there is something to do; false if that is to stop.
+  // Waits until there is something to do; false if it is time to stop.
   bool Await() ABSL_LOCKS_EXCLUDED(mu_);
   void Dispatch(const ChangePtr& change, DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
   void RunTimers(DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);

@@ -6,8 +6,8 @@
 
 namespace finetune {
 
-// How a thread of the hub waits for work. What serves streams can have the thread look after them
-// meanwhile, so that one thread writes to a stream and hears of its writes.
+// How a thread of the hub waits for work. Code that serves streams can have the thread look after
+// them meanwhile, so that one thread writes to a stream and hears of its writes.
 class WatchWaiter {
  public:
   virtual ~WatchWaiter() = default;

@@ -15,10 +15,10 @@ namespace finetune {
 
 class WatchShard;
 
-// One watcher of a shard: what it was sent and what it has yet to see. `writing_` is a baton:
-// whoever sets it (a delivery, a timer, the start) writes to the sink, and it is given back by the
-// OnWriteDone after which nothing is left to send. Thread-safe. Owned by its stream, and by its
-// shard until it ends.
+// One watcher of a shard: what it has been sent and what it still has to see. `writing_` is a
+// baton: whoever sets it (a delivery, a timer, the start) writes to the sink, and it is given back
+// by the OnWriteDone after which nothing is left to send. Thread-safe. Owned by its stream, and by
+// its shard until it ends.
 //
 // Lock order: mu_, then the shard's. The shard calls with no lock held.
 class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWatcher> {

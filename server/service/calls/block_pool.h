@@ -11,7 +11,7 @@
 
 namespace finetune {
 
-// Bytes that are gathered for one message, and then sent without another copy. Not thread-safe.
+// Bytes that are collected for one message and then sent without another copy. Not thread-safe.
 class Block {
  public:
   static constexpr size_t kSize = size_t{1} << 20;
@@ -20,7 +20,7 @@ class Block {
 
   size_t size() const { return size_; }
   bool full() const { return size_ == kSize; }
-  // Takes as many of the bytes as there is room for; says how many.
+  // Takes as many of the bytes as there is room for; returns how many.
   size_t Append(std::string_view bytes);
   void Clear() { size_ = 0; }
   const char* data() const { return bytes_.get(); }
@@ -30,7 +30,7 @@ class Block {
   size_t size_ = 0;
 };
 
-// Blocks that are used again: fresh memory costs a page fault for each 4 KiB, which at a gigabyte a
+// A pool of blocks: fresh memory costs a page fault for each 4 KiB, which at a gigabyte a
 // second is more work than moving the bytes. Thread-safe; owned also by the blocks that are lent to
 // gRPC, which may come back late.
 class BlockPool : public std::enable_shared_from_this<BlockPool> {
@@ -44,7 +44,7 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   // The block's bytes; it comes back by itself once nobody holds the slice.
   grpc::Slice Lend(std::unique_ptr<Block> block);
   size_t unused() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Frees what is unused.
+  // Frees the unused blocks.
   void Trim() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -49,16 +49,18 @@ struct Call {
   absl::Time start;
   // The client's, or the method's default; calls that may last have no default.
   absl::Time deadline;
-  // Of the whole call. Without a tracer a cheap call has none, and others what the client sent.
+  // The span of the whole call. Without a tracer cheap calls have none, and others have what the
+  // client sent.
   Span span;
-  // What it holds until End of what callers share: itself, its answer, and what it took else.
+  // What it holds of the shared resources until End: its own place, its answer, and anything else
+  // it took.
   FairShare::Slot place;
   FairShare::Slot answer;
   std::vector<FairShare::Slot> more;
-  // Of streams and waits that were admitted; null for all else.
+  // Set for streams and waits that were admitted; null for all other calls.
   std::shared_ptr<LastingCall> lasting;
-  // For the log: the job that it is about, and of calls that are always logged, who is at the other
-  // end, which is no longer known once the connection is gone.
+  // For the log: the job that it is about and, for calls that are always logged, who is at the
+  // other end, which is no longer known once the connection is gone.
   std::string fine_tune;
   std::string peer;
 
@@ -66,11 +68,11 @@ struct Call {
   absl::Time answer_by() const;
 };
 
-// What every method passes through, whatever it does: counted, authenticated, held to its caller's
-// role, limits and share of what all callers share, given a deadline, traced, and written to the
-// access log (a sample of the cheap ones; all that change something or are refused, as audit
-// lines). Ends streams and waits when their caller may no longer make them. Thread-safe;
-// outlives the server's calls.
+// The gate that every call passes, whatever its method: it is counted, authenticated, held to its
+// caller's role, limits and share of what all callers share, given a deadline, traced, and written
+// to the access log (a sample of the cheap ones; all that change something or are refused, as audit
+// lines). Ends streams and waits when their caller may no longer make them. Thread-safe; outlives
+// the server's calls.
 class CallGate {
  public:
   struct Options {
@@ -81,10 +83,10 @@ class CallGate {
     FairShare::Limits watches = FairShare::Limits::Of(20'000);
     FairShare::Limits transfers = FairShare::Limits::Of(64);
     FairShare::Limits answer_bytes = FairShare::Limits::Of(int64_t{128} << 20, 2);
-    // Of a thousand comparisons each: some seconds' work.
+    // In units of a thousand comparisons: some seconds' work.
     FairShare::Limits scans = FairShare::Limits::Of(200'000, 2);
     FairShare::Limits checks = FairShare::Limits::Of(16, 2);
-    // Where the policy says nothing else.
+    // Unless the policy says otherwise.
     std::optional<int64_t> watches_of_one_caller;
     // One in this many cheap calls that went well is logged.
     uint32_t log_one_in = 100;
@@ -140,7 +142,7 @@ class CallGate {
 
   std::array<std::unique_ptr<FairShare>, kShares> shares_;
 
-  Sharer nobody_{"", "other"};  // Of callers that are not told apart.
+  Sharer nobody_{"", "other"};  // For callers that are not told apart.
   LastingCalls lasting_;
   UntakenAnswers untaken_answers_;
   std::atomic<uint32_t> cheap_calls_ = 0;

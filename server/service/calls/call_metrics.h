@@ -16,13 +16,13 @@ namespace finetune {
 class MethodMetrics {
  public:
   MethodMetrics(Metrics& metrics, const google::protobuf::MethodDescriptor& method);
-  // For methods that no service has, folded into one.
+  // For methods that no service has, all together.
   explicit MethodMetrics(Metrics& metrics);
 
   void OnStarted() { started_->Increment(); }
   void OnReceived(double messages) { received_->Increment(messages); }
   void OnSent(double messages = 1) { sent_->Increment(messages); }
-  // Streams stay out of the latencies: how long they last says nothing.
+  // Latencies leave out streams: how long they last says nothing.
   void OnHandled(absl::StatusCode code, absl::Duration took);
 
  private:

@@ -15,7 +15,7 @@ namespace finetune {
 // A completion queue on which nobody waits for sockets: they are read by the threads of arrivals.
 std::unique_ptr<grpc::CompletionQueue> MakeQuietQueue();
 
-// How many calls have been asked for and have not left. Thread-safe; shared by whoever counts.
+// How many calls have been asked for and have not ended. Thread-safe; shared by all that count.
 class CallCount {
  public:
   void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
@@ -30,21 +30,21 @@ class CallCount {
   std::atomic<int> calls_ = 0;
 };
 
-// Where calls arrive and how they go on: gRPC tells of both on completion queues, on which this has
-// threads. Tags are QueueEvents. Start and Shutdown are for the server's owner; the rest is
+// Where calls arrive and how they go on: gRPC reports both on completion queues, which this serves
+// with threads. Tags are QueueEvents. Start and Shutdown are for the server's owner; the rest is
 // thread-safe.
 //
 // Not gRPC's callback API, whose own threads (two at least) hand the waiting for sockets to each
 // other with each event, and fall into naps of 100 ms after a second without work. A single thread
-// takes a get for three quarters of their CPU: tests/bench/RESULTS.md.
+// serves a get for three quarters of their CPU: tests/bench/RESULTS.md.
 class CallQueues {
  public:
   // For the server that `builder` will make; this many threads read sockets and run handlers.
   CallQueues(grpc::ServerBuilder& builder, int threads);
-  // After Shutdown, or if the server was not made.
+  // After Shutdown, or if the server could not be built.
   ~CallQueues();
 
-  // After the server was made.
+  // After the server was built.
   void Start();
   // After the server's Shutdown. Waits until no call is left: none that came, and none that was
   // asked for and did not. Idempotent.
@@ -56,7 +56,8 @@ class CallQueues {
 
   // Where every call arrives, and short ones end.
   grpc::ServerCompletionQueue& arrivals() { return *arrivals_; }
-  // Handles what takes longer than a look into memory, so that those who read sockets do not.
+  // Handles what takes longer than a look into memory, so that the threads that read sockets need
+  // not.
   TurnQueue& aside() { return aside_; }
   // For calls that wait, and may be many: each has an operation under way all the time, and a queue
   // of gRPC's that was built with its assertions, as Debian's is, walks past all of them at the end

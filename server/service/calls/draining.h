@@ -5,7 +5,7 @@
 
 namespace finetune {
 
-// What a call is told that this server cannot finish because it stops.
+// The answer to a call that this server cannot finish because it is stopping.
 inline absl::Status Draining() {
   return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
                "this server is going away; use another")

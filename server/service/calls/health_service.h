@@ -20,7 +20,7 @@ class HealthService final
   explicit HealthService(std::vector<std::string> services);
   ~HealthService() override;
 
-  // Takes calls from now on. For the server that it is registered with, once that is made.
+  // Takes calls from now on. Call it once the server that it is registered with has been built.
   void Accept(CallQueues& queues);
   // NOT_SERVING until it is called.
   void SetServing(bool serving) ABSL_LOCKS_EXCLUDED(mu_);

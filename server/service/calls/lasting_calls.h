@@ -27,8 +27,8 @@ class LastingCall {
               std::shared_ptr<const Caller> caller)
       : method_(method), least_role_(least_role), caller_(std::move(caller)), context_(&context) {}
 
-  // What ends the call. Runs at most once, with no lock held, on any thread: within this, if the
-  // end is due already.
+  // Sets what ends the call. It runs at most once, with no lock held, on any thread: within this,
+  // if the end is due already.
   void OnRevokedDo(End end) ABSL_LOCKS_EXCLUDED(mu_);
   // Why it is to end; OK if it may go on.
   absl::Status revoked() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -60,7 +60,7 @@ class LastingCalls {
   LastingCalls(Authenticator& authenticator, Clock& clock)
       : authenticator_(authenticator), clock_(clock) {}
 
-  // How many times JudgeAll has begun: to be read before a call is authenticated.
+  // How often JudgeAll has begun; to be read before a call is authenticated.
   uint64_t judgements() const { return judgements_; }
 
   // Adds a call that was admitted as `good_until` says; Remove must follow.
@@ -68,7 +68,7 @@ class LastingCalls {
            uint64_t judgements_before) ABSL_LOCKS_EXCLUDED(mu_);
   void Remove(const std::shared_ptr<LastingCall>& call) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Once what callers may do has changed. Takes as long as authenticating them all.
+  // To be called when what callers may do has changed. Takes as long as authenticating all of them.
   void JudgeAll() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

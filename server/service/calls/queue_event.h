@@ -2,7 +2,7 @@
 
 namespace finetune {
 
-// The end of one of gRPC's operations: what its tag points to.
+// The end of a gRPC operation: what its tag points to.
 class QueueEvent {
  public:
   // `ok` false if the operation did not happen.

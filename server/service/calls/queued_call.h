@@ -9,10 +9,10 @@
 
 namespace finetune {
 
-// A call of which completion queues tell: it is asked for before it comes, and owns itself. It is
+// A call that completion queues report on: it is asked for before it comes, and owns itself. It is
 // gone once the server has said how it ended, all of its operations have ended, and its OnArrived
-// has returned; or when the server shuts down before it came. A queue may have several threads:
-// what the operations tell may come on any of them at once.
+// has returned; or when the server shuts down before the call came. A queue may have several
+// threads: the operations' ends may be reported on any of them, at the same time.
 class QueuedCall {
  public:
   QueuedCall(const QueuedCall&) = delete;
@@ -73,7 +73,7 @@ class QueuedCall {
   enum Milestone : int { kArrived = 1, kGone = 2 };
 
   void Arrive(bool ok);
-  // Whoever comes by second tells OnGone.
+  // Whichever comes second calls OnGone.
   void Pass(Milestone milestone);
   void Hold() { holds_.fetch_add(1, std::memory_order_relaxed); }
   void Release();

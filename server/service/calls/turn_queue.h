@@ -15,13 +15,13 @@
 namespace finetune {
 
 // Runs tasks that callers ask for, one after another on a thread of its own. Callers take turns:
-// whoever asks for much waits for itself. Thread-safe; the owner calls Stop before what the tasks
-// use goes.
+// a caller that asks for much waits for itself. Thread-safe; the owner calls Stop before what the
+// tasks use is gone.
 class TurnQueue {
  public:
   using Task = absl::AnyInvocable<void() &&>;
 
-  // With `yields` the thread leaves the processor to others where there are not enough.
+  // With `yields` the thread leaves the processor to others when there are too few processors.
   explicit TurnQueue(std::string name, bool yields = false);
   ~TurnQueue() { Stop(); }
 
@@ -45,7 +45,7 @@ class TurnQueue {
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t last_ ABSL_GUARDED_BY(mu_) = 0;
-  // Those who wait, in the order of their turns; each is there once.
+  // The waiting sharers, in the order of their turns; each is in it once.
   std::deque<const Sharer*> turns_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<const Sharer*, Tasks> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint64_t, const Sharer*> sharers_ ABSL_GUARDED_BY(mu_);  // By number.

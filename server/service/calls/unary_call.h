@@ -38,7 +38,7 @@ struct UnaryMethod {
   size_t aside_beyond = SIZE_MAX;
 };
 
-// Where the calls of a method come from; all of it outlives them.
+// Where the calls of a method come from; everything in it outlives them.
 struct UnaryRoute {
   const UnaryMethod& method;
   CallGate& gate;
@@ -47,12 +47,12 @@ struct UnaryRoute {
 };
 
 // One unary call: gRPC's side of it, and what a handler sees. It owns itself. The handler answers
-// exactly once, at once or later, on any thread, and does not touch it afterwards, but for what it
-// does before it returns. It counts as handled once the client, or the network, has its answer.
+// exactly once, at once or later, on any thread, and does not touch it afterwards, except for what
+// it does before it returns. It counts as handled once the client, or the network, has its answer.
 //
 // Answers are sent by the threads of the call's queue: whoever answers from another thread writes
 // to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
-// has no cause to.
+// has no reason to.
 class UnaryCall final : public QueuedCall {
  public:
   // Asks for a call, and for the next one as soon as it came. It is counted in and, unless it is
@@ -68,8 +68,8 @@ class UnaryCall final : public QueuedCall {
 
   // For the log.
   void SetFineTune(std::string name) { call_.fine_tune = std::move(name); }
-  // Runs once if the client goes or its deadline passes: within this, if that has happened. From the
-  // handler or a step; replaces what was to be done before.
+  // Runs once if the client goes or its deadline passes: within this, if that has happened. From
+  // the handler or a step; replaces what was to be done before.
   void OnCancelDo(absl::AnyInvocable<void() &&> action) ABSL_LOCKS_EXCLUDED(mu_);
 
   // For calls that may last: runs once if the caller may no longer make it; `revoked` then says

@@ -11,13 +11,13 @@
 
 namespace finetune {
 
-// Looks at datasets through their URLs, as Segmind does when a job starts: whether there is one, at a
-// public address, small enough, and a zip with images at its top level. Asks with a HEAD, and then for the
-// last bytes, which say what is in a zip. Thread-safe; outlived by the streamer.
+// Looks at datasets through their URLs, as Segmind does when a job starts: whether there is one, at
+// a public address, small enough, and a zip with images at its top level. Asks with a HEAD, and
+// then for the last bytes, which say what is in a zip. Thread-safe; outlived by the streamer.
 class DatasetLooks {
  public:
-  // Of whom it depends on what cannot be looked at from here, though Segmind may well reach it: a check alone says so,
-  // a create goes on, with a warning in the log.
+  // Of whom it depends on what cannot be looked at from here, though Segmind may well reach it: a
+  // check alone says so, a create goes on, with a warning in the log.
   enum class Purpose { kCheck, kCreate };
   using Done = absl::AnyInvocable<void(absl::Status) &&>;
 

@@ -12,8 +12,8 @@ namespace finetune {
 std::string WrongWithLabelKey(std::string_view key);
 std::string WrongWithLabelValue(std::string_view value);
 
-// An http or https URL with a host and without credentials; at most 2,048 bytes beside what signs it
-// and 8,192 with that.
+// An http or https URL with a host and without credentials; at most 2,048 bytes beside what signs
+// it and 8,192 with that.
 std::string WrongWithUrl(std::string_view url);
 
 // At most `most` characters, none of them a control character (but tabs and line ends if `lines`).

@@ -11,7 +11,7 @@
 
 namespace finetune {
 
-// Keeps what a request's Freshness asks for. Thread-safe; outlived by what it is made of.
+// Enforces what a request's Freshness asks for. Thread-safe; outlived by its parts.
 class Freshness {
  public:
   using Done = absl::AnyInvocable<void(absl::Status) &&>;

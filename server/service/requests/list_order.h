@@ -18,7 +18,7 @@ class ListOrder {
   // An empty text is `create_time desc`. INVALID_ARGUMENT with a message about the text alone.
   static absl::StatusOr<ListOrder> Parse(std::string_view text);
 
-  // The same for texts that mean the same.
+  // Equal for texts that mean the same.
   const std::string& key() const { return key_; }
   // By create_time alone: the catalog keeps that order.
   bool is_kept() const { return terms_.size() == 1 && terms_[0].field == Field::kCreateTime; }
@@ -28,7 +28,7 @@ class ListOrder {
   bool Before(const FineTuneVersion& a, const FineTuneVersion& b) const;
 
   // A job's place, for a page token, and back: a version that has what this order looks at, and no
-  // more. nullopt if these bytes are no place in this order.
+  // more. nullopt if these bytes are not a place in this order.
   std::string PlaceOf(const FineTuneVersion& version) const;
   std::optional<FineTuneVersion> VersionAt(std::string_view place) const;
 

@@ -27,9 +27,9 @@ struct ListQuery {
   std::string after;
 };
 
-// Makes the pages of lists out of the jobs' ready bytes. A page that is asked
+// Makes the pages of lists from the jobs' ready bytes. A page that is asked
 // for again at the same revision is the same bytes, so that a thousand clients that poll one list
-// cost one making. Thread-safe.
+// cost making it once. Thread-safe.
 class ListPages {
  public:
   ListPages(const Catalog& catalog, Clock& clock) : catalog_(catalog), clock_(clock) {}

@@ -11,7 +11,7 @@
 
 namespace finetune {
 
-// Collects what is wrong with a request, so that the caller learns all of it at once.
+// Collects everything that is wrong with a request, so that the caller learns it all at once.
 class Violations {
  public:
   void Add(std::string field, std::string description) {

@@ -20,13 +20,13 @@ namespace finetune {
 // A checked DownloadWeightsRequest.
 struct DownloadSpec {
   std::string weights_uri;
-  // Of the job, at Segmind; empty while it is unknown.
+  // The job's name at Segmind; empty while it is unknown.
   std::string upstream_id;
-  // Whether anyone may read that URL; else a signed one is asked for.
+  // Whether anyone may read that URL; otherwise a signed one is asked for.
   bool open = false;
   int64_t offset = 0;
   int64_t limit = 0;       // 0: all.
-  std::string generation;  // Of the file that is continued; empty: whatever is there.
+  std::string generation;  // Of the file that is continued; empty: any.
   TraceContext trace;
   std::shared_ptr<Sharer> sharer;
 };
@@ -42,16 +42,16 @@ class DownloadReceiver {
   virtual ~DownloadReceiver() = default;
 
   virtual void Write(const grpc::ByteBuffer& message) = 0;
-  // Ends a Write that the client does not take.
+  // Ends a Write that the client does not read.
   virtual void Abort() = 0;
   // The last one: the receiver may be gone before it returns.
   virtual void End(const absl::Status& status) = 0;
 };
 
-// Weights on their way from their storage to a call. Where they can be read is found out: at their
-// URL if that is open, at one that Segmind signs, or at the one in the job's details. What comes is
-// looked at before the first byte goes on, so that no page or storage's error is taken for weights.
-// Thread-safe, as Transfer is.
+// Weights on their way from their storage to a call. Finds out where they can be read: at their
+// URL if that is open, at one that Segmind signs, or at the one in the job's details. What arrives
+// is checked before the first byte is passed on, so that no page or storage error is taken for
+// weights. Thread-safe, as Transfer is.
 class Download final : public Transfer {
  public:
   Download(Transfers& transfers, DownloadSpec spec, DownloadReceiver& receiver);
@@ -119,7 +119,7 @@ class Download final : public Transfer {
   // Each makes a message.
   std::deque<std::unique_ptr<Block>> queue_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<Block> filling_ ABSL_GUARDED_BY(mu_);
-  // What there is need not wait for its block to be full.
+  // The bytes need not wait for their block to be full.
   bool dry_ ABSL_GUARDED_BY(mu_) = false;
   // Set when the source is done: what to end with once the queue is sent.
   std::optional<absl::Status> source_end_ ABSL_GUARDED_BY(mu_);

@@ -15,8 +15,9 @@ namespace finetune {
 // A read was answered with `code`. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo.
 absl::Status StorageError(int code, std::string_view body);
 
-// A PUT of `size` bytes was. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo where the same may do later;
-// INVALID_ARGUMENT / INVALID_FIELD if it is too large; else INTERNAL / UPSTREAM_MALFORMED.
+// A PUT of `size` bytes was. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo where the same may
+// do later; INVALID_ARGUMENT / INVALID_FIELD if it is too large; else INTERNAL /
+// UPSTREAM_MALFORMED.
 absl::Status UploadError(int code, std::string_view body, int64_t size);
 
 // Whether a newly signed URL may do better.

@@ -16,16 +16,16 @@ namespace finetune {
 
 class Transfers;
 
-// One dataset or one file of weights on its way between a call and a stream of HTTP. What
+// One dataset or one file of weights on its way between a call and an HTTP stream. What
 // both directions share: how it ends, that it ends when nothing moves, or next to nothing, and that
-// one thread at a time acts on the call, which is gone soon after its Finish. Thread-safe; shared by the
-// call, the stream and whatever it waits for.
+// one thread at a time acts on the call, which is gone soon after its Finish. Thread-safe; shared
+// by the call, the stream and whatever it waits for.
 class Transfer : public HttpStreamListener, public std::enable_shared_from_this<Transfer> {
  public:
   Transfer(Transfers& transfers, const TraceContext& trace, std::shared_ptr<Sharer> sharer)
       : transfers_(transfers), trace_(trace), sharer_(std::move(sharer)) {}
 
-  // Ends it so, unless it has ended. What was queued is dropped.
+  // Ends it with this status unless it has ended. What was queued is dropped.
   void Fail(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Whether the client can continue it elsewhere.
@@ -43,10 +43,10 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
   virtual void Take(Step step) ABSL_LOCKS_EXCLUDED(mu_) = 0;
   // Frees what was queued.
   virtual void Drop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
-  // Whether the client is who is waited for.
+  // Whether the transfer waits for the client.
   virtual bool AwaitsClient() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
 
-  // Does with the call what is due, unless another thread is at it, which then does this too.
+  // Does what is due with the call, unless another thread is at it, which then does this, too.
   void Turn() ABSL_LOCKS_EXCLUDED(mu_);
   // Lets the stream go on if it was told to pause.
   void ResumeStream() ABSL_LOCKS_EXCLUDED(mu_);
@@ -68,14 +68,14 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
   // What to finish with.
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
-  // It ended while the client does not read, so that its status cannot reach it.
+  // It ended while the client was not reading, so that its status cannot reach the client.
   bool stuck_ ABSL_GUARDED_BY(mu_) = false;
   // The stream waits for a Resume.
   bool paused_ ABSL_GUARDED_BY(mu_) = false;
 
  private:
   void Check() ABSL_LOCKS_EXCLUDED(mu_);
-  // What it is ended with for want of movement; OK while it moves.
+  // What it is ended with because nothing moves; OK while it moves.
   absl::Status Stalled(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   bool turning_ ABSL_GUARDED_BY(mu_) = false;

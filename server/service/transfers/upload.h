@@ -53,8 +53,8 @@ class Upload final : public Transfer {
   void OnEnd(absl::Status status) override;
 
  private:
-  // What is sent from: the pieces as gRPC brought them. Those that were sent are kept as long as they
-  // are few, to be sent again to another URL.
+  // What is sent: the pieces as gRPC brought them. Those already sent are kept as long as they
+  // are few, so that they can be sent again to another URL.
   class Pieces {
    public:
     void Add(grpc::Slice piece);
@@ -87,7 +87,7 @@ class Upload final : public Transfer {
   absl::Status Verify() ABSL_LOCKS_EXCLUDED(mu_);
   void AskForUrl();
   void OnUrl(absl::StatusOr<UploadUrlAnswer> made) ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether it begins once more, with another URL, what storage has refused.
+  // Starts again, with another URL, what storage has refused; false if it cannot.
   bool BeginsAnew() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status EndOf(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -17,7 +17,7 @@ struct UploadPart {
   std::vector<grpc::Slice> chunk;
 };
 
-// INVALID_ARGUMENT / INVALID_FIELD for what is no such message, or one with neither.
+// INVALID_ARGUMENT / INVALID_FIELD for bytes that are no such message, or one with neither.
 absl::StatusOr<UploadPart> ReadUploadPart(const grpc::ByteBuffer& message);
 
 }  // namespace finetune

@@ -10,16 +10,16 @@
 namespace finetune {
 
 // What storage is asked for, so that the answer always tells the file's size and version: also of a
-// file that ends right where the client wants to continue. For that, one byte more in front; and near the
-// beginning all the bytes that tell whether it is weights.
+// file that ends right where the client wants to continue. For that, one byte more in front; and
+// near the beginning all the bytes that tell whether it is weights.
 struct WeightsRange {
   // Of the client. `limit` 0: all.
   int64_t offset = 0;
   int64_t limit = 0;
 
   int64_t first() const;
-  // One past the last byte that the client wants, and that is asked for; the largest number if there
-  // is no limit.
+  // One past the last byte that the client wants, and that is asked for; the largest number if
+  // there is no limit.
   int64_t end() const;
   int64_t asked_end() const;
   // The Range header's value; empty if the whole file is wanted.
@@ -34,13 +34,14 @@ struct WeightsAnswer {
   int64_t skip = 0;
   // ... and how many of those there are to come.
   int64_t wanted = 0;
-  // How many of the body's first bytes are the file's first ones, and tell what it is. 0: it does not begin with those.
+  // How many of the body's first bytes are the file's first ones, and tell what it is. 0: it does
+  // not begin with those.
   int64_t telling = 0;
 };
 
 // Reads the head of a 200, 206 or 416. OUT_OF_RANGE; ABORTED / WEIGHTS_CHANGED if the file is not
-// the one of `generation`, unless that is empty; INTERNAL / UPSTREAM_MALFORMED for an answer that contradicts itself or the question, is
-// encoded, or is about no weights.
+// the one of `generation`, unless that is empty; INTERNAL / UPSTREAM_MALFORMED for an answer that
+// contradicts itself or the question, is encoded, or is about no weights.
 absl::StatusOr<WeightsAnswer> ReadWeightsAnswer(const WeightsRange& range,
                                                 const std::string& generation,
                                                 const HttpResponse& head);

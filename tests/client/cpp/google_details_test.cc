@@ -1,5 +1,6 @@
-// Google's own google.rpc and the gateway's details of the same wire format are in one process here, as in programs that also
-// call Google's APIs: the descriptors must not collide, and both must read what the gateway sends.
+// Google's own google.rpc and the gateway's details of the same wire format are in one process
+// here, as in programs that also call Google's APIs: the descriptors must not collide, and both
+// must read what the gateway sends.
 #include <client/google/rpc/error_details.pb.h>
 #include <gtest/gtest.h>
 
