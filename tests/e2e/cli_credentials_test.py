@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import unittest
 
-from credentials import Certificates, caller, write_policy
+from credentials import search_and_operators
 from harness import BIN, EndToEnd, wait_until
 
 TOKEN = "cli-credentials-token-0123456789abcdef"
@@ -14,10 +14,7 @@ TOKEN = "cli-credentials-token-0123456789abcdef"
 class Credentials(EndToEnd):
     def setUp(self):
         super().setUp()
-        self.certificates = Certificates(self.folder, "search")
-        self.policy = write_policy(self.folder / "policy.json", [
-            caller("search", "SUBMITTER", spiffe_ids=["spiffe://finetune.dev/search"]),
-            caller("operators", "ADMIN", TOKEN, sees_all_jobs=True)])
+        self.certificates, self.policy = search_and_operators(self.folder, TOKEN)
         (self.folder / "token").write_text(TOKEN + "\n")
         self.emulator = self.start_emulator()
 

@@ -133,3 +133,10 @@ def write_policy(path, callers, **more):
     draft.write_text(json.dumps({"callers": callers, **more}))
     draft.rename(path)
     return path
+
+
+def search_and_operators(folder, token):
+    """Certificates of the caller "search", and a policy that knows it and, by the token, "operators"."""
+    return Certificates(folder, "search"), write_policy(folder / "policy.json", [
+        caller("search", "SUBMITTER", spiffe_ids=["spiffe://finetune.dev/search"]),
+        caller("operators", "ADMIN", token, sees_all_jobs=True)])

@@ -8,7 +8,7 @@ import re
 import subprocess
 import unittest
 
-from credentials import Certificates, caller, openssl, sha256, write_policy
+from credentials import openssl, search_and_operators
 from harness import API_KEY, BIN, EndToEnd, SOURCE, dataset, wait_until
 
 TOKEN = "first-steps-token-0123456789abcdef"
@@ -17,10 +17,7 @@ TOKEN = "first-steps-token-0123456789abcdef"
 class FirstSteps(EndToEnd):
     def setUp(self):
         super().setUp()
-        self.certificates = Certificates(self.folder, "search")
-        self.policy = write_policy(self.folder / "policy.json", [
-            caller("search", "SUBMITTER", spiffe_ids=["spiffe://finetune.dev/search"]),
-            caller("operators", "ADMIN", TOKEN, sees_all_jobs=True)])
+        self.certificates, self.policy = search_and_operators(self.folder, TOKEN)
         self.write("token", TOKEN + "\n", mode=0o600)
 
     def write(self, name, content, mode=0o644):

@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
-#include <zip.h>
 
 #include <cstdio>
 #include <string>
@@ -18,6 +17,7 @@
 #include "tests/emulator/lifecycle.h"
 #include "tests/emulator/storage.h"
 #include "tests/emulator/webhooks.h"
+#include "tests/emulator/zip_file.h"
 
 namespace finetune::emulator {
 namespace {
@@ -49,25 +49,9 @@ std::optional<std::string> FaultError(const std::string& json) {
 
 // What CheckZip says of a zip with these entries.
 std::optional<std::string> Checked(const std::vector<std::string>& names) {
-  std::string path = testing::TempDir() + "emulator-check-XXXXXX";
-  close(mkstemp(path.data()));
-  int error = 0;
-  zip_t* zip = zip_open(path.c_str(), ZIP_TRUNCATE | ZIP_CREATE, &error);
-  for (const std::string& name : names) {
-    zip_file_add(zip, name.c_str(), zip_source_buffer(zip, "image", 5, 0), 0);
-  }
-  zip_close(zip);
-  FILE* file = std::fopen(path.c_str(), "rb");
-  // libzip removes a file that it would leave without entries; its bytes are the bare end record.
-  if (file == nullptr) {
-    file = std::fopen(path.c_str(), "w+b");
-    const char end[22] = {'P', 'K', 5, 6};
-    std::fwrite(end, 1, sizeof(end), file);
-    std::fflush(file);
-  }
+  FILE* file = OpenZip(names);
   const std::optional<std::string> wrong = CheckZip(fileno(file));
   std::fclose(file);
-  std::remove(path.c_str());
   return wrong;
 }
 

@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
-#include <zip.h>
 
 #include <chrono>
 #include <cstdio>
@@ -11,6 +10,7 @@
 
 #include "tests/emulator/emulator_process.h"
 #include "tests/emulator/json.h"
+#include "tests/emulator/zip_file.h"
 
 namespace finetune::emulator {
 namespace {
@@ -19,19 +19,10 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 std::string ZipOf(const std::vector<std::string>& names) {
-  std::string path = testing::TempDir() + "emulator-zip-XXXXXX";
-  close(mkstemp(path.data()));
-  int error = 0;
-  zip_t* zip = zip_open(path.c_str(), ZIP_TRUNCATE | ZIP_CREATE, &error);
-  for (const std::string& name : names) {
-    zip_file_add(zip, name.c_str(), zip_source_buffer(zip, "image", 5, 0), 0);
-  }
-  zip_close(zip);
-  FILE* file = std::fopen(path.c_str(), "rb");
+  FILE* file = OpenZip(names);
   std::string bytes(1 << 16, '\0');
   bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file));
   std::fclose(file);
-  std::remove(path.c_str());
   return bytes;
 }
 

@@ -34,37 +34,21 @@ size_t ComparisonsOf(const FilterNode& node) {
   return count;
 }
 
-// Matches all if `root` is null.
-class CompiledFilter : public Filter {
- public:
-  explicit CompiledFilter(FilterNode::Ptr root)
-      : root_(std::move(root)),
-        key_(root_ ? root_->canonical : ""),
-        comparisons_(root_ ? ComparisonsOf(*root_) : 0),
-        index_key_(root_ ? IndexKeyOf(*root_) : std::nullopt) {}
-
-  bool Matches(const FineTuneVersion& version) const override {
-    return root_ == nullptr || root_->Matches(version);
-  }
-  const std::string& key() const override { return key_; }
-  bool matches_all() const override { return root_ == nullptr; }
-  size_t comparisons() const override { return comparisons_; }
-  std::optional<std::string> index_key() const override { return index_key_; }
-
-  const FilterNode::Ptr& root() const { return root_; }
-
- private:
-  const FilterNode::Ptr root_;
-  const std::string key_;
-  const size_t comparisons_;
-  const std::optional<std::string> index_key_;
-};
-
 }  // namespace
+
+Filter::Filter(FilterNode::Ptr root)
+    : root_(std::move(root)),
+      key_(root_ ? root_->canonical : ""),
+      comparisons_(root_ ? ComparisonsOf(*root_) : 0),
+      index_key_(root_ ? IndexKeyOf(*root_) : std::nullopt) {}
+
+bool Filter::Matches(const FineTuneVersion& version) const {
+  return root_ == nullptr || root_->Matches(version);
+}
 
 absl::StatusOr<FilterPtr> Filter::Parse(std::string_view text) {
   ASSIGN_OR_RETURN(FilterNode::Ptr root, FilterParser(text).Parse());
-  return std::make_shared<CompiledFilter>(std::move(root));
+  return std::make_shared<const Filter>(std::move(root));
 }
 
 FilterPtr Filter::WithCreator(FilterPtr filter, std::string_view creator) {
@@ -73,9 +57,9 @@ FilterPtr Filter::WithCreator(FilterPtr filter, std::string_view creator) {
   comparison.text = creator;
   std::vector<FilterNode::Ptr> all = {FilterNode::Compare(std::move(comparison))};
   if (filter != nullptr && !filter->matches_all()) {
-    all.push_back(static_cast<const CompiledFilter&>(*filter).root());
+    all.push_back(filter->root_);
   }
-  return std::make_shared<CompiledFilter>(FilterNode::All(std::move(all)));
+  return std::make_shared<const Filter>(FilterNode::All(std::move(all)));
 }
 
 std::vector<std::string> IndexKeysOf(const FineTuneVersion& version) {

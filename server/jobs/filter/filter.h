@@ -11,6 +11,8 @@
 
 namespace finetune {
 
+struct FilterNode;
+
 // A filter in the AIP-160 subset that ListFineTunesRequest.filter documents, compiled. Immutable,
 // thread-safe.
 class Filter {
@@ -23,18 +25,26 @@ class Filter {
   static std::shared_ptr<const Filter> WithCreator(std::shared_ptr<const Filter> filter,
                                                    std::string_view creator);
 
-  virtual ~Filter() = default;
-  virtual bool Matches(const FineTuneVersion& version) const = 0;
+  // Of a compiled expression; null matches all.
+  explicit Filter(std::shared_ptr<const FilterNode> root);
+
+  bool Matches(const FineTuneVersion& version) const;
 
   // The same for filters that mean the same text; what groups watchers.
-  virtual const std::string& key() const = 0;
-  virtual bool matches_all() const = 0;
+  const std::string& key() const { return key_; }
+  bool matches_all() const { return root_ == nullptr; }
   // How many comparisons a job may take.
-  virtual size_t comparisons() const = 0;
+  size_t comparisons() const { return comparisons_; }
 
   // An equality that every match fulfils, as one of IndexKeysOf(version), so that a change visits
   // only the filters that it may concern; nullopt if the filter has none.
-  virtual std::optional<std::string> index_key() const = 0;
+  const std::optional<std::string>& index_key() const { return index_key_; }
+
+ private:
+  const std::shared_ptr<const FilterNode> root_;
+  const std::string key_;
+  const size_t comparisons_;
+  const std::optional<std::string> index_key_;
 };
 
 using FilterPtr = std::shared_ptr<const Filter>;
