@@ -114,7 +114,7 @@ void ReadVariables(const Environment& environment, GivenFlags& given,
     } else if (!IsOfKubernetes(variable, value)) {
       const Flag* nearest = NearestFlag(lower);
       warnings.push_back(absl::StrCat(
-          "the environment variable ", variable, " belongs to no flag and has no effect",
+          "the environment variable ", variable, " matches no flag and has no effect",
           nearest == nullptr ? ""
                              : absl::StrCat("; did you mean ", kPrefix,
                                             absl::AsciiStrToUpper(nearest->name), "?")));

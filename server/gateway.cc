@@ -444,7 +444,7 @@ void Gateway::RegisterMetrics() {
       "finetune_gateway_upstream_state",
       "How Segmind answers: 1 healthy, 2 degraded, 3 retired, 4 the API key is refused.");
   store_writable_ = &metrics_.Gauge("finetune_gateway_store_writable",
-                                    "Whether the last write of the store went well.");
+                                    "Whether the last write to the store succeeded.");
   metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
       .Set(absl::ToDoubleSeconds(clock_->ToWall(start_time_) - absl::UnixEpoch()));
 }

@@ -182,7 +182,7 @@ absl::StatusOr<OutputFormat> OutputFormat::Parse(std::string_view text) {
   format.kind_ = Kind::kPath;
   absl::StatusOr<PathTemplate> path = absl::InvalidArgumentError(
       absl::StrCat("`", std::string(text),
-                   "` is no output: table, wide, json, yaml, name, jsonpath=PATH or "
+                   "` is not an output format: table, wide, json, yaml, name, jsonpath=PATH or "
                    "template=TEXT"));
   absl::string_view rest = View(text);
   if (absl::ConsumePrefix(&rest, "jsonpath=")) {

@@ -108,7 +108,7 @@ int List(Session& session, FineTuneClient& client, const ListFlags& flags) {
     }
     if (shown == 0 && !page->has_observe_time())
       session.err << "warning: the gateway has not read Segmind since it started: jobs may be "
-                     "missing here, and states be old.\n";
+                     "missing here, and states may be old.\n";
     shown += page->fine_tunes_size();
     PrintPage(session, *page, table);
     if (page->next_page_token().empty()) break;

@@ -70,8 +70,9 @@ absl::StatusOr<Context> Session::Gateway() const {
   if (!name.empty()) {
     const auto found = config->contexts.find(name);
     if (found == config->contexts.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "there is no context `", name, "`; `finetune config get-contexts` shows those that are"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("there is no context `", name,
+                       "`; `finetune config get-contexts` lists the existing ones"));
     }
     FillIn(found->second, result);
   }

@@ -253,7 +253,7 @@ void AddUpload(CLI::App& app, Session& session) {
                     "Let anyone read the uploaded file; FAST_FLUX needs it");
   command->add_flag("--force", flags->force, "Send it although training with it cannot end well");
   command->footer(
-      "Prints the data_source_uri for `finetune create --data`. A transfer that breaks begins "
+      "Prints the data_source_uri for `finetune create --data`. A transfer that breaks starts "
       "again; "
       "size and digest are\nchecked at the other end.\n"
       "Examples:\n"
@@ -273,9 +273,9 @@ void AddDownload(CLI::App& app, Session& session) {
   command->add_option("file", flags->path, "Where to; ID.safetensors here if not given")
       ->type_name("FILE");
   command->add_flag("--any-content", flags->any_content,
-                    "Take what comes even if it is no .safetensors file");
+                    "Keep the file even if it is not a .safetensors file");
   command->footer(
-      "Goes on where a broken download stopped. The file has its final name only when it is "
+      "Resumes a broken download. The file gets its final name only when it is "
       "complete.\n"
       "Examples:\n"
       "  finetune download 0f8b6c1e\n"

@@ -192,7 +192,7 @@ Cause TurnedAway(const Handshake& handshake, const ConnectOptions& options, cons
   if (own.empty()) return {};
   if (X509_cmp_current_time(X509_get0_notAfter(own.front().get())) < 0) {
     return {absl::StrCat("your certificate ", options.tls_cert, " has expired"),
-            "Get a new one from who issued it."};
+            "Get a new one from its issuer."};
   }
   return {absl::StrCat("it does not accept the certificate ", options.tls_cert),
           "It must be signed by the gateway's --tls_client_ca_file, for client authentication."};

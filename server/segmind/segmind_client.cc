@@ -88,9 +88,9 @@ class SegmindClient::Core {
         exchange_(std::make_shared<UpstreamExchange>(options_.calls_per_minute, http, key, clock,
                                                      metrics)),
         download_urls_(std::make_shared<DownloadUrls>(clock)),
-        unread_times_(metrics.Counter(
-            "finetune_gateway_unreadable_times_total",
-            "Times in Segmind's lists and details that are in no form that is known.")) {
+        unread_times_(
+            metrics.Counter("finetune_gateway_unreadable_times_total",
+                            "Times in Segmind's lists and details that could not be read.")) {
     options_.url = std::string(absl::StripSuffix(options_.url, "/"));
   }
   ~Core() { exchange_->Shutdown(); }

@@ -78,7 +78,7 @@ UpstreamExchange::UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKe
       refusals_("upstream_calls", metrics),
       limiter_(RateLimiter::Make(calls_per_minute, clock, &refusals_)),
       oversized_(metrics.Counter("finetune_gateway_upstream_oversized_answers_total",
-                                 "Answers of Segmind that were longer than is read.")),
+                                 "Answers of Segmind that were too long to be read.")),
       limited_backoff_(kFirstHold, kLastHold) {
   for (UpstreamCall call : kUpstreamCalls) {
     const std::string name(NameOf(call));

@@ -90,7 +90,7 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
   for (const pb::ErrorReason::Reason reason : kRefusals) {
     refusals_[reason] =
         &metrics.Counter("finetune_gateway_refused_calls_total",
-                         "Calls refused for who made them or for their caller's limits.",
+                         "Calls refused because of who made them or of their caller's limits.",
                          {{"reason", pb::ErrorReason::Reason_Name(reason)}});
   }
 }

@@ -98,7 +98,7 @@ absl::Status NoWeights(int64_t total, const HttpResponse& head) {
 
 absl::Status Changed() {
   return Error(absl::StatusCode::kAborted, pb::ErrorReason::WEIGHTS_CHANGED,
-               "the weights at their storage are not those of `generation` any more: download them "
+               "the stored weights are no longer those of `generation`: download them "
                "anew, from the start");
 }
 
