@@ -86,7 +86,7 @@ class Client(FirstSteps):
             ("needs its key", 2, self.server(gateway), self.MTLS[:4]),
             ("No such file", 2, self.server(gateway), (*self.MTLS[:4], "--tls-key", "none.key")),
             ("Is a directory", 2, self.server(gateway), ("--tls-ca", ".")),
-            ("holds no certificate", 2, self.server(gateway), ("--tls-ca", "search.key")),
+            ("holds no PEM certificate", 2, self.server(gateway), ("--tls-ca", "search.key")),
             ("the token alone", 2, self.server(gateway), ("--tls-ca", "ca.crt", "--token-file", "t-two")),
             ("without encryption", 2, ("--server", "10.0.0.1:50051"), ("--token-file", "token")),
         ]
