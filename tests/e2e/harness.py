@@ -94,11 +94,11 @@ class Process:
 
 
 class Emulator(Process):
-    def __init__(self, folder, *args, time_scale=2000):
+    def __init__(self, folder, *args, time_scale=2000, listen="127.0.0.1:0"):
         port_file = pathlib.Path(folder) / "emulator.port"
         port_file.unlink(missing_ok=True)
         super().__init__("emulator", [
-            BIN / "segmind-emulator", "--listen", "127.0.0.1:0", "--port_file", port_file, "--api_key", API_KEY,
+            BIN / "segmind-emulator", "--listen", listen, "--port_file", port_file, "--api_key", API_KEY,
             "--time_scale", str(time_scale), *args])
         self.url = f"http://127.0.0.1:{int(self.ports(port_file))}"
 

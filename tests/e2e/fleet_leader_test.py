@@ -1,0 +1,99 @@
+"""One replica reads Segmind; when it goes, another one does, soon, and webhooks work at any of them meanwhile."""
+
+import pathlib
+import signal
+import tempfile
+import time
+import unittest
+import uuid
+
+import fleet_world
+from fleet_world import FleetWorld
+from harness import Emulator, EndToEnd, State, job, svc, wait_until
+
+
+@unittest.skipIf(fleet_world.missing(), fleet_world.missing())
+class Replicas(EndToEnd):
+    flags = ()
+
+    def setUp(self):
+        super().setUp()
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        self.emulator = Emulator(folder, "--check_datasets=false", time_scale=0)
+        self.processes.append(self.emulator)
+        self.world = FleetWorld(folder, self.emulator, *self.flags)
+        self.addCleanup(self.world.end)
+        self.world.start_all()
+
+    def leaders(self):
+        return [r for r in self.world.replicas if r.gateway is not None and r.metrics().get("finetune_gateway_leader") == 1]
+
+    def leader(self):
+        return wait_until("one leader", lambda: (lambda found: found[0] if len(found) == 1 else None)(self.leaders()), seconds=15)
+
+    def create(self, replica):
+        return replica.stub.CreateFineTune(svc.CreateFineTuneRequest(
+            request_id=str(uuid.uuid4()), fine_tune=job(name=f"job-{uuid.uuid4().hex[:6]}")), timeout=20)
+
+    def state_at(self, replica, name):
+        return replica.stub.GetFineTune(svc.GetFineTuneRequest(name=name), timeout=10).state
+
+    def all_see(self, made, status, state, seconds):
+        self.emulator.call("POST", f"/emulator/jobs/{made.upstream_id}", {"status": status})
+        for replica in self.world.replicas:
+            if replica.gateway is not None:
+                wait_until(f"{state} at {replica.number}", lambda r=replica: self.state_at(r, made.name) == state, seconds=seconds)
+
+
+class Leader(Replicas):
+    flags = ("--active_poll_interval", "500ms")
+
+    def test_one_reads_segmind_for_all(self):
+        leader = self.leader()
+        made = self.create(self.world.replicas[(leader.number + 1) % 3])
+        self.all_see(made, "TRAINING_INITIATED", State.TRAINING, 15)
+        before = {r.number: r.segmind.bytes["up"] for r in self.world.replicas}
+        time.sleep(3)
+        read = [n for n, count in before.items() if self.world.replicas[n].segmind.bytes["up"] > count]
+        self.assertEqual(read, [leader.number])
+
+    def take_over(self, hurt, most):
+        old = self.leader()
+        made = self.create(old)
+        began = time.monotonic()
+        hurt(old)
+        others = [r for r in self.world.replicas if r is not old]
+        new = wait_until("another leader", lambda: next((r for r in others if r.metrics().get("finetune_gateway_leader") == 1), None), step=0.02)
+        took = time.monotonic() - began
+        self.all_see(made, "TRAINING_INITIATED", State.TRAINING, 10)
+        print(f"\nreplica {new.number} led {took:.2f} s later", flush=True)
+        self.assertLess(took, most)
+
+    def test_after_a_kill_another_one_leads_within_ten_seconds(self):
+        self.take_over(lambda replica: replica.end(), 10)
+
+    def test_after_sigterm_another_one_leads_within_a_second(self):
+        # The time is that from the signal, not from the drain's end.
+        self.take_over(lambda replica: replica.signal(signal.SIGTERM), 2)
+        for replica in self.world.replicas:
+            with replica.lock:
+                gateway = replica.gateway
+            if gateway.popen.poll() is not None or not gateway.answers():
+                self.assertEqual(gateway.popen.wait(40), 0)
+
+
+class Webhooks(Replicas):
+    # What a poll would bring is an hour away.
+    flags = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h")
+
+    def test_a_webhook_works_at_any_replica(self):
+        leader = self.leader()
+        for replica in self.world.replicas:
+            made = self.create(self.world.replicas[0])
+            self.emulator.call("POST", "/emulator/settings", {"webhook_url": replica.gateway.webhook_url})
+            self.all_see(made, "TRAINING_COMPLETED", State.TRAINED, 15)
+        self.assertEqual(self.leader(), leader)
+
+
+if __name__ == "__main__":
+    unittest.main()

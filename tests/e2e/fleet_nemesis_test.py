@@ -1,0 +1,274 @@
+"""Three replicas on one PostgreSQL while everything around them fails: no job twice, none lost, no change missed, nothing goes back.
+
+FINETUNE_NEMESIS says for how many seconds each world is hurt (default 25; an hour at night), FINETUNE_SEED in which order.
+"""
+
+import collections
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import fleet_world
+from fleet_world import FleetWorld, in_words
+from harness import BIN, Emulator, EndToEnd, wait_until
+
+NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
+SECONDS = float(os.environ.get("FINETUNE_NEMESIS", 3600 if NIGHTLY else 25))
+SEED = int(os.environ.get("FINETUNE_SEED", random.randrange(1 << 30)))
+
+
+class Nemesis:
+    """One fault at a time, or two; each is a method that hurts, waits, and mends."""
+
+    def __init__(self, world, seed):
+        self.world, self.chance = world, random.Random(seed)
+        self.done = collections.Counter()
+
+    def some(self, low, high):
+        time.sleep(self.chance.uniform(low, high))
+
+    def replica(self):
+        return self.chance.choice(self.world.replicas)
+
+    # --- processes
+
+    def kill_a_replica(self):
+        replica = self.replica()
+        replica.end()
+        self.some(0, 4)
+        replica.start()
+
+    def kill_all_replicas(self):
+        for replica in self.world.replicas:
+            replica.end()
+        for replica in self.world.replicas:
+            replica.start()
+
+    def replace_a_replica(self):
+        replica = self.replica()
+        replica.end(seconds=40)
+        replica.start()
+
+    def pause_a_replica(self):
+        replica = self.replica()
+        replica.signal(signal.SIGSTOP)
+        self.some(0.2, 12)
+        replica.signal(signal.SIGCONT)
+
+    def pause_a_backend(self):
+        backends = self.world.primary.backends()
+        if not backends:
+            return
+        pid = self.chance.choice(backends)
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            self.some(0.2, 8)
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+    def pause_the_database(self):
+        self.world.primary.signal_all(signal.SIGSTOP)
+        self.some(0.2, 8)
+        self.world.primary.signal_all(signal.SIGCONT)
+
+    def end_a_backend(self):
+        backends = self.world.primary.backends()
+        if backends:
+            self.world.primary.sql(f"SELECT pg_terminate_backend({self.chance.choice(backends)})", check=False)
+
+    def end_all_backends(self):
+        self.world.primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'finetune-gateway%'",
+                               check=False)
+
+    def crash_the_database(self):
+        self.world.primary.kill()
+        self.some(0, 3)
+        self.world.primary.start()
+
+    # --- links
+
+    def hurt(self, link, hurt, low=0.2, high=9):
+        hurt(link)
+        self.some(low, high)
+        link.heal()
+
+    def cut_from_the_database(self):
+        self.hurt(self.replica().database, lambda link: link.cut())
+
+    def cut_all_from_the_database(self):
+        for replica in self.world.replicas:
+            replica.database.cut()
+        self.some(0.2, 6)
+        for replica in self.world.replicas:
+            replica.database.heal()
+
+    def lose_questions_to_the_database(self):
+        self.hurt(self.replica().database, lambda link: link.blackhole("up"))
+
+    def lose_answers_of_the_database(self):
+        self.hurt(self.replica().database, lambda link: link.blackhole("down"))
+
+    def break_off_in_a_message(self):
+        direction = self.chance.choice(("up", "down"))
+        replica = self.replica()
+        replica.database.stop_after(direction, self.chance.randint(1, 4000))
+        self.some(0.5, 8)
+        replica.database.reset()
+        replica.database.heal()
+
+    def delay_the_database(self):
+        self.hurt(self.replica().database, lambda link: link.slow(self.chance.uniform(0.02, 0.3)))
+
+    def reset_connections_to_the_database(self):
+        self.replica().database.reset()
+
+    def cut_from_segmind(self):
+        self.hurt(self.replica().segmind, lambda link: link.cut())
+
+    def lose_answers_of_segmind(self):
+        self.hurt(self.replica().segmind, lambda link: link.blackhole("down"))
+
+    def cut_from_callers(self):
+        self.hurt(self.replica().door, lambda link: link.cut(), high=3)
+
+    # --- Segmind and the clocks
+
+    def segmind_loses_answers(self):
+        self.world.emulator.fault("submit", self.chance.choice(("lost_answer", "close_before", "error_after")), count=3)
+
+    def segmind_fails(self):
+        self.world.emulator.fault("list", "status", code=503, count=3)
+
+    def set_a_clock(self):
+        replica = self.replica()
+        replica.set_clock(self.chance.choice((-60, 60)))
+        self.some(1, 8)
+        replica.set_clock(0)
+
+    # --- the standby
+
+    def standby_goes_away(self):
+        self.world.replication.blackhole("up", "down")
+        self.some(0.5, 8)
+        self.world.replication.heal()
+
+    def fail_over(self):
+        """The primary dies, the standby has all that was acknowledged."""
+        self.world.primary.kill()
+        old = self.world.fail_over()
+        self.some(0.5, 2)
+        old.remove()
+        self.world.add_standby()
+
+    ALONE = [kill_a_replica, kill_all_replicas, replace_a_replica, pause_a_replica, pause_a_backend, pause_the_database, end_a_backend,
+             end_all_backends, crash_the_database, cut_from_the_database, cut_all_from_the_database, lose_questions_to_the_database,
+             lose_answers_of_the_database, break_off_in_a_message, delay_the_database, reset_connections_to_the_database,
+             cut_from_segmind, lose_answers_of_segmind, cut_from_callers, segmind_loses_answers, segmind_fails, set_a_clock]
+    WITH_STANDBY = [*ALONE, standby_goes_away, standby_goes_away, fail_over, fail_over]
+
+    def run(self, seconds, faults):
+        """Each kind once, in any order, before any of them again."""
+        end = time.monotonic() + seconds
+        deck = []
+        while time.monotonic() < end and not self.world.wrong:
+            if not deck:
+                deck = self.chance.sample(faults, len(faults))
+            fault = deck.pop()
+            self.done[fault.__name__.replace("_", " ")] += 1
+            self.world.remember(fault.__name__)
+            fault(self)
+            self.some(0, 1)
+
+
+def report(what, world, nemesis):
+    print(f"\n{what} (seed {SEED}): {in_words(world.totals())}; hurt by {in_words(dict(sorted(nemesis.done.items())))}", flush=True)
+
+
+@unittest.skipIf(fleet_world.missing(), fleet_world.missing())
+class Fleet(EndToEnd):
+    def world(self, *flags, replicas=3, standby="none", time_scale=20, primary=None):
+        folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        emulator = Emulator(folder, "--check_datasets=false", time_scale=time_scale)
+        self.processes.append(emulator)
+        world = FleetWorld(folder, emulator, *flags, replicas=replicas, standby=standby, primary=primary)
+        self.addCleanup(world.end)
+        return world.start_all()
+
+
+class Hurt(Fleet):
+    def play(self, what, faults, **more):
+        world = self.world(**more).load()
+        wait_until("some jobs", lambda: len(world.acked) >= 3)
+        nemesis = Nemesis(world, SEED)
+        nemesis.run(SECONDS, faults)
+        world.calm()
+        world.check(self)
+        report(what, world, nemesis)
+        self.assertGreater(len(world.acked), 3)
+
+    def test_on_one_server(self):
+        self.play("One server", Nemesis.ALONE)
+
+    def test_with_a_synchronous_standby(self):
+        self.play("A synchronous standby", Nemesis.WITH_STANDBY, standby="synchronous")
+
+
+class Lost(Fleet):
+    """Commits that were acknowledged are gone: no job is made twice, none is forgotten, and whoever saw them starts over."""
+
+    def some_more(self, world, count=3):
+        before = len(world.acked)
+        wait_until("more jobs to be acknowledged", lambda: len(world.acked) >= before + count, seconds=60)
+
+    def finish(self, what, world):
+        self.some_more(world)
+        world.calm()
+        world.check(self)
+        report(what, world, Nemesis(world, SEED))
+        for watcher in world.watchers:
+            self.assertLessEqual({reason for _, reason in watcher.restarts}, {"OTHER_HISTORY"})
+
+    def test_a_failover_that_loses_the_tail(self):
+        world = self.world(standby="asynchronous").load()
+        self.some_more(world)
+        world.lose_the_tail()
+        self.some_more(world)
+        world.losses += 1
+        world.primary.kill()
+        world.fail_over()
+        self.finish("A lost tail", world)
+
+    def test_a_snapshot_that_is_put_back(self):
+        world = self.world().load()
+        self.some_more(world)
+        server = world.primary
+        server.signal_all(signal.SIGSTOP)
+        server.snapshot("snapshot")
+        server.signal_all(signal.SIGCONT)
+        self.some_more(world)
+        world.losses += 1
+        server.kill()
+        server.put_back("snapshot")
+        server.start()
+        self.finish("A snapshot that was put back", world)
+
+    def test_two_primaries_at_once(self):
+        """The standby was promoted while the old primary lives, and one replica goes on with that for a while."""
+        world = self.world(standby="asynchronous").load()
+        self.some_more(world)
+        world.losses += 1
+        old = world.fail_over(stay_behind=1)
+        self.some_more(world)
+        world.replicas[0].database.retarget(world.primary.socket)
+        old.kill()
+        self.finish("Two primaries", world)
+
+
+if __name__ == "__main__":
+    unittest.main()

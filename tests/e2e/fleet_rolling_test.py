@@ -1,0 +1,97 @@
+"""All three replicas are replaced under load, one after the other: no call fails, no change is missed.
+
+FINETUNE_WATCHES says how many watch (default 60; 600 at night), FINETUNE_REPLACEMENTS how often all three are replaced.
+"""
+
+import asyncio
+import os
+import time
+import unittest
+
+from grpc import aio
+
+import fleet_world
+import postgres
+import rolling_test
+from harness import EndToEnd, Gateway, rpc, svc
+from rolling_test import until
+
+NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
+WATCHES = int(os.environ.get("FINETUNE_WATCHES", "600" if NIGHTLY else "60"))
+ROUNDS = int(os.environ.get("FINETUNE_REPLACEMENTS", "5" if NIGHTLY else "1"))
+REPLICAS = 3
+JOBS = 20
+
+
+@unittest.skipIf(fleet_world.missing(), fleet_world.missing())
+class FleetRolling(EndToEnd):
+    def setUp(self):
+        super().setUp()
+        self.server = postgres.Server()
+        self.addCleanup(self.server.remove)
+        self.emulator = self.start_emulator("--list_size", str(JOBS), time_scale=0)
+
+    def start(self, number, port=0):
+        folder = self.folder / f"replica-{number}"
+        folder.mkdir(exist_ok=True)
+        gateway = Gateway(folder, self.emulator.url, *self.server.flags, "--fleet", "--replica_name", f"replica-{number}", "--listen",
+                          f"127.0.0.1:{port}", "--log_level", "warning")
+        self.processes.append(gateway)
+        gateway.ready()
+        gateway.close()
+        return gateway
+
+    def test_a_replacement_of_all_fails_no_call_and_loses_no_change(self):
+        asyncio.run(self.scenario())
+
+    async def scenario(self):
+        aio.init_grpc_aio()  # As in rolling_test.
+        gateways = [await asyncio.to_thread(self.start, number) for number in range(REPLICAS)]
+        ports = [int(gateway.address.split(":")[1]) for gateway in gateways]
+        # As DNS tells clients of a headless service.
+        everywhere = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        calling, watching = ([rolling_test.channel(everywhere) for _ in range(rolling_test.CHANNELS)] for _ in range(2))
+        stubs = [rpc.FineTuneServiceStub(c) for c in calling]
+        delivery = svc.WatchFineTunesRequest.Delivery
+        watches = [rolling_test.Watch(rpc.FineTuneServiceStub(watching[i % rolling_test.CHANNELS]), delivery.Value(("EVERY", "LATEST")[i % 2]))
+                   for i in range(WATCHES)]
+        tasks = [asyncio.create_task(w.run()) for w in watches]
+        await until("every watch to know all jobs", lambda: all(len(w.etags) == JOBS for w in watches))
+
+        callers = rolling_test.Callers(stubs, list(watches[0].etags), f"{self.emulator.url}/none.zip")
+        load = asyncio.create_task(callers.run())
+        gaps = []
+        for _ in range(ROUNDS):
+            for number in range(REPLICAS):
+                await callers.some_more()
+                began = time.monotonic()
+                self.assertEqual(await asyncio.to_thread(gateways[number].terminate), 0, gateways[number].log)
+                gateways[number] = await asyncio.to_thread(self.start, number, ports[number])
+                gaps.append(time.monotonic() - began)
+        await callers.some_more()
+        callers.stop = True
+        await load
+        self.assertEqual(callers.failures, {})
+        await self.check(stubs[0], watches)
+        print(f"\n{sum(callers.done.values())} calls {dict(callers.done)}, none failed, the longest (waits aside) took {callers.longest:.2f} s; "
+              f"{WATCHES} watches had {sum(len(w.revisions) for w in watches)} changes over {sum(w.streams for w in watches)} streams, "
+              f"{sum(w.resets for w in watches)} resets; SIGTERM to ready again: {', '.join(f'{g:.2f}' for g in gaps)} s", flush=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for c in calling + watching:
+            await c.close()
+
+    async def check(self, stub, watches):
+        """All know what the replicas know, and those that want every change had each of them once and in order."""
+        listed = await stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1000), timeout=30)
+        wanted = {f.name: f.etag for f in listed.fine_tunes}
+        await until("every watch to have every job as it is", lambda: all(w.etags == wanted or w.ended for w in watches))
+        self.assertEqual([w.ended for w in watches if w.ended], [])
+        for watch in watches[::2]:
+            self.assertEqual(watch.resets, 0)
+            self.assertEqual(watch.revisions, list(range(watch.revisions[0], listed.revision + 1)))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,450 @@
+"""Replicas on one PostgreSQL, everything between them on links that can be hurt, callers that never give up, and an account of it all.
+
+The account is that of crash_world.World, held against Segmind's own count, and more: what each watcher and each session saw.
+"""
+
+import os
+import pathlib
+import random
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+
+import grpc
+
+import crash_world
+import postgres
+from harness import BIN, Gateway, State, ft, reason_of, rpc, svc, wait_until
+from links import Links
+
+SETTINGS = ("wal_level=replica", "max_wal_senders=10", "wal_keep_size=256MB", "hot_standby=on", "wal_receiver_timeout=5s",
+            "wal_sender_timeout=5s", "checkpoint_timeout=30min")
+CALLS_A_MINUTE = 900
+FLAGS = ("--fleet", "--settle_lists", "3", "--settle_time", "12s", "--active_poll_interval", "200ms", "--idle_poll_interval", "1s",
+         "--submit_timeout", "2s", "--watch_window_changes", "100000", "--upstream_calls_per_minute", str(CALLS_A_MINUTE))
+# Of a client that stays with one replica until it is gone.
+CHANNEL = [("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
+           ("grpc.max_reconnect_backoff_ms", 500), ("grpc.max_receive_message_length", 64 << 20),
+           ("grpc.keepalive_time_ms", 10000), ("grpc.keepalive_timeout_ms", 3000)]
+
+
+def missing():
+    """Why there can be no fleet here; None if there can."""
+    if not postgres.FOLDERS:
+        return "there is no PostgreSQL here"
+    said = subprocess.run([BIN / "finetune-gateway", "--help"], capture_output=True, text=True, check=False).stdout
+    return None if "--fleet" in said else "this gateway shares its record with no other"
+
+
+class Replica:
+    """A gateway that comes back, behind a door that stays: its callers', its database's and Segmind's links are its own."""
+
+    def __init__(self, world, number):
+        self.world, self.number = world, number
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"r{number}-", dir=world.folder))
+        self.database = world.links.link(world.primary.socket)
+        self.segmind = world.links.link(int(world.emulator.url.rsplit(":", 1)[1]))
+        self.door = world.links.link(9)
+        self.clock = self.folder / "clock"
+        self.set_clock(0)
+        self.gateway = None
+        self.lock = threading.Lock()
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.door.port}", options=CHANNEL)
+        self.stub = rpc.FineTuneServiceStub(self.channel)
+
+    def set_clock(self, ahead):
+        with open(self.clock, "r+b" if self.clock.exists() else "wb") as file:
+            file.write(struct.pack("q", ahead))
+
+    def start(self, *flags):
+        env = {}
+        if (BIN / "wall_clock.so").exists() and "asan" not in str(BIN) and "tsan" not in str(BIN):
+            env |= {"LD_PRELOAD": str(BIN / "wall_clock.so"), "WALL_CLOCK_FILE": str(self.clock)}
+        gateway = self.make_gateway(*self.world.flags, *flags, env=env)
+        with self.lock:
+            self.gateway = gateway
+        host, port = gateway.address.rsplit(":", 1)
+        self.door.retarget((host, int(port)))
+        return self
+
+    def make_gateway(self, *flags, env):
+        return Gateway(
+            self.folder, f"http://127.0.0.1:{self.segmind.port}", "--store", f"postgresql://admin@127.0.0.1:{self.database.port}/postgres",
+            "--store_password_file", self.world.primary.password, "--replica_name", f"replica-{self.number}", *flags, env=env)
+
+    def end(self, seconds=None):
+        """SIGKILL; or SIGTERM, and so many seconds to drain."""
+        with self.lock:
+            gateway, self.gateway = self.gateway, None
+        if gateway is None:
+            return
+        code = gateway.kill() if seconds is None else gateway.terminate(seconds)
+        self.world.kills += seconds is None
+        if code != (-9 if seconds is None else 0):
+            self.world.note_wrong(f"replica {self.number} ended by itself with {code}: {gateway.log[-3000:]}")
+        self.world.bury(gateway)
+
+    def signal(self, number):
+        with self.lock:
+            if self.gateway is not None and self.gateway.popen.poll() is None:
+                self.gateway.popen.send_signal(number)
+
+    def heal(self):
+        for link in (self.database, self.segmind, self.door):
+            link.heal()
+        self.set_clock(0)
+
+    def metrics(self):
+        """Those without labels, by name."""
+        try:
+            text = self.gateway.admin("/metrics")[1]
+        except (OSError, urllib.error.URLError, AttributeError):
+            return {}
+        found = {}
+        for line in text.splitlines():
+            if not line.startswith("#") and "{" not in line and " " in line:
+                name, value = line.rsplit(" ", 1)
+                found[name] = float(value)
+        return found
+
+    def status(self):
+        return self.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=5)
+
+
+class Watcher(threading.Thread):
+    """Has every change of every job, across all replicas: in order, none missing, none twice."""
+
+    def __init__(self, world, number):
+        super().__init__(daemon=True)
+        self.world, self.number = world, number
+        self.chance = random.Random(number)
+        self.token, self.last = "", None
+        self.known = {}
+        self.restarts = []
+        self.streams = self.changes = 0
+
+    def run(self):
+        while not self.world.stopped:
+            replica = self.chance.choice(self.world.replicas)
+            self.streams += 1
+            try:
+                call = replica.stub.WatchFineTunes(svc.WatchFineTunesRequest(
+                    resume_token=self.token, view=svc.FINE_TUNE_VIEW_FULL, delivery=svc.WatchFineTunesRequest.EVERY,
+                    heartbeat_interval={"seconds": 1}), timeout=self.chance.uniform(2, 20))
+                for response in call:
+                    self.take(response)
+            except (grpc.RpcError, ValueError) as error:
+                if isinstance(error, grpc.RpcError) and error.code() not in crash_world.BROKEN:
+                    self.world.note_wrong(f"watcher {self.number}: {error.code()} {reason_of(error)} {error.details()}")
+            time.sleep(self.chance.uniform(0.01, 0.2))
+
+    def take(self, response):
+        event = response.WhichOneof("event")
+        if event == "restart":
+            self.restarts.append((time.monotonic(), svc.Restart.Reason.Name(response.restart.reason)))
+            self.known, self.last, self.token = {}, None, ""
+            return
+        if event == "change":
+            job = response.change.fine_tune
+            self.world.note(job)
+            if response.change.type == svc.Change.LEFT_FILTER:
+                self.known.pop(job.name, None)
+            else:
+                self.known[job.name] = job.etag
+            if response.change.type != svc.Change.SNAPSHOT:
+                self.changes += 1
+                self.world.note_change(response.revision, job)
+                if self.last is not None and response.revision != self.last + 1:
+                    self.world.note_wrong(f"watcher {self.number}: change {response.revision} came after {self.last}")
+                self.last = response.revision
+        elif response.resume_token:
+            if self.last is not None and response.revision < self.last:
+                self.world.note_wrong(f"watcher {self.number}: {event} says {response.revision} after change {self.last}")
+            if event == "synced" and self.last is None:
+                self.last = response.revision
+        self.token = response.resume_token or self.token
+
+
+class Session(threading.Thread):
+    """Reads anywhere with one session: what it sees never goes back, and what was acknowledged is there."""
+
+    def __init__(self, world, number):
+        super().__init__(daemon=True)
+        self.world, self.number = world, number
+        self.chance = random.Random(number)
+        self.token, self.revision = "", 0
+        self.reads = 0
+
+    def run(self):
+        while not self.world.stopped:
+            replica = self.chance.choice(self.world.replicas)
+            metadata = (("finetune-session", self.token),)
+            acked = list(self.world.acked)
+            try:
+                if acked and self.chance.random() < 0.5:
+                    job, call = replica.stub.GetFineTune.with_call(
+                        svc.GetFineTuneRequest(name=self.chance.choice(acked)), timeout=3, metadata=metadata)
+                    self.world.note(job)
+                else:
+                    answer, call = replica.stub.ListFineTunes.with_call(svc.ListFineTunesRequest(page_size=5), timeout=3, metadata=metadata)
+                    if answer.revision < self.revision and not self.world.losses:
+                        self.world.note_wrong(f"session {self.number}: revision {answer.revision} after {self.revision}")
+                    self.revision = answer.revision
+                self.reads += 1
+                self.token = dict(call.initial_metadata()).get("finetune-session", self.token)
+            except ValueError:
+                pass
+            except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.NOT_FOUND and not self.world.losses:
+                    self.world.note_wrong(f"session {self.number}: NOT_FOUND of an acknowledged job: {error.details()}")
+                elif error.code() not in crash_world.BROKEN | {grpc.StatusCode.NOT_FOUND}:
+                    self.world.note_wrong(f"session {self.number}: {error.code()} {reason_of(error)} {error.details()}")
+            time.sleep(self.chance.uniform(0.005, 0.05))
+
+
+class Labeller(threading.Thread):
+    """Counts in one job's label: what was acknowledged stays."""
+
+    def __init__(self, world, number):
+        super().__init__(daemon=True)
+        self.world, self.number = world, number
+        self.chance = random.Random(number)
+        self.job, self.count, self.acked = None, 0, 0
+
+    def run(self):
+        while not self.world.stopped:
+            time.sleep(self.chance.uniform(0.05, 0.2))
+            if self.job is None:
+                if len(self.world.acked) > self.number:
+                    self.job = self.world.acked[self.number]
+                continue
+            self.count += 1
+            try:
+                self.chance.choice(self.world.replicas).stub.UpdateFineTune(svc.UpdateFineTuneRequest(
+                    fine_tune=ft.FineTune(name=self.job, labels={f"count-{self.number}": str(self.count)}),
+                    update_mask={"paths": [f"labels.count-{self.number}"]}), timeout=3)
+                self.acked = self.count
+            except ValueError:
+                pass
+            except grpc.RpcError as error:
+                if error.code() not in crash_world.BROKEN | {grpc.StatusCode.ABORTED} and not self.world.losses:
+                    self.world.note_wrong(f"labeller {self.number}: {error.code()} {reason_of(error)} {error.details()}")
+
+
+class FleetWorld(crash_world.World):
+    """`standby`: none, asynchronous or synchronous. Thread-safe but for what hurts and heals."""
+
+    def __init__(self, folder, emulator, *flags, replicas=3, standby="none", primary=None):
+        super().__init__(folder, emulator)
+        self.flags = FLAGS + flags
+        self.links = Links()
+        self.chance = random.Random()
+        self.acked = []  # Names of jobs whose creation was acknowledged.
+        self.changes = {}  # etag → what it names.
+        self.losses = 0  # Times that acknowledged commits were taken away.
+        self.standby_mode = standby
+        self.primary = primary or postgres.Server(*SETTINGS)
+        self.servers = [self.primary]
+        self.standby = self.replication = None
+        if standby != "none":
+            self.add_standby()
+        self.replicas = [self.make_replica(number) for number in range(replicas)]
+        self.threads = []
+
+    def make_replica(self, number):
+        return Replica(self, number)
+
+    def add_standby(self):
+        """Follows the primary over a link of its own; synchronously if this world is so."""
+        self.replication = self.links.link(self.primary.socket)
+        self.standby = postgres.Server(*SETTINGS, standby_of={"host": "127.0.0.1", "port": self.replication.port})
+        self.servers.append(self.standby)
+        wait_until("the standby to stream", lambda: "streaming" in self.primary.sql("SELECT state FROM pg_stat_replication").stdout)
+        if self.standby_mode == "synchronous":
+            self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+            self.primary.sql("SELECT pg_reload_conf()")
+            wait_until("commits to be synchronous", lambda: self.primary.sql(
+                "SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('quorum', 'sync')").stdout.strip() == "1")
+
+    def fail_over(self, stay_behind=0):
+        """The standby becomes the primary, and the service leads there; not for the first so many replicas."""
+        old, self.primary = self.primary, self.standby
+        # It came over with the old one's settings, and has no standby of its own yet.
+        self.primary.sql("SELECT 1")
+        self.primary.promote()
+        self.primary.sql("ALTER SYSTEM RESET synchronous_standby_names")
+        self.primary.sql("SELECT pg_reload_conf()")
+        for replica in self.replicas[stay_behind:]:
+            replica.database.retarget(self.primary.socket)
+        self.standby = self.replication = None
+        return old
+
+    def start_all(self):
+        for replica in self.replicas:
+            replica.start()
+        for replica in self.replicas:
+            replica.gateway.ready()
+        return self
+
+    def load(self, creators=3, watchers=4, sessions=4, labellers=2):
+        self.watchers = [Watcher(self, n) for n in range(watchers)]
+        self.sessions = [Session(self, n) for n in range(sessions)]
+        self.labellers = [Labeller(self, n) for n in range(labellers)]
+        creating = [threading.Thread(target=self.create_on, args=(random.Random(n),), daemon=True) for n in range(creators)]
+        self.threads = [*self.watchers, *self.sessions, *self.labellers, *creating]
+        for thread in self.threads:
+            thread.start()
+        self.creating = creating
+        return self
+
+    def create_on(self, chance):
+        while not self.quiet and not self.stopped:
+            submission = self.submit(crash_world.Submission(), chance, gives_up=1, longest=8.0)
+            if submission.job:
+                self.acked.append(submission.job.name)
+            time.sleep(chance.uniform(0.05, 0.4))
+
+    quiet = False
+
+    def calm(self):
+        """Everything is mended; returns once nobody submits any more."""
+        self.emulator.clear_faults()
+        for replica in self.replicas:
+            replica.heal()
+            if replica.gateway is None:
+                replica.start()
+        self.quiet = True
+        for thread in self.creating:
+            thread.join(120)
+            if thread.is_alive():
+                self.note_wrong("a caller has had no final answer for 120 s after all was mended")
+
+    def remember(self, what):
+        """For whoever reads the account of a failure."""
+        with open(self.folder / "gateways.log", "a") as log:
+            log.write(f"{time.strftime('%H:%M:%S', time.gmtime())} NEMESIS {what}\n")
+
+    # --- what crash_world.World asks for
+
+    def stub(self):
+        return self.chance.choice(self.replicas).stub
+
+    def note_change(self, revision, job):
+        """(era, revision) names one change, for ever: an etag is made of both."""
+        text = (revision, job.name, State.Name(job.state), job.upstream_id, tuple(sorted(job.labels.items())), job.display_name)
+        with self.lock:
+            before = self.changes.setdefault(job.etag, text)
+        if before != text:
+            self.note_wrong(f"etag {job.etag} names {before} and {text}")
+
+    def bury(self, gateway):
+        gateway.close()
+        with open(self.folder / "gateways.log", "a") as log:
+            log.write(gateway.log)
+        os.unlink(gateway.log_path)
+
+    def end(self):
+        if self.links is None:
+            return
+        self.stopped = True
+        for thread in self.threads:
+            thread.join(25)
+        for replica in self.replicas:
+            replica.signal(18)  # SIGCONT
+            with replica.lock:
+                gateway, replica.gateway = replica.gateway, None
+            if gateway is not None:
+                gateway.kill()
+                self.bury(gateway)
+            replica.channel.close()
+        for server in self.servers:
+            server.remove()
+        self.links.close()
+        self.links = None
+
+    # --- the account
+
+    def settle(self):
+        """After `calm`: all replicas show one view, and every watcher knows it."""
+        def agreed():
+            shown = [replica.metrics() for replica in self.replicas]
+            views = {(m.get("finetune_gateway_view_digest"), m.get("finetune_gateway_revision")) for m in shown}
+            return len(views) == 1 and None not in next(iter(views))
+        wait_until("all replicas to have one digest", agreed, seconds=60, step=0.1)
+
+    def lose_the_tail(self):
+        """From here on the standby gets nothing: what is acknowledged now goes with the primary."""
+        self.replication.blackhole("down")
+
+    def check(self, test):
+        busiest = self.emulator.call("GET", "/emulator/stats")["most_api_calls_in_a_minute"]
+        if busiest > CALLS_A_MINUTE:
+            self.note_wrong(f"Segmind had {busiest} calls in a minute, and {CALLS_A_MINUTE} are allowed")
+        # Jobs go on changing; the emulator stops them, so that there is an end to compare.
+        self.emulator.call("POST", "/emulator/clock", {"time_scale": 0})
+        self.settle()
+        replica = self.replicas[0]
+
+        def complete():
+            jobs = {job.name: job.etag for job in self.listed()}
+            return all(watcher.known == jobs for watcher in self.watchers)
+        try:
+            wait_until("every watcher to know what lists show", complete, seconds=60, step=0.2)
+        except AssertionError as error:
+            jobs = {job.name: job.etag for job in self.listed()}
+            for watcher in self.watchers:
+                lacks = {name: (etag, watcher.known.get(name)) for name, etag in jobs.items() if watcher.known.get(name) != etag}
+                if lacks or len(jobs) != len(watcher.known):
+                    self.note_wrong(f"{error}: watcher {watcher.number} lacks {list(lacks.items())[:5]} and has {len(watcher.known)} jobs")
+        for watcher in self.watchers:
+            if watcher.restarts and not self.losses:
+                self.note_wrong(f"watcher {watcher.number} was restarted without a cause: {watcher.restarts}")
+        for labeller in self.labellers:
+            if labeller.job is None or self.losses:
+                continue
+            job = replica.stub.GetFineTune(svc.GetFineTuneRequest(name=labeller.job), timeout=10)
+            if not labeller.acked <= int(job.labels.get(f"count-{labeller.number}", "0")) <= labeller.count:
+                self.note_wrong(f"labeller {labeller.number} was told {labeller.acked}, and {job.labels} is there")
+        if self.losses:
+            self.check_after_a_loss()
+            # Until its details were read, a job that was lost and came back is known by its name alone.
+            for submission in self.submissions:
+                self.seen.pop(submission.display_name, None)
+        super().check(test)
+
+    def check_after_a_loss(self):
+        """Every caller asks once more, as one may that has lost the answer: Segmind gets no second job for it."""
+        before = len(self.emulator.submits())
+        for submission in self.submissions:
+            if submission.job is not None:
+                submission.job = None
+                self.submit_again(submission)
+        after = self.emulator.submits()
+        if len(after) != before:
+            self.note_wrong(f"{len(after) - before} jobs were made by repeating what had been answered before the loss")
+
+    def submit_again(self, submission):
+        end = time.monotonic() + 60
+        while self.call(submission, 20) == "again":
+            if time.monotonic() > end:
+                self.note_wrong(f"{submission.request_id}: no final answer after the loss")
+                return
+
+    def check_one(self, submission, taken, listed):
+        if not self.losses:
+            super().check_one(submission, taken, listed)
+        elif len(taken) > 1:
+            self.wrong.append(f"{submission.request_id}: Segmind has it {len(taken)} times: {taken}")
+        elif len(taken) == 1 and len([job for job in listed if job.upstream_id in taken]) != 1:
+            self.wrong.append(f"{submission.request_id}: Segmind has {taken}, and lists show {listed}")
+
+    def totals(self):
+        return {**super().totals(), "watched": sum(w.changes for w in self.watchers), "streams": sum(w.streams for w in self.watchers),
+                "session reads": sum(s.reads for s in self.sessions), "labels": sum(l.acked for l in self.labellers)}
+
+
+def in_words(totals):
+    return ", ".join(f"{count} {what}" for what, count in totals.items())
