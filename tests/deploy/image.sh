@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export BUILDAH_ISOLATION=chroot
-limit_mb=40
+limit_mb=20
 fail() { echo "image: $1" >&2; exit 1; }
 
 if [[ ${1:-} != --no-build ]]; then
