@@ -14,7 +14,7 @@ COPY deploy/image-root.sh deploy/image-root.sh
 FROM tools AS emulator-build
 RUN deploy/packages.sh local && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
 COPY CMakeLists.txt CMakePresets.json ./
-COPY cmake cmake
+COPY deploy/package deploy/package
 COPY deploy/image_main.cc deploy/image_main.cc
 COPY proto proto
 COPY server server
@@ -42,7 +42,7 @@ LABEL org.opencontainers.image.title="segmind-emulator" \
 
 FROM tools AS gateway-build
 COPY CMakeLists.txt CMakePresets.json ./
-COPY cmake cmake
+COPY deploy/package deploy/package
 COPY deploy/image_main.cc deploy/image_main.cc
 COPY proto proto
 COPY server server
