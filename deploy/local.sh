@@ -98,6 +98,7 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 echo "gRPC $address, webhooks on port $(field webhook), metrics and health on $admin"
+echo "${bold}The jobs, in a browser: $admin${plain}"
 if [[ -z ${SEGMIND_API_KEY:-} ]]; then
   # What a person does once in Segmind's console.
   curl -fsS -o /dev/null -X POST -H 'Content-Type: application/json' -d "{\"webhook_url\": \"$webhook\"}" "$upstream/emulator/settings"
@@ -147,7 +148,10 @@ if [[ -n $play ]]; then
 fi
 
 [[ -n $stay ]] || exit 0
-step 'Up. From another terminal:'
+step 'Up. In a browser:'
+echo "  $admin/    all jobs, live"
+[[ -n ${SEGMIND_API_KEY:-} ]] || echo "  $upstream/    the emulator: set jobs and faults by clicks"
+step 'From another terminal:'
 cat <<TEXT
   export PATH=$bin:\$PATH FINETUNE_SERVER=$address
   finetune status

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs the Debian packages that a purpose needs and that are missing.
-#   packages.sh build|local|fleet|test|bench|lint
-# Purposes add up: bench includes test, test and fleet include local, local includes build. Needs root (or sudo) only when something is missing.
+#   packages.sh build|local|fleet|test|bench|lint|browser
+# Purposes add up: bench includes test, test and fleet include local, local includes build; lint and browser stand alone. Needs root
+# (or sudo) only when something is missing.
 set -euo pipefail
 
 build=(ca-certificates ccache clang cmake libabsl-dev libcli11-dev libcurl4-openssl-dev libgrpc++-dev
@@ -12,6 +13,8 @@ test=(git iproute2 libclang-rt-14-dev pgbouncer python3-grpcio openssl postgresq
 # Where systemd runs, these also start as services; the measurements start their own.
 bench=(etcd-server nats-server nginx-light)
 lint=(clang-format clang-tidy git shellcheck)
+# For the tests of the pages. Large, so that only who asks for it gets it.
+browser=(chromium fonts-dejavu-core)
 
 case ${1:-} in
   build) wanted=("${build[@]}") ;;
@@ -20,7 +23,8 @@ case ${1:-} in
   test) wanted=("${build[@]}" "${emulator[@]}" "${test[@]}") ;;
   bench) wanted=("${build[@]}" "${emulator[@]}" "${test[@]}" "${bench[@]}") ;;
   lint) wanted=("${lint[@]}") ;;
-  *) sed -n '2,4p' "$0" >&2; exit 2 ;;
+  browser) wanted=("${browser[@]}") ;;
+  *) sed -n '2,5p' "$0" >&2; exit 2 ;;
 esac
 # Node.js may come from elsewhere, with its own npm.
 if [[ $1 == test || $1 == bench || $1 == lint ]] && ! command -v npm >/dev/null; then wanted+=(nodejs npm); fi

@@ -157,6 +157,7 @@ absl::StatusOr<Config> ReadConfig(const std::vector<std::string>& arguments,
   if (!config.policy_file.empty()) {
     config.reflection = config.reflection && given.contains("reflection");
     config.channelz = config.channelz && given.contains("channelz");
+    config.page = config.page && given.contains("page");
   }
   config.traces = ReadTraceSettings(environment);
   config.warnings.insert(config.warnings.end(), config.traces.warnings.begin(),

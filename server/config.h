@@ -22,6 +22,8 @@ struct Config {
   Address listen;
   Address webhook_listen;
   Address admin_listen;
+  bool page = false;
+  std::vector<std::string> page_hosts;
   std::string port_file;
   bool allow_insecure = false;
   TlsFiles tls;

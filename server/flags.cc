@@ -16,7 +16,13 @@ std::vector<Flag> MakeFlags() {
        "HOST:PORT of the webhook door, POST /webhooks/segmind/{token}. Without "
        "--webhook_token_file it accepts nothing."},
       {"admin_listen", "127.0.0.1:9090", HostAndPort(&Config::admin_listen),
-       "HOST:PORT of the operators' door: /metrics, /livez, /readyz."},
+       "HOST:PORT of the operators' door: /metrics, /livez, /readyz, and the page."},
+      {"page", "true", Switch(&Config::page),
+       "Show the page with all jobs, read-only, at / of the operators' door. With --policy_file it "
+       "is off unless given, because it is open to everybody who reaches that door."},
+      {"page_hosts", "", Names(&Config::page_hosts),
+       "Names by which browsers may reach the page, with commas between, such as that of a proxy; "
+       "addresses, localhost and names without a dot always may."},
       {"port_file", "", Text(&Config::port_file),
        "File that the ports are written to once all doors are open, as a JSON object with grpc, "
        "webhook and admin."},

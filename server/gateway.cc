@@ -175,13 +175,20 @@ absl::Status Gateway::Open() {
       *tokens_,
       [this](std::string id, const TraceContext& trace) { tracker_->Hint(std::move(id), trace); },
       *clock_, metrics_, *tracer_);
+  if (config_.page)
+    page_door_ = std::make_unique<PageDoor>(
+        PageDoor::Options{.hosts = config_.page_hosts},
+        PageSource{
+            .hub = *hub_, .clock = *clock_, .status = [this] { return service_->CommonStatus(); }},
+        *catalog_);
   admin_door_ = std::make_unique<AdminDoor>(
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
       [this] {
         RETURN_IF_ERROR(Readiness());
         return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout);
-      });
+      },
+      page_door_.get());
   gate_ = std::make_unique<CallGate>(GateOptions(config_), *authenticator_, *clock_, metrics_,
                                      *tracer_);
   if (policy_) {
@@ -285,6 +292,7 @@ absl::Status Gateway::Start() {
        {"webhook", Shown(config_.webhook_listen, webhook_server_->port())},
        {"webhook_tokens", !config_.webhook_token_file.empty()},
        {"admin", Shown(config_.admin_listen, admin_server_->port())},
+       {"page", config_.page},
        {"tls", config_.tls.enabled()},
        {"client_certificates", config_.tls.mutual()},
        {"policy", config_.policy_file},

@@ -26,6 +26,7 @@
 #include "server/jobs/tracking/tracker.h"
 #include "server/jobs/watching/watch_hub.h"
 #include "server/otlp/span_exporter.h"
+#include "server/page/page_door.h"
 #include "server/process_metrics.h"
 #include "server/segmind/segmind_client.h"
 #include "server/service/calls/call_gate.h"
@@ -118,6 +119,7 @@ class Gateway {
   std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<WebhookTokens> tokens_;
   std::unique_ptr<WebhookDoor> webhook_door_;
+  std::unique_ptr<PageDoor> page_door_;  // Null without a page.
   std::unique_ptr<AdminDoor> admin_door_;
   std::unique_ptr<PolicyFile> policy_;  // Null without one.
   std::unique_ptr<Authenticator> authenticator_;

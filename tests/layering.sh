@@ -25,6 +25,8 @@ declare -A below=(
   [service/watches]="base jobs/watching service/calls"
   [service]="$jobs_record access jobs/tracking jobs/submission jobs/watching service/calls service/requests service/transfers service/watches"
   [web]="base segmind"
+  # A watcher of the hub, as gRPC's are, that speaks HTTP.
+  [page]="base json jobs/record jobs/filter jobs/watching web"
 )
 failed=0
 complain() { echo "layering: $1 includes $2" >&2; failed=1; }

@@ -35,6 +35,8 @@ class FineTuneService final
   // Takes calls from now on. Call it once the server that it is registered with has been built.
   void Accept(CallQueues& queues);
 
+  pb::GatewayStatus CommonStatus() const { return reads_.CommonStatus(); }
+
   // Ends waits, so that their calls are finished when the server shuts down.
   void Drain() { reads_.Drain(); }
 

@@ -54,6 +54,8 @@ class ReadHandlers {
   void List(const pb::ListFineTunesRequest& request, UnaryCall& call);
   void Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call);
   void Status(const pb::GetGatewayStatusRequest& request, UnaryCall& call);
+  // What every caller is told: all but what is the caller's own.
+  pb::GatewayStatus CommonStatus() const;
   absl::StatusOr<WatchSpec> CheckWatch(const pb::WatchFineTunesRequest& request,
                                        const Caller& caller);
 

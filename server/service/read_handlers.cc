@@ -195,7 +195,7 @@ void ReadHandlers::Status(const pb::GetGatewayStatusRequest&, UnaryCall& call) {
       });
 }
 
-void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call) {
+pb::GatewayStatus ReadHandlers::CommonStatus() const {
   pb::GatewayStatus status;
   const absl::Time observed = parts_.catalog.observe_time();
   const ViewPtr view = parts_.catalog.view();
@@ -215,9 +215,14 @@ void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryC
   status.set_active_fine_tune_count(static_cast<int64_t>(view->active()));
   status.set_watcher_count(parts_.hub.watcher_count());
   status.set_upstream_calls_left(parts_.segmind.calls_left());
+  status.set_replica(parts_.replica);
+  return status;
+}
+
+void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call) {
+  pb::GatewayStatus status = CommonStatus();
   status.mutable_caller()->set_name(call.caller().identity);
   status.mutable_caller()->set_role(static_cast<pb::CallerIdentity::Role>(call.caller().role));
-  status.set_replica(parts_.replica);
   AddQuotas(call.caller(), spending, parts_.clock.Now(), status);
   call.Reply(status);
 }

@@ -17,15 +17,19 @@ WebReply Probe(const AdminDoor::Check& check) {
 
 }  // namespace
 
-AdminDoor::AdminDoor(Metrics& metrics, std::function<void()> refresh, Check live, Check ready)
+AdminDoor::AdminDoor(Metrics& metrics, std::function<void()> refresh, Check live, Check ready,
+                     WebDoor* page)
     : metrics_(metrics),
       refresh_(std::move(refresh)),
       live_(std::move(live)),
-      ready_(std::move(ready)) {}
+      ready_(std::move(ready)),
+      page_(page) {}
 
 WebReply AdminDoor::Take(const WebRequest& request) {
-  if (request.path != "/metrics" && request.path != "/livez" && request.path != "/readyz")
-    return {.code = 404, .body = "not found; try /metrics, /livez, /readyz\n"};
+  const bool is_mine =
+      request.path == "/metrics" || request.path == "/livez" || request.path == "/readyz";
+  if (!is_mine && page_ != nullptr) return page_->Take(request);
+  if (!is_mine) return {.code = 404, .body = "not found; try /metrics, /livez, /readyz\n"};
   if (request.method != "GET" && request.method != "HEAD")
     return {.code = 405, .body = "only GET\n", .headers = {{"Allow", "GET, HEAD"}}};
   if (request.path == "/livez") return Probe(live_);

@@ -15,8 +15,12 @@ std::string_view ReasonOf(int code) {
   switch (code) {
     case 200:
       return "OK";
+    case 304:
+      return "Not Modified";
     case 400:
       return "Bad Request";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:
@@ -27,6 +31,8 @@ std::string_view ReasonOf(int code) {
       return "URI Too Long";
     case 417:
       return "Expectation Failed";
+    case 421:
+      return "Misdirected Request";
     case 431:
       return "Request Header Fields Too Large";
     case 503:
@@ -143,16 +149,22 @@ void HttpConnection::Refuse(const HttpRefusal& refusal) {
 
 void HttpConnection::Answer(const WebReply& reply) {
   stage_ = Stage::kHead;
-  closing_ = !head_.keep_alive;
+  closing_ = !head_.keep_alive || reply.stream != nullptr;
   ++answered_;
   absl::StrAppend(&output_, "HTTP/1.1 ", reply.code, " ", View(ReasonOf(reply.code)),
-                  "\r\nDate: ", Now(), "\r\nContent-Type: ", reply.content_type,
-                  "\r\nContent-Length: ", reply.body.size(),
-                  "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+                  "\r\nDate: ", Now(), "\r\nCache-Control: ", reply.cache_control,
+                  "\r\nX-Content-Type-Options: nosniff\r\n",
                   closing_ ? "Connection: close\r\n" : "");
+  // A 304 would say them of what it stands for.
+  if (reply.code != 304) absl::StrAppend(&output_, "Content-Type: ", reply.content_type, "\r\n");
+  if (reply.code != 304 && reply.stream == nullptr)
+    absl::StrAppend(&output_, "Content-Length: ", reply.body.size(), "\r\n");
   for (const auto& [name, value] : reply.headers)
     absl::StrAppend(&output_, name, ": ", value, "\r\n");
-  absl::StrAppend(&output_, "\r\n", head_.method == "HEAD" ? "" : reply.body);
+  output_ += "\r\n";
+  if (head_.method == "HEAD") return;
+  output_ += reply.body;
+  stream_ = reply.stream;
 }
 
 }  // namespace finetune

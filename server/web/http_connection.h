@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "server/web/http_head.h"
 #include "server/web/web_door.h"
@@ -32,6 +34,8 @@ class HttpConnection {
   bool closing() const { return closing_; }
   // Nothing of a request has come.
   bool idle() const { return stage_ == Stage::kHead && input_.empty(); }
+  // What is to be said after output(), if the last answer goes on; once.
+  std::shared_ptr<WebStream> TakeStream() { return std::exchange(stream_, nullptr); }
   // How many requests have been answered.
   uint64_t answered() const { return answered_; }
 
@@ -47,7 +51,9 @@ class HttpConnection {
   void Finish();
   void Refuse(const HttpRefusal& refusal);
   void Answer(const WebReply& reply);
-  WebRequest Request() const { return {.method = head_.method, .path = head_.path}; }
+  WebRequest Request() const {
+    return {.method = head_.method, .path = head_.path, .query = head_.query, .head = &head_};
+  }
 
   WebDoor& door_;
   const size_t most_body_bytes_;
@@ -60,6 +66,7 @@ class HttpConnection {
   std::string body_;
   bool body_too_long_ = false;
   std::string output_;
+  std::shared_ptr<WebStream> stream_;
   bool closing_ = false;
   uint64_t answered_ = 0;
 };

@@ -15,6 +15,7 @@
 #include "server/base/status_macros.h"
 #include "server/base/thread.h"
 #include "server/web/http_connection.h"
+#include "server/web/wake_list.h"
 
 namespace finetune {
 namespace {
@@ -52,7 +53,8 @@ class HttpServer::Loop {
                                                      const Listeners& listeners, WebDoor& door,
                                                      ConnectionQueue& queue) {
     std::unique_ptr<Loop> loop(new Loop(options, listeners, door, queue));
-    if (loop->epoll_.get() < 0 || loop->stop_.get() < 0 || !loop->WatchAll())
+    if (loop->epoll_.get() < 0 || loop->stop_.get() < 0 || loop->wakes_->fd() < 0 ||
+        !loop->WatchAll())
       return absl::UnavailableError(absl::StrCat("cannot serve HTTP: ", std::strerror(errno)));
     loop->thread_ = std::make_unique<Thread>(std::move(name), [self = loop.get()] { self->Run(); });
     return loop;
@@ -79,6 +81,12 @@ class HttpServer::Loop {
     uint64_t answered = 0;  // As `deadline` and the queue know it.
     bool was_idle = true;
     uint32_t events = 0;  // That are asked for.
+
+    // Of an answer that goes on; null before and after it.
+    std::shared_ptr<WebStream> stream;
+    bool stream_ended = false;  // It has said all.
+    bool stream_rests = false;  // It had nothing to say when it was asked last.
+    uint64_t number = 0;        // Of the connection.
   };
 
   Loop(const Options& options, const Listeners& listeners, WebDoor& door, ConnectionQueue& queue)
@@ -100,7 +108,9 @@ class HttpServer::Loop {
       if (!Watch(fd, EPOLLIN | EPOLLEXCLUSIVE)) return false;
     return true;
   }
-  bool WatchAll() { return Watch(stop_.get(), EPOLLIN) && WatchListeners(); }
+  bool WatchAll() {
+    return Watch(stop_.get(), EPOLLIN) && Watch(wakes_->fd(), EPOLLIN) && WatchListeners();
+  }
 
   bool IsListener(int fd) const {
     for (const int listener : listeners_.sockets())
@@ -119,6 +129,8 @@ class HttpServer::Loop {
         if (fd == stop_.get()) return;
         if (IsListener(fd))
           Accept(fd);
+        else if (fd == wakes_->fd())
+          ServeWakes();
         else
           Serve(fd, events[i].events);
       }
@@ -141,6 +153,7 @@ class HttpServer::Loop {
     auto peer = std::make_unique<Peer>(door_, options_);
     peer->deadline = std::chrono::steady_clock::now() + patience_;
     peer->events = EPOLLIN;
+    peer->number = ++last_number_;
     if (!Watch(fd, EPOLLIN)) {
       close(fd);
       return;
@@ -160,13 +173,29 @@ class HttpServer::Loop {
     Peer& peer = *found->second;
     const bool reads = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0;
     bool open = true;
-    if (peer.lingering)
-      open = Linger(fd, peer);
+    if (peer.lingering || (reads && peer.stream != nullptr))
+      open = Drop(fd, peer);
     else if (reads && peer.connection.wants_bytes())
       open = Read(fd, peer);
     else if ((events & (EPOLLHUP | EPOLLERR)) != 0)
       open = false;
+    Proceed(fd, peer, open);
+  }
+
+  void ServeWakes() {
+    for (const WakeList::Call& call : wakes_->Take()) {
+      const auto found = peers_.find(call.socket);
+      if (found == peers_.end() || found->second->number != call.connection) continue;
+      Peer& peer = *found->second;
+      peer.stream_rests = false;
+      Proceed(call.socket, peer, !call.cut);
+    }
+  }
+
+  // Goes on with a connection as far as its peer takes what it is sent, or closes it.
+  void Proceed(int fd, Peer& peer, bool open) {
     if (open && !peer.lingering) open = Send(fd, peer);
+    if (open && peer.stream != nullptr) open = Stream(fd, peer);
     if (open) open = Ask(fd, peer);
     if (!open) Close(fd);
   }
@@ -192,20 +221,52 @@ class HttpServer::Loop {
       if (peer.sent < output.size()) continue;
       peer.sent = 0;
       connection.output().clear();
-      if (connection.closing()) return BeginLingering(fd, peer);
-      connection.Sent();
+      if (auto stream = connection.TakeStream())
+        BeginStream(fd, peer, std::move(stream));
+      else if (peer.stream == nullptr && connection.closing())
+        return BeginLingering(fd, peer);
+      else
+        connection.Sent();
     }
     return true;
   }
 
+  // A stream is no request that waits: its door bounds how many there are.
+  void BeginStream(int fd, Peer& peer, std::shared_ptr<WebStream> stream) {
+    queue_.End(fd);
+    peer.stream = std::move(stream);
+    peer.deadline = SteadyTime::max();
+    peer.stream->Begin(wakes_->OutletOf(fd, peer.number));
+  }
+
+  // One turn, so that the other connections have theirs. What a stream has said must be taken
+  // within the patience, until it rests.
+  bool Stream(int fd, Peer& peer) {
+    std::string& output = peer.connection.output();
+    if (output.empty() && !peer.stream_ended && !peer.stream_rests) {
+      peer.stream_ended = !peer.stream->Fill(output);
+      peer.stream_rests = output.empty();
+      peer.deadline =
+          peer.stream_rests ? SteadyTime::max() : std::chrono::steady_clock::now() + patience_;
+      if (!Send(fd, peer)) return false;
+    }
+    return !output.empty() || !peer.stream_ended || BeginLingering(fd, peer);
+  }
+
+  void EndStream(Peer& peer) {
+    if (const auto stream = std::exchange(peer.stream, nullptr)) stream->Close();
+  }
+
   bool BeginLingering(int fd, Peer& peer) {
+    EndStream(peer);
     shutdown(fd, SHUT_WR);
     peer.lingering = true;
     peer.deadline = std::chrono::steady_clock::now() + kLingering;
     return true;
   }
 
-  bool Linger(int fd, Peer& peer) {
+  // Takes what is not wanted.
+  bool Drop(int fd, Peer& peer) {
     char dropped[16384];
     const ssize_t got = recv(fd, dropped, sizeof(dropped), 0);
     if (got < 0) return errno == EAGAIN || errno == EINTR;
@@ -216,14 +277,15 @@ class HttpServer::Loop {
   // Asks for what it needs next, and sets its time.
   bool Ask(int fd, Peer& peer) {
     const HttpConnection& connection = peer.connection;
-    if (!peer.lingering) {
+    if (!peer.lingering && peer.stream == nullptr) {
       const bool begun = std::exchange(peer.was_idle, connection.idle()) && !connection.idle();
       const bool answered = peer.answered != connection.answered();
       if (answered) queue_.Answered(fd);
       peer.answered = connection.answered();
       if (begun || answered) peer.deadline = std::chrono::steady_clock::now() + patience_;
     }
-    const uint32_t wanted = peer.lingering || connection.wants_bytes() ? EPOLLIN : EPOLLOUT;
+    uint32_t wanted = peer.lingering || connection.wants_bytes() ? EPOLLIN : EPOLLOUT;
+    if (peer.stream != nullptr) wanted = EPOLLIN | (peer.stream_rests ? 0 : EPOLLOUT);
     if (wanted == std::exchange(peer.events, wanted)) return true;
     epoll_event event = {.events = wanted, .data = {.fd = fd}};
     return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0;
@@ -239,6 +301,7 @@ class HttpServer::Loop {
 
   void Close(int fd) {
     queue_.End(fd);
+    EndStream(*peers_[fd]);
     peers_.erase(fd);
     close(fd);
   }
@@ -251,9 +314,11 @@ class HttpServer::Loop {
   ConnectionQueue& queue_;
   const Descriptor epoll_;
   const Descriptor stop_;
+  const std::shared_ptr<WakeList> wakes_ = std::make_shared<WakeList>();
 
   // Its thread only.
   absl::flat_hash_map<int, std::unique_ptr<Peer>> peers_;
+  uint64_t last_number_ = 0;
   SteadyTime next_tick_;
   SteadyTime accepting_again_;  // Zero while it accepts.
 

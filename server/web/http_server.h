@@ -14,8 +14,9 @@ namespace finetune {
 
 // One HTTP/1.1 listener with a few threads of its own, for small requests. The door is asked on
 // them, several at once, and may take a second. Whatever clients do, connections, their time and
-// their bodies are bounded; where there are too many connections, the one is cut off that has waited
-// for longest with its request.
+// their bodies are bounded; where there are too many connections, the one is cut off that has
+// waited for longest with its request. Streams are not counted among them; one is cut off whose
+// reader does not take in time what it was told.
 class HttpServer {
  public:
   struct Options {

@@ -8,6 +8,7 @@
 #include "tests/emulator/distort.h"
 #include "tests/emulator/instead.h"
 #include "tests/emulator/json.h"
+#include "tests/emulator/page.h"
 #include "tests/emulator/times.h"
 
 namespace finetune::emulator {
@@ -48,7 +49,8 @@ Router::Router(const LiveSettings* settings, ApiDoor* api, StorageDoor* storage,
 
 Answer Router::Handle(const Request& request) {
   const bool controls = absl::StartsWith(request.path, "/emulator/");
-  Answer answer = controls ? control_->Handle(request) : Serve(request);
+  std::optional<Answer> page = PageAnswer(request);
+  Answer answer = page ? *std::move(page) : controls ? control_->Handle(request) : Serve(request);
   const std::shared_ptr<const Settings> settings = settings_->Get();
   const bool dated =
       std::any_of(answer.headers.begin(), answer.headers.end(),

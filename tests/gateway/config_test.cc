@@ -52,6 +52,15 @@ TEST_F(ConfigTest, ReadsFlagsInAnyForm) {
   EXPECT_EQ(config->settle_lists, 5);
 }
 
+TEST_F(ConfigTest, ShowsThePageUnlessThereIsAPolicyAndNobodyAskedForIt) {
+  EXPECT_TRUE(Read({})->page);
+  EXPECT_FALSE(Read({"--nopage"})->page);
+  EXPECT_FALSE(Read({"--policy_file=p"})->page);
+  EXPECT_TRUE(Read({"--policy_file=p", "--page"})->page);
+  EXPECT_THAT(Read({"--page_hosts=a.example,b.example"})->page_hosts,
+              ElementsAre("a.example", "b.example"));
+}
+
 TEST_F(ConfigTest, ReadsTheEnvironmentAndTheFlagWins) {
   environment_["FINETUNE_GATEWAY_SETTLE_LISTS"] = "7";
   environment_["FINETUNE_GATEWAY_LISTEN"] = "127.0.0.1:1";

@@ -22,5 +22,19 @@ TEST(AdminDoor, ShowsMetricsAndProbes) {
   EXPECT_EQ(door.Take({"GET", "/"}).code, 404);
 }
 
+TEST(AdminDoor, LeavesWhatIsNotItsOwnToThePage) {
+  class Page : public WebDoor {
+   public:
+    std::optional<WebReply> Judge(const WebRequest& request) override { return Take(request); }
+    WebReply Take(const WebRequest&) override { return {.body = "the page"}; }
+  };
+  Page page;
+  Metrics metrics;
+  AdminDoor door(
+      metrics, [] {}, [] { return absl::OkStatus(); }, [] { return absl::OkStatus(); }, &page);
+  EXPECT_EQ(door.Take({"GET", "/"}).body, "the page");
+  EXPECT_EQ(door.Take({"GET", "/livez"}).body, "ok\n");
+}
+
 }  // namespace
 }  // namespace finetune

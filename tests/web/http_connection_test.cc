@@ -136,5 +136,50 @@ TEST_F(HttpConnectionTest, LooksAtTheNextRequestOnlyOnceTheAnswerWasSent) {
   EXPECT_THAT(door_.taken, ElementsAre("1", "2"));
 }
 
+class StreamDoor : public WebDoor {
+ public:
+  class Silent : public WebStream {
+    void Begin(std::shared_ptr<WebOutlet>) override {}
+    bool Fill(std::string&) override { return true; }
+    void Close() override {}
+  };
+  std::optional<WebReply> Judge(const WebRequest& request) override {
+    return WebReply{.body = absl::StrCat(std::string(request.query), " ",
+                                         std::string(request.Header("last-event-id"))),
+                    .content_type = "text/event-stream",
+                    .cache_control = "no-cache",
+                    .stream = request.path == "/stream" ? std::make_shared<Silent>() : nullptr};
+  }
+  WebReply Take(const WebRequest&) override { return {}; }
+};
+
+TEST(HttpConnectionStream, HandsAStreamOverAfterAHeadWithoutALength) {
+  StreamDoor door;
+  HttpConnection connection(door, 1000);
+  connection.Take("GET /stream HTTP/1.1\r\nHost: a\r\n\r\nGET /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(connection.output(),
+              AllOf(HasSubstr("Content-Type: text/event-stream\r\n"),
+                    HasSubstr("Cache-Control: no-cache\r\n"), HasSubstr("Connection: close\r\n"),
+                    Not(HasSubstr("Content-Length"))));
+  EXPECT_TRUE(connection.closing());
+  EXPECT_EQ(connection.answered(), 1u);
+  EXPECT_NE(connection.TakeStream(), nullptr);
+  EXPECT_EQ(connection.TakeStream(), nullptr);
+}
+
+TEST(HttpConnectionStream, HasNoneForWhoAsksForTheHead) {
+  StreamDoor door;
+  HttpConnection connection(door, 1000);
+  connection.Take("HEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_EQ(connection.TakeStream(), nullptr);
+}
+
+TEST(HttpConnectionStream, ShowsTheDoorQueryAndHeaders) {
+  StreamDoor door;
+  HttpConnection connection(door, 1000);
+  connection.Take("GET /x?resume=abc HTTP/1.1\r\nHost: a\r\nLast-Event-ID: def\r\n\r\n");
+  EXPECT_THAT(connection.output(), HasSubstr("\r\n\r\nresume=abc def"));
+}
+
 }  // namespace
 }  // namespace finetune

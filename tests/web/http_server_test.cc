@@ -7,7 +7,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <functional>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "server/base/mutex.h"
 
 namespace finetune {
 namespace {
@@ -15,9 +19,70 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
+// Says what the test gives it, and counts what becomes of it.
+class TestStream : public WebStream {
+ public:
+  void Begin(std::shared_ptr<WebOutlet> outlet) override {
+    MutexLock lock(mu_);
+    outlet_ = std::move(outlet);
+    changed_.NotifyAll();
+  }
+  bool Fill(std::string& output) override {
+    MutexLock lock(mu_);
+    ++fills_;
+    output += endless_ ? std::string(kRoom, 'x') : std::exchange(text_, "");
+    return !ended_;
+  }
+  void Close() override {
+    MutexLock lock(mu_);
+    closed_ = true;
+    changed_.NotifyAll();
+  }
+
+  void Say(const std::string& text, bool last = false) {
+    {
+      MutexLock lock(mu_);
+      text_ += text;
+      ended_ = last;
+    }
+    outlet()->Wake();
+  }
+  void SayForEver() {
+    {
+      MutexLock lock(mu_);
+      endless_ = true;
+    }
+    outlet()->Wake();
+  }
+  std::shared_ptr<WebOutlet> outlet() {
+    MutexLock lock(mu_);
+    while (outlet_ == nullptr) changed_.Wait(mu_);
+    return outlet_;
+  }
+  void AwaitClose() {
+    MutexLock lock(mu_);
+    while (!closed_) changed_.Wait(mu_);
+  }
+  int fills() {
+    MutexLock lock(mu_);
+    return fills_;
+  }
+
+ private:
+  Mutex mu_;
+  CondVar changed_;
+  std::shared_ptr<WebOutlet> outlet_ ABSL_GUARDED_BY(mu_);
+  std::string text_ ABSL_GUARDED_BY(mu_);
+  bool endless_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;
+  int fills_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
 class HelloDoor : public WebDoor {
  public:
   std::optional<WebReply> Judge(const WebRequest& request) override {
+    if (request.path == "/stream") return WebReply{.body = "first ", .stream = stream};
     if (request.path == "/large") return WebReply{.body = std::string(10'000'000, 'x')};
     if (request.path != "/hello") return WebReply{.code = 404};
     return std::nullopt;
@@ -25,6 +90,8 @@ class HelloDoor : public WebDoor {
   WebReply Take(const WebRequest& request) override {
     return {.body = absl::StrCat("hello ", std::string(request.body))};
   }
+
+  const std::shared_ptr<TestStream> stream = std::make_shared<TestStream>();
 };
 
 // A connection to the server.
@@ -46,6 +113,13 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   void Say(const std::string& text) const { send(fd_, text.data(), text.size(), MSG_NOSIGNAL); }
+  // Until so much has come, or the server closes.
+  std::string Read(size_t size) const {
+    std::string answer(size, '\0');
+    const ssize_t got = recv(fd_, answer.data(), size, MSG_WAITALL);
+    answer.resize(got < 0 ? 0 : static_cast<size_t>(got));
+    return answer;
+  }
   // Until the server closes.
   std::string ReadAll() const {
     std::string answer;
@@ -61,6 +135,7 @@ class Client {
   const int fd_;
 };
 
+constexpr char kStream[] = "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n";
 constexpr char kLastHello[] =
     "POST /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nyou";
 
@@ -137,6 +212,92 @@ TEST_F(HttpServerTest, SaysWhyItCannotListen) {
   auto second = HttpServer::Start({.host = "127.0.0.1", .port = server_->port()}, door_);
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()), HasSubstr("Address already in use"));
+}
+
+TEST_F(HttpServerTest, SendsWhatAStreamSaysAsItComesAndEndsWithIt) {
+  Start();
+  const Client client(server_->port());
+  client.Say(kStream);
+  door_.stream->Say("second ");
+  std::string told;
+  while (told.find("first second ") == told.npos) told += client.Read(1);
+  door_.stream->Say("third", /*last=*/true);
+  EXPECT_EQ(client.ReadAll(), "third");
+  door_.stream->AwaitClose();
+}
+
+TEST_F(HttpServerTest, AStreamThatRestsIsNotAskedAndOutlastsThePatience) {
+  Start({.patience = absl::Milliseconds(50)});
+  const Client client(server_->port());
+  client.Say(kStream);
+  door_.stream->outlet();
+  // One that is silent is closed after the patience: the stream is older than that then.
+  const Client silent(server_->port());
+  EXPECT_EQ(silent.ReadAll(), "");
+  const int fills = door_.stream->fills();
+  EXPECT_LE(fills, 2);
+  door_.stream->Say("late", /*last=*/true);
+  EXPECT_THAT(client.ReadAll(), HasSubstr("first late"));
+}
+
+TEST_F(HttpServerTest, CutsOffAStreamWhoseReaderDoesNotTakeIt) {
+  Start({.patience = absl::Milliseconds(50)});
+  const Client client(server_->port(), /*receive_buffer=*/4096);
+  client.Say(kStream);
+  door_.stream->SayForEver();
+  door_.stream->AwaitClose();
+  // What the kernel's buffers take, and no more.
+  EXPECT_LT(door_.stream->fills(), 1000);
+}
+
+TEST_F(HttpServerTest, TellsAStreamThatItsClientHasGone) {
+  Start();
+  std::make_unique<Client>(server_->port())->Say(kStream);
+  door_.stream->AwaitClose();
+}
+
+TEST_F(HttpServerTest, CutsAStreamWhenItWantsIt) {
+  Start();
+  const Client client(server_->port());
+  client.Say(kStream);
+  door_.stream->outlet()->Cut();
+  client.ReadAll();
+  door_.stream->AwaitClose();
+  door_.stream->outlet()->Wake();
+  EXPECT_THAT(Hello(), HasSubstr("hello you"));
+}
+
+TEST_F(HttpServerTest, NeitherCountsStreamsAmongConnectionsNorLosesThemToNewOnes) {
+  Start({.max_connections = 3});
+  const Client client(server_->port());
+  client.Say(kStream);
+  door_.stream->outlet();
+  for (int i = 0; i < 10; ++i) EXPECT_THAT(Hello(), HasSubstr("hello you"));
+  const Client a(server_->port()), b(server_->port()), c(server_->port()), d(server_->port());
+  EXPECT_THAT(Hello(), HasSubstr("hello you"));
+  door_.stream->Say("last", /*last=*/true);
+  EXPECT_THAT(client.ReadAll(), HasSubstr("first last"));
+}
+
+TEST_F(HttpServerTest, AnswersOthersWhileAStreamSaysAllThatIsRead) {
+  Start({.threads = 1});
+  const Client client(server_->port());
+  client.Say(kStream);
+  door_.stream->SayForEver();
+  for (int i = 0; i < 20; ++i) {
+    client.Read(size_t{1} << 20);
+    EXPECT_THAT(Hello(), HasSubstr("hello you"));
+  }
+}
+
+TEST_F(HttpServerTest, EndsWithAStreamOpen) {
+  Start();
+  const Client client(server_->port());
+  client.Say(kStream);
+  const auto outlet = door_.stream->outlet();
+  server_.reset();
+  door_.stream->AwaitClose();
+  outlet->Wake();
 }
 
 }  // namespace

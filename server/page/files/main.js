@@ -1,0 +1,181 @@
+// The page: the stream on one side, what is seen on the other.
+
+import { Jobs } from "./jobs.js";
+import { JobView } from "./job.js";
+import { Stream } from "./stream.js";
+import { element, Table } from "./table.js";
+import { duration, number, STATES, stateOf, UPSTREAMS } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const search = byId("search");
+const state = byId("state");
+const WHILE_LOADING = 250; // ms between two looks at a snapshot that comes.
+
+const jobs = new Jobs();
+let status = {};
+let ahead = 0; // How far the gateway's clock is ahead of this machine's, ms.
+let live = false;
+let loading = true;
+let lastShown = 0;
+let due = 0;
+
+const clock = () => Date.now() + ahead;
+const say = (text) => (byId("said").textContent = text);
+const idInAddress = () => decodeURIComponent(location.hash.slice(1)).replace(/^jobs$/, "");
+
+const view = new JobView({ say, clock, closed: () => choose("") });
+const table = new Table((id) => choose(id));
+
+// ---- What is seen ----
+
+function show() {
+  due = 0;
+  lastShown = performance.now();
+  const { rows, counts } = jobs.select(search.value, state.value);
+  table.show(rows, view.id);
+  const all = [...counts.values()].reduce((sum, n) => sum + n, 0);
+  byId("count").textContent = rows.length === jobs.size ? `${number(jobs.size)} jobs` : `${number(rows.length)} of ${number(jobs.size)} jobs`;
+  byId("empty").hidden = rows.length > 0;
+  byId("empty").textContent = loading ? "Loading …" : jobs.size > 0 ? "No job matches." : "There are no jobs yet. finetune create makes one.";
+  showStates(counts, all);
+}
+
+// Not more often than the screen, and seldom while thousands arrive.
+function changed() {
+  if (due) return;
+  const wait = loading ? Math.max(0, lastShown + WHILE_LOADING - performance.now()) : 0;
+  due = setTimeout(() => requestAnimationFrame(show), wait);
+}
+
+function showStates(counts, all) {
+  const active = [...counts].reduce((sum, [name, n]) => sum + (stateOf(name).tone === "active" ? n : 0), 0);
+  const wanted = [["", "All", all], ["active", "Active", active]];
+  for (const name of new Set([...Object.keys(STATES), ...counts.keys()])) {
+    const count = counts.get(name) ?? 0;
+    if (count > 0 || state.value === name) wanted.push([name, stateOf(name).word, count]);
+  }
+  const texts = wanted.map(([, word, count]) => `${word} (${number(count)})`);
+  const options = [...state.options];
+  if (options.length === wanted.length && options.every((option, i) => option.value === wanted[i][0])) {
+    options.forEach((option, i) => option.text === texts[i] || (option.text = texts[i]));
+    return;
+  }
+  const chosen = state.value;
+  state.replaceChildren(...wanted.map(([value], i) => element("option", { value, text: texts[i] })));
+  state.value = chosen;
+}
+
+function showGateway() {
+  const upstream = UPSTREAMS[status.upstreamState] ?? { word: "Unknown", tone: "active" };
+  const read = status.observeTime ? `${duration(clock() - Date.parse(status.observeTime))} ago` : "not yet";
+  const webhook = status.lastWebhookTime ? `${duration(clock() - Date.parse(status.lastWebhookTime))} ago` : "none yet";
+  const pairs = [
+    ["Segmind", upstream.means ? `${upstream.word}: ${upstream.means}` : upstream.word, upstream.tone],
+    ["Last read", read],
+    ["Last webhook", webhook],
+    ["Calls left this minute", number(status.upstreamCallsLeft)],
+    ["Active", number(status.activeFineTuneCount)],
+    ["Watchers", number(status.watcherCount)],
+    ["Replica", status.replica ?? ""],
+    ["Version", status.version ?? ""],
+  ];
+  const list = byId("gateway");
+  if (list.children.length === 0) list.append(...pairs.map(([name]) => element("div", {}, element("dt", { textContent: name }), element("dd"))));
+  pairs.forEach(([, text, tone = ""], i) => {
+    const value = list.children[i].lastChild;
+    if (value.textContent !== text) value.textContent = text;
+    value.dataset.tone = tone;
+  });
+}
+
+function connection(name, text) {
+  const node = byId("connection");
+  node.dataset.state = name;
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// ---- What is chosen ----
+
+function choose(id) {
+  if (idInAddress() !== id) history.pushState(null, "", id ? `#${id}` : location.pathname + location.search);
+  follow();
+}
+
+async function follow() {
+  const id = idInAddress();
+  if (id === view.id) return;
+  const opened = view.open(id);
+  show();
+  await opened;
+  if (!id) table.focus();
+}
+
+addEventListener("popstate", follow);
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && view.id) choose("");
+  const typing = event.target.closest?.("input, select, textarea");
+  if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  search.focus();
+});
+byId("filters").addEventListener("submit", (event) => event.preventDefault());
+byId("filters").addEventListener("input", () => {
+  show();
+  say(byId("count").textContent);
+});
+
+// ---- What the gateway says ----
+
+new Stream("page/events", {
+  opened(resumes) {
+    live = resumes;
+    if (!resumes) jobs.restart();
+    loading = !resumes;
+    if (!resumes) connection("connecting", "Loading …");
+    view.refresh();
+  },
+  restart() {
+    jobs.restart();
+    live = false;
+    loading = true;
+  },
+  change({ change }) {
+    const row = jobs.apply(change);
+    if (view.id && change.fineTune.name === `fineTunes/${view.id}` && change.type !== "SNAPSHOT") view.refresh(row?.revision ?? "gone");
+    changed();
+  },
+  synced() {
+    jobs.synced();
+    caughtUp();
+  },
+  heartbeat: caughtUp,
+  status(said) {
+    status = said.status;
+    ahead = Date.parse(said.now.observeTime) - Date.now();
+    showGateway();
+  },
+  broken(wait) {
+    live = false;
+    connection("broken", wait > 4000 ? "The gateway does not answer, or has as many pages open as it may: trying again" : "The connection broke: trying again");
+  },
+  paused() {
+    live = false;
+    connection("connecting", "Paused while nobody looks");
+  },
+});
+
+function caughtUp() {
+  loading = false;
+  live = true;
+  connection("live", "Live");
+  changed();
+}
+
+setInterval(() => {
+  if (live || status.version) showGateway();
+  table.render();
+  view.tick();
+}, 1000);
+
+show();
+follow();

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "server/jobs/record/catalog.h"
+#include "server/page/open_pages.h"
+#include "server/page/page_stream.h"
+#include "server/web/web_door.h"
+
+namespace finetune {
+
+// The page for people, which only looks: GET / and its files below /page/, /page/events, which is
+// the hub's watch stream as server-sent events, and /page/jobs/{id}, a job with its history. Shows
+// all jobs to whoever reaches it, and no secret. What other sites' scripts and names send here is
+// refused. Thread-safe.
+class PageDoor : public WebDoor {
+ public:
+  struct Options {
+    // Names by which browsers may reach it, beside addresses, localhost and names without a dot.
+    std::vector<std::string> hosts;
+    // How many may be open at once: each takes a place in what all callers share.
+    size_t most_pages = 20;
+  };
+
+  // What `source` names, and `catalog`, outlive the server that asks it.
+  PageDoor(Options options, PageSource source, Catalog& catalog);
+
+  std::optional<WebReply> Judge(const WebRequest& request) override { return Take(request); }
+  WebReply Take(const WebRequest& request) override;
+
+  size_t open_pages() const { return pages_->count(); }
+
+ private:
+  struct File {
+    std::string_view bytes;
+    std::string content_type;
+    std::string etag;
+  };
+
+  WebReply Answer(const WebRequest& request);
+  WebReply AnswerFile(const WebRequest& request, const File& file) const;
+  WebReply OpenEvents(const WebRequest& request);
+  WebReply ShowJob(std::string_view id) const;
+
+  // Constant after construction.
+  const Options options_;
+  const PageSource source_;
+  Catalog& catalog_;
+  const std::shared_ptr<OpenPages> pages_;
+  absl::flat_hash_map<std::string, File> files_;  // By their paths.
+};
+
+// Whether a request with this Host can come from a page that is not ours: a name that anybody may
+// register can be made to lead here. `hosts` are known to be good.
+bool IsOurHost(std::string_view host, const std::vector<std::string>& hosts);
+
+}  // namespace finetune
