@@ -12,6 +12,7 @@
 #include "server/access/binding.h"
 #include "server/base/status_macros.h"
 #include "server/flags.h"
+#include "server/store/membership.h"
 
 namespace finetune {
 namespace {
@@ -142,6 +143,14 @@ absl::Status CheckTogether(const Config& config) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--idle_poll_interval: must not be less than --active_poll_interval, which is ",
         absl::FormatDuration(config.active_poll_interval)));
+  if (config.fleet && config.postgres_url.empty())
+    return absl::InvalidArgumentError("--fleet: needs --store=postgresql://...");
+  // What another gateway submits may arrive that much later than it was last heard of.
+  if (config.fleet && config.settle_time < config.submit_timeout + kMemberLease)
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--settle_time: must not be less than ",
+        absl::FormatDuration(config.submit_timeout + kMemberLease),
+        ", which is --submit_timeout and the time after which a silent gateway counts as gone"));
   return CheckBinding(config.listen.host, config.tls, !config.policy_file.empty(),
                       config.allow_insecure);
 }

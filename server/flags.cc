@@ -97,6 +97,9 @@ std::vector<Flag> MakeFlags() {
       {"store_ca_file", "", Text(&Config::store_ca_file),
        "File with the authority that the database's certificate is checked against (PEM). Beyond "
        "loopback the connection is encrypted and checked unless the URL's sslmode says otherwise."},
+      {"fleet", "false", Switch(&Config::fleet),
+       "Other gateways have the same PostgreSQL record, all of them with this flag. Not finished: "
+       "see deploy/README.md."},
       {"accept_lost_record", "false", Switch(&Config::accept_lost_record),
        "For one start: go on although the record is missing, or lacks what was committed last. "
        "Submissions that were lost with it could then be made, and billed, once more."},

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <optional>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/access/key_fetch.h"
 #include "server/access/policy_authenticator.h"
+#include "server/base/backoff.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/http/curl_http_client.h"
@@ -39,6 +41,7 @@ constexpr int kWatchThreads = 4;  // At least.
 // What a collector that hangs may cost at the end.
 constexpr absl::Duration kLastExport = absl::Seconds(2);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
+constexpr absl::Duration kLogWaitEvery = absl::Seconds(10);
 
 // One takes a get for less CPU than two, and serves some 60,000 a second: more than one only where
 // there are many CPUs.
@@ -77,13 +80,36 @@ std::string ReplicaName(const Config& config) {
   return name;
 }
 
-absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config) {
+// Without the database there is nothing to serve: waits for it, unless it says no or the process is
+// to end.
+absl::StatusOr<std::unique_ptr<Store>> OpenPostgresWhenThere(
+    const Config& config, const std::function<bool()>& should_stop) {
+  const PostgresOptions options{.target = {.url = config.postgres_url,
+                                           .password_file = config.store_password_file,
+                                           .ca_file = config.store_ca_file},
+                                .shared = config.fleet,
+                                .name = ReplicaName(config)};
+  Backoff pauses(absl::Milliseconds(100), absl::Seconds(2));
+  absl::Time log_at = absl::InfinitePast();
+  while (true) {
+    auto store = OpenPostgresStore(options);
+    if (!absl::IsUnavailable(store.status()) || should_stop()) return store;
+    if (SteadyNow() >= log_at) {
+      Log(LogLevel::kError, "waiting for the database",
+          {{"error", std::string(store.status().message())}});
+      log_at = SteadyNow() + kLogWaitEvery;
+    }
+    const absl::Time until = SteadyNow() + pauses.Next();
+    while (SteadyNow() < until && !should_stop()) absl::SleepFor(absl::Milliseconds(50));
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
+                                                 const std::function<bool()>& should_stop) {
   if (config.postgres_url.empty()) {
     return OpenSqliteStore(config.sqlite_path, {.accept_lost_record = config.accept_lost_record});
   }
-  return OpenPostgresStore({.target = {.url = config.postgres_url,
-                                       .password_file = config.store_password_file,
-                                       .ca_file = config.store_ca_file}});
+  return OpenPostgresWhenThere(config, should_stop);
 }
 
 std::string Shown(const Address& address, int port) {
@@ -96,13 +122,14 @@ Gateway::Gateway(const Config& config) : config_(config), clock_(MakeRealClock()
   start_time_ = clock_->Now();
 }
 
-absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(const Config& config) {
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(const Config& config,
+                                                         const std::function<bool()>& should_stop) {
   std::unique_ptr<Gateway> gateway(new Gateway(config));
-  RETURN_IF_ERROR(gateway->Open());
+  RETURN_IF_ERROR(gateway->Open(should_stop));
   return gateway;
 }
 
-absl::Status Gateway::Open() {
+absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   rereader_ = std::make_unique<FileRereader>(*clock_, metrics_);
   RETURN_IF_ERROR(OpenCredentials());
   auto key = MakeApiKeySource(config_.api_key_file, *rereader_);
@@ -122,7 +149,7 @@ absl::Status Gateway::Open() {
   RETURN_IF_ERROR(OpenPolicy());
   LogWarnings();
   OpenTracer();
-  auto store = OpenStore(config_);
+  auto store = OpenStore(config_, should_stop);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
 
@@ -161,6 +188,7 @@ absl::Status Gateway::Open() {
   submitter_ =
       std::make_unique<Submitter>(Submitter::Options{.markers = config_.markers}, *segmind_,
                                   *recorder_, *catalog_, *tracker_, *clock_, metrics_);
+  recorder_->AddListener(submitter_.get());
   if (absl::Status recovered = submitter_->Recover(); !recovered.ok())
     return Blame("store", recovered);
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
@@ -208,6 +236,7 @@ absl::Status Gateway::Open() {
                    .watch_queues = *watch_queues_,
                    .segmind = *segmind_,
                    .clock = *clock_,
+                   .recorder = *recorder_,
                    .last_webhook_time = [this] { return webhook_door_->last_event_time(); },
                    .transfers = transfers_.get(),
                    .looks = looks_.get(),

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -45,8 +46,10 @@ namespace finetune {
 // the record is loaded, and closes everything in the order that loses nothing. One thread uses it.
 class Gateway {
  public:
-  // Opens and loads what the service rests on. Errors are one sentence that says what to do.
-  static absl::StatusOr<std::unique_ptr<Gateway>> Create(const Config& config);
+  // Opens and loads what the service rests on. Errors are one sentence that says what to do. Waits
+  // for a database that is not there until `should_stop`.
+  static absl::StatusOr<std::unique_ptr<Gateway>> Create(
+      const Config& config, const std::function<bool()>& should_stop = [] { return false; });
   ~Gateway();
 
   // Opens the doors and begins to read Segmind. Errors as above.
@@ -64,7 +67,7 @@ class Gateway {
  private:
   explicit Gateway(const Config& config);
 
-  absl::Status Open();
+  absl::Status Open(const std::function<bool()>& should_stop);
   absl::Status OpenCredentials();
   // Never an error: traces are not worth a start that stops.
   void OpenTracer();

@@ -182,7 +182,12 @@ int Run(const std::vector<std::string>& arguments) {
   Log(LogLevel::kInfo, "starting",
       {{"version", FINETUNE_VERSION}, {"open_files", RaiseFileLimit()}, {"cpus", CpuLimit()}});
   if (absl::Status allowed = CheckProcessLimits(); !allowed.ok()) return Fail(allowed);
-  auto gateway = Gateway::Create(*config);
+  // Nobody takes the signals yet: they wait.
+  auto gateway = Gateway::Create(*config, [] {
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+  });
   if (!gateway.ok()) return Fail(gateway.status());
   if (absl::Status started = (*gateway)->Start(); !started.ok()) {
     gateway->reset();

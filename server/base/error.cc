@@ -105,4 +105,27 @@ std::optional<absl::Duration> RetryDelayOf(const absl::Status& status) {
          absl::Nanoseconds(retry->retry_delay().nanos());
 }
 
+std::string EncodeStatus(const absl::Status& status) {
+  rpc::Status wire;
+  wire.set_code(static_cast<int>(status.code()));
+  const absl::string_view message = status.message();
+  wire.set_message(ValidUtf8({message.data(), message.size()}, kMaxMessage));
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& value) {
+    auto* detail = wire.add_details();
+    detail->set_type_url(std::string(url));
+    detail->set_value(std::string(value));
+  });
+  return wire.SerializeAsString();
+}
+
+absl::Status DecodeStatus(const std::string& bytes) {
+  rpc::Status wire;
+  if (!wire.ParseFromString(bytes) || wire.code() <= 0 || wire.code() > 16)
+    return absl::UnknownError("an error that cannot be read");
+  absl::Status status(static_cast<absl::StatusCode>(wire.code()), wire.message());
+  for (const auto& detail : wire.details())
+    status.SetPayload(detail.type_url(), absl::Cord(detail.value()));
+  return status;
+}
+
 }  // namespace finetune

@@ -50,4 +50,9 @@ class Error {
 pb::ErrorReason::Reason ReasonOf(const absl::Status& status);
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 
+// An error with its details as a serialised google.rpc.Status, and back. What cannot be read becomes
+// UNKNOWN.
+std::string EncodeStatus(const absl::Status& status);
+absl::Status DecodeStatus(const std::string& bytes);
+
 }  // namespace finetune

@@ -1,5 +1,12 @@
 #include "server/http/curl_call.h"
 
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -47,6 +54,13 @@ void CurlCall::SetConnection(const CurlCallOptions& options, bool secure) {
   // Asks for bodies as they are, and unpacks those that come packed all the same.
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
   if (request_.fresh_connection) curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+  if (request_.fresh_connection && request_.may_send) {
+    curl_easy_setopt(curl, CURLOPT_PREREQFUNCTION, &CurlCall::OnReady);
+    curl_easy_setopt(curl, CURLOPT_PREREQDATA, this);
+    curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, &CurlCall::OnSocket);
+    curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, this);
+    curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, &CurlCall::CloseSocket);
+  }
   // Curl has a retry of its own for HTTP/2 streams that the server refuses. And without TLS there
   // is no HTTP/2 to wait for.
   if (request_.fresh_connection || !secure) {
@@ -55,6 +69,32 @@ void CurlCall::SetConnection(const CurlCallOptions& options, bool secure) {
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, 1L);
   }
+}
+
+int CurlCall::OnReady(void* self, char*, char*, int, int) {
+  auto& call = *static_cast<CurlCall*>(self);
+  if (call.request_.may_send()) return CURL_PREREQFUNC_OK;
+  call.stopped_before_sending_ = true;
+  return CURL_PREREQFUNC_ABORT;
+}
+
+// The kernel would go on sending for a quarter of an hour what nobody acknowledges.
+int CurlCall::OnSocket(void* self, curl_socket_t socket, curlsocktype) {
+  const absl::Duration left = static_cast<CurlCall*>(self)->request_.deadline - SteadyNow();
+  const auto milliseconds = static_cast<unsigned>(
+      std::clamp<int64_t>(absl::ToInt64Milliseconds(left), 1, 24 * 3600 * 1000));
+  (void)setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+  return CURL_SOCKOPT_OK;
+}
+
+// A connection that ends with bytes on their way is reset, which takes them back.
+int CurlCall::CloseSocket(void*, curl_socket_t socket) {
+  int unacknowledged = 0;
+  if (ioctl(socket, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged > 0) {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  }
+  return close(socket);
 }
 
 absl::Status CurlCall::SetBody() {
@@ -135,7 +175,7 @@ HttpResult CurlCall::Failed(absl::Status status) {
 // Curl notes the time just before it begins to send the request, when names are resolved and the
 // connection and TLS stand: without that note no byte of the request has left.
 bool CurlCall::MayHaveBeenSent() const {
-  if (handle_ == nullptr) return false;
+  if (handle_ == nullptr || stopped_before_sending_) return false;
   curl_off_t before_send = 1;
   long bytes = 1;
   return curl_easy_getinfo(handle(), CURLINFO_PRETRANSFER_TIME_T, &before_send) != CURLE_OK ||
@@ -144,6 +184,7 @@ bool CurlCall::MayHaveBeenSent() const {
 }
 
 absl::Status CurlCall::StatusOf(CURLcode code) const {
+  if (stopped_before_sending_) return absl::AbortedError("it was not to be sent any more");
   if (head_.too_long()) return absl::ResourceExhaustedError("the answer's headers are too long");
   if (body_too_long_) {
     return absl::ResourceExhaustedError(

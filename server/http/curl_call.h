@@ -48,6 +48,10 @@ class CurlCall {
   static int OnProgress(void* self, curl_off_t to_come, curl_off_t came, curl_off_t to_go,
                         curl_off_t gone);
 
+  static int OnReady(void* self, char* remote_ip, char* local_ip, int remote_port, int local_port);
+  static int OnSocket(void* self, curl_socket_t socket, curlsocktype purpose);
+  static int CloseSocket(void* ignored, curl_socket_t socket);
+
   void SetConnection(const CurlCallOptions& options, bool secure);
   absl::Status SetBody();
   absl::Status SetHeaders();
@@ -64,6 +68,7 @@ class CurlCall {
   std::string via_;  // Where it goes, for its failures.
   AnswerHead head_;
   bool body_too_long_ = false;
+  bool stopped_before_sending_ = false;
   CurlHandle handle_;
 };
 

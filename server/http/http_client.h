@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -34,6 +35,10 @@ struct HttpRequest {
   // that the other side has just closed, the transport would send it again by itself, and `sent`
   // could not be told.
   bool fresh_connection = false;
+  // Asked on the client's thread once the connection stands, just before the first byte: with false
+  // nothing is sent, and the call fails with ABORTED. Only for a fresh connection, whose bytes do
+  // not outlive the call: what the other side has not acknowledged by its end is not sent again.
+  std::function<bool()> may_send;
 };
 
 struct HttpResponse {
@@ -47,8 +52,8 @@ struct HttpResponse {
 };
 
 // What became of a call. An answer with any code is a success of the transport; `status` speaks of
-// the transport alone: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED,
-// RESOURCE_EXHAUSTED (body or headers too long), DATA_LOSS (a body shorter than announced),
+// the transport alone: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED, ABORTED
+// (may_send said no), RESOURCE_EXHAUSTED (body or headers too long), DATA_LOSS (a body shorter than announced),
 // INVALID_ARGUMENT (a URL or a header that cannot be sent). Its message names the host, and shows
 // no path or header.
 struct HttpResult {

@@ -137,6 +137,7 @@ void SegmindClient::Submit(const pb::FineTune& fine_tune, const std::string& ups
                     .priority = RateLimiter::Priority::kSubmit,
                     .sharer = context.sharer,
                     .once = true};
+  call.request.may_send = context.may_send;
   core_->exchange().Start(std::move(call), [subject = CallSubject{UpstreamCall::kSubmit, ""},
                                             done = std::move(done)](ExchangeResult result) mutable {
     std::move(done)(SubmitOutcomeOf(subject, result));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -71,6 +72,9 @@ struct CallContext {
   TraceContext trace;
   std::shared_ptr<Sharer> sharer;
   std::shared_ptr<const Cancellation> cancellation;
+  // Of a submit: asked once the connection stands, just before the first byte; with false it is
+  // kNotSent. Null: yes.
+  std::function<bool()> may_send;
 };
 
 // Segmind's fine-tuning API (UPSTREAM.md), one method a call. Keeps the account's rate limit,

@@ -224,7 +224,7 @@ void UpstreamExchange::OnResult(const FlightPtr& flight, HttpResult result) {
   EndCallSpan(flight->span, result);
   if (result.status.ok()) return OnAnswer(flight, std::move(result.response));
 
-  if (!absl::IsCancelled(result.status)) {
+  if (!absl::IsCancelled(result.status) && !absl::IsAborted(result.status)) {
     NoteHealth(call.subject.call, UpstreamHealth::Answer::kFailed);
     LogTurn(call.subject.call, result.status);
   }

@@ -25,11 +25,14 @@ UnaryMethod FineTuneService::Unary(Method method, size_t aside_beyond, Ask ask, 
       [this, ask](grpc::ServerContext& context, Bytes& request, UnaryMethod::Writer& writer,
                   grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
                   void* tag) { (this->*ask)(&context, &request, &writer, &queue, &arrivals, tag); },
-      [handle](const Bytes& bytes, UnaryCall& call) {
+      [this, handle](const Bytes& bytes, UnaryCall& call) {
         Message message;
         if (absl::Status status = ReadMessage(bytes, message); !status.ok())
           return call.Fail(status);
-        handle(std::move(message), call);
+        if (!MetadataOf(call.context(), kSessionKey)) return handle(std::move(message), call);
+        sessions_.Enter(call, [handle, message = std::move(message), &call]() mutable {
+          handle(std::move(message), call);
+        });
       },
       aside_beyond};
 }
@@ -37,6 +40,7 @@ UnaryMethod FineTuneService::Unary(Method method, size_t aside_beyond, Ask ask, 
 FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
     : parts_(parts),
       gate_(gate),
+      sessions_(parts.catalog, parts.recorder),
       reads_(parts),
       writes_(parts),
       unary_({
@@ -89,9 +93,10 @@ void FineTuneService::Request(grpc::ServerContext& context, Bytes& request,
   RequestWatchFineTunes(&context, &request, &writer, &queue, &arrivals, tag);
 }
 
-absl::StatusOr<WatchSpec> FineTuneService::Check(grpc::ServerContext& context, const Bytes& request,
-                                                 WatchStreamDone& done,
-                                                 std::shared_ptr<LastingCall>& lasting) {
+absl::StatusOr<WatchMethod::Look> FineTuneService::Admit(grpc::ServerContext& context,
+                                                         const Bytes& request,
+                                                         WatchStreamDone& done,
+                                                         std::shared_ptr<LastingCall>& lasting) {
   auto owned = std::make_unique<Call>();
   Call& call = *owned;
   done = [this, owned = std::move(owned)](const absl::Status& ended) {
@@ -99,9 +104,18 @@ absl::StatusOr<WatchSpec> FineTuneService::Check(grpc::ServerContext& context, c
   };
   RETURN_IF_ERROR(gate_.Admit(Method::kWatchFineTunes, &context, call));
   lasting = call.lasting;
-  pb::WatchFineTunesRequest message;
-  RETURN_IF_ERROR(ReadMessage(request, message));
-  return reads_.CheckWatch(message, *call.caller);
+  auto message = std::make_shared<pb::WatchFineTunesRequest>();
+  RETURN_IF_ERROR(ReadMessage(request, *message));
+  return [this, message, caller = call.caller] { return reads_.CheckWatch(*message, *caller); };
+}
+
+bool FineTuneService::MayLag(const grpc::ServerContext& context,
+                             const absl::StatusOr<WatchSpec>& found) const {
+  if (!parts_.recorder.is_shared()) return false;
+  if (!found.ok()) return absl::IsNotFound(found.status());
+  const bool resumes_ahead = found->resume && !parts_.catalog.HasPoint(*found->resume) &&
+                             parts_.catalog.MayComeTo(*found->resume);
+  return resumes_ahead || sessions_.MayBeAhead(context);
 }
 
 UploadMethod FineTuneService::Upload() {

@@ -7,6 +7,7 @@
 #include "server/service/calls/call_queues.h"
 #include "server/service/calls/unary_call.h"
 #include "server/service/handlers.h"
+#include "server/service/requests/session.h"
 #include "server/service/transfers/download_weights.h"
 #include "server/service/transfers/upload_dataset.h"
 #include "server/service/watches/watch_stream.h"
@@ -53,12 +54,17 @@ class FineTuneService final
   void Request(grpc::ServerContext& context, Bytes& request, grpc::ServerAsyncWriter<Bytes>& writer,
                grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
                void* tag) override;
-  absl::StatusOr<WatchSpec> Check(grpc::ServerContext& context, const Bytes& request,
-                                  WatchStreamDone& done,
-                                  std::shared_ptr<LastingCall>& lasting) override;
+  absl::StatusOr<Look> Admit(grpc::ServerContext& context, const Bytes& request,
+                             WatchStreamDone& done, std::shared_ptr<LastingCall>& lasting) override;
+  bool MayLag(const grpc::ServerContext& context,
+              const absl::StatusOr<WatchSpec>& found) const override;
+  void CatchUp(absl::AnyInvocable<void(absl::Status) &&> done) override {
+    parts_.recorder.CatchUp(std::move(done));
+  }
 
   const ServiceParts parts_;
   CallGate& gate_;
+  Sessions sessions_;
   ReadHandlers reads_;
   WriteHandlers writes_;
   const std::vector<UnaryMethod> unary_;

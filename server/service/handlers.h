@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_waits.h"
+#include "server/jobs/record/recorder.h"
 #include "server/jobs/submission/submitter.h"
 #include "server/jobs/submission/updater.h"
 #include "server/jobs/tracking/tracker.h"
@@ -34,6 +35,7 @@ struct ServiceParts {
   WatchQueues& watch_queues;  // Of the hub's threads.
   SegmindClient& segmind;
   Clock& clock;
+  Recorder& recorder;
   // InfinitePast if there was none.
   std::function<absl::Time()> last_webhook_time;
   // Null: this gateway does not transfer datasets and weights.
@@ -69,6 +71,8 @@ class ReadHandlers {
   void WhenFresh(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
                  absl::AnyInvocable<void() &&> answer);
   void AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call);
+  void BeginWait(const pb::WaitFineTuneRequest& request, const VersionPtr& version,
+                 UnaryCall& call);
   void AnswerList(const ListQuery& query, UnaryCall& call);
   void EndWait(const VersionPtr& version, bool met, UnaryCall& call);
   // `version.full` and after it what overrides its observe_time.
@@ -92,6 +96,8 @@ class WriteHandlers {
   void CreateUploadUrl(pb::CreateUploadUrlRequest request, UnaryCall& call);
 
  private:
+  void UpdateFound(UpdateCall update, const pb::UpdateFineTuneRequest& request,
+                   const VersionPtr& version, UnaryCall& call);
   void Validate(pb::FineTune checked, UnaryCall& call);
   void ValidateDataset(pb::FineTune checked, UnaryCall& call);
 
@@ -107,5 +113,11 @@ absl::Time EndOfWait(const pb::WaitFineTuneRequest& request, absl::Time start,
 // a malformed name; NOT_FOUND / FINE_TUNE_NOT_FOUND.
 absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string& name,
                                        const std::string& field, const Caller& caller);
+
+// The same for a call, which fails if there is no such job. Where other processes write to the
+// record, what is not known here may be known there: it is asked for once before that is said.
+// `found` runs on a thread of the call's.
+void WithVisible(const ServiceParts& parts, const std::string& name, const std::string& field,
+                 UnaryCall& call, absl::AnyInvocable<void(const VersionPtr& version) &&> found);
 
 }  // namespace finetune

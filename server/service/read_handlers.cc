@@ -70,6 +70,24 @@ absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string
       .Resource("segmind.finetune.v1.FineTune", name);
 }
 
+void WithVisible(const ServiceParts& parts, const std::string& name, const std::string& field,
+                 UnaryCall& call, absl::AnyInvocable<void(const VersionPtr& version) &&> found) {
+  auto version = FindVisible(parts.catalog, name, field, call.caller());
+  if (version.ok()) return std::move(found)(*version);
+  if (!absl::IsNotFound(version.status()) || !parts.recorder.is_shared())
+    return call.Fail(version.status());
+  parts.recorder.CatchUp([&catalog = parts.catalog, name, field, &call,
+                          found = std::move(found)](absl::Status status) mutable {
+    call.Later([&catalog, name = std::move(name), field = std::move(field), &call,
+                found = std::move(found), status = std::move(status)]() mutable {
+      if (!status.ok()) return call.Fail(status);
+      auto version = FindVisible(catalog, name, field, call.caller());
+      if (!version.ok()) return call.Fail(version.status());
+      std::move(found)(*version);
+    });
+  });
+}
+
 ReadHandlers::ReadHandlers(const ServiceParts& parts)
     : parts_(parts),
       freshness_(parts.catalog, parts.tracker, parts.job_waits, parts.clock),
@@ -108,11 +126,11 @@ void ReadHandlers::Get(pb::GetFineTuneRequest request, UnaryCall& call) {
 }
 
 void ReadHandlers::AnswerGet(const pb::GetFineTuneRequest& request, UnaryCall& call) {
-  auto version = FindVisible(parts_.catalog, request.name(), "name", call.caller());
-  if (!version.ok()) return call.Fail(version.status());
-  call.SetFineTune(request.name());
-  const grpc::Slice slices[] = {(*version)->full, grpc::Slice(ObserveTimeOf(**version))};
-  call.ReplyBytes(grpc::ByteBuffer(slices, 2));
+  WithVisible(parts_, request.name(), "name", call, [this, &call](const VersionPtr& version) {
+    call.SetFineTune(NameOf(version->id));
+    const grpc::Slice slices[] = {version->full, grpc::Slice(ObserveTimeOf(*version))};
+    call.ReplyBytes(grpc::ByteBuffer(slices, 2));
+  });
 }
 
 void ReadHandlers::List(const pb::ListFineTunesRequest& request, UnaryCall& call) {
@@ -144,22 +162,27 @@ void ReadHandlers::Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call)
   if (request.has_timeout() && FromProto(request.timeout()) < absl::ZeroDuration())
     violations.Add("timeout", "must not be negative");
   if (!violations.empty()) return call.Fail(violations.ToStatus());
-  auto version = FindVisible(parts_.catalog, request.name(), "name", call.caller());
-  if (!version.ok()) return call.Fail(version.status());
+  WithVisible(
+      parts_, request.name(), "name", call,
+      [this, request, &call](const VersionPtr& version) { BeginWait(request, version, call); });
+}
+
+void ReadHandlers::BeginWait(const pb::WaitFineTuneRequest& request, const VersionPtr& version,
+                             UnaryCall& call) {
   call.SetFineTune(request.name());
   const auto until = request.until() == pb::FineTune::STATE_UNSPECIFIED ? pb::FineTune::AVAILABLE
                                                                         : request.until();
   const absl::Time deadline = EndOfWait(request, call.start(), call.answer_by());
-  if ((*version)->details_pending && Meets((*version)->state, until))
-    parts_.tracker.Complete((*version)->upstream_id);
+  if (version->details_pending && Meets(version->state, until))
+    parts_.tracker.Complete(version->upstream_id);
   const uint64_t ticket = parts_.job_waits.WaitForFineTune(
-      (*version)->id,
+      version->id,
       [until](const FineTuneVersion& seen) {
         // What the state is for comes with a read that is made at once.
         return Meets(seen.state, until) && !seen.details_pending;
       },
       deadline,
-      [this, until, last = *version, &call](const VersionPtr& seen, bool) {
+      [this, until, last = version, &call](const VersionPtr& seen, bool) {
         const VersionPtr& latest = seen != nullptr ? seen : last;
         EndWait(latest, Meets(latest->state, until), call);
       });

@@ -92,30 +92,37 @@ void WriteHandlers::ValidateDataset(pb::FineTune checked, UnaryCall& call) {
 void WriteHandlers::Update(pb::UpdateFineTuneRequest request, UnaryCall& call) {
   auto update = CheckUpdate(request);
   if (!update.ok()) return call.Fail(update.status());
-  auto version =
-      FindVisible(parts_.catalog, request.fine_tune().name(), "fine_tune.name", call.caller());
-  if (!version.ok()) return call.Fail(version.status());
+  const std::string name = request.fine_tune().name();
+  WithVisible(parts_, name, "fine_tune.name", call,
+              [this, update = *std::move(update), request = std::move(request),
+               &call](const VersionPtr& version) mutable {
+                UpdateFound(std::move(update), request, version, call);
+              });
+}
+
+void WriteHandlers::UpdateFound(UpdateCall update, const pb::UpdateFineTuneRequest& request,
+                                const VersionPtr& version, UnaryCall& call) {
   call.SetFineTune(request.fine_tune().name());
-  if (call.caller().role < Role::kAdmin && (*version)->creator != call.caller().identity)
+  if (call.caller().role < Role::kAdmin && version->creator != call.caller().identity)
     return call.Fail(Error(absl::StatusCode::kPermissionDenied, pb::ErrorReason::ROLE_NOT_ALLOWED,
                            "your role allows UpdateFineTune only of jobs that you created"));
-  auto labels = (*version)->labels;
-  for (const auto& [key, value] : update->label_changes) {
+  auto labels = version->labels;
+  for (const auto& [key, value] : update.label_changes) {
     if (value)
       labels[key] = *value;
     else
       labels.erase(key);
   }
-  if (labels.size() > kMaxLabels && !update->label_changes.empty())
+  if (labels.size() > kMaxLabels && !update.label_changes.empty())
     return call.Fail(
         InvalidField("fine_tune.labels", absl::StrCat("at most ", kMaxLabels, " labels")));
-  update->deadline = call.answer_by();
-  update->trace = call.trace();
-  update->sharer = call.sharer();
+  update.deadline = call.answer_by();
+  update.trace = call.trace();
+  update.sharer = call.sharer();
   auto cancellation = std::make_shared<Cancellation>();
-  update->cancellation = cancellation;
+  update.cancellation = cancellation;
   call.OnCancelDo([cancellation] { cancellation->Cancel(); });
-  parts_.updater.Update(*std::move(update), [&call](absl::StatusOr<VersionPtr> updated) {
+  parts_.updater.Update(std::move(update), [&call](absl::StatusOr<VersionPtr> updated) {
     Answer(std::move(updated), call);
   });
 }

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/base/clock.h"
 #include "server/base/read_file.h"
 #include "server/base/status_macros.h"
 
@@ -170,7 +171,7 @@ bool PgConnection::WaitForSocket(bool to_write, absl::Time deadline) const {
                  .events = static_cast<short>(to_write ? POLLOUT | POLLIN : POLLIN),
                  .revents = 0};
   while (true) {
-    const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+    const int64_t left = absl::ToInt64Milliseconds(deadline - SteadyNow());
     if (left <= 0) return false;
     if (poll(&waiting, 1, static_cast<int>(std::min<int64_t>(left, 60'000))) > 0) return true;
   }
@@ -251,7 +252,7 @@ PgError PgConnection::Wait(int wake, absl::Time deadline, std::vector<std::strin
   payloads.clear();
   while (true) {
     TakeNotifications(payloads);
-    const int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now());
+    const int64_t left = absl::ToInt64Milliseconds(deadline - SteadyNow());
     if (!payloads.empty() || left <= 0) return {};
     pollfd waiting[] = {{.fd = PQsocket(connection_.get()), .events = POLLIN, .revents = 0},
                         {.fd = wake, .events = POLLIN, .revents = 0}};

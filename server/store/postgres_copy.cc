@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/clock.h"
 #include "server/base/status_macros.h"
 #include "server/store/postgres_session.h"
 #include "server/store/sqlite_schema.h"
@@ -26,7 +27,8 @@ class Database {
       : name_(ShownPgUrl(target.url)), session_(std::move(session)) {}
 
   static absl::StatusOr<Database> Open(const PgTarget& target) {
-    auto session = PostgresSession::Open(target, absl::Now() + absl::Seconds(10), absl::Seconds(1));
+    auto session = PostgresSession::Open(target, PostgresSession::Use::kAlone,
+                                         SteadyNow() + absl::Seconds(10), absl::Seconds(1));
     if (session.ok()) return Database(target, *std::move(session));
     return absl::Status(
         session.status().code(),
@@ -42,7 +44,7 @@ class Database {
         absl::StrCat("the database ", name_, " is damaged (", what, "): restore a backup"));
   }
   absl::Status Ask(const std::vector<PgQuery>& queries) {
-    const PgError error = session_->connection().Run(queries, absl::Now() + kPatience, rows_);
+    const PgError error = session_->connection().Run(queries, SteadyNow() + kPatience, rows_);
     if (error.ok()) return absl::OkStatus();
     return absl::UnavailableError(absl::StrCat("the database ", name_, ": ", error.message));
   }

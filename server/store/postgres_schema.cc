@@ -61,6 +61,10 @@ constexpr const char* kForm2[] = {
     "ADD COLUMN IF NOT EXISTS started bigint NOT NULL DEFAULT 0, "
     "ADD COLUMN IF NOT EXISTS expires bigint NOT NULL DEFAULT 0, "
     "ADD COLUMN IF NOT EXISTS seen_era bigint NOT NULL DEFAULT 0",
+    // Members that have yet to bring back what the era before lost, and until when no new
+    // submission is taken while one of them has not.
+    "ALTER TABLE finetune.eras ADD COLUMN IF NOT EXISTS awaits text[] NOT NULL DEFAULT '{}', "
+    "ADD COLUMN IF NOT EXISTS cautious_until bigint NOT NULL DEFAULT 0",
     // `reading` is a record::FleetReading.
     "CREATE TABLE IF NOT EXISTS finetune.leader (one bool PRIMARY KEY DEFAULT true CHECK (one), "
     "term bigint NOT NULL DEFAULT 0, holder text NOT NULL DEFAULT '', "

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "server/base/clock.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/base/uuid.h"
@@ -15,6 +16,7 @@ constexpr int kLeastVersion = 140000;
 
 // Any number will do. Another one than the tables' lock: that is held for moments.
 constexpr char kTakeLock[] = "SELECT pg_try_advisory_lock(4918230517726490)::int::bigint";
+constexpr char kShareLock[] = "SELECT pg_try_advisory_lock_shared(4918230517726490)::int::bigint";
 constexpr absl::Duration kLockInterval = absl::Milliseconds(100);
 
 // A replica that stops between taking the record's lock and committing must not hold up the others,
@@ -46,11 +48,11 @@ absl::Status PgUnavailable(const PgError& error) {
 }
 
 absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::Open(
-    const PgTarget& target, absl::Time deadline, absl::Duration lock_patience) {
+    const PgTarget& target, Use use, absl::Time deadline, absl::Duration lock_patience) {
   ASSIGN_OR_RETURN(std::unique_ptr<PostgresSession> session, OpenBeside(target, deadline));
   RETURN_IF_ERROR(PreparePostgresTables(
       *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline));
-  RETURN_IF_ERROR(session->TakeLock(absl::Now() + lock_patience));
+  RETURN_IF_ERROR(session->TakeLock(use, SteadyNow() + lock_patience));
   return session;
 }
 
@@ -141,19 +143,18 @@ absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time dea
       "database's own address, or one of a pooler in session mode");
 }
 
-absl::Status PostgresSession::TakeLock(absl::Time deadline) {
+absl::Status PostgresSession::TakeLock(Use use, absl::Time deadline) {
+  const char* const take = use == Use::kShared ? kShareLock : kTakeLock;
   std::vector<PgRows> rows;
   while (true) {
-    const PgError error = connection_->Run({{kTakeLock}}, absl::Now() + absl::Seconds(5), rows);
+    const PgError error = connection_->Run({{take}}, SteadyNow() + absl::Seconds(5), rows);
     if (!error.ok()) return PgUnavailable(error);
     if (rows[0].Number(0, 0) != 0) return absl::OkStatus();
-    if (absl::Now() > deadline) break;
+    if (SteadyNow() > deadline) break;
     absl::SleepFor(kLockInterval);
   }
   return absl::FailedPreconditionError(
-      "another gateway has the record: several replicas on one record are not supported yet, so "
-      "stop "
-      "that one first");
+      "another gateway has the record: stop that one first, or start both as a fleet");
 }
 
 }  // namespace finetune

@@ -12,15 +12,17 @@ namespace finetune {
 // Why a question to the database failed, as the recorder's callers get it.
 absl::Status PgUnavailable(const PgError& error);
 
-// A connection on which the record may be written. It holds the lock that one gateway at a time
-// has, so that whoever commits is the only one who does; losing the connection is losing the lock.
-// Not thread-safe.
+// A connection on which the record may be written. It holds a lock of the server's: one that its
+// kind shares (the gateways of a fleet), or one that nobody else has. Losing the connection is
+// losing the lock. Not thread-safe.
 class PostgresSession {
  public:
+  enum class Use { kAlone, kShared };
+
   // Connects, sets what every transaction needs, makes the tables and takes the lock. As
   // OpenPostgresStore. Waits for the lock for as long as `lock_patience`: of a gateway that is just
   // ending, or whose connection the server has yet to miss.
-  static absl::StatusOr<std::unique_ptr<PostgresSession>> Open(const PgTarget& target,
+  static absl::StatusOr<std::unique_ptr<PostgresSession>> Open(const PgTarget& target, Use use,
                                                                absl::Time deadline,
                                                                absl::Duration lock_patience);
 
@@ -38,7 +40,7 @@ class PostgresSession {
   absl::Status CheckPooler(const PgTarget& target, absl::Time deadline);
   absl::Status CheckServer(absl::Time deadline);
   absl::Status Set(absl::Time deadline);
-  absl::Status TakeLock(absl::Time deadline);
+  absl::Status TakeLock(Use use, absl::Time deadline);
 
   std::unique_ptr<PgConnection> connection_;
   std::string server_;

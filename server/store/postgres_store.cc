@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/clock.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
+#include "server/store/postgres_feed.h"
 #include "server/store/postgres_session.h"
 #include "server/store/sqlite_schema.h"
 
@@ -18,19 +20,26 @@ namespace {
 constexpr int64_t kMaxNews = 64;
 // A whole record may take longer than a question.
 constexpr absl::Duration kLoadPatience = absl::Minutes(2);
-constexpr absl::Duration kShortLockPatience = absl::Milliseconds(300);
-// After a connection that failed none is tried for so long: who asks meanwhile is told at once.
-constexpr absl::Duration kReconnectAfter = absl::Milliseconds(200);
+// What Read tells at most: as much as is kept for those who resume, by default.
+constexpr int64_t kMaxRead = 10'000;
 constexpr size_t kMaxEras = 1'000;
+
+PostgresSession::Use UseOf(const PostgresOptions& options) {
+  return options.shared ? PostgresSession::Use::kShared : PostgresSession::Use::kAlone;
+}
 
 int64_t Signed(uint64_t number) { return static_cast<int64_t>(number); }
 
-// Not thread-safe. The turn is a transaction that holds the row of `meta`.
+// As Store says, but for the feed's thread. The turn is a transaction that holds the row of `meta`.
 class PostgresStore : public Store {
  public:
   PostgresStore(const PostgresOptions& options, std::unique_ptr<PostgresSession> session)
-      : options_(options), session_(std::move(session)) {}
+      : options_(options), session_(std::move(session)), feed_(FeedOptions(options), membership()) {
+    membership().Join(MakeUuid(), absl::InfinitePast());
+  }
+  ~PostgresStore() override;
 
+  bool is_shared() const override { return options_.shared; }
   std::string_view system() const override { return "postgresql"; }
   absl::StatusOr<StoreState> Load() override;
   absl::StatusOr<StoreNews> Begin(const StorePoint& known, const TurnNeeds& needs) override;
@@ -42,42 +51,66 @@ class PostgresStore : public Store {
   absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override;
   absl::Status CheckWritable() override;
   absl::StatusOr<StoreNews> Read(const StorePoint& known) override;
-  // Whoever else committed would have had to take the lock.
-  void Follow(std::function<void()>) override {}
+  void Follow(std::function<void()> wake) override { feed_.Follow(std::move(wake)); }
 
  private:
-  absl::Time Deadline() const { return absl::Now() + options_.patience; }
+  static PostgresFeed::Options FeedOptions(const PostgresOptions& options) {
+    return {.target = options.target,
+            .use = UseOf(options),
+            .patience = options.patience,
+            .poll_interval = options.poll_interval,
+            .lease = options.lease};
+  }
+  absl::Time Deadline() const { return SteadyNow() + options_.patience; }
   // Runs them; after an error the transaction is over, and a broken connection is dropped.
   absl::Status Run(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows,
                    std::optional<absl::Time> deadline = std::nullopt);
   absl::Status EnsureOpen();
   void Drop();
-  // Begins an era if this server has not been known; at a start, in any case.
+  // Registers this process, under another name if it was taken over from. Begins an era if this
+  // server has not been known, or at a start where nobody is alive.
   absl::Status Join(bool starting);
-  std::vector<PgQuery> NewsQueries(const StorePoint& known) const;
-  // Of their answers, which begin at `first`.
+  std::vector<PgQuery> NewsQueries(const StorePoint& known, int64_t most) const;
+  // Of their answers, which begin at `first`; they were asked for at `asked`.
   absl::StatusOr<StoreNews> NewsOf(const std::vector<PgRows>& rows, size_t first,
-                                   const StorePoint& known) const;
+                                   const StorePoint& known, int64_t most, absl::Time asked);
+  absl::Status LookAtClock(StoreState& state);
+  // Sets `news`' members and clock; false if this process is no member any more.
+  bool TakeMembers(const PgRows& rows, absl::Time asked, StoreNews& news);
   static absl::StatusOr<Lineage> LineageOf(const PgRows& rows);
   static void TakeChanges(const PgRows& rows, std::vector<StoredChange>& changes);
   static absl::Status TakeIntents(const PgRows& rows, std::vector<record::Intent>& intents);
 
   const PostgresOptions options_;
-  const std::string me_ = MakeUuid();
   std::unique_ptr<PostgresSession> session_;  // Null while there is no connection.
-  absl::Time reconnect_at_ = absl::InfinitePast();
-  bool joined_ = false;  // On this connection.
+  bool joined_ = false;                       // On this connection.
   bool started_ = false;
   std::string epoch_;
   std::string marker_key_;
-  StorePoint turn_;    // Where the turn began.
-  int64_t batch_ = 0;  // The last one sent.
+  bool in_turn_ = false;      // The transaction that holds the row of `meta` is open.
+  StorePoint turn_;           // Where it began.
+  bool others_live_ = false;  // As it began.
+  std::string batch_by_;      // Under which name the last batch was sent,
+  int64_t batch_ = 0;         // and its number.
+  PostgresFeed feed_;
 };
+
+PostgresStore::~PostgresStore() {
+  feed_.Stop();
+  if (session_ == nullptr || !started_) return;
+  // Nobody has to wait for its time to run out: what it owned was settled before.
+  std::vector<PgRows> rows;
+  (void)session_->connection().Run(
+      {{"UPDATE finetune.members SET expires = 1 WHERE id = $1::text AND expires > 0",
+        {PgValue::Text(membership().id())}}},
+      SteadyNow() + absl::Seconds(1), rows);
+}
 
 absl::Status PostgresStore::Run(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows,
                                 std::optional<absl::Time> deadline) {
   const PgError error = session_->connection().Run(queries, deadline.value_or(Deadline()), rows);
   if (error.ok()) return absl::OkStatus();
+  in_turn_ = false;
   if (error.broken() || session_->connection().broken()) {
     Drop();
   } else {
@@ -88,32 +121,36 @@ absl::Status PostgresStore::Run(const std::vector<PgQuery>& queries, std::vector
 }
 
 void PostgresStore::Drop() {
+  in_turn_ = false;
   session_.reset();
   joined_ = false;
-  reconnect_at_ = absl::Now() + kReconnectAfter;
 }
 
 absl::Status PostgresStore::EnsureOpen() {
   if (session_ == nullptr) {
-    if (absl::Now() < reconnect_at_) return PgUnavailable({"", "it was lost a moment ago"});
-    auto session = PostgresSession::Open(options_.target, Deadline(), kShortLockPatience);
-    if (!session.ok()) {
-      reconnect_at_ = absl::Now() + kReconnectAfter;
-      return PgUnavailable({"", std::string(session.status().message())});
-    }
+    auto session = feed_.Reopen();
+    if (!session.ok()) return PgUnavailable({"", std::string(session.status().message())});
     session_ = *std::move(session);
   }
-  if (joined_) return absl::OkStatus();
+  if (joined_ && !membership().is_lost()) return absl::OkStatus();
   return Join(/*starting=*/false);
 }
 
+// Alone, this process knows that all other members are gone.
+constexpr char kEndOthers[] =
+    "UPDATE finetune.members SET expires = least(expires, 1) WHERE id <> $1::text";
+
 absl::Status PostgresStore::Join(bool starting) {
   std::vector<PgRows> rows;
-  RETURN_IF_ERROR(
-      Run({{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-           {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR "
-            "UPDATE"}},
-          rows));
+  std::vector<PgQuery> queries = {
+      {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+      {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR UPDATE"}};
+  if (!options_.shared) queries.push_back({kEndOthers, {PgValue::Text(membership().id())}});
+  queries.push_back(
+      {"SELECT count(*) FILTER (WHERE expires > (extract(epoch FROM clock_timestamp()) * "
+       "1e9)::bigint), count(*) FILTER (WHERE id = $1::text AND expires = 0) FROM finetune.members",
+       {PgValue::Text(membership().id())}});
+  RETURN_IF_ERROR(Run(queries, rows));
   if (rows[1].size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
   const std::string epoch(rows[1].Bytes(0, 0));
   const std::string marker_key(rows[1].Bytes(0, 5));
@@ -122,8 +159,14 @@ absl::Status PostgresStore::Join(bool starting) {
     return PgUnavailable({"", "it has another record now: the gateway must be started anew"});
   }
   const std::string server(rows[1].Bytes(0, 4));
-  std::vector<PgQuery> queries;
-  const bool begins = starting || server != session_->server() || rows[1].Number(0, 1) == 0;
+  const bool nobody_lives = rows.back().Number(0, 0) == 0;
+  // What was owned under the old name was taken over, or may have been.
+  if (rows.back().Number(0, 1) > 0 || membership().is_lost())
+    membership().Join(MakeUuid(), absl::InfinitePast());
+  const std::string me = membership().id();
+  queries.clear();
+  const bool begins =
+      (starting && nobody_lives) || server != session_->server() || rows[1].Number(0, 1) == 0;
   if (begins) {
     // The commit that begins an era is its first.
     const uint64_t era = MakeEraId();
@@ -132,7 +175,8 @@ absl::Status PostgresStore::Join(bool starting) {
          "$2::bigint, $3::bigint, (extract(epoch FROM clock_timestamp()) * 1e9)::bigint, $4::text)",
          {PgValue::Number(Signed(era)), PgValue::Number(rows[1].Number(0, 3)),
           PgValue::Number(rows[1].Number(0, 2)),
-          PgValue::Text(starting ? "a start" : "another server, or the same one restarted")}});
+          PgValue::Text(server == session_->server() ? "a start"
+                                                     : "another server, or the same restarted")}});
     queries.push_back(
         {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, server = $2::text",
          {PgValue::Number(Signed(era)), PgValue::Text(session_->server())}});
@@ -143,20 +187,26 @@ absl::Status PostgresStore::Join(bool starting) {
          {PgValue::Number(kMaxEras)}});
   }
   queries.push_back(
-      {"INSERT INTO finetune.members VALUES ($1::text, 0, (extract(epoch FROM "
-       "clock_timestamp()) * 1e9)::bigint) ON CONFLICT (id) DO UPDATE SET seen = "
-       "excluded.seen",
-       {PgValue::Text(me_)}});
+      {"INSERT INTO finetune.members (id, name, version, last_batch, seen, started, expires) "
+       "SELECT "
+       "$1::text, $2::text, $3::text, 0, now, now, now + $4::bigint FROM (SELECT (extract(epoch "
+       "FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT (id) DO UPDATE SET seen = "
+       "excluded.seen, expires = excluded.expires",
+       {PgValue::Text(me), PgValue::Text(options_.name), PgValue::Text(FINETUNE_VERSION),
+        PgValue::Number(absl::ToInt64Nanoseconds(options_.lease))}});
   // Those of earlier processes.
   queries.push_back(
-      {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM "
-       "clock_timestamp() - interval '1 day') * 1e9)::bigint AND id <> $1::text",
-       {PgValue::Text(me_)}});
+      {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM clock_timestamp() - "
+       "interval '7 days') * 1e9)::bigint AND expires = 0 AND id <> $1::text",
+       {PgValue::Text(me)}});
   queries.push_back({"COMMIT"});
+  const absl::Time asked = SteadyNow();
   RETURN_IF_ERROR(Run(queries, rows));
   epoch_ = epoch;
   marker_key_ = marker_key;
   joined_ = true;
+  membership().Join(me, asked + options_.lease - kLeaseMargin);
+  if (begins) feed_.Announce();
   return absl::OkStatus();
 }
 
@@ -177,14 +227,21 @@ constexpr char kLockMeta[] = "SELECT era, seq, revision FROM finetune.meta FOR U
 constexpr char kSelectEras[] =
     "SELECT era, base_revision, base_seq, began, why FROM finetune.eras ORDER BY number";
 
-std::vector<PgQuery> PostgresStore::NewsQueries(const StorePoint& known) const {
+// With the clock, which is looked at after the turn was waited for.
+constexpr char kSelectMembers[] =
+    "SELECT id, CASE WHEN expires > now THEN 1 ELSE 0 END::bigint, now, (SELECT era.began FROM "
+    "finetune.eras AS era JOIN finetune.meta USING (era)) FROM finetune.members, (SELECT "
+    "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n WHERE expires > 0";
+
+std::vector<PgQuery> PostgresStore::NewsQueries(const StorePoint& known, int64_t most) const {
   return {
+      {kSelectMembers},
       {"SELECT revision, time, id, after, before, forgotten::int::bigint FROM finetune.changes "
        "WHERE revision > $1::bigint ORDER BY revision LIMIT $2::bigint",
-       {PgValue::Number(Signed(known.revision)), PgValue::Number(kMaxNews + 1)}},
+       {PgValue::Number(Signed(known.revision)), PgValue::Number(most + 1)}},
       {"SELECT intent FROM finetune.intents WHERE seq > $1::bigint ORDER BY seq LIMIT "
        "$2::bigint",
-       {PgValue::Number(Signed(known.seq)), PgValue::Number(kMaxNews + 1)}},
+       {PgValue::Number(Signed(known.seq)), PgValue::Number(most + 1)}},
       // All of them, if there are others than the one that is known.
       {"SELECT era, base_revision, base_seq, began, why FROM finetune.eras WHERE EXISTS (SELECT "
        "FROM finetune.meta WHERE era <> $1::bigint) ORDER BY number",
@@ -212,29 +269,72 @@ absl::Status PostgresStore::TakeIntents(const PgRows& rows, std::vector<record::
   return absl::OkStatus();
 }
 
+bool PostgresStore::TakeMembers(const PgRows& rows, absl::Time asked, StoreNews& news) {
+  const std::string me = membership().id();
+  StoreMembers members;
+  bool is_member = false;
+  others_live_ = false;
+  for (int i = 0; i < rows.size(); ++i) {
+    const std::string id(rows.Bytes(i, 0));
+    const absl::Time now = absl::FromUnixNanos(rows.Number(i, 2));
+    news.clock = StoreClock{.time = now, .asked = asked, .answered = SteadyNow()};
+    is_member = is_member || id == me;
+    // In a young era those who live may not have found the new server yet.
+    const bool is_young = absl::FromUnixNanos(rows.Number(i, 3)) + options_.lease > now;
+    if (id == me || rows.Number(i, 1) != 0 || (is_young && options_.shared)) {
+      members.live.push_back(id);
+      others_live_ = others_live_ || id != me;
+    } else {
+      members.ended.push_back(id);
+    }
+  }
+  news.members = std::move(members);
+  return is_member;
+}
+
 absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows, size_t first,
-                                                const StorePoint& known) const {
+                                                const StorePoint& known, int64_t most,
+                                                absl::Time asked) {
   StoreNews news;
   const PgRows& meta = rows[first];
+  if (meta.size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
   news.point = {static_cast<uint64_t>(meta.Number(0, 0)), static_cast<uint64_t>(meta.Number(0, 1)),
                 static_cast<uint64_t>(meta.Number(0, 2))};
-  TakeChanges(rows[first + 1], news.changes);
-  RETURN_IF_ERROR(TakeIntents(rows[first + 2], news.intents));
+  if (!TakeMembers(rows[first + 1], asked, news)) {
+    membership().Lose(membership().id());
+    return PgUnavailable({"", "this gateway was taken for gone"});
+  }
+  TakeChanges(rows[first + 2], news.changes);
+  RETURN_IF_ERROR(TakeIntents(rows[first + 3], news.intents));
   if (news.point.era != known.era) {
-    ASSIGN_OR_RETURN(news.lineage, LineageOf(rows[first + 3]));
+    ASSIGN_OR_RETURN(news.lineage, LineageOf(rows[first + 4]));
     news.must_load = !news.lineage->HasSeq(known.era, known.seq, news.point.seq);
   }
   news.must_load = news.must_load || news.point.seq < known.seq ||
-                   news.changes.size() > static_cast<size_t>(kMaxNews) ||
-                   news.intents.size() > static_cast<size_t>(kMaxNews) ||
-                   news.changes.size() != news.point.revision - known.revision;
+                   news.point.revision < known.revision ||
+                   (!news.changes.empty() && news.changes[0].revision != known.revision + 1) ||
+                   (news.changes.empty() && news.point.revision != known.revision);
+  if (news.must_load) return news;
+  const auto limit = static_cast<size_t>(most);
+  news.is_behind = news.changes.size() > limit || news.intents.size() > limit;
   return news;
+}
+
+// Alone: the answer of a question that takes long would not say much.
+absl::Status PostgresStore::LookAtClock(StoreState& state) {
+  std::vector<PgRows> rows;
+  const absl::Time asked = SteadyNow();
+  RETURN_IF_ERROR(Run({{"SELECT (extract(epoch FROM clock_timestamp()) * 1e9)::bigint"}}, rows));
+  state.clock = StoreClock{
+      .time = absl::FromUnixNanos(rows[0].Number(0, 0)), .asked = asked, .answered = SteadyNow()};
+  return absl::OkStatus();
 }
 
 absl::StatusOr<StoreState> PostgresStore::Load() {
   if (!started_) {
     RETURN_IF_ERROR(Join(/*starting=*/true));
     started_ = true;
+    feed_.Start();
   } else {
     RETURN_IF_ERROR(EnsureOpen());
   }
@@ -248,13 +348,14 @@ absl::StatusOr<StoreState> PostgresStore::Load() {
         "ORDER BY revision"},
        {"SELECT intent FROM finetune.intents WHERE state < 3"},
        {"COMMIT"}},
-      rows, absl::Now() + kLoadPatience));
+      rows, SteadyNow() + kLoadPatience));
   StoreState state;
   state.epoch = epoch_;
   state.marker_key = marker_key_;
   state.point = {static_cast<uint64_t>(rows[1].Number(0, 0)),
                  static_cast<uint64_t>(rows[1].Number(0, 1)),
                  static_cast<uint64_t>(rows[1].Number(0, 2))};
+  RETURN_IF_ERROR(LookAtClock(state));
   ASSIGN_OR_RETURN(state.lineage, LineageOf(rows[2]));
   for (int i = 0; i < rows[3].size(); ++i) state.records.emplace_back(rows[3].Bytes(i, 0));
   TakeChanges(rows[4], state.changes);
@@ -264,32 +365,37 @@ absl::StatusOr<StoreState> PostgresStore::Load() {
     if (state.changes[i].revision != first + i)
       return absl::DataLossError("the database's log of changes has a gap: restore a backup");
   }
+  feed_.Take(state.point);
   return state;
 }
 
 absl::StatusOr<StoreNews> PostgresStore::Begin(const StorePoint& known, const TurnNeeds& needs) {
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"}, {kLockMeta}};
-  for (PgQuery& query : NewsQueries(known)) queries.push_back(std::move(query));
+  for (PgQuery& query : NewsQueries(known, kMaxNews)) queries.push_back(std::move(query));
   // A take-over locks the row of meta, too.
   queries.push_back({"SELECT term, holder FROM finetune.leader"});
   std::vector<PgRows> rows;
+  const absl::Time asked = SteadyNow();
   RETURN_IF_ERROR(Run(queries, rows));
-  auto news = NewsOf(rows, 1, known);
-  if (!news.ok()) {
+  auto news = NewsOf(rows, 1, known, kMaxNews, asked);
+  if (!news.ok() || news->is_behind || news->must_load) {
     Abandon();
-    return news.status();
+    return news;
   }
+  in_turn_ = true;
   turn_ = news->point;
   const PgRows& leader = rows.back();
   news->leader = leader.size() != 1 ? LeaderTerm()
                                     : LeaderTerm{static_cast<uint64_t>(leader.Number(0, 0)),
                                                  std::string(leader.Bytes(0, 1))};
+  feed_.Take(turn_);
   return news;
 }
 
 void PostgresStore::Abandon() {
   std::vector<PgRows> rows;
+  in_turn_ = false;
   if (session_ != nullptr) (void)Run({{"ROLLBACK"}}, rows);
 }
 
@@ -393,14 +499,24 @@ class BatchQueries {
 };
 
 CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
-  if (session_ == nullptr) return CommitOutcome::Of(PgUnavailable({"", "the turn was lost"}));
+  // A question within the turn may have failed, and ended it; without the row of `meta` nothing is
+  // written.
+  if (session_ == nullptr || !std::exchange(in_turn_, false))
+    return CommitOutcome::Of(PgUnavailable({"", "the turn was lost"}));
   ++batch_;
+  batch_by_ = membership().id();
   std::vector<PgQuery> queries = BatchQueries(batch, turn_).Take();
   queries.push_back({"UPDATE finetune.meta SET seq = $1::bigint, revision = $2::bigint",
                      {PgValue::Number(Signed(turn_.seq) + 1),
                       PgValue::Number(Signed(turn_.revision + batch.changes.size()))}});
   queries.push_back({"UPDATE finetune.members SET last_batch = $1::bigint WHERE id = $2::text",
-                     {PgValue::Number(batch_), PgValue::Text(me_)}});
+                     {PgValue::Number(batch_), PgValue::Text(batch_by_)}});
+  if (!batch.ended_members.empty()) {
+    std::vector<PgValue> ended;
+    for (const std::string& id : batch.ended_members) ended.push_back(PgValue::Text(id));
+    queries.push_back({"UPDATE finetune.members SET expires = 0 WHERE id = ANY ($1::text[])",
+                       {PgValue::Array(PgValue::kText, ended)}});
+  }
   queries.push_back({"COMMIT"});
   std::vector<PgRows> rows;
   // A first list of a hundred thousand jobs takes its time.
@@ -408,6 +524,8 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
   const PgError error = session_->connection().Run(queries, Deadline() + more, rows);
   const bool warned = session_->connection().warned();
   if (error.ok() && !warned && rows.back().tag() == "COMMIT") {
+    feed_.Take({turn_.era, turn_.seq + 1, turn_.revision + batch.changes.size()});
+    if (others_live_) feed_.Announce();
     return {};
   }
   if (!error.ok() && !error.broken() && !session_->connection().broken()) {
@@ -416,7 +534,6 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
     return CommitOutcome::Of(PgUnavailable(error));
   }
   Drop();
-  reconnect_at_ = absl::InfinitePast();
   return {CommitOutcome::Kind::kOpen,
           PgUnavailable(error.ok() ? PgError{"", "it did not say that it was committed for good"}
                                    : error)};
@@ -427,13 +544,13 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
 absl::StatusOr<bool> PostgresStore::Settle() {
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<PgRows> rows;
-  RETURN_IF_ERROR(
-      Run({{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-           {kLockMeta},
-           {"SELECT last_batch FROM finetune.members WHERE id = $1::text", {PgValue::Text(me_)}},
-           {"UPDATE finetune.meta SET seq = seq"},
-           {"COMMIT"}},
-          rows));
+  RETURN_IF_ERROR(Run(
+      {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+       {kLockMeta},
+       {"SELECT last_batch FROM finetune.members WHERE id = $1::text", {PgValue::Text(batch_by_)}},
+       {"UPDATE finetune.meta SET seq = seq"},
+       {"COMMIT"}},
+      rows));
   if (session_->connection().warned()) {
     Drop();
     return PgUnavailable({"", "it did not say that it was committed for good"});
@@ -482,18 +599,22 @@ absl::StatusOr<StoreNews> PostgresStore::Read(const StorePoint& known) {
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
                                   {kSelectMeta}};
-  for (PgQuery& query : NewsQueries(known)) queries.push_back(std::move(query));
+  for (PgQuery& query : NewsQueries(known, kMaxRead)) queries.push_back(std::move(query));
   queries.push_back({"COMMIT"});
   std::vector<PgRows> rows;
+  const absl::Time asked = SteadyNow();
   RETURN_IF_ERROR(Run(queries, rows));
-  return NewsOf(rows, 1, known);
+  ASSIGN_OR_RETURN(StoreNews news, NewsOf(rows, 1, known, kMaxRead, asked));
+  news.must_load = news.must_load || std::exchange(news.is_behind, false);
+  if (!news.must_load) feed_.Take(news.point);
+  return news;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenPostgresStore(const PostgresOptions& options) {
-  auto session =
-      PostgresSession::Open(options.target, absl::Now() + options.patience, options.lock_patience);
+  auto session = PostgresSession::Open(options.target, UseOf(options),
+                                       SteadyNow() + options.patience, options.lock_patience);
   if (!session.ok()) {
     return absl::Status(session.status().code(),
                         absl::StrCat("the database ", ShownPgUrl(options.target.url), ": ",

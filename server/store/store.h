@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/store/lineage.h"
+#include "server/store/membership.h"
 #include "server/store/record.pb.h"
 
 namespace finetune {
@@ -40,6 +41,8 @@ struct StoreBatch {
   // Intents settled before this may go, and those that were refused before the second.
   absl::Time forget_intents_before = absl::InfinitePast();
   absl::Time forget_refusals_before = absl::InfinitePast();
+  // Members whose time has run out, and what they owned was taken over.
+  std::vector<std::string> ended_members;
 };
 
 // A moment of the record: after `seq` commits that made `revision` changes, in this era.
@@ -49,6 +52,13 @@ struct StorePoint {
   uint64_t revision = 0;
 
   bool operator==(const StorePoint&) const = default;
+};
+
+// A look at the database's clock: it showed `time` between two moments of this process's steady one.
+struct StoreClock {
+  absl::Time time;
+  absl::Time asked;
+  absl::Time answered;
 };
 
 // What a start needs.
@@ -61,6 +71,8 @@ struct StoreState {
   std::vector<std::string> records;
   // What is kept for resuming watchers: without a gap up to the revision, oldest first.
   std::vector<StoredChange> changes;
+  // Where several processes may share the record.
+  std::optional<StoreClock> clock;
   // Random bytes that were made with the store: see MakeMarker.
   std::string marker_key;
   // PREPARED and UNKNOWN ones.
@@ -88,9 +100,19 @@ struct TurnNeeds {
   std::optional<LeaderTerm> term;
 };
 
+// Who shares the record.
+struct StoreMembers {
+  std::vector<std::string> live;
+  // Their time has run out, and nobody has taken over yet what they own.
+  std::vector<std::string> ended;
+};
+
 // What others committed since the point that is known here: all of it, in order.
 struct StoreNews {
   StorePoint point;
+  // Where several processes may share the record.
+  std::optional<StoreClock> clock;
+  std::optional<StoreMembers> members;
   // Set if eras began since.
   std::optional<Lineage> lineage;
   std::vector<StoredChange> changes;
@@ -98,6 +120,9 @@ struct StoreNews {
   // Within a turn, and then it does not change until the turn ends; nullopt where one process has
   // the record to itself.
   std::optional<LeaderTerm> leader;
+  // There is more than is told while others wait for the turn: Read it, then begin again. Begin has
+  // ended the turn.
+  bool is_behind = false;
   // The known point is not in this history, or too far back for the changes to be kept: whoever
   // asked has to load anew.
   bool must_load = false;
@@ -131,16 +156,21 @@ struct CreateCount {
 //
 //   news = Begin(known) ... take in the news, make a batch ... Commit(batch) or Abandon()
 //
-// Called from one thread at a time (the recorder's), but for Read and Follow (the feed's). Errors
-// are UNAVAILABLE / STORE_UNAVAILABLE unless said otherwise, and may pass by themselves.
+// Called from one thread at a time (the recorder's), but for Follow. Errors are UNAVAILABLE /
+// STORE_UNAVAILABLE unless said otherwise, and may pass by themselves.
 class Store {
  public:
   virtual ~Store() = default;
 
+  // Whether other processes may write to the same record.
+  virtual bool is_shared() const { return false; }
+  Membership& membership() { return membership_; }
+
   // What it is, in OpenTelemetry's words for `db.system`.
   virtual std::string_view system() const = 0;
 
-  // DATA_LOSS, in one sentence that says what to do, if it is damaged.
+  // At the start, and when the news say so. DATA_LOSS, in one sentence that says what to do, if it
+  // is damaged.
   virtual absl::StatusOr<StoreState> Load() = 0;
 
   // Takes the turn: nobody else commits until it has ended. After an error there is no turn.
@@ -168,6 +198,9 @@ class Store {
   // `wake` is called, on a thread of the store's, whenever others may have committed; not after it
   // was replaced by null.
   virtual void Follow(std::function<void()> wake) = 0;
+
+ private:
+  Membership membership_;
 };
 
 }  // namespace finetune

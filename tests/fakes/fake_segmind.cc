@@ -82,6 +82,12 @@ class FakeSegmind::Connection : public HttpClient {
     }
     segmind_.worker_.Post(
         [&segmind = segmind_, state = state_, id, request = std::move(request)]() mutable {
+          if (request.may_send && !request.may_send()) {
+            HttpResult result;
+            result.status = absl::AbortedError("not to be sent any more");
+            if (auto call = state->Take(id)) std::move (*call)(std::move(result));
+            return;
+          }
           segmind.Handle(std::move(request), [state, id](HttpResult result) {
             if (auto call = state->Take(id)) std::move (*call)(std::move(result));
           });

@@ -386,6 +386,28 @@ TEST_F(Curl, NeverSendsASubmitAgainWhenAConnectionDied) {
   }
 }
 
+TEST_F(Curl, SendsNothingIfItMayNotOnceTheConnectionStands) {
+  std::atomic<int> requests = 0;
+  RawServer server([&](RawConnection& connection) {
+    if (connection.ReadRequest().empty()) return;
+    ++requests;
+    connection.Answer(200, "ok");
+  });
+  const auto post = [&](std::function<bool()> may_send) {
+    HttpRequest submit = To(server.url());
+    submit.method = "POST";
+    submit.body = "{}";
+    submit.fresh_connection = true;
+    submit.may_send = std::move(may_send);
+    return Call(std::move(submit));
+  };
+  const HttpResult refused = post([] { return false; });
+  EXPECT_TRUE(absl::IsAborted(refused.status)) << refused.status;
+  EXPECT_FALSE(refused.sent);
+  EXPECT_TRUE(post([] { return true; }).status.ok());
+  EXPECT_EQ(requests, 1);
+}
+
 TEST_F(Curl, CancelsWhatIsUnderWayOnShutdownAndWhatComesLater) {
   Notification arrived;
   RawServer server([&](RawConnection& connection) {

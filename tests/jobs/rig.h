@@ -54,6 +54,7 @@ struct Process {
 
   absl::Status Load() {
     if (absl::Status status = recorder.Load(); !status.ok()) return status;
+    recorder.AddListener(&submitter);
     return submitter.Recover();
   }
   // As a SIGTERM with no time to lose, or a SIGKILL if nobody hears what is said any more.

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +54,16 @@ class SharedRecord {
     leader_ = std::move(term);
   }
 
+  // Its time has run out: it will not be heard of again.
+  void End(const std::string& member) {
+    MutexLock lock(mu_);
+    live_.erase(member);
+    ended_.insert(member);
+  }
+
+  // As the look that each process takes now and then.
+  void Wake() ABSL_LOCKS_EXCLUDED(mu_) { WakeOthers(0); }
+
   // A failover that lost the commits after `seq`, and began an era.
   void LoseTail(uint64_t seq) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -89,6 +100,8 @@ class SharedRecord {
   std::map<IntentKey, record::Intent> intents_ ABSL_GUARDED_BY(mu_);
   std::map<uint64_t, std::function<void()>> wakes_ ABSL_GUARDED_BY(mu_);
   uint64_t processes_ ABSL_GUARDED_BY(mu_) = 0;
+  std::set<std::string> live_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string> ended_ ABSL_GUARDED_BY(mu_);
   // Held while wakes run, so that none runs once its store has let go.
   Mutex wake_mu_;
 };
@@ -99,12 +112,15 @@ class SharedMemoryStore : public Store {
   explicit SharedMemoryStore(SharedRecord& record) : record_(record) {
     MutexLock lock(record_.mu_);
     me_ = ++record_.processes_;
+    membership().Join(std::to_string(me_), absl::InfiniteFuture());
+    record_.live_.insert(membership().id());
   }
   ~SharedMemoryStore() override {
     Follow(nullptr);
     EndTurn();
   }
 
+  bool is_shared() const override { return true; }
   std::string_view system() const override { return "memory"; }
 
   absl::StatusOr<StoreState> Load() override {
@@ -127,8 +143,9 @@ class SharedMemoryStore : public Store {
     MutexLock lock(record_.mu_);
     if (open_ || record_.Happens(record_.faults_.away)) return Away();
     while (record_.turn_) record_.turn_ended_.Wait(record_.mu_);
-    record_.turn_ = me_;
     StoreNews news = record_.NewsSince(known);
+    if (news.must_load) return news;
+    record_.turn_ = me_;
     news.leader = record_.leader_;
     return news;
   }
@@ -219,6 +236,7 @@ class SharedMemoryStore : public Store {
 inline StoreNews SharedRecord::NewsSince(const StorePoint& known) {
   StoreNews news;
   news.point = point_;
+  news.members = StoreMembers{{live_.begin(), live_.end()}, {ended_.begin(), ended_.end()}};
   news.lineage = lineage_;
   if (!lineage_.HasSeq(known.era, known.seq, point_.seq)) {
     news.must_load = true;
@@ -234,6 +252,7 @@ inline StoreNews SharedRecord::NewsSince(const StorePoint& known) {
 
 inline void SharedRecord::Write(const StoreBatch& batch, uint64_t by, uint64_t number) {
   ++point_.seq;
+  for (const std::string& member : batch.ended_members) ended_.erase(member);
   for (const StoredChange& change : batch.changes) log_.push_back(change);
   point_.revision = log_.size();
   commits_.push_back({point_, batch.put_intents, by, number});

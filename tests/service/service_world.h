@@ -173,6 +173,7 @@ class ServiceWorld {
                      .watch_queues = watch_queues,
                      .segmind = segmind,
                      .clock = *clock,
+                     .recorder = recorder,
                      .last_webhook_time = [] { return absl::InfinitePast(); },
                      .replica = "replica-7"};
   FineTuneService service{parts, gate};

@@ -38,6 +38,8 @@ class PostgresSchemaTest : public testing::Test {
           "bigint NOT NULL, marker_key bytea NOT NULL DEFAULT '\\x01')",
           "CREATE TABLE finetune.members (id text PRIMARY KEY, last_batch bigint NOT NULL, seen "
           "bigint NOT NULL)",
+          "CREATE TABLE finetune.eras (era bigint PRIMARY KEY, number bigserial, base_revision "
+          "bigint NOT NULL, base_seq bigint NOT NULL, began bigint NOT NULL, why text NOT NULL)",
           "INSERT INTO finetune.meta VALUES (true, 'before', 7, 8, 9, '', 1, 1, 1)",
           "INSERT INTO finetune.members VALUES ('m', 5, 6)"}) {
       ASSERT_EQ(server_.Execute("record", sql), "");

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/base/clock.h"
 #include "server/base/uuid.h"
 #include "server/store/pg_connection.h"
 
@@ -33,10 +34,10 @@ class SocketProgram {
   }
   // Runs one statement; its error.
   std::string Execute(const std::string& database, const std::string& sql) const {
-    auto connection = PgConnection::Open({.url = Url(database)}, absl::Now() + absl::Seconds(10));
+    auto connection = PgConnection::Open({.url = Url(database)}, SteadyNow() + absl::Seconds(10));
     if (!connection.ok()) return connection.status().ToString();
     std::vector<PgRows> rows;
-    return (*connection)->Run({{sql.c_str()}}, absl::Now() + absl::Seconds(10), rows).message;
+    return (*connection)->Run({{sql.c_str()}}, SteadyNow() + absl::Seconds(10), rows).message;
   }
   void Stop(int number = SIGINT) {
     if (pid_ <= 0) return;

@@ -16,6 +16,16 @@ absl::Status Unreadable(std::string_view what) {
                                           " that cannot be read: the file is damaged"));
 }
 
+// FNV-1a: the same in every process and build.
+uint64_t DigestOf(const FineTuneVersion& version) {
+  uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 0x100000001b3; };
+  for (const char c : version.id) add(static_cast<unsigned char>(c));
+  for (int shift = 0; shift < 64; shift += 8)
+    add(static_cast<unsigned char>(version.revision >> shift));
+  return hash;
+}
+
 // Half of the work on a second thread: it is what a start with many jobs takes longest for.
 std::vector<VersionPtr> ParseAll(const std::vector<std::string>& records) {
   std::vector<VersionPtr> versions(records.size());
@@ -59,24 +69,29 @@ Catalog::Catalog(Options options, Metrics& metrics)
       active_gauge_(metrics.Gauge("finetune_gateway_active_fine_tunes",
                                   "Fine-tunes in a state that is not terminal.")),
       revision_gauge_(metrics.Gauge("finetune_gateway_revision", "The view's revision.")),
+      digest_gauge_(metrics.Gauge("finetune_gateway_view_digest",
+                                  "A number made of all jobs in the view: gateways on one record "
+                                  "that are at the same revision have the same.")),
       view_(std::make_shared<CatalogView>()) {}
 
-absl::Status Catalog::Load(const StoreState& state) {
-  std::vector<VersionPtr> versions = ParseAll(state.records);
-  auto window = RestoreWindow(state, options_.window_changes);
-  if (!window.ok()) return window.status();
-
+// Sorts `versions` by time of creation.
+absl::StatusOr<std::shared_ptr<CatalogView>> Catalog::MakeView(std::vector<VersionPtr>& versions,
+                                                               uint64_t revision) const {
   auto view = std::make_shared<CatalogView>();
-  view->revision_ = state.point.revision;
+  view->revision_ = revision;
   uint64_t previous = 0;
+  absl::flat_hash_set<absl::string_view> ids;
+  ids.reserve(versions.size());
   VersionList<ByFirstRevision>::Editor jobs(view->jobs_);
   for (const VersionPtr& version : versions) {
     if (version == nullptr || version->first_revision <= previous ||
         version->revision < version->first_revision || version->revision > view->revision_) {
       return Unreadable("a fine-tune");
     }
+    if (!ids.insert(version->id).second) return Unreadable("two fine-tunes of one name");
     previous = version->first_revision;
     if (version->active()) ++view->active_;
+    view->digest_ ^= DigestOf(*version);
     jobs.Insert(version);
   }
   view->jobs_ = std::move(jobs).Take();
@@ -86,20 +101,35 @@ absl::Status Catalog::Load(const StoreState& state) {
   VersionList<ByCreateTime>::Editor by_create_time(view->by_create_time_);
   for (const VersionPtr& version : versions) by_create_time.Insert(version);
   view->by_create_time_ = std::move(by_create_time).Take();
+  return view;
+}
 
+absl::Status Catalog::Load(const StoreState& state) {
+  std::vector<VersionPtr> versions = ParseAll(state.records);
+  auto window = RestoreWindow(state, options_.window_changes);
+  if (!window.ok()) return window.status();
+  auto view = MakeView(versions, state.point.revision);
+  if (!view.ok()) return view.status();
   epoch_ = state.epoch;
-  SetGauges(*view);
+  SetGauges(**view);
+  // What was there is destroyed without the lock.
   std::vector<ChangePtr> dropped;
+  ByName<&FineTuneVersion::id>::Set by_id;
+  ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id;
+  ByName<&FineTuneVersion::upstream_request_id>::Set by_upstream_request_id;
+  ByName<&FineTuneVersion::marker>::Set foreign_by_marker;
+  by_id.reserve(versions.size());
+  by_upstream_id.reserve(versions.size());
   WriterLock lock(mu_);
   lineage_ = state.lineage;
-  by_id_.reserve(versions.size());
-  by_upstream_id_.reserve(versions.size());
-  for (const VersionPtr& version : versions) {
-    if (by_id_.contains(version)) return Unreadable("two fine-tunes of one name");
-    Reindex(nullptr, version);
-  }
-  view_ = std::move(view);
-  window_ = *std::move(window);
+  by_id_.swap(by_id);
+  by_upstream_id_.swap(by_upstream_id);
+  by_upstream_request_id_.swap(by_upstream_request_id);
+  foreign_by_marker_.swap(foreign_by_marker);
+  active_by_creator_.clear();
+  for (const VersionPtr& version : versions) Reindex(nullptr, version);
+  view_ = *std::move(view);
+  window_.swap(*window);
   TrimWindow(dropped);
   return absl::OkStatus();
 }
@@ -115,6 +145,8 @@ void Catalog::Apply(absl::Span<const ChangePtr> changes) {
   for (const ChangePtr& change : changes) {
     const VersionPtr& before = change->before();
     const VersionPtr& after = change->after();
+    if (before != nullptr) next->digest_ ^= DigestOf(*before);
+    if (!change->forgotten()) next->digest_ ^= DigestOf(*after);
     if (before != nullptr && before->active()) --next->active_;
     if (after->active() && !change->forgotten()) ++next->active_;
     if (change->forgotten()) {
@@ -177,10 +209,22 @@ ResumePoint Catalog::PointAt(uint64_t revision) const {
   return {epoch_, lineage_.current(), revision};
 }
 
+ResumePoint Catalog::point() const {
+  ReaderLock lock(mu_);
+  return {epoch_, lineage_.current(), view_->revision()};
+}
+
 bool Catalog::HasPoint(const ResumePoint& point) const {
   if (point.epoch != epoch_) return false;
   ReaderLock lock(mu_);
   return lineage_.HasRevision(point.era, point.revision, view_->revision());
+}
+
+bool Catalog::MayComeTo(const ResumePoint& point) const {
+  if (point.epoch != epoch_) return false;
+  ReaderLock lock(mu_);
+  if (!lineage_.Knows(point.era)) return true;
+  return point.era == lineage_.current() && point.revision > view_->revision();
 }
 
 void Catalog::TrimWindow(std::vector<ChangePtr>& dropped) {
@@ -197,6 +241,8 @@ void Catalog::SetGauges(const CatalogView& view) {
   fine_tunes_gauge_.Set(static_cast<double>(view.size()));
   active_gauge_.Set(static_cast<double>(view.active()));
   revision_gauge_.Set(static_cast<double>(view.revision()));
+  // As many bits as a double keeps.
+  digest_gauge_.Set(static_cast<double>(view.digest() >> 11));
 }
 
 ViewPtr Catalog::view() const {
@@ -265,11 +311,6 @@ void Catalog::SetObserveTimeOf(std::string_view id, absl::Time time) {
   if (it == not_shown_.end()) return;
   it->second = std::max(it->second, time);
   observe_time_ = std::max(observe_time_, OldestOfAllLocked());
-}
-
-void Catalog::NoteRead(uint64_t read) {
-  uint64_t known = last_read_;
-  while (known < read && !last_read_.compare_exchange_weak(known, read)) continue;
 }
 
 std::optional<std::vector<ChangePtr>> Catalog::ChangesAfter(uint64_t revision, size_t limit) const {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
 #include "server/jobs/record/change.h"
+#include "server/jobs/record/read_numbers.h"
 #include "server/jobs/record/resume_token.h"
 #include "server/jobs/record/version_list.h"
 #include "server/store/store.h"
@@ -47,11 +47,15 @@ class CatalogView {
   const VersionList<ByCreateTime>& by_create_time() const { return by_create_time_; }
   // Jobs in a state that is not terminal.
   size_t active() const { return active_; }
+  // The same for the same jobs at the same versions, in whichever process; almost certainly another
+  // one for others.
+  uint64_t digest() const { return digest_; }
 
  private:
   friend class Catalog;
   uint64_t revision_ = 0;
   size_t active_ = 0;
+  uint64_t digest_ = 0;
   VersionList<ByFirstRevision> jobs_;
   VersionList<ByCreateTime> by_create_time_;
 };
@@ -71,8 +75,9 @@ class Catalog {
 
   Catalog(Options options, Metrics& metrics);
 
-  // Fills it from the store. Once, before anything reads it. DATA_LOSS if a record cannot be read
-  // or the records contradict each other.
+  // Fills it from the store: before anything reads it, and when what came between is not known; then
+  // all of it is replaced at once, and those who follow changes have to begin anew. DATA_LOSS, with
+  // nothing replaced, if a record cannot be read, or if they do not fit one another.
   absl::Status Load(const StoreState& state);
   // Another era began.
   void SetLineage(Lineage lineage) ABSL_LOCKS_EXCLUDED(mu_);
@@ -85,8 +90,13 @@ class Catalog {
   const std::string& epoch() const { return epoch_; }
   // This revision of this history, as seen in the current era.
   ResumePoint PointAt(uint64_t revision) const ABSL_LOCKS_EXCLUDED(mu_);
+  // The view's.
+  ResumePoint point() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether what was seen at this point led to what is here now, with nothing lost.
   bool HasPoint(const ResumePoint& point) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether this point, which it does not have, may be one that another process has committed
+  // and that has yet to come here.
+  bool MayComeTo(const ResumePoint& point) const ABSL_LOCKS_EXCLUDED(mu_);
   ViewPtr view() const ABSL_LOCKS_EXCLUDED(mu_);
   // Null if there is none.
   VersionPtr Find(std::string_view id) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -113,12 +123,11 @@ class Catalog {
   // A read of one job alone that began at `time`.
   void SetObserveTimeOf(std::string_view id, absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Numbers the reads of Segmind in the order in which they begin, through restarts: greater than
-  // any that a record or an intent rests on. Which of two reads is newer is told by this, and never
-  // by their times.
-  uint64_t NextRead() { return ++last_read_; }
+  uint64_t NextRead() { return numbers_.Next(); }
   // `read` was given out already, by another process.
-  void NoteRead(uint64_t read);
+  void NoteRead(uint64_t read) { numbers_.Note(read); }
+  // Greater than any number that a record or an intent rests on.
+  ReadNumbers& numbers() { return numbers_; }
 
   // The changes after `revision`, oldest first; nullopt if they are no longer all kept, or if
   // `revision` is still to come.
@@ -158,11 +167,14 @@ class Catalog {
   // Moves what is out of bounds to `dropped`, to be destroyed without the lock.
   void TrimWindow(std::vector<ChangePtr>& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetGauges(const CatalogView& view);
+  absl::StatusOr<std::shared_ptr<CatalogView>> MakeView(std::vector<VersionPtr>& versions,
+                                                        uint64_t revision) const;
 
   const Options options_;
   prometheus::Gauge& fine_tunes_gauge_;
   prometheus::Gauge& active_gauge_;
   prometheus::Gauge& revision_gauge_;
+  prometheus::Gauge& digest_gauge_;
   // Constant after Load.
   std::string epoch_;
 
@@ -179,7 +191,7 @@ class Catalog {
   absl::Time list_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   absl::Time observe_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   NotShown not_shown_ ABSL_GUARDED_BY(mu_);
-  std::atomic<uint64_t> last_read_{0};
+  ReadNumbers numbers_;  // Thread-safe itself.
 };
 
 }  // namespace finetune

@@ -48,6 +48,7 @@ CommitDraft::CommitDraft(const Base& base, absl::Time now)
       reads_(base.reads),
       lost_(base.lost),
       marker_key_(base.marker_key),
+      owner_(base.owner),
       now_(now),
       base_revision_(catalog_.view()->revision()),
       intents_(base.store, base.unsettled, now) {}

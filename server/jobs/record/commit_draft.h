@@ -30,6 +30,7 @@ class CommitDraft : public Draft {
     // StoreState.lost: not empty if no new submission may be recorded.
     const std::string& lost;
     const std::string& marker_key;
+    const std::string& owner;
   };
 
   CommitDraft(const Base& base, absl::Time now);
@@ -48,6 +49,7 @@ class CommitDraft : public Draft {
   absl::StatusOr<Spending> SpendingOf(const std::string& caller) override;
   absl::Time now() const override { return now_; }
   const std::string& marker_key() const override { return marker_key_; }
+  const std::string& owner() const override { return owner_; }
 
   // Ends the mutation that ran: what it put joins the commit, or is forgotten if it failed. Returns
   // its status, unless it put what cannot be written.
@@ -91,6 +93,7 @@ class CommitDraft : public Draft {
   const Reads& reads_;
   const std::string& lost_;
   const std::string& marker_key_;
+  const std::string& owner_;
   const absl::Time now_;
   const uint64_t base_revision_;
 

@@ -56,8 +56,11 @@ class Draft {
   // to reserve it. The store may fail to answer.
   virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
 
-  // The time of day of this commit, to be stored and shown.
+  // The time of day of this commit, by the clock that all who share the record go by: to be stored
+  // and shown.
   virtual absl::Time now() const = 0;
+  // Under which name this process owns what it submits now (Membership).
+  virtual const std::string& owner() const = 0;
   // The record's own key for MakeMarker.
   virtual const std::string& marker_key() const = 0;
 };
@@ -68,6 +71,13 @@ class CommitListener {
  public:
   virtual ~CommitListener() = default;
   virtual void OnCommitted(absl::Span<const ChangePtr> changes) = 0;
+  // Submissions that changed in the same commits, each as it is now; they come after the
+  // changes.
+  virtual void OnIntents(absl::Span<const record::Intent>) {}
+  // The catalog is filled anew between the two, because what came between is not kept: who follows
+  // changes has to begin anew.
+  virtual void OnReloading() {}
+  virtual void OnReloaded() {}
 };
 
 }  // namespace finetune

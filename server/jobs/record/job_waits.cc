@@ -30,6 +30,7 @@ class JobWaits::Core : public std::enable_shared_from_this<Core> {
 
   uint64_t Add(WaitPtr wait, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
   void OnCommitted(absl::Span<const ChangePtr> changes) ABSL_LOCKS_EXCLUDED(mu_);
+  void OnReloaded() ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel(uint64_t ticket) ABSL_LOCKS_EXCLUDED(mu_) { GiveUp(ticket); }
   void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -160,6 +161,28 @@ void JobWaits::Core::OnCommitted(absl::Span<const ChangePtr> changes) {
   }
 }
 
+// A job that is no longer there is not waited for.
+void JobWaits::Core::OnReloaded() {
+  std::vector<WaitPtr> all;
+  {
+    MutexLock lock(mu_);
+    for (const auto& [ticket, wait] : waits_) all.push_back(wait);
+  }
+  const uint64_t revision = catalog_.view()->revision();
+  for (const WaitPtr& wait : all) {
+    if (wait->ForRevision()) {
+      if (revision >= wait->revision) Meet(*wait, nullptr);
+      continue;
+    }
+    VersionPtr version = catalog_.Find(wait->id);
+    if (version == nullptr) {
+      GiveUp(wait->ticket);
+    } else if (wait->predicate(*version)) {
+      Meet(*wait, std::move(version));
+    }
+  }
+}
+
 void JobWaits::Core::Shutdown() {
   std::vector<uint64_t> tickets;
   {
@@ -194,6 +217,8 @@ uint64_t JobWaits::WaitForRevision(uint64_t revision, absl::Time deadline, Done 
 void JobWaits::Cancel(uint64_t ticket) { core_->Cancel(ticket); }
 
 void JobWaits::Shutdown() { core_->Shutdown(); }
+
+void JobWaits::OnReloaded() { core_->OnReloaded(); }
 
 void JobWaits::OnCommitted(absl::Span<const ChangePtr> changes) { core_->OnCommitted(changes); }
 

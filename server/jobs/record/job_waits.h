@@ -31,6 +31,7 @@ class JobWaits : public CommitListener {
   void Shutdown();
 
   void OnCommitted(absl::Span<const ChangePtr> changes) override;
+  void OnReloaded() override;
 
  private:
   class Core;

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -10,6 +11,8 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/jobs/record/commit_draft.h"
+#include "server/jobs/record/recent_intents.h"
+#include "server/jobs/record/settle.h"
 
 namespace finetune {
 namespace {
@@ -23,6 +26,8 @@ constexpr absl::Duration kForgetIntentsEvery = absl::Minutes(10);
 constexpr absl::Duration kForgetJobsEvery = absl::Minutes(1);
 // What may be forgotten in one commit.
 constexpr size_t kMaxForgotten = 1'000;
+// Times that a turn is begun anew to catch up with the others.
+constexpr int kMaxCatchUps = 5;
 
 absl::Status StoreUnavailable(const absl::Status& cause) {
   if (cause.ok() || ReasonOf(cause) == pb::ErrorReason::STORE_UNAVAILABLE) return cause;
@@ -42,10 +47,16 @@ class Recorder::Core {
   ~Core() { store_.Follow(nullptr); }
 
   absl::Status Load();
-  void AddListener(CommitListener* listener) { listeners_.push_back(listener); }
+  void AddListener(CommitListener* listener) ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    listeners_.push_back(listener);
+  }
+  bool is_shared() const { return store_.is_shared(); }
   void Record(Mutation mutation, Done done, const TraceContext& trace, TurnNeeds needs)
       ABSL_LOCKS_EXCLUDED(mu_);
   void Probe(Done done) ABSL_LOCKS_EXCLUDED(mu_);
+  void CatchUp(Done done) ABSL_LOCKS_EXCLUDED(mu_);
+  const Membership& membership() const { return store_.membership(); }
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status store_status() const ABSL_LOCKS_EXCLUDED(mu_);
   bool has_unsettled() const { return has_unsettled_; }
@@ -67,6 +78,8 @@ class Recorder::Core {
   // Who leads during it, where that matters.
   absl::StatusOr<std::optional<LeaderTerm>> BeginTurn(const std::vector<Item>& items)
       ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes the turn and, in as many steps as need be, what others committed until then.
+  absl::StatusOr<std::optional<LeaderTerm>> BeginUpToDate(const TurnNeeds& needs);
   absl::Status Commit(CommitDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
   // After a commit whose outcome is not known.
   absl::Status Settle(const absl::Status& why);
@@ -74,12 +87,28 @@ class Recorder::Core {
   void TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
                    const absl::Status& status) const;
   void ForgetLostJobs(CommitDraft& draft);
+  // Takes over what members owned whose time has run out.
+  void SettleOwnerless(CommitDraft& draft);
   void SetWhatToForget(StoreBatch& batch);
   void FollowStore() ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status ReadNews();
+  // Has others' commits looked for; `done`, if any, hears when that was done.
+  bool PostFollow(Done done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Shows what others committed.
   absl::Status TakeIn(const StoreNews& news);
+  // Shows what is there, whatever came between.
+  absl::Status Reload();
+  // Of what was seen and is not in this history, the submissions are to be brought back.
+  void NoteLost(const StoreState& state);
+  void BringBackLost(CommitDraft& draft);
+  absl::Status TakeState(const StoreState& state);
   void Show(const std::vector<ChangePtr>& changes);
   void ShowIntents(const std::vector<record::Intent>& intents);
+  void TellOfIntents(const std::vector<record::Intent>& intents) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<CommitListener*> Listeners() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    return listeners_;
+  }
   void SetStoreStatus(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Constant after construction.
@@ -91,7 +120,7 @@ class Recorder::Core {
   prometheus::Histogram& commit_seconds_;
   prometheus::Counter& store_errors_total_;
   prometheus::Counter& forgotten_total_;
-  std::vector<CommitListener*> listeners_;
+  prometheus::Counter& lost_commits_total_;
 
   // Recorder's thread only, after Load.
   StorePoint point_;  // What is shown.
@@ -100,6 +129,10 @@ class Recorder::Core {
   IntentTable unsettled_;
   CommitDraft::Reads reads_;
   std::string marker_key_;
+  std::string owner_;
+  std::optional<StoreMembers> members_;  // As of the latest news.
+  RecentIntents recent_;                 // Where others share the record.
+  std::vector<record::Intent> to_bring_back_;
   uint64_t forgotten_through_ = 0;
   absl::Time forget_intents_at_ = absl::InfinitePast();
   absl::Time forget_jobs_at_ = absl::InfinitePast();
@@ -110,8 +143,10 @@ class Recorder::Core {
   mutable Mutex mu_;
   // Guarded by mu_.
   std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
+  std::vector<CommitListener*> listeners_ ABSL_GUARDED_BY(mu_);
   bool scheduled_ ABSL_GUARDED_BY(mu_) = false;
-  bool following_ ABSL_GUARDED_BY(mu_) = false;  // A FollowStore is under way or queued.
+  bool following_ ABSL_GUARDED_BY(mu_) = false;         // A FollowStore is queued.
+  std::vector<Done> catching_up_ ABSL_GUARDED_BY(mu_);  // For whom.
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status store_status_ ABSL_GUARDED_BY(mu_);
 
@@ -133,27 +168,82 @@ Recorder::Core::Core(const Options& options, Store& store, Catalog& catalog, Clo
       forgotten_total_(metrics.Counter(
           "finetune_gateway_forgotten_fine_tunes_total",
           "Fine-tunes of others that were LOST for so long that they were forgotten.")),
+      lost_commits_total_(metrics.Counter(
+          "finetune_gateway_lost_commits_total",
+          "Commits that this gateway has seen and that the database has lost, as a failover may.")),
       worker_("recorder") {}
 
 absl::Status Recorder::Core::Load() {
   {
     ASSIGN_OR_RETURN(const StoreState state, store_.Load());
-    RETURN_IF_ERROR(catalog_.Load(state));
-    ShowIntents(state.unsettled_intents);
-    point_ = state.point;
+    RETURN_IF_ERROR(TakeState(state));
     lost_ = state.lost;
     marker_key_ = state.marker_key;
   }
   if (!lost_.empty()) Log(LogLevel::kError, lost_);
-  forgotten_through_ = catalog_.window_start();
   // The serialised records were as large as what is kept: give that back.
   malloc_trim(0);
   store_.Follow([this] {
     MutexLock lock(mu_);
-    if (stopped_ || following_) return;
-    following_ = worker_.Post([this] { FollowStore(); });
+    if (!stopped_) PostFollow(nullptr);
   });
   return absl::OkStatus();
+}
+
+absl::Status Recorder::Core::TakeState(const StoreState& state) {
+  if (state.clock) catalog_.numbers().SetClock(*state.clock);
+  RETURN_IF_ERROR(catalog_.Load(state));
+  unsettled_.Clear();
+  reads_.clear();
+  ShowIntents(state.unsettled_intents);
+  point_ = state.point;
+  forgotten_through_ = catalog_.window_start();
+  return absl::OkStatus();
+}
+
+absl::Status Recorder::Core::Reload() {
+  ASSIGN_OR_RETURN(const StoreState state, store_.Load());
+  Log(LogLevel::kWarning, "the record is loaded anew: what came between is not kept",
+      {{"revision", catalog_.view()->revision()}, {"now", state.point.revision}});
+  NoteLost(state);
+  for (CommitListener* listener : Listeners()) listener->OnReloading();
+  const absl::Status taken = TakeState(state);
+  for (CommitListener* listener : Listeners()) listener->OnReloaded();
+  return taken;
+}
+
+void Recorder::Core::NoteLost(const StoreState& state) {
+  const uint64_t common = CommonSeq(state.lineage, point_, state.point.seq);
+  if (common >= point_.seq) return;
+  lost_commits_total_.Increment(static_cast<double>(point_.seq - common));
+  std::vector<record::Intent> lost = recent_.After(common);
+  Log(LogLevel::kError, "the database has lost commits that were acknowledged",
+      {{"commits", point_.seq - common}, {"submissions", lost.size()}});
+  to_bring_back_.insert(to_bring_back_.end(), std::make_move_iterator(lost.begin()),
+                        std::make_move_iterator(lost.end()));
+  recent_.Clear();
+}
+
+// Before anything else is done in the new history: a repeated request must find them.
+void Recorder::Core::BringBackLost(CommitDraft& draft) {
+  for (const record::Intent& intent : to_bring_back_) {
+    (void)draft.EndMutation(BringBack(draft, intent, catalog_.numbers().NotBeforeNow()));
+  }
+}
+
+bool Recorder::Core::PostFollow(Done done) {
+  if (done) catching_up_.push_back(std::move(done));
+  if (!following_) following_ = worker_.Post([this] { FollowStore(); });
+  return following_;
+}
+
+void Recorder::Core::CatchUp(Done done) {
+  if (!store_.is_shared()) return std::move(done)(absl::OkStatus());
+  {
+    MutexLock lock(mu_);
+    if (!stopped_ && PostFollow(std::move(done))) return;
+  }
+  std::move(done)(Stopped());
 }
 
 void Recorder::Core::Record(Mutation mutation, Done done, const TraceContext& trace,
@@ -248,8 +338,11 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
                      .unsettled = unsettled_,
                      .reads = reads_,
                      .lost = lost_,
-                     .marker_key = marker_key_},
-                    clock_.WallNow());
+                     .marker_key = marker_key_,
+                     .owner = owner_},
+                    catalog_.numbers().SharedTime(clock_.Now()).value_or(clock_.WallNow()));
+  BringBackLost(draft);
+  SettleOwnerless(draft);
   for (Item& item : items) {
     if (item.needs.term && leader && *item.needs.term != *leader) {
       item.result = absl::AbortedError("another gateway leads by now");
@@ -260,14 +353,16 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
     item.wrote = draft.writes() > before;
   }
   ForgetLostJobs(draft);
-  if (draft.empty()) {
+  if (draft.empty() && (!members_ || members_->ended.empty())) {
     store_.Abandon();
   } else {
     RETURN_IF_ERROR(Commit(draft, items));
     ++point_.seq;
     ShowIntents(draft.intents());
     Show(draft.changes());
+    TellOfIntents(draft.intents());
   }
+  to_bring_back_.clear();
   for (const auto& [id, read] : draft.newer_reads()) {
     uint64_t& known = reads_[id];
     known = std::max(known, read);
@@ -286,19 +381,37 @@ absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginTurn(
   std::optional<LeaderTerm> leader;
   absl::Status status = AskIfOpen();
   if (status.ok()) {
-    auto news = store_.Begin(point_, needs);
-    status = news.status();
-    if (status.ok()) {
-      status = TakeIn(*news);
-      if (!status.ok()) store_.Abandon();
-      leader = std::move(news->leader);
-    }
+    auto begun = BeginUpToDate(needs);
+    status = begun.status();
+    if (status.ok()) leader = *std::move(begun);
+    owner_ = store_.membership().id();
   }
   if (!status.ok()) {
     SetStoreStatus(StoreUnavailable(status));
     return status;
   }
   return leader;
+}
+
+absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginUpToDate(const TurnNeeds& needs) {
+  for (int tries = 0; tries < kMaxCatchUps; ++tries) {
+    ASSIGN_OR_RETURN(const StoreNews news, store_.Begin(point_, needs));
+    if (news.must_load || news.is_behind) {
+      RETURN_IF_ERROR(news.must_load ? Reload() : ReadNews());
+      continue;
+    }
+    if (absl::Status taken = TakeIn(news); !taken.ok()) {
+      store_.Abandon();
+      return taken;
+    }
+    return news.leader;
+  }
+  return absl::UnavailableError("others write faster than this gateway can read");
+}
+
+absl::Status Recorder::Core::ReadNews() {
+  ASSIGN_OR_RETURN(const StoreNews news, store_.Read(point_));
+  return news.must_load ? Reload() : TakeIn(news);
 }
 
 // If it was written, the news of the turn have it.
@@ -311,6 +424,7 @@ absl::Status Recorder::Core::AskIfOpen() {
 
 absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>& items) {
   StoreBatch batch = draft.TakeBatch();
+  if (members_) batch.ended_members = members_->ended;
   SetWhatToForget(batch);
   const absl::Time start = SteadyNow();
   CommitOutcome outcome = store_.Commit(batch);
@@ -395,20 +509,39 @@ void Recorder::Core::SetWhatToForget(StoreBatch& batch) {
 }
 
 void Recorder::Core::FollowStore() {
+  std::vector<Done> waiting;
   {
     MutexLock lock(mu_);
     following_ = false;
+    waiting.swap(catching_up_);
   }
-  if (!AskIfOpen().ok()) return;
-  const auto news = store_.Read(point_);
-  // An error passes by itself, or the next turn tells of it.
-  if (!news.ok()) return;
-  if (absl::Status status = TakeIn(*news); !status.ok()) SetStoreStatus(StoreUnavailable(status));
+  absl::Status status = AskIfOpen();
+  if (status.ok()) status = ReadNews();
+  status = StoreUnavailable(status);
+  // A turn tells, in time, whether the store can be written; reading it says little of that.
+  for (Done& done : waiting) std::move(done)(status);
+  if (status.ok() && ((members_ && !members_->ended.empty()) || !to_bring_back_.empty()))
+    Record([](Draft&) { return absl::OkStatus(); }, [](const absl::Status&) {}, {}, {});
+}
+
+// Their POSTs may still be out: an outcome that comes later is welcome, whoever brings it.
+void Recorder::Core::SettleOwnerless(CommitDraft& draft) {
+  if (!members_) return;
+  const auto lives = [&](const std::string& owner) {
+    return store_.membership().IsMine(owner) ||
+           std::find(members_->live.begin(), members_->live.end(), owner) != members_->live.end();
+  };
+  for (record::Intent& intent : draft.UnsettledIntents()) {
+    if (intent.state() != record::Intent::PREPARED || lives(intent.owner())) continue;
+    BecomeUnknown(draft, std::move(intent), "the gateway that submitted it ended",
+                  catalog_.numbers().NotBeforeNow());
+  }
+  (void)draft.EndMutation(absl::OkStatus());
 }
 
 absl::Status Recorder::Core::TakeIn(const StoreNews& news) {
-  if (news.must_load)
-    return absl::UnavailableError("the store has another history: restart to load it");
+  if (news.clock) catalog_.numbers().SetClock(*news.clock);
+  if (news.members) members_ = news.members;
   if (news.point == point_) return absl::OkStatus();
   if (news.lineage) catalog_.SetLineage(*news.lineage);
   std::vector<ChangePtr> changes;
@@ -431,6 +564,7 @@ absl::Status Recorder::Core::TakeIn(const StoreNews& news) {
   ShowIntents(news.intents);
   Show(changes);
   point_ = news.point;
+  TellOfIntents(news.intents);
   return absl::OkStatus();
 }
 
@@ -440,7 +574,7 @@ void Recorder::Core::Show(const std::vector<ChangePtr>& changes) {
   for (const ChangePtr& change : changes) reads_.erase(change->after()->id);
   catalog_.Apply(changes);
   changes_total_.Increment(static_cast<double>(changes.size()));
-  for (CommitListener* listener : listeners_) listener->OnCommitted(changes);
+  for (CommitListener* listener : Listeners()) listener->OnCommitted(changes);
 }
 
 void Recorder::Core::ShowIntents(const std::vector<record::Intent>& intents) {
@@ -449,6 +583,13 @@ void Recorder::Core::ShowIntents(const std::vector<record::Intent>& intents) {
     catalog_.NoteRead(std::max(intent.prepared_read(), intent.unknown_read()));
   }
   has_unsettled_ = !unsettled_.all().empty();
+}
+
+void Recorder::Core::TellOfIntents(const std::vector<record::Intent>& intents) {
+  if (intents.empty()) return;
+  if (store_.is_shared())
+    for (const record::Intent& intent : intents) recent_.Note(point_.seq, intent);
+  for (CommitListener* listener : Listeners()) listener->OnIntents(intents);
 }
 
 Recorder::Recorder(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics)
@@ -467,6 +608,12 @@ void Recorder::AddListener(CommitListener* listener) { core_->AddListener(listen
 void Recorder::Record(Mutation mutation, Done done, const TraceContext& trace, TurnNeeds needs) {
   core_->Record(std::move(mutation), std::move(done), trace, std::move(needs));
 }
+
+void Recorder::CatchUp(Done done) { core_->CatchUp(std::move(done)); }
+
+bool Recorder::is_shared() const { return core_->is_shared(); }
+
+const Membership& Recorder::membership() const { return core_->membership(); }
 
 void Recorder::Stop() { core_->Stop(); }
 

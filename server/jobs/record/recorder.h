@@ -41,7 +41,10 @@ class Recorder {
   // Loads the store into the catalog. Once, before the first Record.
   absl::Status Load();
 
-  // Before the first Record. Listeners outlive the recorder's Stop.
+  // Whether other processes may write to the record.
+  bool is_shared() const;
+
+  // Hears of what is committed from now on. Listeners outlive the recorder's Stop.
   void AddListener(CommitListener* listener);
 
   // `done` runs exactly once on the recorder's thread: with the mutation's own error, with
@@ -52,11 +55,18 @@ class Recorder {
   // store.
   void Record(Mutation mutation, Done done, const TraceContext& trace = {}, TurnNeeds needs = {});
 
+  // Runs `done` once what was committed before this call, by whichever process, is visible:
+  // on the recorder's thread, or at once where nobody else commits. Calls that come together share
+  // one question. UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked; CANCELLED after Stop.
+  void CatchUp(Done done);
+
   // Finishes what is queued, then refuses. Idempotent.
   void Stop();
 
   // The latest commit's outcome, or a probe's: whether the store can be written.
   absl::Status store_status() const;
+  // Under which name this process owns what it submits, and whether that counts.
+  const Membership& membership() const;
   // Whether a submission's outcome is not known, or awaited, by the latest commit. Without one a
   // read of Segmind that has no news has nothing to be recorded.
   bool has_unsettled() const;

@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "server/base/error.h"
 #include "server/base/time_proto.h"
+#include "server/jobs/record/intent_table.h"
 #include "server/jobs/record/version.h"
 
 namespace finetune {
@@ -160,16 +162,20 @@ absl::Status Reinstate(Draft& draft, record::FineTuneRecord record, const Readin
   return absl::OkStatus();
 }
 
-void Abandon(Draft& draft, record::Intent intent, const std::string& message,
+void Abandon(Draft& draft, record::Intent intent, const absl::Status& why,
              pb::StateTransition::Source source) {
   auto record = draft.Find(intent.fine_tune_id());
   if (!record) {
-    draft.DeleteIntent(intent.caller(), intent.request_id());
+    const auto [caller, request_id] = IntentTable::KeyOf(intent);
+    intent.set_refusal(EncodeStatus(why));
+    intent.set_state(record::Intent::REFUSED);
+    draft.PutIntent(std::move(intent));
+    draft.DeleteIntent(caller, request_id);
     return;
   }
   pb::Failure& failure = *record->mutable_fine_tune()->mutable_failure();
   failure.set_reason(pb::Failure::NOT_SUBMITTED);
-  failure.set_message(message);
+  failure.set_message(std::string(why.message()));
   MoveTo(pb::FineTune::FAILED, "", draft.now(), source, *record);
   draft.Put(*std::move(record));
   intent.set_state(record::Intent::NOT_SUBMITTED);

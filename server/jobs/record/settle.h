@@ -44,10 +44,10 @@ bool AcceptLost(Draft& draft, record::Intent& intent);
 // it than its answer did. The request_id leads to it again, unless it went on to another attempt.
 absl::Status Reinstate(Draft& draft, record::FineTuneRecord record, const Reading& reading);
 
-// Segmind does not have it; `message` says why. If the job was never visible, everything about it
-// is forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit
-// again.
-void Abandon(Draft& draft, record::Intent intent, const std::string& message,
+// Segmind does not have it; `why` says why. If the job was never visible, everything about it is
+// forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit again.
+// Who waits for a job that was never visible, in whichever process, is told `why`.
+void Abandon(Draft& draft, record::Intent intent, const absl::Status& why,
              pb::StateTransition::Source source);
 
 }  // namespace finetune

@@ -56,6 +56,19 @@ absl::Status NotSent() {
       .RetryAfter(absl::Seconds(1));
 }
 
+absl::Status NotOwned() {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+               "nothing was sent to Segmind: the database does not tell whether this gateway still "
+               "may; send the same request_id again")
+      .RetryAfter(absl::Seconds(1));
+}
+
+absl::Status NotFollowed() {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+               "the record was loaded anew meanwhile: send the same request_id again")
+      .RetryAfter(absl::Seconds(1));
+}
+
 absl::Status NotRecorded() {
   return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
                "the submission's outcome could not be recorded in time: send the same request_id "
@@ -138,6 +151,10 @@ SubmissionParts::SubmissionParts(Submitter::Options the_options, SegmindClient& 
     not_made[reason] = &NotMade(metrics, pb::ErrorReason::Reason_Name(reason));
 }
 
+bool SubmissionParts::MaySend(const std::string& owner) const {
+  return !released && recorder.membership().Holds(owner, SteadyNow());
+}
+
 Submission::Submission(std::shared_ptr<SubmissionParts> parts, CreateCall call,
                        std::string fingerprint, Moved moved)
     : parts_(std::move(parts)),
@@ -170,7 +187,7 @@ void Submission::Prepare() {
   intent.set_request_id(key_.second);
   intent.set_fine_tune_id(MakeUuid());
   intent.set_fingerprint(fingerprint_);
-  intent.set_prepared_read(parts_->catalog.NextRead());
+  intent.set_prepared_read(parts_->catalog.numbers().NotAfterNow());
   if (const auto time = parts_->tracker.upstream_clock().CreatedAt(parts_->clock.Now()))
     *intent.mutable_upstream_time() = ToProto(*time);
   intent.set_state(record::Intent::PREPARED);
@@ -178,7 +195,7 @@ void Submission::Prepare() {
   auto prepared = std::make_shared<Prepared>();
   parts_->recorder.Record(
       [intent = std::move(intent), limits = limits_, markers = parts_->options.markers,
-       unknown_read = parts_->catalog.NextRead(), prepared](Draft& draft) -> absl::Status {
+       &membership = parts_->recorder.membership(), prepared](Draft& draft) -> absl::Status {
         *prepared = Prepared();
         int attempt = 0;
         auto found = draft.FindIntent(intent.caller(), intent.request_id());
@@ -191,15 +208,21 @@ void Submission::Prepare() {
                 .Field("request_id", "came before with other parameters");
           }
           if (earlier.state() != record::Intent::NOT_SUBMITTED) {
-            // PREPARED, with no submission for it: a commit whose failure was reported came through.
-            if (earlier.state() == record::Intent::PREPARED)
-              BecomeUnknown(draft, earlier, "it was recorded and perhaps not sent", unknown_read);
+            // PREPARED by this process, with no submission for it: a commit whose failure was
+            // reported came through, and nothing was sent.
+            prepared->is_own =
+                earlier.state() == record::Intent::PREPARED && membership.IsMine(earlier.owner());
+            if (prepared->is_own && earlier.owner() != draft.owner()) {
+              earlier.set_owner(draft.owner());
+              draft.PutIntent(earlier);
+            }
             prepared->intent = std::move(earlier);
             return absl::OkStatus();
           }
           attempt = earlier.attempt() + 1;
         }
         prepared->intent = intent;
+        prepared->intent.set_owner(draft.owner());
         *prepared->intent.mutable_create_time() = ToProto(draft.now());
         prepared->intent.set_attempt(attempt);
         if (markers) {
@@ -210,7 +233,7 @@ void Submission::Prepare() {
         // Reserved by the intent, in this very commit.
         if (absl::Status may = CheckSpendingOf(draft, intent.caller(), limits); !may.ok())
           return may;
-        prepared->is_new = true;
+        prepared->is_own = true;
         draft.PutIntent(prepared->intent);
         return absl::OkStatus();
       },
@@ -224,8 +247,9 @@ void Submission::Prepare() {
 void Submission::OnPrepared(const Prepared& prepared, const absl::Status& status) {
   if (!status.ok()) return Finish(status);
   intent_ = prepared.intent;
-  if (prepared.is_new) return look_ ? Look() : TryPost();
+  if (prepared.is_own) return look_ ? Look() : TryPost();
   parts_->repeated.Increment();
+  if (intent_.state() == record::Intent::PREPARED) return Await();
   Settle();
 }
 
@@ -256,10 +280,12 @@ void Submission::TryPost() {
   phase_ = Phase::kPosting;
   post_time_ = now;
   post_read_ = parts_->catalog.NextRead();
+  CallContext context(start_by, trace_, sharer_);
+  context.may_send = [parts = parts_, owner = intent_.owner()] { return parts->MaySend(owner); };
   // A new intent's input is the call's own, which alone has what signs its URLs.
   parts_->segmind.Submit(
       SignedInputOf(fine_tune_), AddMarker(intent_.fine_tune().display_name(), intent_.marker()),
-      {start_by, trace_, sharer_}, [self = shared_from_this()](SubmitOutcome outcome) {
+      context, [self = shared_from_this()](SubmitOutcome outcome) {
         self->parts_->worker.RunOrPost([self, outcome = std::move(outcome)]() mutable {
           self->OnOutcome(std::move(outcome));
         });
@@ -271,6 +297,7 @@ void Submission::OnOutcome(SubmitOutcome outcome) {
   if (outcome_.kind == SubmitOutcome::Kind::kNotSent && parts_->draining) {
     outcome_.status = SubmitterDraining();
   } else if (outcome_.kind == SubmitOutcome::Kind::kNotSent) {
+    if (!parts_->MaySend(intent_.owner())) outcome_.status = NotOwned();
     const absl::Duration delay =
         std::max(tries_.Next(), RetryDelayOf(outcome_.status).value_or(absl::ZeroDuration()));
     if (callers_.StartBy() > parts_->clock.Now() + delay) {
@@ -291,7 +318,8 @@ void Submission::RecordOutcome() {
   auto ended = std::make_shared<Ended>();
   parts_->recorder.Record(
       [own = intent_, outcome = outcome_, post_read = post_read_,
-       post_time = parts_->clock.ToWall(post_time_), unknown_read = parts_->catalog.NextRead(),
+       post_time = parts_->clock.ToWall(post_time_),
+       unknown_read = parts_->catalog.numbers().NotBeforeNow(),
        ended](Draft& draft) -> absl::Status {
         *ended = Ended();
         auto found = draft.FindIntent(own.caller(), own.request_id());
@@ -326,8 +354,7 @@ void Submission::RecordOutcome() {
         // An earlier try of this very mutation may have been committed though it said it was not.
         ended->refusal = outcome.status;
         if (ours) {
-          Abandon(draft, std::move(intent), std::string(outcome.status.message()),
-                  pb::StateTransition::SUBMIT);
+          Abandon(draft, std::move(intent), outcome.status, pb::StateTransition::SUBMIT);
         }
         return absl::OkStatus();
       },
@@ -368,6 +395,36 @@ void Submission::OnRecorded(const Ended& ended, const absl::Status& status) {
   Settle();
 }
 
+// ---- What others do for it ----
+
+void Submission::Await() {
+  phase_ = Phase::kAwaiting;
+  if (parts_->draining) return Finish(SubmitterDraining());
+  moved_();
+}
+
+void Submission::OnIntent(const record::Intent& intent) {
+  if (phase_ != Phase::kAwaiting && phase_ != Phase::kSettling) return;
+  const bool was_awaited = phase_ == Phase::kAwaiting;
+  intent_ = intent;
+  switch (intent.state()) {
+    case record::Intent::ACCEPTED:
+    case record::Intent::NOT_SUBMITTED:
+      return Finish(Find(intent.fine_tune_id()));
+    case record::Intent::REFUSED:
+      return Finish(DecodeStatus(intent.refusal()));
+    case record::Intent::UNKNOWN:
+      if (was_awaited) Settle();
+      return;
+    default:
+      return;
+  }
+}
+
+void Submission::OnReloaded() {
+  if (phase_ == Phase::kAwaiting || phase_ == Phase::kSettling) Finish(NotFollowed());
+}
+
 // Answers if the outcome is known, and waits for the tracker to find it otherwise.
 void Submission::Settle() {
   phase_ = Phase::kSettling;
@@ -398,6 +455,7 @@ void Submission::OnAnswerBy(uint64_t caller) {
     case Phase::kLooking:
       return callers_.Answer(caller, parts_->draining ? SubmitterDraining() : NotBegun());
     case Phase::kPosting:
+    case Phase::kAwaiting:
       return Show(caller);
     case Phase::kPausing:
       // The next try sees whether anybody still waits for it.
@@ -443,7 +501,8 @@ void Submission::OnShown(uint64_t caller, const absl::Status& status) {
   if (!version.ok()) return;
   parts_->tracker.Wake();
   callers_.Answer(caller, std::move(version));
-  if (phase_ == Phase::kSettling && callers_.empty()) Finish(Find(intent_.fine_tune_id()));
+  const bool waits = phase_ == Phase::kSettling || phase_ == Phase::kAwaiting;
+  if (waits && callers_.empty()) Finish(Find(intent_.fine_tune_id()));
 }
 
 // ---- The end ----
@@ -452,6 +511,8 @@ void Submission::BeginDrain(absl::Time answer_by) {
   switch (phase_) {
     case Phase::kSettling:
       return Finish(Find(intent_.fine_tune_id()));
+    case Phase::kAwaiting:
+      return Finish(SubmitterDraining());
     case Phase::kPausing:
       TryPost();
       break;

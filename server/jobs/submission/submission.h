@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,8 +43,14 @@ struct SubmissionParts {
   std::map<pb::ErrorReason::Reason, prometheus::Counter*> not_made;
   prometheus::Counter& not_made_otherwise;
 
+  // Whether the POST of what is owned under that name may begin now. Thread-safe.
+  bool MaySend(const std::string& owner) const;
+
   // Submitter's thread only.
   bool draining = false;
+
+  // Others take over what is open: nothing more is sent.
+  std::atomic<bool> released = false;
 
   // Callbacks come back through it, and are dropped once it has stopped.
   Worker worker{"submitter"};
@@ -64,6 +71,10 @@ class Submission : public std::enable_shared_from_this<Submission> {
   void Start() { Prepare(); }
   // One more caller, with the same parameters.
   void Add(absl::Time deadline, SubmissionCallers::Done done);
+  // The record says something new of it, whoever brought it about.
+  void OnIntent(const record::Intent& intent);
+  // What came between is not known.
+  void OnReloaded();
   // The tracker found out what became of the job.
   void OnSettled(const std::string& fine_tune_id);
 
@@ -78,7 +89,9 @@ class Submission : public std::enable_shared_from_this<Submission> {
   // It need not be kept.
   bool is_over() const { return phase_ == Phase::kOver; }
   // Whether something is being done for it here, rather than awaited from the tracker.
-  bool is_busy() const { return phase_ != Phase::kSettling && phase_ != Phase::kOver; }
+  bool is_busy() const {
+    return phase_ != Phase::kAwaiting && phase_ != Phase::kSettling && phase_ != Phase::kOver;
+  }
 
  private:
   //                  nothing was sent: another try
@@ -87,13 +100,16 @@ class Submission : public std::enable_shared_from_this<Submission> {
   //   kPreparing ──▶ kPosting ──────────────────┴──▶ kEnding ──▶ kOver
   //       │                                             │          ▲
   //       │ recorded before                    unknown  │          │ found, or known not
-  //       └───────────────────────────────▶ kSettling ◀─┘──────────┘ to be there
+  //       ├───────────────────────────────▶ kSettling ◀─┘──────────┤ to be there
+  //       │ another process has it            ▲ unknown            │
+  //       └──▶ kAwaiting ─────────────────────┴────────────────────┘
   enum class Phase {
     kPreparing,  // The intent is being recorded; nothing was sent.
     kLooking,    // What it is about is looked at (CreateCall::look); nothing was sent.
     kPosting,    // The POST is out.
     kPausing,    // Nothing was sent: another try follows.
     kEnding,     // The outcome is known and being recorded.
+    kAwaiting,   // Another process makes the POST, and will record what comes of it.
     kSettling,   // It is recorded that the outcome is not known; the tracker looks for the job.
     kOver,
   };
@@ -101,7 +117,8 @@ class Submission : public std::enable_shared_from_this<Submission> {
   // What the first mutation found.
   struct Prepared {
     record::Intent intent;
-    bool is_new = false;
+    // Nothing was sent for it yet, and it is this process's to send.
+    bool is_own = false;
   };
   // What the last mutation made of the outcome.
   struct Ended {
@@ -120,6 +137,7 @@ class Submission : public std::enable_shared_from_this<Submission> {
   void OnOutcome(SubmitOutcome outcome);
   void RecordOutcome();
   void OnRecorded(const Ended& ended, const absl::Status& status);
+  void Await();
   void Settle();
   void Finish(const absl::StatusOr<VersionPtr>& result);
 

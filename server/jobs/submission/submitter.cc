@@ -47,7 +47,10 @@ absl::Status Submitter::Recover() {
   };
   auto result = std::make_shared<Result>();
   parts_->recorder.Record(
-      [read = parts_->catalog.NextRead()](Draft& draft) {
+      [read = parts_->catalog.numbers().NotBeforeNow(),
+       shared = parts_->recorder.is_shared()](Draft& draft) {
+        // Where others live, the recorder knows who does not.
+        if (shared) return absl::OkStatus();
         for (record::Intent& intent : draft.UnsettledIntents()) {
           if (intent.state() == record::Intent::PREPARED)
             BecomeUnknown(draft, std::move(intent), kDied, read);
@@ -103,10 +106,48 @@ void Submitter::OnMoved(const Key& key) {
   NoteBusy();
 }
 
-void Submitter::OnSettled(const std::string& fine_tune_id) {
+// Those under way: what is done for one may end another.
+std::vector<std::shared_ptr<Submission>> Submitter::All() const {
   std::vector<std::shared_ptr<Submission>> all;
-  for (auto& [key, submission] : submissions_) all.push_back(submission);
-  for (const auto& submission : all) submission->OnSettled(fine_tune_id);
+  for (const auto& [key, submission] : submissions_) all.push_back(submission);
+  return all;
+}
+
+void Submitter::OnSettled(const std::string& fine_tune_id) {
+  for (const auto& submission : All()) submission->OnSettled(fine_tune_id);
+}
+
+// What this process alone does with the record, it knows.
+void Submitter::OnIntents(absl::Span<const record::Intent> intents) {
+  if (!parts_->recorder.is_shared()) return;
+  parts_->worker.Post([this, all = std::vector<record::Intent>(intents.begin(), intents.end())] {
+    for (const record::Intent& intent : all) {
+      const auto found = submissions_.find({intent.caller(), intent.request_id()});
+      if (found == submissions_.end()) continue;
+      const std::shared_ptr<Submission> submission = found->second;
+      submission->OnIntent(intent);
+    }
+  });
+}
+
+void Submitter::OnReloaded() {
+  parts_->worker.Post([this] {
+    for (const auto& submission : All()) submission->OnReloaded();
+  });
+}
+
+void Submitter::Release() {
+  if (!parts_->recorder.is_shared() || parts_->released.exchange(true)) return;
+  parts_->recorder.Record(
+      [&membership = parts_->recorder.membership(),
+       read = parts_->catalog.numbers().NotBeforeNow()](Draft& draft) {
+        for (record::Intent& intent : draft.UnsettledIntents()) {
+          if (intent.state() == record::Intent::PREPARED && membership.IsMine(intent.owner()))
+            BecomeUnknown(draft, std::move(intent), kDied, read);
+        }
+        return absl::OkStatus();
+      },
+      [](const absl::Status&) {});
 }
 
 void Submitter::CountSpending(const std::string& caller,
@@ -136,9 +177,7 @@ void Submitter::NoteBusy() {
 
 void Submitter::DrainAll(absl::Time answer_by) {
   parts_->draining = true;
-  std::vector<std::shared_ptr<Submission>> all;
-  for (auto& [key, submission] : submissions_) all.push_back(submission);
-  for (const auto& submission : all) submission->BeginDrain(answer_by);
+  for (const auto& submission : All()) submission->BeginDrain(answer_by);
   NoteBusy();
   MutexLock lock(mu_);
   draining_ = true;
@@ -162,6 +201,7 @@ void Submitter::Stop(absl::Time deadline) {
     for (auto& [key, submission] : submissions_) submission->EndDrain(SubmitterDraining());
     submissions_.clear();
   });
+  Release();
   parts_->worker.Stop();
 }
 

@@ -49,7 +49,7 @@ struct SubmissionParts;
 // (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe; its own work is
 // done by one thread at a time, its own ("submitter") or whoever brings it what is short. What it is
 // made of outlives its Stop.
-class Submitter {
+class Submitter : public CommitListener {
  public:
   struct Options {
     // Whether a marker goes into the name that Segmind sees; without one an unknown outcome is
@@ -60,7 +60,12 @@ class Submitter {
 
   Submitter(Options options, SegmindClient& segmind, Recorder& recorder, Catalog& catalog,
             Tracker& tracker, Clock& clock, Metrics& metrics);
-  ~Submitter();
+  ~Submitter() override;
+
+  // What the record says of submissions that others make, or find.
+  void OnCommitted(absl::Span<const ChangePtr>) override {}
+  void OnIntents(absl::Span<const record::Intent> intents) override;
+  void OnReloaded() override;
 
   // Makes what the last process left open (PREPARED) unknown, and visible as such. Before the first
   // Create.
@@ -90,6 +95,10 @@ class Submitter {
   void Take(CreateCall call, CreateDone done) ABSL_LOCKS_EXCLUDED(mu_);
   void OnMoved(const Key& key) ABSL_LOCKS_EXCLUDED(mu_);
   void OnSettled(const std::string& fine_tune_id);
+  std::vector<std::shared_ptr<Submission>> All() const;
+  // What is still open becomes unknown at once, so that others need not wait until this process
+  // counts as gone.
+  void Release();
   void DrainAll(absl::Time answer_by);
   void NoteBusy() ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -90,7 +90,8 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
     UpdateCall call;
     UpdateDone done;
     bool changed_at_segmind = false;
-    uint64_t read = 0;  // Reads up to this one may show what was before the change.
+    bool is_up_to_date = false;  // What others committed was asked for.
+    uint64_t read = 0;           // Reads up to this one may show what was before the change.
     // What the mutation found out after it had something to write all the same.
     absl::Status late_error;
   };
@@ -190,9 +191,17 @@ void Updater::Core::Start(const UpdatePtr& update) {
   if (call.cancellation != nullptr && call.cancellation->cancelled())
     return End(update, Cancelled());
   const VersionPtr version = catalog_.Find(call.id);
-  if (version == nullptr) return End(update, NoSuchJob(call.id));
-  absl::Status fits = CheckFits(call, ToRecord(*version).fine_tune());
-  if (!fits.ok()) return End(update, std::move(fits));
+  absl::Status fits =
+      version == nullptr ? NoSuchJob(call.id) : CheckFits(call, ToRecord(*version).fine_tune());
+  if (!fits.ok()) {
+    // Another process may have changed it: what memory says may be old.
+    if (!recorder_.is_shared() || std::exchange(update->is_up_to_date, true))
+      return End(update, std::move(fits));
+    return recorder_.CatchUp([self = shared_from_this(), update](absl::Status status) {
+      if (!status.ok()) return self->End(update, std::move(status));
+      self->Start(update);
+    });
+  }
   if (!call.visibility) return RecordIt(update);
   if (version->upstream_id.empty()) {
     return End(update, Error(absl::StatusCode::kFailedPrecondition, pb::ErrorReason::INVALID_FIELD,
@@ -205,7 +214,7 @@ void Updater::Core::Start(const UpdatePtr& update) {
                      [self = shared_from_this(), update](absl::Status status) {
                        if (!status.ok()) return self->End(update, std::move(status));
                        update->changed_at_segmind = true;
-                       update->read = self->catalog_.NextRead();
+                       update->read = self->catalog_.numbers().NotBeforeNow();
                        self->RecordIt(update);
                      });
 }

@@ -141,8 +141,9 @@ void DetailsReader::Record(const Read& read, DetailsAnswer answer) {
   const absl::Time start = answer.start_time;
   auto shared = std::make_shared<DetailsAnswer>(std::move(answer));
   parts_.recorder.Record(
-      [id = read.task.upstream_id, number = read.number, ended = parts_.catalog.NextRead(),
-       time = parts_.clock.ToWall(start), shared, hinted, confirmed](Draft& draft) {
+      [id = read.task.upstream_id, number = read.number,
+       ended = parts_.catalog.numbers().NotBeforeNow(), time = parts_.clock.ToWall(start), shared,
+       hinted, confirmed](Draft& draft) {
         auto record = draft.FindUpstream(id);
         if (!record || !IsAbout(shared->job, *record, draft)) return absl::OkStatus();
         Join({.job = shared->job,

@@ -300,7 +300,8 @@ class Search {
     result_.settled.push_back(intent.fine_tune_id());
     std::string message = "Segmind does not have the submission";
     if (!intent.unknown_cause().empty()) absl::StrAppend(&message, ": ", intent.unknown_cause());
-    Abandon(draft_, std::move(intent), message, pb::StateTransition::RECONCILE);
+    Abandon(draft_, std::move(intent), absl::NotFoundError(message),
+            pb::StateTransition::RECONCILE);
   }
 
   const SubmissionSearch& search_;

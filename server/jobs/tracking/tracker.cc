@@ -207,7 +207,11 @@ void Tracker::StartList(absl::Time now) {
   const uint64_t number = catalog_.NextRead();
   auto span = std::make_shared<Span>(
       options_.tracer ? options_.tracer->Start(now, SpanKind::kInternal, "poll", {}) : Span());
-  lists_[number] = {.number = number, .asked = now, .span = span, .answer = {}};
+  lists_[number] = {.number = number,
+                    .begun = catalog_.numbers().NotAfterNow(),
+                    .asked = now,
+                    .span = span,
+                    .answer = {}};
   pace_.OnListBegun(now);
   segmind_.GetList({now + kListDeadline, span->context()},
                    [this, worker = worker_, number](absl::StatusOr<ListAnswer> answer) {
@@ -227,7 +231,7 @@ void Tracker::OnList(uint64_t number, absl::StatusOr<ListAnswer> answer) {
   lists_.erase(number);
   if (answer.ok()) {
     ended.answer = *std::move(answer);
-    ended.ended = catalog_.NextRead();
+    ended.ended = catalog_.numbers().NotBeforeNow();
     if (ended.answer.upstream_time)
       upstream_clock_.NoteDate(ended.answer.start_time, clock_.Now(), *ended.answer.upstream_time);
     answers_.push_back(std::move(ended));
@@ -268,7 +272,7 @@ RollCall Tracker::RollCallOf(const ListRead& read, ListDelta& delta) {
 SubmissionSearch Tracker::SearchIn(const ListRead& read, const RollCall& roll) {
   candidates_.AskAgain();
   SubmissionSearch search{.candidates = candidates_.Snapshot(),
-                          .list_read = read.number,
+                          .list_read = read.begun,
                           .list_time = read.answer.start_time,
                           .absences = candidates_.absences(),
                           .settle_lists = options_.settle_lists,

@@ -89,6 +89,7 @@ class Tracker {
  private:
   struct ListRead {
     uint64_t number = 0;         // Catalog::NextRead, as it began.
+    uint64_t begun = 0;          // ReadNumbers::NotAfterNow, likewise.
     uint64_t ended = 0;          // And as it ended.
     absl::Time asked;            // At most the answer's start_time.
     std::shared_ptr<Span> span;  // Ends when the last copy of the read is gone.

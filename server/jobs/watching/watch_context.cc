@@ -53,6 +53,10 @@ int64_t WatchContext::count() const {
   return count_;
 }
 
+absl::Status WatchIsOutdated() {
+  return WatchEnds("this gateway had to load the record anew: resume the watch");
+}
+
 absl::Status WatchEnds(std::string_view why) {
   return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING, why)
       .RetryAfter(Between(absl::Milliseconds(100), absl::Seconds(1)));

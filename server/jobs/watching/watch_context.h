@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -32,11 +33,18 @@ class WatchContext {
   absl::Status Admit() ABSL_LOCKS_EXCLUDED(mu_);
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Changes before and after each time that the catalog is filled anew. What is read from it is good
+  // if this is what it was when the watcher came.
+  uint64_t reloads() const { return reloads_.load(std::memory_order_acquire); }
+  void NextReload() { reloads_.fetch_add(1, std::memory_order_acq_rel); }
+
   // Stops admitting. `empty` runs once all have left.
   void Close(absl::AnyInvocable<void() &&> empty) ABSL_LOCKS_EXCLUDED(mu_);
   int64_t count() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  std::atomic<uint64_t> reloads_ = 0;
+
   mutable Mutex mu_;
   int64_t count_ ABSL_GUARDED_BY(mu_) = 0;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
@@ -45,5 +53,7 @@ class WatchContext {
 
 // UNAVAILABLE / SERVER_DRAINING, with a RetryInfo drawn so that clients do not come back together.
 absl::Status WatchEnds(std::string_view why);
+// The same for a watcher that what was loaded anew does not go on from.
+absl::Status WatchIsOutdated();
 
 }  // namespace finetune

@@ -47,6 +47,13 @@ void WatchHub::OnCommitted(absl::Span<const ChangePtr> changes) {
   for (const auto& shard : shards_) shard->Enqueue(changes);
 }
 
+void WatchHub::OnReloading() { context_->NextReload(); }
+
+void WatchHub::OnReloaded() {
+  context_->NextReload();
+  for (const auto& shard : shards_) shard->EndOutdated();
+}
+
 void WatchHub::Drain(absl::Duration over, absl::Duration patience,
                      absl::AnyInvocable<void() &&> done) {
   context_->Close(std::move(done));

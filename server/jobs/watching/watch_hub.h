@@ -104,6 +104,10 @@ class WatchHub : public CommitListener {
                                                  std::optional<size_t> home = std::nullopt);
 
   void OnCommitted(absl::Span<const ChangePtr> changes) override;
+  // Ends all streams with UNAVAILABLE and RetryInfo: what was sent is resumed, here or elsewhere, by
+  // the ordinary rules.
+  void OnReloading() override;
+  void OnReloaded() override;
 
   // Refuses new watchers and ends all streams, each at a random time within `over`: a heartbeat
   // with the latest token where the watcher is up to date, then UNAVAILABLE / SERVER_DRAINING with

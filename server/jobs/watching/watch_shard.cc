@@ -204,6 +204,20 @@ void WatchShard::EndAll(absl::Duration over, absl::Duration patience) {
   ArmClock();
 }
 
+void WatchShard::EndOutdated() {
+  const uint64_t revision = context_->catalog.view()->revision();
+  std::vector<ChangePtr> forgotten;  // Dropped after the lock.
+  std::vector<WatchIndex::WatcherPtr> all;
+  {
+    MutexLock lock(mu_);
+    forgotten.swap(queue_);
+    dispatched_ = revision;
+    all = index_.All();
+  }
+  for (const auto& watcher : all)
+    if (watcher->is_outdated()) watcher->End(WatchIsOutdated());
+}
+
 void WatchShard::EndIfLate(const std::shared_ptr<ShardWatcher>& watcher) {
   const absl::Time now = context_->clock.Now();
   {

@@ -36,7 +36,8 @@ ShardWatcher::ShardWatcher(WatchSpec spec, WatchSink* sink, std::shared_ptr<Watc
       ids_(spec_.ids.begin(), spec_.ids.end()),
       sink_(sink),
       context_(std::move(context)),
-      shard_(std::move(shard)) {
+      shard_(std::move(shard)),
+      reloads_(context_->reloads()) {
   const absl::Time now = context_->clock.Now();
   MutexLock lock(mu_);
   last_write_ = now;
@@ -141,7 +142,7 @@ void ShardWatcher::Deliver(const ChangePtr& change, WatchMatch match, DeliveryTa
   Step step;
   {
     MutexLock lock(mu_);
-    if (ended_ || phase_ == Phase::kReset || change->revision() <= floor_) return;
+    if (ended_ || phase_ == Phase::kReset || change->revision() <= floor_ || is_outdated()) return;
     if (writing_) {
       KeepForLaterLocked(change, match);
       return;
@@ -207,11 +208,18 @@ void ShardWatcher::PullLocked() {
 
 ShardWatcher::Step ShardWatcher::NextLocked() {
   if (cancelled_) return {.kind = Step::Kind::kFinish, .status = absl::CancelledError()};
-  if (ending_) return FarewellLocked();
   Step step;
+  if (ending_) {
+    step = FarewellLocked();
+    if (step.kind == Step::Kind::kFinish) return step;
+    return is_outdated() ? Step{.kind = Step::Kind::kFinish, .status = WatchIsOutdated()}
+                         : std::move(step);
+  }
   if (phase_ == Phase::kReset) step = ResetStepLocked();
   if (phase_ == Phase::kSnapshot && step.kind == Step::Kind::kNothing) step = SnapshotStepLocked();
   if (phase_ == Phase::kLive && step.kind == Step::Kind::kNothing) step = LiveStepLocked();
+  // Whatever was read for it.
+  if (is_outdated()) return {.kind = Step::Kind::kFinish, .status = WatchIsOutdated()};
   return step;
 }
 
@@ -281,6 +289,8 @@ ShardWatcher::Step ShardWatcher::HeartbeatLocked() {
   heartbeat_due_ = false;
   return {.kind = Step::Kind::kWrite, .bytes = shard_->Heartbeat(floor_)};
 }
+
+bool ShardWatcher::is_outdated() const { return context_->reloads() != reloads_; }
 
 bool ShardWatcher::CaughtUpLocked() const {
   return phase_ == Phase::kLive && pending_ == nullptr && ready_ == nullptr && !behind_;

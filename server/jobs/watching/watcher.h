@@ -48,6 +48,8 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   void EndAt(absl::Time when, absl::Time abort) ABSL_LOCKS_EXCLUDED(mu_);
 
   const WatchSpec& spec() const { return spec_; }
+  // Whether the catalog was filled anew since it came.
+  bool is_outdated() const;
   // When OnTimer is to be called first.
   absl::Time first_timer() const { return first_timer_; }
 
@@ -106,6 +108,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   WatchSink* const sink_;
   const std::shared_ptr<WatchContext> context_;
   const std::shared_ptr<WatchShard> shard_;
+  const uint64_t reloads_;  // WatchContext::reloads as it came.
   absl::Time first_timer_;
 
   Mutex mu_;

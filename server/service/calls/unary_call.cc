@@ -92,6 +92,7 @@ void UnaryCall::ReplyBytes(const grpc::ByteBuffer& bytes) {
   if (!IsHere()) return Later([this, bytes] { ReplyBytes(bytes); });
   if (absl::Status room = route_.gate.TakeForAnswer(call_, bytes.Length()); !room.ok())
     return Fail(room);
+  if (on_answer_) std::exchange(on_answer_, nullptr)(context_);
   route_.gate.untaken_answers().Add(untaken_, context_);
   writer_.Finish(bytes, grpc::Status::OK, finished_.tag());
 }
@@ -99,6 +100,7 @@ void UnaryCall::ReplyBytes(const grpc::ByteBuffer& bytes) {
 void UnaryCall::Fail(const absl::Status& status) {
   if (!IsHere()) return Later([this, status] { Fail(status); });
   answer_ = status;
+  if (on_answer_) std::exchange(on_answer_, nullptr)(context_);
   route_.gate.untaken_answers().Add(untaken_, context_);
   writer_.FinishWithError(ToGrpcStatus(status), finished_.tag());
 }

@@ -66,6 +66,13 @@ class UnaryCall final : public QueuedCall {
   const TraceContext& trace() const { return call_.span.context(); }
   const std::shared_ptr<CallerUse>& sharer() const { return call_.caller->use; }
 
+  // For its metadata: that of the answer before it is answered, on a thread of the call's.
+  grpc::ServerContextBase& context() { return context_; }
+  // Runs just before the answer is sent.
+  void OnAnswerDo(absl::AnyInvocable<void(grpc::ServerContextBase&) &&> action) {
+    on_answer_ = std::move(action);
+  }
+
   // For the log.
   void SetFineTune(std::string name) { call_.fine_tune = std::move(name); }
   // Runs once if the client goes or its deadline passes: within this, if that has happened. From
@@ -115,6 +122,7 @@ class UnaryCall final : public QueuedCall {
   absl::AnyInvocable<void() &&> on_cancel_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   absl::AnyInvocable<void() &&> later_;
+  absl::AnyInvocable<void(grpc::ServerContextBase&) &&> on_answer_;
   std::optional<grpc::Alarm> alarm_;
   absl::Status answer_;  // What it was answered with.
   UntakenAnswers::Entry untaken_;

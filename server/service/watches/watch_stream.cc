@@ -57,15 +57,34 @@ class WatchStream final : public WatchSink {
 
   void OnBegun(bool) {
     to_queue_.reset();
-    std::shared_ptr<LastingCall> lasting;
-    auto spec = route_.method.Check(context_, request_, done_, lasting);
+    auto look = route_.method.Admit(context_, request_, done_, lasting_);
     request_.Clear();
+    if (!look.ok()) return Finish(look.status());
+    look_ = *std::move(look);
+    auto spec = look_();
+    if (!route_.method.MayLag(context_, spec)) return Watch(std::move(spec));
+    route_.method.CatchUp([this](absl::Status status) {
+      caught_up_status_ = std::move(status);
+      to_queue_.emplace();
+      to_queue_->Set(&queue(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &caught_up_);
+    });
+  }
+
+  void OnCaughtUp(bool) {
+    to_queue_.reset();
+    if (!caught_up_status_.ok()) return Finish(caught_up_status_);
+    Watch(look_());
+  }
+
+  void Watch(absl::StatusOr<WatchSpec> spec) {
     if (!spec.ok()) return Finish(spec.status());
     auto watcher = route_.hub.Watch(*std::move(spec), this, home_);
     if (!watcher.ok()) return Finish(watcher.status());
     watcher_ = *std::move(watcher);
-    if (lasting != nullptr)
-      lasting->OnRevokedDo([watcher = watcher_](const absl::Status& why) { watcher->End(why); });
+    // It went while what others committed was asked for.
+    if (is_gone_ && context_.IsCancelled()) watcher_->Cancel();
+    if (lasting_ != nullptr)
+      lasting_->OnRevokedDo([watcher = watcher_](const absl::Status& why) { watcher->End(why); });
   }
 
   void OnWritten(bool ok) { watcher_->OnWriteDone(ok); }
@@ -105,6 +124,7 @@ class WatchStream final : public WatchSink {
 
   Event arrived_{*this, &WatchStream::OnArrived};
   Event begun_{*this, &WatchStream::OnBegun};
+  Event caught_up_{*this, &WatchStream::OnCaughtUp};
   Event written_{*this, &WatchStream::OnWritten};
   Event gone_{*this, &WatchStream::OnGone};
   Event finished_{*this, &WatchStream::OnFinished};
@@ -112,6 +132,9 @@ class WatchStream final : public WatchSink {
   // Queue's thread only.
   std::shared_ptr<Watcher> watcher_;  // Null if it was refused.
   WatchStreamDone done_;
+  WatchMethod::Look look_;
+  std::shared_ptr<LastingCall> lasting_;
+  absl::Status caught_up_status_;
   bool is_gone_ = false;
   bool is_finished_ = false;
 

@@ -4,6 +4,7 @@
 #include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/byte_buffer.h>
 
+#include <functional>
 #include <memory>
 
 #include "absl/functional/any_invocable.h"
@@ -28,11 +29,18 @@ class WatchMethod {
                        grpc::ServerAsyncWriter<grpc::ByteBuffer>& writer,
                        grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
                        void* tag) = 0;
-  // What a call wants, or why it is refused; sets `done` in either case. `lasting`, where it is set
+  // Looks at what a call wants by what is known then; may run more than once.
+  using Look = std::function<absl::StatusOr<WatchSpec>()>;
+  // Admits a call, or says why it is refused; sets `done` in either case. `lasting`, where it is set
   // too, ends the stream when it is revoked.
-  virtual absl::StatusOr<WatchSpec> Check(grpc::ServerContext& context,
-                                          const grpc::ByteBuffer& request, WatchStreamDone& done,
-                                          std::shared_ptr<LastingCall>& lasting) = 0;
+  virtual absl::StatusOr<Look> Admit(grpc::ServerContext& context, const grpc::ByteBuffer& request,
+                                     WatchStreamDone& done,
+                                     std::shared_ptr<LastingCall>& lasting) = 0;
+  // Whether what was found may be otherwise once it is known what other processes committed.
+  virtual bool MayLag(const grpc::ServerContext& context,
+                      const absl::StatusOr<WatchSpec>& found) const = 0;
+  // Recorder::CatchUp.
+  virtual void CatchUp(absl::AnyInvocable<void(absl::Status) &&> done) = 0;
 };
 
 // Where streams come from and who serves them; `watch_queues` are those of the hub's threads.

@@ -103,7 +103,9 @@ TEST_F(SettleTest, WhatTheCallerAskedForStandsWhereTheRecordHadLostTheSubmission
 
 TEST_F(SettleTest, WhatTheCallerAskedForStandsWhereItWasGivenUp) {
   Run([&](Draft& draft) { BecomeUnknown(draft, intent_, "lost", 3); });
-  Run([&](Draft& draft) { Abandon(draft, intent_, "not there", pb::StateTransition::RECONCILE); });
+  Run([&](Draft& draft) {
+    Abandon(draft, intent_, absl::NotFoundError("not there"), pb::StateTransition::RECONCILE);
+  });
   EXPECT_EQ(jobs_.catalog.Find(kId)->state, pb::FineTune::FAILED);
   Run([&](Draft& draft) {
     EXPECT_TRUE(Reinstate(draft, *draft.Find(kId), Seen(5)).ok());

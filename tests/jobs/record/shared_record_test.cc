@@ -24,6 +24,9 @@ class Shown : public CommitListener {
       revisions_.push_back(change->revision());
     }
   }
+  void OnReloading() override { ++reloads_; }
+  void OnReloaded() override { ++reloads_; }
+  int reloads() const { return reloads_; }
   bool in_order() const {
     MutexLock lock(mu_);
     return in_order_;
@@ -34,6 +37,7 @@ class Shown : public CommitListener {
   }
 
  private:
+  std::atomic<int> reloads_ = 0;
   mutable Mutex mu_;
   bool in_order_ ABSL_GUARDED_BY(mu_) = true;
   std::vector<uint64_t> revisions_ ABSL_GUARDED_BY(mu_);
@@ -268,7 +272,7 @@ TEST(SharedRecord, LosesAndDoublesNothingOverRandomFaults) {
     RunRandomHistory(seed);
 }
 
-TEST(SharedRecord, AProcessThatSawALostCommitDoesNotGoOnFromIt) {
+TEST(SharedRecord, AProcessThatSawALostCommitGoesOnFromWhatIsThere) {
   SharedRecord record;
   Replica a(record), b(record);
   ASSERT_TRUE(a.Put(MakeJob("a")).ok());
@@ -277,11 +281,105 @@ TEST(SharedRecord, AProcessThatSawALostCommitDoesNotGoOnFromIt) {
   ASSERT_TRUE(a.Put(MakeJob("lost")).ok());
   const std::string late = EncodeResumeToken(a.catalog.PointAt(2));
   record.LoseTail(kept);
-  EXPECT_FALSE(a.Put(MakeJob("b")).ok());
+  ASSERT_TRUE(a.Put(MakeJob("b")).ok());
+  EXPECT_EQ(a.shown.reloads(), 2) << "before and after";
+  EXPECT_EQ(a.catalog.Find("lost"), nullptr);
   Replica c(record);
   ASSERT_TRUE(c.Put(MakeJob("c")).ok());
-  EXPECT_TRUE(c.catalog.HasPoint(*DecodeResumeToken(early)));
-  EXPECT_FALSE(c.catalog.HasPoint(*DecodeResumeToken(late))) << "though there is a revision 2";
+  for (const Replica* replica : {&a, &c}) {
+    EXPECT_TRUE(replica->catalog.HasPoint(*DecodeResumeToken(early)));
+    EXPECT_FALSE(replica->catalog.HasPoint(*DecodeResumeToken(late)))
+        << "though there is a revision 2";
+    EXPECT_FALSE(replica->catalog.MayComeTo(*DecodeResumeToken(late)));
+  }
+  ASSERT_TRUE(a.Run([](Draft&) { return absl::OkStatus(); }).ok());
+  EXPECT_EQ(a.catalog.view()->digest(), c.catalog.view()->digest());
+}
+
+TEST(SharedRecord, WhatTheDatabaseLostOfSubmissionsIsBroughtBack) {
+  SharedRecord record;
+  Replica a(record), b(record);
+  const auto submit = [&](const std::string& id, record::Intent::State state) {
+    record::Intent intent;
+    intent.set_caller("c");
+    intent.set_request_id(id);
+    intent.set_fine_tune_id("job-" + id);
+    intent.set_marker("marker-" + id);
+    intent.set_state(state);
+    (*intent.mutable_fine_tune()->mutable_labels())["team"] = "blue";
+    ASSERT_TRUE(a.Run([&](Draft& draft) {
+                   intent.set_owner(draft.owner());
+                   draft.PutIntent(intent);
+                   return absl::OkStatus();
+                 }).ok());
+  };
+  submit("kept", record::Intent::ACCEPTED);
+  submit("sent", record::Intent::PREPARED);
+  const uint64_t kept = record.point().seq;
+  submit("sent", record::Intent::ACCEPTED);
+  submit("made", record::Intent::ACCEPTED);
+  submit("refused", record::Intent::REFUSED);
+  ASSERT_TRUE(b.Run([](Draft&) { return absl::OkStatus(); }).ok());
+  record.LoseTail(kept);
+  // Whoever comes first, in the same turn.
+  ASSERT_TRUE(b.Run([&](Draft& draft) {
+                 EXPECT_EQ((*draft.FindIntent("c", "kept"))->state(), record::Intent::ACCEPTED);
+                 EXPECT_EQ((*draft.FindIntent("c", "sent"))->state(), record::Intent::UNKNOWN);
+                 EXPECT_EQ((*draft.FindIntent("c", "made"))->state(), record::Intent::UNKNOWN);
+                 EXPECT_EQ(*draft.FindIntent("c", "refused"), std::nullopt);
+                 return absl::OkStatus();
+               }).ok());
+  ASSERT_TRUE(a.Run([](Draft&) { return absl::OkStatus(); }).ok());
+  for (const Replica* replica : {&a, &b}) {
+    const VersionPtr job = replica->catalog.Find("job-made");
+    ASSERT_NE(job, nullptr);
+    EXPECT_EQ(job->state, pb::FineTune::SUBMIT_UNKNOWN);
+    EXPECT_EQ(job->creator, "c");
+    EXPECT_EQ(job->labels.at("team"), "blue");
+  }
+  EXPECT_EQ(a.catalog.view()->digest(), b.catalog.view()->digest());
+}
+
+TEST(SharedRecord, WhoAsksCatchesUp) {
+  SharedRecord record;
+  Replica a(record), b(record);
+  ASSERT_TRUE(a.Put(MakeJob("a")).ok());
+  std::promise<absl::Status> caught_up;
+  b.recorder->CatchUp([&](absl::Status status) { caught_up.set_value(std::move(status)); });
+  EXPECT_TRUE(caught_up.get_future().get().ok());
+  EXPECT_NE(b.catalog.Find("a"), nullptr);
+  record.SetFaults({.away = 1});
+  std::promise<absl::Status> away;
+  b.recorder->CatchUp([&](absl::Status status) { away.set_value(std::move(status)); });
+  EXPECT_EQ(ReasonOf(away.get_future().get()), pb::ErrorReason::STORE_UNAVAILABLE);
+}
+
+TEST(SharedRecord, WhatAnEndedProcessWasAboutToSubmitIsTakenOver) {
+  SharedRecord record;
+  auto a = std::make_unique<Replica>(record);
+  Replica b(record);
+  record::Intent intent;
+  intent.set_caller("c");
+  intent.set_request_id("r");
+  intent.set_fine_tune_id("job");
+  intent.set_state(record::Intent::PREPARED);
+  ASSERT_TRUE(a->Run([&](Draft& draft) {
+                 intent.set_owner(draft.owner());
+                 draft.PutIntent(intent);
+                 return absl::OkStatus();
+               }).ok());
+  ASSERT_TRUE(b.Run([](Draft&) { return absl::OkStatus(); }).ok());
+  EXPECT_EQ(b.catalog.Find("job"), nullptr) << "its owner lives";
+  record.End(intent.owner());
+  // Nobody wants anything written: the look at the store that is made now and then does it.
+  std::promise<absl::Status> caught_up;
+  b.recorder->CatchUp([&](absl::Status status) { caught_up.set_value(std::move(status)); });
+  ASSERT_TRUE(caught_up.get_future().get().ok());
+  ASSERT_TRUE(b.Run([&](Draft& draft) {
+                 EXPECT_EQ((*draft.FindIntent("c", "r"))->state(), record::Intent::UNKNOWN);
+                 return absl::OkStatus();
+               }).ok());
+  EXPECT_EQ(b.catalog.Find("job")->state, pb::FineTune::SUBMIT_UNKNOWN);
 }
 
 }  // namespace

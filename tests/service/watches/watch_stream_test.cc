@@ -29,8 +29,8 @@ class WatchService final
     RequestWatchFineTunes(&context, &request, &writer, &queue, &arrivals, tag);
   }
 
-  absl::StatusOr<WatchSpec> Check(grpc::ServerContext& context, const grpc::ByteBuffer& request,
-                                  WatchStreamDone& done, std::shared_ptr<LastingCall>&) override {
+  absl::StatusOr<Look> Admit(grpc::ServerContext& context, const grpc::ByteBuffer& request,
+                             WatchStreamDone& done, std::shared_ptr<LastingCall>&) override {
     done = [this](const absl::Status& status) {
       MutexLock lock(mu_);
       ended_.push_back(status.code());
@@ -45,8 +45,24 @@ class WatchService final
     if (!parsed.resume_token().empty()) spec.resume = *DecodeResumeToken(parsed.resume_token());
     spec.fail_on_gap = parsed.gap_policy() == pb::WatchFineTunesRequest::FAIL;
     if (!parsed.filter().empty()) return absl::InvalidArgumentError("no filters here");
-    return spec;
+    return [this, spec] {
+      ++looks_;
+      return absl::StatusOr<WatchSpec>(spec);
+    };
   }
+  bool MayLag(const grpc::ServerContext&, const absl::StatusOr<WatchSpec>&) const override {
+    return lags_;
+  }
+  void CatchUp(absl::AnyInvocable<void(absl::Status) &&> done) override {
+    std::move(done)(caught_up_);
+  }
+
+  // What others committed is yet to be asked for, with that outcome.
+  void Lag(absl::Status caught_up) {
+    caught_up_ = std::move(caught_up);
+    lags_ = true;
+  }
+  int looks() const { return looks_; }
 
   // How the first `count` streams ended.
   std::vector<absl::StatusCode> WaitForEnds(size_t count) {
@@ -59,6 +75,9 @@ class WatchService final
   Mutex mu_;
   CondVar changed_;
   std::vector<absl::StatusCode> ended_ ABSL_GUARDED_BY(mu_);
+  std::atomic<bool> lags_ = false;
+  std::atomic<int> looks_ = 0;
+  absl::Status caught_up_;
 };
 
 class WatchStreamTest : public testing::Test {
@@ -165,6 +184,35 @@ TEST_F(WatchStreamTest, EndsWithTheRefusalOfItsMethod) {
   EXPECT_EQ(call->reader->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(service_.WaitForEnds(1), ElementsAre(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(world_.hub.watcher_count(), 0);
+}
+
+TEST_F(WatchStreamTest, LooksAgainOnceItHasCaughtUpWithOtherProcesses) {
+  world_.Put("a", pb::FineTune::QUEUED);
+  service_.Lag(absl::OkStatus());
+  auto call = Watch();
+  EXPECT_EQ(call->Next(), "SNAPSHOT a@1");
+  EXPECT_EQ(service_.looks(), 2);
+  service_.Lag(absl::UnavailableError("the database is away"));
+  auto refused = Watch();
+  EXPECT_EQ(refused->Next(), "END");
+  EXPECT_EQ(refused->reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  call->context.TryCancel();
+}
+
+TEST_F(WatchStreamTest, EndsWhatWasThereWhenTheRecordIsLoadedAnew) {
+  auto call = Watch();
+  EXPECT_EQ(call->Next(), "SYNCED@0");
+  world_.hub.OnReloading();
+  world_.hub.OnReloaded();
+  EXPECT_EQ(call->Next(), "END");
+  const grpc::Status status = call->reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_NE(status.error_details().find("RetryInfo"), std::string::npos);
+  auto again = Watch();
+  EXPECT_EQ(again->Next(), "SYNCED@0");
+  world_.Put("a", pb::FineTune::QUEUED);
+  EXPECT_EQ(again->Next(), "ADDED a@1");
+  again->context.TryCancel();
 }
 
 TEST_F(WatchStreamTest, SaysUnavailableWithRetryInfoAfterAHeartbeatWhenTheServerDrains) {

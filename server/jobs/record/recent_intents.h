@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "server/jobs/record/draft.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// The submissions that the latest commits put, so that what a failover loses of them can be brought
+// back by whoever has seen it. Recorder's thread only.
+class RecentIntents {
+ public:
+  // As of the commit with this number, or one before it.
+  void Note(uint64_t seq, const record::Intent& intent);
+  // Each as the latest commit left it, if that was after this one.
+  std::vector<record::Intent> After(uint64_t seq) const;
+  void Clear() { intents_.clear(); }
+
+ private:
+  static constexpr size_t kMost = 10'000;
+  std::deque<std::pair<uint64_t, record::Intent>> intents_;
+};
+
+// Up to which commit this history has what led to `point`: its own number if all of it is there.
+uint64_t CommonSeq(const Lineage& lineage, const StorePoint& point, uint64_t latest);
+
+// Puts a submission back that was in the record and is not any more: whether Segmind has its job is
+// to be found out, and until then its request_id makes no other.
+absl::Status BringBack(Draft& draft, const record::Intent& intent, uint64_t read);
+
+}  // namespace finetune

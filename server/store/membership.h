@@ -1,0 +1,41 @@
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "absl/time/time.h"
+#include "server/base/mutex.h"
+
+namespace finetune {
+
+// How long a process counts as one of them without a sign of life.
+inline constexpr absl::Duration kMemberLease = absl::Seconds(8);
+
+// This process among those that share the record: the name under which it owns submissions, and how
+// long that name counts. Others take over what is owned under a name that no longer counts, so
+// nothing may be begun under it then. A record that nobody shares has one member, without a name,
+// that always counts. Thread-safe. Times are steady (SteadyNow).
+class Membership {
+ public:
+  std::string id() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether this process has, or had, that name.
+  bool IsMine(const std::string& id) const ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether what is owned under that name is this process's, and will be until `when`.
+  bool Holds(const std::string& id, absl::Time when) const ABSL_LOCKS_EXCLUDED(mu_);
+
+  // From now on it has this name, which counts until then.
+  void Join(std::string id, absl::Time until) ABSL_LOCKS_EXCLUDED(mu_);
+  // The name counts for longer, if it is still this one.
+  void Renew(const std::string& id, absl::Time until) ABSL_LOCKS_EXCLUDED(mu_);
+  // Others have taken over, or may have.
+  void Lose(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
+  bool is_lost() const ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  mutable Mutex mu_;
+  std::string id_ ABSL_GUARDED_BY(mu_);
+  std::set<std::string> earlier_ ABSL_GUARDED_BY(mu_);
+  absl::Time until_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
+};
+
+}  // namespace finetune
