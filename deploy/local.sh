@@ -1,88 +1,63 @@
 #!/bin/bash
 # Installs what is missing, builds, starts the gateway, and plays a whole fine-tune where you can see it.
 #   deploy/local.sh [--play] [--no-stay] [--time-scale N] [--keep]
+#   deploy/local.sh --fleet [--no-stay] [--time-scale N]
 # Without SEGMIND_API_KEY it starts the Segmind emulator and plays the main job against it. With SEGMIND_API_KEY it talks to the real
 # Segmind and plays only with --play: a job there costs money.
 #   --play          play the main job also against the real Segmind
 #   --no-stay       stop everything once the job is played
 #   --time-scale N  how many times faster than Segmind the emulator is (default 40)
 #   --keep          keep the gateway's record of earlier runs
+#   --fleet         three gateways on PostgreSQL, and the emulator; one gateway is killed on the way
 # The state lies in .run/; Ctrl-C stops everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-play='' stay=1 time_scale=40 keep=''
+play='' stay=1 time_scale=40 keep='' fleet=''
 while [[ $# -gt 0 ]]; do
   case $1 in
     --play) play=1 ;;
     --no-stay) stay='' ;;
     --time-scale) time_scale=$2; shift ;;
     --keep) keep=1 ;;
-    -h | --help) sed -n '2,10p' "$0"; exit 0 ;;
+    --fleet) fleet=1 ;;
+    -h | --help) sed -n '2,12p' "$0"; exit 0 ;;
     *) echo "local.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
   shift
 done
 [[ -n ${SEGMIND_API_KEY:-} ]] || play=1
 
-bold='' plain=''
-if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; fi
-step() { printf '\n%s── %s%s\n' "$bold" "$1" "$plain"; }
-die() { echo "local.sh: $1" >&2; exit 1; }
-show() { printf '%s$ finetune %s%s\n' "$bold" "$*" "$plain" >&2; "$bin/finetune" --server "$address" "$@"; }
+bin=$PWD/.build/dev/bin run=$PWD/.run
+pids=()
+# shellcheck source=deploy/local-parts.sh
+. deploy/local-parts.sh
 
 step 'Setting up'
-deploy/packages.sh local
+deploy/packages.sh "$([[ -n $fleet ]] && echo fleet || echo local)"
 cmake --preset dev >/dev/null
 cmake --build --preset dev --parallel "$(nproc)" --target finetune-gateway finetune segmind-emulator
-bin=$PWD/.build/dev/bin
-run=$PWD/.run
+if [[ -n $fleet ]]; then
+  [[ -z ${SEGMIND_API_KEY:-} ]] || die '--fleet plays against the emulator: unset SEGMIND_API_KEY'
+  options=(--time-scale "$time_scale")
+  [[ -n $stay ]] || options+=(--no-stay)
+  exec deploy/local-fleet.sh "${options[@]}"
+fi
 [[ -n $keep ]] || rm -rf "$run"
 mkdir -p "$run" && chmod 700 "$run"
 
-pids=()
-# shellcheck disable=SC2317 # The trap calls it.
-stop() {
-  # The gateway first: it drains its streams.
-  for ((i = ${#pids[@]} - 1; i >= 0; --i)); do
-    kill "${pids[i]}" 2>/dev/null || true
-    wait "${pids[i]}" 2>/dev/null || true
-  done
-}
-trap stop EXIT
-trap 'exit 130' INT TERM
-
-# The usual port where it is free, else any.
-port() { if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then echo 0; else echo "$1"; fi; }
-# Waits until a process has written a file; shows its log if it ends instead.
-await() {
-  for _ in $(seq 300); do
-    [[ ! -s $1 ]] || return 0
-    kill -0 "$2" 2>/dev/null || { cat "$3" >&2; die "a process ended at its start; its output is above"; }
-    sleep 0.1
-  done
-  die "waited in vain for $1"
-}
 field() { sed -nE "s/.*\"$1\": *([0-9]+).*/\1/p" "$run/gateway.ports"; }
 
 if [[ -z ${SEGMIND_API_KEY:-} ]]; then
-  step 'Starting the Segmind emulator'
-  head -c 24 /dev/urandom | base64 | tr -d '/+=' >"$run/api-key"
-  rm -f "$run/emulator.port"
-  "$bin/segmind-emulator" --listen "127.0.0.1:$(port 8090)" --port_file "$run/emulator.port" \
-    --api_key "$(cat "$run/api-key")" --time_scale "$time_scale" >"$run/emulator.log" 2>&1 &
-  pids+=($!)
-  await "$run/emulator.port" $! "$run/emulator.log"
-  upstream=http://127.0.0.1:$(cat "$run/emulator.port")
+  start_emulator
   key_flags=(--api_key_file "$run/api-key" --active_poll_interval 1s)
-  echo "$upstream, $time_scale times faster than Segmind"
 else
   upstream=https://api.segmind.com
   key_flags=()
 fi
 
 step 'Starting the gateway'
-[[ -s $run/webhook-token ]] || (umask 077; head -c 32 /dev/urandom | base64 | tr -d '/+=' >"$run/webhook-token")
+webhook_token
 rm -f "$run/gateway.ports"
 "$bin/finetune-gateway" --listen "127.0.0.1:$(port 50051)" --webhook_listen "127.0.0.1:$(port 8080)" \
   --admin_listen "127.0.0.1:$(port 9090)" --port_file "$run/gateway.ports" --upstream_url "$upstream" \

@@ -66,7 +66,8 @@ def workloads(overlay):
 
 
 def gateway(overlay):
-    return one(overlay, "StatefulSet", "finetune-gateway")
+    (found,) = [w for w in workloads(overlay) if w["metadata"]["name"] == "finetune-gateway"]
+    return found
 
 
 def flags(overlay):
@@ -209,7 +210,7 @@ class EveryOverlay:
         who = {}
         for policy in of_kind(overlay, "NetworkPolicy"):
             if policy["spec"]["podSelector"].get("matchLabels") == GATEWAY:
-                for rule in policy["spec"]["ingress"]:
+                for rule in policy["spec"].get("ingress", []):
                     for port in rule["ports"]:
                         who.setdefault(port["port"], []).extend(rule["from"])
         self.assertEqual(set(who), {50051, 8080, 9090})
@@ -256,7 +257,8 @@ class EveryOverlay:
         self.assertEqual(headless["clusterIP"], "None")
         self.assertNotIn("clusterIP", plain)
         self.assertFalse(headless.get("publishNotReadyAddresses", False))
-        self.assertEqual(gateway(overlay)["spec"]["serviceName"], "finetune-gateway-headless")
+        if gateway(overlay)["kind"] == "StatefulSet":
+            self.assertEqual(gateway(overlay)["spec"]["serviceName"], "finetune-gateway-headless")
 
     def test_probes_ask_the_admin_door(self):
         overlay = self.overlay
@@ -288,6 +290,11 @@ class EveryOverlay:
         for name in flags(self.overlay):
             self.assertRegex(name, r"^FINETUNE_GATEWAY_[A-Z_]+$")
             self.assertIn(name.removeprefix("FINETUNE_GATEWAY_").lower(), known)
+
+
+def example(file):
+    with open(os.path.join(ROOT, "deploy/kubernetes/examples", file), encoding="utf-8") as f:
+        return list(yaml.safe_load_all(f))
 
 
 SKIP = "needs kubectl 1.27 or later, or kustomize 5; Debian 12 has neither"
@@ -382,6 +389,107 @@ class Emulator(EveryOverlay, unittest.TestCase):
         policy = one("emulator", "NetworkPolicy", "segmind-emulator")
         for rule in policy["spec"]["egress"]:
             self.assertFalse([p for p in rule["to"] if "ipBlock" in p])
+
+
+@unittest.skipUnless(RENDERER, SKIP)
+class Fleet(EveryOverlay, unittest.TestCase):
+    overlay = "fleet"
+
+    def test_a_new_pod_serves_before_an_old_one_goes(self):
+        spec = gateway("fleet")["spec"]
+        self.assertEqual(gateway("fleet")["kind"], "Deployment")
+        self.assertEqual(spec["replicas"], 3)
+        self.assertEqual(spec["strategy"], {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}})
+        self.assertEqual(of_kind("fleet", "StatefulSet"), [])
+
+    def test_the_pods_keep_nothing(self):
+        spec = gateway("fleet")["spec"]
+        self.assertNotIn("volumeClaimTemplates", spec)
+        for volume in spec["template"]["spec"]["volumes"]:
+            self.assertTrue({"secret", "configMap"} & set(volume), volume)
+
+    def test_they_spread_over_zones_and_nodes(self):
+        constraints = gateway("fleet")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        self.assertEqual({c["topologyKey"] for c in constraints}, {"topology.kubernetes.io/zone", "kubernetes.io/hostname"})
+
+    def database(self):
+        """What the URL says: user, host, namespace, database."""
+        return re.fullmatch(r"postgresql://(\w+)@([\w-]+)\.([\w-]+)/(\w+)", flags("fleet")["FINETUNE_GATEWAY_STORE"]).groups()
+
+    def test_the_way_to_the_database_is_open_and_no_other(self):
+        policy = one("fleet", "NetworkPolicy", "finetune-gateway-database")["spec"]
+        self.assertEqual(policy["podSelector"]["matchLabels"], GATEWAY)
+        self.assertEqual(policy["policyTypes"], ["Egress"])
+        (rule,) = policy["egress"]
+        self.assertEqual(rule["ports"], [{"protocol": "TCP", "port": 5432}])
+        (cluster,) = [o for o in example("cloudnative-pg.yaml") if o["kind"] == "Cluster"]
+        self.assertEqual(rule["to"], [{"podSelector": {"matchLabels": {"cnpg.io/cluster": cluster["metadata"]["name"]}}}])
+
+    def test_the_example_database_is_the_one_that_the_overlay_means(self):
+        (cluster,) = [o for o in example("cloudnative-pg.yaml") if o["kind"] == "Cluster"]
+        name = cluster["metadata"]["name"]
+        user, host, namespace, database = self.database()
+        self.assertEqual((host, namespace), (f"{name}-rw", cluster["metadata"]["namespace"]))
+        initdb = cluster["spec"]["bootstrap"]["initdb"]
+        self.assertEqual((user, database, "UTF8"), (initdb["owner"], initdb["database"], initdb["encoding"]))
+        volumes = {v["name"]: v["secret"] for v in gateway("fleet")["spec"]["template"]["spec"]["volumes"] if "secret" in v}
+        self.assertEqual(volumes["database"]["secretName"], f"{name}-app")
+        self.assertEqual(volumes["database-ca"]["secretName"], f"{name}-ca")
+        self.assertEqual([i["key"] for i in volumes["database-ca"]["items"]], ["ca.crt"], "never the CA's key")
+
+    def test_the_example_database_acknowledges_nothing_that_one_node_can_lose(self):
+        (cluster,) = [o for o in example("cloudnative-pg.yaml") if o["kind"] == "Cluster"]
+        self.assertEqual(cluster["spec"]["instances"], 3)
+        self.assertEqual(cluster["spec"]["postgresql"]["synchronous"],
+                         {"method": "any", "number": 1, "dataDurability": "required", "failoverQuorum": True})
+
+    def test_the_example_database_may_be_reached_by_the_gateway(self):
+        (policy,) = [o for o in example("cloudnative-pg.yaml") if o["kind"] == "NetworkPolicy"]
+        reached = [p for r in policy["spec"]["ingress"] for p in r["from"] if {"protocol": "TCP", "port": 5432} in r["ports"]]
+        self.assertIn({"podSelector": {"matchLabels": GATEWAY}}, reached)
+
+    def test_together_they_keep_the_accounts_limit(self):
+        share = int(flags("fleet")["FINETUNE_GATEWAY_UPSTREAM_CALLS_PER_MINUTE"])
+        self.assertLessEqual(3 * share, int(flags_in_sources()["upstream_calls_per_minute"]))
+
+    def test_it_has_the_protection_of_the_single_gateway(self):
+        for flag, value in flags("single").items():
+            if flag != "FINETUNE_GATEWAY_STORE":
+                self.assertEqual(flags("fleet")[flag], value)
+        self.assertEqual(of_kind("fleet", "Secret"), [])
+        self.assertEqual(len(of_kind("fleet", "ServiceMonitor")), 1)
+
+
+@unittest.skipUnless(RENDERER, SKIP)
+class Autoscaler(unittest.TestCase):
+    """The component for more replicas, laid over the fleet."""
+
+    def setUp(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        self.overlay = folder
+        with open(os.path.join(folder, "kustomization.yaml"), "w", encoding="utf-8") as f:
+            fleet = os.path.relpath(os.path.join(OVERLAYS, "fleet"), os.path.realpath(folder))
+            yaml.safe_dump({"resources": [fleet], "components": [os.path.join(fleet, "../../components/hpa")]}, f)
+
+    def test_it_alone_says_how_many(self):
+        self.assertNotIn("replicas", gateway(self.overlay)["spec"])
+        scaler = one(self.overlay, "HorizontalPodAutoscaler", "finetune-gateway")["spec"]
+        target = gateway(self.overlay)
+        self.assertEqual(scaler["scaleTargetRef"],
+                         {"apiVersion": target["apiVersion"], "kind": target["kind"], "name": target["metadata"]["name"]})
+        self.assertEqual((scaler["minReplicas"], scaler["maxReplicas"]), (3, 10))
+        self.assertIn("cpu", target["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"])
+
+    def test_the_example_database_has_room_for_all_of_them(self):
+        (cluster,) = [o for o in example("cloudnative-pg.yaml") if o["kind"] == "Cluster"]
+        most = one(self.overlay, "HorizontalPodAutoscaler", "finetune-gateway")["spec"]["maxReplicas"]
+        self.assertGreaterEqual(int(cluster["spec"]["postgresql"]["parameters"]["max_connections"]), 3 * (most + 1) + 20)
+
+    def test_every_object_is_what_the_api_expects(self):
+        done = subprocess.run(["node", os.path.join(HERE, "schema.js")], input=json.dumps(objects(self.overlay)),
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class AllOverlays(unittest.TestCase):

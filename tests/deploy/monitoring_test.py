@@ -148,7 +148,7 @@ class Dashboard(unittest.TestCase):
         rows = [p["title"] for p in dashboard()["panels"] if p["type"] == "row"]
         self.assertEqual(
             rows,
-            ["Is it us or Segmind?", "Is the view fresh?", "Trainings", "Who uses it?", "What does it cost?"],
+            ["Is it us or Segmind?", "Is the view fresh?", "Trainings", "Who uses it?", "What does it cost?", "Are the replicas one?"],
         )
 
     def test_legends_lie_beside_the_data(self):

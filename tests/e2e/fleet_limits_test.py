@@ -35,6 +35,7 @@ class Limits(EndToEnd):
         world = FleetWorld(folder, emulator, "--policy_file", policy, "--upstream_calls_per_minute", CALLS_A_MINUTE)
         self.addCleanup(world.end)
         world.start_all()
+        allowed = CALLS_A_MINUTE * (1 if world.has_leader() else 3)
         stop = threading.Event()
         refused, made = [0], [0]
 
@@ -75,12 +76,12 @@ class Limits(EndToEnd):
         stats = emulator.call("GET", "/emulator/stats")
         busiest = stats["most_api_calls_in_a_minute"]
         print(f"\n{len(emulator.submits())} jobs of a budget of {BUDGET}, {refused[0]} creates refused; Segmind's busiest minute had {busiest} calls of "
-              f"{CALLS_A_MINUTE}", flush=True)
+              f"{allowed}", flush=True)
         self.assertLessEqual(len(emulator.submits()), BUDGET)
         self.assertGreaterEqual(len(emulator.submits()), BUDGET // 2)
         self.assertGreater(refused[0], 0)
-        self.assertLessEqual(busiest, CALLS_A_MINUTE)
-        self.assertGreater(busiest, CALLS_A_MINUTE * 2 // 3, "it was not tried hard enough")
+        self.assertLessEqual(busiest, allowed)
+        self.assertGreater(busiest, allowed // 2, "it was not tried hard enough")
         self.assertEqual(emulator.call("GET", "/emulator/duplicates"), [])
         self.assertEqual(world.wrong, [])
 

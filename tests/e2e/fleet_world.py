@@ -370,6 +370,10 @@ class FleetWorld(crash_world.World):
         self.links.close()
         self.links = None
 
+    def has_leader(self):
+        """Whether one replica reads Segmind for all, and they share the account's calls; else each has its own."""
+        return "finetune_gateway_leader" in self.replicas[0].metrics()
+
     # --- the account
 
     def settle(self):
@@ -386,8 +390,9 @@ class FleetWorld(crash_world.World):
 
     def check(self, test):
         busiest = self.emulator.call("GET", "/emulator/stats")["most_api_calls_in_a_minute"]
-        if busiest > CALLS_A_MINUTE:
-            self.note_wrong(f"Segmind had {busiest} calls in a minute, and {CALLS_A_MINUTE} are allowed")
+        allowed = CALLS_A_MINUTE * (1 if self.has_leader() else len(self.replicas))
+        if busiest > allowed:
+            self.note_wrong(f"Segmind had {busiest} calls in a minute, and {allowed} are allowed")
         # Jobs go on changing; the emulator stops them, so that there is an end to compare.
         self.emulator.call("POST", "/emulator/clock", {"time_scale": 0})
         self.settle()
