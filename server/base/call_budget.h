@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -16,18 +17,17 @@ class CallBudget {
  public:
   // What was granted, to whomever. Steady times, none earlier than the call's own.
   struct Call {
-    int slot = 0;  // A later call in the same slot takes its place.
+    uint64_t id = 0;
     absl::Time time;
     int kind = 0;
   };
   struct Picture {
     std::vector<Call> calls;  // Of the last minute, oldest first.
-    int limit = 0;
     absl::Time hold_until = absl::InfinitePast();
   };
   struct Answer {
-    // Set if the call is granted: it must be made at once.
-    std::optional<int> slot;
+    // The call's id, if it is granted: it must be made at once.
+    std::optional<uint64_t> granted;
     Picture picture;  // With it.
   };
   // UNAVAILABLE / STORE_UNAVAILABLE if nobody could be asked. Runs exactly once, with no lock held.

@@ -27,8 +27,6 @@ FleetStatus SoloFleet::status() const {
           .complete = now};
 }
 
-void SoloFleet::WantRead(absl::AnyInvocable<void(absl::StatusOr<uint64_t>) &&> done) {
-  std::move(done)(uint64_t{0});
-}
+void SoloFleet::WantRead(WantDone done) { std::move(done)(uint64_t{0}); }
 
 }  // namespace finetune

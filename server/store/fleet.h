@@ -17,26 +17,35 @@
 
 namespace finetune {
 
-// The leader's right to act, for one term. Thread-safe.
-//
-// It is trusted until a steady time that lies before the one at which others may take over. After
-// that nothing new is begun; what was begun is fenced: the recorder writes nothing of a term that is
-// over (TurnNeeds.term).
-class LeaderLease {
+// A right that ends by itself unless it is renewed. It is trusted until a steady time that lies
+// before the one at which others take it for ended. Thread-safe.
+class Lease {
  public:
-  LeaderLease(LeaderTerm term, absl::Time trusted_until) : term_(std::move(term)) {
-    Renew(trusted_until);
-  }
+  explicit Lease(absl::Time trusted_until) { Renew(trusted_until); }
 
-  const LeaderTerm& term() const { return term_; }
   bool Holds(absl::Time now) const { return absl::ToUnixNanos(now) < until_; }
-
   void Renew(absl::Time trusted_until) { until_ = absl::ToUnixNanos(trusted_until); }
+  // For good: whoever gets the right anew gets another lease.
   void End() { until_ = absl::ToUnixNanos(absl::InfinitePast()); }
 
  private:
-  const LeaderTerm term_;
   std::atomic<int64_t> until_;
+};
+
+// The leader's right to read Segmind. Without it nothing new is begun; what was begun is fenced: the
+// recorder writes nothing of a term that is over (TurnNeeds.term).
+struct LeaderLease : Lease {
+  LeaderLease(LeaderTerm given, absl::Time trusted_until)
+      : Lease(trusted_until), term(std::move(given)) {}
+  const LeaderTerm term;
+};
+
+// A member is alive for the others while it has this: until then nobody settles what it has begun.
+// A process that was given up for dead goes on as another member.
+struct MemberLease : Lease {
+  MemberLease(std::string given, absl::Time trusted_until)
+      : Lease(trusted_until), id(std::move(given)) {}
+  const std::string id;
 };
 
 // What the leader's reads of Segmind have brought into the record. Steady times of whoever has it,
@@ -54,7 +63,7 @@ struct FleetReading {
 };
 
 struct FleetMember {
-  std::string id;    // Of one life of a process.
+  std::string id;
   std::string name;  // Of its pod, say.
   std::string version;
   absl::Time started;  // By the time of day.
@@ -79,7 +88,7 @@ class FleetListener {
  public:
   virtual ~FleetListener() = default;
 
-  // This process leads from now on, while the lease holds; and: no longer, or not yet.
+  // This process leads from now on, while the lease holds; and: no longer.
   virtual void OnLead(std::shared_ptr<const LeaderLease> lease) = 0;
   virtual void OnFollow() = 0;
 
@@ -99,8 +108,7 @@ class Fleet {
  public:
   virtual ~Fleet() = default;
 
-  // Joins, and tells the listener from now until Stop has returned, beginning with OnLead or
-  // OnFollow. `view_revision` is what this process shows. Once.
+  // Joins, and tells the listener from now until Stop has returned. Nobody leads before OnLead. `view_revision` is what this process shows. Once.
   virtual void Start(FleetListener& listener, std::function<uint64_t()> view_revision) = 0;
   // Leaves: others need not wait until its lease ends. Idempotent.
   virtual void Stop() = 0;
@@ -110,16 +118,16 @@ class Fleet {
   // Whether others may share the record. If not, nothing of what follows needs to be called.
   virtual bool is_shared() const = 0;
   virtual FleetStatus status() const = 0;
-  // While this process is known to others as alive: until this steady time nobody settles what it
-  // has begun.
-  virtual absl::Time alive_until() const = 0;
+  // As which member this process is known now.
+  virtual std::shared_ptr<const MemberLease> membership() const = 0;
 
   // Of those who follow, for the leader. Hints are kept while nobody can be told.
   virtual void Hint(std::string upstream_id) = 0;
   virtual void Wake() = 0;
   // Asks for a list that begins after now: the ticket that FleetReading will have served. Exactly
   // once; UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked.
-  virtual void WantRead(absl::AnyInvocable<void(absl::StatusOr<uint64_t>) &&> done) = 0;
+  using WantDone = absl::AnyInvocable<void(absl::StatusOr<uint64_t>) &&>;
+  virtual void WantRead(WantDone done) = 0;
 
   // Of the leader.
   virtual void Tell(const FleetReading& reading) = 0;
@@ -142,10 +150,10 @@ class SoloFleet : public Fleet {
   void Retire() override {}
   bool is_shared() const override { return false; }
   FleetStatus status() const override;
-  absl::Time alive_until() const override { return absl::InfiniteFuture(); }
+  std::shared_ptr<const MemberLease> membership() const override { return membership_; }
   void Hint(std::string) override {}
   void Wake() override {}
-  void WantRead(absl::AnyInvocable<void(absl::StatusOr<uint64_t>) &&> done) override;
+  void WantRead(WantDone done) override;
   void Tell(const FleetReading&) override {}
   void GiveUp() override {}
   void OnFenced(const LeaderTerm&) override {}
@@ -153,6 +161,7 @@ class SoloFleet : public Fleet {
 
  private:
   const FleetMember me_;
+  const std::shared_ptr<const MemberLease> membership_;
 };
 
 }  // namespace finetune

@@ -1,0 +1,163 @@
+#include "server/store/postgres_calls.h"
+
+#include <algorithm>
+
+#include "server/base/clock.h"
+#include "server/store/postgres_session.h"
+
+namespace finetune {
+namespace {
+
+// A little more than the minute, for calls that travel at different speeds. As nanoseconds, and with
+// the statement's own time: a transaction that waited for a row must not judge by its beginning.
+#define NOW "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
+#define A_WINDOW_AGO NOW " - 60500000000"
+
+constexpr char kTake[] = "UPDATE finetune.upstream_calls SET at = " NOW
+                         ", kind = $1::bigint WHERE slot = (SELECT slot FROM "
+                         "finetune.upstream_calls WHERE at <= " A_WINDOW_AGO
+                         " ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED) AND NOT EXISTS (SELECT FROM "
+                         "finetune.upstream_hold WHERE until > " NOW ") RETURNING slot, at";
+
+// A grant that took longer is old by the time the call would be made, and others count it from when
+// it was given.
+constexpr absl::Duration kStale = absl::Milliseconds(300);
+
+// A row's slot and time name a call.
+uint64_t IdOf(int64_t slot, int64_t at) {
+  return static_cast<uint64_t>(at) * 1'000'003 + static_cast<uint64_t>(slot);
+}
+
+absl::Status Stopped() { return PgUnavailable({"", "the gateway is stopping"}); }
+
+}  // namespace
+
+void PostgresCalls::Ask(int kind, Done done) {
+  {
+    MutexLock lock(mu_);
+    if (!stopped_) {
+      waiting_.asked.push_back({kind, std::move(done)});
+      done = nullptr;
+    }
+  }
+  if (done) return std::move(done)(Stopped());
+  wake_();
+}
+
+void PostgresCalls::HoldUntil(absl::Time time) {
+  {
+    MutexLock lock(mu_);
+    waiting_.hold_until = std::max(waiting_.hold_until, time);
+  }
+  wake_();
+}
+
+void PostgresCalls::Follow(std::function<void(const Picture&)> listener) {
+  MutexLock lock(listener_mu_);
+  listener_ = std::move(listener);
+}
+
+PostgresCalls::Waiting PostgresCalls::Take() {
+  MutexLock lock(mu_);
+  return std::exchange(waiting_, {});
+}
+
+PgError PostgresCalls::Run(PgConnection& connection, const DatabaseClock& clock,
+                           absl::Duration patience) {
+  Waiting waiting = Take();
+  PgError error;
+  std::vector<PgRows> rows;
+  if (waiting.hold_until != absl::InfinitePast()) {
+    const absl::Time until = clock.ToDatabaseAtMost(waiting.hold_until);
+    error =
+        connection.Run({{"UPDATE finetune.upstream_hold SET until = greatest(until, $1::bigint)",
+                         {PgValue::Number(absl::ToUnixNanos(until))}}},
+                       absl::Now() + patience, rows);
+    if (!error.ok()) {
+      // To be told as soon as that can be done.
+      MutexLock lock(mu_);
+      waiting_.hold_until = std::max(waiting_.hold_until, waiting.hold_until);
+    }
+  }
+  for (Asked& asked : waiting.asked) {
+    Answer answer;
+    if (error.ok()) error = RunOne(connection, clock, patience, asked.kind, answer);
+    if (error.ok())
+      std::move(asked.done)(std::move(answer));
+    else
+      std::move(asked.done)(PgUnavailable(error));
+  }
+  return error;
+}
+
+PgError PostgresCalls::RunOne(PgConnection& connection, const DatabaseClock& clock,
+                              absl::Duration patience, int kind, Answer& answer) {
+  std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+                                  // Not lost by a server that crashes; a standby is not waited for.
+                                  {"SET LOCAL synchronous_commit = local"},
+                                  {kTake, {PgValue::Number(kind)}}};
+  for (PgQuery& query : PictureQueries()) queries.push_back(std::move(query));
+  queries.push_back({"COMMIT"});
+  std::vector<PgRows> rows;
+  const absl::Time sent = SteadyNow();
+  const PgError error = connection.Run(queries, absl::Now() + patience, rows);
+  if (!error.ok()) {
+    if (!connection.broken()) (void)connection.Run({{"ROLLBACK"}}, absl::Now() + patience, rows);
+    return error;
+  }
+  answer.picture = PictureOf(rows[3], rows[4], clock);
+  if (rows[2].size() == 1 && SteadyNow() - sent < kStale)
+    answer.granted = IdOf(rows[2].Number(0, 0), rows[2].Number(0, 1));
+  return {};
+}
+
+void PostgresCalls::Refuse(const absl::Status& why) {
+  std::vector<Asked> asked;
+  {
+    MutexLock lock(mu_);
+    asked.swap(waiting_.asked);
+  }
+  for (Asked& one : asked) std::move(one.done)(why);
+}
+
+void PostgresCalls::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopped_ = true;
+  }
+  Refuse(Stopped());
+}
+
+std::vector<PgQuery> PostgresCalls::PictureQueries() {
+  return {{"SELECT slot, at, kind FROM finetune.upstream_calls WHERE at > " A_WINDOW_AGO
+           " ORDER BY at"},
+          {"SELECT coalesce(max(until), 0) FROM finetune.upstream_hold"}};
+}
+
+CallBudget::Picture PostgresCalls::PictureOf(const PgRows& calls, const PgRows& hold,
+                                             const DatabaseClock& clock) {
+  Picture picture;
+  for (int i = 0; i < calls.size(); ++i) {
+    const int64_t at = calls.Number(i, 1);
+    picture.calls.push_back({.id = IdOf(calls.Number(i, 0), at),
+                             .time = clock.ToSteadyAtMost(absl::FromUnixNanos(at)),
+                             .kind = static_cast<int>(calls.Number(i, 2))});
+  }
+  picture.hold_until = clock.ToSteadyAtMost(absl::FromUnixNanos(hold.Number(0, 0)));
+  return picture;
+}
+
+void PostgresCalls::Show(const Picture& picture) {
+  MutexLock lock(listener_mu_);
+  if (listener_) listener_(picture);
+}
+
+std::vector<PgQuery> PostgresCalls::LimitQueries(int calls_per_minute) {
+  return {{"INSERT INTO finetune.upstream_calls (slot) SELECT generate_series(1, $1::bigint) ON "
+           "CONFLICT DO NOTHING",
+           {PgValue::Number(calls_per_minute)}},
+          {"DELETE FROM finetune.upstream_calls WHERE slot > $1::bigint",
+           {PgValue::Number(calls_per_minute)}}};
+}
+
+}  // namespace finetune

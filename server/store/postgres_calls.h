@@ -1,0 +1,68 @@
+#pragma once
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "server/base/call_budget.h"
+#include "server/base/mutex.h"
+#include "server/store/database_clock.h"
+#include "server/store/pg_connection.h"
+
+namespace finetune {
+
+// The account's calls a minute as rows of one table, one for each call that may be made in a minute:
+// a call takes the row that was taken longest ago, if that is more than a minute. Whoever else takes
+// one at the same time gets another, or none. Thread-safe but for what the fleet's thread does; the
+// owner of that outlives it.
+class PostgresCalls : public CallBudget {
+ public:
+  // `wake` gets the fleet's thread to call Run.
+  explicit PostgresCalls(std::function<void()> wake) : wake_(std::move(wake)) {}
+
+  void Ask(int kind, Done done) override ABSL_LOCKS_EXCLUDED(mu_);
+  void HoldUntil(absl::Time time) override ABSL_LOCKS_EXCLUDED(mu_);
+  void Follow(std::function<void(const Picture&)> listener) override ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Fleet's thread, from here on.
+  // Answers all that was asked. Not OK if the connection can no longer be used.
+  PgError Run(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Refuses all that was asked: nobody can be asked.
+  void Refuse(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
+  // From now on refuses at once.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // What tells the picture, as the last statements of a question; and what it then is.
+  static std::vector<PgQuery> PictureQueries();
+  static Picture PictureOf(const PgRows& calls, const PgRows& hold, const DatabaseClock& clock);
+  void Show(const Picture& picture) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // As many rows as the account allows calls.
+  static std::vector<PgQuery> LimitQueries(int calls_per_minute);
+
+ private:
+  struct Asked {
+    int kind = 0;
+    Done done;
+  };
+  struct Waiting {
+    std::vector<Asked> asked;
+    absl::Time hold_until = absl::InfinitePast();
+  };
+
+  Waiting Take() ABSL_LOCKS_EXCLUDED(mu_);
+  PgError RunOne(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience,
+                 int kind, Answer& answer);
+
+  const std::function<void()> wake_;
+
+  Mutex mu_;
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  Waiting waiting_ ABSL_GUARDED_BY(mu_);
+  // Held while the listener runs, so that it does not run once it was replaced.
+  Mutex listener_mu_;
+  std::function<void(const Picture&)> listener_ ABSL_GUARDED_BY(listener_mu_);
+};
+
+}  // namespace finetune

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "server/store/database_clock.h"
+#include "server/store/fleet.h"
+
+namespace finetune {
+
+// A reading as the leader leaves it to the others, in the database's time.
+std::string EncodeReading(const FleetReading& reading, const DatabaseClock& clock);
+// nullopt if these bytes are none: another version's, say.
+std::optional<FleetReading> DecodeReading(std::string_view bytes, const DatabaseClock& clock);
+
+}  // namespace finetune

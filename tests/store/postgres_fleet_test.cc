@@ -1,0 +1,374 @@
+#include "server/store/postgres_fleet.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+
+#include "server/base/clock.h"
+#include "server/base/error.h"
+#include "server/base/mutex.h"
+#include "server/store/postgres_schema.h"
+#include "tests/store/postgres_server.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::SizeIs;
+
+// One process, as far as the fleet goes: what it was told, in order.
+class Member : public FleetListener {
+ public:
+  Member(const PostgresServer& server, const std::string& name,
+         const std::function<void(PostgresFleetOptions&)>& change = {}) {
+    PostgresFleetOptions options{.target = {.url = server.Url("record")},
+                                 .me = {.name = name, .version = "1.2.3"},
+                                 .interval = absl::Milliseconds(200),
+                                 .leader_lease = absl::Milliseconds(900),
+                                 .member_lease = absl::Milliseconds(1'200),
+                                 .caution = absl::Milliseconds(200)};
+    if (change) change(options);
+    fleet_ = MakePostgresFleet(options);
+    fleet_->Start(*this, [this] { return revision_.load(); });
+  }
+  ~Member() override { fleet_->Stop(); }
+
+  Fleet& fleet() { return *fleet_; }
+  void SetRevision(uint64_t revision) { revision_ = revision; }
+  // Its thread stands still, as if the process were stopped, until Continue.
+  void Pause() {
+    MutexLock lock(mu_);
+    paused_ = true;
+  }
+  void Continue() {
+    MutexLock lock(mu_);
+    paused_ = false;
+    changed_.NotifyAll();
+  }
+
+  std::shared_ptr<const LeaderLease> lease() const {
+    MutexLock lock(mu_);
+    return lease_;
+  }
+  bool leads() const { return lease() != nullptr; }
+  template <typename Condition>
+  void Await(const Condition& condition) {
+    const absl::Time until = SteadyNow() + absl::Seconds(30);
+    MutexLock lock(mu_);
+    while (!condition() && SteadyNow() < until) changed_.WaitFor(mu_, absl::Milliseconds(20));
+    EXPECT_TRUE(condition());
+  }
+  void AwaitLead() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    Await([this] { return lease_ != nullptr; });
+  }
+  void AwaitFollow() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    Await([this] { return lease_ == nullptr; });
+  }
+
+  void OnLead(std::shared_ptr<const LeaderLease> lease) override {
+    Note([&] { lease_ = std::move(lease); });
+  }
+  void OnFollow() override {
+    Note([&] { lease_ = nullptr; });
+  }
+  void OnHints(const std::vector<std::string>& ids) override {
+    Note([&] { hints_.insert(hints_.end(), ids.begin(), ids.end()); });
+  }
+  void OnWake() override {
+    Note([&] { ++wakes_; });
+  }
+  void OnWanted(uint64_t ticket) override {
+    Note([&] { wanted_ = ticket; });
+  }
+  void OnReading(const FleetReading& reading) override {
+    Note([&] { reading_ = reading; });
+  }
+
+  std::vector<std::string> hints_;
+  int wakes_ = 0;
+  uint64_t wanted_ = 0;
+  FleetReading reading_;
+
+ private:
+  template <typename Change>
+  void Note(const Change& change) {
+    MutexLock lock(mu_);
+    change();
+    changed_.NotifyAll();
+    while (paused_) changed_.Wait(mu_);
+  }
+
+  std::atomic<uint64_t> revision_{0};
+  mutable Mutex mu_;
+  CondVar changed_;
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;
+  std::shared_ptr<const LeaderLease> lease_;  // Guarded by mu_, in lambdas, too.
+  std::unique_ptr<Fleet> fleet_;
+};
+
+class PostgresFleetTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
+    ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
+    ASSERT_TRUE(PreparePostgresTables(*Connect(), "e", absl::Now() + absl::Seconds(20)).ok());
+  }
+  std::unique_ptr<PgConnection> Connect() {
+    return PgConnection::Open({.url = server_.Url("record")}, absl::Now() + absl::Seconds(10))
+        .value();
+  }
+  void Execute(const char* sql) { ASSERT_EQ(server_.Execute("record", sql), ""); }
+  static absl::StatusOr<uint64_t> Want(Fleet& fleet) {
+    std::promise<absl::StatusOr<uint64_t>> done;
+    fleet.WantRead([&](absl::StatusOr<uint64_t> ticket) { done.set_value(std::move(ticket)); });
+    return done.get_future().get();
+  }
+  static absl::StatusOr<CallBudget::Answer> AskCall(Fleet& fleet, int kind = 0) {
+    std::promise<absl::StatusOr<CallBudget::Answer>> done;
+    fleet.calls()->Ask(kind, [&](auto answer) { done.set_value(std::move(answer)); });
+    return done.get_future().get();
+  }
+
+  PostgresServer server_;
+};
+
+TEST_F(PostgresFleetTest, OneLeadsAndAnotherFollowsItAtOnceWhenItStops) {
+  auto a = std::make_unique<Member>(server_, "a");
+  a->AwaitLead();
+  Member b(server_, "b");
+  b.Await([&] { return b.fleet().status().members.size() == 2; });
+  EXPECT_FALSE(b.leads());
+  const FleetStatus status = b.fleet().status();
+  EXPECT_EQ(status.leader_name, "a");
+  EXPECT_EQ(status.term, a->lease()->term);
+  EXPECT_EQ(status.members[0].version, "1.2.3");
+  EXPECT_TRUE(status.members[0].leads);
+  EXPECT_TRUE(status.members[1].is_me);
+  const auto first = a->lease();
+  const absl::Time stopped = SteadyNow();
+  a.reset();
+  b.AwaitLead();
+  // It was told, and did not wait for the lease to end.
+  EXPECT_LT(SteadyNow() - stopped, absl::Milliseconds(700));
+  EXPECT_GT(b.lease()->term.number, first->term.number);
+  b.Await([&] { return b.fleet().status().members.size() == 1; });
+}
+
+TEST_F(PostgresFleetTest, WhoeverWasStoppedTrustsItselfNoLongerThanOthersWait) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  Member b(server_, "b");
+  b.Await([&] { return b.fleet().status().members.size() == 2; });
+  const auto before = a.lease();
+  const auto member = a.fleet().membership();
+  EXPECT_TRUE(before->Holds(SteadyNow()));
+  a.Pause();
+  b.fleet().Wake();  // Its thread is in OnWake from now on.
+  b.AwaitLead();
+  EXPECT_FALSE(before->Holds(SteadyNow()));
+  b.Await([&] { return !member->Holds(SteadyNow()); });
+  // Long enough for others to have settled what it had begun.
+  b.Await([&] { return b.fleet().status().members.size() == 1; });
+  a.Continue();
+  a.AwaitFollow();
+  a.Await([&] { return a.fleet().membership()->id != member->id; });
+  EXPECT_TRUE(b.lease()->Holds(SteadyNow()));
+  b.Await([&] { return b.fleet().status().members.size() == 2; });
+}
+
+TEST_F(PostgresFleetTest, WhoRetiresLeadsNoMoreButStaysAMember) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  a.fleet().Retire();
+  EXPECT_FALSE(a.leads());
+  Member b(server_, "b");
+  b.AwaitLead();
+  b.fleet().Retire();
+  a.Await([&] { return a.fleet().status().leader_name.empty(); });
+  EXPECT_THAT(a.fleet().status().members, SizeIs(2));
+  Member c(server_, "c");
+  c.AwaitLead();
+  EXPECT_FALSE(a.leads() || b.leads());
+}
+
+TEST_F(PostgresFleetTest, TellsTheLeaderWhatOthersHeardAndWant) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  Member b(server_, "b");
+  b.fleet().Hint("job-1");
+  b.fleet().Hint("job-1");
+  // What no text can hold must not keep the rest from being told.
+  b.fleet().Hint(std::string("job\0x", 5));
+  b.fleet().Hint("\xff\xfe");
+  b.fleet().Wake();
+  a.Await([&] { return a.wakes_ == 1 && a.hints_.size() >= 2; });
+  EXPECT_THAT(a.hints_, testing::IsSupersetOf({"job-1", ""}));
+  const auto ticket = Want(b.fleet());
+  ASSERT_TRUE(ticket.ok()) << ticket.status();
+  a.Await([&] { return a.wanted_ == *ticket; });
+  const absl::Time list = SteadyNow();
+  a.fleet().Tell({.list_time = list,
+                  .not_shown = {{"x", list - absl::Seconds(5)}, {"y", absl::InfinitePast()}},
+                  .revision = 7,
+                  .partial = true,
+                  .served = *ticket,
+                  .failed = 3,
+                  .failure = Error(absl::StatusCode::kUnavailable,
+                                   pb::ErrorReason::UPSTREAM_UNAVAILABLE, "it is away")});
+  b.Await([&] { return b.reading_.served == *ticket; });
+  // Within the exactness of clocks, and never later than it was.
+  EXPECT_LE(b.reading_.list_time, list);
+  EXPECT_GE(b.reading_.list_time, list - absl::Seconds(1));
+  EXPECT_LE(b.reading_.not_shown.at("x"), list - absl::Seconds(5));
+  EXPECT_EQ(b.reading_.not_shown.at("y"), absl::InfinitePast());
+  EXPECT_EQ(b.reading_.revision, 7u);
+  EXPECT_TRUE(b.reading_.partial);
+  EXPECT_EQ(b.reading_.failed, 3u);
+  EXPECT_EQ(ReasonOf(b.reading_.failure), pb::ErrorReason::UPSTREAM_UNAVAILABLE);
+  // A new leader is told of what was wanted: it serves it, or what came after it.
+  a.fleet().Retire();
+  b.AwaitLead();
+  b.Await([&] { return b.wanted_ == *ticket; });
+}
+
+TEST_F(PostgresFleetTest, ALeaderThatCannotReadGivesUpNowAndThenIfThereAreOthers) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  a.fleet().GiveUp();
+  a.fleet().WantRead([](auto) {});
+  ASSERT_TRUE(Want(a.fleet()).ok());
+  EXPECT_TRUE(a.leads());  // Alone, it goes on.
+  Member b(server_, "b");
+  a.Await([&] { return a.fleet().status().members.size() == 2; });
+  a.fleet().GiveUp();
+  b.AwaitLead();
+  a.AwaitFollow();
+  b.fleet().GiveUp();
+  a.AwaitLead();
+  a.Await([&] { return b.fleet().status().leader_name == "a"; });
+  // It did so a moment ago.
+  a.fleet().GiveUp();
+  ASSERT_TRUE(Want(a.fleet()).ok());
+  EXPECT_TRUE(a.leads());
+}
+
+TEST_F(PostgresFleetTest, StandsDownWhenTheRecorderWasFenced) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  const auto before = a.lease();
+  a.fleet().OnFenced({before->term.number, "somebody else"});
+  ASSERT_TRUE(Want(a.fleet()).ok());
+  EXPECT_TRUE(a.leads());
+  a.fleet().OnFenced(before->term);
+  // Nobody else leads in truth: it does anew, once that lease has ended.
+  a.Await([&] { return a.fleet().status().term.number > before->term.number; });
+  EXPECT_FALSE(before->Holds(SteadyNow()));
+}
+
+TEST_F(PostgresFleetTest, NoMoreCallsAreGrantedThanTheAccountAllowsInAMinute) {
+  const auto few = [](PostgresFleetOptions& options) { options.calls_per_minute = 20; };
+  Member a(server_, "a", few), b(server_, "b", few), c(server_, "c", few);
+  a.Await([&] { return a.fleet().status().term.number > 0; });
+  std::atomic<int> granted{0}, refused{0};
+  std::vector<std::thread> threads;
+  for (Member* member : {&a, &b, &c}) {
+    threads.emplace_back([&, member] {
+      for (int i = 0; i < 15; ++i) {
+        const auto answer = AskCall(member->fleet(), i % 3);
+        ASSERT_TRUE(answer.ok()) << answer.status();
+        ++(answer->granted ? granted : refused);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // A grant that came late is not used.
+  EXPECT_LE(granted, 20);
+  EXPECT_GE(granted, 15);
+  EXPECT_EQ(granted + refused, 45);
+  EXPECT_THAT(AskCall(a.fleet())->picture.calls, SizeIs(20));
+  // They come back a minute after each was taken.
+  Execute("UPDATE finetune.upstream_calls SET at = at - 60000000000");
+  EXPECT_EQ(AskCall(a.fleet())->granted, std::nullopt);
+  Execute("UPDATE finetune.upstream_calls SET at = at - 500000000 WHERE slot = 3");
+  std::optional<uint64_t> call;
+  while (!call) call = AskCall(b.fleet(), 2)->granted;
+  const CallBudget::Picture picture = AskCall(a.fleet())->picture;
+  EXPECT_EQ(picture.calls.back().id, *call);
+  EXPECT_EQ(picture.calls.back().kind, 2);
+  // Nobody calls while Segmind wants to be left alone.
+  Execute("UPDATE finetune.upstream_calls SET at = 0");
+  b.fleet().calls()->HoldUntil(SteadyNow() + absl::Minutes(1));
+  EXPECT_EQ(AskCall(b.fleet())->granted, std::nullopt);
+  const auto held = AskCall(a.fleet());
+  EXPECT_EQ(held->granted, std::nullopt);
+  EXPECT_GE(held->picture.hold_until, SteadyNow() + absl::Seconds(55));
+}
+
+TEST_F(PostgresFleetTest, ALowerLimitHoldsFromTheNextTermOn) {
+  auto a = std::make_unique<Member>(server_, "a");
+  a->AwaitLead();
+  const auto few = [](PostgresFleetOptions& options) { options.calls_per_minute = 3; };
+  Member b(server_, "b", few);
+  a.reset();
+  b.AwaitLead();
+  int granted = 0;
+  for (int i = 0; i < 10; ++i) granted += AskCall(b.fleet())->granted ? 1 : 0;
+  EXPECT_LE(granted, 3);
+}
+
+TEST_F(PostgresFleetTest, WithoutTheDatabaseNothingIsGrantedAndNobodyLeads) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  const auto before = a.lease();
+  a.Await([&] { return a.fleet().status().reachable; });
+  server_.Stop(SIGQUIT);
+  a.AwaitFollow();
+  EXPECT_FALSE(before->Holds(SteadyNow()));
+  EXPECT_EQ(ReasonOf(Want(a.fleet()).status()), pb::ErrorReason::STORE_UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(AskCall(a.fleet()).status()), pb::ErrorReason::STORE_UNAVAILABLE);
+  EXPECT_FALSE(a.fleet().status().reachable);
+  // Said while nobody could hear it.
+  a.fleet().Hint("job-1");
+  a.fleet().Wake();
+  server_.Start();
+  a.AwaitLead();
+  a.Await([&] { return a.wakes_ == 1 && !a.hints_.empty(); });
+  EXPECT_THAT(a.hints_, ElementsAre("job-1"));
+  EXPECT_TRUE(AskCall(a.fleet()).ok());
+}
+
+TEST_F(PostgresFleetTest, KnowsWhenTheViewLackedNothing) {
+  Member a(server_, "a");
+  a.Await([&] { return a.fleet().status().complete > absl::InfinitePast(); });
+  Execute("UPDATE finetune.meta SET revision = 5");
+  a.Await([&] { return a.fleet().status().seen > a.fleet().status().complete; });
+  a.SetRevision(5);
+  a.Await([&] { return a.fleet().status().seen == a.fleet().status().complete; });
+}
+
+TEST(SoloFleet, LeadsFromTheStartAndNeedsNobody) {
+  class Listener : public FleetListener {
+   public:
+    void OnLead(std::shared_ptr<const LeaderLease> lease) override { lease_ = std::move(lease); }
+    void OnFollow() override {}
+    void OnHints(const std::vector<std::string>&) override {}
+    void OnWake() override {}
+    void OnWanted(uint64_t) override {}
+    void OnReading(const FleetReading&) override {}
+    std::shared_ptr<const LeaderLease> lease_;
+  } listener;
+  SoloFleet fleet({.id = "me", .name = "pod"});
+  fleet.Start(listener, [] { return uint64_t{0}; });
+  ASSERT_NE(listener.lease_, nullptr);
+  EXPECT_TRUE(listener.lease_->Holds(SteadyNow() + absl::Hours(24 * 365)));
+  EXPECT_TRUE(fleet.membership()->Holds(SteadyNow() + absl::Hours(24 * 365)));
+  EXPECT_EQ(fleet.calls(), nullptr);
+  EXPECT_FALSE(fleet.is_shared());
+  EXPECT_EQ(fleet.status().leader_name, "pod");
+  EXPECT_THAT(fleet.status().members, SizeIs(1));
+}
+
+}  // namespace
+}  // namespace finetune
