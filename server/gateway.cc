@@ -19,12 +19,15 @@
 #include "server/base/backoff.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/base/utf8.h"
+#include "server/base/uuid.h"
 #include "server/http/curl_http_client.h"
 #include "server/http/curl_streamer.h"
 #include "server/process_limits.h"
 #include "server/segmind/api_key.h"
 #include "server/service/listener_probe.h"
 #include "server/startup_warnings.h"
+#include "server/store/postgres_fleet.h"
 #include "server/store/postgres_store.h"
 #include "server/store/sqlite_store.h"
 
@@ -53,9 +56,10 @@ absl::Status Blame(absl::string_view flag, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat("--", flag, ": ", status.message()));
 }
 
-SegmindClient::Options SegmindOptions(const Config& config) {
+SegmindClient::Options SegmindOptions(const Config& config, CallBudget* budget) {
   return {.url = config.upstream_url,
           .calls_per_minute = config.upstream_calls_per_minute,
+          .call_budget = budget,
           .read_timeout = config.upstream_timeout,
           .list_timeout = 4 * config.upstream_timeout,
           .submit_timeout = config.submit_timeout,
@@ -80,15 +84,18 @@ std::string ReplicaName(const Config& config) {
   return name;
 }
 
+PgTarget TargetOf(const Config& config) {
+  return {.url = config.postgres_url,
+          .password_file = config.store_password_file,
+          .ca_file = config.store_ca_file};
+}
+
 // Without the database there is nothing to serve: waits for it, unless it says no or the process is
 // to end.
 absl::StatusOr<std::unique_ptr<Store>> OpenPostgresWhenThere(
     const Config& config, const std::function<bool()>& should_stop) {
-  const PostgresOptions options{.target = {.url = config.postgres_url,
-                                           .password_file = config.store_password_file,
-                                           .ca_file = config.store_ca_file},
-                                .shared = config.fleet,
-                                .name = ReplicaName(config)};
+  const PostgresOptions options{
+      .target = TargetOf(config), .shared = config.fleet, .name = ReplicaName(config)};
   Backoff pauses(absl::Milliseconds(100), absl::Seconds(2));
   absl::Time log_at = absl::InfinitePast();
   while (true) {
@@ -110,6 +117,16 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
     return OpenSqliteStore(config.sqlite_path, {.accept_lost_record = config.accept_lost_record});
   }
   return OpenPostgresWhenThere(config, should_stop);
+}
+
+std::unique_ptr<Fleet> MakeFleet(const Config& config, absl::Time started) {
+  const FleetMember me{.id = MakeUuid(),
+                       .name = ValidUtf8(ReplicaName(config), 255),
+                       .version = FINETUNE_VERSION,
+                       .started = started};
+  if (!config.fleet) return std::make_unique<SoloFleet>(me);
+  return MakePostgresFleet(
+      {.target = TargetOf(config), .me = me, .calls_per_minute = config.upstream_calls_per_minute});
 }
 
 std::string Shown(const Address& address, int port) {
@@ -152,6 +169,7 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   auto store = OpenStore(config_, should_stop);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
+  fleet_ = MakeFleet(config_, clock_->ToWall(start_time_));
 
   catalog_ = std::make_unique<Catalog>(
       Catalog::Options{.window_changes = static_cast<size_t>(config_.watch_window_changes),
@@ -175,8 +193,8 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
   ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({.ca_file = upstream_ca}, *std::move(policy)));
-  segmind_ =
-      std::make_unique<SegmindClient>(SegmindOptions(config_), *http_, *key_, *clock_, metrics_);
+  segmind_ = std::make_unique<SegmindClient>(SegmindOptions(config_, fleet_->calls()), *http_,
+                                             *key_, *clock_, metrics_);
   tracker_ = std::make_unique<Tracker>(
       Tracker::Options{.active_poll_interval = config_.active_poll_interval,
                        .idle_poll_interval = config_.idle_poll_interval,
@@ -184,7 +202,12 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                        .settle_time = config_.settle_time,
                        .unknown_state_timeout = config_.unknown_state_timeout,
                        .tracer = tracer_.get()},
-      *segmind_, *recorder_, *catalog_, *clock_, metrics_);
+      Tracker::Parts{.segmind = *segmind_,
+                     .recorder = *recorder_,
+                     .catalog = *catalog_,
+                     .fleet = *fleet_,
+                     .clock = *clock_,
+                     .metrics = metrics_});
   submitter_ =
       std::make_unique<Submitter>(Submitter::Options{.markers = config_.markers}, *segmind_,
                                   *recorder_, *catalog_, *tracker_, *clock_, metrics_);
@@ -241,7 +264,9 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                    .transfers = transfers_.get(),
                    .looks = looks_.get(),
                    .look_at_creates = config_.check_datasets,
-                   .replica = ValidUtf8(ReplicaName(config_), 255)},
+                   .replica = ValidUtf8(ReplicaName(config_), 255),
+                   .fleet = *fleet_,
+                   .store = store_->system()},
       *gate_);
   RegisterMetrics();
   return absl::OkStatus();
@@ -401,6 +426,8 @@ void Gateway::FollowReadiness() {
 void Gateway::Drain() {
   Log(LogLevel::kInfo, "draining");
   draining_ = true;
+  // Another one reads Segmind while this one ends its calls.
+  fleet_->Retire();
   grpc_server_->SetServing(false);
   absl::SleepFor(config_.drain_delay);
   Close(config_.drain_time);
@@ -438,6 +465,7 @@ void Gateway::Close(absl::Duration grace) {
   if (tracker_) tracker_->Stop();
   if (http_) http_->Shutdown();
   if (streamer_) streamer_->Shutdown();
+  if (fleet_) fleet_->Stop();
   if (recorder_) recorder_->Stop();
   // Last, for the spans of what has just ended.
   if (exporter_) exporter_->Stop(clock_->Now() + kLastExport);
@@ -482,6 +510,8 @@ void Gateway::RegisterMetrics() {
       "How Segmind answers: 1 healthy, 2 degraded, 3 retired, 4 the API key is refused.");
   store_writable_ = &metrics_.Gauge("finetune_gateway_store_writable",
                                     "Whether the last write to the store succeeded.");
+  if (fleet_->is_shared())
+    fleet_metrics_ = std::make_unique<FleetMetrics>(*fleet_, *clock_, metrics_);
   metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
       .Set(absl::ToDoubleSeconds(clock_->ToWall(start_time_) - absl::UnixEpoch()));
 }
@@ -493,6 +523,7 @@ void Gateway::UpdateMetrics() {
   upstream_state_->Set(segmind_->state());
   store_writable_->Set(recorder_->store_status().ok() ? 1 : 0);
   job_metrics_->UpdateAges();
+  if (fleet_metrics_) fleet_metrics_->Update();
   process_metrics_.Update();
 }
 

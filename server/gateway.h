@@ -17,6 +17,7 @@
 #include "server/base/reread_files.h"
 #include "server/base/trace.h"
 #include "server/config.h"
+#include "server/fleet_metrics.h"
 #include "server/idle_memory.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_metrics.h"
@@ -35,6 +36,7 @@
 #include "server/service/grpc_server.h"
 #include "server/service/transfers/transfers.h"
 #include "server/service/watches/watch_queues.h"
+#include "server/store/fleet.h"
 #include "server/store/store.h"
 #include "server/web/admin_door.h"
 #include "server/web/http_server.h"
@@ -105,6 +107,7 @@ class Gateway {
   std::unique_ptr<SpanExporter> exporter_;            // Null if nothing is traced.
   std::unique_ptr<Tracer> tracer_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<Fleet> fleet_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<ApiKeySource> key_;
@@ -137,6 +140,7 @@ class Gateway {
   prometheus::Gauge* calls_left_ = nullptr;
   prometheus::Gauge* upstream_state_ = nullptr;
   prometheus::Gauge* store_writable_ = nullptr;
+  std::unique_ptr<FleetMetrics> fleet_metrics_;  // Null where one gateway has the record.
   ProcessMetrics process_metrics_{metrics_};
   IdleMemory idle_memory_{*clock_, metrics_};
 

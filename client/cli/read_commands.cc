@@ -136,6 +136,23 @@ void PrintQuotas(const pb::GatewayStatus& status, std::ostream& out) {
   }
 }
 
+// Where several share one record.
+void PrintReplicas(const pb::GatewayStatus& status, absl::Time now, std::ostream& out) {
+  if (status.replicas().empty()) return;
+  out << "store         " << Printable(status.store());
+  if (status.has_store_lag()) out << ", complete " << status.store_lag().seconds() << " s ago";
+  out << "\n";
+  bool has_leader = false;
+  for (const pb::ReplicaStatus& replica : status.replicas()) {
+    out << "replicas      " << Printable(replica.name()) << ", version "
+        << Printable(replica.version()) << ", started " << Age(replica.start_time(), now);
+    if (replica.leader()) out << ", reads Segmind (term " << status.leader_term() << ")";
+    out << "\n";
+    has_leader = has_leader || replica.leader();
+  }
+  if (!has_leader) out << "replicas      none of them reads Segmind now\n";
+}
+
 int Status(Session& session, FineTuneClient& client) {
   const absl::Time start = absl::Now();
   const auto status = client.Status();
@@ -150,6 +167,7 @@ int Status(Session& session, FineTuneClient& client) {
       << Printable(status->version()) << ", answered in " << absl::ToInt64Milliseconds(now - start)
       << " ms\n";
   if (!status->replica().empty()) out << "replica       " << Printable(status->replica()) << "\n";
+  PrintReplicas(*status, now, out);
   out << "segmind       " << pb::GatewayStatus::UpstreamState_Name(status->upstream_state());
   if (status->observe_time().seconds() == 0) {
     out << ", last read never since its start";

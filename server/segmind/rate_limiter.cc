@@ -14,22 +14,39 @@ constexpr absl::Duration kWindow = absl::Milliseconds(60'500);
 // Whoever would wait behind more than these waits for minutes.
 constexpr size_t kMostWaiting = 256;
 constexpr ptrdiff_t kMostWaitingOfOne = 64;
+// Others were quicker: whoever asks at once is too late once more.
+constexpr absl::Duration kAskAgainAfter = absl::Milliseconds(20);
+// How soon after its deadline somebody is told who waits while the budget is being asked.
+constexpr absl::Duration kWhileAsking = absl::Milliseconds(100);
 
 }  // namespace
 
 std::shared_ptr<RateLimiter> RateLimiter::Make(int calls_per_minute, Clock& clock,
-                                               ShareRefusals* refusals) {
-  return std::shared_ptr<RateLimiter>(new RateLimiter(calls_per_minute, clock, refusals));
+                                               ShareRefusals* refusals, CallBudget* budget) {
+  std::shared_ptr<RateLimiter> limiter(new RateLimiter(calls_per_minute, clock, refusals, budget));
+  if (budget == nullptr) return limiter;
+  budget->Follow([weak = limiter->weak_from_this()](const CallBudget::Picture& picture) {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    {
+      MutexLock lock(self->mu_);
+      self->TakePicture(picture);
+    }
+    self->Pump();
+  });
+  return limiter;
 }
 
-RateLimiter::RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refusals)
+RateLimiter::RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refusals,
+                         CallBudget* budget)
     : limit_(std::max(calls_per_minute, 1)),
       kept_for_submits_(limit_ / 5),
       kept_for_own_(limit_ / 10),
       share_(std::max<size_t>(limit_ / 8, 1)),
       scarce_(std::max<size_t>((limit_ - kept_for_own_) * 3 / 4, 1)),
       clock_(clock),
-      refusals_(refusals) {}
+      refusals_(refusals),
+      budget_(budget) {}
 
 void RateLimiter::Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
                           std::shared_ptr<const Cancellation> cancellation, Granted granted) {
@@ -64,6 +81,7 @@ void RateLimiter::HoldUntil(absl::Time time) {
     MutexLock lock(mu_);
     hold_until_ = std::max(hold_until_, time);
   }
+  if (budget_ != nullptr) budget_->HoldUntil(time);
   // Those whose deadline comes before that need not wait for it.
   Pump();
 }
@@ -80,6 +98,7 @@ int RateLimiter::calls_left() const {
 }
 
 void RateLimiter::Shutdown() {
+  if (budget_ != nullptr) budget_->Follow(nullptr);
   std::deque<Waiter> waiters;
   {
     MutexLock lock(mu_);
@@ -92,15 +111,83 @@ void RateLimiter::Shutdown() {
 
 void RateLimiter::Pump() {
   Ready ready;
+  std::optional<Priority> ask;
   {
     const absl::Time now = clock_.Now();
     MutexLock lock(mu_);
     if (stopped_) return;
     ForgetOld(now);
-    GrantAndExpire(now, ready);
+    if (budget_ == nullptr) {
+      while (const auto next = NextInTurn(now)) Grant(*next, now, ready);
+    } else {
+      ask = NextToAsk(now);
+    }
+    Expire(now, ready);
     ArmTimer(now);
   }
   for (auto& [granted, status] : ready) std::move(granted)(std::move(status));
+  if (!ask) return;
+  budget_->Ask(static_cast<int>(*ask),
+               [weak = weak_from_this()](const absl::StatusOr<CallBudget::Answer>& answer) {
+                 if (const auto self = weak.lock()) self->OnBudget(answer);
+               });
+}
+
+std::optional<RateLimiter::Priority> RateLimiter::NextToAsk(absl::Time now) {
+  if (asking_ || now < ask_at_) return std::nullopt;
+  const auto next = NextInTurn(now);
+  if (!next) return std::nullopt;
+  asking_ = true;
+  return waiters_[*next].want.priority;
+}
+
+// Whoever's turn it is by now has the call, should the one that it was asked for be gone.
+void RateLimiter::OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) {
+  Ready ready;
+  {
+    const absl::Time now = clock_.Now();
+    MutexLock lock(mu_);
+    asking_ = false;
+    if (stopped_) return;
+    if (!answer.ok()) {
+      // They would wait for nothing: others may use all calls meanwhile.
+      for (Waiter& waiter : waiters_)
+        ready.emplace_back(std::move(waiter.granted), answer.status());
+      waiters_.clear();
+    } else {
+      if (!answer->granted) {
+        ask_at_ = now + kAskAgainAfter;
+      } else if (const auto next = NextInTurn(now)) {
+        Grant(*next, now, ready);
+        made_.back().id = *answer->granted;
+      }
+      TakePicture(answer->picture);
+    }
+  }
+  for (auto& [granted, status] : ready) std::move(granted)(std::move(status));
+  Pump();
+}
+
+void RateLimiter::TakePicture(const CallBudget::Picture& picture) {
+  absl::flat_hash_map<uint64_t, std::shared_ptr<Sharer>> own;
+  for (Made& made : made_) own.try_emplace(made.id, std::move(made.want.sharer));
+  made_.clear();
+  made_as_ = {};
+  made_by_.clear();
+  for (const CallBudget::Call& call : picture.calls) {
+    const int kind = std::clamp(call.kind, 0, kPriorities - 1);
+    const auto known = own.find(call.id);
+    Count({call.time,
+           {static_cast<Priority>(kind), known == own.end() ? nullptr : std::move(known->second)},
+           call.id});
+  }
+  hold_until_ = std::max(hold_until_, picture.hold_until);
+}
+
+void RateLimiter::Count(Made made) {
+  ++made_as_[static_cast<size_t>(made.want.priority)];
+  if (made.want.sharer != nullptr) ++made_by_[made.want.sharer.get()];
+  made_.push_back(std::move(made));
 }
 
 // Nobody's turn comes at once by it: what may go now does not wait.
@@ -120,15 +207,14 @@ void RateLimiter::DropCancelled() {
   for (Granted& granted : dropped) std::move(granted)(absl::CancelledError("the caller is gone"));
 }
 
-void RateLimiter::GrantAndExpire(absl::Time now, Ready& ready) {
-  while (const auto next = NextInTurn(now)) {
-    Waiter& waiter = waiters_[*next];
-    ready.emplace_back(std::move(waiter.granted), absl::OkStatus());
-    ++made_as_[static_cast<size_t>(waiter.want.priority)];
-    if (waiter.want.sharer != nullptr) ++made_by_[waiter.want.sharer.get()];
-    made_.push_back({now, std::move(waiter.want)});
-    waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(*next));
-  }
+void RateLimiter::Grant(size_t i, absl::Time now, Ready& ready) {
+  Waiter& waiter = waiters_[i];
+  ready.emplace_back(std::move(waiter.granted), absl::OkStatus());
+  Count({.time = now, .want = std::move(waiter.want)});
+  waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(i));
+}
+
+void RateLimiter::Expire(absl::Time now, Ready& ready) {
   // Those whose turn will not come in time learn it now.
   for (size_t i = 0; i < waiters_.size();) {
     Waiter& waiter = waiters_[i];
@@ -265,7 +351,9 @@ void RateLimiter::ArmTimer(absl::Time now) {
   if (waiters_.empty()) return;
   absl::Time next = absl::InfiniteFuture();
   for (const Waiter& waiter : waiters_)
-    next = std::min({next, TurnOf(waiter.want, {}, now), waiter.deadline});
+    next = std::min({next, std::max(TurnOf(waiter.want, {}, now), ask_at_), waiter.deadline});
+  // Its answer sees to the rest.
+  if (asking_) next = std::max(next, now + kWhileAsking);
   if (next >= armed_for_) return;
   armed_for_ = next;
   // A timer that an earlier one has replaced does nothing when it fires.

@@ -11,6 +11,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/base/call_budget.h"
 #include "server/base/cancellation.h"
 #include "server/base/clock.h"
 #include "server/base/fair_share.h"
@@ -22,8 +23,10 @@ namespace finetune {
 // submissions and a tenth for the gateway's own reads; the rest goes to whoever asks, but once three
 // quarters of what callers may use is used, only to those who had less than an eighth. Of those who
 // wait, submissions go first, then other calls that a caller waits for, then the gateway's own; and
-// among the first two, whoever made the fewest calls. Thread-safe; owned by UpstreamExchange;
-// `clock` outlives it. Timers hold it weakly, so it must be made by Make.
+// among the first two, whoever made the fewest calls. Where other processes make calls, too, theirs
+// count like its own, and each call is asked of what they share (CallBudget) when its turn has come.
+// Thread-safe; owned by UpstreamExchange; `clock` outlives it. Timers hold it weakly, so it must be
+// made by Make.
 class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
  public:
   enum class Priority { kSubmit, kInteractive, kBackground };
@@ -31,14 +34,17 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   // thread (even within Acquire) or the clock's.
   using Granted = absl::AnyInvocable<void(absl::Status) &&>;
 
-  // `refusals`, if any, counts whom it refused, and outlives it.
+  // `refusals`, if any, counts whom it refused; `budget` is null where nobody else makes calls. Both
+  // outlive it.
   static std::shared_ptr<RateLimiter> Make(int calls_per_minute, Clock& clock,
-                                           ShareRefusals* refusals = nullptr);
+                                           ShareRefusals* refusals = nullptr,
+                                           CallBudget* budget = nullptr);
 
   // Waits its turn. `sharer`: on whose behalf; null for the gateway's own. RESOURCE_EXHAUSTED /
   // UPSTREAM_RATE_LIMITED with RetryInfo as soon as it is known that the turn does not come before
   // `deadline`, or if too many wait; CANCELLED after Shutdown, and once `cancellation` (which may be
-  // null) says so: nobody waits behind a call that nobody waits for.
+  // null) says so: nobody waits behind a call that nobody waits for. UNAVAILABLE / STORE_UNAVAILABLE
+  // if nobody can be asked whether other processes leave room.
   void Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
                std::shared_ptr<const Cancellation> cancellation, Granted granted)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -62,6 +68,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   struct Made {
     absl::Time time;
     Want want;
+    uint64_t id = 0;  // The budget's.
   };
   struct Waiter {
     Want want;
@@ -73,10 +80,17 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   using Ready = std::deque<std::pair<Granted, absl::Status>>;
   using Concerns = absl::FunctionRef<bool(const Want&)>;
 
-  RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refusals);
+  RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refusals, CallBudget* budget);
 
   void Pump() ABSL_LOCKS_EXCLUDED(mu_);
-  void GrantAndExpire(absl::Time now, Ready& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Grant(size_t waiter, absl::Time now, Ready& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Expire(absl::Time now, Ready& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What is to be asked of the budget, if anything is.
+  std::optional<Priority> NextToAsk(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) ABSL_LOCKS_EXCLUDED(mu_);
+  // What all processes have made takes the place of what was known of it.
+  void TakePicture(const CallBudget::Picture& picture) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Count(Made made) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropCancelled() ABSL_LOCKS_EXCLUDED(mu_);
   void ForgetOld(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ArmTimer(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -114,10 +128,14 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   const size_t scarce_;
   Clock& clock_;
   ShareRefusals* const refusals_;
+  CallBudget* const budget_;
 
   mutable Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   absl::Time hold_until_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  // The budget is being asked; and it is not asked again before.
+  bool asking_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Time ask_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   std::deque<Made> made_ ABSL_GUARDED_BY(mu_);  // In the last minute, oldest first.
   std::array<size_t, kPriorities> made_as_ ABSL_GUARDED_BY(mu_) = {};
   absl::flat_hash_map<const Sharer*, size_t> made_by_ ABSL_GUARDED_BY(mu_);

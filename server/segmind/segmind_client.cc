@@ -85,8 +85,8 @@ class SegmindClient::Core {
  public:
   Core(Options options, HttpClient& http, ApiKeySource& key, Clock& clock, Metrics& metrics)
       : options_(std::move(options)),
-        exchange_(std::make_shared<UpstreamExchange>(options_.calls_per_minute, http, key, clock,
-                                                     metrics)),
+        exchange_(std::make_shared<UpstreamExchange>(
+            options_.calls_per_minute, options_.call_budget, http, key, clock, metrics)),
         download_urls_(std::make_shared<DownloadUrls>(clock)),
         unread_times_(
             metrics.Counter("finetune_gateway_unreadable_times_total",

@@ -7,6 +7,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "server/base/call_budget.h"
 #include "server/base/clock.h"
 #include "server/base/fair_share.h"
 #include "server/base/metrics.h"
@@ -88,6 +89,8 @@ class SegmindClient {
   struct Options {
     std::string url = "https://api.segmind.com";
     int calls_per_minute = 50;
+    // Where other processes call with the same account. Outlives the client.
+    CallBudget* call_budget = nullptr;
     // For one try; the caller's deadline cuts it.
     absl::Duration read_timeout = absl::Seconds(30);
     absl::Duration list_timeout = absl::Seconds(120);

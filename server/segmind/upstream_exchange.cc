@@ -69,14 +69,14 @@ class UpstreamExchange::Entry {
   std::shared_ptr<UpstreamExchange> exchange_;
 };
 
-UpstreamExchange::UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKeySource& key,
-                                   Clock& clock, Metrics& metrics)
+UpstreamExchange::UpstreamExchange(int calls_per_minute, CallBudget* budget, HttpClient& http,
+                                   ApiKeySource& key, Clock& clock, Metrics& metrics)
     : http_(http),
       key_(key),
       clock_(clock),
       metrics_(metrics),
       refusals_("upstream_calls", metrics),
-      limiter_(RateLimiter::Make(calls_per_minute, clock, &refusals_)),
+      limiter_(RateLimiter::Make(calls_per_minute, clock, &refusals_, budget)),
       oversized_(metrics.Counter("finetune_gateway_upstream_oversized_answers_total",
                                  "Answers of Segmind that were too long to be read.")),
       limited_backoff_(kFirstHold, kLastHold) {

@@ -53,8 +53,9 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   // Exactly once, with no lock held.
   using Done = absl::AnyInvocable<void(ExchangeResult) &&>;
 
-  UpstreamExchange(int calls_per_minute, HttpClient& http, ApiKeySource& key, Clock& clock,
-                   Metrics& metrics);
+  // `budget`: null where no other process makes calls; else it outlives this.
+  UpstreamExchange(int calls_per_minute, CallBudget* budget, HttpClient& http, ApiKeySource& key,
+                   Clock& clock, Metrics& metrics);
 
   void Start(ExchangeCall call, Done done) ABSL_LOCKS_EXCLUDED(mu_);
 

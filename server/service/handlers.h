@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 #include "server/base/clock.h"
@@ -21,6 +22,7 @@
 #include "server/service/requests/list_pages.h"
 #include "server/service/transfers/transfers.h"
 #include "server/service/watches/watch_queues.h"
+#include "server/store/fleet.h"
 
 namespace finetune {
 
@@ -45,6 +47,9 @@ struct ServiceParts {
   bool look_at_creates = true;
   // The name of this gateway among several.
   std::string replica;
+  // Those that share the record.
+  const Fleet& fleet;
+  std::string_view store;  // What keeps the record.
 };
 
 // The calls that only read. Handlers are thread-safe and answer `call` exactly once.
@@ -67,6 +72,8 @@ class ReadHandlers {
  private:
   // Includes the caller's limits, as far as they could be counted.
   void AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call);
+  // Who else shares the record, where others do.
+  void AddFleet(pb::GatewayStatus& status) const;
   // Runs `answer` once memory is as new as requested, for that job or for all, or fails the call.
   void WhenFresh(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
                  absl::AnyInvocable<void() &&> answer);

@@ -246,8 +246,26 @@ void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryC
   pb::GatewayStatus status = CommonStatus();
   status.mutable_caller()->set_name(call.caller().identity);
   status.mutable_caller()->set_role(static_cast<pb::CallerIdentity::Role>(call.caller().role));
+  AddFleet(status);
   AddQuotas(call.caller(), spending, parts_.clock.Now(), status);
   call.Reply(status);
+}
+
+void ReadHandlers::AddFleet(pb::GatewayStatus& status) const {
+  status.set_store(std::string(parts_.store));
+  if (!parts_.fleet.is_shared()) return;
+  const FleetStatus fleet = parts_.fleet.status();
+  for (const FleetMember& member : fleet.members) {
+    pb::ReplicaStatus& replica = *status.add_replicas();
+    replica.set_name(member.name);
+    replica.set_version(member.version);
+    *replica.mutable_start_time() = ToProto(member.started);
+    replica.set_leader(member.leads);
+  }
+  status.set_leader_term(fleet.term.number);
+  if (fleet.complete != absl::InfinitePast())
+    status.mutable_store_lag()->set_seconds(
+        absl::ToInt64Seconds(parts_.clock.Now() - fleet.complete));
 }
 
 absl::StatusOr<WatchSpec> ReadHandlers::CheckWatch(const pb::WatchFineTunesRequest& request,

@@ -112,7 +112,8 @@ class Fleet {
   virtual void Start(FleetListener& listener, std::function<uint64_t()> view_revision) = 0;
   // Leaves: others need not wait until its lease ends. Idempotent.
   virtual void Stop() = 0;
-  // Leads no more, and never again; waits a moment until others know it. For a drain.
+  // Lets another one lead, as soon as there is one, and never leads again; waits a moment until
+  // others know it. For a drain.
   virtual void Retire() = 0;
 
   // Whether others may share the record. If not, nothing of what follows needs to be called.

@@ -336,7 +336,7 @@ void PostgresFleet::TakeOrders() {
   }
   if (!retires) return;
   may_lead_ = false;
-  if (leads()) StandDown("it is about to stop", /*tell=*/true);
+  if (leads() && has_others_) StandDown("it is about to stop", /*tell=*/true);
   MutexLock lock(mu_);
   is_retired_ = true;
   retired_.NotifyAll();
@@ -346,7 +346,7 @@ void PostgresFleet::Leave() {
   if (leads()) StandDown("it stops", /*tell=*/true);
   std::vector<PgRows> rows;
   if (session_ != nullptr && registered_)
-    Ask({{"UPDATE finetune.members SET expires = 0 WHERE id = $1::text", {Me()}},
+    Ask({{"UPDATE finetune.replicas SET expires = 0 WHERE id = $1::text", {Me()}},
          {kNotify, {PgValue::Text(kToAll)}}},
         rows);
   member_->End();
@@ -422,13 +422,13 @@ std::vector<PgQuery> PostgresFleet::LookQueries() {
   std::vector<PgQuery> queries;
   if (registered_) {
     // Late, too: who was given up for dead has no row.
-    queries.push_back({"UPDATE finetune.members SET seen = " NOW ", expires = " NOW
+    queries.push_back({"UPDATE finetune.replicas SET seen = " NOW ", expires = " NOW
                        " + $2::bigint WHERE id = $1::text RETURNING expires",
                        {Me(), member_lease}});
   } else {
     queries.push_back(
-        {"INSERT INTO finetune.members (id, last_batch, seen, name, version, started, expires) "
-         "VALUES ($1::text, 0, " NOW ", $3::text, $4::text, $5::bigint, " NOW
+        {"INSERT INTO finetune.replicas (id, seen, name, version, started, expires) "
+         "VALUES ($1::text, " NOW ", $3::text, $4::text, $5::bigint, " NOW
          " + $2::bigint) RETURNING expires",
          {Me(), member_lease, PgValue::Text(options_.me.name), PgValue::Text(options_.me.version),
           PgValue::Number(absl::ToUnixNanos(options_.me.started))}});
@@ -442,7 +442,7 @@ std::vector<PgQuery> PostgresFleet::LookQueries() {
        std::move(renewal)});
   queries.push_back(
       {"SELECT term, holder, expires - " NOW ", reading, wanted, " NOW " FROM finetune.leader"});
-  queries.push_back({"SELECT id, name, version, started FROM finetune.members WHERE expires > " NOW
+  queries.push_back({"SELECT id, name, version, started FROM finetune.replicas WHERE expires > " NOW
                      " ORDER BY name, started, id"});
   queries.push_back({"SELECT revision FROM finetune.meta"});
   queries.push_back(
@@ -492,6 +492,9 @@ void PostgresFleet::TakeLook(absl::Time sent, const std::vector<PgRows>& rows) {
       .wanted = static_cast<uint64_t>(leader.Number(0, 4))};
   SetStatus(sent, row, rows[3], static_cast<uint64_t>(rows[4].Number(0, 0)));
   calls_.Show(PostgresCalls::PictureOf(rows[6], rows[7], clock_));
+  // Somebody came who can take over what this one was about to leave.
+  if (leads() && !may_lead_ && has_others_) StandDown("it is about to stop", /*tell=*/true);
+  if (session_ == nullptr) return;
   if (leads())
     Lead(row, rows[5]);
   else

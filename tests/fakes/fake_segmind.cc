@@ -271,6 +271,11 @@ void FakeSegmind::Handle(HttpRequest request, HttpClient::Done done) {
   if (fate == Fate::kTruncated) {
     result.response.body.resize(result.response.body.size() * 2 / 3);
   }
+  if (fate == Fate::kHeld) {
+    MutexLock lock(mu_);
+    held_.push_back({std::move(request), std::move(done), true, std::move(result)});
+    return;
+  }
   std::move(done)(std::move(result));
 }
 

@@ -38,15 +38,22 @@ struct Process {
     Submitter::Options submitter;
   };
 
+  // Alone, or one of a fleet.
   Process(Options options, std::unique_ptr<Store> opened, std::unique_ptr<HttpClient> connection,
-          Clock& the_clock)
+          Clock& the_clock, std::unique_ptr<Fleet> others = nullptr)
       : clock(the_clock),
+        fleet(others != nullptr ? std::move(others) : std::make_unique<SoloFleet>(FleetMember{})),
         store(std::move(opened)),
         http(std::move(connection)),
         client(ClientOptions(), *http, key, clock, metrics),
         catalog(Catalog::Options(), metrics),
         recorder(*store, catalog, clock, metrics),
-        tracker(options.tracker, client, recorder, catalog, clock, metrics),
+        tracker(options.tracker, {.segmind = client,
+                                  .recorder = recorder,
+                                  .catalog = catalog,
+                                  .fleet = *fleet,
+                                  .clock = clock,
+                                  .metrics = metrics}),
         submitter(options.submitter, client, recorder, catalog, tracker, clock, metrics),
         updater(client, recorder, catalog) {}
 
@@ -74,6 +81,7 @@ struct Process {
   }
 
   Clock& clock;
+  std::unique_ptr<Fleet> fleet;
   Metrics metrics;
   FixedKey key;
   std::unique_ptr<Store> store;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <deque>
+#include <memory>
 #include <random>
 
 #include "server/base/error.h"
@@ -270,6 +272,204 @@ TEST_F(RateLimit, NeverLetsThroughMoreThanTheLimitInAnyMinute) {
     ASSERT_GT(times[i] - times[i - 7], absl::Minutes(1)) << i;
   // And no fewer than it allows.
   EXPECT_GT(times.size(), 600);
+}
+
+// What several processes share, in memory. Answers come when the test says so.
+class SharedCalls {
+ public:
+  SharedCalls(ManualClock& clock, size_t limit) : clock_(clock), limit_(limit) {}
+
+  // One process's way to it.
+  class Budget : public CallBudget {
+   public:
+    explicit Budget(SharedCalls& calls) : calls_(calls) {}
+    void Ask(int kind, Done done) override { asked_.emplace_back(kind, std::move(done)); }
+    void HoldUntil(absl::Time time) override { calls_.hold_until_ = time; }
+    void Follow(std::function<void(const Picture&)> listener) override {
+      listener_ = std::move(listener);
+    }
+
+    // Answers the oldest question; false if there is none.
+    bool Answer() {
+      if (asked_.empty()) return false;
+      auto [kind, done] = std::move(asked_.front());
+      asked_.pop_front();
+      if (away_)
+        std::move(done)(Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+                              "the database is away"));
+      else
+        std::move(done)(calls_.Take(kind));
+      return true;
+    }
+    void Show() { listener_(calls_.picture()); }
+    bool follows() const { return listener_ != nullptr; }
+    size_t asked() const { return asked_.size(); }
+    bool away_ = false;
+
+   private:
+    SharedCalls& calls_;
+    std::deque<std::pair<int, Done>> asked_;
+    std::function<void(const Picture&)> listener_;
+  };
+
+  CallBudget::Picture picture() {
+    while (!made_.empty() && made_.front().time <= clock_.Now() - absl::Milliseconds(60'500))
+      made_.pop_front();
+    return {{made_.begin(), made_.end()}, hold_until_};
+  }
+  const std::vector<absl::Time>& granted() const { return granted_; }
+
+ private:
+  CallBudget::Answer Take(int kind) {
+    CallBudget::Answer answer{.granted = std::nullopt, .picture = picture()};
+    if (made_.size() < limit_ && clock_.Now() >= hold_until_) {
+      answer.granted = ++last_;
+      made_.push_back({last_, clock_.Now(), kind});
+      granted_.push_back(clock_.Now());
+    }
+    answer.picture = picture();
+    return answer;
+  }
+
+  ManualClock& clock_;
+  const size_t limit_;
+  uint64_t last_ = 0;
+  absl::Time hold_until_ = absl::InfinitePast();
+  std::deque<CallBudget::Call> made_;
+  std::vector<absl::Time> granted_;
+};
+
+class SharedRateLimit : public RateLimit {
+ protected:
+  SharedRateLimit() { limiter_ = RateLimiter::Make(10, clock_, nullptr, &here_); }
+  ~SharedRateLimit() override { limiter_->Shutdown(); }
+  void AnswerAll() {
+    while (here_.Answer()) continue;
+  }
+
+  SharedCalls calls_{clock_, 10};
+  SharedCalls::Budget here_{calls_}, there_{calls_};
+};
+
+TEST_F(SharedRateLimit, EachCallIsGrantedByWhatIsShared) {
+  Acquire("a");
+  EXPECT_THAT(granted_, IsEmpty());
+  EXPECT_EQ(here_.asked(), 1u);
+  Acquire("b");
+  // One question at a time.
+  EXPECT_EQ(here_.asked(), 1u);
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("a", "b"));
+  EXPECT_EQ(limiter_->calls_left(), 8);
+}
+
+TEST_F(SharedRateLimit, CallsOfOthersCountLikeItsOwn) {
+  for (int i = 0; i < 6; ++i) there_.Ask(1, [](auto) {});
+  while (there_.Answer()) continue;
+  here_.Show();
+  EXPECT_EQ(limiter_->calls_left(), 4);
+  // What is kept for submissions, and for the gateway's own, is kept from all of them together.
+  for (int i = 0; i < 3; ++i) Acquire(std::to_string(i));
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("0"));
+  Acquire("submit", absl::InfiniteDuration(), RateLimiter::Priority::kSubmit);
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("0", "submit"));
+}
+
+TEST_F(SharedRateLimit, WhoeverIsTooLateWaitsForTheNext) {
+  Acquire("a", absl::InfiniteDuration(), RateLimiter::Priority::kSubmit);
+  for (int i = 0; i < 10; ++i) there_.Ask(0, [](auto) {});
+  while (there_.Answer()) continue;
+  EXPECT_TRUE(here_.Answer());
+  EXPECT_THAT(granted_, IsEmpty());
+  // It knows now when there is room, and does not ask all the time until then.
+  clock_.Advance(absl::Seconds(30));
+  EXPECT_EQ(here_.asked(), 0u);
+  clock_.Advance(absl::Seconds(31));
+  EXPECT_EQ(here_.asked(), 1u);
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("a"));
+}
+
+TEST_F(SharedRateLimit, NothingIsGrantedWhileNobodyCanBeAsked) {
+  here_.away_ = true;
+  Acquire("a");
+  Acquire("b");
+  EXPECT_TRUE(here_.Answer());
+  EXPECT_THAT(granted_, IsEmpty());
+  EXPECT_THAT(refused_, ElementsAre("a", "b"));
+  EXPECT_EQ(ReasonOf(status_), pb::ErrorReason::STORE_UNAVAILABLE);
+  here_.away_ = false;
+  Acquire("c");
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("c"));
+}
+
+TEST_F(SharedRateLimit, AHoldIsForAllProcesses) {
+  const auto other = RateLimiter::Make(10, clock_, nullptr, &there_);
+  other->HoldUntil(clock_.Now() + absl::Seconds(20));
+  Acquire("a");
+  AnswerAll();
+  EXPECT_THAT(granted_, IsEmpty());
+  clock_.Advance(absl::Seconds(19));
+  AnswerAll();
+  EXPECT_THAT(granted_, IsEmpty());
+  clock_.Advance(absl::Seconds(2));
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("a"));
+  other->Shutdown();
+  EXPECT_FALSE(there_.follows());
+}
+
+TEST_F(SharedRateLimit, AGrantThatNobodyWaitsForAnyMoreIsTheNextOnes) {
+  const auto cancellation = std::make_shared<Cancellation>();
+  Acquire("gone", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, nullptr,
+          cancellation);
+  cancellation->Cancel();
+  Acquire("next");
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("next"));
+  // A late answer finds nobody: it is lost, and nothing else is.
+  Acquire("gone", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, nullptr,
+          cancellation);
+  AnswerAll();
+  EXPECT_THAT(granted_, ElementsAre("next"));
+  limiter_->Shutdown();
+  Acquire("after");
+  EXPECT_TRUE(absl::IsCancelled(status_));
+}
+
+TEST_F(SharedRateLimit, ThreeProcessesKeepTheLimitInAnyMinuteWhateverTheyWant) {
+  std::vector<std::unique_ptr<SharedCalls::Budget>> budgets;
+  std::vector<std::shared_ptr<RateLimiter>> limiters;
+  for (int i = 0; i < 3; ++i) {
+    budgets.push_back(std::make_unique<SharedCalls::Budget>(calls_));
+    limiters.push_back(RateLimiter::Make(10, clock_, nullptr, budgets.back().get()));
+  }
+  std::mt19937 random(7);
+  int granted = 0;
+  for (int step = 0; step < 3'000; ++step) {
+    auto& limiter = limiters[random() % 3];
+    limiter->Acquire(static_cast<RateLimiter::Priority>(random() % 3), nullptr,
+                     clock_.Now() + absl::Seconds(random() % 120), nullptr,
+                     [&](absl::Status status) { granted += status.ok() ? 1 : 0; });
+    if (random() % 2 == 0) budgets[random() % 3]->Answer();
+    if (random() % 5 == 0) clock_.Advance(absl::Milliseconds(random() % 3'000));
+  }
+  for (int i = 0; i < 100; ++i) {
+    clock_.Advance(absl::Seconds(3));
+    for (auto& budget : budgets)
+      while (budget->Answer()) continue;
+  }
+  const std::vector<absl::Time>& times = calls_.granted();
+  for (size_t i = 10; i < times.size(); ++i)
+    EXPECT_GE(times[i] - times[i - 10], absl::Milliseconds(60'500));
+  // Few grants are lost, and the account's calls are used: ten in each of some twenty minutes.
+  EXPECT_GT(granted, static_cast<int>(times.size()) * 9 / 10);
+  const double minutes = absl::ToDoubleMinutes(times.back() - times.front());
+  EXPECT_GT(static_cast<double>(times.size()), minutes * 8);
+  for (auto& limiter : limiters) limiter->Shutdown();
 }
 
 }  // namespace

@@ -152,12 +152,14 @@ class ServiceWorld {
   JobWaits job_waits{catalog, *clock};
   WatchQueues watch_queues{2};
   WatchHub hub{{}, catalog, *clock, metrics, watch_queues.waiters()};
+  SoloFleet fleet{{}};
   Tracker tracker{{.active_poll_interval = absl::Hours(1), .idle_poll_interval = absl::Hours(1)},
-                  segmind,
-                  recorder,
-                  catalog,
-                  *clock,
-                  metrics};
+                  {.segmind = segmind,
+                   .recorder = recorder,
+                   .catalog = catalog,
+                   .fleet = fleet,
+                   .clock = *clock,
+                   .metrics = metrics}};
   Submitter submitter{{}, segmind, recorder, catalog, tracker, *clock, metrics};
   Updater updater{segmind, recorder, catalog};
   AuthenticatorByName authenticator;
@@ -175,7 +177,9 @@ class ServiceWorld {
                      .clock = *clock,
                      .recorder = recorder,
                      .last_webhook_time = [] { return absl::InfinitePast(); },
-                     .replica = "replica-7"};
+                     .replica = "replica-7",
+                     .fleet = fleet,
+                     .store = store->system()};
   FineTuneService service{parts, gate};
   std::unique_ptr<GrpcServer> server;
   std::shared_ptr<grpc::Channel> channel;

@@ -177,6 +177,7 @@ void DetailsReader::OnRecorded(const Read& read, absl::Time start, const absl::S
     parts_.metrics.ObserveConfirm(parts_.clock.Now() - read.task.hint.time);
   if (const VersionPtr version = parts_.catalog.FindUpstream(id)) {
     parts_.catalog.SetObserveTimeOf(version->id, start);
+    if (parts_.missing.Has(id)) listener_.on_observed();
     parts_.refreshes.FinishServed();
   }
 }

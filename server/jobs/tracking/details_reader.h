@@ -9,9 +9,9 @@
 #include "absl/container/flat_hash_set.h"
 #include "server/base/clock.h"
 #include "server/base/worker.h"
-#include "server/jobs/record/recorder.h"
 #include "server/jobs/tracking/candidates.h"
 #include "server/jobs/tracking/details_queue.h"
+#include "server/jobs/tracking/leader_recorder.h"
 #include "server/jobs/tracking/missing_jobs.h"
 #include "server/jobs/tracking/pace.h"
 #include "server/jobs/tracking/refresh_calls.h"
@@ -23,13 +23,13 @@ namespace finetune {
 
 // Reads single jobs by `details`: asks Segmind about those that its queue says are due, joins the
 // answers into the record, tells the tracker's other parts what they prove, and finds out which
-// jobs are gone. Part of the Tracker, which outlives it; tracker thread only.
+// jobs are gone. Part of the SegmindReader, which outlives it; tracker thread only.
 class DetailsReader {
  public:
   // All outlive it.
   struct Parts {
     SegmindClient& segmind;
-    Recorder& recorder;
+    LeaderRecorder& recorder;
     Catalog& catalog;
     Clock& clock;
     TrackingMetrics& metrics;
@@ -43,6 +43,8 @@ class DetailsReader {
   struct Listener {
     // Details that the search for submissions had asked for are there, or cannot be had.
     std::function<void()> on_search_news;
+    // More is known of how new what the view shows of a job is.
+    std::function<void()> on_observed;
     // Something may be due now that was not before.
     std::function<void()> on_step;
   };

@@ -8,7 +8,7 @@
 namespace finetune {
 
 void RefreshCalls::Add(std::string id, absl::Time not_before, absl::Time deadline, Done done) {
-  calls_.emplace(deadline, Call{std::move(id), not_before, std::move(done)});
+  calls_.emplace(deadline, Call{std::move(id), not_before, deadline, std::move(done)});
 }
 
 bool RefreshCalls::IsServed(const std::string& id, absl::Time not_before) const {
@@ -52,6 +52,19 @@ void RefreshCalls::FailOf(const std::string& id, absl::Time asked, const absl::S
 
 void RefreshCalls::EndAll(const absl::Status& status) {
   EndWhere([](absl::Time, const Call&) { return true; }, status);
+}
+
+std::vector<RefreshCalls::Call> RefreshCalls::TakeAll() {
+  std::vector<Call> taken;
+  for (auto& [deadline, call] : calls_) taken.push_back(std::move(call));
+  calls_.clear();
+  return taken;
+}
+
+absl::Time RefreshCalls::NewestWanted() const {
+  absl::Time newest = absl::InfinitePast();
+  for (const auto& [deadline, call] : calls_) newest = std::max(newest, call.not_before);
+  return newest;
 }
 
 std::vector<std::string> RefreshCalls::ids() const {

@@ -31,6 +31,15 @@ class RefreshCalls {
   void FailOf(const std::string& id, absl::Time asked, const absl::Status& status);
   void EndAll(const absl::Status& status);
 
+  struct Call {
+    std::string id;
+    absl::Time not_before;
+    absl::Time deadline;
+    Done done;
+  };
+  // Takes all of them, to be served by somebody else.
+  std::vector<Call> TakeAll();
+
   // Ids of single jobs that are waited for.
   std::vector<std::string> ids() const;
   bool WaitsForAll() const;
@@ -38,13 +47,10 @@ class RefreshCalls {
 
   bool IsServed(const std::string& id, absl::Time not_before) const;
 
- private:
-  struct Call {
-    std::string id;
-    absl::Time not_before;
-    Done done;
-  };
+  // The newest read that anybody waits for; InfinitePast if nobody does.
+  absl::Time NewestWanted() const;
 
+ private:
   template <typename Ends>
   void EndWhere(const Ends& ends, const absl::Status& status);
 

@@ -1,508 +1,147 @@
 #include "server/jobs/tracking/tracker.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_join.h"
 #include "server/base/error.h"
-#include "server/base/log.h"
-#include "server/jobs/record/settle.h"
 
 namespace finetune {
-namespace {
 
-// For a list with all its tries.
-constexpr absl::Duration kListDeadline = absl::Seconds(150);
-// Bytes that are read sooner than another thread is woken.
-constexpr size_t kShortList = size_t{64} << 10;
-constexpr size_t kMaxUnknownHints = 1000;
-
-absl::Status Stopped() {
-  return Error(absl::StatusCode::kCancelled, pb::ErrorReason::SERVER_DRAINING,
-               "the gateway is stopping");
+Tracker::Tracker(const Options& options, const Parts& parts) : options_(options), parts_(parts) {
+  if (parts.fleet.is_shared()) {
+    followed_ = std::make_unique<FollowedReads>(parts.fleet, parts.catalog, parts.clock,
+                                                parts.metrics, list_is_partial_);
+    parts.recorder.AddListener(this);
+  } else {
+    reader_ = MakeReader(nullptr);
+  }
 }
-
-Pace::Options PaceOptions(const Tracker::Options& options) {
-  return {.active_interval = options.active_poll_interval,
-          .idle_interval = options.idle_poll_interval,
-          .settle_interval = options.settle_time / std::max(1, options.settle_lists)};
-}
-
-}  // namespace
-
-Tracker::Tracker(Options options, SegmindClient& segmind, Recorder& recorder, Catalog& catalog,
-                 Clock& clock, Metrics& metrics)
-    : options_(options),
-      segmind_(segmind),
-      recorder_(recorder),
-      catalog_(catalog),
-      clock_(clock),
-      metrics_(metrics),
-      worker_(std::make_shared<Worker>("tracker")),
-      pace_(PaceOptions(options)),
-      refreshes_(catalog),
-      reader_(std::make_shared<ListReader>()),
-      missing_(catalog),
-      unknown_words_(options.unknown_state_timeout),
-      candidates_(options.settle_time),
-      details_({.segmind = segmind,
-                .recorder = recorder,
-                .catalog = catalog,
-                .clock = clock,
-                .metrics = metrics_,
-                .upstream_clock = upstream_clock_,
-                .pace = pace_,
-                .missing = missing_,
-                .candidates = candidates_,
-                .refreshes = refreshes_},
-               options.settle_time, worker_,
-               {.on_search_news = [this] { SearchAgain(); }, .on_step = [this] { Pump(); }}) {}
 
 Tracker::~Tracker() { Stop(); }
 
-// ---- What comes from outside ----
+std::shared_ptr<SegmindReader> Tracker::MakeReader(std::shared_ptr<const LeaderLease> lease) {
+  return std::make_shared<SegmindReader>(options_,
+                                         SegmindReader::Parts{.segmind = parts_.segmind,
+                                                              .recorder = parts_.recorder,
+                                                              .catalog = parts_.catalog,
+                                                              .clock = parts_.clock,
+                                                              .metrics = parts_.metrics,
+                                                              .fleet = parts_.fleet,
+                                                              .upstream_clock = upstream_clock_,
+                                                              .list_is_partial = list_is_partial_},
+                                         std::move(lease));
+}
+
+std::shared_ptr<SegmindReader> Tracker::reader() const {
+  MutexLock lock(mu_);
+  return reader_;
+}
 
 void Tracker::Start() {
-  worker_->Post([this] {
-    started_ = true;
-    missing_.Begin();
-    details_.AddBackfills();
-    Pump();
-  });
+  parts_.fleet.Start(*this, [this] { return parts_.catalog.view()->revision(); });
 }
 
 void Tracker::Stop() {
-  worker_->Post([this] {
+  std::shared_ptr<SegmindReader> readers[2];
+  {
+    MutexLock lock(mu_);
     stopped_ = true;
-    details_.Stop();
-    clock_.Cancel(timer_);
-    timer_ = Clock::kNoTimer;
-    refreshes_.EndAll(Stopped());
+    readers[0] = reader_;
+    readers[1] = last_reader_;
     settled_listener_ = nullptr;
-  });
-  worker_->Stop();
+  }
+  for (const auto& reader : readers)
+    if (reader != nullptr) reader->Stop();
+  if (followed_ != nullptr) followed_->Stop();
 }
 
 void Tracker::Hint(std::string upstream_id, const TraceContext& trace) {
-  worker_->Post([this, id = std::move(upstream_id), now = clock_.Now(), trace] {
-    TakeHint(id, now, trace);
-    Pump();
-  });
+  if (const auto reader = this->reader())
+    reader->Hint(std::move(upstream_id), trace);
+  else
+    parts_.fleet.Hint(std::move(upstream_id));
 }
 
 void Tracker::Refresh(std::string id, absl::Time not_before, absl::Time deadline,
                       RefreshCalls::Done done) {
-  auto shared = std::make_shared<RefreshCalls::Done>(std::move(done));
-  const bool posted =
-      worker_->RunOrPost([this, id = std::move(id), not_before, deadline, shared]() mutable {
-        AddRefresh(std::move(id), not_before, deadline, std::move(*shared));
+  const auto reader = this->reader();
+  if (reader == nullptr)
+    return followed_->Refresh(std::move(id), not_before, deadline, std::move(done));
+  if (followed_ == nullptr)
+    return reader->Refresh(std::move(id), not_before, deadline, std::move(done));
+  // A term that ends hands over who waits.
+  reader->Refresh(
+      id, not_before, deadline,
+      [this, id, not_before, deadline, done = std::move(done)](const absl::Status& status) mutable {
+        if (!absl::IsAborted(status)) return std::move(done)(status);
+        Refresh(std::move(id), not_before, deadline, std::move(done));
       });
-  if (!posted) std::move (*shared)(Stopped());
 }
 
 void Tracker::Complete(std::string upstream_id) {
-  worker_->Post([this, id = std::move(upstream_id)] {
-    details_.queue().Add(id, DetailsQueue::kPending);
-    Pump();
-  });
+  if (const auto reader = this->reader())
+    reader->Complete(std::move(upstream_id));
+  else
+    parts_.fleet.Hint(std::move(upstream_id));
 }
 
 void Tracker::Wake() {
-  worker_->Post([this] {
-    pace_.OnWoken(clock_.Now());
-    Pump();
-  });
+  if (const auto reader = this->reader())
+    reader->Wake();
+  else
+    parts_.fleet.Wake();
 }
 
 void Tracker::NoteSubmitted(std::string upstream_id, absl::Time begin, absl::Time end) {
-  worker_->Post([this, id = std::move(upstream_id), begin, end] {
-    details_.NoteSubmitted(id, begin, end);
-    Pump();
-  });
+  if (const auto reader = this->reader()) reader->NoteSubmitted(std::move(upstream_id), begin, end);
 }
 
 void Tracker::OnSettled(std::function<void(const std::string& fine_tune_id)> listener) {
-  worker_->Post([this, listener = std::move(listener)]() mutable {
-    settled_listener_ = std::move(listener);
+  std::shared_ptr<SegmindReader> reader;
+  {
+    MutexLock lock(mu_);
+    settled_listener_ = listener;
+    reader = reader_;
+  }
+  if (reader != nullptr) reader->OnSettled(std::move(listener));
+}
+
+void Tracker::OnLead(std::shared_ptr<const LeaderLease> lease) {
+  std::shared_ptr<SegmindReader> reader = this->reader();
+  if (reader == nullptr) reader = MakeReader(std::move(lease));
+  std::shared_ptr<SegmindReader> last;
+  {
+    MutexLock lock(mu_);
+    if (stopped_) return;
+    reader_ = reader;
+    last = std::exchange(last_reader_, nullptr);
+    if (followed_ != nullptr && settled_listener_) reader->OnSettled(settled_listener_);
+  }
+  // It was told to stand down long ago.
+  if (last != nullptr) last->Stop();
+  reader->Start();
+  if (followed_ == nullptr) return;
+  followed_->HandOver([this](RefreshCalls::Call call) {
+    Refresh(std::move(call.id), call.not_before, call.deadline, std::move(call.done));
   });
 }
 
-void Tracker::TakeHint(const std::string& upstream_id, absl::Time time, const TraceContext& trace) {
-  if (!upstream_id.empty() && catalog_.FindUpstream(upstream_id) != nullptr) {
-    details_.queue().Add(upstream_id, DetailsQueue::kHint, {time, trace});
-  } else {
-    // Perhaps a submission whose answer has yet to come: a list shows the name, too.
-    if (hinted_.size() < kMaxUnknownHints) hinted_.try_emplace(upstream_id, time);
-    pace_.Want(time);
+void Tracker::OnFollow() {
+  std::shared_ptr<SegmindReader> reader;
+  {
+    MutexLock lock(mu_);
+    if (stopped_) return;
+    reader = last_reader_ = std::exchange(reader_, nullptr);
   }
+  list_is_partial_ = false;
+  if (reader != nullptr) reader->StandDown();
 }
 
-void Tracker::AddRefresh(std::string id, absl::Time not_before, absl::Time deadline,
-                         RefreshCalls::Done done) {
-  if (stopped_) return std::move(done)(Stopped());
-  not_before = std::min(not_before, clock_.Now());
-  if (refreshes_.IsServed(id, not_before)) return std::move(done)(absl::OkStatus());
-  const VersionPtr version = id.empty() ? nullptr : catalog_.Find(id);
-  if (version != nullptr && missing_.Has(version->upstream_id)) {
-    details_.queue().Add(version->upstream_id, DetailsQueue::kAsked);
-  } else {
-    pace_.Want(not_before);
-  }
-  refreshes_.Add(std::move(id), not_before, deadline, std::move(done));
-  Pump();
+void Tracker::OnHints(const std::vector<std::string>& upstream_ids) {
+  for (const std::string& id : upstream_ids) Hint(id);
 }
 
-// ---- The pace ----
-
-absl::Time Tracker::NextListStart() {
-  return pace_.NextStart(lists_.size(), recording_, segmind_.calls_left());
-}
-
-void Tracker::SetInterest() {
-  Pace::Interest interest = Pace::Interest::kIdle;
-  if (!candidates_.empty() || missing_.undecided() || details_.has_doubts() ||
-      catalog_.view()->active() > 0)
-    interest = Pace::Interest::kActive;
-  if (unsettled_ > 0) interest = Pace::Interest::kSettling;
-  pace_.set_interest(interest);
-}
-
-void Tracker::Pump() {
-  if (stopped_) return;
-  const absl::Time now = clock_.Now();
-  refreshes_.Expire(now);
-  absl::Time next = refreshes_.NextDeadline();
-  if (started_) {
-    pace_.NoteCallsLeft(segmind_.calls_left());
-    details_.queue().set_slow_interval(absl::Minutes(1) / std::max(1.0, pace_.rate() / 4.0));
-    for (const std::string& id : unknown_words_.TakeDue(now)) RecordDormant(id);
-    details_.Start(now);
-    if (NextListStart() <= now) StartList(now);
-    next =
-        std::min({next, NextListStart(), details_.queue().NextStart(), unknown_words_.NextDue()});
-  }
-  SetTimer(next);
-}
-
-void Tracker::SetTimer(absl::Time when) {
-  // One that is set and comes sooner sets the next: whoever awaits a read need not set one and
-  // cancel it, which would wake the clock's thread each time.
-  if (timer_ != Clock::kNoTimer && timer_time_ <= when) return;
-  clock_.Cancel(timer_);
-  timer_ = Clock::kNoTimer;
-  timer_time_ = when;
-  if (when == absl::InfiniteFuture()) return;
-  timer_ = clock_.RunAt(when, [this, worker = worker_, number = ++last_timer_] {
-    worker->Post([this, number] {
-      if (number != last_timer_) return;  // Another one was set meanwhile.
-      timer_ = Clock::kNoTimer;
-      Pump();
-    });
-  });
-}
-
-// ---- Lists ----
-
-void Tracker::StartList(absl::Time now) {
-  const uint64_t number = catalog_.NextRead();
-  auto span = std::make_shared<Span>(
-      options_.tracer ? options_.tracer->Start(now, SpanKind::kInternal, "poll", {}) : Span());
-  lists_[number] = {.number = number,
-                    .begun = catalog_.numbers().NotAfterNow(),
-                    .asked = now,
-                    .span = span,
-                    .answer = {}};
-  pace_.OnListBegun(now);
-  segmind_.GetList({now + kListDeadline, span->context()},
-                   [this, worker = worker_, number](absl::StatusOr<ListAnswer> answer) {
-                     const bool is_short = answer.ok() && answer->pages.bytes() <= kShortList;
-                     auto task = [this, number, answer = std::move(answer)]() mutable {
-                       OnList(number, std::move(answer));
-                     };
-                     if (is_short)
-                       worker->RunOrPost(std::move(task));
-                     else
-                       worker->Post(std::move(task));
-                   });
-}
-
-void Tracker::OnList(uint64_t number, absl::StatusOr<ListAnswer> answer) {
-  ListRead ended = std::move(lists_.at(number));
-  lists_.erase(number);
-  if (answer.ok()) {
-    ended.answer = *std::move(answer);
-    ended.ended = catalog_.numbers().NotBeforeNow();
-    if (ended.answer.upstream_time)
-      upstream_clock_.NoteDate(ended.answer.start_time, clock_.Now(), *ended.answer.upstream_time);
-    answers_.push_back(std::move(ended));
-    TakeNextList();
-  } else {
-    OnListFailed(ended, answer.status());
-  }
-  Pump();
-}
-
-void Tracker::TakeNextList() {
-  while (!recording_ && !answers_.empty()) {
-    ListRead read = std::move(answers_.front());
-    answers_.pop_front();
-    // Two were under way and the later one came first: this one has nothing new.
-    if (read.number < last_recorded_) continue;
-    absl::StatusOr<ListDelta> delta = reader_->Read(read.answer.pages);
-    read.answer.pages = UpstreamList();
-    if (delta.ok()) {
-      RecordDelta(read, *std::move(delta));
-    } else {
-      OnListFailed(read, delta.status());
-    }
-  }
-}
-
-RollCall Tracker::RollCallOf(const ListRead& read, ListDelta& delta) {
-  return {.start_time = read.answer.start_time,
-          .total = delta.total,
-          .skipped = delta.skipped,
-          .more = std::move(delta.more),
-          .all_new = std::exchange(reader_is_new_, false),
-          .gone = std::move(delta.gone),
-          // The reader stays as it is until this is recorded.
-          .has = [this](std::string_view id) { return reader_->Has(id); }};
-}
-
-SubmissionSearch Tracker::SearchIn(const ListRead& read, const RollCall& roll) {
-  candidates_.AskAgain();
-  SubmissionSearch search{.candidates = candidates_.Snapshot(),
-                          .list_read = read.begun,
-                          .list_time = read.answer.start_time,
-                          .absences = candidates_.absences(),
-                          .settle_lists = options_.settle_lists,
-                          .settle_time = options_.settle_time};
-  if (!recorder_.has_unsettled()) return search;
-  const std::string doubt = missing_.DoubtOf(roll);
-  search.counts_absence = doubt.empty();
-  if (!doubt.empty())
-    Log(LogLevel::kWarning, "Segmind's list does not tell whether a submission was made",
-        {{"why", doubt}, {"items", roll.total}});
-  return search;
-}
-
-void Tracker::RecordDelta(const ListRead& read, ListDelta delta) {
-  recording_ = true;
-  metrics_.CountPoll(!delta.unchanged);
-  if (delta.skipped > 0)
-    Log(LogLevel::kWarning, "items of Segmind's list cannot be read", {{"items", delta.skipped}});
-  auto reading = std::make_shared<ListReading>();
-  reading->read = read.number;
-  reading->ended = read.ended;
-  reading->time = clock_.ToWall(read.answer.start_time);
-  reading->items = std::move(delta.changed);
-  reading->hinted = hinted_;
-  reading->has = [reader = reader_](const std::string& id) { return reader->Has(id); };
-  for (const UpstreamJob& item : reading->items) details_.DropDoubt(item.id);
-  candidates_.KeepOnly([this](const std::string& id) { return reader_->Has(id); });
-  RollCall roll = RollCallOf(read, delta);
-  reading->search = SearchIn(read, roll);
-  read.span->Set("finetune.list.items", static_cast<int64_t>(roll.total));
-  read.span->Set("finetune.list.changed", static_cast<int64_t>(reading->items.size()));
-  auto outcome = std::make_shared<ListOutcome>();
-  // Most reads have no news: who waits for one need not wait for the recorder's thread, too.
-  if (reading->items.empty() && candidates_.empty() && !recorder_.has_unsettled())
-    return OnListRecorded(read, *reading, roll, *outcome, absl::OkStatus());
-  recorder_.Record([reading, outcome, &catalog = catalog_](
-                       Draft& draft) { return RecordList(*reading, catalog, draft, *outcome); },
-                   [this, worker = worker_, read, reading, outcome,
-                    roll = std::move(roll)](const absl::Status& status) {
-                     worker->Post([this, read, reading, outcome, roll, status] {
-                       OnListRecorded(read, *reading, roll, *outcome, status);
-                     });
-                   },
-                   read.span->context());
-}
-
-void Tracker::OnListRecorded(const ListRead& read, const ListReading& reading, const RollCall& roll,
-                             const ListOutcome& outcome, const absl::Status& status) {
-  recording_ = false;
-  if (!status.ok()) {
-    // What changed has to be said again.
-    reader_->Forget();
-    reader_is_new_ = true;
-    OnListFailed(read, status);
-    TakeNextList();
-    return Pump();
-  }
-  const absl::Time start = read.answer.start_time;
-  const absl::Time now = clock_.Now();
-  if (pace_.failures() > 0) Log(LogLevel::kInfo, "Segmind's list can be read again");
-  last_recorded_ = std::max(last_recorded_, read.number);
-  candidates_.Add(outcome.candidates);
-  missing_.Note(roll, recorder_.has_unsettled());
-  catalog_.SetObserveTime(start, missing_.not_shown());
-  metrics_.SetObserveTime(reading.time);
-  absl::erase_if(hinted_, [&](const auto& hint) { return hint.second <= start; });
-  for (absl::Time time : outcome.hint_times) metrics_.ObserveConfirm(now - time);
-  Follow(outcome);
-  FollowMissing(roll, now);
-  TakeSearch(outcome.search, /*of_list=*/true);
-  SetInterest();
-  pace_.OnListRecorded(read.asked, start);
-  refreshes_.FinishServed();
-  TakeNextList();
-  Pump();
-}
-
-// What the list leaves to be asked.
-void Tracker::Follow(const ListOutcome& outcome) {
-  details_.Doubt(outcome.doubtful);
-  for (const std::string& id : outcome.stale) details_.queue().Add(id, DetailsQueue::kConfirm);
-  for (const std::string& id : outcome.pending) details_.queue().Add(id, DetailsQueue::kPending);
-  for (const std::string& id : outcome.incomplete) {
-    const VersionPtr version = catalog_.FindUpstream(id);
-    if (version == nullptr || version->details_known) continue;
-    details_.queue().Add(id, DetailsQueue::kBackfill, {}, version->first_revision);
-  }
-  NoteWords(outcome);
-  NoteMarkers(outcome);
-}
-
-// Jobs that lists do not show are followed one by one; those that somebody waits for at once.
-void Tracker::FollowMissing(const RollCall& roll, absl::Time now) {
-  const bool all_wanted = refreshes_.WaitsForAll();
-  for (const std::string& id : missing_.TakeDue(now)) {
-    const VersionPtr version = catalog_.FindUpstream(id);
-    const bool wanted = all_wanted && version != nullptr && version->active();
-    details_.queue().Add(id,
-                         wanted ? DetailsQueue::kGone | DetailsQueue::kAsked : DetailsQueue::kGone);
-  }
-  for (const std::string& id : refreshes_.ids()) {
-    const VersionPtr version = catalog_.Find(id);
-    if (version != nullptr && missing_.Has(version->upstream_id))
-      details_.queue().Add(version->upstream_id, DetailsQueue::kAsked);
-  }
-  const std::string& partial = missing_.partial();
-  if (list_is_partial_.exchange(!partial.empty()) != !partial.empty()) {
-    if (partial.empty())
-      Log(LogLevel::kInfo, "Segmind's list shows all jobs again");
-    else
-      Log(LogLevel::kWarning, "Segmind's list does not show all jobs",
-          {{"why", partial}, {"items", roll.total}});
-  }
-  metrics_.SetListIsPartial(!partial.empty());
-}
-
-void Tracker::NoteWords(const ListOutcome& outcome) {
-  const absl::Time now = clock_.Now();
-  for (const ListOutcome::UnknownWord& unknown : outcome.unknown_words) {
-    // A time that lies ahead was made by another clock.
-    const absl::Time since = std::min(clock_.FromWall(unknown.since), now);
-    if (!unknown_words_.Note(unknown.upstream_id, unknown.word, since)) continue;
-    metrics_.CountUnknownWord();
-    Log(LogLevel::kWarning, "Segmind has a word for a job's state that is not known",
-        {{"word", unknown.word}, {"upstream_id", unknown.upstream_id}});
-  }
-}
-
-void Tracker::NoteMarkers(const ListOutcome& outcome) {
-  for (const std::string& id : outcome.without_marker) {
-    if (!markers_checked_.insert(id).second) continue;
-    metrics_.CountMissingMarker();
-    Log(LogLevel::kWarning,
-        "Segmind does not show the marker of a job that was submitted: if an answer is lost, its "
-        "job is known by prompt, data and time alone",
-        {{"upstream_id", id}});
-  }
-}
-
-void Tracker::OnListFailed(const ListRead& read, const absl::Status& status) {
-  metrics_.CountFailedPoll();
-  read.span->Fail(absl::StatusCodeToString(status.code()), std::string(status.message()));
-  pace_.OnListFailed(clock_.Now(), RetryDelayOf(status).value_or(absl::ZeroDuration()));
-  Log(LogLevel::kWarning, "Segmind's list could not be read or recorded",
-      {{"trace_id", read.span->context().TraceId()},
-       {"span_id", read.span->context().SpanId()},
-       {"error", status.ToString()},
-       {"failures", pace_.failures()}});
-  refreshes_.Fail(read.asked, status);
-}
-
-// ---- Submissions whose outcome is not known ----
-
-// With what details told since the last list.
-void Tracker::SearchAgain() {
-  auto search = std::make_shared<SubmissionSearch>();
-  search->candidates = candidates_.Snapshot();
-  if (search->candidates.empty()) return;
-  search->absences = candidates_.absences();
-  auto result = std::make_shared<SearchResult>();
-  recorder_.Record(
-      [search, result](Draft& draft) { return SearchSubmissions(*search, draft, *result); },
-      [this, worker = worker_, result](const absl::Status& status) {
-        if (!status.ok()) return;  // The next list searches again.
-        worker->Post([this, result] {
-          TakeSearch(*result, /*of_list=*/false);
-          SetInterest();
-          Pump();
-        });
-      });
-}
-
-void Tracker::TakeSearch(const SearchResult& result, bool of_list) {
-  candidates_.Take(result, of_list);
-  unsettled_ = result.unsettled;
-  metrics_.SetUnsettled(unsettled_);
-  for (const std::string& id : result.wanted) details_.queue().Add(id, DetailsQueue::kSettle);
-  TellUndecided(result);
-  for (const SearchResult::Unlike& unlike : result.unlike)
-    Log(LogLevel::kWarning,
-        "Segmind shows a job under the marker of another that it cannot be: it asks for something "
-        "else, and is shown as a job of its own",
-        {{"fine_tune", unlike.id}, {"upstream_id", unlike.upstream_id}});
-  for (const std::string& id : result.settled) {
-    const VersionPtr version = catalog_.Find(id);
-    if (version != nullptr)
-      Log(LogLevel::kInfo, "submission's outcome found",
-          {{"audit", true},
-           {"caller", version->creator},
-           {"request_id", version->request_id},
-           {"fine_tune", id},
-           {"upstream_id", version->upstream_id},
-           {"state", pb::FineTune::State_Name(version->state)}});
-    if (settled_listener_) settled_listener_(id);
-  }
-}
-
-void Tracker::TellUndecided(const SearchResult& result) {
-  metrics_.SetUndecided(result.undecided.size());
-  for (const SearchResult::Undecided& undecided : result.undecided) {
-    const record::Intent& intent = undecided.intent;
-    if (!candidates_.IsNews(intent.fine_tune_id())) continue;
-    Log(LogLevel::kError,
-        "it cannot be told whether Segmind has a submission: it stays SUBMIT_UNKNOWN until the "
-        "jobs that it may be are deleted there or told apart",
-        {{"audit", true},
-         {"caller", intent.caller()},
-         {"request_id", intent.request_id()},
-         {"fine_tune", intent.fine_tune_id()},
-         {"marker", intent.marker()},
-         {"may_be", absl::StrJoin(undecided.upstream_ids, " ")}});
-  }
-}
-
-void Tracker::RecordDormant(const std::string& upstream_id) {
-  recorder_.Record(
-      [upstream_id](Draft& draft) {
-        auto record = draft.FindUpstream(upstream_id);
-        if (!record || IsTerminal(record->fine_tune().state()) ||
-            !HasUnknownWord(record->fine_tune()))
-          return absl::OkStatus();
-        record->set_dormant(true);
-        draft.Put(*std::move(record));
-        return absl::OkStatus();
-      },
-      [upstream_id](const absl::Status& status) {
-        if (!status.ok()) return;  // The next start finds it again.
-        Log(LogLevel::kWarning, "a job whose state is not known no longer counts as active",
-            {{"upstream_id", upstream_id}});
-      });
+void Tracker::OnWanted(uint64_t ticket) {
+  if (const auto reader = this->reader()) reader->Want(ticket);
 }
 
 }  // namespace finetune

@@ -23,7 +23,7 @@ class DetailsReaderTest : public ::testing::Test {
         std::make_unique<SegmindClient>(options, *connection_, key_, jobs_.clock, jobs_.metrics);
     reader_ = std::make_unique<DetailsReader>(
         DetailsReader::Parts{.segmind = *client_,
-                             .recorder = *jobs_.recorder,
+                             .recorder = recorder_,
                              .catalog = jobs_.catalog,
                              .clock = jobs_.clock,
                              .metrics = metrics_,
@@ -34,6 +34,7 @@ class DetailsReaderTest : public ::testing::Test {
                              .refreshes = refreshes_},
         absl::Minutes(2), worker_,
         DetailsReader::Listener{.on_search_news = [this] { ++search_news_; },
+                                .on_observed = [] {},
                                 .on_step = [this] { OnStep(); }});
   }
   ~DetailsReaderTest() override {
@@ -79,6 +80,7 @@ class DetailsReaderTest : public ::testing::Test {
   }
 
   JobsFixture jobs_;
+  LeaderRecorder recorder_{*jobs_.recorder};
   FixedKey key_;
   FakeSegmind segmind_{jobs_.clock};
   std::unique_ptr<HttpClient> connection_ = segmind_.Connect();

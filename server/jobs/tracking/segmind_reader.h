@@ -1,0 +1,188 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/worker.h"
+#include "server/jobs/record/recorder.h"
+#include "server/jobs/tracking/candidates.h"
+#include "server/jobs/tracking/details_reader.h"
+#include "server/jobs/tracking/leader_recorder.h"
+#include "server/jobs/tracking/list_reading.h"
+#include "server/jobs/tracking/missing_jobs.h"
+#include "server/jobs/tracking/pace.h"
+#include "server/jobs/tracking/refresh_calls.h"
+#include "server/jobs/tracking/tracking_metrics.h"
+#include "server/jobs/tracking/unknown_words.h"
+#include "server/jobs/tracking/upstream_clock.h"
+#include "server/segmind/list_reader.h"
+#include "server/segmind/segmind_client.h"
+#include "server/store/fleet.h"
+
+namespace finetune {
+
+// Makes the record true, for as long as this process is the one who does: reads Segmind (lists on a
+// pace of its own; details for hints and for what lists lack), joins the answers into the jobs,
+// settles submissions whose outcome is unknown, and repairs what webhooks missed. All it knows
+// beside the record it learns anew with each term. Thread-safe; its own work is done by one thread
+// at a time: its own ("tracker") or, where that is idle and little is to be done, whoever brings it.
+// Callbacks of Segmind, of the recorder and of the clock may come when it is gone: they hold the
+// worker alone, which then drops their tasks. Owned by the Tracker.
+//
+// Keeps the threads and calls the parts: Pace says when, DetailsReader reads single jobs,
+// MissingJobs says what a list's silence is worth, Candidates what may be a lost submission. After
+// each step Pump() starts what is due and sets one timer for the next.
+class SegmindReader {
+ public:
+  struct Options {
+    absl::Duration active_poll_interval = absl::Seconds(15);
+    absl::Duration idle_poll_interval = absl::Minutes(5);
+    // A submission is taken for not made once it was missing from this many lists, over this long.
+    int settle_lists = 3;
+    absl::Duration settle_time = absl::Minutes(2);
+    // A job whose state at Segmind has been a word that nobody knows for this long is no longer
+    // followed and counted as one that goes on.
+    absl::Duration unknown_state_timeout = absl::Hours(24);
+    // Each list is a trace of its own; null: of none. Outlives the tracker.
+    Tracer* tracer = nullptr;
+  };
+
+  // All outlive it.
+  struct Parts {
+    SegmindClient& segmind;
+    Recorder& recorder;
+    Catalog& catalog;
+    Clock& clock;
+    Metrics& metrics;
+    Fleet& fleet;
+    UpstreamClock& upstream_clock;
+    std::atomic<bool>& list_is_partial;
+  };
+
+  // No lease: this process has the record to itself.
+  SegmindReader(const Options& options, const Parts& parts,
+                std::shared_ptr<const LeaderLease> lease);
+  ~SegmindReader();
+
+  // Begins to poll, at once.
+  void Start();
+  // Its term is over: it reads no more, and refreshes that wait end with ABORTED. Does not wait for
+  // what is under way; its owner calls Stop, too, before it lets go.
+  void StandDown();
+  // No callback of its own runs afterwards. Refreshes that wait end with CANCELLED. Idempotent.
+  void Stop();
+
+  // As the Tracker's.
+  void Hint(std::string upstream_id, const TraceContext& trace = {});
+  void Refresh(std::string id, absl::Time not_before, absl::Time deadline, RefreshCalls::Done done);
+  void Complete(std::string upstream_id);
+  void Wake();
+  void NoteSubmitted(std::string upstream_id, absl::Time begin, absl::Time end);
+  void OnSettled(std::function<void(const std::string& fine_tune_id)> listener);
+
+  // Other processes wait for a list that begins from now on: the fleet is told of it by this ticket.
+  void Want(uint64_t ticket);
+
+ private:
+  struct ListRead {
+    uint64_t number = 0;         // Catalog::NextRead, as it began.
+    uint64_t begun = 0;          // ReadNumbers::NotAfterNow, likewise.
+    uint64_t ended = 0;          // And as it ended.
+    absl::Time asked;            // At most the answer's start_time.
+    std::shared_ptr<Span> span;  // Ends when the last copy of the read is gone.
+    ListAnswer answer;
+  };
+
+  void TakeHint(const std::string& upstream_id, absl::Time time, const TraceContext& trace);
+  void End(const absl::Status& why);
+  void AddRefresh(std::string id, absl::Time not_before, absl::Time deadline,
+                  RefreshCalls::Done done);
+
+  void Pump();
+  void SetTimer(absl::Time when);
+  absl::Time NextListStart();
+  void SetInterest();
+  bool MayRead(absl::Time now) const { return lease_ == nullptr || lease_->Holds(now); }
+
+  // What others wait for.
+  void ServeWanted(absl::Time start);
+  void FailWanted(absl::Time asked, const absl::Status& status);
+  void TellOthers();
+
+  void StartList(absl::Time now);
+  void OnList(uint64_t number, absl::StatusOr<ListAnswer> answer);
+  void TakeNextList();
+  void RecordDelta(const ListRead& read, ListDelta delta);
+  RollCall RollCallOf(const ListRead& read, ListDelta& delta);
+  SubmissionSearch SearchIn(const ListRead& read, const RollCall& roll);
+  void OnListRecorded(const ListRead& read, const ListReading& reading, const RollCall& roll,
+                      const ListOutcome& outcome, const absl::Status& status);
+  void OnListFailed(const ListRead& read, const absl::Status& status);
+  void Follow(const ListOutcome& outcome);
+  void FollowMissing(const RollCall& roll, absl::Time now);
+  void NoteWords(const ListOutcome& outcome);
+  void NoteMarkers(const ListOutcome& outcome);
+
+  void SearchAgain();
+  void TakeSearch(const SearchResult& result, bool of_list);
+  void TellUndecided(const SearchResult& result);
+  void RecordDormant(const std::string& upstream_id);
+
+  // Constant after construction.
+  const Options options_;
+  SegmindClient& segmind_;
+  LeaderRecorder recorder_;
+  Catalog& catalog_;
+  Clock& clock_;
+  Fleet& fleet_;
+  const std::shared_ptr<const LeaderLease> lease_;
+  TrackingMetrics metrics_;
+  const std::shared_ptr<Worker> worker_;
+
+  // Thread-safe themselves.
+  UpstreamClock& upstream_clock_;
+  std::atomic<bool>& list_is_partial_;
+
+  // Tracker's thread only, from here on.
+  std::function<void(const std::string&)> settled_listener_;
+  bool started_ = false;
+  absl::Status ended_;  // Why it does nothing any more.
+  Clock::TimerId timer_ = Clock::kNoTimer;
+  uint64_t last_timer_ = 0;
+  absl::Time timer_time_ = absl::InfiniteFuture();
+  Pace pace_;
+  RefreshCalls refreshes_;
+
+  // Lists: under way (by number), read, and the last one.
+  absl::flat_hash_map<uint64_t, ListRead> lists_;
+  std::deque<ListRead> answers_;
+  bool recording_ = false;
+  // While a list is being recorded, the recorder's thread looks into it, too, and may still when
+  // this is gone.
+  const std::shared_ptr<ListReader> reader_;
+  bool reader_is_new_ = true;
+  uint64_t last_recorded_ = 0;
+  absl::flat_hash_map<std::string, absl::Time> hinted_;
+  // Tickets that wait for a list, since when; and what others were told last.
+  std::map<uint64_t, absl::Time> wanted_;
+  FleetReading told_;
+  MissingJobs missing_;
+  UnknownWords unknown_words_;
+
+  // The search for submissions.
+  Candidates candidates_;
+  int unsettled_ = 0;
+  absl::flat_hash_set<std::string> markers_checked_;
+
+  DetailsReader details_;
+};
+
+}  // namespace finetune

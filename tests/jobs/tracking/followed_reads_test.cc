@@ -1,0 +1,216 @@
+// Two processes on one record, of which one reads Segmind.
+#include "server/jobs/tracking/followed_reads.h"
+
+#include "tests/jobs/rig.h"
+#include "tests/jobs/shared_fleet.h"
+
+namespace finetune {
+namespace {
+
+using pb::FineTune;
+
+class FollowedReadsTest : public Rig {
+ protected:
+  FollowedReadsTest() {
+    // Lists come when they are asked for.
+    options_.tracker.active_poll_interval = options_.tracker.idle_poll_interval = absl::Hours(1);
+    options_.tracker.settle_time = absl::Hours(3);
+  }
+  void SetUp() override {
+    for (auto& [process, member] : {std::tie(a_, a_member_), std::tie(b_, b_member_)}) {
+      auto joined = fleet_.Join(&process == &a_ ? "a" : "b");
+      member = joined.get();
+      process = std::make_unique<Process>(options_, std::make_unique<SharedMemoryStore>(record_),
+                                          segmind_.Connect(), clock_, std::move(joined));
+      ASSERT_TRUE(process->Load().ok());
+      process->tracker.Start();
+    }
+    segmind_.set_list_fate([this] {
+      ++lists_;
+      return list_fate_.load();
+    });
+  }
+  void TearDown() override {
+    for (auto& process : {&a_, &b_}) (*process)->Stop();
+  }
+
+  void AddJob(const std::string& id, const std::string& status = "TRAINING") {
+    FakeJob job;
+    job.id = id;
+    job.name = "job " + id;
+    job.data_source = "https://data.test/" + id;
+    job.prompt = "prompt of " + id;
+    job.status = status;
+    job.created = job.visible = clock_.Now();
+    segmind_.Add(job);
+  }
+  static FineTune::State StateAt(Process& process, const std::string& id) {
+    const VersionPtr version = process.catalog.FindUpstream(id);
+    return version == nullptr ? FineTune::STATE_UNSPECIFIED : version->state;
+  }
+  Reply<absl::Status> Refresh(Process& process, const std::string& id = "",
+                              absl::Duration timeout = absl::Minutes(10)) {
+    Reply<absl::Status> reply;
+    process.tracker.Refresh(id, clock_.Now(), clock_.Now() + timeout, reply.Taker());
+    return reply;
+  }
+  // Whatever is under way or queued anywhere is done when this returns.
+  void Lead(SharedFleet::Member& member) {
+    fleet_.Lead(member);
+    const int lists = lists_;
+    ASSERT_TRUE(RunUntil([&] { return lists_ > lists; }));
+    const absl::Time begun = clock_.Now();
+    ASSERT_TRUE(RunUntil([&] {
+      return a_->catalog.observe_time() > absl::InfinitePast() &&
+             b_->catalog.observe_time() > absl::InfinitePast() && clock_.Now() > begun;
+    }));
+  }
+
+  SharedRecord record_;
+  SharedFleet fleet_{record_};
+  std::atomic<int> lists_{0};
+  std::atomic<Fate> list_fate_{Fate::kFine};
+  std::unique_ptr<Process> a_, b_;
+  SharedFleet::Member *a_member_ = nullptr, *b_member_ = nullptr;
+};
+
+TEST_F(FollowedReadsTest, OnlyTheLeaderReadsAndAllShowIt) {
+  AddJob("x");
+  RunFor(absl::Minutes(5), absl::Seconds(1));
+  EXPECT_EQ(lists_, 0);
+  Lead(*a_member_);
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::TRAINING; }));
+  EXPECT_EQ(a_->catalog.observe_time(), b_->catalog.observe_time());
+  EXPECT_EQ(lists_, 1);
+}
+
+TEST_F(FollowedReadsTest, ARefreshOfOneThatFollowsIsAReadOfTheLeaders) {
+  Lead(*a_member_);
+  AddJob("x");
+  const absl::Time asked = clock_.Now();
+  auto first = Refresh(*b_), second = Refresh(*b_);
+  ASSERT_TRUE(RunUntil([&] { return first.ready() && second.ready(); }));
+  EXPECT_TRUE(first.get().ok() && second.get().ok());
+  // The answer is no older than the question, and what it read is shown.
+  EXPECT_GE(b_->catalog.observe_time(), asked);
+  EXPECT_EQ(StateAt(*b_, "x"), FineTune::TRAINING);
+  // Nobody asks twice for what one read serves; who came meanwhile may need another.
+  EXPECT_LE(lists_, 3);
+  // Served already: nobody is asked.
+  const int lists = lists_;
+  Reply<absl::Status> old;
+  b_->tracker.Refresh("", asked, clock_.Now() + absl::Seconds(1), old.Taker());
+  ASSERT_TRUE(RunUntil([&] { return old.ready(); }));
+  EXPECT_TRUE(old.get().ok());
+  EXPECT_EQ(lists_, lists);
+}
+
+TEST_F(FollowedReadsTest, AReadThatFailsIsToldToThoseWhoWaitForIt) {
+  Lead(*a_member_);
+  list_fate_ = Fate::kServerError;
+  auto reply = Refresh(*b_);
+  ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
+  EXPECT_EQ(ReasonOf(reply.get()), pb::ErrorReason::UPSTREAM_UNAVAILABLE) << reply.get();
+  list_fate_ = Fate::kFine;
+  auto again = Refresh(*b_);
+  ASSERT_TRUE(RunUntil([&] { return again.ready(); }));
+  EXPECT_TRUE(again.get().ok()) << again.get();
+}
+
+TEST_F(FollowedReadsTest, WithoutTheDatabaseARefreshIsRefusedAtOnce) {
+  Lead(*a_member_);
+  fleet_.SetAway(true);
+  auto reply = Refresh(*b_);
+  ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
+  EXPECT_EQ(ReasonOf(reply.get()), pb::ErrorReason::STORE_UNAVAILABLE);
+}
+
+TEST_F(FollowedReadsTest, WithoutALeaderARefreshEndsAtItsDeadline) {
+  auto reply = Refresh(*b_, "", absl::Seconds(5));
+  ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(reply.get())) << reply.get();
+}
+
+TEST_F(FollowedReadsTest, AWebhookAtOneThatFollowsIsReadByTheLeader) {
+  AddJob("x");
+  Lead(*a_member_);
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::TRAINING; }));
+  segmind_.Change("x", [](FakeJob& job) { job.status = "AVAILABLE"; });
+  const int lists = lists_;
+  b_->tracker.Hint("x");
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::AVAILABLE; }));
+  EXPECT_EQ(lists_, lists);
+}
+
+TEST_F(FollowedReadsTest, WhoWaitsIsServedByWhoeverLeadsNext) {
+  Lead(*a_member_);
+  list_fate_ = Fate::kHeld;
+  auto at_leader = Refresh(*a_), at_follower = Refresh(*b_);
+  const int lists = lists_;
+  ASSERT_TRUE(RunUntil([&] { return lists_ > lists; }));
+  list_fate_ = Fate::kFine;
+  fleet_.Lead(*b_member_);
+  AddJob("x");
+  ASSERT_TRUE(RunUntil([&] { return at_leader.ready() && at_follower.ready(); }));
+  EXPECT_TRUE(at_leader.get().ok()) << at_leader.get();
+  EXPECT_TRUE(at_follower.get().ok()) << at_follower.get();
+  segmind_.Release();
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*a_, "x") == FineTune::TRAINING; }));
+  // Back again: the state of the first term is not gone on with.
+  fleet_.Lead(*a_member_);
+  auto again = Refresh(*b_);
+  ASSERT_TRUE(RunUntil([&] { return again.ready(); }));
+  EXPECT_TRUE(again.get().ok());
+}
+
+TEST_F(FollowedReadsTest, ALeaderThatDoesNotKnowThatItIsOneNoMoreWritesNothing) {
+  Lead(*a_member_);
+  AddJob("x");
+  list_fate_ = Fate::kHeld;
+  auto reply = Refresh(*a_);
+  const int lists = lists_;
+  ASSERT_TRUE(RunUntil([&] { return lists_ > lists; }));
+  // It was stopped while the answer was on its way, and another one took over.
+  list_fate_ = Fate::kFine;
+  fleet_.Lead(*b_member_, /*tell_the_old_one=*/false);
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::TRAINING; }));
+  segmind_.Change("x", [](FakeJob& job) { job.status = "AVAILABLE"; });
+  b_->tracker.Hint("x");
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::AVAILABLE; }));
+  segmind_.Change("x", [](FakeJob& job) { job.status = "FAILED"; });
+  const uint64_t revision = record_.point().revision;
+  segmind_.Release();
+  ASSERT_TRUE(RunUntil([&] { return a_member_->fenced > 0; }));
+  EXPECT_EQ(record_.point().revision, revision);
+}
+
+TEST_F(FollowedReadsTest, NothingIsReadOnceTheLeaseHasLapsed) {
+  Lead(*a_member_);
+  fleet_.lease()->Renew(clock_.Now() + absl::Seconds(1));
+  RunFor(absl::Seconds(2));
+  const int lists = lists_;
+  auto reply = Refresh(*a_);
+  RunFor(absl::Minutes(2), absl::Seconds(1));
+  EXPECT_EQ(lists_, lists);
+  EXPECT_FALSE(reply.ready());
+  fleet_.lease()->Renew(absl::InfiniteFuture());
+  ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
+  EXPECT_TRUE(reply.get().ok());
+}
+
+TEST_F(FollowedReadsTest, ALeaderThatCannotReadSegmindGivesUpButNotForTheStoresSake) {
+  Lead(*a_member_);
+  AddJob("x");
+  record_.SetFaults({.away = 1});
+  auto reply = Refresh(*a_);
+  ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
+  RunFor(absl::Minutes(3), absl::Seconds(1));
+  EXPECT_EQ(a_member_->gave_up, 0);
+  record_.SetFaults({});
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::TRAINING; }));
+  list_fate_ = Fate::kServerError;
+  ASSERT_TRUE(RunUntil([&] { return a_member_->gave_up > 0; }, absl::Seconds(1)));
+}
+
+}  // namespace
+}  // namespace finetune
