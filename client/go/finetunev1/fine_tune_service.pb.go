@@ -554,7 +554,7 @@ func (x CallerIdentity_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallerIdentity_Role.Descriptor instead.
 func (CallerIdentity_Role) EnumDescriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{24, 0}
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{25, 0}
 }
 
 // The reasons in google.rpc.ErrorInfo, by their names. With each: its status
@@ -2106,7 +2106,17 @@ type GatewayStatus struct {
 	// Who calls, as the gateway sees it.
 	Caller *CallerIdentity `protobuf:"bytes,11,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Which replica answers, such as the name of its pod.
-	Replica       string `protobuf:"bytes,12,opt,name=replica,proto3" json:"replica,omitempty"`
+	Replica string `protobuf:"bytes,12,opt,name=replica,proto3" json:"replica,omitempty"`
+	// What keeps the record: `sqlite` or `postgresql`.
+	Store string `protobuf:"bytes,13,opt,name=store,proto3" json:"store,omitempty"`
+	// Where several replicas share one record: those that are alive, as far as the
+	// one that answers knows. Exactly one of them reads Segmind.
+	Replicas []*ReplicaStatus `protobuf:"bytes,14,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// How many times the reading of Segmind went to another replica, or began.
+	LeaderTerm uint64 `protobuf:"varint,15,opt,name=leader_term,json=leaderTerm,proto3" json:"leader_term,omitempty"`
+	// How long ago the replica that answers lacked nothing of the shared record. It
+	// grows while the replica cannot reach it.
+	StoreLag      *durationpb.Duration `protobuf:"bytes,16,opt,name=store_lag,json=storeLag,proto3" json:"store_lag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2225,6 +2235,103 @@ func (x *GatewayStatus) GetReplica() string {
 	return ""
 }
 
+func (x *GatewayStatus) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *GatewayStatus) GetReplicas() []*ReplicaStatus {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *GatewayStatus) GetLeaderTerm() uint64 {
+	if x != nil {
+		return x.LeaderTerm
+	}
+	return 0
+}
+
+func (x *GatewayStatus) GetStoreLag() *durationpb.Duration {
+	if x != nil {
+		return x.StoreLag
+	}
+	return nil
+}
+
+type ReplicaStatus struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version   string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// It reads Segmind for all of them.
+	Leader        bool `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaStatus) Reset() {
+	*x = ReplicaStatus{}
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaStatus) ProtoMessage() {}
+
+func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
+func (*ReplicaStatus) Descriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReplicaStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReplicaStatus) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ReplicaStatus) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ReplicaStatus) GetLeader() bool {
+	if x != nil {
+		return x.Leader
+	}
+	return false
+}
+
 type CallerIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name that stands in `FineTune.creator` of this caller's jobs; empty where
@@ -2237,7 +2344,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2356,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2369,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{24}
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CallerIdentity) GetName() string {
@@ -2291,7 +2398,7 @@ type QuotaUse struct {
 
 func (x *QuotaUse) Reset() {
 	*x = QuotaUse{}
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2410,7 @@ func (x *QuotaUse) String() string {
 func (*QuotaUse) ProtoMessage() {}
 
 func (x *QuotaUse) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2423,7 @@ func (x *QuotaUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaUse.ProtoReflect.Descriptor instead.
 func (*QuotaUse) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{25}
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *QuotaUse) GetMetric() string {
@@ -2511,7 +2618,7 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"generation\x12\x16\n" +
 	"\x06crc32c\x18\x05 \x01(\aR\x06crc32c\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\fR\x06sha256\"\x19\n" +
-	"\x17GetGatewayStatusRequest\"\xd7\x05\n" +
+	"\x17GetGatewayStatusRequest\"\x86\a\n" +
 	"\rGatewayStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12W\n" +
 	"\x0eupstream_state\x18\x02 \x01(\x0e20.segmind.finetune.v1.GatewayStatus.UpstreamStateR\rupstreamState\x12=\n" +
@@ -2525,13 +2632,24 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"\x06quotas\x18\n" +
 	" \x03(\v2\x1d.segmind.finetune.v1.QuotaUseR\x06quotas\x12;\n" +
 	"\x06caller\x18\v \x01(\v2#.segmind.finetune.v1.CallerIdentityR\x06caller\x12\x18\n" +
-	"\areplica\x18\f \x01(\tR\areplica\"p\n" +
+	"\areplica\x18\f \x01(\tR\areplica\x12\x14\n" +
+	"\x05store\x18\r \x01(\tR\x05store\x12>\n" +
+	"\breplicas\x18\x0e \x03(\v2\".segmind.finetune.v1.ReplicaStatusR\breplicas\x12\x1f\n" +
+	"\vleader_term\x18\x0f \x01(\x04R\n" +
+	"leaderTerm\x126\n" +
+	"\tstore_lag\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\bstoreLag\"p\n" +
 	"\rUpstreamState\x12\x1e\n" +
 	"\x1aUPSTREAM_STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aHEALTHY\x10\x01\x12\f\n" +
 	"\bDEGRADED\x10\x02\x12\v\n" +
 	"\aRETIRED\x10\x03\x12\x17\n" +
-	"\x13CREDENTIAL_REJECTED\x10\x04\"\xa6\x01\n" +
+	"\x13CREDENTIAL_REJECTED\x10\x04\"\x90\x01\n" +
+	"\rReplicaStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
+	"\n" +
+	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x16\n" +
+	"\x06leader\x18\x04 \x01(\bR\x06leader\"\xa6\x01\n" +
 	"\x0eCallerIdentity\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
 	"\x04role\x18\x02 \x01(\x0e2(.segmind.finetune.v1.CallerIdentity.RoleR\x04role\"B\n" +
@@ -2575,7 +2693,7 @@ func file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP() []byte {
 }
 
 var file_segmind_finetune_v1_fine_tune_service_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_segmind_finetune_v1_fine_tune_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_segmind_finetune_v1_fine_tune_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_segmind_finetune_v1_fine_tune_service_proto_goTypes = []any{
 	(FineTuneView)(0),                    // 0: segmind.finetune.v1.FineTuneView
 	(ErrorReason_Reason)(0),              // 1: segmind.finetune.v1.ErrorReason.Reason
@@ -2609,73 +2727,77 @@ var file_segmind_finetune_v1_fine_tune_service_proto_goTypes = []any{
 	(*DownloadWeightsResponse)(nil),      // 29: segmind.finetune.v1.DownloadWeightsResponse
 	(*GetGatewayStatusRequest)(nil),      // 30: segmind.finetune.v1.GetGatewayStatusRequest
 	(*GatewayStatus)(nil),                // 31: segmind.finetune.v1.GatewayStatus
-	(*CallerIdentity)(nil),               // 32: segmind.finetune.v1.CallerIdentity
-	(*QuotaUse)(nil),                     // 33: segmind.finetune.v1.QuotaUse
-	nil,                                  // 34: segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
-	(*FineTune)(nil),                     // 35: segmind.finetune.v1.FineTune
-	(*durationpb.Duration)(nil),          // 36: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),        // 37: google.protobuf.Timestamp
-	(FineTune_State)(0),                  // 38: segmind.finetune.v1.FineTune.State
-	(*fieldmaskpb.FieldMask)(nil),        // 39: google.protobuf.FieldMask
+	(*ReplicaStatus)(nil),                // 32: segmind.finetune.v1.ReplicaStatus
+	(*CallerIdentity)(nil),               // 33: segmind.finetune.v1.CallerIdentity
+	(*QuotaUse)(nil),                     // 34: segmind.finetune.v1.QuotaUse
+	nil,                                  // 35: segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
+	(*FineTune)(nil),                     // 36: segmind.finetune.v1.FineTune
+	(*durationpb.Duration)(nil),          // 37: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
+	(FineTune_State)(0),                  // 39: segmind.finetune.v1.FineTune.State
+	(*fieldmaskpb.FieldMask)(nil),        // 40: google.protobuf.FieldMask
 }
 var file_segmind_finetune_v1_fine_tune_service_proto_depIdxs = []int32{
-	35, // 0: segmind.finetune.v1.CreateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	36, // 0: segmind.finetune.v1.CreateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
 	11, // 1: segmind.finetune.v1.GetFineTuneRequest.freshness:type_name -> segmind.finetune.v1.Freshness
-	36, // 2: segmind.finetune.v1.Freshness.max_staleness:type_name -> google.protobuf.Duration
+	37, // 2: segmind.finetune.v1.Freshness.max_staleness:type_name -> google.protobuf.Duration
 	0,  // 3: segmind.finetune.v1.ListFineTunesRequest.view:type_name -> segmind.finetune.v1.FineTuneView
 	11, // 4: segmind.finetune.v1.ListFineTunesRequest.freshness:type_name -> segmind.finetune.v1.Freshness
-	35, // 5: segmind.finetune.v1.ListFineTunesResponse.fine_tunes:type_name -> segmind.finetune.v1.FineTune
-	37, // 6: segmind.finetune.v1.ListFineTunesResponse.observe_time:type_name -> google.protobuf.Timestamp
+	36, // 5: segmind.finetune.v1.ListFineTunesResponse.fine_tunes:type_name -> segmind.finetune.v1.FineTune
+	38, // 6: segmind.finetune.v1.ListFineTunesResponse.observe_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: segmind.finetune.v1.WatchFineTunesRequest.view:type_name -> segmind.finetune.v1.FineTuneView
 	2,  // 8: segmind.finetune.v1.WatchFineTunesRequest.delivery:type_name -> segmind.finetune.v1.WatchFineTunesRequest.Delivery
 	3,  // 9: segmind.finetune.v1.WatchFineTunesRequest.gap_policy:type_name -> segmind.finetune.v1.WatchFineTunesRequest.GapPolicy
-	36, // 10: segmind.finetune.v1.WatchFineTunesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	37, // 10: segmind.finetune.v1.WatchFineTunesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
 	16, // 11: segmind.finetune.v1.WatchFineTunesResponse.change:type_name -> segmind.finetune.v1.Change
 	17, // 12: segmind.finetune.v1.WatchFineTunesResponse.synced:type_name -> segmind.finetune.v1.Synced
 	18, // 13: segmind.finetune.v1.WatchFineTunesResponse.heartbeat:type_name -> segmind.finetune.v1.Heartbeat
 	19, // 14: segmind.finetune.v1.WatchFineTunesResponse.restart:type_name -> segmind.finetune.v1.Restart
 	4,  // 15: segmind.finetune.v1.Change.type:type_name -> segmind.finetune.v1.Change.Type
-	35, // 16: segmind.finetune.v1.Change.fine_tune:type_name -> segmind.finetune.v1.FineTune
-	37, // 17: segmind.finetune.v1.Heartbeat.observe_time:type_name -> google.protobuf.Timestamp
+	36, // 16: segmind.finetune.v1.Change.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	38, // 17: segmind.finetune.v1.Heartbeat.observe_time:type_name -> google.protobuf.Timestamp
 	5,  // 18: segmind.finetune.v1.Restart.reason:type_name -> segmind.finetune.v1.Restart.Reason
-	38, // 19: segmind.finetune.v1.WaitFineTuneRequest.until:type_name -> segmind.finetune.v1.FineTune.State
-	36, // 20: segmind.finetune.v1.WaitFineTuneRequest.timeout:type_name -> google.protobuf.Duration
-	35, // 21: segmind.finetune.v1.WaitFineTuneResponse.fine_tune:type_name -> segmind.finetune.v1.FineTune
-	35, // 22: segmind.finetune.v1.UpdateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
-	39, // 23: segmind.finetune.v1.UpdateFineTuneRequest.update_mask:type_name -> google.protobuf.FieldMask
-	34, // 24: segmind.finetune.v1.UploadUrl.required_headers:type_name -> segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
+	39, // 19: segmind.finetune.v1.WaitFineTuneRequest.until:type_name -> segmind.finetune.v1.FineTune.State
+	37, // 20: segmind.finetune.v1.WaitFineTuneRequest.timeout:type_name -> google.protobuf.Duration
+	36, // 21: segmind.finetune.v1.WaitFineTuneResponse.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	36, // 22: segmind.finetune.v1.UpdateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	40, // 23: segmind.finetune.v1.UpdateFineTuneRequest.update_mask:type_name -> google.protobuf.FieldMask
+	35, // 24: segmind.finetune.v1.UploadUrl.required_headers:type_name -> segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
 	26, // 25: segmind.finetune.v1.UploadDatasetRequest.spec:type_name -> segmind.finetune.v1.DatasetSpec
 	6,  // 26: segmind.finetune.v1.GatewayStatus.upstream_state:type_name -> segmind.finetune.v1.GatewayStatus.UpstreamState
-	37, // 27: segmind.finetune.v1.GatewayStatus.observe_time:type_name -> google.protobuf.Timestamp
-	37, // 28: segmind.finetune.v1.GatewayStatus.last_webhook_time:type_name -> google.protobuf.Timestamp
-	33, // 29: segmind.finetune.v1.GatewayStatus.quotas:type_name -> segmind.finetune.v1.QuotaUse
-	32, // 30: segmind.finetune.v1.GatewayStatus.caller:type_name -> segmind.finetune.v1.CallerIdentity
-	7,  // 31: segmind.finetune.v1.CallerIdentity.role:type_name -> segmind.finetune.v1.CallerIdentity.Role
-	9,  // 32: segmind.finetune.v1.FineTuneService.CreateFineTune:input_type -> segmind.finetune.v1.CreateFineTuneRequest
-	10, // 33: segmind.finetune.v1.FineTuneService.GetFineTune:input_type -> segmind.finetune.v1.GetFineTuneRequest
-	12, // 34: segmind.finetune.v1.FineTuneService.ListFineTunes:input_type -> segmind.finetune.v1.ListFineTunesRequest
-	14, // 35: segmind.finetune.v1.FineTuneService.WatchFineTunes:input_type -> segmind.finetune.v1.WatchFineTunesRequest
-	20, // 36: segmind.finetune.v1.FineTuneService.WaitFineTune:input_type -> segmind.finetune.v1.WaitFineTuneRequest
-	22, // 37: segmind.finetune.v1.FineTuneService.UpdateFineTune:input_type -> segmind.finetune.v1.UpdateFineTuneRequest
-	23, // 38: segmind.finetune.v1.FineTuneService.CreateUploadUrl:input_type -> segmind.finetune.v1.CreateUploadUrlRequest
-	25, // 39: segmind.finetune.v1.FineTuneService.UploadDataset:input_type -> segmind.finetune.v1.UploadDatasetRequest
-	28, // 40: segmind.finetune.v1.FineTuneService.DownloadWeights:input_type -> segmind.finetune.v1.DownloadWeightsRequest
-	30, // 41: segmind.finetune.v1.FineTuneService.GetGatewayStatus:input_type -> segmind.finetune.v1.GetGatewayStatusRequest
-	35, // 42: segmind.finetune.v1.FineTuneService.CreateFineTune:output_type -> segmind.finetune.v1.FineTune
-	35, // 43: segmind.finetune.v1.FineTuneService.GetFineTune:output_type -> segmind.finetune.v1.FineTune
-	13, // 44: segmind.finetune.v1.FineTuneService.ListFineTunes:output_type -> segmind.finetune.v1.ListFineTunesResponse
-	15, // 45: segmind.finetune.v1.FineTuneService.WatchFineTunes:output_type -> segmind.finetune.v1.WatchFineTunesResponse
-	21, // 46: segmind.finetune.v1.FineTuneService.WaitFineTune:output_type -> segmind.finetune.v1.WaitFineTuneResponse
-	35, // 47: segmind.finetune.v1.FineTuneService.UpdateFineTune:output_type -> segmind.finetune.v1.FineTune
-	24, // 48: segmind.finetune.v1.FineTuneService.CreateUploadUrl:output_type -> segmind.finetune.v1.UploadUrl
-	27, // 49: segmind.finetune.v1.FineTuneService.UploadDataset:output_type -> segmind.finetune.v1.Dataset
-	29, // 50: segmind.finetune.v1.FineTuneService.DownloadWeights:output_type -> segmind.finetune.v1.DownloadWeightsResponse
-	31, // 51: segmind.finetune.v1.FineTuneService.GetGatewayStatus:output_type -> segmind.finetune.v1.GatewayStatus
-	42, // [42:52] is the sub-list for method output_type
-	32, // [32:42] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	38, // 27: segmind.finetune.v1.GatewayStatus.observe_time:type_name -> google.protobuf.Timestamp
+	38, // 28: segmind.finetune.v1.GatewayStatus.last_webhook_time:type_name -> google.protobuf.Timestamp
+	34, // 29: segmind.finetune.v1.GatewayStatus.quotas:type_name -> segmind.finetune.v1.QuotaUse
+	33, // 30: segmind.finetune.v1.GatewayStatus.caller:type_name -> segmind.finetune.v1.CallerIdentity
+	32, // 31: segmind.finetune.v1.GatewayStatus.replicas:type_name -> segmind.finetune.v1.ReplicaStatus
+	37, // 32: segmind.finetune.v1.GatewayStatus.store_lag:type_name -> google.protobuf.Duration
+	38, // 33: segmind.finetune.v1.ReplicaStatus.start_time:type_name -> google.protobuf.Timestamp
+	7,  // 34: segmind.finetune.v1.CallerIdentity.role:type_name -> segmind.finetune.v1.CallerIdentity.Role
+	9,  // 35: segmind.finetune.v1.FineTuneService.CreateFineTune:input_type -> segmind.finetune.v1.CreateFineTuneRequest
+	10, // 36: segmind.finetune.v1.FineTuneService.GetFineTune:input_type -> segmind.finetune.v1.GetFineTuneRequest
+	12, // 37: segmind.finetune.v1.FineTuneService.ListFineTunes:input_type -> segmind.finetune.v1.ListFineTunesRequest
+	14, // 38: segmind.finetune.v1.FineTuneService.WatchFineTunes:input_type -> segmind.finetune.v1.WatchFineTunesRequest
+	20, // 39: segmind.finetune.v1.FineTuneService.WaitFineTune:input_type -> segmind.finetune.v1.WaitFineTuneRequest
+	22, // 40: segmind.finetune.v1.FineTuneService.UpdateFineTune:input_type -> segmind.finetune.v1.UpdateFineTuneRequest
+	23, // 41: segmind.finetune.v1.FineTuneService.CreateUploadUrl:input_type -> segmind.finetune.v1.CreateUploadUrlRequest
+	25, // 42: segmind.finetune.v1.FineTuneService.UploadDataset:input_type -> segmind.finetune.v1.UploadDatasetRequest
+	28, // 43: segmind.finetune.v1.FineTuneService.DownloadWeights:input_type -> segmind.finetune.v1.DownloadWeightsRequest
+	30, // 44: segmind.finetune.v1.FineTuneService.GetGatewayStatus:input_type -> segmind.finetune.v1.GetGatewayStatusRequest
+	36, // 45: segmind.finetune.v1.FineTuneService.CreateFineTune:output_type -> segmind.finetune.v1.FineTune
+	36, // 46: segmind.finetune.v1.FineTuneService.GetFineTune:output_type -> segmind.finetune.v1.FineTune
+	13, // 47: segmind.finetune.v1.FineTuneService.ListFineTunes:output_type -> segmind.finetune.v1.ListFineTunesResponse
+	15, // 48: segmind.finetune.v1.FineTuneService.WatchFineTunes:output_type -> segmind.finetune.v1.WatchFineTunesResponse
+	21, // 49: segmind.finetune.v1.FineTuneService.WaitFineTune:output_type -> segmind.finetune.v1.WaitFineTuneResponse
+	36, // 50: segmind.finetune.v1.FineTuneService.UpdateFineTune:output_type -> segmind.finetune.v1.FineTune
+	24, // 51: segmind.finetune.v1.FineTuneService.CreateUploadUrl:output_type -> segmind.finetune.v1.UploadUrl
+	27, // 52: segmind.finetune.v1.FineTuneService.UploadDataset:output_type -> segmind.finetune.v1.Dataset
+	29, // 53: segmind.finetune.v1.FineTuneService.DownloadWeights:output_type -> segmind.finetune.v1.DownloadWeightsResponse
+	31, // 54: segmind.finetune.v1.FineTuneService.GetGatewayStatus:output_type -> segmind.finetune.v1.GatewayStatus
+	45, // [45:55] is the sub-list for method output_type
+	35, // [35:45] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_segmind_finetune_v1_fine_tune_service_proto_init() }
@@ -2701,7 +2823,7 @@ func file_segmind_finetune_v1_fine_tune_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segmind_finetune_v1_fine_tune_service_proto_rawDesc), len(file_segmind_finetune_v1_fine_tune_service_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

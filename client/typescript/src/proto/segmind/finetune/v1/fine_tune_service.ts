@@ -773,6 +773,20 @@ export interface GatewayStatus {
     | undefined;
   /** Which replica answers, such as the name of its pod. */
   replica: string;
+  /** What keeps the record: `sqlite` or `postgresql`. */
+  store: string;
+  /**
+   * Where several replicas share one record: those that are alive, as far as the
+   * one that answers knows. Exactly one of them reads Segmind.
+   */
+  replicas: ReplicaStatus[];
+  /** How many times the reading of Segmind went to another replica, or began. */
+  leaderTerm: bigint;
+  /**
+   * How long ago the replica that answers lacked nothing of the shared record. It
+   * grows while the replica cannot reach it.
+   */
+  storeLag: Duration | undefined;
 }
 
 export enum GatewayStatus_UpstreamState {
@@ -830,6 +844,16 @@ export function gatewayStatus_UpstreamStateToJSON(object: GatewayStatus_Upstream
     default:
       return "UNRECOGNIZED";
   }
+}
+
+export interface ReplicaStatus {
+  name: string;
+  version: string;
+  startTime:
+    | Date
+    | undefined;
+  /** It reads Segmind for all of them. */
+  leader: boolean;
 }
 
 export interface CallerIdentity {
@@ -3192,6 +3216,10 @@ function createBaseGatewayStatus(): GatewayStatus {
     quotas: [],
     caller: undefined,
     replica: "",
+    store: "",
+    replicas: [],
+    leaderTerm: 0n,
+    storeLag: undefined,
   };
 }
 
@@ -3244,6 +3272,21 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
     }
     if (message.replica !== "") {
       writer.uint32(98).string(message.replica);
+    }
+    if (message.store !== "") {
+      writer.uint32(106).string(message.store);
+    }
+    for (const v of message.replicas) {
+      ReplicaStatus.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.leaderTerm !== 0n) {
+      if (BigInt.asUintN(64, message.leaderTerm) !== message.leaderTerm) {
+        throw new globalThis.Error("value provided for field message.leaderTerm of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.leaderTerm);
+    }
+    if (message.storeLag !== undefined) {
+      Duration.encode(message.storeLag, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -3351,6 +3394,38 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
           message.replica = reader.string();
           continue;
         }
+        case 13: {
+          if (tag !== 106) {
+            break;
+          }
+
+          message.store = reader.string();
+          continue;
+        }
+        case 14: {
+          if (tag !== 114) {
+            break;
+          }
+
+          message.replicas.push(ReplicaStatus.decode(reader, reader.uint32()));
+          continue;
+        }
+        case 15: {
+          if (tag !== 120) {
+            break;
+          }
+
+          message.leaderTerm = reader.uint64() as bigint;
+          continue;
+        }
+        case 16: {
+          if (tag !== 130) {
+            break;
+          }
+
+          message.storeLag = Duration.decode(reader, reader.uint32());
+          continue;
+        }
       }
       if ((tag & 7) === 4 || tag === 0) {
         break;
@@ -3374,6 +3449,12 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
       quotas: globalThis.Array.isArray(object?.quotas) ? object.quotas.map((e: any) => QuotaUse.fromJSON(e)) : [],
       caller: isSet(object.caller) ? CallerIdentity.fromJSON(object.caller) : undefined,
       replica: isSet(object.replica) ? globalThis.String(object.replica) : "",
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      replicas: globalThis.Array.isArray(object?.replicas)
+        ? object.replicas.map((e: any) => ReplicaStatus.fromJSON(e))
+        : [],
+      leaderTerm: isSet(object.leaderTerm) ? BigInt(object.leaderTerm) : 0n,
+      storeLag: isSet(object.storeLag) ? Duration.fromJSON(object.storeLag) : undefined,
     };
   },
 
@@ -3415,6 +3496,18 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
     if (message.replica !== "") {
       obj.replica = message.replica;
     }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.replicas?.length) {
+      obj.replicas = message.replicas.map((e) => ReplicaStatus.toJSON(e));
+    }
+    if (message.leaderTerm !== 0n) {
+      obj.leaderTerm = message.leaderTerm.toString();
+    }
+    if (message.storeLag !== undefined) {
+      obj.storeLag = Duration.toJSON(message.storeLag);
+    }
     return obj;
   },
 
@@ -3437,6 +3530,120 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
       ? CallerIdentity.fromPartial(object.caller)
       : undefined;
     message.replica = object.replica ?? "";
+    message.store = object.store ?? "";
+    message.replicas = object.replicas?.map((e) => ReplicaStatus.fromPartial(e)) || [];
+    message.leaderTerm = object.leaderTerm ?? 0n;
+    message.storeLag = (object.storeLag !== undefined && object.storeLag !== null)
+      ? Duration.fromPartial(object.storeLag)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseReplicaStatus(): ReplicaStatus {
+  return { name: "", version: "", startTime: undefined, leader: false };
+}
+
+export const ReplicaStatus: MessageFns<ReplicaStatus> = {
+  encode(message: ReplicaStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    if (message.startTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(26).fork()).join();
+    }
+    if (message.leader !== false) {
+      writer.uint32(32).bool(message.leader);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplicaStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    let end = length === undefined ? reader.len : reader.pos + length;
+    const message = createBaseReplicaStatus();
+    while (reader.pos < end) {
+      const tag = reader.uint32();
+      switch (tag >>> 3) {
+        case 1: {
+          if (tag !== 10) {
+            break;
+          }
+
+          message.name = reader.string();
+          continue;
+        }
+        case 2: {
+          if (tag !== 18) {
+            break;
+          }
+
+          message.version = reader.string();
+          continue;
+        }
+        case 3: {
+          if (tag !== 26) {
+            break;
+          }
+
+          message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+          continue;
+        }
+        case 4: {
+          if (tag !== 32) {
+            break;
+          }
+
+          message.leader = reader.bool();
+          continue;
+        }
+      }
+      if ((tag & 7) === 4 || tag === 0) {
+        break;
+      }
+      reader.skip(tag & 7);
+    }
+    return message;
+  },
+
+  fromJSON(object: any): ReplicaStatus {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      version: isSet(object.version) ? globalThis.String(object.version) : "",
+      startTime: isSet(object.startTime) ? fromJsonTimestamp(object.startTime) : undefined,
+      leader: isSet(object.leader) ? globalThis.Boolean(object.leader) : false,
+    };
+  },
+
+  toJSON(message: ReplicaStatus): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.version !== "") {
+      obj.version = message.version;
+    }
+    if (message.startTime !== undefined) {
+      obj.startTime = message.startTime.toISOString();
+    }
+    if (message.leader !== false) {
+      obj.leader = message.leader;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReplicaStatus>, I>>(base?: I): ReplicaStatus {
+    return ReplicaStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReplicaStatus>, I>>(object: I): ReplicaStatus {
+    const message = createBaseReplicaStatus();
+    message.name = object.name ?? "";
+    message.version = object.version ?? "";
+    message.startTime = object.startTime ?? undefined;
+    message.leader = object.leader ?? false;
     return message;
   },
 };

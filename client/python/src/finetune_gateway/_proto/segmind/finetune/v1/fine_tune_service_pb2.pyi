@@ -156,7 +156,7 @@ class Freshness(_message.Message):
     def __init__(self, max_staleness: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class GatewayStatus(_message.Message):
-    __slots__ = ["active_fine_tune_count", "caller", "fine_tune_count", "last_webhook_time", "observe_time", "quotas", "replica", "revision", "upstream_calls_left", "upstream_state", "version", "watcher_count"]
+    __slots__ = ["active_fine_tune_count", "caller", "fine_tune_count", "last_webhook_time", "leader_term", "observe_time", "quotas", "replica", "replicas", "revision", "store", "store_lag", "upstream_calls_left", "upstream_state", "version", "watcher_count"]
     class UpstreamState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     ACTIVE_FINE_TUNE_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -166,11 +166,15 @@ class GatewayStatus(_message.Message):
     FINE_TUNE_COUNT_FIELD_NUMBER: _ClassVar[int]
     HEALTHY: GatewayStatus.UpstreamState
     LAST_WEBHOOK_TIME_FIELD_NUMBER: _ClassVar[int]
+    LEADER_TERM_FIELD_NUMBER: _ClassVar[int]
     OBSERVE_TIME_FIELD_NUMBER: _ClassVar[int]
     QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     RETIRED: GatewayStatus.UpstreamState
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    STORE_LAG_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_CALLS_LEFT_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_STATE_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_STATE_UNSPECIFIED: GatewayStatus.UpstreamState
@@ -180,15 +184,19 @@ class GatewayStatus(_message.Message):
     caller: CallerIdentity
     fine_tune_count: int
     last_webhook_time: _timestamp_pb2.Timestamp
+    leader_term: int
     observe_time: _timestamp_pb2.Timestamp
     quotas: _containers.RepeatedCompositeFieldContainer[QuotaUse]
     replica: str
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaStatus]
     revision: int
+    store: str
+    store_lag: _duration_pb2.Duration
     upstream_calls_left: int
     upstream_state: GatewayStatus.UpstreamState
     version: str
     watcher_count: int
-    def __init__(self, version: _Optional[str] = ..., upstream_state: _Optional[_Union[GatewayStatus.UpstreamState, str]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_webhook_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., fine_tune_count: _Optional[int] = ..., active_fine_tune_count: _Optional[int] = ..., watcher_count: _Optional[int] = ..., upstream_calls_left: _Optional[int] = ..., quotas: _Optional[_Iterable[_Union[QuotaUse, _Mapping]]] = ..., caller: _Optional[_Union[CallerIdentity, _Mapping]] = ..., replica: _Optional[str] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., upstream_state: _Optional[_Union[GatewayStatus.UpstreamState, str]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_webhook_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., fine_tune_count: _Optional[int] = ..., active_fine_tune_count: _Optional[int] = ..., watcher_count: _Optional[int] = ..., upstream_calls_left: _Optional[int] = ..., quotas: _Optional[_Iterable[_Union[QuotaUse, _Mapping]]] = ..., caller: _Optional[_Union[CallerIdentity, _Mapping]] = ..., replica: _Optional[str] = ..., store: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., leader_term: _Optional[int] = ..., store_lag: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class GetFineTuneRequest(_message.Message):
     __slots__ = ["freshness", "name"]
@@ -247,6 +255,18 @@ class QuotaUse(_message.Message):
     metric: str
     used: int
     def __init__(self, metric: _Optional[str] = ..., limit: _Optional[int] = ..., used: _Optional[int] = ...) -> None: ...
+
+class ReplicaStatus(_message.Message):
+    __slots__ = ["leader", "name", "start_time", "version"]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    leader: bool
+    name: str
+    start_time: _timestamp_pb2.Timestamp
+    version: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., leader: bool = ...) -> None: ...
 
 class Restart(_message.Message):
     __slots__ = ["reason"]
