@@ -80,6 +80,37 @@ class Postgres(EndToEnd):
         self.assertIn("another gateway has the record", self.refused_start(*self.server.flags))
         self.assertIn("--store_password_file", self.refused_start("--store", "postgresql://admin:geheim@localhost/postgres"))
 
+    def test_says_who_reads_segmind_and_leads_anew_after_a_kill(self):
+        def status():
+            return gateway.stub.GetGatewayStatus(svc.GetGatewayStatusRequest(), timeout=10)
+
+        def start():
+            return self.start_gateway(self.emulator, "--fleet", *self.server.flags).ready()
+
+        def leads():
+            return any(one.leader for one in status().replicas)
+
+        gateway = start()
+        wait_until("it to lead", leads)
+        self.assertEqual((status().store, [one.name for one in status().replicas]), ("postgresql", [status().replica]))
+        term = status().leader_term
+        metrics = gateway.admin("/metrics")[1]
+        for line in (f"finetune_gateway_leader_term {term}", "finetune_gateway_leader 1", "finetune_gateway_members 1",
+                     "finetune_gateway_store_reachable 1"):
+            self.assertIn(line, metrics)
+        # Nobody gave the lead up: it is taken once the lease has ended.
+        gateway.kill()
+        killed = time.monotonic()
+        gateway = start()
+        wait_until("the next process to lead", leads)
+        self.assertLess(time.monotonic() - killed, 10)
+        self.assertGreater(status().leader_term, term)
+        # And at once if it was given up.
+        term = status().leader_term
+        self.assertEqual(gateway.terminate(), 0)
+        gateway = start()
+        wait_until("the third process to lead", lambda: status().leader_term > term, seconds=3)
+
     def move(self, source, target):
         return subprocess.run([BIN / "finetune-gateway", "copy-store", "--from", source, "--to", target,
                                "--store_password_file", self.server.password], capture_output=True, text=True, check=False)

@@ -439,6 +439,10 @@ TEST_F(ServiceTest, TellsItsStatus) {
   EXPECT_EQ(status.fine_tune_count(), 2);
   EXPECT_EQ(status.active_fine_tune_count(), 1);
   EXPECT_EQ(status.revision(), 2u);
+  // Nobody who runs one gateway hears of others.
+  EXPECT_EQ(status.store(), "sqlite");
+  EXPECT_EQ(status.replicas_size(), 0);
+  EXPECT_FALSE(status.has_store_lag());
 }
 
 TEST_F(ServiceTest, CallersThatSeeTheirOwnSeeOnlyTheirOwn) {
