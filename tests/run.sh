@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs what the tests need, builds, and runs them all.
 #   tests/run.sh [--nightly] [--preset dev|asan|tsan] [CTEST-ARGUMENTS...]
-#   --nightly  the long versions of the randomised tests (10,000 watch histories, 5,000 crashes), and ten minutes of each fuzz target
+#   --nightly  the long versions of the randomised tests (10,000 watch histories, 5,000 crashes, two hours of a fleet's nemesis), and ten minutes
+#              of each fuzz target
 # Example: tests/run.sh -R jobs      runs the tests whose names match "jobs".
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,9 +10,9 @@ preset=dev
 nightly=
 while [[ ${1:-} == --* ]]; do
   case $1 in
-    --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 ;;
+    --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 FINETUNE_TRY_FLEET=1 ;;
     --preset) preset=$2; shift ;;
-    --help) sed -n '2,5p' "$0"; exit 0 ;;
+    --help) sed -n '2,6p' "$0"; exit 0 ;;
     *) break ;;
   esac
   shift
