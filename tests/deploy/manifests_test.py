@@ -448,10 +448,6 @@ class Fleet(EveryOverlay, unittest.TestCase):
         reached = [p for r in policy["spec"]["ingress"] for p in r["from"] if {"protocol": "TCP", "port": 5432} in r["ports"]]
         self.assertIn({"podSelector": {"matchLabels": GATEWAY}}, reached)
 
-    def test_together_they_keep_the_accounts_limit(self):
-        share = int(flags("fleet")["FINETUNE_GATEWAY_UPSTREAM_CALLS_PER_MINUTE"])
-        self.assertLessEqual(3 * share, int(flags_in_sources()["upstream_calls_per_minute"]))
-
     def test_it_has_the_protection_of_the_single_gateway(self):
         for flag, value in flags("single").items():
             if flag != "FINETUNE_GATEWAY_STORE":
