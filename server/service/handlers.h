@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "server/base/clock.h"
+#include "server/base/turn_queue.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_waits.h"
 #include "server/jobs/record/recorder.h"
@@ -15,7 +16,6 @@
 #include "server/jobs/tracking/tracker.h"
 #include "server/jobs/watching/watch_hub.h"
 #include "server/segmind/segmind_client.h"
-#include "server/service/calls/turn_queue.h"
 #include "server/service/calls/unary_call.h"
 #include "server/service/requests/dataset_url.h"
 #include "server/service/requests/freshness.h"

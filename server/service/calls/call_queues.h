@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "server/base/thread.h"
-#include "server/service/calls/turn_queue.h"
+#include "server/base/turn_queue.h"
 
 namespace finetune {
 

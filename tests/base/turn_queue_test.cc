@@ -1,4 +1,4 @@
-#include "server/service/calls/turn_queue.h"
+#include "server/base/turn_queue.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

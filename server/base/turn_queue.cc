@@ -1,4 +1,4 @@
-#include "server/service/calls/turn_queue.h"
+#include "server/base/turn_queue.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
