@@ -1,23 +1,10 @@
 #include "server/base/turn_queue.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 namespace finetune {
-namespace {
 
-constexpr int kYielding = 10;
-
-}  // namespace
-
-TurnQueue::TurnQueue(std::string name, bool yields)
-    : thread_(std::move(name), [this, yields] {
-        // Of this thread alone, as Linux has it.
-        if (yields) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kYielding);
-        Run();
-      }) {}
+TurnQueue::TurnQueue(std::string name) : thread_(std::move(name), [this] { Run(); }) {}
 
 uint64_t TurnQueue::Post(const Sharer* sharer, Task task) {
   uint64_t number;

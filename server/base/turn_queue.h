@@ -17,12 +17,16 @@ namespace finetune {
 // Runs tasks that callers ask for, one after another on a thread of its own. Callers take turns:
 // a caller that asks for much waits for itself. Thread-safe; the owner calls Stop before what the
 // tasks use is gone.
+//
+// The thread has the priority of all others, on purpose: its tasks share locks with them (of pages,
+// of the allocator, of the process's memory in the kernel), and on a machine without a core to spare
+// one of a lower priority is torn from the processor with such a lock in its hand, for hundreds of
+// milliseconds, while those that the priority was to favour wait for it.
 class TurnQueue {
  public:
   using Task = absl::AnyInvocable<void() &&>;
 
-  // With `yields` the thread leaves the processor to others when there are too few processors.
-  explicit TurnQueue(std::string name, bool yields = false);
+  explicit TurnQueue(std::string name);
   ~TurnQueue() { Stop(); }
 
   // Runs `task` when it is the turn of `sharer`, which may be null and lives until then. A number

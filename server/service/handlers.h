@@ -90,7 +90,7 @@ class ReadHandlers {
   ListPages pages_;
   std::atomic<bool> draining_ = false;
   // Makes pages that take a while.
-  TurnQueue scans_{"lists", /*yields=*/true};
+  TurnQueue scans_{"lists"};
 };
 
 // The calls that change something at Segmind; the same rules.

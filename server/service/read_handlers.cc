@@ -280,6 +280,7 @@ absl::StatusOr<WatchSpec> ReadHandlers::CheckWatch(const pb::WatchFineTunesReque
   if (!pb::WatchFineTunesRequest::GapPolicy_IsValid(request.gap_policy()))
     violations.Add("gap_policy", "is not a known policy");
   WatchSpec spec;
+  spec.sharer = caller.use;
   if (request.has_heartbeat_interval()) {
     spec.heartbeat_interval = FromProto(request.heartbeat_interval());
     if (spec.heartbeat_interval < absl::Seconds(1) || spec.heartbeat_interval > absl::Minutes(1))

@@ -101,6 +101,15 @@ absl::StatusOr<std::shared_ptr<CatalogView>> Catalog::MakeView(std::vector<Versi
   VersionList<ByCreateTime>::Editor by_create_time(view->by_create_time_);
   for (const VersionPtr& version : versions) by_create_time.Insert(version);
   view->by_create_time_ = std::move(by_create_time).Take();
+  std::sort(versions.begin(), versions.end(),
+            [](const VersionPtr& a, const VersionPtr& b) { return a->revision < b->revision; });
+  VersionList<ByRevision>::Editor by_revision(view->by_revision_);
+  for (size_t i = 0; i < versions.size(); ++i) {
+    if (i > 0 && versions[i]->revision == versions[i - 1]->revision)
+      return Unreadable("two fine-tunes of one revision");
+    by_revision.Insert(versions[i]);
+  }
+  view->by_revision_ = std::move(by_revision).Take();
   return view;
 }
 
@@ -142,6 +151,7 @@ void Catalog::Apply(absl::Span<const ChangePtr> changes) {
   next->revision_ = changes.back()->revision();
   VersionList<ByFirstRevision>::Editor jobs(old->jobs_);
   VersionList<ByCreateTime>::Editor by_create_time(old->by_create_time_);
+  VersionList<ByRevision>::Editor by_revision(old->by_revision_);
   for (const ChangePtr& change : changes) {
     const VersionPtr& before = change->before();
     const VersionPtr& after = change->after();
@@ -152,16 +162,20 @@ void Catalog::Apply(absl::Span<const ChangePtr> changes) {
     if (change->forgotten()) {
       jobs.Erase(*before);
       by_create_time.Erase(*before);
+      by_revision.Erase(*before);
     } else if (before == nullptr) {
       jobs.Insert(after);
       by_create_time.Insert(after);
+      by_revision.Insert(after);
     } else {
       jobs.Replace(*before, after);
       by_create_time.Replace(*before, after);
+      by_revision.Replace(*before, after);
     }
   }
   next->jobs_ = std::move(jobs).Take();
   next->by_create_time_ = std::move(by_create_time).Take();
+  next->by_revision_ = std::move(by_revision).Take();
 
   SetGauges(*next);
   std::vector<ChangePtr> dropped;

@@ -26,6 +26,10 @@ struct ByFirstRevision {
   using Key = uint64_t;
   static Key Of(const FineTuneVersion& version) { return version.first_revision; }
 };
+struct ByRevision {
+  using Key = uint64_t;
+  static Key Of(const FineTuneVersion& version) { return version.revision; }
+};
 struct ByCreateTime {
   using Key = std::pair<absl::Time, uint64_t>;
   static Key Of(const FineTuneVersion& version) {
@@ -45,6 +49,8 @@ class CatalogView {
   size_t LowerBound(uint64_t first_revision) const { return jobs_.LowerBound(first_revision); }
   // In the order in which they were created at Segmind, as far as that is known.
   const VersionList<ByCreateTime>& by_create_time() const { return by_create_time_; }
+  // In the order of their latest revisions, in which watches show them.
+  const VersionList<ByRevision>& by_revision() const { return by_revision_; }
   // Jobs in a state that is not terminal.
   size_t active() const { return active_; }
   // The same for the same jobs at the same versions, in whichever process; almost certainly another
@@ -58,6 +64,7 @@ class CatalogView {
   uint64_t digest_ = 0;
   VersionList<ByFirstRevision> jobs_;
   VersionList<ByCreateTime> by_create_time_;
+  VersionList<ByRevision> by_revision_;
 };
 
 using ViewPtr = std::shared_ptr<const CatalogView>;

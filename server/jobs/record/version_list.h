@@ -20,7 +20,9 @@ template <typename Order>
 class VersionList {
  public:
   using Key = typename Order::Key;
-  // A chunk has at most twice as many; what is appended fills chunks of this size.
+  // A chunk has at most twice as many; what is appended fills chunks of this size. Two neighbours of
+  // which one has become small are made one where they fit, so that a list has few chunks wherever
+  // it shrinks.
   static constexpr size_t kChunk = 256;
 
   class Editor;
@@ -120,7 +122,10 @@ class VersionList<Order>::Editor {
     Chunk& chunk = Own(number);
     chunk.erase(chunk.begin() + static_cast<ptrdiff_t>(Find(chunk, old)));
     --list_.size_;
-    if (chunk.empty()) list_.chunks_.erase(list_.chunks_.begin() + static_cast<ptrdiff_t>(number));
+    if (chunk.empty())
+      list_.chunks_.erase(list_.chunks_.begin() + static_cast<ptrdiff_t>(number));
+    else if (chunk.size() < kChunk / 4)
+      JoinNext(number);
   }
 
   void Replace(const FineTuneVersion& old, VersionPtr version) {
@@ -167,6 +172,16 @@ class VersionList<Order>::Editor {
       return *copy;
     }
     return *own;
+  }
+
+  void JoinNext(size_t number) {
+    if (number + 1 >= list_.chunks_.size()) return;
+    const auto& next = list_.chunks_[number + 1];
+    Chunk& chunk = Own(number);
+    if (chunk.size() + next->size() > kChunk) return;
+    chunk.insert(chunk.end(), next->begin(), next->end());
+    own_.erase(next.get());
+    list_.chunks_.erase(list_.chunks_.begin() + static_cast<ptrdiff_t>(number) + 1);
   }
 
   void Split(size_t number, Chunk& chunk) {

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
+#include "server/base/turn_queue.h"
 #include "server/jobs/watching/watch_hub.h"
 #include "server/jobs/watching/watch_metrics.h"
 #include "server/jobs/watching/watch_snapshot.h"
@@ -18,7 +19,7 @@ namespace finetune {
 class WatchContext {
  public:
   WatchContext(WatchHub::Options options, Catalog& catalog, Clock& clock, Metrics& metrics)
-      : options(options), catalog(catalog), clock(clock), metrics(metrics), snapshots(catalog) {}
+      : options(options), catalog(catalog), clock(clock), metrics(metrics) {}
 
   // Constant after construction.
   const WatchHub::Options options;
@@ -28,6 +29,9 @@ class WatchContext {
   // Thread-safe themselves.
   WatchMetrics metrics;
   WatchSnapshots snapshots;
+  // Walks snapshots where that takes long, for the hub's threads have all streams to serve. Stopped
+  // by the hub before it goes.
+  TurnQueue walks{"snapshots"};
 
   // One more; see WatchHub::Watch for the errors. Each one that was admitted leaves once.
   absl::Status Admit() ABSL_LOCKS_EXCLUDED(mu_);

@@ -26,6 +26,7 @@ WatchHub::WatchHub(Options options, Catalog& catalog, Clock& clock, Metrics& met
 WatchHub::~WatchHub() {
   context_->Close(nullptr);
   for (const auto& shard : shards_) shard->Stop();
+  context_->walks.Stop();
 }
 
 absl::StatusOr<std::shared_ptr<Watcher>> WatchHub::Watch(WatchSpec spec, WatchSink* sink,

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/base/clock.h"
+#include "server/base/fair_share.h"
 #include "server/base/metrics.h"
 #include "server/jobs/filter/filter.h"
 #include "server/jobs/record/catalog.h"
@@ -32,6 +33,7 @@ struct WatchSpec {
   bool every = false;  // Delivery EVERY.
   bool fail_on_gap = false;
   absl::Duration heartbeat_interval = absl::Seconds(15);
+  std::shared_ptr<Sharer> sharer;  // Who takes turns with others; may be null.
 };
 
 // The stream's side of a watcher: the gRPC reactor, or a fake. The hub calls with no lock of its

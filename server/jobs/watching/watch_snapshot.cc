@@ -4,42 +4,39 @@
 #include <utility>
 
 namespace finetune {
-namespace {
 
-WatchSnapshotPtr InOrder(std::vector<VersionPtr> versions) {
-  std::sort(versions.begin(), versions.end(),
-            [](const VersionPtr& a, const VersionPtr& b) { return a->revision < b->revision; });
-  return std::make_shared<const WatchSnapshot>(WatchSnapshot{std::move(versions)});
-}
-
-}  // namespace
-
-WatchSnapshotPtr WatchSnapshots::Of(const ViewPtr& view) {
+void WatchSnapshot::TakeAway() {
+  ViewPtr dropped;  // After the lock.
   MutexLock lock(mu_);
-  WatchSnapshotPtr last = last_.lock();
-  if (last != nullptr && last_revision_ == view->revision()) return last;
-  std::vector<VersionPtr> versions;
-  versions.reserve(view->size());
-  for (size_t i = 0; i < view->size(); ++i) versions.push_back(view->at(i));
-  WatchSnapshotPtr snapshot = InOrder(std::move(versions));
-  // An older view's is not what the next stream will ask for.
-  if (last == nullptr || view->revision() > last_revision_) {
-    last_ = snapshot;
-    last_revision_ = view->revision();
-  }
-  return snapshot;
+  dropped.swap(view_);
 }
 
-WatchSnapshotPtr WatchSnapshots::Of(const ViewPtr& view, const std::vector<std::string>& ids) {
-  std::vector<VersionPtr> versions;
-  for (const std::string& id : ids) {
-    // The catalog knows the latest version; where the job stands in the view never changes.
-    const VersionPtr latest = catalog_.Find(id);
-    if (latest == nullptr) continue;
-    const size_t index = view->LowerBound(latest->first_revision);
-    if (index < view->size() && view->at(index)->id == id) versions.push_back(view->at(index));
+WatchSnapshotPtr WatchSnapshots::Of(const ViewPtr& view, absl::Time now) {
+  WatchSnapshotPtr oldest;
+  WatchSnapshotPtr made;
+  {
+    MutexLock lock(mu_);
+    if (!walked_.empty()) {
+      WatchSnapshotPtr last = walked_.back().lock();
+      if (last != nullptr && last->revision_ == view->revision()) return last;
+    }
+    std::erase_if(walked_, [](const auto& one) { return one.expired(); });
+    size_t place = 0;
+    for (size_t i = 0; i < walked_.size() && walked_.size() >= kKept; ++i) {
+      WatchSnapshotPtr one = walked_[i].lock();
+      if (one == nullptr || (oldest != nullptr && oldest->used() <= one->used())) continue;
+      oldest = std::move(one);
+      place = i;
+    }
+    if (oldest != nullptr && (walked_.size() >= kMost || now - oldest->used() >= kStill))
+      walked_.erase(walked_.begin() + static_cast<ptrdiff_t>(place));
+    else
+      oldest = nullptr;
+    made = WatchSnapshotPtr(new WatchSnapshot(view, now));
+    walked_.push_back(made);
   }
-  return InOrder(std::move(versions));
+  if (oldest != nullptr) oldest->TakeAway();
+  return made;
 }
 
 }  // namespace finetune

@@ -1,40 +1,59 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "server/base/mutex.h"
 #include "server/jobs/record/catalog.h"
 
 namespace finetune {
 
-// Jobs of one view of the catalog in the order of their revisions, as a stream sends them.
-// Immutable.
-struct WatchSnapshot {
-  std::vector<VersionPtr> versions;
-};
-
-using WatchSnapshotPtr = std::shared_ptr<const WatchSnapshot>;
-
-// Makes snapshots; all streams that walk the same view share one. Thread-safe.
-class WatchSnapshots {
+// One view of the catalog that streams walk, shared by all that walk it. It may be taken from those
+// who do not go on. Thread-safe.
+class WatchSnapshot {
  public:
-  explicit WatchSnapshots(const Catalog& catalog) : catalog_(catalog) {}
-
-  // All jobs.
-  WatchSnapshotPtr Of(const ViewPtr& view) ABSL_LOCKS_EXCLUDED(mu_);
-  // Those with these ids, without repetition, that the view has.
-  WatchSnapshotPtr Of(const ViewPtr& view, const std::vector<std::string>& ids);
+  // Null once it was taken away: whoever walks it starts over. `now` is when somebody goes on.
+  ViewPtr View(absl::Time now) ABSL_LOCKS_EXCLUDED(mu_) {
+    used_ns_.store(absl::ToUnixNanos(now), std::memory_order_relaxed);
+    MutexLock lock(mu_);
+    return view_;
+  }
 
  private:
-  const Catalog& catalog_;
+  friend class WatchSnapshots;
+  WatchSnapshot(ViewPtr view, absl::Time now)
+      : revision_(view->revision()), used_ns_(absl::ToUnixNanos(now)), view_(std::move(view)) {}
 
+  absl::Time used() const { return absl::FromUnixNanos(used_ns_.load(std::memory_order_relaxed)); }
+  void TakeAway() ABSL_LOCKS_EXCLUDED(mu_);
+
+  const uint64_t revision_;
+  std::atomic<int64_t> used_ns_;
   Mutex mu_;
-  // The last one made, while some stream walks it.
-  std::weak_ptr<const WatchSnapshot> last_ ABSL_GUARDED_BY(mu_);
-  uint64_t last_revision_ ABSL_GUARDED_BY(mu_) = 0;
+  ViewPtr view_ ABSL_GUARDED_BY(mu_);
+};
+
+using WatchSnapshotPtr = std::shared_ptr<WatchSnapshot>;
+
+// All views that streams walk. They share what did not change between them, but clients that do not
+// read, each at another revision, would together keep much of the past: so there are few views on
+// which nobody goes on, and not many in all. Thread-safe.
+class WatchSnapshots {
+ public:
+  // With so many, one on which nobody has gone on for kStill makes room for the next.
+  static constexpr size_t kKept = 64;
+  static constexpr absl::Duration kStill = absl::Seconds(1);
+  // With so many, the one on which nobody has gone on for longest does.
+  static constexpr size_t kMost = 1024;
+
+  WatchSnapshotPtr Of(const ViewPtr& view, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  Mutex mu_;
+  std::vector<std::weak_ptr<WatchSnapshot>> walked_ ABSL_GUARDED_BY(mu_);  // The newest last.
 };
 
 }  // namespace finetune

@@ -1,5 +1,6 @@
 #include "server/jobs/watching/watcher.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/random/random.h"
@@ -10,8 +11,11 @@
 namespace finetune {
 namespace {
 
-// Jobs that a snapshot looks at, and changes that EVERY reads, before letting go of the lock.
-constexpr size_t kScan = 1024;
+// Comparisons of a snapshot's jobs that the hub's threads make, some 50 microseconds' worth; and those
+// that are made aside before the next caller's turn comes, some milliseconds' worth.
+constexpr size_t kQuickWalk = 2'000;
+constexpr size_t kLongWalk = 100'000;
+// Changes that EVERY reads before letting go of the lock.
 constexpr size_t kPull = 64;
 // Changes that EVERY holds for a client that is slow for a moment, whatever the catalog keeps.
 constexpr size_t kHeld = 64;
@@ -67,7 +71,7 @@ absl::Status ShardWatcher::Start() {
     return status;
   }
   DeliveryTally tally(context_->metrics);
-  Pump(tally);
+  Pump(tally, kQuickWalk);
   return absl::OkStatus();
 }
 
@@ -112,18 +116,31 @@ bool ShardWatcher::ResumeLocked(pb::Restart::Reason& why) {
 
 void ShardWatcher::StartSnapshotLocked() {
   phase_ = Phase::kSnapshot;
-  view_ = context_->catalog.view();
-  floor_ = view_->revision();
-  snapshot_ = nullptr;
+  const ViewPtr view = context_->catalog.view();
+  floor_ = snapshot_revision_ = view->revision();
   snapshot_next_ = 0;
+  if (skip_snapshot_) return;
+  if (spec_.ids.empty()) {
+    snapshot_ = context_->snapshots.Of(view, context_->clock.Now());
+    return;
+  }
+  for (const std::string& id : spec_.ids) {
+    // The catalog knows the latest version; where the job stands in the view never changes.
+    const VersionPtr latest = context_->catalog.Find(id);
+    if (latest == nullptr) continue;
+    const size_t index = view->LowerBound(latest->first_revision);
+    if (index < view->size() && view->at(index)->id == id) named_.push_back(view->at(index));
+  }
+  std::sort(named_.begin(), named_.end(),
+            [](const VersionPtr& a, const VersionPtr& b) { return a->revision < b->revision; });
 }
 
 void ShardWatcher::StartOverLocked(pb::Restart::Reason reason) {
   phase_ = Phase::kReset;
   reset_ = reason;
   skip_snapshot_ = false;
-  view_ = nullptr;
   snapshot_ = nullptr;
+  named_.clear();
   pending_ = nullptr;
   ready_ = nullptr;
   behind_ = false;
@@ -206,7 +223,7 @@ void ShardWatcher::PullLocked() {
 
 // ---- What to send ----
 
-ShardWatcher::Step ShardWatcher::NextLocked() {
+ShardWatcher::Step ShardWatcher::NextLocked(absl::Time now, size_t walk) {
   if (cancelled_) return {.kind = Step::Kind::kFinish, .status = absl::CancelledError()};
   Step step;
   if (ending_) {
@@ -216,7 +233,8 @@ ShardWatcher::Step ShardWatcher::NextLocked() {
                          : std::move(step);
   }
   if (phase_ == Phase::kReset) step = ResetStepLocked();
-  if (phase_ == Phase::kSnapshot && step.kind == Step::Kind::kNothing) step = SnapshotStepLocked();
+  if (phase_ == Phase::kSnapshot && step.kind == Step::Kind::kNothing)
+    step = SnapshotStepLocked(now, walk);
   if (phase_ == Phase::kLive && step.kind == Step::Kind::kNothing) step = LiveStepLocked();
   // Whatever was read for it.
   if (is_outdated()) return {.kind = Step::Kind::kFinish, .status = WatchIsOutdated()};
@@ -241,24 +259,55 @@ ShardWatcher::Step ShardWatcher::ResetStepLocked() {
       .kind = Step::Kind::kWrite, .message = WatchMessage::kReset, .bytes = EncodeReset(reason)};
 }
 
-ShardWatcher::Step ShardWatcher::SnapshotStepLocked() {
-  if (!skip_snapshot_ && snapshot_ == nullptr) return {.kind = Step::Kind::kPrepare};
+ShardWatcher::Step ShardWatcher::SnapshotStepLocked(absl::Time now, size_t walk) {
   if (!skip_snapshot_) {
-    for (size_t scanned = 0; snapshot_next_ < snapshot_->versions.size(); ++scanned) {
-      if (scanned == kScan) return {.kind = Step::Kind::kAgain};
-      const FineTuneVersion& version = *snapshot_->versions[snapshot_next_++];
-      if (!spec_.filter->Matches(version)) continue;
-      return {.kind = Step::Kind::kWrite,
-              .message = WatchMessage::kSnapshot,
-              .bytes = EncodeChange(version, pb::Change::SNAPSHOT, spec_.view, "")};
-    }
+    Step step = spec_.ids.empty() ? WalkLocked(now, walk) : NextNamedLocked();
+    if (step.kind != Step::Kind::kNothing) return step;
   }
-  const ResumePoint point = context_->catalog.PointAt(view_->revision());
+  const ResumePoint point = context_->catalog.PointAt(snapshot_revision_);
   phase_ = Phase::kLive;
-  view_ = nullptr;
   snapshot_ = nullptr;
+  named_ = {};
   return {
       .kind = Step::Kind::kWrite, .message = WatchMessage::kSynced, .bytes = EncodeSynced(point)};
+}
+
+ShardWatcher::Step ShardWatcher::WalkLocked(absl::Time now, size_t walk) {
+  const ViewPtr view = snapshot_->View(now);
+  if (view == nullptr) {
+    StartOverLocked(pb::Restart::TOO_SLOW);
+    return {.kind = Step::Kind::kAgain};
+  }
+  const size_t cost = 1 + spec_.filter->comparisons();
+  size_t next = snapshot_next_;
+  size_t spent = 0;
+  bool enough = false;
+  const FineTuneVersion* found = nullptr;
+  view->by_revision().Ascend(next, [&](const FineTuneVersion& version) {
+    enough = spent >= walk;
+    if (enough) return false;
+    spent += cost;
+    ++next;
+    if (spec_.filter->Matches(version)) found = &version;
+    return found == nullptr;
+  });
+  snapshot_next_ = next;
+  if (found != nullptr) return SnapshotOf(*found);
+  return {.kind = enough ? Step::Kind::kAside : Step::Kind::kNothing};
+}
+
+ShardWatcher::Step ShardWatcher::NextNamedLocked() {
+  while (snapshot_next_ < named_.size()) {
+    const FineTuneVersion& version = *named_[snapshot_next_++];
+    if (spec_.filter->Matches(version)) return SnapshotOf(version);
+  }
+  return {};
+}
+
+ShardWatcher::Step ShardWatcher::SnapshotOf(const FineTuneVersion& version) const {
+  return {.kind = Step::Kind::kWrite,
+          .message = WatchMessage::kSnapshot,
+          .bytes = EncodeChange(version, pb::Change::SNAPSHOT, spec_.view, "")};
 }
 
 ShardWatcher::Step ShardWatcher::LiveStepLocked() {
@@ -298,30 +347,24 @@ bool ShardWatcher::CaughtUpLocked() const {
 
 // ---- Calls of the sink, with no lock held ----
 
-void ShardWatcher::Pump(DeliveryTally& tally) {
+void ShardWatcher::Pump(DeliveryTally& tally, size_t walk) {
   while (true) {
     const absl::Time now = context_->clock.Now();
     Step step;
-    ViewPtr view;
     {
       MutexLock lock(mu_);
-      step = NextLocked();
+      step = NextLocked(now, walk);
       if (step.kind == Step::Kind::kNothing) {
         writing_ = false;
         return;
       }
-      if (step.kind == Step::Kind::kPrepare) view = view_;
       if (step.kind == Step::Kind::kWrite) last_write_ = now;
       if (step.kind == Step::Kind::kFinish) ended_ = true;
     }
     switch (step.kind) {
-      case Step::Kind::kPrepare: {
-        WatchSnapshotPtr snapshot = spec_.ids.empty() ? context_->snapshots.Of(view)
-                                                      : context_->snapshots.Of(view, spec_.ids);
-        MutexLock lock(mu_);
-        if (view_ == view) snapshot_ = std::move(snapshot);
+      case Step::Kind::kAside:
+        if (PumpAside()) return;
         continue;
-      }
       case Step::Kind::kWrite:
         return Write(step, now, tally);
       case Step::Kind::kFinish:
@@ -330,6 +373,14 @@ void ShardWatcher::Pump(DeliveryTally& tally) {
         continue;
     }
   }
+}
+
+bool ShardWatcher::PumpAside() {
+  const auto pump = [self = shared_from_this()] {
+    DeliveryTally tally(self->context_->metrics);
+    self->Pump(tally, kLongWalk);
+  };
+  return context_->walks.Post(spec_.sharer.get(), pump) != 0;
 }
 
 // The baton goes to the sink, and comes back with OnWriteDone: perhaps before this returns.
@@ -354,7 +405,7 @@ void ShardWatcher::OnWriteDone(bool ok) {
     }
   }
   DeliveryTally tally(context_->metrics);
-  Pump(tally);
+  Pump(tally, kQuickWalk);
 }
 
 void ShardWatcher::Cancel() {
@@ -389,7 +440,7 @@ void ShardWatcher::Abort() {
     if (!std::exchange(done_meanwhile_, false)) return;
   }
   DeliveryTally tally(context_->metrics);
-  Pump(tally);
+  Pump(tally, kQuickWalk);
 }
 
 // ---- Time ----
@@ -403,13 +454,13 @@ std::optional<absl::Time> ShardWatcher::OnTimer(absl::Time now, DeliveryTally& t
   bool pump = false;
   bool abort = false;
   absl::Time next;
-  ViewPtr released;  // Dropped after the lock.
+  WatchSnapshotPtr released;  // Dropped after the lock.
   {
     MutexLock lock(mu_);
     if (ended_) return std::nullopt;
     // A client that does not read must not keep jobs as they once were.
-    if (phase_ == Phase::kSnapshot && context_->catalog.window_start() > view_->revision()) {
-      released = view_;
+    if (phase_ == Phase::kSnapshot && context_->catalog.window_start() > snapshot_revision_) {
+      released = snapshot_;
       StartOverLocked(pb::Restart::TOO_SLOW);
     }
     if (!ending_ && now >= end_at_) {
@@ -427,7 +478,7 @@ std::optional<absl::Time> ShardWatcher::OnTimer(absl::Time now, DeliveryTally& t
     // Overdue, but the client is slow: look again.
     if (next <= now) next = now + spec_.heartbeat_interval / 4;
   }
-  if (pump) Pump(tally);
+  if (pump) Pump(tally, kQuickWalk);
   if (abort) Abort();
   return next;
 }

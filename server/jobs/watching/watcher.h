@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "server/base/mutex.h"
@@ -55,14 +56,15 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
 
  private:
   enum class Phase {
-    kSnapshot,  // Walks view_.
+    kSnapshot,  // Walks the jobs as they were at snapshot_revision_.
     kLive,      // Follows the changes after floor_.
     kReset,     // Must start over, once the client reads again; follows nothing.
   };
 
   // What to do next. `change` or `bytes` hold what is written.
   struct Step {
-    enum class Kind { kNothing, kAgain, kPrepare, kWrite, kFinish };
+    // kAside: there is more to look at than the hub's threads have time for.
+    enum class Kind { kNothing, kAgain, kAside, kWrite, kFinish };
     Kind kind = Kind::kNothing;
     WatchMessage message = WatchMessage::kHeartbeat;
     ChangePtr change;
@@ -71,8 +73,11 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
     absl::Status status;
   };
 
-  // Sends what there is; the caller has the baton.
-  void Pump(DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
+  // Sends what there is; the caller has the baton. `walk`: so many comparisons of a snapshot's jobs
+  // may be made here.
+  void Pump(DeliveryTally& tally, size_t walk) ABSL_LOCKS_EXCLUDED(mu_);
+  // The same where nobody else waits for it; false, with nothing done, at the end of the hub.
+  bool PumpAside() ABSL_LOCKS_EXCLUDED(mu_);
   void Write(const Step& step, absl::Time now, DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
   void Finish(absl::Status status) ABSL_LOCKS_EXCLUDED(mu_);
   void Abort() ABSL_LOCKS_EXCLUDED(mu_);
@@ -83,10 +88,14 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   void StartSnapshotLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StartOverLocked(pb::Restart::Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  Step NextLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step NextLocked(absl::Time now, size_t walk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step FarewellLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step ResetStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Step SnapshotStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step SnapshotStepLocked(absl::Time now, size_t walk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The next job of the snapshot; kNothing if there is none.
+  Step WalkLocked(absl::Time now, size_t walk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step NextNamedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Step SnapshotOf(const FineTuneVersion& version) const;
   Step LiveStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step HeartbeatLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // EVERY: fills ready_ from the catalog.
@@ -117,12 +126,14 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // Finish was or is being called.
 
-  // All that concerns it up to here was sent, or is in view_, pending_ or ready_.
+  // All that concerns it up to here was sent, or is in the snapshot, pending_ or ready_.
   uint64_t floor_ ABSL_GUARDED_BY(mu_) = 0;
   std::optional<pb::Restart::Reason> reset_ ABSL_GUARDED_BY(mu_);  // To announce.
   bool skip_snapshot_ ABSL_GUARDED_BY(mu_) = false;
-  ViewPtr view_ ABSL_GUARDED_BY(mu_);
+  uint64_t snapshot_revision_ ABSL_GUARDED_BY(mu_) = 0;
+  // All jobs, or those that it names.
   WatchSnapshotPtr snapshot_ ABSL_GUARDED_BY(mu_);
+  std::vector<VersionPtr> named_ ABSL_GUARDED_BY(mu_);
   size_t snapshot_next_ ABSL_GUARDED_BY(mu_) = 0;
   // LATEST; null when empty.
   std::unique_ptr<WatchPending> pending_ ABSL_GUARDED_BY(mu_);

@@ -67,8 +67,9 @@ size_t ListPages::CostOf(const ListQuery& query) {
   const size_t a_job = query.filter->comparisons() + (query.order.is_kept() ? 0 : kSortCost);
   const size_t cost = view->size() * a_job + std::min(query.page_size, view->size()) * 10;
   if (cost < kLeastCost) return 0;
+  const std::string key = KeyOf(query);
   MutexLock lock(mu_);
-  const auto found = pages_.find(KeyOf(query));
+  const auto found = pages_.find(key);
   const bool is_there = found != pages_.end() && found->second.revision == view->revision();
   return is_there ? 0 : cost;
 }
@@ -87,9 +88,10 @@ grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
   }
   if (page.size() == 0) {
     page = MakePage(query, *view);
+    Pages dropped;  // After the lock: it may be many megabytes.
     MutexLock lock(mu_);
     if (pages_bytes_ + page.size() > kMaxCachedBytes || pages_.size() >= kMaxCachedPages) {
-      pages_.clear();
+      pages_.swap(dropped);
       pages_bytes_ = 0;
     }
     CachedPage& cached = pages_[key];

@@ -48,6 +48,7 @@ class ListPages {
     uint64_t revision = 0;
     grpc::Slice bytes;
   };
+  using Pages = absl::flat_hash_map<std::string, CachedPage>;
   struct CachedCount {
     uint64_t revision = 0;
     size_t count = 0;
@@ -64,7 +65,7 @@ class ListPages {
   Clock& clock_;
 
   Mutex mu_;
-  absl::flat_hash_map<std::string, CachedPage> pages_ ABSL_GUARDED_BY(mu_);
+  Pages pages_ ABSL_GUARDED_BY(mu_);
   size_t pages_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   absl::flat_hash_map<std::string, CachedCount> counts_ ABSL_GUARDED_BY(mu_);
 };

@@ -114,6 +114,13 @@ class Model {
       ASSERT_EQ(view.by_create_time().at(i), sorted[i]);
       ASSERT_EQ(view.by_create_time().LowerBound(ByCreateTime::Of(*sorted[i])), i);
     }
+    std::sort(sorted.begin(), sorted.end(),
+              [](const VersionPtr& a, const VersionPtr& b) { return a->revision < b->revision; });
+    ASSERT_EQ(view.by_revision().size(), sorted.size());
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      ASSERT_EQ(view.by_revision().at(i), sorted[i]);
+      ASSERT_EQ(view.by_revision().LowerBound(sorted[i]->revision), i);
+    }
   }
   void CheckWindow(const Catalog& catalog, std::mt19937& random) const {
     uint64_t start = revision_;

@@ -2,10 +2,12 @@
 
 #include <atomic>
 #include <future>
+#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/base/error.h"
+#include "server/jobs/watching/watch_snapshot.h"
 #include "tests/jobs/watching/watch_world.h"
 
 namespace finetune {
@@ -88,6 +90,71 @@ TEST_F(WatchHubTest, SendsTheJobsByRevisionThenSyncedThenChanges) {
   client.Cancel();
   EXPECT_TRUE(absl::IsCancelled(*client.finished()));
   EXPECT_EQ(world().hub.watcher_count(), 0);
+}
+
+TEST_F(WatchHubTest, CallersTakeTurnsWhereSnapshotsTakeLong) {
+  constexpr int kJobs = 2'000, kHostile = 60;
+  ASSERT_TRUE(world()
+                  .Commit([&](Draft& draft) {
+                    for (int i = 0; i < kJobs; ++i)
+                      draft.Put(WatchWorld::RecordOf(absl::StrCat("job", i), kQueued, "x"));
+                  })
+                  .ok());
+  // Which matches none, and takes as long as it can.
+  std::string filter = "theme = a";
+  for (int i = 0; i < 96; ++i) absl::StrAppend(&filter, " OR theme = a", i);
+  const auto caller = [&](const char* name) {
+    WatchSpec spec = Spec(filter);
+    spec.sharer = std::make_shared<Sharer>(name);
+    return spec;
+  };
+  const WatchSpec hostile = caller("mallory");
+  std::vector<std::unique_ptr<WatchClient>> many;
+  for (int i = 0; i < kHostile; ++i) {
+    many.push_back(std::make_unique<WatchClient>());
+    ASSERT_TRUE(many.back()->Start(world().hub, hostile).ok());
+  }
+  WatchClient other;
+  ASSERT_TRUE(other.Start(world().hub, caller("alice")).ok());
+  // Changes come meanwhile.
+  WatchClient live;
+  WatchSpec skipped = Spec();
+  skipped.skip_snapshot = true;
+  ASSERT_TRUE(live.Start(world().hub, skipped).ok());
+  live.ReadAll();
+  world().Put("job1", kTraining);
+  while (live.messages().size() < 2) live.ReadAll();
+  while (!other.writing()) std::this_thread::yield();
+  const auto synced =
+      std::count_if(many.begin(), many.end(), [](auto& one) { return one->writing(); });
+  EXPECT_LT(synced, kHostile / 2);
+  other.ReadAll();
+  EXPECT_THAT(Summaries(other.messages()), ElementsAre("SYNCED@2000"));
+  for (auto& one : many) one->Break();
+  other.Cancel();
+  live.Cancel();
+}
+
+TEST_F(WatchHubTest, ClientsThatDoNotReadKeepLittleOfThePast) {
+  world().Put("a", kQueued);
+  std::vector<std::weak_ptr<const CatalogView>> past;
+  std::vector<std::unique_ptr<WatchClient>> deaf;
+  for (size_t i = 0; i < 2 * WatchSnapshots::kKept; ++i) {
+    world().Put("a", i % 2 == 0 ? kTraining : kQueued);
+    past.push_back(world().catalog.view());
+    deaf.push_back(std::make_unique<WatchClient>());
+    ASSERT_TRUE(deaf.back()->Start(world().hub, Spec()).ok());
+    Advance(WatchSnapshots::kStill);
+  }
+  const auto kept =
+      std::count_if(past.begin(), past.end(), [](auto& one) { return !one.expired(); });
+  EXPECT_LE(static_cast<size_t>(kept), WatchSnapshots::kKept);
+  // Whoever reads after all is told that it starts over.
+  const auto news = Read(*deaf.front());
+  EXPECT_EQ(news.front(), "SNAPSHOT a@2");
+  EXPECT_EQ(news[1], "RESET TOO_SLOW");
+  EXPECT_THAT(news.back(), testing::StartsWith("SYNCED@"));
+  for (auto& one : deaf) one->Break();
 }
 
 TEST_F(WatchHubTest, SendsSyncedAloneToWhoSkipsTheSnapshot) {
