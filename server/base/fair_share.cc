@@ -14,8 +14,9 @@ constexpr size_t kMostLabels = 100;
 }  // namespace
 
 std::string_view NameOf(Share share) {
-  constexpr std::string_view kNames[kShares] = {
-      "calls", "waits", "watchers", "transfers", "answer_bytes", "scans", "dataset_checks"};
+  constexpr std::string_view kNames[kShares] = {"calls",          "waits",        "watchers",
+                                                "transfers",      "answer_bytes", "scans",
+                                                "dataset_checks", "watch_terms"};
   return kNames[static_cast<int>(share)];
 }
 

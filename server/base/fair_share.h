@@ -27,8 +27,9 @@ enum class Share {
   kAnswerBytes,  // Of unary answers that gRPC has and the client has yet to take.
   kScans,        // Comparisons, in thousands, of lists that wait or are made.
   kChecks,       // Looks at a dataset's URL.
+  kWatchTerms,   // What open watches ask for: names, and comparisons that each change takes.
 };
-inline constexpr int kShares = 7;
+inline constexpr int kShares = 8;
 
 // As in QuotaUse.metric and in metrics.
 std::string_view NameOf(Share share);

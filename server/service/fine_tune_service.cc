@@ -106,7 +106,15 @@ absl::StatusOr<WatchMethod::Look> FineTuneService::Admit(grpc::ServerContext& co
   lasting = call.lasting;
   auto message = std::make_shared<pb::WatchFineTunesRequest>();
   RETURN_IF_ERROR(ReadMessage(request, *message));
-  return [this, message, caller = call.caller] { return reads_.CheckWatch(*message, *caller); };
+  // `call` lives as long as `done`; it may be looked again, and costs once.
+  return
+      [this, message, &call, taken = std::make_shared<bool>(false)]() -> absl::StatusOr<WatchSpec> {
+        ASSIGN_OR_RETURN(WatchSpec spec, reads_.CheckWatch(*message, *call.caller));
+        if (const int64_t cost = spec.cost(); cost > 0 && !*taken)
+          RETURN_IF_ERROR(gate_.Take(call, Share::kWatchTerms, cost));
+        *taken = true;
+        return spec;
+      };
 }
 
 bool FineTuneService::MayLag(const grpc::ServerContext& context,

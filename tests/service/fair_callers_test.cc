@@ -128,6 +128,7 @@ class FairCallers : public ::testing::Test {
   grpc::CompletionQueue queue_;
   std::vector<std::unique_ptr<OpenWait>> waits_;
   std::vector<std::unique_ptr<OpenList>> lists_;
+  std::vector<std::unique_ptr<grpc::ClientReader<pb::WatchFineTunesResponse>>> readers_;
 };
 
 TEST_F(FairCallers, WaitsTakeNoShortCallsPlaceAndOneCallerNotAllWaits) {
@@ -186,6 +187,34 @@ TEST_F(FairCallers, OneCallerDoesNotGetAllWatches) {
   for (const char* who : {"bob", "carol", "dave"}) EXPECT_EQ(watch(who), "begun");
   EXPECT_EQ(watch("erin"), "OVERLOADED");
   AwaitSeries(R"(refusals_total{caller="erin",share="watchers"} 1)");
+  for (auto& context : contexts) context->TryCancel();
+}
+
+TEST_F(FairCallers, OneCallersWatchesDoNotMakeEachChangeSlowForAll) {
+  Start({.watch_terms = {.total = 100, .reserve = 50, .each = 20}});
+  PutMany("mallory");
+  std::string filter = "display_name != x";
+  for (int i = 0; i < 19; ++i) absl::StrAppend(&filter, " AND display_name != x", i);
+  pb::WatchFineTunesRequest large;
+  large.set_filter(filter);
+  pb::WatchFineTunesRequest named;
+  for (int i = 0; i < 80; ++i) named.add_names(absl::StrCat("fineTunes/mallory", i));
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  const auto watch = [&](const std::string& who, const pb::WatchFineTunesRequest& request) {
+    contexts.push_back(Context(who));
+    auto reader = stub_->WatchFineTunes(contexts.back().get(), request);
+    pb::WatchFineTunesResponse first;
+    const bool begun = reader->Read(&first);
+    readers_.push_back(std::move(reader));
+    return begun ? "begun" : ReasonIn(readers_.back()->Finish());
+  };
+  EXPECT_EQ(watch("viewer", large), "begun");
+  EXPECT_EQ(watch("viewer", named), "begun");
+  EXPECT_EQ(watch("viewer", large), "CLIENT_QUOTA_EXCEEDED");
+  EXPECT_EQ(watch("viewer", named), "CLIENT_QUOTA_EXCEEDED");
+  EXPECT_EQ(watch("viewer", {}), "begun") << "it costs nothing";
+  EXPECT_EQ(watch("alice", large), "begun");
+  EXPECT_EQ(RefusalsOf("viewer", "watch_terms"), 2);
   for (auto& context : contexts) context->TryCancel();
 }
 

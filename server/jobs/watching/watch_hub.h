@@ -34,6 +34,15 @@ struct WatchSpec {
   bool fail_on_gap = false;
   absl::Duration heartbeat_interval = absl::Seconds(15);
   std::shared_ptr<Sharer> sharer;  // Who takes turns with others; may be null.
+
+  // What it takes as long as it is open: the comparisons that each change costs, and a quarter of
+  // that for what takes memory alone, which are names, and a filter that its own equality finds.
+  int64_t cost() const {
+    const auto comparisons = static_cast<int64_t>(filter->comparisons());
+    const auto names = static_cast<int64_t>(ids.size());
+    const bool is_found = names > 0 || filter->index_key().has_value();
+    return (names + 3) / 4 + (is_found ? (comparisons + 3) / 4 : comparisons);
+  }
 };
 
 // The stream's side of a watcher: the gRPC reactor, or a fake. The hub calls with no lock of its

@@ -84,7 +84,7 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
   }
   const FairShare::Limits limits[kShares] = {
       options.calls,        options.waits, options.watches, options.transfers,
-      options.answer_bytes, options.scans, options.checks};
+      options.answer_bytes, options.scans, options.checks,  options.watch_terms};
   for (int i = 0; i < kShares; ++i)
     shares_[i] = std::make_unique<FairShare>(static_cast<Share>(i), limits[i], metrics);
   for (const pb::ErrorReason::Reason reason : kRefusals) {

@@ -86,6 +86,8 @@ class CallGate {
     // In units of a thousand comparisons: some seconds' work.
     FairShare::Limits scans = FairShare::Limits::Of(200'000, 2);
     FairShare::Limits checks = FairShare::Limits::Of(16, 2);
+    // A change takes a millisecond or two where so much is watched.
+    FairShare::Limits watch_terms = FairShare::Limits::Of(100'000);
     // Unless the policy says otherwise.
     std::optional<int64_t> watches_of_one_caller;
     // One in this many cheap calls that went well is logged.
