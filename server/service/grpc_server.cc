@@ -9,6 +9,7 @@
 #include <grpcpp/server_builder.h>
 #include <netdb.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -55,6 +56,15 @@ void ConfigurePlugins(const GrpcServer::Options& options) {
     std::call_once(reflection, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
   if (options.channelz)
     std::call_once(channelz, [] { grpc::channelz::experimental::InitChannelzService(); });
+}
+
+constexpr int kSpareReaders = 3;
+
+// Of this process so far: who reads sockets without end takes much of it.
+absl::Duration ProcessorTime() {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return absl::DurationFromTimespec(used);
 }
 
 // Takes out the services that were not asked for: gRPC's library for reflection serves it in every
@@ -174,6 +184,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
   made->health_.Accept(*made->queues_);
   made->unknown_methods_->Accept(*made->queues_);
   made->queues_->Start();
+  made->spare_readers_ =
+      std::make_unique<SpareReaders>(made->queues_->arrivals(), kSpareReaders, ProcessorTime);
+  made->spare_readers_->Start();
   return made;
 }
 
@@ -183,6 +196,7 @@ void GrpcServer::Shutdown(absl::Time deadline) {
   if (server_ == nullptr) return;
   health_.Drain();
   server_->Shutdown(absl::ToChronoTime(WallNow() + (deadline - SteadyNow())));
+  if (spare_readers_ != nullptr) spare_readers_->Stop();
   queues_->Shutdown();
   server_.reset();
 }

@@ -10,6 +10,7 @@
 #include "server/service/calls/call_gate.h"
 #include "server/service/calls/call_queues.h"
 #include "server/service/calls/health_service.h"
+#include "server/service/calls/spare_readers.h"
 #include "server/service/fine_tune_service.h"
 
 namespace finetune {
@@ -50,6 +51,7 @@ class GrpcServer {
   HealthService health_;
   std::unique_ptr<UnknownMethods> unknown_methods_;
   std::unique_ptr<CallQueues> queues_;
+  std::unique_ptr<SpareReaders> spare_readers_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
 };

@@ -102,9 +102,19 @@ def slow_uploads():
         threading.Thread(target=upload, daemon=True).start()
 
 
+def large_watches():
+    stub, number = connect(), itertools.count()
+    while True:
+        calls = [stub.WatchFineTunes(svc.WatchFineTunesRequest(filter=f"{LARGE_FILTER} OR theme=z{next(number)}"), metadata=METADATA)
+                 for _ in range(100)]
+        time.sleep(2)
+        for call in calls:
+            call.cancel()
+
+
 def main():
     os.nice(10)
-    for worst in (waits, answers_not_read, calls_to_segmind, silent_datasets, large_filters, slow_uploads):
+    for worst in (waits, answers_not_read, calls_to_segmind, silent_datasets, large_filters, slow_uploads, large_watches):
         threading.Thread(target=worst, daemon=True).start()
     sys.stdin.read()
     os._exit(0)

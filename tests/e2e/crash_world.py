@@ -297,9 +297,17 @@ class World:
         with open(self.folder / "gateways.log") as log:
             return told + [line.rstrip() for line in log if any(s.request_id in line for s in found)][:100]
 
+    def undecided(self):
+        """Jobs of which an operator was told that it cannot be decided whether Segmind has them. At the end all are decided: check sees to it."""
+        told = "it cannot be told whether Segmind has a submission"
+        logs = [(self.folder / "gateways.log").read_text(errors="replace") if (self.folder / "gateways.log").exists() else ""]
+        if self.gateway is not None:
+            logs.append(self.gateway.log)
+        return len({line.split('"fine_tune":"')[1].split('"')[0] for log in logs for line in log.splitlines() if told in line})
+
     def totals(self):
         return {"submissions": len(self.submissions), "accepted": self.accepted, "calls": self.calls, "crashes": self.kills,
-                "lost answers": self.lost_answers, "refusals": self.refused, "not submitted": self.not_submitted,
+                "lost answers": self.lost_answers, "refusals": self.refused, "not submitted": self.not_submitted, "told undecided for a while": self.undecided(),
                 "duplicates": self.duplicates, "false failures": self.false_failures}
 
     def end(self):

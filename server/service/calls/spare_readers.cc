@@ -1,0 +1,135 @@
+#include "server/service/calls/spare_readers.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/clock.h"
+
+namespace finetune {
+namespace {
+
+constexpr absl::Duration kInterval = absl::Milliseconds(50);
+// In which threads that are not idle take more of the processor.
+constexpr absl::Duration kIdle = absl::Milliseconds(1);
+// An event that is not taken for so long waits for somebody who is kept.
+constexpr absl::Duration kPatience = absl::Milliseconds(20);
+// Looks that must go well before one helps less.
+constexpr int kCalm = 20;
+// How long a spare thread waits for an event before it asks whether it is still needed.
+constexpr int64_t kTurnMs = 50;
+
+}  // namespace
+
+SpareReaders::SpareReaders(grpc::CompletionQueue& queue, int most,
+                           std::function<absl::Duration()> used)
+    : queue_(queue), most_(most), used_(std::move(used)) {}
+
+void SpareReaders::Start() {
+  for (int i = 0; i < most_; ++i)
+    spare_.push_back(
+        std::make_unique<Thread>(absl::StrCat("calls-spare-", i), [this, i] { Help(i); }));
+  guard_ = std::make_unique<Thread>("calls-guard", [this] { Guard(); });
+}
+
+void SpareReaders::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+  }
+  changed_.NotifyAll();
+  // Its event is taken before it ends, if need be by a spare thread.
+  if (guard_ != nullptr) guard_->Join();
+  {
+    MutexLock lock(mu_);
+    wanted_ = 0;
+    ended_ = true;
+  }
+  changed_.NotifyAll();
+  for (const auto& thread : spare_) thread->Join();
+}
+
+void SpareReaders::Guard() {
+  absl::Duration used = used_();
+  int calm = 0;
+  while (Sleep(kInterval)) {
+    const absl::Duration before = std::exchange(used, used_());
+    bool helping;
+    {
+      MutexLock lock(mu_);
+      helping = wanted_ > 0;
+    }
+    if (!helping && used - before < kIdle) continue;
+    calm = Try() ? calm + 1 : 0;
+    if (calm < kCalm || !helping) continue;
+    calm = 0;
+    MutexLock lock(mu_);
+    --wanted_;
+  }
+}
+
+bool SpareReaders::Sleep(absl::Duration time) {
+  const absl::Time until = SteadyNow() + time;
+  MutexLock lock(mu_);
+  for (absl::Duration left = time; left > absl::ZeroDuration() && !stopping_;
+       left = until - SteadyNow())
+    changed_.WaitFor(mu_, left);
+  return !stopping_;
+}
+
+bool SpareReaders::Try() {
+  {
+    MutexLock lock(mu_);
+    pinging_ = true;
+  }
+  alarm_.Set(&queue_, gpr_inf_past(GPR_CLOCK_MONOTONIC), static_cast<QueueEvent*>(&ping_));
+  bool at_once = true;
+  absl::Time until = SteadyNow() + kPatience;
+  MutexLock lock(mu_);
+  while (pinging_) {
+    const absl::Duration left = until - SteadyNow();
+    if (left > absl::ZeroDuration()) {
+      changed_.WaitFor(mu_, left);
+      continue;
+    }
+    at_once = false;
+    until = SteadyNow() + kPatience;
+    if (wanted_ == most_) continue;
+    ++wanted_;
+    changed_.NotifyAll();
+  }
+  return at_once;
+}
+
+void SpareReaders::OnPing() {
+  {
+    MutexLock lock(mu_);
+    pinging_ = false;
+  }
+  changed_.NotifyAll();
+}
+
+bool SpareReaders::AwaitNeed(int number) {
+  MutexLock lock(mu_);
+  while (wanted_ <= number && !ended_) changed_.Wait(mu_);
+  return wanted_ > number;
+}
+
+void SpareReaders::Help(int number) {
+  void* tag = nullptr;
+  bool ok = false;
+  while (AwaitNeed(number)) {
+    const gpr_timespec until =
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(kTurnMs, GPR_TIMESPAN));
+    switch (queue_.AsyncNext(&tag, &ok, until)) {
+      case grpc::CompletionQueue::GOT_EVENT:
+        static_cast<QueueEvent*>(tag)->OnEvent(ok);
+        break;
+      case grpc::CompletionQueue::TIMEOUT:
+        break;
+      case grpc::CompletionQueue::SHUTDOWN:
+        return;
+    }
+  }
+}
+
+}  // namespace finetune

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/completion_queue.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/base/mutex.h"
+#include "server/base/thread.h"
+#include "server/service/calls/queue_event.h"
+
+namespace finetune {
+
+// Threads that take a queue's events, and with them read sockets, while those whose work that is do
+// not come to it. GRPC reads from a connection as long as it has more, parses it there and then, and
+// reads from no other meanwhile: one client that sends without end would keep a thread for itself,
+// and all others waiting. "calls-guard" looks 20 times a second whether an event of its own is taken
+// at once, unless the threads are idle; one spare thread after another helps until it is. As many
+// connections as there are threads in all could still keep all of them.
+//
+// Start and Stop are for the owner, Stop before the queue is shut down; the rest is its own.
+class SpareReaders {
+ public:
+  // `used`: the processor time so far of all that may be busy with the queue.
+  SpareReaders(grpc::CompletionQueue& queue, int most, std::function<absl::Duration()> used);
+  ~SpareReaders() { Stop(); }
+
+  void Start();
+  // Idempotent. Somebody takes the queue's events until this returns.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  class Ping final : public QueueEvent {
+   public:
+    explicit Ping(SpareReaders& owner) : owner_(owner) {}
+    void OnEvent(bool) override { owner_.OnPing(); }
+
+   private:
+    SpareReaders& owner_;
+  };
+
+  void Guard() ABSL_LOCKS_EXCLUDED(mu_);
+  // True if it is to go on after so long.
+  bool Sleep(absl::Duration time) ABSL_LOCKS_EXCLUDED(mu_);
+  // Has events taken, by more and more threads, until its own was; whether that was at once.
+  bool Try() ABSL_LOCKS_EXCLUDED(mu_);
+  void OnPing() ABSL_LOCKS_EXCLUDED(mu_);
+  void Help(int number) ABSL_LOCKS_EXCLUDED(mu_);
+  bool AwaitNeed(int number) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Constant after construction.
+  grpc::CompletionQueue& queue_;
+  const int most_;
+  const std::function<absl::Duration()> used_;
+
+  // Guard's thread only.
+  Ping ping_{*this};
+  grpc::Alarm alarm_;
+
+  Mutex mu_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool pinging_ ABSL_GUARDED_BY(mu_) = false;
+  int wanted_ ABSL_GUARDED_BY(mu_) = 0;  // How many help.
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::vector<std::unique_ptr<Thread>> spare_;
+  std::unique_ptr<Thread> guard_;
+};
+
+}  // namespace finetune

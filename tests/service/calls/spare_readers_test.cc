@@ -1,0 +1,90 @@
+#include "server/service/calls/spare_readers.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "server/service/calls/call_queues.h"
+#include "tests/base/notification.h"
+
+namespace finetune {
+namespace {
+
+class Told final : public QueueEvent {
+ public:
+  void OnEvent(bool) override { done.Notify(); }
+  Notification done;
+};
+
+void Post(grpc::CompletionQueue& queue, grpc::Alarm& alarm, Told& event) {
+  alarm.Set(&queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), static_cast<QueueEvent*>(&event));
+}
+
+void Empty(grpc::CompletionQueue& queue) {
+  queue.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) continue;
+}
+
+TEST(SpareReaders, TakeEventsWhileThoseWhoseWorkItIsAreKept) {
+  const auto queue = MakeQuietQueue();
+  std::atomic<int64_t> used_ms = 0;
+  // As much of the processor as a thread that is kept takes; nobody else takes events.
+  SpareReaders spare(*queue, 2, [&] { return absl::Milliseconds(used_ms += 50); });
+  spare.Start();
+  for (int i = 0; i < 3; ++i) {
+    Told event;
+    grpc::Alarm alarm;
+    Post(*queue, alarm, event);
+    event.done.WaitForNotification();
+  }
+  spare.Stop();
+  Empty(*queue);
+}
+
+TEST(SpareReaders, OneThatIsKeptIsHelpedByTheNext) {
+  const auto queue = MakeQuietQueue();
+  std::atomic<int64_t> used_ms = 0;
+  SpareReaders spare(*queue, 2, [&] { return absl::Milliseconds(used_ms += 50); });
+  spare.Start();
+  class Keeps final : public QueueEvent {
+   public:
+    void OnEvent(bool) override {
+      begun.Notify();
+      go_on.WaitForNotification();
+      ended.Notify();
+    }
+    Notification begun, go_on, ended;
+  } keeps;
+  grpc::Alarm first, second;
+  first.Set(queue.get(), gpr_inf_past(GPR_CLOCK_MONOTONIC), static_cast<QueueEvent*>(&keeps));
+  keeps.begun.WaitForNotification();
+  Told event;
+  Post(*queue, second, event);
+  event.done.WaitForNotification();
+  keeps.go_on.Notify();
+  keeps.ended.WaitForNotification();
+  spare.Stop();
+  Empty(*queue);
+}
+
+TEST(SpareReaders, AreNotWokenWhileAllIsIdle) {
+  const auto queue = MakeQuietQueue();
+  std::atomic<int> looked = 0;
+  Notification often;
+  SpareReaders spare(*queue, 2, [&] {
+    if (++looked == 5) often.Notify();
+    return absl::ZeroDuration();
+  });
+  spare.Start();
+  often.WaitForNotification();
+  spare.Stop();
+  queue->Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  EXPECT_FALSE(queue->Next(&tag, &ok)) << "there was an event";
+}
+
+}  // namespace
+}  // namespace finetune
