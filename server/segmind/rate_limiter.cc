@@ -279,19 +279,26 @@ absl::Time RateLimiter::TurnOf(const Want& want, const std::vector<const Want*>&
   const auto of_callers = [](const Want& one) { return one.priority != Priority::kBackground; };
   const auto not_submits = [](const Want& one) { return one.priority != Priority::kSubmit; };
   const auto alike = [&](const Want& one) { return one.priority == want.priority; };
-  absl::Time turn = TurnWithin(limit_, all, ahead, now);
-  if (want.priority != Priority::kSubmit)
-    turn = std::max(turn, TurnWithin(limit_ - kept_for_submits_, not_submits, ahead, now));
-  if (want.priority != Priority::kBackground)
-    turn = std::max(turn, TurnWithin(limit_ - kept_for_own_, of_callers, ahead, now));
-  if (want.priority == Priority::kInteractive)
-    turn =
-        std::max(turn, TurnWithin(limit_ - kept_for_submits_ - kept_for_own_, alike, ahead, now));
-  // What is kept for it comes to it whoever else waits.
+  const auto within_limits =
+      [&](const std::vector<const Want*>& before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+        absl::Time turn = TurnWithin(limit_, all, before, now);
+        if (want.priority != Priority::kSubmit)
+          turn = std::max(turn, TurnWithin(limit_ - kept_for_submits_, not_submits, before, now));
+        if (want.priority != Priority::kBackground)
+          turn = std::max(turn, TurnWithin(limit_ - kept_for_own_, of_callers, before, now));
+        if (want.priority == Priority::kInteractive)
+          turn = std::max(
+              turn, TurnWithin(limit_ - kept_for_submits_ - kept_for_own_, alike, before, now));
+        return turn;
+      };
+  absl::Time turn = within_limits(ahead);
+  // What is kept for it comes to it whoever else waits; but processes that share a budget may have
+  // used it up.
   const size_t kept = want.priority == Priority::kSubmit       ? kept_for_submits_
                       : want.priority == Priority::kBackground ? kept_for_own_
                                                                : 0;
-  if (kept > 0) turn = std::min(turn, TurnWithin(kept, alike, ahead, now));
+  if (kept > 0)
+    turn = std::min(turn, std::max(TurnWithin(kept, alike, ahead, now), within_limits({})));
   if (want.sharer == nullptr || want.priority == Priority::kBackground) return turn;
   const auto its_own = [&](const Want& one) { return one.sharer == want.sharer; };
   return std::max(turn, std::min(TurnWithin(share_, its_own, ahead, now),
@@ -352,6 +359,8 @@ void RateLimiter::ArmTimer(absl::Time now) {
   absl::Time next = absl::InfiniteFuture();
   for (const Waiter& waiter : waiters_)
     next = std::min({next, std::max(TurnOf(waiter.want, {}, now), ask_at_), waiter.deadline});
+  // Whoever may go now went already.
+  next = std::max(next, now + absl::Milliseconds(1));
   // Its answer sees to the rest.
   if (asking_) next = std::max(next, now + kWhileAsking);
   if (next >= armed_for_) return;

@@ -108,7 +108,8 @@ class Fleet {
  public:
   virtual ~Fleet() = default;
 
-  // Joins, and tells the listener from now until Stop has returned. Nobody leads before OnLead. `view_revision` is what this process shows. Once.
+  // Joins, and tells the listener from now until Stop has returned. Nobody leads before OnLead.
+  // `view_revision` is what this process shows. Once.
   virtual void Start(FleetListener& listener, std::function<uint64_t()> view_revision) = 0;
   // Leaves: others need not wait until its lease ends. Idempotent.
   virtual void Stop() = 0;

@@ -29,14 +29,20 @@ class Backup(EndToEnd):
         kept = str(uuid.uuid4())
         made = self.create(gateway, kept)
         wait_until("all details", lambda: self.known_fully(gateway, 51))
-        before = self.jobs(gateway)
-        # The volume at one moment, as a VolumeSnapshot has it.
+        # The volume at one moment, as a VolumeSnapshot has it, while nothing changes.
         backup = self.folder / "snapshot"
-        backup.mkdir()
-        gateway.popen.send_signal(signal.SIGSTOP)
-        for file in self.folder.glob("store.db*"):
-            shutil.copy2(file, backup)
-        gateway.popen.send_signal(signal.SIGCONT)
+
+        def copied():
+            before = self.jobs(gateway)
+            shutil.rmtree(backup, ignore_errors=True)
+            backup.mkdir()
+            gateway.popen.send_signal(signal.SIGSTOP)
+            for file in self.folder.glob("store.db*"):
+                shutil.copy2(file, backup)
+            gateway.popen.send_signal(signal.SIGCONT)
+            return before if self.jobs(gateway) == before else None
+
+        before = wait_until("a moment without changes", copied)
         self.assertTrue((backup / "store.db-wal").stat().st_size > 0)
         gateway.stub.UpdateFineTune(svc.UpdateFineTuneRequest(
             fine_tune=ft.FineTune(name=made.name, labels={"team": "later"}), update_mask={"paths": ["labels"]}), timeout=20)

@@ -211,7 +211,7 @@ TEST_F(WatchStreamTest, EndsWhatWasThereWhenTheRecordIsLoadedAnew) {
   auto again = Watch();
   EXPECT_EQ(again->Next(), "SYNCED@0");
   world_.Put("a", pb::FineTune::QUEUED);
-  EXPECT_EQ(again->Next(), "ADDED a@1");
+  EXPECT_EQ(again->Next(), "CREATED a@1");
   again->context.TryCancel();
 }
 
