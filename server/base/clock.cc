@@ -95,6 +95,8 @@ class RealClock : public Clock {
     return absl::Nanoseconds(same ? known : now);
   }
 
+  absl::Duration ExactWallOffset() override { return MeasureWallOffset(); }
+
   void Run() ABSL_LOCKS_EXCLUDED(mu_) {
     mu_.Lock();
     while (!stopping_) {

@@ -27,11 +27,12 @@ class Clock {
   virtual absl::Time Now() = 0;
   virtual absl::Time WallNow() = 0;
 
-  // Between the two. What lies between them changes only when the time of day is set, or has
-  // drifted by a millisecond: one moment is the same time of day whenever it is asked for. That it
-  // was set may be noticed some milliseconds late.
+  // Between the two. What lies between them changes only when the time of day is set, or has drifted
+  // by a millisecond: one moment is shown as the same time of day whenever it is asked for. That it
+  // was set is noticed some milliseconds late here,
   absl::Time ToWall(absl::Time steady) { return steady + WallOffset(); }
-  absl::Time FromWall(absl::Time wall) { return wall - WallOffset(); }
+  // and at once here: deadlines come this way.
+  absl::Time FromWall(absl::Time wall) { return wall - ExactWallOffset(); }
 
   // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread. All
   // timers share it, so a callback only hands its work on. (One waits: the last resort of a drain,
@@ -50,6 +51,7 @@ class Clock {
  private:
   // The time of day less the steady time, both of one moment.
   virtual absl::Duration WallOffset() = 0;
+  virtual absl::Duration ExactWallOffset() = 0;
 };
 
 // The machine's clock, with one thread ("clock"). All of a process's agree.

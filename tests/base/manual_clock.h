@@ -77,6 +77,7 @@ class ManualClock : public Clock {
     MutexLock lock(mu_);
     return wall_ahead_;
   }
+  absl::Duration ExactWallOffset() override { return WallOffset(); }
 
   Mutex mu_;
   absl::Time now_ ABSL_GUARDED_BY(mu_);
