@@ -23,6 +23,7 @@ clean() {
 }
 trap clean EXIT
 tar -C "$root" -xf "$tools/$suite.tar"
+chmod 755 "$root"
 mount -t proc proc "$root/proc"
 # How this machine reaches its mirror.
 cp -L /etc/resolv.conf "$root/etc/" 2>/dev/null || true
