@@ -1,7 +1,5 @@
 #pragma once
 
-#include <rapidjson/document.h>
-
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -10,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/emulator/json.h"
 #include "tests/emulator/mutex.h"
 
 namespace finetune::emulator {

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <rapidjson/document.h>
-
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "tests/emulator/json.h"
 #include "tests/emulator/settings.h"
 #include "tests/emulator/times.h"
 

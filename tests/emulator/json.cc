@@ -1,8 +1,5 @@
 #include "tests/emulator/json.h"
 
-#include <rapidjson/stringbuffer.h>
-#include <rapidjson/writer.h>
-
 #include <charconv>
 #include <cmath>
 

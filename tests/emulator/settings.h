@@ -1,7 +1,5 @@
 #pragma once
 
-#include <rapidjson/document.h>
-
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -9,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "tests/emulator/json.h"
 #include "tests/emulator/mutex.h"
 
 namespace finetune::emulator {
