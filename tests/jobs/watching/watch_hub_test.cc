@@ -131,8 +131,8 @@ TEST_F(WatchHubTest, CallersTakeTurnsWhereSnapshotsTakeLong) {
   other.ReadAll();
   EXPECT_THAT(Summaries(other.messages()), ElementsAre("SYNCED@2000"));
   for (auto& one : many) one->Break();
-  other.Cancel();
-  live.Cancel();
+  other.Break();
+  live.Break();
 }
 
 TEST_F(WatchHubTest, ClientsThatDoNotReadKeepLittleOfThePast) {
