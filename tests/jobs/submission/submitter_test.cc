@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
+
 #include "absl/strings/ascii.h"
 #include "server/jobs/record/marker.h"
 #include "tests/base/span_collector.h"
@@ -220,15 +222,19 @@ TEST_F(SubmitterTest, LooksAtANewSubmissionBeforeItIsSentAndAtNoRepeat) {
 TEST_F(SubmitterTest, ACallWhoseTimeIsUpWhileItIsLookedAtSendsNothing) {
   StartProcess();
   absl::AnyInvocable<void(absl::Status) &&> look_done;
+  std::atomic<bool> looks = false;
   CreateReply reply;
-  process_->submitter.Create(
-      {.caller = "alice",
-       .request_id = "r1",
-       .fine_tune = Request(),
-       .look = [&](absl::AnyInvocable<void(absl::Status) &&> done) { look_done = std::move(done); },
-       .deadline = clock_.Now() + absl::Seconds(2)},
-      reply.Taker());
-  ASSERT_TRUE(RunUntil([&] { return static_cast<bool>(look_done); }));
+  process_->submitter.Create({.caller = "alice",
+                              .request_id = "r1",
+                              .fine_tune = Request(),
+                              .look =
+                                  [&](absl::AnyInvocable<void(absl::Status) &&> done) {
+                                    look_done = std::move(done);
+                                    looks = true;
+                                  },
+                              .deadline = clock_.Now() + absl::Seconds(2)},
+                             reply.Taker());
+  ASSERT_TRUE(RunUntil([&] { return looks.load(); }));
   RunFor(absl::Seconds(3));
   EXPECT_FALSE(Await(reply).ok());
   std::move(look_done)(absl::OkStatus());
