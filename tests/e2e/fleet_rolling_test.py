@@ -13,7 +13,7 @@ from grpc import aio
 import fleet_world
 import postgres
 import rolling_test
-from harness import EndToEnd, Gateway, rpc, svc
+from harness import Gateway, rpc, svc
 from rolling_test import until
 
 NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
@@ -24,7 +24,7 @@ JOBS = 20
 
 
 @unittest.skipIf(fleet_world.missing(), fleet_world.missing())
-class FleetRolling(EndToEnd):
+class FleetRolling(rolling_test.Replacements):
     def setUp(self):
         super().setUp()
         self.server = postgres.Server()
@@ -73,24 +73,12 @@ class FleetRolling(EndToEnd):
         await load
         self.assertEqual(callers.failures, {})
         await self.check(stubs[0], watches)
-        print(f"\n{sum(callers.done.values())} calls {dict(callers.done)}, none failed, the longest (waits aside) took {callers.longest:.2f} s; "
-              f"{WATCHES} watches had {sum(len(w.revisions) for w in watches)} changes over {sum(w.streams for w in watches)} streams, "
-              f"{sum(w.resets for w in watches)} resets; SIGTERM to ready again: {', '.join(f'{g:.2f}' for g in gaps)} s", flush=True)
+        self.report(callers, watches, gaps)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         for c in calling + watching:
             await c.close()
-
-    async def check(self, stub, watches):
-        """All know what the replicas know, and those that want every change had each of them once and in order."""
-        listed = await stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1000), timeout=30)
-        wanted = {f.name: f.etag for f in listed.fine_tunes}
-        await until("every watch to have every job as it is", lambda: all(w.etags == wanted or w.ended for w in watches))
-        self.assertEqual([w.ended for w in watches if w.ended], [])
-        for watch in watches[::2]:
-            self.assertEqual(watch.resets, 0)
-            self.assertEqual(watch.revisions, list(range(watch.revisions[0], listed.revision + 1)))
 
 
 if __name__ == "__main__":

@@ -142,7 +142,26 @@ class Watch:
             self.token = response.resume_token
 
 
-class Rolling(EndToEnd):
+class Replacements(EndToEnd):
+    """What must hold after them, and what they cost."""
+
+    async def check(self, stub, watches):
+        """All know what the gateways know, and those that want every change had each of them once and in order."""
+        listed = await stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1000), timeout=30)
+        wanted = {f.name: f.etag for f in listed.fine_tunes}
+        await until("every watch to have every job as it is", lambda: all(w.etags == wanted or w.ended for w in watches))
+        self.assertEqual([w.ended for w in watches if w.ended], [])
+        for watch in watches[::2]:
+            self.assertEqual(watch.resets, 0)
+            self.assertEqual(watch.revisions, list(range(watch.revisions[0], listed.revision + 1)))
+
+    def report(self, callers, watches, gaps):
+        print(f"\n{sum(callers.done.values())} calls {dict(callers.done)}, none failed, the longest (waits aside) took {callers.longest:.2f} s; "
+              f"{len(watches)} watches had {sum(len(w.revisions) for w in watches)} changes over {sum(w.streams for w in watches)} streams, "
+              f"{sum(w.resets for w in watches)} resets; SIGTERM to ready again: {', '.join(f'{g:.2f}' for g in gaps)} s", flush=True)
+
+
+class Rolling(Replacements):
     def test_a_replacement_fails_no_call_and_loses_no_change(self):
         self.emulator = self.start_emulator("--list_size", str(JOBS), time_scale=0)
         asyncio.run(self.scenario())
@@ -183,21 +202,6 @@ class Rolling(EndToEnd):
         await asyncio.wait(tasks)
         for c in calling + watching:
             await c.close()
-
-    async def check(self, stub, watches):
-        """All know what the gateway knows, and those that want every change had each of them once and in order."""
-        listed = await stub.ListFineTunes(svc.ListFineTunesRequest(page_size=1000), timeout=30)
-        wanted = {f.name: f.etag for f in listed.fine_tunes}
-        await until("every watch to have every job as it is", lambda: all(w.etags == wanted or w.ended for w in watches))
-        self.assertEqual([w.ended for w in watches if w.ended], [])
-        for watch in watches[::2]:
-            self.assertEqual(watch.resets, 0)
-            self.assertEqual(watch.revisions, list(range(watch.revisions[0], listed.revision + 1)))
-
-    def report(self, callers, watches, gaps):
-        print(f"\n{sum(callers.done.values())} calls {dict(callers.done)}, none failed, the longest (waits aside) took {callers.longest:.2f} s; "
-              f"{WATCHES} watches had {sum(len(w.revisions) for w in watches)} changes over {sum(w.streams for w in watches)} streams, "
-              f"{sum(w.resets for w in watches)} resets; SIGTERM to ready again: {', '.join(f'{g:.2f}' for g in gaps)} s", flush=True)
 
 
 async def until(what, condition, seconds=60):
