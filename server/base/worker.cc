@@ -4,6 +4,16 @@
 
 namespace finetune {
 
+std::atomic<int64_t> Worker::unfinished_{0};
+
+void Worker::Finished(int64_t tasks) {
+  if (unfinished_.fetch_sub(tasks) == tasks) unfinished_.notify_all();
+}
+
+void Worker::AwaitIdleProcess() {
+  for (int64_t left; (left = unfinished_.load()) != 0;) unfinished_.wait(left);
+}
+
 Worker::Worker(std::string name) : thread_(std::move(name), [this] { Run(); }) {}
 
 Worker::~Worker() { Stop(); }
@@ -12,6 +22,7 @@ bool Worker::Post(Task task) {
   {
     MutexLock lock(mu_);
     if (stopping_) return false;
+    unfinished_.fetch_add(1);
     tasks_.push_back(std::move(task));
   }
   // Not under the lock: the thread would wake only to wait for it.
@@ -23,6 +34,7 @@ bool Worker::RunOrPost(Task task) {
   {
     MutexLock lock(mu_);
     if (stopping_) return false;
+    unfinished_.fetch_add(1);
     if (running_ || !tasks_.empty()) {
       // Whoever runs a task looks for more, and who waits was woken for the first.
       tasks_.push_back(std::move(task));
@@ -32,9 +44,12 @@ bool Worker::RunOrPost(Task task) {
   }
   std::move(task)();
   task = nullptr;
-  MutexLock lock(mu_);
-  running_ = false;
-  if (!tasks_.empty() || stopping_) changed_.NotifyAll();
+  {
+    MutexLock lock(mu_);
+    running_ = false;
+    if (!tasks_.empty() || stopping_) changed_.NotifyAll();
+  }
+  Finished(1);
   return true;
 }
 
@@ -58,9 +73,13 @@ void Worker::Run() {
       running_ = true;
     }
     for (Task& task : batch) std::move(task)();
+    const auto tasks = static_cast<int64_t>(batch.size());
     batch.clear();
-    MutexLock lock(mu_);
-    running_ = false;
+    {
+      MutexLock lock(mu_);
+      running_ = false;
+    }
+    Finished(tasks);
   }
 }
 

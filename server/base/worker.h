@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <deque>
 #include <string>
 
@@ -28,8 +30,15 @@ class Worker {
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
   bool IsCurrent() const { return thread_.IsCurrent(); }
 
+  // Blocks until no worker of this process has a task queued or running: whatever happens then
+  // comes from a timer or from outside. For tests that turn the clock by hand.
+  static void AwaitIdleProcess();
+
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
+  static void Finished(int64_t tasks);
+
+  static std::atomic<int64_t> unfinished_;  // Tasks of all workers.
 
   Mutex mu_;
   CondVar changed_;

@@ -150,5 +150,28 @@ TEST(Worker, TakesTasksFromManyThreadsAndFromTasks) {
   EXPECT_EQ(ran, 800);
 }
 
+TEST(Worker, TheProcessIsIdleOnceNoWorkerHasAnythingToDo) {
+  Worker::AwaitIdleProcess();
+  Worker first("first"), second("second");
+  std::atomic<int> ran = 0;
+  first.Post([&] {
+    ++ran;
+    second.RunOrPost([&] {
+      ++ran;
+      first.Post([&] { ++ran; });
+    });
+  });
+  Worker::AwaitIdleProcess();
+  EXPECT_EQ(ran, 3);
+}
+
+TEST(Worker, WhatIsRefusedKeepsNobodyWaiting) {
+  Worker worker("test");
+  worker.Stop();
+  EXPECT_FALSE(worker.Post([] {}));
+  EXPECT_FALSE(worker.RunOrPost([] {}));
+  Worker::AwaitIdleProcess();
+}
+
 }  // namespace
 }  // namespace finetune

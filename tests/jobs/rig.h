@@ -3,14 +3,11 @@
 #include <prometheus/text_serializer.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -103,6 +100,7 @@ class Reply {
       MutexLock lock(state->mu);
       ++state->count;
       state->value = std::move(value);
+      state->came.NotifyAll();
     };
   }
   bool ready() const { return count() > 0; }
@@ -114,10 +112,17 @@ class Reply {
     MutexLock lock(state_->mu);
     return *state_->value;
   }
+  // Blocks until it is there, while some thread is busy and the clock cannot be turned.
+  T Wait() const {
+    MutexLock lock(state_->mu);
+    while (!state_->value) state_->came.Wait(state_->mu);
+    return *state_->value;
+  }
 
  private:
   struct State {
     Mutex mu;
+    CondVar came;
     int count ABSL_GUARDED_BY(mu) = 0;
     std::optional<T> value ABSL_GUARDED_BY(mu);
   };
@@ -151,18 +156,17 @@ class Rig : public ::testing::Test {
     process_->tracker.Start();
   }
 
-  // Turns the clock until the condition holds. False after a minute of real time.
-  // Between two steps the threads get real time to act; sanitizers make them slower.
+  // Turns the clock until the condition holds; looks each time that nothing is left to do before
+  // the clock is turned on. False if a day passes without it.
   bool RunUntil(const std::function<bool()>& condition,
                 absl::Duration step = absl::Milliseconds(20)) {
-    static const auto pause =
-        std::chrono::microseconds(std::getenv("FINETUNE_SANITIZER_RUN") != nullptr ? 3000 : 200);
-    for (int i = 0; i < 200'000; ++i) {
+    const absl::Time end = clock_.Now() + absl::Hours(24);
+    while (true) {
+      Worker::AwaitIdleProcess();
       if (condition()) return true;
+      if (clock_.Now() >= end) return false;
       clock_.Advance(step);
-      std::this_thread::sleep_for(pause);
     }
-    return false;
   }
   void RunFor(absl::Duration time, absl::Duration step = absl::Milliseconds(20)) {
     const absl::Time end = clock_.Now() + time;

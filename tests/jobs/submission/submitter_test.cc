@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "server/jobs/record/marker.h"
+#include "tests/base/notification.h"
 #include "tests/base/span_collector.h"
 #include "tests/jobs/passing_store.h"
 #include "tests/jobs/rig.h"
@@ -19,10 +20,19 @@ using ::testing::HasSubstr;
 // A store that can be made to refuse to write, as a full disk does, or to take its time.
 class RefusingStore : public PassingStore {
  public:
-  RefusingStore(std::unique_ptr<Store> under, std::atomic<bool>& refuses, std::atomic<bool>& hangs)
-      : PassingStore(std::move(under)), refuses_(refuses), hangs_(hangs) {}
+  // A commit that waits for the disk.
+  struct Hang {
+    Notification begun, over;
+  };
+
+  RefusingStore(std::unique_ptr<Store> under, std::atomic<bool>& refuses,
+                const std::atomic<Hang*>& hang)
+      : PassingStore(std::move(under)), refuses_(refuses), hang_(hang) {}
   CommitOutcome Commit(const StoreBatch& batch) override {
-    while (hangs_) std::this_thread::yield();
+    if (Hang* hang = hang_) {
+      hang->begun.Notify();
+      hang->over.WaitForNotification();
+    }
     if (!refuses_) return PassingStore::Commit(batch);
     Abandon();
     return CommitOutcome::Of(Full());
@@ -36,14 +46,14 @@ class RefusingStore : public PassingStore {
     return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, "disk full");
   }
   std::atomic<bool>& refuses_;
-  std::atomic<bool>& hangs_;
+  const std::atomic<Hang*>& hang_;
 };
 
 class SubmitterTest : public Rig {
  protected:
   void StartWithDisk() {
     auto store = std::make_unique<RefusingStore>(OpenSqliteStore(":memory:").value(), disk_is_full_,
-                                                 disk_hangs_);
+                                                 disk_hang_);
     process_ = std::make_unique<Process>(options_, std::move(store), segmind_.Connect(), clock_);
     ASSERT_TRUE(process_->Load().ok());
     process_->tracker.Start();
@@ -54,7 +64,7 @@ class SubmitterTest : public Rig {
   }
 
   std::atomic<bool> disk_is_full_{false};
-  std::atomic<bool> disk_hangs_{false};
+  std::atomic<RefusingStore::Hang*> disk_hang_{nullptr};
 };
 
 TEST_F(SubmitterTest, MakesAJob) {
@@ -730,9 +740,14 @@ TEST_F(SubmitterTest, AFullDiskRefusesBeforeAnythingIsSent) {
 
 TEST_F(SubmitterTest, ACallWhoseTimeIsUpBeforeItBeganHearsThatAndSendsNothing) {
   StartWithDisk();
-  disk_hangs_ = true;
-  auto late = Await(Create("r1", absl::Seconds(1)));
-  disk_hangs_ = false;
+  RefusingStore::Hang hang;
+  disk_hang_ = &hang;
+  const CreateReply reply = Create("r1", absl::Seconds(1));
+  hang.begun.WaitForNotification();
+  clock_.Advance(absl::Seconds(1));
+  const auto late = reply.Wait();
+  disk_hang_ = nullptr;
+  hang.over.Notify();
   EXPECT_TRUE(absl::IsDeadlineExceeded(late.status())) << late.status();
   EXPECT_EQ(ReasonOf(late.status()), pb::ErrorReason::OVERLOADED);
   auto again = Await(Create("r1"));
