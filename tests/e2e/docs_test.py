@@ -36,6 +36,14 @@ class Docs(unittest.TestCase):
         self.assertEqual(recommended_service_config(), json.loads(built_in))
 
 
+    def test_the_table_of_capacity_is_what_the_simulation_says_and_that_what_was_measured(self):
+        printed = subprocess.run([SOURCE / "tests/bench/simulate.py"], capture_output=True, text=True, check=False)
+        self.assertEqual(printed.returncode, 0, printed.stderr)
+        table = printed.stdout.split("\n\n")[0]
+        self.assertGreater(table.count("\n"), 9)
+        self.assertTrue(table in DEPLOY, f"the table of capacity in deploy/README.md should be\n{table}")
+
+
 class TestsDocs(unittest.TestCase):
     ROWS = [f"{group}{i}" for group, count in (("A", 14), ("B", 30), ("C", 30)) for i in range(1, count + 1)]
 
