@@ -34,6 +34,9 @@ done | grep -oE '/[^ ]+' | sort -u | while read -r library; do
 done
 
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+# In which budgets have their days and months.
+mkdir -p "$root/usr/share"
+cp -r /usr/share/zoneinfo "$root/usr/share/"
 mkdir -p "$root/usr/lib/ssl"
 ln -s /etc/ssl/certs "$root/usr/lib/ssl/certs"
 echo 'finetune:x:65532:65532:finetune:/var/lib/finetune-gateway:/usr/sbin/nologin' >"$root/etc/passwd"

@@ -45,6 +45,8 @@ struct Config {
   int settle_lists = 0;
   absl::Duration settle_time;
   absl::Duration unknown_state_timeout;
+  absl::Duration credits_poll_interval;  // Zero: never.
+  bool require_credits = false;
   bool markers = false;
 
   // One of the two.

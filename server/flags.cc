@@ -85,6 +85,11 @@ std::vector<Flag> MakeFlags() {
       {"unknown_state_timeout", "24h", Time(&Config::unknown_state_timeout, absl::ZeroDuration()),
        "A job whose state at Segmind has been an unknown word for this long no longer counts as "
        "active: it does not count towards its caller's limit and is not polled for."},
+      {"credits_poll_interval", "15m", Time(&Config::credits_poll_interval, absl::ZeroDuration()),
+       "Time between two looks at the credits that Segmind's account has left; 0s: none."},
+      {"require_credits", "false", Switch(&Config::require_credits),
+       "Refuse a submission, before it is sent, that costs more credits than the account is known "
+       "to have left. While that is unknown, Segmind decides."},
       {"markers", "true", Switch(&Config::markers),
        "Put a short marker into the name that Segmind sees, so that a submission whose answer was "
        "lost can be found again."},

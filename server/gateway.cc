@@ -64,7 +64,8 @@ SegmindClient::Options SegmindOptions(const Config& config, CallBudget* budget) 
           .list_timeout = 4 * config.upstream_timeout,
           .submit_timeout = config.submit_timeout,
           .max_answer_bytes = static_cast<size_t>(config.max_upstream_answer_bytes),
-          .max_listed_jobs = static_cast<size_t>(config.max_listed_jobs)};
+          .max_listed_jobs = static_cast<size_t>(config.max_listed_jobs),
+          .credits_good_for = std::max(absl::Hours(1), 3 * config.credits_poll_interval)};
 }
 
 CallGate::Options GateOptions(const Config& config) {
@@ -201,6 +202,7 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                        .settle_lists = config_.settle_lists,
                        .settle_time = config_.settle_time,
                        .unknown_state_timeout = config_.unknown_state_timeout,
+                       .credits_poll_interval = config_.credits_poll_interval,
                        .tracer = tracer_.get()},
       Tracker::Parts{.segmind = *segmind_,
                      .recorder = *recorder_,
@@ -208,12 +210,14 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                      .fleet = *fleet_,
                      .clock = *clock_,
                      .metrics = metrics_});
-  submitter_ =
-      std::make_unique<Submitter>(Submitter::Options{.markers = config_.markers}, *segmind_,
-                                  *recorder_, *catalog_, *tracker_, *clock_, metrics_);
+  submitter_ = std::make_unique<Submitter>(
+      Submitter::Options{.markers = config_.markers, .require_credits = config_.require_credits},
+      *segmind_, *recorder_, *catalog_, *tracker_, *clock_, metrics_);
   recorder_->AddListener(submitter_.get());
   if (absl::Status recovered = submitter_->Recover(); !recovered.ok())
     return Blame("store", recovered);
+  spending_ = std::make_unique<SpendingReader>(*recorder_);
+  spending_summary_ = std::make_unique<SpendingSummary>(*spending_, *clock_);
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);
   looks_ = std::make_unique<DatasetLooks>(*streamer_, config_.upstream_url);
   transfers_ = std::make_unique<Transfers>(
@@ -229,8 +233,10 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   if (config_.page)
     page_door_ = std::make_unique<PageDoor>(
         PageDoor::Options{.hosts = config_.page_hosts},
-        PageSource{
-            .hub = *hub_, .clock = *clock_, .status = [this] { return service_->CommonStatus(); }},
+        PageSource{.hub = *hub_,
+                   .clock = *clock_,
+                   .status = [this] { return service_->CommonStatus(); },
+                   .spending = [this] { return spending_summary_->Get(); }},
         *catalog_);
   admin_door_ = std::make_unique<AdminDoor>(
       metrics_, [this] { UpdateMetrics(); },
@@ -253,6 +259,7 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
       ServiceParts{.catalog = *catalog_,
                    .tracker = *tracker_,
                    .submitter = *submitter_,
+                   .spending = *spending_,
                    .updater = *updater_,
                    .job_waits = *job_waits_,
                    .hub = *hub_,
@@ -521,6 +528,7 @@ void Gateway::UpdateMetrics() {
   view_age_->Set(absl::ToDoubleSeconds(clock_->Now() - observed));
   calls_left_->Set(segmind_->calls_left());
   upstream_state_->Set(segmind_->state());
+  segmind_->credits().UpdateMetrics(clock_->Now());
   store_writable_->Set(recorder_->store_status().ok() ? 1 : 0);
   job_metrics_->UpdateAges();
   if (fleet_metrics_) fleet_metrics_->Update();

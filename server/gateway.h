@@ -23,6 +23,8 @@
 #include "server/jobs/record/job_metrics.h"
 #include "server/jobs/record/job_waits.h"
 #include "server/jobs/record/recorder.h"
+#include "server/jobs/submission/spending_reader.h"
+#include "server/jobs/submission/spending_summary.h"
 #include "server/jobs/submission/submitter.h"
 #include "server/jobs/submission/updater.h"
 #include "server/jobs/tracking/tracker.h"
@@ -120,6 +122,8 @@ class Gateway {
   std::unique_ptr<WatchHub> hub_;
   std::unique_ptr<Tracker> tracker_;
   std::unique_ptr<Submitter> submitter_;
+  std::unique_ptr<SpendingReader> spending_;
+  std::unique_ptr<SpendingSummary> spending_summary_;
   std::unique_ptr<Updater> updater_;
   std::unique_ptr<DatasetLooks> looks_;
   std::unique_ptr<Transfers> transfers_;

@@ -75,7 +75,8 @@ void AddGlobalOptions(CLI::App& app, Session& session) {
   app.add_option("--timeout", session.timeout, "How long a call may take; 30s if not given")
       ->check(IsTimespan());
   app.add_option("-o,--output", session.output,
-                 "table (default), wide, json, yaml, name, jsonpath=PATH or template=TEXT")
+                 "table (default), wide, json, yaml, name, csv (of spend), jsonpath=PATH or "
+                 "template=TEXT")
       ->check(IsOutput())
       ->envname("FINETUNE_OUTPUT")
       ->type_name("FORMAT");
@@ -97,6 +98,7 @@ void AddCommands(CLI::App& app, Session& session) {
   AddDownload(app, session);
   AddStatus(app, session);
   AddWhoAmI(app, session);
+  AddSpend(app, session);
   AddConfig(app, session);
   AddCompletion(app, session);
   app.add_subcommand("version", "Show the version")->callback([&session] {
@@ -250,8 +252,10 @@ int RunCli(const std::vector<std::string>& args, std::ostream& out, std::ostream
   AddGlobalOptions(app, session);
   AddCommands(app, session);
   // Before a command runs, and once its flags are known.
-  app.parse_complete_callback([&session, &style] {
+  app.parse_complete_callback([&app, &session, &style] {
     session.format = *OutputFormat::Parse(session.output);
+    if (session.format.kind() == OutputFormat::Kind::kCsv && !app.got_subcommand("spend"))
+      throw CLI::ValidationError("--output", "csv is an output of `finetune spend` alone");
     if (session.utc) style.zone = absl::UTCTimeZone();
     SetTextStyle(style);
   });

@@ -23,6 +23,7 @@ void AddUpload(CLI::App& app, Session& session);
 void AddDownload(CLI::App& app, Session& session);
 void AddStatus(CLI::App& app, Session& session);
 void AddWhoAmI(CLI::App& app, Session& session);
+void AddSpend(CLI::App& app, Session& session);
 void AddConfig(CLI::App& app, Session& session);
 void AddCompletion(CLI::App& app, Session& session);
 
@@ -32,6 +33,9 @@ CLI::Validator IsState();
 CLI::Validator IsPair();
 CLI::Validator IsOutput();
 CLI::Validator IsSelector();
+
+// What is left to the caller of its limits and budgets, a line each.
+void PrintQuotas(const pb::GatewayStatus& status, std::ostream& out);
 
 // What every help says of a job's name.
 inline constexpr char kJobHelp[] =

@@ -35,7 +35,7 @@ std::string States() {
 
 // The base models that Segmind documents; the set is open.
 constexpr char kModels[] = "FAST_FLUX FLUX FLUX_PRO QWEN KONTEXT";
-constexpr char kOutputs[] = "table wide json yaml name jsonpath= template=";
+constexpr char kOutputs[] = "table wide json yaml name csv jsonpath= template=";
 
 constexpr char kBash[] = R"sh(_finetune() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command= i

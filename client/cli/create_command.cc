@@ -132,6 +132,7 @@ class Creation {
       session_.err << "Valid; the data would be uploaded, then the job submitted. Nothing was.\n";
     else
       session_.err << "The job is valid; nothing was submitted.\n";
+    if (const auto status = client_.Status(); status.ok()) PrintQuotas(*status, session_.err);
     PrintJob(session_, job_);
     return kSuccess;
   }
@@ -156,6 +157,8 @@ class Creation {
       submission = client_.Submit(job_, {.request_id = request_id});
     }
     if (!submission.ok()) return TellFailure(submission.status(), request_id);
+    for (const std::string& warning : submission->budget_warnings)
+      session_.err << "warning: " << Printable(warning) << "\n";
     if (submission->unknown()) {
       session_.err
           << "Segmind's answer was lost; the gateway is finding out whether it took the job.\n";

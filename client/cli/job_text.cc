@@ -11,6 +11,7 @@
 #include "client/cli/field_rows.h"
 #include "client/cli/values.h"
 #include "client/cpp/states.h"
+#include "server/base/micros.h"
 
 namespace finetune::cli {
 namespace {
@@ -70,6 +71,15 @@ void PrintHistory(const pb::FineTune& job, std::ostream& out, const Colours& col
   }
 }
 
+std::string CostText(const pb::FineTune& job) {
+  const auto amount = [](const pb::Cost& cost) {
+    return absl::StrCat(ShowMicros(cost.micros()), " ", cost.unit());
+  };
+  if (job.has_billed_cost()) return absl::StrCat(amount(job.billed_cost()), ", as Segmind says");
+  if (job.has_estimated_cost()) return absl::StrCat(amount(job.estimated_cost()), ", as estimated");
+  return job.unpriced() ? "unknown: it has no price" : "";
+}
+
 void PrintFacts(Session& session, const pb::FineTune& job, bool durations) {
   const Colours colours = session.colours();
   Page page(session.out, colours);
@@ -89,6 +99,7 @@ void PrintFacts(Session& session, const pb::FineTune& job, bool durations) {
     page.Fact("visibility", pb::FineTune::Visibility_Name(job.visibility()));
   const std::map<std::string, std::string> labels(job.labels().begin(), job.labels().end());
   page.Fact("labels", absl::StrJoin(labels, ", ", absl::PairFormatter("=")));
+  page.Fact("cost", CostText(job));
   page.Fact("weights", job.weights_uri());
   page.Fact("inference", job.inference_uri());
   if (job.details_pending()) page.Fact("more", "what belongs to this state is being fetched");

@@ -175,15 +175,15 @@ absl::StatusOr<OutputFormat> OutputFormat::Parse(std::string_view text) {
   OutputFormat format;
   for (const auto& [word, kind] : {std::pair("table", Kind::kTable), std::pair("wide", Kind::kWide),
                                    std::pair("json", Kind::kJson), std::pair("yaml", Kind::kYaml),
-                                   std::pair("name", Kind::kName)}) {
+                                   std::pair("name", Kind::kName), std::pair("csv", Kind::kCsv)}) {
     format.kind_ = kind;
     if (text == word) return format;
   }
   format.kind_ = Kind::kPath;
-  absl::StatusOr<PathTemplate> path = absl::InvalidArgumentError(
-      absl::StrCat("`", std::string(text),
-                   "` is not an output format: table, wide, json, yaml, name, jsonpath=PATH or "
-                   "template=TEXT"));
+  absl::StatusOr<PathTemplate> path = absl::InvalidArgumentError(absl::StrCat(
+      "`", std::string(text),
+      "` is not an output format: table, wide, json, yaml, name, csv, jsonpath=PATH or "
+      "template=TEXT"));
   absl::string_view rest = View(text);
   if (absl::ConsumePrefix(&rest, "jsonpath=")) {
     path = PathTemplate::ParseJsonPath({rest.data(), rest.size()});

@@ -47,10 +47,11 @@ class PathTemplate {
   std::vector<Part> parts_;
 };
 
-// One of json, yaml, name, jsonpath=…, template=…; table and wide are for people.
+// One of json, yaml, name, csv (of `spend` alone), jsonpath=…, template=…; table and wide are for
+// people.
 class OutputFormat {
  public:
-  enum class Kind { kTable, kWide, kJson, kYaml, kName, kPath };
+  enum class Kind { kTable, kWide, kJson, kYaml, kName, kCsv, kPath };
 
   // INVALID_ARGUMENT that names the formats.
   static absl::StatusOr<OutputFormat> Parse(std::string_view text);

@@ -10,6 +10,7 @@
 #include "client/cli/job_text.h"
 #include "client/cli/values.h"
 #include "client/cli/watch_command.h"
+#include "server/base/micros.h"
 
 namespace finetune::cli {
 namespace {
@@ -129,12 +130,23 @@ std::string RoleOf(const pb::CallerIdentity& caller) {
   return caller.role() == 0 ? "" : pb::CallerIdentity::Role_Name(caller.role());
 }
 
+}  // namespace
+
 void PrintQuotas(const pb::GatewayStatus& status, std::ostream& out) {
   for (const pb::QuotaUse& quota : status.quotas()) {
-    out << "quota         " << Printable(quota.metric()) << ": " << quota.used() << " of "
-        << quota.limit() << " used\n";
+    const auto amount = [&](int64_t number) {
+      return quota.unit().empty() ? absl::StrCat(number) : ShowMicros(number);
+    };
+    out << "quota         " << Printable(quota.metric()) << ": " << amount(quota.used()) << " of "
+        << amount(quota.limit()) << (quota.unit().empty() ? "" : " ") << Printable(quota.unit())
+        << " used";
+    if (quota.has_reset_time()) out << ", anew " << Moment(quota.reset_time());
+    if (quota.soft()) out << ", warns only";
+    out << "\n";
   }
 }
+
+namespace {
 
 // Where several share one record.
 void PrintReplicas(const pb::GatewayStatus& status, absl::Time now, std::ostream& out) {
@@ -180,7 +192,14 @@ int Status(Session& session, FineTuneClient& client) {
       << " of them active\n"
       << "revision      " << status->revision() << "\n"
       << "watchers      " << status->watcher_count() << "\n"
-      << "calls left    " << status->upstream_calls_left() << " to Segmind in this window\n";
+      << "calls left    " << status->upstream_calls_left() << " to Segmind in this window\n"
+      << "credits       ";
+  if (status->has_credits()) {
+    out << ShowMicros(status->credits().micros()) << " left, as of "
+        << Age(status->credits().observe_time(), now) << "\n";
+  } else {
+    out << "unknown\n";
+  }
   if (!status->caller().name().empty())
     out << "you           " << Printable(status->caller().name()) << ", "
         << RoleOf(status->caller()) << "\n";

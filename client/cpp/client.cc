@@ -11,6 +11,9 @@
 namespace finetune::inline client {
 namespace {
 
+// In the metadata after the answer to a create.
+constexpr char kBudgetWarning[] = "finetune-budget-warning";
+
 using Stub = Connection::Stub;
 
 // One call of a longer wait: short enough to notice a server that has gone silent.
@@ -71,25 +74,33 @@ absl::Status FineTuneClient::Prepare(grpc::ClientContext& context,
 
 template <typename Request, typename Response>
 absl::StatusOr<Response> FineTuneClient::Call(Method<Request, Response> method,
-                                              const Request& request, absl::Duration timeout) {
+                                              const Request& request, absl::Duration timeout,
+                                              std::vector<std::string>* budget_warnings) {
   CallContext context(*connection_);
   if (absl::Status status = Prepare(context, timeout); !status.ok()) return status;
   Response response;
   const grpc::Status status = (connection_->calls().get()->*method)(&context, request, &response);
   if (!status.ok()) return ToStatus(status);
+  if (budget_warnings != nullptr) {
+    const auto [first, last] = context.GetServerTrailingMetadata().equal_range(kBudgetWarning);
+    for (auto it = first; it != last; ++it)
+      budget_warnings->emplace_back(it->second.data(), it->second.size());
+  }
   return response;
 }
 
 template <typename Request, typename Response>
 absl::StatusOr<Response> FineTuneClient::CallRepeatedly(Method<Request, Response> method,
                                                         const Request& request,
-                                                        absl::Duration timeout) {
+                                                        absl::Duration timeout,
+                                                        std::vector<std::string>* budget_warnings) {
   const ConnectOptions& options = connection_->options();
   const absl::Time deadline = absl::Now() + timeout;
   RetryBackoff backoff(options.backoff);
   absl::Status before;
   while (true) {
-    absl::StatusOr<Response> response = Call(method, request, deadline - absl::Now());
+    absl::StatusOr<Response> response =
+        Call(method, request, deadline - absl::Now(), budget_warnings);
     // What kept it from succeeding says more than that its time is over.
     if (absl::IsDeadlineExceeded(response.status()) && !before.ok()) return before;
     if (!MayPass(response.status())) return response;
@@ -105,9 +116,11 @@ absl::StatusOr<Submission> FineTuneClient::Submit(const pb::FineTune& job,
   pb::CreateFineTuneRequest request;
   *request.mutable_fine_tune() = job;
   request.set_request_id(options.request_id.empty() ? MakeUuid() : options.request_id);
-  auto created = CallRepeatedly(&Stub::CreateFineTune, request, TimeoutOf(options.timeout));
+  std::vector<std::string> warnings;
+  auto created =
+      CallRepeatedly(&Stub::CreateFineTune, request, TimeoutOf(options.timeout), &warnings);
   if (!created.ok()) return WithRequestId(created.status(), request.request_id());
-  return Submission{*std::move(created), request.request_id()};
+  return Submission{*std::move(created), request.request_id(), std::move(warnings)};
 }
 
 absl::StatusOr<pb::FineTune> FineTuneClient::Validate(const pb::FineTune& job,
@@ -192,6 +205,11 @@ absl::StatusOr<pb::UploadUrl> FineTuneClient::CreateUploadUrl(const std::string&
 
 absl::StatusOr<pb::GatewayStatus> FineTuneClient::Status(const CallOptions& call) {
   return Call(&Stub::GetGatewayStatus, pb::GetGatewayStatusRequest(), TimeoutOf(call.timeout));
+}
+
+absl::StatusOr<pb::GetSpendingResponse> FineTuneClient::Spending(
+    const pb::GetSpendingRequest& request, const CallOptions& call) {
+  return Call(&Stub::GetSpending, request, TimeoutOf(call.timeout));
 }
 
 absl::StatusOr<pb::Dataset> FineTuneClient::Upload(const std::string& path,

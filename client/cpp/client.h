@@ -43,6 +43,8 @@ struct SubmitOptions {
 struct Submission {
   pb::FineTune fine_tune;
   std::string request_id;
+  // Sentences about budgets that are spent, or nearly, with this job.
+  std::vector<std::string> budget_warnings = {};
 
   // Nobody knows yet whether Segmind took the job. The gateway finds out: wait for it or watch it.
   bool unknown() const { return fine_tune.state() == pb::FineTune::SUBMIT_UNKNOWN; }
@@ -120,6 +122,9 @@ class FineTuneClient {
                                                 const CallOptions& call = {});
 
   absl::StatusOr<pb::GatewayStatus> Status(const CallOptions& call = {});
+  // What jobs cost, by day or month and by group.
+  absl::StatusOr<pb::GetSpendingResponse> Spending(const pb::GetSpendingRequest& request,
+                                                   const CallOptions& call = {});
 
   // A stream of its own, with its own filter and delivery; few programs need one besides Watch().
   std::unique_ptr<Watcher> NewWatcher(WatcherOptions options);
@@ -137,13 +142,15 @@ class FineTuneClient {
 
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(Method<Request, Response> method, const Request& request,
-                                absl::Duration timeout);
+                                absl::Duration timeout,
+                                std::vector<std::string>* budget_warnings = nullptr);
 
   // Call(), repeated until its time is over while it may pass: UNAVAILABLE, or told when to come
   // back.
   template <typename Request, typename Response>
   absl::StatusOr<Response> CallRepeatedly(Method<Request, Response> method, const Request& request,
-                                          absl::Duration timeout);
+                                          absl::Duration timeout,
+                                          std::vector<std::string>* budget_warnings = nullptr);
 
   absl::Duration TimeoutOf(const std::optional<absl::Duration>& timeout) const {
     return timeout.value_or(connection_->options().timeout);

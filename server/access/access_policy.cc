@@ -16,6 +16,7 @@
 #include "server/access/binding.h"
 #include "server/access/caller_use.h"
 #include "server/access/json_message.h"
+#include "server/access/spending_policy.h"
 #include "server/base/check.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
@@ -100,7 +101,9 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
       absl::StrReplaceAll(status.message(),
                           {{"Cannot find field.", "there is no such field"},
                            {" for type type.googleapis.com/segmind.finetune.v1.CallerIdentity.Role",
-                            "; it must be VIEWER, SUBMITTER or ADMIN"}}));
+                            "; it must be VIEWER, SUBMITTER or ADMIN"},
+                           {" for type type.googleapis.com/finetune.policy.Budget.Period",
+                            "; it must be DAY, WEEK, MONTH or AT_ONCE"}}));
 }
 
 // Empty stays empty.
@@ -156,8 +159,9 @@ absl::StatusOr<std::shared_ptr<const AccessPolicy>> AccessPolicy::Parse(
   auto made = std::make_shared<AccessPolicy>();
   RETURN_IF_ERROR(made->AddIssuers(proto, folder, sources));
   if (proto.callers().empty()) return Bad("names no callers, so nobody could call");
+  ASSIGN_OR_RETURN(const auto rules, ReadSpendingRules(proto));
   for (int i = 0; i < proto.callers_size(); ++i) {
-    const absl::Status added = made->AddCaller(proto.callers(i), previous);
+    const absl::Status added = made->AddCaller(proto.callers(i), rules, previous);
     if (added.ok()) continue;
     const std::string& name = proto.callers(i).name();
     return Bad("callers[", i, "]", IsName(name) ? absl::StrCat(" '", name, "'") : "", ": ",
@@ -188,7 +192,9 @@ absl::Status AccessPolicy::AddIssuers(const policy::Policy& policy, const std::s
   return absl::OkStatus();
 }
 
-absl::Status AccessPolicy::AddCaller(const policy::Caller& entry, const AccessPolicy* previous) {
+absl::Status AccessPolicy::AddCaller(const policy::Caller& entry,
+                                     const std::shared_ptr<const SpendingRules>& rules,
+                                     const AccessPolicy* previous) {
   if (!IsName(entry.name())) return Bad("name must be 1 to 128 letters, digits and -_.:/@");
   if (by_name_.contains(entry.name())) return Bad("the name is there twice");
   if (entry.role() == pb::CallerIdentity::ROLE_UNSPECIFIED)
@@ -199,6 +205,7 @@ absl::Status AccessPolicy::AddCaller(const policy::Caller& entry, const AccessPo
   caller->role = static_cast<Role>(entry.role());
   caller->sees_all = entry.sees_all_jobs();
   caller->limits = ToLimits(entry.limits());
+  ASSIGN_OR_RETURN(caller->spender, ReadSpender(entry, rules));
   const CallerPtr before = previous == nullptr ? nullptr : Find(previous->by_name_, entry.name());
   caller->use =
       before == nullptr ? std::make_shared<CallerUse>(entry.name(), entry.name()) : before->use;

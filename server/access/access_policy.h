@@ -63,7 +63,9 @@ class AccessPolicy {
   static CallerPtr Find(const Index& index, std::string_view key);
   absl::Status AddIssuers(const policy::Policy& policy, const std::string& folder,
                           const KeySources& sources);
-  absl::Status AddCaller(const policy::Caller& entry, const AccessPolicy* previous);
+  absl::Status AddCaller(const policy::Caller& entry,
+                         const std::shared_ptr<const SpendingRules>& rules,
+                         const AccessPolicy* previous);
   absl::Status AddKeys(const policy::Caller& entry, const CallerPtr& caller);
   absl::Status AddJwts(const policy::Caller& entry, const CallerPtr& caller);
   bool KnowsIssuer(const std::string& issuer) const;

@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "server/base/error.h"
+#include "server/spending/spending_rules.h"
 
 namespace finetune {
 
@@ -39,6 +40,8 @@ struct Caller {
   // What it does just now; the same for as long as the process knows the caller, whatever its
   // limits become. Null: counted together with all others without one.
   std::shared_ptr<CallerUse> use;
+  // What its jobs cost, and may cost. Null where no policy is set.
+  std::shared_ptr<const Spender> spender = nullptr;
 };
 
 // What a credential says: whose it is, and when it ends. Other than JWTs have no known end.

@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::string_view kFolder = "/page/";
 constexpr std::string_view kJobs = "/page/jobs/";
+constexpr std::string_view kSpending = "/page/spending";
 constexpr std::string_view kEvents = "/page/events";
 constexpr std::string_view kIndex = "index.html";
 constexpr absl::Duration kHeartbeat = absl::Seconds(10);
@@ -77,6 +78,12 @@ std::optional<ResumePoint> ResumeFrom(const WebRequest& request) {
   return point.ok() ? *std::move(point) : ResumePoint();
 }
 
+WebReply JsonReply(const google::protobuf::Message& message) {
+  JsonWriter writer;
+  WriteMessage(message, writer);
+  return {.body = writer.text(), .content_type = "application/json"};
+}
+
 }  // namespace
 
 bool IsOurHost(std::string_view host, const std::vector<std::string>& hosts) {
@@ -127,6 +134,7 @@ WebReply PageDoor::Answer(const WebRequest& request) {
   if (const auto file = files_.find(std::string(request.path)); file != files_.end())
     return AnswerFile(request, file->second);
   if (request.path == kEvents) return OpenEvents(request);
+  if (request.path == kSpending) return JsonReply(source_.spending());
   if (request.path.starts_with(kJobs)) return ShowJob(request.path.substr(kJobs.size()));
   return {.code = 404, .body = "not found; try /, /metrics, /livez, /readyz\n"};
 }
@@ -165,9 +173,7 @@ WebReply PageDoor::ShowJob(std::string_view id) const {
   if (version == nullptr ||
       !job.ParseFromArray(version->full.begin(), static_cast<int>(version->full.size())))
     return {.code = 404, .body = "no such job\n"};
-  JsonWriter writer;
-  WriteMessage(job, writer);
-  return {.body = writer.text(), .content_type = "application/json"};
+  return JsonReply(job);
 }
 
 }  // namespace finetune

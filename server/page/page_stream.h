@@ -23,6 +23,8 @@ struct PageSource {
   Clock& clock;
   // As the gateway tells every caller. Thread-safe; never blocks.
   std::function<pb::GatewayStatus()> status;
+  // This month's spending by team. Thread-safe; never blocks.
+  std::function<pb::GetSpendingResponse()> spending;
 };
 
 // A watcher of the hub whose client is a browser: server-sent events. Their data are the watch

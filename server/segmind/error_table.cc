@@ -285,6 +285,8 @@ std::string_view NameOf(UpstreamCall call) {
       return "access_update";
     case UpstreamCall::kDownloadUrl:
       return "download_url";
+    case UpstreamCall::kCredits:
+      return "credits";
   }
   return "";
 }

@@ -20,10 +20,12 @@ enum class UpstreamCall {
   kUploadUrl,
   kAccessUpdate,
   kDownloadUrl,
+  kCredits,
 };
 inline constexpr UpstreamCall kUpstreamCalls[] = {
     UpstreamCall::kSubmit,    UpstreamCall::kDetails,      UpstreamCall::kList,
-    UpstreamCall::kUploadUrl, UpstreamCall::kAccessUpdate, UpstreamCall::kDownloadUrl};
+    UpstreamCall::kUploadUrl, UpstreamCall::kAccessUpdate, UpstreamCall::kDownloadUrl,
+    UpstreamCall::kCredits};
 
 // As in metrics, logs and ErrorInfo.
 std::string_view NameOf(UpstreamCall call);

@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/match.h"
+#include "server/base/micros.h"
 #include "server/base/url_signature.h"
 #include "server/json/json_struct.h"
 #include "server/segmind/error_words.h"
@@ -149,6 +150,11 @@ void SetError(const JsonValue& value, Target& target) {
   }
 }
 
+// No field for it is documented; these are the names that Segmind uses elsewhere, or might.
+void SetBilled(const JsonValue& value, Target& target) {
+  if (const auto amount = DoubleOf(value)) target.job.billed_micros = MicrosOf(*amount);
+}
+
 void SetModelInformation(const JsonValue& value, Target& target) {
   if (!value.IsObject()) return;
   StructBudget budget;
@@ -221,6 +227,10 @@ absl::flat_hash_map<absl::string_view, Setter> MakeSetters() {
       {"updated_ts", SetTime<&UpstreamJob::updated>},
       {"advance_parameters", SetParameters},
       {"model_information", SetModelInformation},
+      {"credits_used", SetBilled},
+      {"credits_charged", SetBilled},
+      {"cost", SetBilled},
+      {"price", SetBilled},
   };
   for (const JobField& row : JobFields()) {
     setters[row.upstream_name] = [field = row.field](const JsonValue& value, Target& target) {

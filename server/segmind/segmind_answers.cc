@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "server/base/log.h"
+#include "server/base/micros.h"
 #include "server/base/url.h"
 #include "server/base/url_signature.h"
 #include "server/segmind/json_job.h"
@@ -108,6 +109,10 @@ HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstr
   return request;
 }
 
+HttpRequest CreditsRequest(const std::string& url) {
+  return JsonRequest("GET", absl::StrCat(url, "/v1/get-user-credits"), "");
+}
+
 HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_storage_url) {
   HttpRequest request =
       JsonRequest("GET", absl::StrCat(url, "/finetune/request/file/download"), "");
@@ -168,6 +173,23 @@ absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
     return Malformed(subject, result, "it repeats the API key");
   if (plain.empty()) plain = WithoutSignatures(presigned);
   return UploadUrlAnswer{Secret(std::move(presigned)), std::move(plain)};
+}
+
+absl::StatusOr<int64_t> ReadCredits(const CallSubject& subject, const ExchangeResult& result) {
+  JsonParser parser;
+  const JsonValue* answer = parser.Parse(result.response.body);
+  if (answer == nullptr) return Malformed(subject, result, "it is not JSON");
+  std::optional<int64_t> sum;
+  for (const char* name : {"credits", "free-credits"}) {
+    const JsonValue* member = MemberOf(*answer, name);
+    if (member == nullptr || member->IsNull()) continue;
+    const std::optional<double> amount = DoubleOf(*member);
+    const std::optional<int64_t> micros = amount ? MicrosOf(*amount) : std::nullopt;
+    if (!micros) return Malformed(subject, result, "its credits are no amount");
+    sum = sum.value_or(0) + *micros;
+  }
+  if (!sum) return Malformed(subject, result, "it has no credits");
+  return *sum;
 }
 
 absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const ExchangeResult& result) {

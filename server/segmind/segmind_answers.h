@@ -8,7 +8,7 @@
 
 namespace finetune {
 
-// The requests and answers of Segmind's six calls, UPSTREAM.md. Requests lack key and deadline;
+// The requests and answers of Segmind's calls, UPSTREAM.md. Requests lack key and deadline;
 // answers are 2xx, and what cannot be read is INTERNAL / UPSTREAM_MALFORMED.
 
 HttpRequest SubmitRequest(const std::string& url, const pb::FineTune& fine_tune,
@@ -18,6 +18,7 @@ HttpRequest ListRequest(const std::string& url, size_t max_bytes);
 HttpRequest UploadUrlRequest(const std::string& url, const std::string& file_name, bool is_public);
 HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstream_id,
                                 bool is_public);
+HttpRequest CreditsRequest(const std::string& url);
 HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_storage_url);
 
 // What became of a submit: what is no job, and no refusal by JudgeAnswer, is kUnknown.
@@ -27,6 +28,8 @@ SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& 
 absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const ExchangeResult& result);
 absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
                                               const ExchangeResult& result);
+// In millionths of a credit, those that are free included.
+absl::StatusOr<int64_t> ReadCredits(const CallSubject& subject, const ExchangeResult& result);
 absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const ExchangeResult& result);
 
 }  // namespace finetune

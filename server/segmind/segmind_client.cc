@@ -85,8 +85,9 @@ class SegmindClient::Core {
  public:
   Core(Options options, HttpClient& http, ApiKeySource& key, Clock& clock, Metrics& metrics)
       : options_(std::move(options)),
+        credits_(options_.credits_good_for, metrics),
         exchange_(std::make_shared<UpstreamExchange>(
-            options_.calls_per_minute, options_.call_budget, http, key, clock, metrics)),
+            options_.calls_per_minute, options_.call_budget, http, key, clock, metrics, credits_)),
         download_urls_(std::make_shared<DownloadUrls>(clock)),
         unread_times_(
             metrics.Counter("finetune_gateway_unreadable_times_total",
@@ -101,6 +102,7 @@ class SegmindClient::Core {
   std::weak_ptr<UpstreamExchange> weak_exchange() { return exchange_; }
   prometheus::Counter& unread_times() { return unread_times_; }
   DownloadUrls& download_urls() { return *download_urls_; }
+  AccountCredits& credits() { return credits_; }
 
   // Makes a call whose 2xx answer `read` turns into a T.
   template <typename T, typename Read>
@@ -115,6 +117,7 @@ class SegmindClient::Core {
 
  private:
   Options options_;  // Constant after construction.
+  AccountCredits credits_;
   const std::shared_ptr<UpstreamExchange> exchange_;
   const std::shared_ptr<DownloadUrls> download_urls_;
   prometheus::Counter& unread_times_;
@@ -227,6 +230,25 @@ void SegmindClient::CreateDownloadUrl(const std::string& cloud_storage_url,
 void SegmindClient::ForgetDownloadUrl(const std::string& cloud_storage_url) {
   core_->download_urls().Forget(cloud_storage_url);
 }
+
+void SegmindClient::GetCredits(const CallContext& context, Done<int64_t> done) {
+  ExchangeCall call{.subject = {UpstreamCall::kCredits, ""},
+                    .request = CreditsRequest(core_->url()),
+                    .deadline = context.deadline,
+                    .trace = context.trace,
+                    .try_timeout = core_->options().read_timeout,
+                    .priority = RateLimiter::Priority::kBackground,
+                    .cancellation = context.cancellation};
+  core_->Call<int64_t>(
+      std::move(call), std::move(done),
+      [&credits = core_->credits()](const CallSubject& subject, ExchangeResult& result) {
+        absl::StatusOr<int64_t> told = ReadCredits(subject, result);
+        if (told.ok()) credits.Note(*told, result.start_time);
+        return told;
+      });
+}
+
+AccountCredits& SegmindClient::credits() { return core_->credits(); }
 
 void SegmindClient::EndQueue() { core_->exchange().EndQueue(); }
 

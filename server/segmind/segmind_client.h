@@ -14,6 +14,7 @@
 #include "server/base/secret.h"
 #include "server/base/trace.h"
 #include "server/http/http_client.h"
+#include "server/segmind/account_credits.h"
 #include "server/segmind/upstream_job.h"
 #include "server/segmind/upstream_list.h"
 
@@ -99,6 +100,8 @@ class SegmindClient {
     // UPSTREAM_MALFORMED.
     size_t max_answer_bytes = size_t{64} << 20;
     size_t max_listed_jobs = 100'000;
+    // How long what Segmind said of its account's credits says anything.
+    absl::Duration credits_good_for = absl::Hours(1);
   };
 
   template <typename T>
@@ -134,6 +137,10 @@ class SegmindClient {
                          Done<Secret> done);
   // Storage refused it.
   void ForgetDownloadUrl(const std::string& cloud_storage_url);
+
+  // What the account has left, in millionths of a credit; credits() has it, too.
+  void GetCredits(const CallContext& context, Done<int64_t> done);
+  AccountCredits& credits();
 
   // For shutdown: no call waits for the rate limit any longer. Calls on their way go on.
   void EndQueue();

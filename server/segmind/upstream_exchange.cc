@@ -70,11 +70,13 @@ class UpstreamExchange::Entry {
 };
 
 UpstreamExchange::UpstreamExchange(int calls_per_minute, CallBudget* budget, HttpClient& http,
-                                   ApiKeySource& key, Clock& clock, Metrics& metrics)
+                                   ApiKeySource& key, Clock& clock, Metrics& metrics,
+                                   AccountCredits& credits)
     : http_(http),
       key_(key),
       clock_(clock),
       metrics_(metrics),
+      credits_(credits),
       refusals_("upstream_calls", metrics),
       limiter_(RateLimiter::Make(calls_per_minute, clock, &refusals_, budget)),
       oversized_(metrics.Counter("finetune_gateway_upstream_oversized_answers_total",
@@ -239,6 +241,7 @@ void UpstreamExchange::OnResult(const FlightPtr& flight, HttpResult result) {
 void UpstreamExchange::OnAnswer(const FlightPtr& flight, HttpResponse response) {
   const ExchangeCall& call = flight->call;
   const int code = response.code;
+  credits_.NoteHeader(response.Header("x-remaining-credits"), flight->start_time);
   ExchangeResult result{
       .sent = true, .scrubber = flight->scrubber, .start_time = flight->start_time};
   if (code >= 200 && code < 300) {
@@ -358,6 +361,8 @@ void UpstreamExchange::LogTurn(UpstreamCall call, const absl::Status& status) {
 }
 
 void UpstreamExchange::NoteHealth(UpstreamCall call, UpstreamHealth::Answer answer) {
+  // Jobs do without it, and it belongs to another API of Segmind's.
+  if (call == UpstreamCall::kCredits) return;
   const absl::Time now = clock_.Now();
   MutexLock lock(mu_);
   health_.Note(call, answer, now);

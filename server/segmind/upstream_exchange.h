@@ -11,6 +11,7 @@
 #include "server/base/mutex.h"
 #include "server/base/trace.h"
 #include "server/http/http_client.h"
+#include "server/segmind/account_credits.h"
 #include "server/segmind/error_table.h"
 #include "server/segmind/rate_limiter.h"
 #include "server/segmind/segmind_client.h"
@@ -54,8 +55,9 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   using Done = absl::AnyInvocable<void(ExchangeResult) &&>;
 
   // `budget`: null where no other process makes calls; else it outlives this.
+  // `credits`: hears what answers say of them; outlives this, too.
   UpstreamExchange(int calls_per_minute, CallBudget* budget, HttpClient& http, ApiKeySource& key,
-                   Clock& clock, Metrics& metrics);
+                   Clock& clock, Metrics& metrics, AccountCredits& credits);
 
   void Start(ExchangeCall call, Done done) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -101,6 +103,7 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   ApiKeySource& key_;
   Clock& clock_;
   Metrics& metrics_;
+  AccountCredits& credits_;
   ShareRefusals refusals_;
   const std::shared_ptr<RateLimiter> limiter_;
   prometheus::Counter& oversized_;

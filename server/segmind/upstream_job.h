@@ -35,6 +35,8 @@ struct UpstreamJob {
   std::optional<absl::Time> updated;
   std::optional<pb::TrainingParameters> parameters;
   std::optional<google::protobuf::Struct> model_information;
+  // What it costs, in millionths of a credit, where the answer says so.
+  std::optional<int64_t> billed_micros;
   // Times that it gives and that cannot be read; they are absent here.
   int unread_times = 0;
   // Whether this came from `details`, so that its missing fields are truly absent there.

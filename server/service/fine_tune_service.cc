@@ -65,6 +65,9 @@ FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
           Unary<pb::GetGatewayStatusRequest>(
               Method::kGetGatewayStatus, kNever, &FineTuneService::RequestGetGatewayStatus,
               [this](auto read, auto& call) { reads_.Status(std::move(read), call); }),
+          Unary<pb::GetSpendingRequest>(
+              Method::kGetSpending, 0, &FineTuneService::RequestGetSpending,
+              [this](auto read, auto& call) { reads_.Spending(std::move(read), call); }),
       }),
       upload_(Upload()),
       download_(Download()) {}

@@ -27,7 +27,8 @@ class FineTuneService final
                                   pb::FineTuneService::WithRawMethod_UploadDataset<
                                       pb::FineTuneService::WithRawMethod_DownloadWeights<
                                           pb::FineTuneService::WithRawMethod_GetGatewayStatus<
-                                              pb::FineTuneService::Service>>>>>>>>>>,
+                                              pb::FineTuneService::WithRawMethod_GetSpending<
+                                                  pb::FineTuneService::Service>>>>>>>>>>>,
       private WatchMethod {
  public:
   // `gate` and what `parts` names outlive the server's calls.

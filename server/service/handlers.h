@@ -11,6 +11,7 @@
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_waits.h"
 #include "server/jobs/record/recorder.h"
+#include "server/jobs/submission/spending_reader.h"
 #include "server/jobs/submission/submitter.h"
 #include "server/jobs/submission/updater.h"
 #include "server/jobs/tracking/tracker.h"
@@ -31,6 +32,7 @@ struct ServiceParts {
   Catalog& catalog;
   Tracker& tracker;
   Submitter& submitter;
+  SpendingReader& spending;
   Updater& updater;
   JobWaits& job_waits;
   WatchHub& hub;
@@ -61,6 +63,7 @@ class ReadHandlers {
   void List(const pb::ListFineTunesRequest& request, UnaryCall& call);
   void Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call);
   void Status(const pb::GetGatewayStatusRequest& request, UnaryCall& call);
+  void Spending(const pb::GetSpendingRequest& request, UnaryCall& call);
   // What every caller is told: all but what is the caller's own.
   pb::GatewayStatus CommonStatus() const;
   absl::StatusOr<WatchSpec> CheckWatch(const pb::WatchFineTunesRequest& request,
@@ -71,7 +74,7 @@ class ReadHandlers {
 
  private:
   // Includes the caller's limits, as far as they could be counted.
-  void AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call);
+  void AnswerStatus(const absl::StatusOr<Forecast>& forecast, UnaryCall& call);
   // Who else shares the record, where others do.
   void AddFleet(pb::GatewayStatus& status) const;
   // Runs `answer` once memory is as new as requested, for that job or for all, or fails the call.
@@ -110,6 +113,9 @@ class WriteHandlers {
 
   const ServiceParts parts_;
 };
+
+// Of the policy's limits, those on spending.
+SpendingLimits SpendingLimitsOf(const Caller& caller);
 
 // How long a call waits that began at `start` and must be answered by `answer_by`, which is
 // InfiniteFuture without a deadline.

@@ -35,7 +35,19 @@ grpc::ByteBuffer WaitAnswer(const FineTuneVersion& version, std::string observe_
   return grpc::ByteBuffer(slices, 3);
 }
 
-void AddQuotas(const Caller& caller, const absl::StatusOr<Spending>& spending, absl::Time now,
+void AddBudgets(const std::vector<BudgetUse>& budgets, pb::GatewayStatus& status) {
+  for (const BudgetUse& use : budgets) {
+    pb::QuotaUse& quota = *status.add_quotas();
+    quota.set_metric(absl::StrCat("budget:", use.budget.name));
+    quota.set_limit(use.budget.limit);
+    quota.set_used(use.used);
+    quota.set_soft(use.budget.soft);
+    if (use.budget.money) quota.set_unit(use.unit);
+    if (use.reset != absl::InfiniteFuture()) *quota.mutable_reset_time() = ToProto(use.reset);
+  }
+}
+
+void AddQuotas(const Caller& caller, const absl::StatusOr<Forecast>& forecast, absl::Time now,
                pb::GatewayStatus& status) {
   const auto add = [&](const char* metric, auto limit, int64_t used) {
     pb::QuotaUse& quota = *status.add_quotas();
@@ -44,10 +56,11 @@ void AddQuotas(const Caller& caller, const absl::StatusOr<Spending>& spending, a
     quota.set_used(used);
   };
   const CallerLimits& limits = caller.limits;
-  if (spending.ok() && limits.creates_per_day)
-    add("creates_per_day", *limits.creates_per_day, spending->creates.count);
-  if (spending.ok() && limits.active_jobs)
-    add("active_jobs", *limits.active_jobs, spending->active_jobs);
+  if (forecast.ok() && limits.creates_per_day)
+    add("creates_per_day", *limits.creates_per_day, forecast->spending.creates.count);
+  if (forecast.ok() && limits.active_jobs)
+    add("active_jobs", *limits.active_jobs, forecast->spending.active_jobs);
+  if (forecast.ok()) AddBudgets(forecast->budgets, status);
   if (caller.use == nullptr) return;
   if (limits.calls_per_second)
     add("calls_per_second", *limits.calls_per_second,
@@ -209,12 +222,19 @@ void ReadHandlers::Drain() {
   parts_.job_waits.Shutdown();
 }
 
+SpendingLimits SpendingLimitsOf(const Caller& caller) {
+  return {.creates_per_day = caller.limits.creates_per_day,
+          .active_jobs = caller.limits.active_jobs};
+}
+
 void ReadHandlers::Status(const pb::GetGatewayStatusRequest&, UnaryCall& call) {
-  const CallerLimits& limits = call.caller().limits;
-  if (!limits.creates_per_day && !limits.active_jobs) return AnswerStatus(Spending(), call);
-  parts_.submitter.CountSpending(
-      call.caller().identity, [this, &call](const absl::StatusOr<Spending>& spending) {
-        call.Later([this, spending, &call] { AnswerStatus(spending, call); });
+  const Caller& caller = call.caller();
+  const bool has_budgets = caller.spender != nullptr && !caller.spender->rules->budgets.empty();
+  if (!SpendingLimitsOf(caller).any() && !has_budgets) return AnswerStatus(Forecast(), call);
+  parts_.submitter.Foresee(
+      {.caller = caller.identity, .limits = SpendingLimitsOf(caller), .spender = caller.spender},
+      [this, &call](absl::StatusOr<Forecast> forecast) {
+        call.Later([this, forecast = std::move(forecast), &call] { AnswerStatus(forecast, call); });
       });
 }
 
@@ -238,16 +258,20 @@ pb::GatewayStatus ReadHandlers::CommonStatus() const {
   status.set_active_fine_tune_count(static_cast<int64_t>(view->active()));
   status.set_watcher_count(parts_.hub.watcher_count());
   status.set_upstream_calls_left(parts_.segmind.calls_left());
+  if (const auto credits = parts_.segmind.credits().At(parts_.clock.Now())) {
+    status.mutable_credits()->set_micros(credits->micros);
+    *status.mutable_credits()->mutable_observe_time() = ToProto(parts_.clock.ToWall(credits->time));
+  }
   status.set_replica(parts_.replica);
   return status;
 }
 
-void ReadHandlers::AnswerStatus(const absl::StatusOr<Spending>& spending, UnaryCall& call) {
+void ReadHandlers::AnswerStatus(const absl::StatusOr<Forecast>& forecast, UnaryCall& call) {
   pb::GatewayStatus status = CommonStatus();
   status.mutable_caller()->set_name(call.caller().identity);
   status.mutable_caller()->set_role(static_cast<pb::CallerIdentity::Role>(call.caller().role));
   AddFleet(status);
-  AddQuotas(call.caller(), spending, parts_.clock.Now(), status);
+  AddQuotas(call.caller(), forecast, parts_.clock.Now(), status);
   call.Reply(status);
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -19,10 +20,9 @@ void Answer(absl::StatusOr<VersionPtr> version, UnaryCall& call) {
   call.ReplyBytes(grpc::ByteBuffer(&(*version)->full, 1));
 }
 
-SpendingLimits LimitsOf(const UnaryCall& call) {
-  const CallerLimits& limits = call.caller().limits;
-  return {.creates_per_day = limits.creates_per_day, .active_jobs = limits.active_jobs};
-}
+// How many budgets' warnings go into the metadata of one answer.
+constexpr size_t kMaxWarnings = 8;
+constexpr char kBudgetWarning[] = "finetune-budget-warning";
 
 }  // namespace
 
@@ -31,14 +31,16 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
   if (!checked.ok()) return call.Fail(checked.status());
   if (request.validate_only()) return Validate(*std::move(checked), call);
   CreateCall create{.caller = call.caller().identity,
-                    .limits = LimitsOf(call),
+                    .limits = SpendingLimitsOf(call.caller()),
+                    .spender = call.caller().spender,
                     .request_id = request.request_id().empty()
                                       ? MakeUuid()
                                       : absl::AsciiStrToLower(request.request_id()),
                     .fine_tune = *std::move(checked),
                     .deadline = call.deadline(),
                     .trace = call.trace(),
-                    .sharer = call.sharer()};
+                    .sharer = call.sharer(),
+                    .notes = std::make_shared<CreateNotes>()};
   // Where too many look already, Segmind's own look must do.
   if (parts_.looks != nullptr && parts_.look_at_creates && call.Take(Share::kChecks).ok())
     create.look = [looks = parts_.looks, job = create.fine_tune,
@@ -46,26 +48,30 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
       looks->Start(job, DatasetLooks::Purpose::kCreate, {absl::InfiniteFuture(), trace},
                    std::move(done));
     };
-  parts_.submitter.Create(std::move(create), [&call](absl::StatusOr<VersionPtr> version) {
+  const auto notes = create.notes;
+  parts_.submitter.Create(std::move(create), [&call, notes](absl::StatusOr<VersionPtr> version) {
+    for (size_t i = 0; i < std::min(notes->warnings.size(), kMaxWarnings); ++i)
+      call.AddTrailingMetadata(kBudgetWarning, notes->warnings[i]);
     Answer(std::move(version), call);
   });
 }
 
 void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
-  const SpendingLimits limits = LimitsOf(call);
-  if (!limits.creates_per_day && !limits.active_jobs)
+  if (!SpendingLimitsOf(call.caller()).any() && call.caller().spender == nullptr) {
+    ShowCharge({}, checked);
     return ValidateDataset(std::move(checked), call);
-  parts_.submitter.CountSpending(
-      call.caller().identity, [this, limits, checked = std::move(checked),
-                               &call](const absl::StatusOr<Spending>& spending) mutable {
-        call.Later([this, limits, checked = std::move(checked), spending, &call]() mutable {
-          if (!spending.ok()) return call.Fail(spending.status());
-          const absl::Status may =
-              CheckSpending(call.caller().identity, *spending, limits, parts_.clock.Now());
-          if (!may.ok()) return call.Fail(may);
-          ValidateDataset(std::move(checked), call);
-        });
-      });
+  }
+  parts_.submitter.Foresee({.caller = call.caller().identity,
+                            .limits = SpendingLimitsOf(call.caller()),
+                            .spender = call.caller().spender,
+                            .fine_tune = std::move(checked)},
+                           [this, &call](absl::StatusOr<Forecast> forecast) {
+                             call.Later([this, forecast = std::move(forecast), &call]() mutable {
+                               if (!forecast.ok()) return call.Fail(forecast.status());
+                               if (!forecast->refusal.ok()) return call.Fail(forecast->refusal);
+                               ValidateDataset(std::move(forecast->job), call);
+                             });
+                           });
 }
 
 void WriteHandlers::ValidateDataset(pb::FineTune checked, UnaryCall& call) {
@@ -119,6 +125,7 @@ void WriteHandlers::UpdateFound(UpdateCall update, const pb::UpdateFineTuneReque
   update.deadline = call.answer_by();
   update.trace = call.trace();
   update.sharer = call.sharer();
+  update.spender = call.caller().spender;
   auto cancellation = std::make_shared<Cancellation>();
   update.cancellation = cancellation;
   call.OnCancelDo([cancellation] { cancellation->Cancel(); });

@@ -32,6 +32,7 @@ absl::Status CopyStore(const StorePlace& from, const StorePlace& to) {
   RETURN_IF_ERROR(source->ReadRecords(put));
   RETURN_IF_ERROR(source->ReadChanges(put));
   RETURN_IF_ERROR(source->ReadIntents(put));
+  RETURN_IF_ERROR(source->ReadSpending(put));
   RETURN_IF_ERROR(target->End());
   const absl::Status marked = source->MarkMoved(target->name());
   if (marked.ok()) return marked;

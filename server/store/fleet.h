@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,12 @@ struct FleetReading {
   uint64_t served = 0;
   uint64_t failed = 0;
   absl::Status failure;
+  // What Segmind's account had left when it last said so, in millionths of a credit.
+  struct Credits {
+    int64_t micros = 0;
+    absl::Time time;
+  };
+  std::optional<Credits> credits;
 };
 
 struct FleetMember {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/clock.h"
 #include "server/base/status_macros.h"
+#include "server/store/postgres_ledger.h"
 #include "server/store/postgres_session.h"
 #include "server/store/sqlite_schema.h"
 
@@ -77,6 +78,7 @@ class PostgresSource : public RecordSource {
   absl::Status ReadRecords(const TakeRow<StoredRecord>& take) override;
   absl::Status ReadChanges(const TakeRow<StoredChange>& take) override;
   absl::Status ReadIntents(const TakeRow<record::Intent>& take) override;
+  absl::Status ReadSpending(const TakeRow<SpendingRow>& take) override;
   absl::Status MarkMoved(const std::string& to) override;
 
  private:
@@ -183,6 +185,19 @@ absl::Status PostgresSource::ReadIntents(const TakeRow<record::Intent>& take) {
       });
 }
 
+absl::Status PostgresSource::ReadSpending(const TakeRow<SpendingRow>& take) {
+  Store::SpendingQuery query{.limit = kAtOnce};
+  int64_t got = kAtOnce;
+  while (got == kAtOnce) {
+    RETURN_IF_ERROR(database_.Ask({ReadSpendingQuery(query)}));
+    const SpendingRows rows = SpendingRowsOf(database_.rows()[0]);
+    got = static_cast<int64_t>(rows.size());
+    for (const SpendingRow& row : rows) RETURN_IF_ERROR(take(row));
+    if (!rows.empty()) query.after = rows.rbegin()->first;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PostgresSource::MarkMoved(const std::string& to) {
   RETURN_IF_ERROR(
       database_.Ask({{"UPDATE finetune.meta SET moved_to = $1::text", {PgValue::Text(to)}}}));
@@ -222,9 +237,16 @@ class PostgresTarget : public RecordTarget {
   absl::Status Put(const StoredRecord& row) override;
   absl::Status Put(const StoredChange& row) override;
   absl::Status Put(const record::Intent& row) override;
+  absl::Status Put(const SpendingRow& row) override;
   absl::Status End() override;
 
  private:
+  absl::Status SendSpending() {
+    std::vector<PgQuery> queries;
+    AddLedgerQueries(spending_, queries);
+    spending_.spending.clear();
+    return queries.empty() ? absl::OkStatus() : database_.Ask(queries);
+  }
   // Sends rows once there are enough of them, or at the end.
   absl::Status Send(Columns& columns, const char* insert, bool all) {
     if (columns.size() == 0 || (columns.size() < kAtOnce && !all)) return absl::OkStatus();
@@ -248,6 +270,7 @@ class PostgresTarget : public RecordTarget {
   Columns records_{{kNumber, kText, kNumber, kBytes}};
   Columns changes_{{kNumber, kNumber, kText, kBytes, kBytes, kNumber}};
   Columns intents_{{kText, kText, kNumber, kText, kNumber, kNumber, kBytes}};
+  StoreBatch spending_;
 };
 
 absl::Status PostgresTarget::Begin(const RecordHead& head) {
@@ -259,8 +282,8 @@ absl::Status PostgresTarget::Begin(const RecordHead& head) {
   if (there.size() != 1 || there.Number(0, 0) != 0 || there.Number(0, 1) != 0)
     return database_.Refusal("has a record already");
   std::vector<PgQuery> queries = {
-      {"UPDATE finetune.meta SET epoch = $1::text, era = 0, seq = $2::bigint, revision = "
-       "$3::bigint, marker_key = $4::bytea",
+      {"UPDATE finetune.meta SET epoch = $1::text, era = 0, seq = $2::bigint, ledger_seq = "
+       "$2::bigint, revision = $3::bigint, marker_key = $4::bytea",
        {PgValue::Text(head.epoch), PgValue::Number(Signed(head.seq)),
         PgValue::Number(Signed(head.revision)), PgValue::Bytes(head.marker_key)}}};
   for (const Era& era : head.eras) {
@@ -298,10 +321,17 @@ absl::Status PostgresTarget::Put(const record::Intent& row) {
   return Send(intents_, kPutIntents, false);
 }
 
+absl::Status PostgresTarget::Put(const SpendingRow& row) {
+  spending_.spending.insert(row);
+  return static_cast<int64_t>(spending_.spending.size()) < kAtOnce ? absl::OkStatus()
+                                                                   : SendSpending();
+}
+
 absl::Status PostgresTarget::End() {
   RETURN_IF_ERROR(Send(records_, kPutRecords, true));
   RETURN_IF_ERROR(Send(changes_, kPutChanges, true));
   RETURN_IF_ERROR(Send(intents_, kPutIntents, true));
+  RETURN_IF_ERROR(SendSpending());
   return database_.Commit();
 }
 

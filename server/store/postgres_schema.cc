@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "server/store/postgres_ledger.h"
 
 namespace finetune {
 namespace {
@@ -85,8 +86,10 @@ constexpr const char* kForm2[] = {
     "INSERT INTO finetune.upstream_hold DEFAULT VALUES ON CONFLICT DO NOTHING",
 };
 
-// What each form adds to the one before.
-const absl::Span<const char* const> kForms[] = {kForm1, kForm2};
+// What each form adds to the one before. The third gave the record its ledger, which older versions
+// would not keep.
+constexpr int64_t kLedgerForm = 3;
+const absl::Span<const char* const> kForms[] = {kForm1, kForm2, kPostgresLedgerTables};
 static_assert(std::size(kForms) == kPostgresForm);
 
 // What others hold for a moment while they commit is waited for so often.
@@ -135,6 +138,39 @@ PgError AskForForm(PgConnection& connection, absl::Time deadline, std::vector<Pg
   return error;
 }
 
+template <typename Message>
+void AddAll(const PgRows& rows, LedgerSum& ledger) {
+  for (int i = 0; i < rows.size(); ++i) {
+    Message message;
+    const std::string_view bytes = rows.Bytes(i, 0);
+    // One that cannot be read is refused by the load that follows.
+    if (message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) ledger.Add(message);
+  }
+}
+
+// Writes the ledger of what is there, in the transaction that makes its tables. Whoever commits
+// meanwhile waits.
+PgError FillLedger(PgConnection& connection, absl::Time deadline) {
+  std::vector<PgRows> rows;
+  PgError error = connection.Run({{"SELECT schema_form FROM finetune.meta FOR UPDATE"},
+                                  {"SELECT record FROM finetune.fine_tunes"},
+                                  {"SELECT intent FROM finetune.intents WHERE state < 3"}},
+                                 deadline, rows);
+  if (!error.ok()) return error;
+  // A new record has nothing in it; one that another has raised meanwhile has its ledger.
+  if (rows[0].size() != 1 || rows[0].Number(0, 0) >= kLedgerForm) return {};
+  LedgerSum ledger;
+  AddAll<record::FineTuneRecord>(rows[1], ledger);
+  AddAll<record::Intent>(rows[2], ledger);
+  StoreBatch batch;
+  batch.spending = ledger.rows();
+  // Of a record that went back to the form before.
+  std::vector<PgQuery> queries = {{"DELETE FROM finetune.spending"},
+                                  {"DELETE FROM finetune.totals"}};
+  AddLedgerQueries(batch, queries);
+  return connection.Run(queries, deadline, rows);
+}
+
 // In one transaction: all of it, or nothing.
 PgError Raise(PgConnection& connection, const Form& form, const std::string& epoch,
               absl::Time deadline) {
@@ -143,14 +179,17 @@ PgError Raise(PgConnection& connection, const Form& form, const std::string& epo
   if (!form.has_schema) queries.push_back({"CREATE SCHEMA IF NOT EXISTS finetune"});
   for (int64_t number = form.number; number < kPostgresForm; ++number)
     for (const char* sql : kForms[number]) queries.push_back({sql});
-  queries.push_back(
-      {"INSERT INTO finetune.meta VALUES (true, $1::text, 0, 0, 0, '', $2::bigint, 1, 1) "
-       "ON CONFLICT (one) DO UPDATE SET schema_form = greatest(meta.schema_form, "
-       "excluded.schema_form)",
-       {PgValue::Text(epoch), PgValue::Number(kPostgresForm)}});
-  queries.push_back({"COMMIT"});
   std::vector<PgRows> rows;
-  const PgError error = connection.Run(queries, deadline, rows);
+  PgError error = connection.Run(queries, deadline, rows);
+  if (error.ok() && form.number < kLedgerForm) error = FillLedger(connection, deadline);
+  queries.clear();
+  queries.push_back(
+      {"INSERT INTO finetune.meta VALUES (true, $1::text, 0, 0, 0, '', $2::bigint, $3::bigint, 1) "
+       "ON CONFLICT (one) DO UPDATE SET schema_form = greatest(meta.schema_form, "
+       "excluded.schema_form), least_form = greatest(meta.least_form, excluded.least_form)",
+       {PgValue::Text(epoch), PgValue::Number(kPostgresForm), PgValue::Number(kLedgerForm)}});
+  queries.push_back({"COMMIT"});
+  if (error.ok()) error = connection.Run(queries, deadline, rows);
   if (!error.ok() && !error.broken())
     (void)connection.Run({{"ROLLBACK"}}, deadline, rows);  // The first error is what is told.
   return error;

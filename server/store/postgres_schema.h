@@ -6,8 +6,8 @@ namespace finetune {
 
 // The form of the tables that this version reads and writes, in meta.schema_form. Later forms only
 // add to it, so that replicas of two versions work side by side while one replaces the other;
-// meta.least_form says which versions may still.
-inline constexpr int64_t kPostgresForm = 2;
+// meta.least_form says which versions may still start. Those before the third only read beside it.
+inline constexpr int64_t kPostgresForm = 3;
 
 // Makes the tables, or what this version's form adds to them, in place, while gateways of the older
 // form go on; whoever else is about to do the same waits. FAILED_PRECONDITION, in one sentence, if a

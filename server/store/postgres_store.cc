@@ -10,6 +10,7 @@
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
 #include "server/store/postgres_feed.h"
+#include "server/store/postgres_ledger.h"
 #include "server/store/postgres_session.h"
 #include "server/store/sqlite_schema.h"
 
@@ -49,6 +50,9 @@ class PostgresStore : public Store {
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
                                                            const std::string& request_id) override;
   absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override;
+  absl::StatusOr<std::vector<std::optional<int64_t>>> FindTotals(
+      const std::vector<TotalKey>& keys) override;
+  absl::StatusOr<SpendingRows> ReadSpending(const SpendingQuery& query) override;
   absl::Status CheckWritable() override;
   absl::StatusOr<StoreNews> Read(const StorePoint& known) override;
   void Follow(std::function<void()> wake) override { feed_.Follow(std::move(wake)); }
@@ -178,7 +182,8 @@ absl::Status PostgresStore::Join(bool starting) {
           PgValue::Text(server == session_->server() ? "a start"
                                                      : "another server, or the same restarted")}});
     queries.push_back(
-        {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, server = $2::text",
+        {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, ledger_seq = seq + 1, server = "
+         "$2::text",
          {PgValue::Number(Signed(era)), PgValue::Text(session_->server())}});
     // The first stays: tokens of the first format are of it.
     queries.push_back(
@@ -405,6 +410,7 @@ class BatchQueries {
   BatchQueries(const StoreBatch& batch, const StorePoint& base) : seq_(Signed(base.seq) + 1) {
     AddChanges(batch);
     AddIntents(batch);
+    AddLedgerQueries(batch, queries_);
     if (batch.forget_changes_through > 0) {
       queries_.push_back({"DELETE FROM finetune.changes WHERE revision <= $1::bigint",
                           {PgValue::Number(Signed(batch.forget_changes_through))}});
@@ -506,9 +512,11 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
   ++batch_;
   batch_by_ = membership().id();
   std::vector<PgQuery> queries = BatchQueries(batch, turn_).Take();
-  queries.push_back({"UPDATE finetune.meta SET seq = $1::bigint, revision = $2::bigint",
-                     {PgValue::Number(Signed(turn_.seq) + 1),
-                      PgValue::Number(Signed(turn_.revision + batch.changes.size()))}});
+  queries.push_back(
+      {"UPDATE finetune.meta SET seq = $1::bigint, ledger_seq = $1::bigint, revision = "
+       "$2::bigint",
+       {PgValue::Number(Signed(turn_.seq) + 1),
+        PgValue::Number(Signed(turn_.revision + batch.changes.size()))}});
   queries.push_back({"UPDATE finetune.members SET last_batch = $1::bigint WHERE id = $2::text",
                      {PgValue::Number(batch_), PgValue::Text(batch_by_)}});
   if (!batch.ended_members.empty()) {
@@ -587,6 +595,23 @@ absl::StatusOr<CreateCount> PostgresStore::CountCreates(const std::string& calle
   creates.count = rows[0].Number(0, 0);
   if (creates.count > 0) creates.oldest = absl::FromUnixNanos(rows[0].Number(0, 1));
   return creates;
+}
+
+absl::StatusOr<std::vector<std::optional<int64_t>>> PostgresStore::FindTotals(
+    const std::vector<TotalKey>& keys) {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(Run({FindTotalsQuery(keys)}, rows));
+  std::vector<std::optional<int64_t>> totals = TotalsOf(rows[0]);
+  if (totals.size() != keys.size()) return PgUnavailable({"", "it did not tell all totals"});
+  return totals;
+}
+
+absl::StatusOr<SpendingRows> PostgresStore::ReadSpending(const SpendingQuery& query) {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<PgRows> rows;
+  RETURN_IF_ERROR(Run({ReadSpendingQuery(query)}, rows));
+  return SpendingRowsOf(rows[0]);
 }
 
 absl::Status PostgresStore::CheckWritable() {

@@ -41,6 +41,10 @@ std::string EncodeReading(const FleetReading& reading, const DatabaseClock& cloc
     const absl::string_view why = reading.failure.message();
     failure.set_message(ValidUtf8({why.data(), why.size()}, 1'000));
   }
+  if (reading.credits) {
+    bytes.mutable_credits()->set_micros(reading.credits->micros);
+    bytes.mutable_credits()->set_time(ToNumber(reading.credits->time, clock));
+  }
   return bytes.SerializeAsString();
 }
 
@@ -65,6 +69,8 @@ std::optional<FleetReading> DecodeReading(std::string_view given, const Database
                     : pb::ErrorReason::UPSTREAM_UNAVAILABLE,
               bytes.failure().message());
   }
+  if (bytes.has_credits() && bytes.credits().micros() >= 0)
+    reading.credits = {bytes.credits().micros(), FromNumber(bytes.credits().time(), clock)};
   return reading;
 }
 

@@ -30,6 +30,9 @@ struct StoredRecord {
   std::string bytes;  // A serialised record::FineTuneRecord.
 };
 
+// A row of the ledger. Totals are counted anew from these.
+using SpendingRow = SpendingRows::value_type;
+
 template <typename Row>
 using TakeRow = std::function<absl::Status(const Row&)>;
 
@@ -45,6 +48,7 @@ class RecordSource {
   virtual absl::Status ReadRecords(const TakeRow<StoredRecord>& take) = 0;
   virtual absl::Status ReadChanges(const TakeRow<StoredChange>& take) = 0;
   virtual absl::Status ReadIntents(const TakeRow<record::Intent>& take) = 0;
+  virtual absl::Status ReadSpending(const TakeRow<SpendingRow>& take) = 0;
   // From now on no gateway starts here: it is told where the record went.
   virtual absl::Status MarkMoved(const std::string& to) = 0;
 };
@@ -60,6 +64,7 @@ class RecordTarget {
   virtual absl::Status Put(const StoredRecord& row) = 0;
   virtual absl::Status Put(const StoredChange& row) = 0;
   virtual absl::Status Put(const record::Intent& row) = 0;
+  virtual absl::Status Put(const SpendingRow& row) = 0;
   virtual absl::Status End() = 0;
 };
 

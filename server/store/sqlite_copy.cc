@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/store/sqlite_ledger.h"
 #include "server/store/sqlite_session.h"
 #include "server/store/sqlite_store.h"
 #include "server/store/store_mark.h"
@@ -20,6 +21,7 @@ class SqliteSource : public RecordSource {
   absl::Status ReadRecords(const TakeRow<StoredRecord>& take) override;
   absl::Status ReadChanges(const TakeRow<StoredChange>& take) override;
   absl::Status ReadIntents(const TakeRow<record::Intent>& take) override;
+  absl::Status ReadSpending(const TakeRow<SpendingRow>& take) override;
   absl::Status MarkMoved(const std::string& to) override;
 
  private:
@@ -88,6 +90,16 @@ absl::Status SqliteSource::ReadIntents(const TakeRow<record::Intent>& take) {
   });
 }
 
+absl::Status SqliteSource::ReadSpending(const TakeRow<SpendingRow>& take) {
+  SpendingRows rows;
+  bool whole = true;
+  if (SqliteError error = SqliteLedger(*session_).Read({}, rows, whole); !error.ok())
+    return session_->Refusal(error);
+  if (!whole) return session_->Damaged("the spending cannot be read");
+  for (const SpendingRow& row : rows) RETURN_IF_ERROR(take(row));
+  return absl::OkStatus();
+}
+
 absl::Status SqliteSource::MarkMoved(const std::string& to) {
   session_->meta.moved_to = to;
   SqliteStatement mark;
@@ -107,6 +119,7 @@ class SqliteTarget : public RecordTarget {
   absl::Status Put(const StoredRecord& row) override;
   absl::Status Put(const StoredChange& row) override;
   absl::Status Put(const record::Intent& row) override;
+  absl::Status Put(const SpendingRow& row) override;
   absl::Status End() override;
 
  private:
@@ -182,6 +195,11 @@ absl::Status SqliteTarget::Put(const record::Intent& row) {
       .Bind(8, sum);
   if (columns.settle_time) put.Bind(5, *columns.settle_time);
   return Check(put.Run());
+}
+
+absl::Status SqliteTarget::Put(const SpendingRow& row) {
+  next_.digest ^= SumOfSpending(row.first, row.second);
+  return Check(BindSpending(session_->put_spending, row.first, row.second).Run());
 }
 
 absl::Status SqliteTarget::End() {

@@ -57,6 +57,30 @@ constexpr char kSchema[] = R"(
   CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
 )";
 
+// Form 4 gave the record its ledger (SpendingKey, TotalKey).
+constexpr char kLedger[] = R"(
+  CREATE TABLE spending (
+    quarter INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    team TEXT NOT NULL,
+    model TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    outcome INTEGER NOT NULL,
+    jobs INTEGER NOT NULL,
+    micros INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (quarter, caller, team, model, labels, unit, outcome)) WITHOUT ROWID;
+  CREATE TABLE totals (
+    subject TEXT NOT NULL,
+    until INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    measure TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (subject, until, start, measure)) WITHOUT ROWID;
+)";
+
 // Form 2 gave intents their create_time as a column.
 constexpr char kToForm2[] = R"(
   ALTER TABLE intents ADD COLUMN create_time INTEGER NOT NULL DEFAULT 0;
@@ -126,6 +150,25 @@ struct IntentRow {
   std::string bytes;
 };
 
+// The record's digest as it is with rows whose sums are joined in `change`.
+SqliteError ChangeDigest(SqliteConnection& db, int64_t change) {
+  SqliteStatement select, update;
+  SqliteError error =
+      db.Prepare("SELECT epoch, revision, seq, digest, lost, moved_to FROM meta", select);
+  SqliteMeta meta;
+  if (error.ok() && select.Step()) {
+    meta.epoch = select.Blob(0);
+    meta.revision = static_cast<uint64_t>(select.Number(1));
+    meta.seq = static_cast<uint64_t>(select.Number(2));
+    meta.digest = select.Number(3) ^ change;
+    meta.lost = select.Blob(4);
+    meta.moved_to = select.Blob(5);
+  }
+  if (error.ok()) error = select.Reset();
+  if (error.ok()) error = db.Prepare("UPDATE meta SET digest = ?1, sum = ?2", update);
+  return error.ok() ? update.Bind(1, meta.digest).Bind(2, meta.Sum()).Run() : error;
+}
+
 // Sets what an intent's row holds beside the intent, in all forms.
 SqliteError PutIntentColumns(SqliteConnection& db, int64_t& digest) {
   SqliteStatement select, update;
@@ -187,6 +230,35 @@ SqliteError PutAllSums(SqliteConnection& db) {
   return error.ok() ? update.Bind(1, meta.digest).Bind(2, meta.Sum()).Run() : error;
 }
 
+// Writes the ledger of what is there.
+SqliteError PutLedger(SqliteConnection& db) {
+  LedgerSum ledger;
+  SqliteStatement jobs, intents, put;
+  SqliteError error = db.Prepare("SELECT record FROM fine_tunes", jobs);
+  while (error.ok() && jobs.Step()) {
+    record::FineTuneRecord record;
+    const std::string_view bytes = jobs.Blob(0);
+    // One that cannot be read is refused by the load that follows.
+    if (record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) ledger.Add(record);
+  }
+  if (error.ok()) error = jobs.Reset();
+  if (error.ok()) error = db.Prepare("SELECT intent FROM intents WHERE state < 3", intents);
+  while (error.ok() && intents.Step()) {
+    record::Intent intent;
+    const std::string_view bytes = intents.Blob(0);
+    if (intent.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) ledger.Add(intent);
+  }
+  if (error.ok()) error = intents.Reset();
+  if (error.ok()) error = db.Prepare(kPutSpending, put);
+  int64_t digest = 0;
+  for (const auto& [key, count] : ledger.rows()) {
+    if (!error.ok()) return error;
+    digest ^= SumOfSpending(key, count);
+    error = BindSpending(put, key, count).Run();
+  }
+  return error.ok() ? ChangeDigest(db, digest) : error;
+}
+
 }  // namespace
 
 int64_t SqliteMeta::Sum() const {
@@ -231,6 +303,44 @@ int64_t SumOfIntent(std::string_view caller, std::string_view request_id, std::s
   return RowSum("intents").Add(caller).Add(request_id).Add(intent).value();
 }
 
+int64_t SumOfSpending(const SpendingKey& key, const SpendingCount& count) {
+  return RowSum("spending")
+      .Add(key.quarter)
+      .Add(key.caller)
+      .Add(key.team)
+      .Add(key.model)
+      .Add(key.labels)
+      .Add(key.unit)
+      .Add(static_cast<int64_t>(key.outcome))
+      .Add(count.jobs)
+      .Add(count.micros)
+      .value();
+}
+
+int64_t SumOfTotal(const TotalKey& key, int64_t amount) {
+  return RowSum("totals")
+      .Add(key.subject)
+      .Add(key.end)
+      .Add(key.start)
+      .Add(key.measure)
+      .Add(amount)
+      .value();
+}
+
+SqliteStatement& BindSpending(SqliteStatement& put, const SpendingKey& key,
+                              const SpendingCount& count) {
+  return put.Bind(1, key.quarter)
+      .Bind(2, key.caller)
+      .Bind(3, key.team)
+      .Bind(4, key.model)
+      .Bind(5, key.labels)
+      .Bind(6, key.unit)
+      .Bind(7, static_cast<int64_t>(key.outcome))
+      .Bind(8, count.jobs)
+      .Bind(9, count.micros)
+      .Bind(10, SumOfSpending(key, count));
+}
+
 IntentColumns::IntentColumns(const record::Intent& intent)
     : state(intent.state()), create_time(absl::ToUnixNanos(FromProto(intent.create_time()))) {
   if (intent.has_settle_time()) settle_time = absl::ToUnixNanos(FromProto(intent.settle_time()));
@@ -240,8 +350,8 @@ SqliteError MakeSqliteTables(SqliteConnection& db, const std::string& epoch) {
   SqliteMeta meta;
   meta.epoch = epoch;
   SqliteError error = db.Execute(absl::StrCat(
-      "BEGIN IMMEDIATE;", kSchema, "INSERT INTO meta (only, epoch, revision, sum) ", "VALUES (1, '",
-      epoch, "', 0, ", meta.Sum(), ");", "PRAGMA user_version = ", kSqliteForm));
+      "BEGIN IMMEDIATE;", kSchema, kLedger, "INSERT INTO meta (only, epoch, revision, sum) ",
+      "VALUES (1, '", epoch, "', 0, ", meta.Sum(), ");", "PRAGMA user_version = ", kSqliteForm));
   if (error.ok()) error = PutFirstEra(db);
   return error.ok() ? db.Execute("COMMIT") : error;
 }
@@ -249,9 +359,13 @@ SqliteError MakeSqliteTables(SqliteConnection& db, const std::string& epoch) {
 SqliteError UpgradeSqliteTables(SqliteConnection& db, int64_t form) {
   SqliteError error = db.Execute("BEGIN IMMEDIATE");
   if (error.ok() && form < 2) error = db.Execute(kToForm2);
-  if (error.ok()) error = db.Execute(kToForm3);
-  if (error.ok()) error = PutAllSums(db);
-  if (error.ok()) error = PutFirstEra(db);
+  if (error.ok() && form < 3) {
+    error = db.Execute(kToForm3);
+    if (error.ok()) error = PutAllSums(db);
+    if (error.ok()) error = PutFirstEra(db);
+  }
+  if (error.ok()) error = db.Execute(kLedger);
+  if (error.ok()) error = PutLedger(db);
   if (error.ok()) error = db.Execute(absl::StrCat("PRAGMA user_version = ", kSqliteForm));
   return error.ok() ? db.Execute("COMMIT") : error;
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "server/store/ledger.h"
 #include "server/store/lineage.h"
 #include "server/store/record.pb.h"
 #include "server/store/sqlite_database.h"
@@ -17,7 +18,7 @@ struct SqliteMeta {
   std::string epoch;
   uint64_t revision = 0;
   uint64_t seq = 0;
-  // The sums of all rows of fine_tunes and intents, joined by exclusive or: rows that are missing,
+  // The sums of all rows of fine_tunes, intents, spending and totals, joined by exclusive or: rows that are missing,
   // or of another copy of the file, do not go unnoticed.
   int64_t digest = 0;
   // StoreState.lost, and where the record was moved to; empty if neither.
@@ -35,6 +36,15 @@ int64_t SumOfChange(int64_t revision, int64_t time, std::string_view id, std::st
 // The columns beside the intent's own bytes are made of those.
 int64_t SumOfIntent(std::string_view caller, std::string_view request_id, std::string_view intent);
 
+int64_t SumOfSpending(const SpendingKey& key, const SpendingCount& count);
+int64_t SumOfTotal(const TotalKey& key, int64_t amount);
+
+// A row of `spending`, with its sum.
+inline constexpr char kPutSpending[] =
+    "INSERT OR REPLACE INTO spending VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+SqliteStatement& BindSpending(SqliteStatement& put, const SpendingKey& key,
+                              const SpendingCount& count);
+
 // What is in an intent's columns that are not its key.
 struct IntentColumns {
   explicit IntentColumns(const record::Intent& intent);
@@ -44,7 +54,7 @@ struct IntentColumns {
 };
 
 // The form of the tables that this version reads and writes, in SQLite's user_version.
-inline constexpr int64_t kSqliteForm = 3;
+inline constexpr int64_t kSqliteForm = 4;
 
 // Makes the tables in an empty file.
 SqliteError MakeSqliteTables(SqliteConnection& db, const std::string& epoch);

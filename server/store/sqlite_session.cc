@@ -163,6 +163,23 @@ SqliteError SqliteSession::PrepareAll() {
       {&count_creates,
        "SELECT count(*), min(create_time) FROM intents "
        "WHERE caller = ?1 AND create_time > ?2 AND state < 4"},
+      {&put_spending, kPutSpending},
+      {&find_spending,
+       "SELECT jobs, micros, sum FROM spending WHERE quarter = ?1 AND caller = ?2 AND team = ?3 "
+       "AND model = ?4 AND labels = ?5 AND unit = ?6 AND outcome = ?7"},
+      {&delete_spending,
+       "DELETE FROM spending WHERE quarter = ?1 AND caller = ?2 AND team = ?3 AND model = ?4 AND "
+       "labels = ?5 AND unit = ?6 AND outcome = ?7"},
+      {&forget_spending, "DELETE FROM spending WHERE quarter < ?1 RETURNING sum"},
+      {&put_total, "INSERT OR REPLACE INTO totals VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
+      {&find_total,
+       "SELECT amount, sum FROM totals WHERE subject = ?1 AND until = ?2 AND start = ?3 AND "
+       "measure = ?4"},
+      // Those that are over are not looked at.
+      {&find_totals_of,
+       "SELECT until, start, amount, sum FROM totals WHERE subject = ?1 AND until > ?2 AND start "
+       "<= ?2 AND measure = ?3"},
+      {&forget_totals, "DELETE FROM totals WHERE until < ?1 RETURNING sum"},
   };
   for (const auto& [statement, sql] : all) {
     if (SqliteError error = db.Prepare(sql, *statement); !error.ok()) return error;

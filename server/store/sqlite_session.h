@@ -70,6 +70,14 @@ struct SqliteSession {
   SqliteStatement forget_intents;
   SqliteStatement forget_refusals;
   SqliteStatement count_creates;
+  SqliteStatement put_spending;
+  SqliteStatement find_spending;
+  SqliteStatement delete_spending;
+  SqliteStatement forget_spending;
+  SqliteStatement put_total;
+  SqliteStatement find_total;
+  SqliteStatement find_totals_of;
+  SqliteStatement forget_totals;
 
  private:
   absl::Status CreateFile(bool create);

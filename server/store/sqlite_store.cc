@@ -7,6 +7,7 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
+#include "server/store/sqlite_ledger.h"
 #include "server/store/sqlite_session.h"
 #include "server/store/sqlite_start.h"
 #include "server/store/store_mark.h"
@@ -42,6 +43,9 @@ class SqliteStore : public Store {
   absl::StatusOr<std::optional<record::Intent>> FindIntent(const std::string& caller,
                                                            const std::string& request_id) override;
   absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override;
+  absl::StatusOr<std::vector<std::optional<int64_t>>> FindTotals(
+      const std::vector<TotalKey>& keys) override;
+  absl::StatusOr<SpendingRows> ReadSpending(const SpendingQuery& query) override;
   absl::Status CheckWritable() override;
   absl::StatusOr<StoreNews> Read(const StorePoint& known) override {
     return StoreNews{.point = known};
@@ -83,6 +87,7 @@ class SqliteStore : public Store {
   absl::Status LoadRecords(StoreState& state, int64_t& digest);
   absl::Status LoadChanges(StoreState& state);
   absl::Status LoadIntents(StoreState& state, int64_t& digest);
+  absl::Status CheckLedger(int64_t& digest);
 
   const std::string path_;
   const std::string epoch_;
@@ -269,6 +274,7 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
   }
   for (const record::Intent& intent : batch.put_intents)
     RETURN_IF_ERROR(WriteIntent(intent, next.digest));
+  RETURN_IF_ERROR(Check(SqliteLedger(s).Write(batch, next.digest)));
   RETURN_IF_ERROR(Forget(s.forget_intents, batch.forget_intents_before, next.digest));
   RETURN_IF_ERROR(Forget(s.forget_refusals, batch.forget_refusals_before, next.digest));
   return EndCommit(std::move(next));
@@ -357,6 +363,7 @@ absl::StatusOr<StoreState> SqliteStore::Load() {
   int64_t digest = 0;
   RETURN_IF_ERROR(LoadRecords(state, digest));
   RETURN_IF_ERROR(LoadIntents(state, digest));
+  RETURN_IF_ERROR(CheckLedger(digest));
   RETURN_IF_ERROR(CheckSum(digest == session_->meta.digest, "not all that was written"));
   RETURN_IF_ERROR(LoadChanges(state));
   if (!loaded_) {
@@ -441,6 +448,32 @@ absl::Status SqliteStore::LoadIntents(StoreState& state, int64_t& digest) {
   }
   RETURN_IF_ERROR(Check(select.Reset()));
   return CheckSum(whole, "a submission's intent");
+}
+
+// Each of them may be asked for later.
+absl::Status SqliteStore::CheckLedger(int64_t& digest) {
+  bool whole = true;
+  RETURN_IF_ERROR(Check(SqliteLedger(*session_).Load(digest, whole)));
+  return CheckSum(whole, "the spending");
+}
+
+absl::StatusOr<std::vector<std::optional<int64_t>>> SqliteStore::FindTotals(
+    const std::vector<TotalKey>& keys) {
+  RETURN_IF_ERROR(EnsureOpen());
+  std::vector<std::optional<int64_t>> amounts;
+  bool whole = true;
+  RETURN_IF_ERROR(Check(SqliteLedger(*session_).FindTotals(keys, amounts, whole)));
+  if (!whole) return Unavailable("it is damaged: what was spent cannot be read");
+  return amounts;
+}
+
+absl::StatusOr<SpendingRows> SqliteStore::ReadSpending(const SpendingQuery& query) {
+  RETURN_IF_ERROR(EnsureOpen());
+  SpendingRows rows;
+  bool whole = true;
+  RETURN_IF_ERROR(Check(SqliteLedger(*session_).Read(query, rows, whole)));
+  if (!whole) return Unavailable("it is damaged: what was spent cannot be read");
+  return rows;
 }
 
 absl::StatusOr<std::optional<record::Intent>> SqliteStore::FindIntent(

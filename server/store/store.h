@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/store/ledger.h"
 #include "server/store/lineage.h"
 #include "server/store/membership.h"
 #include "server/store/record.pb.h"
@@ -43,6 +44,12 @@ struct StoreBatch {
   absl::Time forget_refusals_before = absl::InfinitePast();
   // Members whose time has run out, and what they owned was taken over.
   std::vector<std::string> ended_members;
+  // What is counted from now on, as the ledger before this batch has it; then what the batch changes
+  // in the ledger and in all totals that are counted.
+  std::vector<std::pair<TotalKey, int64_t>> new_totals;
+  SpendingRows spending;
+  // Of the ledger, what was submitted before this may go, and totals that ended before.
+  absl::Time forget_spending_before = absl::InfinitePast();
 };
 
 // A moment of the record: after `seq` commits that made `revision` changes, in this era.
@@ -189,6 +196,20 @@ class Store {
   // Within a turn. Intents of this caller made after `since`, but for those that made no job
   // (NOT_SUBMITTED, REFUSED).
   virtual absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) = 0;
+
+  // Within a turn. In the order of `keys`; nullopt for one that is not counted yet.
+  virtual absl::StatusOr<std::vector<std::optional<int64_t>>> FindTotals(
+      const std::vector<TotalKey>& keys) = 0;
+  // Within a turn. The ledger's rows of these quarters, of one caller if it is given, after `after`
+  // if that is given, in order: the first `limit`.
+  struct SpendingQuery {
+    Quarter start = 0;
+    Quarter end = kForever;
+    std::optional<std::string> caller;
+    std::optional<SpendingKey> after;
+    int64_t limit = std::numeric_limits<int64_t>::max();
+  };
+  virtual absl::StatusOr<SpendingRows> ReadSpending(const SpendingQuery& query) = 0;
 
   // Whether the store can be written now, tried for real. Outside a turn.
   virtual absl::Status CheckWritable() = 0;

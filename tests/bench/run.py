@@ -15,9 +15,9 @@ from report import Report
 HERE = pathlib.Path(__file__).resolve().parent
 
 # In the order of the report: modules of sections/ (whose __init__ says what one must have).
-SECTIONS = ("calls", "proxied", "polling", "fan_out", "peers", "concerned", "stopped", "webhook", "sparse", "ingest", "start", "fleet", "transfers", "access", "hostile", "day")
+SECTIONS = ("calls", "proxied", "polling", "fan_out", "peers", "concerned", "stopped", "webhook", "sparse", "ingest", "budgets", "start", "fleet", "transfers", "access", "hostile", "day")
 # What --quick runs: under 3 minutes together.
-QUICK = ("calls", "proxied", "concerned", "ingest", "start")
+QUICK = ("calls", "proxied", "concerned", "ingest", "budgets", "start")
 
 
 def version_of(package):

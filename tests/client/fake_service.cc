@@ -410,6 +410,22 @@ grpc::Status FakeService::GetGatewayStatus(grpc::ServerContext*, const pb::GetGa
   return grpc::Status::OK;
 }
 
+grpc::Status FakeService::GetSpending(grpc::ServerContext*, const pb::GetSpendingRequest* request,
+                                      pb::GetSpendingResponse* response) {
+  pb::SpendingRow& row = *response->add_rows();
+  row.set_period(request->step() == pb::GetSpendingRequest::DAY ? "2026-11-26" : "2026-11");
+  row.set_group(pb::GetSpendingRequest::GroupBy_Name(request->group_by()) + ", \"" +
+                request->label_key() + "\" in " + request->time_zone() + " from " +
+                std::to_string(request->start_time().seconds()));
+  row.set_jobs(3);
+  row.set_failed_jobs(1);
+  row.set_unpriced_jobs(1);
+  pb::Cost& cost = *row.add_costs();
+  cost.set_unit("credits");
+  cost.set_micros(2'500'000);
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeService::UploadDataset(grpc::ServerContext*,
                                         grpc::ServerReader<pb::UploadDatasetRequest>* reader,
                                         pb::Dataset* response) {

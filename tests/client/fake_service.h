@@ -96,6 +96,9 @@ class FakeService final : public pb::FineTuneService::Service {
                                pb::UploadUrl*) override;
   grpc::Status GetGatewayStatus(grpc::ServerContext*, const pb::GetGatewayStatusRequest*,
                                 pb::GatewayStatus*) override;
+  // One row, whose group tells what was asked for.
+  grpc::Status GetSpending(grpc::ServerContext*, const pb::GetSpendingRequest*,
+                           pb::GetSpendingResponse*) override;
   grpc::Status UploadDataset(grpc::ServerContext*, grpc::ServerReader<pb::UploadDatasetRequest>*,
                              pb::Dataset*) override;
   grpc::Status DownloadWeights(grpc::ServerContext*, const pb::DownloadWeightsRequest*,

@@ -199,7 +199,8 @@ Answer ApiDoor::Handle(const std::string& call, const Request& request,
         ObjectText().AddNumber("credits", account_->credits()).AddNumber("free-credits", 0).Text());
   }
   answer.headers.emplace_back("x-request-id", NewUuid());
-  answer.headers.emplace_back("x-remaining-credits", NumberText(account_->credits()));
+  if (settings_->Get()->credits_header)
+    answer.headers.emplace_back("x-remaining-credits", NumberText(account_->credits()));
   return answer;
 }
 
@@ -209,7 +210,8 @@ Answer ApiDoor::Submit(const Request& request, const std::vector<Fault>& faults)
   if (!refusal) refusal = RefuseMissing(body);
   if (!refusal) refusal = RefuseParameters(body);
   if (!refusal && !account_->Pay()) {
-    refusal = ErrorAnswer(406, "Insufficient credits. Please add credits to your account");
+    refusal = ErrorAnswer(static_cast<int>(settings_->Get()->no_credits_code),
+                          "Insufficient credits. Please add credits to your account");
   }
   SubmitRecord record;
   record.time = std::chrono::system_clock::now();

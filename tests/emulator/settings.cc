@@ -39,6 +39,8 @@ const std::vector<Field>& Fields() {
       {"webhook_attempts", &Settings::webhook_attempts, {}},
       {"credits", &Settings::credits, {}},
       {"price_per_job", &Settings::price_per_job, {}},
+      {"no_credits_code", &Settings::no_credits_code, {}},
+      {"credits_header", &Settings::credits_header, {}},
       {"rate_limit_per_minute", &Settings::rate_limit_per_minute, {}},
       {"rate_limit_reset_format", &Settings::rate_limit_reset_format, {"rfc3339", "epoch"}},
       {"distinct_ids", &Settings::distinct_ids, {}},

@@ -37,6 +37,8 @@ struct Settings {
 
   double credits = 1000000;
   double price_per_job = 1;
+  int64_t no_credits_code = 406;                    // What a submit answers that cannot be paid.
+  bool credits_header = true;                       // Answers have x-remaining-credits.
   int64_t rate_limit_per_minute = 0;                // 0: none.
   std::string rate_limit_reset_format = "rfc3339";  // Or "epoch".
 

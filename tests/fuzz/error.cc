@@ -13,8 +13,9 @@ void Fuzz(std::string_view input) {
                               {{"x-rate-limit-reset-at-utc", std::string(input.substr(0, 40))},
                                {"x-request-id", std::string(input.substr(0, 200))}},
                               std::string(input)};
-  const AnswerVerdict verdict = JudgeAnswer({kUpstreamCalls[choice % 6], "id"}, response,
-                                            absl::FromUnixSeconds(1'735'689'600), Scrubber(key));
+  const AnswerVerdict verdict =
+      JudgeAnswer({kUpstreamCalls[choice % std::size(kUpstreamCalls)], "id"}, response,
+                  absl::FromUnixSeconds(1'735'689'600), Scrubber(key));
   const absl::Status& status = verdict.status;
   CHECK(!status.ok() && ReasonOf(status) != pb::ErrorReason::REASON_UNSPECIFIED);
   CHECK(verdict.in_own_words || !verdict.refused);

@@ -29,6 +29,13 @@ class PassingStore : public Store {
   absl::StatusOr<CreateCount> CountCreates(const std::string& caller, absl::Time since) override {
     return under_->CountCreates(caller, since);
   }
+  absl::StatusOr<std::vector<std::optional<int64_t>>> FindTotals(
+      const std::vector<TotalKey>& keys) override {
+    return under_->FindTotals(keys);
+  }
+  absl::StatusOr<SpendingRows> ReadSpending(const SpendingQuery& query) override {
+    return under_->ReadSpending(query);
+  }
   absl::Status CheckWritable() override { return under_->CheckWritable(); }
   absl::StatusOr<StoreNews> Read(const StorePoint& known) override { return under_->Read(known); }
   void Follow(std::function<void()> wake) override { under_->Follow(std::move(wake)); }

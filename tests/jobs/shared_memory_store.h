@@ -13,6 +13,7 @@
 #include "server/base/error.h"
 #include "server/base/mutex.h"
 #include "server/store/store.h"
+#include "tests/jobs/memory_ledger.h"
 
 namespace finetune {
 
@@ -46,6 +47,16 @@ class SharedRecord {
     MutexLock lock(mu_);
     return log_;
   }
+  MemoryLedger ledger() const {
+    MutexLock lock(mu_);
+    return ledger_;
+  }
+  std::vector<record::Intent> intents() const {
+    MutexLock lock(mu_);
+    std::vector<record::Intent> all;
+    for (const auto& [key, intent] : intents_) all.push_back(intent);
+    return all;
+  }
 
   // A take-over: from the next turn on this one leads.
   void SetLeader(LeaderTerm term) ABSL_LOCKS_EXCLUDED(mu_) {
@@ -75,6 +86,7 @@ class SharedRecord {
     std::vector<record::Intent> intents;
     uint64_t by = 0;
     uint64_t batch = 0;
+    MemoryLedger::Part ledger;
   };
 
   bool Happens(double probability) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -98,6 +110,7 @@ class SharedRecord {
   std::vector<Commit> commits_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::pair<uint64_t, std::string>> records_ ABSL_GUARDED_BY(mu_);
   std::map<IntentKey, record::Intent> intents_ ABSL_GUARDED_BY(mu_);
+  MemoryLedger ledger_ ABSL_GUARDED_BY(mu_);
   std::map<uint64_t, std::function<void()>> wakes_ ABSL_GUARDED_BY(mu_);
   uint64_t processes_ ABSL_GUARDED_BY(mu_) = 0;
   std::set<std::string> live_ ABSL_GUARDED_BY(mu_);
@@ -202,6 +215,15 @@ class SharedMemoryStore : public Store {
     }
     return creates;
   }
+  absl::StatusOr<std::vector<std::optional<int64_t>>> FindTotals(
+      const std::vector<TotalKey>& keys) override {
+    MutexLock lock(record_.mu_);
+    return record_.ledger_.FindTotals(keys);
+  }
+  absl::StatusOr<SpendingRows> ReadSpending(const SpendingQuery& query) override {
+    MutexLock lock(record_.mu_);
+    return record_.ledger_.Read(query);
+  }
   absl::Status CheckWritable() override { return absl::OkStatus(); }
 
   absl::StatusOr<StoreNews> Read(const StorePoint& known) override {
@@ -255,13 +277,14 @@ inline void SharedRecord::Write(const StoreBatch& batch, uint64_t by, uint64_t n
   for (const std::string& member : batch.ended_members) ended_.erase(member);
   for (const StoredChange& change : batch.changes) log_.push_back(change);
   point_.revision = log_.size();
-  commits_.push_back({point_, batch.put_intents, by, number});
+  commits_.push_back({point_, batch.put_intents, by, number, MemoryLedger::PartOf(batch)});
   Rebuild();
 }
 
 inline void SharedRecord::Rebuild() {
   records_.clear();
   intents_.clear();
+  ledger_ = MemoryLedger();
   for (const StoredChange& change : log_) {
     if (change.forgotten) {
       records_.erase(change.fine_tune_id);
@@ -273,6 +296,7 @@ inline void SharedRecord::Rebuild() {
   for (const Commit& commit : commits_) {
     for (const record::Intent& intent : commit.intents)
       intents_[{intent.caller(), intent.request_id()}] = intent;
+    ledger_.Apply(commit.ledger);
   }
 }
 

@@ -34,8 +34,12 @@ class PageDoorTest : public testing::Test {
   ManualClock clock_;
   WatchWorld world_{store_, clock_};
   HttpHead head_;
+  pb::GetSpendingResponse spending_;
   PageDoor door_{{.hosts = {"gateway.example"}, .most_pages = 2},
-                 {.hub = world_.hub, .clock = clock_, .status = [] { return pb::GatewayStatus(); }},
+                 {.hub = world_.hub,
+                  .clock = clock_,
+                  .status = [] { return pb::GatewayStatus(); },
+                  .spending = [this] { return spending_; }},
                  world_.catalog};
 };
 
@@ -53,6 +57,17 @@ TEST_F(PageDoorTest, ShowsItsFilesWithTheirTypesAndTheStrictestPolicy) {
   EXPECT_EQ(Get("/page/../page.css").code, 404);
   EXPECT_EQ(Get("/page/index.html").code, 404);
   EXPECT_THAT(HeaderOf(Get("/nothing"), "Content-Security-Policy"), HasSubstr("'none'"));
+}
+
+TEST_F(PageDoorTest, ShowsWhatWasSpent) {
+  EXPECT_EQ(Get("/page/spending").body, "{}");
+  pb::SpendingRow& row = *spending_.add_rows();
+  row.set_group("art");
+  row.set_jobs(3);
+  const WebReply reply = Get("/page/spending");
+  EXPECT_EQ(reply.content_type, "application/json");
+  EXPECT_THAT(reply.body, AllOf(HasSubstr("\"group\":\"art\""), HasSubstr("\"jobs\":\"3\"")));
+  EXPECT_EQ(Get("/page/spending", {{"sec-fetch-site", "cross-site"}}).code, 403);
 }
 
 // What no file of the page may have, or it would not work under its policy.

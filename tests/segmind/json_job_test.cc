@@ -31,6 +31,17 @@ std::optional<absl::Time> TimeIn(const std::string& json) {
   return Member(json, [](const JsonValue& v) { return TimeOf(v); });
 }
 
+TEST(Job, MayTellWhatItCosts) {
+  EXPECT_EQ(Read(R"({"id": "a"})")->billed_micros, std::nullopt);
+  for (const char* name : {"credits_used", "credits_charged", "cost", "price"}) {
+    const std::string field = "{\"id\": \"a\", \"" + std::string(name) + "\": ";
+    EXPECT_EQ(Read(field + "2.5}")->billed_micros, 2'500'000);
+    EXPECT_EQ(Read(field + "\"2.5\"}")->billed_micros, 2'500'000);
+    for (const char* value : {"null", "-1", "\"much\"", "{}", "[1]", "true", "1e300"})
+      EXPECT_EQ(Read(field + value + "}")->billed_micros, std::nullopt) << value;
+  }
+}
+
 TEST(Job, IsReadFromTheDocumentedDetails) {
   const auto job = Read(Sample("details.json"));
   ASSERT_TRUE(job);

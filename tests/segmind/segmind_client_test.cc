@@ -60,6 +60,42 @@ class Client : public ::testing::Test {
   std::unique_ptr<SegmindClient> client_;
 };
 
+TEST_F(Client, ReadsTheCreditsOfTheAccountAndTakesNothingElseForThem) {
+  const auto read = [this](const std::string& body) {
+    http_.Script(200, body);
+    std::optional<absl::StatusOr<int64_t>> told;
+    client_->GetCredits(In(absl::Minutes(1)), [&](auto result) { told = std::move(result); });
+    return *told;
+  };
+  const auto left = [this] { return client_->credits().At(clock_.Now())->micros; };
+  EXPECT_EQ(read(R"({"credits": 12.5, "free-credits": 1})").value(), 13'500'000);
+  EXPECT_EQ(left(), 13'500'000);
+  EXPECT_EQ(read(R"({"credits": "7", "free-credits": null})").value(), 7'000'000);
+  EXPECT_EQ(read(R"({"free-credits": 0})").value(), 0);
+  EXPECT_EQ(left(), 0);
+  EXPECT_EQ(read(R"({"credits": 3})").value(), 3'000'000);
+  for (const char* body :
+       {"<html>credits</html>", "", "12", "[]", "{}", R"({"credits": null})", R"({"credits": -1})",
+        R"({"credits": "many"})", R"({"credits": 1e300})", R"({"credits": true})",
+        R"({"credits": {}})", R"({"credits": 5, "free-credits": "x"})",
+        R"({"credits": 99999999999999999999999})"}) {
+    EXPECT_EQ(ReasonOf(read(body).status()), pb::ErrorReason::UPSTREAM_MALFORMED) << body;
+    EXPECT_EQ(left(), 3'000'000) << body;
+  }
+  EXPECT_EQ(client_->state(), pb::GatewayStatus::HEALTHY);
+}
+
+TEST_F(Client, HearsOfCreditsWithAnyAnswer) {
+  for (const auto& [code, body] : {std::pair(200, Sample("details.json")),
+                                   std::pair(402, std::string(R"({"error": "no credits"})"))}) {
+    http_.Script(FakeHttpClient::Answer(code, body, {{"x-remaining-credits", "1.5"}}));
+    Details();
+    EXPECT_EQ(client_->credits().At(clock_.Now())->micros, 1'500'000);
+    clock_.Advance(absl::Hours(2));
+    EXPECT_EQ(client_->credits().At(clock_.Now()), std::nullopt);
+  }
+}
+
 TEST_F(Client, SendsTheDocumentedSubmit) {
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(R"pb(data_source_uri: "https://x/y.zip"
                                                                  base_model: "FAST_FLUX"

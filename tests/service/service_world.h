@@ -161,6 +161,7 @@ class ServiceWorld {
                    .clock = *clock,
                    .metrics = metrics}};
   Submitter submitter{{}, segmind, recorder, catalog, tracker, *clock, metrics};
+  SpendingReader spending{recorder};
   Updater updater{segmind, recorder, catalog};
   AuthenticatorByName authenticator;
   SpanCollector spans;
@@ -169,6 +170,7 @@ class ServiceWorld {
   ServiceParts parts{.catalog = catalog,
                      .tracker = tracker,
                      .submitter = submitter,
+                     .spending = spending,
                      .updater = updater,
                      .job_waits = job_waits,
                      .hub = hub,

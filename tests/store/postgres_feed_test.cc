@@ -128,7 +128,9 @@ TEST_F(PostgresFeedTest, ALostNotificationIsMadeUpForByALook) {
   auto a = Start();
   const int wakes = a->Wakes();
   // Without a notification.
-  ASSERT_EQ(server_.Execute("record", "UPDATE finetune.meta SET seq = seq + 1"), "");
+  ASSERT_EQ(server_.Execute("record",
+                            "UPDATE finetune.meta SET seq = seq + 1, ledger_seq = ledger_seq + 1"),
+            "");
   EXPECT_TRUE(a->IsWokenBeyond(wakes));
 }
 

@@ -1,5 +1,6 @@
 #include "server/store/postgres_schema.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -40,6 +41,11 @@ class PostgresSchemaTest : public testing::Test {
           "bigint NOT NULL)",
           "CREATE TABLE finetune.eras (era bigint PRIMARY KEY, number bigserial, base_revision "
           "bigint NOT NULL, base_seq bigint NOT NULL, began bigint NOT NULL, why text NOT NULL)",
+          "CREATE TABLE finetune.fine_tunes (first_revision bigint PRIMARY KEY, id text NOT NULL "
+          "UNIQUE, revision bigint NOT NULL, record bytea NOT NULL)",
+          "CREATE TABLE finetune.intents (caller text NOT NULL, request_id text NOT NULL, state "
+          "bigint NOT NULL, marker text NOT NULL, seq bigint NOT NULL, create_time bigint NOT "
+          "NULL, settle_time bigint, intent bytea NOT NULL, PRIMARY KEY (caller, request_id))",
           "INSERT INTO finetune.meta VALUES (true, 'before', 7, 8, 9, '', 1, 1, 1)",
           "INSERT INTO finetune.members VALUES ('m', 5, 6)"}) {
       ASSERT_EQ(server_.Execute("record", sql), "");
@@ -78,13 +84,25 @@ TEST_F(PostgresSchemaTest, RaisesAnOlderFormInPlace) {
   MakeForm1();
   ASSERT_TRUE(Prepare().ok()) << Prepare();
   EXPECT_EQ(Number("SELECT schema_form FROM finetune.meta"), kPostgresForm);
-  EXPECT_EQ(Number("SELECT least_form FROM finetune.meta"), 1);
+  EXPECT_EQ(Number("SELECT least_form FROM finetune.meta"), 3);
   EXPECT_EQ(Number("SELECT count(*) FROM finetune.meta WHERE epoch = 'before' AND revision = 9"),
             1);
   EXPECT_EQ(Number("SELECT last_batch + expires FROM finetune.members WHERE id = 'm'"), 5);
   EXPECT_EQ(Number("SELECT count(*) FROM finetune.leader"), 1);
-  // The older version goes on beside it.
+  // The older version goes on beside it, as far as it only reads.
   EXPECT_EQ(server_.Execute("record", "INSERT INTO finetune.members VALUES ('n', 1, 2)"), "");
+}
+
+TEST_F(PostgresSchemaTest, AGatewayThatDoesNotCountSpendingCommitsNothingMore) {
+  MakeForm1();
+  const char* const older = "UPDATE finetune.meta SET seq = seq + 1, revision = revision + 1";
+  ASSERT_EQ(server_.Execute("record", older), "");
+  ASSERT_TRUE(Prepare().ok()) << Prepare();
+  EXPECT_THAT(server_.Execute("record", older),
+              testing::HasSubstr("written_by_gateways_that_count_spending"));
+  EXPECT_EQ(server_.Execute("record",
+                            "UPDATE finetune.meta SET seq = seq + 1, ledger_seq = ledger_seq + 1"),
+            "");
 }
 
 TEST_F(PostgresSchemaTest, WaitsForThoseWhoAreJustCommitting) {

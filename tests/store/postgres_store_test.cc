@@ -214,6 +214,60 @@ TEST_F(PostgresStoreTest, ForgetsAndMakesAnewWithinOneBatch) {
   EXPECT_THAT(Start()->records, testing::ElementsAre("a3"));
 }
 
+// Changes of the ledger, of jobs that come and move on, and totals that are counted from now on.
+// `spent` becomes what the ledger has after it.
+void AddSpending(std::mt19937& random, int round, SpendingRows& spent,
+                 std::vector<TotalKey>& totals, StoreBatch& batch) {
+  if (random() % 3 == 0) {
+    const TotalKey key{.subject = random() % 2 == 0 ? "account" : "label:k=v",
+                       .measure = std::vector<std::string>{"jobs", "open", "unit:c"}[random() % 3],
+                       .start = static_cast<Quarter>(random() % 20),
+                       .end = static_cast<Quarter>(20 + random() % 5)};
+    if (std::find(totals.begin(), totals.end(), key) == totals.end()) {
+      batch.new_totals = {{key, AmountIn(key, spent)}};
+      totals.push_back(key);
+    }
+  }
+  for (size_t n = random() % 4; n > 0; --n) {
+    const SpendingKey key{.quarter = static_cast<Quarter>(random() % 30),
+                          .caller = absl::StrCat("c", random() % 3),
+                          .labels = random() % 2 == 0 ? "k=v\n" : "",
+                          .unit = "c"};
+    batch.spending[key] += {.jobs = 1, .micros = round};
+  }
+  if (!spent.empty() && random() % 2 == 0) {
+    auto from = std::next(spent.begin(), random() % spent.size());
+    SpendingKey to = from->first;
+    to.outcome = JobOutcome::kFailed;
+    batch.spending[from->first] += {.jobs = -from->second.jobs, .micros = -from->second.micros};
+    batch.spending[to] += from->second;
+  }
+  for (const auto& [key, change] : batch.spending) spent[key] += change;
+  std::erase_if(spent, [](const auto& row) { return row.second.jobs == 0; });
+}
+
+void ExpectSpent(Store& store, const SpendingRows& spent, const std::vector<TotalKey>& totals) {
+  EXPECT_EQ(store.ReadSpending({}).value(), spent);
+  SpendingRows of_one;
+  for (const auto& [key, count] : spent)
+    if (key.caller == "c1" && key.quarter >= 3 && key.quarter < 25) of_one[key] = count;
+  EXPECT_EQ(store.ReadSpending({.start = 3, .end = 25, .caller = "c1"}).value(), of_one);
+  SpendingRows in_parts;
+  Store::SpendingQuery query{.limit = 7};
+  while (true) {
+    const SpendingRows part = store.ReadSpending(query).value();
+    if (part.empty()) break;
+    in_parts.insert(part.begin(), part.end());
+    query.after = part.rbegin()->first;
+  }
+  EXPECT_EQ(in_parts, spent);
+  const auto amounts = store.FindTotals(totals).value();
+  ASSERT_EQ(amounts.size(), totals.size());
+  for (size_t i = 0; i < totals.size(); ++i)
+    EXPECT_EQ(amounts[i], AmountIn(totals[i], spent)) << totals[i].subject << totals[i].measure;
+  EXPECT_EQ(store.FindTotals({{.subject = "nobody", .measure = "jobs"}}).value()[0], std::nullopt);
+}
+
 // One record behaves as the other, whatever is written.
 TEST_F(PostgresStoreTest, AgreesWithSqliteOverRandomBatches) {
   auto sqlite = OpenSqliteStore(":memory:").value();
@@ -221,8 +275,11 @@ TEST_F(PostgresStoreTest, AgreesWithSqliteOverRandomBatches) {
   ASSERT_TRUE(Start().ok());
   std::mt19937 random(4);
   std::map<std::string, std::string> latest;
+  SpendingRows spent;
+  std::vector<TotalKey> totals;
   for (int round = 0; round < 150; ++round) {
     StoreBatch batch;
+    AddSpending(random, round, spent, totals, batch);
     for (size_t n = random() % 8; n > 0; --n) {
       const std::string id = absl::StrCat("j", random() % 30);
       const uint64_t number = batch.changes.size() + 1;
@@ -265,6 +322,8 @@ TEST_F(PostgresStoreTest, AgreesWithSqliteOverRandomBatches) {
       ASSERT_EQ(a.changes[i].time, b.changes[i].time);
     }
     ASSERT_EQ(a.unsettled_intents.size(), b.unsettled_intents.size());
+    ExpectSpent(*sqlite, spent, totals);
+    ExpectSpent(*store_, spent, totals);
     for (const char* caller : {"c0", "c1"}) {
       const absl::Time since = absl::FromUnixSeconds(round - 20);
       ASSERT_EQ(sqlite->CountCreates(caller, since)->count,

@@ -253,9 +253,38 @@ TEST_F(SqliteStoreTest, BringsEarlierFormsToThisOne) {
       EXPECT_EQ(state->changes.size(), 2u);
       EXPECT_EQ(state->unsettled_intents.size(), 2u);
       EXPECT_EQ((*store)->CountCreates("caller", absl::FromUnixSeconds(1))->count, 3);
+      // The two whose outcome is open, of which no job is visible.
+      const SpendingRows spending = (*store)->ReadSpending({}).value();
+      ASSERT_EQ(spending.size(), 1u);
+      EXPECT_EQ(spending.begin()->first.caller, "caller");
+      EXPECT_EQ(spending.begin()->second.jobs, 2);
       EXPECT_TRUE(state->lineage.HasRevision(Lineage::kFirstEra, 7, 7));
       EXPECT_FALSE(state->lineage.HasRevision(Lineage::kFirstEra, 8, 9));
     }
+  }
+}
+
+TEST_F(SqliteStoreTest, WhatWasSpentIsNotReadFromADamagedRow) {
+  const TotalKey total{.subject = AccountSubject(), .measure = kCountJobs, .end = 9};
+  {
+    auto store = OpenSqliteStore(path_).value();
+    ASSERT_TRUE(store->Load().ok());
+    StoreBatch batch;
+    batch.spending[{.quarter = 3, .caller = "c"}] = {.jobs = 2};
+    batch.new_totals = {{total, 5}};
+    ASSERT_TRUE(store->Commit(batch).why.ok());
+    EXPECT_EQ(store->FindTotals({total}).value()[0], 7);
+  }
+  for (const char* damage :
+       {"UPDATE totals SET amount = 0", "UPDATE spending SET jobs = 1", "DELETE FROM totals"}) {
+    std::filesystem::copy_file(path_, path_ + ".kept");
+    std::filesystem::remove(path_ + "-mark");
+    Execute(path_, damage);
+    auto store = OpenSqliteStore(path_).value();
+    EXPECT_EQ(store->Load().status().code(), absl::StatusCode::kDataLoss) << damage;
+    store.reset();
+    std::filesystem::remove(path_ + "-wal");
+    std::filesystem::rename(path_ + ".kept", path_);
   }
 }
 

@@ -218,7 +218,7 @@ func (x StateTransition_Source) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StateTransition_Source.Descriptor instead.
 func (StateTransition_Source) EnumDescriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{2, 0}
+	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{3, 0}
 }
 
 type Failure_Reason int32
@@ -278,7 +278,7 @@ func (x Failure_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Failure_Reason.Descriptor instead.
 func (Failure_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{3, 0}
+	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{4, 0}
 }
 
 // One fine-tuning job and the model that it produces. Segmind has no separate
@@ -370,7 +370,16 @@ type FineTune struct {
 	Revision uint64 `protobuf:"varint,33,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Changes with every change of the job. Send it back in an update to have
 	// the update refused (ABORTED) if the job has changed meanwhile.
-	Etag          string `protobuf:"bytes,34,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,34,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What the job was estimated at when it was submitted, by the price list of
+	// the gateway's operator. Absent if no price fitted it.
+	EstimatedCost *Cost `protobuf:"bytes,40,opt,name=estimated_cost,json=estimatedCost,proto3" json:"estimated_cost,omitempty"`
+	// Submitted through the gateway, and no price fitted it: nobody has said what
+	// it costs.
+	Unpriced bool `protobuf:"varint,41,opt,name=unpriced,proto3" json:"unpriced,omitempty"`
+	// What Segmind says that it costs. Spending is then counted by this, and not
+	// by the estimate.
+	BilledCost    *Cost `protobuf:"bytes,42,opt,name=billed_cost,json=billedCost,proto3" json:"billed_cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -629,6 +638,82 @@ func (x *FineTune) GetEtag() string {
 	return ""
 }
 
+func (x *FineTune) GetEstimatedCost() *Cost {
+	if x != nil {
+		return x.EstimatedCost
+	}
+	return nil
+}
+
+func (x *FineTune) GetUnpriced() bool {
+	if x != nil {
+		return x.Unpriced
+	}
+	return false
+}
+
+func (x *FineTune) GetBilledCost() *Cost {
+	if x != nil {
+		return x.BilledCost
+	}
+	return nil
+}
+
+// An amount of credits or money.
+type Cost struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as `credits` or `USD`: what the operator's prices are in.
+	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// In millionths of the unit.
+	Micros        int64 `protobuf:"varint,2,opt,name=micros,proto3" json:"micros,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cost) Reset() {
+	*x = Cost{}
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cost) ProtoMessage() {}
+
+func (x *Cost) ProtoReflect() protoreflect.Message {
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cost.ProtoReflect.Descriptor instead.
+func (*Cost) Descriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Cost) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Cost) GetMicros() int64 {
+	if x != nil {
+		return x.Micros
+	}
+	return 0
+}
+
 // Hyperparameters. Absent means Segmind's default.
 type TrainingParameters struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -651,7 +736,7 @@ type TrainingParameters struct {
 
 func (x *TrainingParameters) Reset() {
 	*x = TrainingParameters{}
-	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[1]
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +748,7 @@ func (x *TrainingParameters) String() string {
 func (*TrainingParameters) ProtoMessage() {}
 
 func (x *TrainingParameters) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[1]
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +761,7 @@ func (x *TrainingParameters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrainingParameters.ProtoReflect.Descriptor instead.
 func (*TrainingParameters) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{1}
+	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *TrainingParameters) GetSteps() int32 {
@@ -733,7 +818,7 @@ type StateTransition struct {
 
 func (x *StateTransition) Reset() {
 	*x = StateTransition{}
-	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[2]
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +830,7 @@ func (x *StateTransition) String() string {
 func (*StateTransition) ProtoMessage() {}
 
 func (x *StateTransition) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[2]
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +843,7 @@ func (x *StateTransition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateTransition.ProtoReflect.Descriptor instead.
 func (*StateTransition) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{2}
+	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StateTransition) GetState() FineTune_State {
@@ -801,7 +886,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[3]
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +898,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[3]
+	mi := &file_segmind_finetune_v1_fine_tune_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +911,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{3}
+	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Failure) GetReason() Failure_Reason {
@@ -847,7 +932,7 @@ var File_segmind_finetune_v1_fine_tune_proto protoreflect.FileDescriptor
 
 const file_segmind_finetune_v1_fine_tune_proto_rawDesc = "" +
 	"\n" +
-	"#segmind/finetune/v1/fine_tune.proto\x12\x13segmind.finetune.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\r\n" +
+	"#segmind/finetune/v1/fine_tune.proto\x12\x13segmind.finetune.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x0e\n" +
 	"\bFineTune\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12&\n" +
@@ -892,7 +977,11 @@ const file_segmind_finetune_v1_fine_tune_proto_rawDesc = "" +
 	"\x11model_information\x18\x1f \x01(\v2\x17.google.protobuf.StructR\x10modelInformation\x12F\n" +
 	"\vtransitions\x18  \x03(\v2$.segmind.finetune.v1.StateTransitionR\vtransitions\x12\x1a\n" +
 	"\brevision\x18! \x01(\x04R\brevision\x12\x12\n" +
-	"\x04etag\x18\" \x01(\tR\x04etag\x1a9\n" +
+	"\x04etag\x18\" \x01(\tR\x04etag\x12@\n" +
+	"\x0eestimated_cost\x18( \x01(\v2\x19.segmind.finetune.v1.CostR\restimatedCost\x12\x1a\n" +
+	"\bunpriced\x18) \x01(\bR\bunpriced\x12:\n" +
+	"\vbilled_cost\x18* \x01(\v2\x19.segmind.finetune.v1.CostR\n" +
+	"billedCost\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xab\x01\n" +
@@ -916,7 +1005,10 @@ const file_segmind_finetune_v1_fine_tune_proto_rawDesc = "" +
 	"\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aPRIVATE\x10\x01\x12\n" +
 	"\n" +
-	"\x06PUBLIC\x10\x02\"\xa0\x03\n" +
+	"\x06PUBLIC\x10\x02\"2\n" +
+	"\x04Cost\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06micros\x18\x02 \x01(\x03R\x06micros\"\xa0\x03\n" +
 	"\x12TrainingParameters\x12\x19\n" +
 	"\x05steps\x18\x01 \x01(\x05H\x00R\x05steps\x88\x01\x01\x12(\n" +
 	"\rlearning_rate\x18\x02 \x01(\x01H\x01R\flearningRate\x88\x01\x01\x12 \n" +
@@ -969,45 +1061,48 @@ func file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP() []byte {
 }
 
 var file_segmind_finetune_v1_fine_tune_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_segmind_finetune_v1_fine_tune_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_segmind_finetune_v1_fine_tune_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_segmind_finetune_v1_fine_tune_proto_goTypes = []any{
 	(FineTune_State)(0),           // 0: segmind.finetune.v1.FineTune.State
 	(FineTune_Visibility)(0),      // 1: segmind.finetune.v1.FineTune.Visibility
 	(StateTransition_Source)(0),   // 2: segmind.finetune.v1.StateTransition.Source
 	(Failure_Reason)(0),           // 3: segmind.finetune.v1.Failure.Reason
 	(*FineTune)(nil),              // 4: segmind.finetune.v1.FineTune
-	(*TrainingParameters)(nil),    // 5: segmind.finetune.v1.TrainingParameters
-	(*StateTransition)(nil),       // 6: segmind.finetune.v1.StateTransition
-	(*Failure)(nil),               // 7: segmind.finetune.v1.Failure
-	nil,                           // 8: segmind.finetune.v1.FineTune.LabelsEntry
-	nil,                           // 9: segmind.finetune.v1.TrainingParameters.IntegersEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),       // 11: google.protobuf.Struct
+	(*Cost)(nil),                  // 5: segmind.finetune.v1.Cost
+	(*TrainingParameters)(nil),    // 6: segmind.finetune.v1.TrainingParameters
+	(*StateTransition)(nil),       // 7: segmind.finetune.v1.StateTransition
+	(*Failure)(nil),               // 8: segmind.finetune.v1.Failure
+	nil,                           // 9: segmind.finetune.v1.FineTune.LabelsEntry
+	nil,                           // 10: segmind.finetune.v1.TrainingParameters.IntegersEntry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 12: google.protobuf.Struct
 }
 var file_segmind_finetune_v1_fine_tune_proto_depIdxs = []int32{
-	5,  // 0: segmind.finetune.v1.FineTune.parameters:type_name -> segmind.finetune.v1.TrainingParameters
+	6,  // 0: segmind.finetune.v1.FineTune.parameters:type_name -> segmind.finetune.v1.TrainingParameters
 	1,  // 1: segmind.finetune.v1.FineTune.visibility:type_name -> segmind.finetune.v1.FineTune.Visibility
-	8,  // 2: segmind.finetune.v1.FineTune.labels:type_name -> segmind.finetune.v1.FineTune.LabelsEntry
+	9,  // 2: segmind.finetune.v1.FineTune.labels:type_name -> segmind.finetune.v1.FineTune.LabelsEntry
 	0,  // 3: segmind.finetune.v1.FineTune.state:type_name -> segmind.finetune.v1.FineTune.State
-	7,  // 4: segmind.finetune.v1.FineTune.failure:type_name -> segmind.finetune.v1.Failure
-	10, // 5: segmind.finetune.v1.FineTune.create_time:type_name -> google.protobuf.Timestamp
-	10, // 6: segmind.finetune.v1.FineTune.training_start_time:type_name -> google.protobuf.Timestamp
-	10, // 7: segmind.finetune.v1.FineTune.end_time:type_name -> google.protobuf.Timestamp
-	10, // 8: segmind.finetune.v1.FineTune.update_time:type_name -> google.protobuf.Timestamp
-	10, // 9: segmind.finetune.v1.FineTune.observe_time:type_name -> google.protobuf.Timestamp
-	11, // 10: segmind.finetune.v1.FineTune.model_information:type_name -> google.protobuf.Struct
-	6,  // 11: segmind.finetune.v1.FineTune.transitions:type_name -> segmind.finetune.v1.StateTransition
-	11, // 12: segmind.finetune.v1.TrainingParameters.extra:type_name -> google.protobuf.Struct
-	9,  // 13: segmind.finetune.v1.TrainingParameters.integers:type_name -> segmind.finetune.v1.TrainingParameters.IntegersEntry
-	0,  // 14: segmind.finetune.v1.StateTransition.state:type_name -> segmind.finetune.v1.FineTune.State
-	10, // 15: segmind.finetune.v1.StateTransition.time:type_name -> google.protobuf.Timestamp
-	2,  // 16: segmind.finetune.v1.StateTransition.source:type_name -> segmind.finetune.v1.StateTransition.Source
-	3,  // 17: segmind.finetune.v1.Failure.reason:type_name -> segmind.finetune.v1.Failure.Reason
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	8,  // 4: segmind.finetune.v1.FineTune.failure:type_name -> segmind.finetune.v1.Failure
+	11, // 5: segmind.finetune.v1.FineTune.create_time:type_name -> google.protobuf.Timestamp
+	11, // 6: segmind.finetune.v1.FineTune.training_start_time:type_name -> google.protobuf.Timestamp
+	11, // 7: segmind.finetune.v1.FineTune.end_time:type_name -> google.protobuf.Timestamp
+	11, // 8: segmind.finetune.v1.FineTune.update_time:type_name -> google.protobuf.Timestamp
+	11, // 9: segmind.finetune.v1.FineTune.observe_time:type_name -> google.protobuf.Timestamp
+	12, // 10: segmind.finetune.v1.FineTune.model_information:type_name -> google.protobuf.Struct
+	7,  // 11: segmind.finetune.v1.FineTune.transitions:type_name -> segmind.finetune.v1.StateTransition
+	5,  // 12: segmind.finetune.v1.FineTune.estimated_cost:type_name -> segmind.finetune.v1.Cost
+	5,  // 13: segmind.finetune.v1.FineTune.billed_cost:type_name -> segmind.finetune.v1.Cost
+	12, // 14: segmind.finetune.v1.TrainingParameters.extra:type_name -> google.protobuf.Struct
+	10, // 15: segmind.finetune.v1.TrainingParameters.integers:type_name -> segmind.finetune.v1.TrainingParameters.IntegersEntry
+	0,  // 16: segmind.finetune.v1.StateTransition.state:type_name -> segmind.finetune.v1.FineTune.State
+	11, // 17: segmind.finetune.v1.StateTransition.time:type_name -> google.protobuf.Timestamp
+	2,  // 18: segmind.finetune.v1.StateTransition.source:type_name -> segmind.finetune.v1.StateTransition.Source
+	3,  // 19: segmind.finetune.v1.Failure.reason:type_name -> segmind.finetune.v1.Failure.Reason
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_segmind_finetune_v1_fine_tune_proto_init() }
@@ -1015,14 +1110,14 @@ func file_segmind_finetune_v1_fine_tune_proto_init() {
 	if File_segmind_finetune_v1_fine_tune_proto != nil {
 		return
 	}
-	file_segmind_finetune_v1_fine_tune_proto_msgTypes[1].OneofWrappers = []any{}
+	file_segmind_finetune_v1_fine_tune_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segmind_finetune_v1_fine_tune_proto_rawDesc), len(file_segmind_finetune_v1_fine_tune_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -109,7 +109,8 @@ const (
 	ErrorReason_UPSTREAM_UNAVAILABLE ErrorReason_Reason = 14
 	// INTERNAL: an answer that the gateway cannot read.
 	ErrorReason_UPSTREAM_MALFORMED ErrorReason_Reason = 15
-	// RESOURCE_EXHAUSTED, with QuotaFailure: the caller's own limit.
+	// RESOURCE_EXHAUSTED, with QuotaFailure and RetryInfo: the caller's own limit,
+	// or a budget, whose name, rest and end the metadata have.
 	ErrorReason_CLIENT_QUOTA_EXCEEDED ErrorReason_Reason = 16
 	// UNAUTHENTICATED.
 	ErrorReason_CREDENTIALS_MISSING ErrorReason_Reason = 17
@@ -554,7 +555,117 @@ func (x CallerIdentity_Role) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallerIdentity_Role.Descriptor instead.
 func (CallerIdentity_Role) EnumDescriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{25, 0}
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{26, 0}
+}
+
+type GetSpendingRequest_GroupBy int32
+
+const (
+	GetSpendingRequest_GROUP_BY_UNSPECIFIED GetSpendingRequest_GroupBy = 0
+	// The default.
+	GetSpendingRequest_CALLER GetSpendingRequest_GroupBy = 1
+	// As the policy had the caller's team when the job was submitted.
+	GetSpendingRequest_TEAM GetSpendingRequest_GroupBy = 2
+	// By base_model.
+	GetSpendingRequest_MODEL GetSpendingRequest_GroupBy = 3
+	// By the value of the label `label_key`, as it was submitted. Counted are
+	// labels that the policy names.
+	GetSpendingRequest_LABEL GetSpendingRequest_GroupBy = 4
+)
+
+// Enum value maps for GetSpendingRequest_GroupBy.
+var (
+	GetSpendingRequest_GroupBy_name = map[int32]string{
+		0: "GROUP_BY_UNSPECIFIED",
+		1: "CALLER",
+		2: "TEAM",
+		3: "MODEL",
+		4: "LABEL",
+	}
+	GetSpendingRequest_GroupBy_value = map[string]int32{
+		"GROUP_BY_UNSPECIFIED": 0,
+		"CALLER":               1,
+		"TEAM":                 2,
+		"MODEL":                3,
+		"LABEL":                4,
+	}
+)
+
+func (x GetSpendingRequest_GroupBy) Enum() *GetSpendingRequest_GroupBy {
+	p := new(GetSpendingRequest_GroupBy)
+	*p = x
+	return p
+}
+
+func (x GetSpendingRequest_GroupBy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GetSpendingRequest_GroupBy) Descriptor() protoreflect.EnumDescriptor {
+	return file_segmind_finetune_v1_fine_tune_service_proto_enumTypes[8].Descriptor()
+}
+
+func (GetSpendingRequest_GroupBy) Type() protoreflect.EnumType {
+	return &file_segmind_finetune_v1_fine_tune_service_proto_enumTypes[8]
+}
+
+func (x GetSpendingRequest_GroupBy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GetSpendingRequest_GroupBy.Descriptor instead.
+func (GetSpendingRequest_GroupBy) EnumDescriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{28, 0}
+}
+
+type GetSpendingRequest_Step int32
+
+const (
+	GetSpendingRequest_STEP_UNSPECIFIED GetSpendingRequest_Step = 0
+	// The default.
+	GetSpendingRequest_MONTH GetSpendingRequest_Step = 1
+	GetSpendingRequest_DAY   GetSpendingRequest_Step = 2
+)
+
+// Enum value maps for GetSpendingRequest_Step.
+var (
+	GetSpendingRequest_Step_name = map[int32]string{
+		0: "STEP_UNSPECIFIED",
+		1: "MONTH",
+		2: "DAY",
+	}
+	GetSpendingRequest_Step_value = map[string]int32{
+		"STEP_UNSPECIFIED": 0,
+		"MONTH":            1,
+		"DAY":              2,
+	}
+)
+
+func (x GetSpendingRequest_Step) Enum() *GetSpendingRequest_Step {
+	p := new(GetSpendingRequest_Step)
+	*p = x
+	return p
+}
+
+func (x GetSpendingRequest_Step) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GetSpendingRequest_Step) Descriptor() protoreflect.EnumDescriptor {
+	return file_segmind_finetune_v1_fine_tune_service_proto_enumTypes[9].Descriptor()
+}
+
+func (GetSpendingRequest_Step) Type() protoreflect.EnumType {
+	return &file_segmind_finetune_v1_fine_tune_service_proto_enumTypes[9]
+}
+
+func (x GetSpendingRequest_Step) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GetSpendingRequest_Step.Descriptor instead.
+func (GetSpendingRequest_Step) EnumDescriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{28, 1}
 }
 
 // The reasons in google.rpc.ErrorInfo, by their names. With each: its status
@@ -604,7 +715,8 @@ type CreateFineTuneRequest struct {
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Check everything, the dataset and the caller's quotas included, and submit
 	// nothing. Returns the job as it would be submitted, without a name. Without a
-	// data_source_uri all the rest is checked, as before an upload.
+	// data_source_uri all the rest is checked, as before an upload. It has the cost
+	// at which the job would be estimated.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2116,7 +2228,9 @@ type GatewayStatus struct {
 	LeaderTerm uint64 `protobuf:"varint,15,opt,name=leader_term,json=leaderTerm,proto3" json:"leader_term,omitempty"`
 	// How long ago the replica that answers lacked nothing of the shared record. It
 	// grows while the replica cannot reach it.
-	StoreLag      *durationpb.Duration `protobuf:"bytes,16,opt,name=store_lag,json=storeLag,proto3" json:"store_lag,omitempty"`
+	StoreLag *durationpb.Duration `protobuf:"bytes,16,opt,name=store_lag,json=storeLag,proto3" json:"store_lag,omitempty"`
+	// What Segmind's account has left. Absent while that is unknown.
+	Credits       *Credits `protobuf:"bytes,17,opt,name=credits,proto3" json:"credits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2263,6 +2377,68 @@ func (x *GatewayStatus) GetStoreLag() *durationpb.Duration {
 	return nil
 }
 
+func (x *GatewayStatus) GetCredits() *Credits {
+	if x != nil {
+		return x.Credits
+	}
+	return nil
+}
+
+// Of Segmind's account, in millionths of a credit.
+type Credits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With those that are free.
+	Micros int64 `protobuf:"varint,1,opt,name=micros,proto3" json:"micros,omitempty"`
+	// When Segmind said so.
+	ObserveTime   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credits) Reset() {
+	*x = Credits{}
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credits) ProtoMessage() {}
+
+func (x *Credits) ProtoReflect() protoreflect.Message {
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credits.ProtoReflect.Descriptor instead.
+func (*Credits) Descriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Credits) GetMicros() int64 {
+	if x != nil {
+		return x.Micros
+	}
+	return 0
+}
+
+func (x *Credits) GetObserveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ObserveTime
+	}
+	return nil
+}
+
 type ReplicaStatus struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2276,7 +2452,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2464,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[24]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2477,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{24}
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReplicaStatus) GetName() string {
@@ -2344,7 +2520,7 @@ type CallerIdentity struct {
 
 func (x *CallerIdentity) Reset() {
 	*x = CallerIdentity{}
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2532,7 @@ func (x *CallerIdentity) String() string {
 func (*CallerIdentity) ProtoMessage() {}
 
 func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[25]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2545,7 @@ func (x *CallerIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallerIdentity.ProtoReflect.Descriptor instead.
 func (*CallerIdentity) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{25}
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CallerIdentity) GetName() string {
@@ -2386,19 +2562,26 @@ func (x *CallerIdentity) GetRole() CallerIdentity_Role {
 	return CallerIdentity_ROLE_UNSPECIFIED
 }
 
+// A limit of the caller's, or a budget that its jobs count towards.
 type QuotaUse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Such as `creates_per_day`.
-	Metric        string `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
-	Limit         int64  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	Used          int64  `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
+	// Such as `creates_per_day`; `budget:NAME` for a budget of that name.
+	Metric string `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
+	Limit  int64  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Used   int64  `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
+	// Of a budget of money: what it is in. Limit and used are then millionths of it.
+	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	// When a budget's period ends, and the next one begins with nothing used.
+	ResetTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=reset_time,json=resetTime,proto3" json:"reset_time,omitempty"`
+	// Beyond it the gateway warns, and refuses nothing.
+	Soft          bool `protobuf:"varint,6,opt,name=soft,proto3" json:"soft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QuotaUse) Reset() {
 	*x = QuotaUse{}
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[26]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2410,7 +2593,7 @@ func (x *QuotaUse) String() string {
 func (*QuotaUse) ProtoMessage() {}
 
 func (x *QuotaUse) ProtoReflect() protoreflect.Message {
-	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[26]
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2423,7 +2606,7 @@ func (x *QuotaUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QuotaUse.ProtoReflect.Descriptor instead.
 func (*QuotaUse) Descriptor() ([]byte, []int) {
-	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{26}
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *QuotaUse) GetMetric() string {
@@ -2445,6 +2628,291 @@ func (x *QuotaUse) GetUsed() int64 {
 		return x.Used
 	}
 	return 0
+}
+
+func (x *QuotaUse) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *QuotaUse) GetResetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResetTime
+	}
+	return nil
+}
+
+func (x *QuotaUse) GetSoft() bool {
+	if x != nil {
+		return x.Soft
+	}
+	return false
+}
+
+type GetSpendingRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Jobs submitted from start_time on (default: since the month began) and before
+	// end_time (default: all). Counted in quarters of an hour.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	EndTime   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// In which days and months begin, such as `Europe/Berlin`. Default UTC.
+	TimeZone      string                     `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	GroupBy       GetSpendingRequest_GroupBy `protobuf:"varint,4,opt,name=group_by,json=groupBy,proto3,enum=segmind.finetune.v1.GetSpendingRequest_GroupBy" json:"group_by,omitempty"`
+	LabelKey      string                     `protobuf:"bytes,5,opt,name=label_key,json=labelKey,proto3" json:"label_key,omitempty"`
+	Step          GetSpendingRequest_Step    `protobuf:"varint,6,opt,name=step,proto3,enum=segmind.finetune.v1.GetSpendingRequest_Step" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSpendingRequest) Reset() {
+	*x = GetSpendingRequest{}
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSpendingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSpendingRequest) ProtoMessage() {}
+
+func (x *GetSpendingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSpendingRequest.ProtoReflect.Descriptor instead.
+func (*GetSpendingRequest) Descriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetSpendingRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *GetSpendingRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *GetSpendingRequest) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *GetSpendingRequest) GetGroupBy() GetSpendingRequest_GroupBy {
+	if x != nil {
+		return x.GroupBy
+	}
+	return GetSpendingRequest_GROUP_BY_UNSPECIFIED
+}
+
+func (x *GetSpendingRequest) GetLabelKey() string {
+	if x != nil {
+		return x.LabelKey
+	}
+	return ""
+}
+
+func (x *GetSpendingRequest) GetStep() GetSpendingRequest_Step {
+	if x != nil {
+		return x.Step
+	}
+	return GetSpendingRequest_STEP_UNSPECIFIED
+}
+
+type GetSpendingResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By period, then by group.
+	Rows          []*SpendingRow `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetSpendingResponse) Reset() {
+	*x = GetSpendingResponse{}
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetSpendingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetSpendingResponse) ProtoMessage() {}
+
+func (x *GetSpendingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetSpendingResponse.ProtoReflect.Descriptor instead.
+func (*GetSpendingResponse) Descriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *GetSpendingResponse) GetRows() []*SpendingRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// What was submitted in one day or month for one group.
+type SpendingRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `2026-11` or `2026-11-26`.
+	Period string `protobuf:"bytes,1,opt,name=period,proto3" json:"period,omitempty"`
+	// Empty for jobs that have none, such as those of callers without a team.
+	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	// All jobs, and of those: how many go on or are not known to exist, and how
+	// the others ended.
+	Jobs          int64 `protobuf:"varint,3,opt,name=jobs,proto3" json:"jobs,omitempty"`
+	OpenJobs      int64 `protobuf:"varint,4,opt,name=open_jobs,json=openJobs,proto3" json:"open_jobs,omitempty"`
+	AvailableJobs int64 `protobuf:"varint,5,opt,name=available_jobs,json=availableJobs,proto3" json:"available_jobs,omitempty"`
+	FailedJobs    int64 `protobuf:"varint,6,opt,name=failed_jobs,json=failedJobs,proto3" json:"failed_jobs,omitempty"`
+	CancelledJobs int64 `protobuf:"varint,7,opt,name=cancelled_jobs,json=cancelledJobs,proto3" json:"cancelled_jobs,omitempty"`
+	LostJobs      int64 `protobuf:"varint,8,opt,name=lost_jobs,json=lostJobs,proto3" json:"lost_jobs,omitempty"`
+	// How many had no price.
+	UnpricedJobs int64 `protobuf:"varint,9,opt,name=unpriced_jobs,json=unpricedJobs,proto3" json:"unpriced_jobs,omitempty"`
+	// What the others were estimated at, by unit.
+	Costs []*Cost `protobuf:"bytes,10,rep,name=costs,proto3" json:"costs,omitempty"`
+	// The part of it for jobs that failed: worth a question if they were billed.
+	FailedCosts   []*Cost `protobuf:"bytes,11,rep,name=failed_costs,json=failedCosts,proto3" json:"failed_costs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpendingRow) Reset() {
+	*x = SpendingRow{}
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpendingRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpendingRow) ProtoMessage() {}
+
+func (x *SpendingRow) ProtoReflect() protoreflect.Message {
+	mi := &file_segmind_finetune_v1_fine_tune_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpendingRow.ProtoReflect.Descriptor instead.
+func (*SpendingRow) Descriptor() ([]byte, []int) {
+	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *SpendingRow) GetPeriod() string {
+	if x != nil {
+		return x.Period
+	}
+	return ""
+}
+
+func (x *SpendingRow) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SpendingRow) GetJobs() int64 {
+	if x != nil {
+		return x.Jobs
+	}
+	return 0
+}
+
+func (x *SpendingRow) GetOpenJobs() int64 {
+	if x != nil {
+		return x.OpenJobs
+	}
+	return 0
+}
+
+func (x *SpendingRow) GetAvailableJobs() int64 {
+	if x != nil {
+		return x.AvailableJobs
+	}
+	return 0
+}
+
+func (x *SpendingRow) GetFailedJobs() int64 {
+	if x != nil {
+		return x.FailedJobs
+	}
+	return 0
+}
+
+func (x *SpendingRow) GetCancelledJobs() int64 {
+	if x != nil {
+		return x.CancelledJobs
+	}
+	return 0
+}
+
+func (x *SpendingRow) GetLostJobs() int64 {
+	if x != nil {
+		return x.LostJobs
+	}
+	return 0
+}
+
+func (x *SpendingRow) GetUnpricedJobs() int64 {
+	if x != nil {
+		return x.UnpricedJobs
+	}
+	return 0
+}
+
+func (x *SpendingRow) GetCosts() []*Cost {
+	if x != nil {
+		return x.Costs
+	}
+	return nil
+}
+
+func (x *SpendingRow) GetFailedCosts() []*Cost {
+	if x != nil {
+		return x.FailedCosts
+	}
+	return nil
 }
 
 var File_segmind_finetune_v1_fine_tune_service_proto protoreflect.FileDescriptor
@@ -2618,7 +3086,7 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"generation\x12\x16\n" +
 	"\x06crc32c\x18\x05 \x01(\aR\x06crc32c\x12\x16\n" +
 	"\x06sha256\x18\x06 \x01(\fR\x06sha256\"\x19\n" +
-	"\x17GetGatewayStatusRequest\"\x86\a\n" +
+	"\x17GetGatewayStatusRequest\"\xbe\a\n" +
 	"\rGatewayStatus\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12W\n" +
 	"\x0eupstream_state\x18\x02 \x01(\x0e20.segmind.finetune.v1.GatewayStatus.UpstreamStateR\rupstreamState\x12=\n" +
@@ -2637,13 +3105,17 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"\breplicas\x18\x0e \x03(\v2\".segmind.finetune.v1.ReplicaStatusR\breplicas\x12\x1f\n" +
 	"\vleader_term\x18\x0f \x01(\x04R\n" +
 	"leaderTerm\x126\n" +
-	"\tstore_lag\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\bstoreLag\"p\n" +
+	"\tstore_lag\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\bstoreLag\x126\n" +
+	"\acredits\x18\x11 \x01(\v2\x1c.segmind.finetune.v1.CreditsR\acredits\"p\n" +
 	"\rUpstreamState\x12\x1e\n" +
 	"\x1aUPSTREAM_STATE_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aHEALTHY\x10\x01\x12\f\n" +
 	"\bDEGRADED\x10\x02\x12\v\n" +
 	"\aRETIRED\x10\x03\x12\x17\n" +
-	"\x13CREDENTIAL_REJECTED\x10\x04\"\x90\x01\n" +
+	"\x13CREDENTIAL_REJECTED\x10\x04\"`\n" +
+	"\aCredits\x12\x16\n" +
+	"\x06micros\x18\x01 \x01(\x03R\x06micros\x12=\n" +
+	"\fobserve_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vobserveTime\"\x90\x01\n" +
 	"\rReplicaStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -2658,15 +3130,54 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"\n" +
 	"\x06VIEWER\x10\x01\x12\r\n" +
 	"\tSUBMITTER\x10\x02\x12\t\n" +
-	"\x05ADMIN\x10\x03\"L\n" +
+	"\x05ADMIN\x10\x03\"\xaf\x01\n" +
 	"\bQuotaUse\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\tR\x06metric\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x12\n" +
-	"\x04used\x18\x03 \x01(\x03R\x04used*a\n" +
+	"\x04used\x18\x03 \x01(\x03R\x04used\x12\x12\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\x129\n" +
+	"\n" +
+	"reset_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tresetTime\x12\x12\n" +
+	"\x04soft\x18\x06 \x01(\bR\x04soft\"\xd1\x03\n" +
+	"\x12GetSpendingRequest\x129\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x1b\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\btimeZone\x12J\n" +
+	"\bgroup_by\x18\x04 \x01(\x0e2/.segmind.finetune.v1.GetSpendingRequest.GroupByR\agroupBy\x12\x1b\n" +
+	"\tlabel_key\x18\x05 \x01(\tR\blabelKey\x12@\n" +
+	"\x04step\x18\x06 \x01(\x0e2,.segmind.finetune.v1.GetSpendingRequest.StepR\x04step\"O\n" +
+	"\aGroupBy\x12\x18\n" +
+	"\x14GROUP_BY_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06CALLER\x10\x01\x12\b\n" +
+	"\x04TEAM\x10\x02\x12\t\n" +
+	"\x05MODEL\x10\x03\x12\t\n" +
+	"\x05LABEL\x10\x04\"0\n" +
+	"\x04Step\x12\x14\n" +
+	"\x10STEP_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05MONTH\x10\x01\x12\a\n" +
+	"\x03DAY\x10\x02\"K\n" +
+	"\x13GetSpendingResponse\x124\n" +
+	"\x04rows\x18\x01 \x03(\v2 .segmind.finetune.v1.SpendingRowR\x04rows\"\x8c\x03\n" +
+	"\vSpendingRow\x12\x16\n" +
+	"\x06period\x18\x01 \x01(\tR\x06period\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x12\n" +
+	"\x04jobs\x18\x03 \x01(\x03R\x04jobs\x12\x1b\n" +
+	"\topen_jobs\x18\x04 \x01(\x03R\bopenJobs\x12%\n" +
+	"\x0eavailable_jobs\x18\x05 \x01(\x03R\ravailableJobs\x12\x1f\n" +
+	"\vfailed_jobs\x18\x06 \x01(\x03R\n" +
+	"failedJobs\x12%\n" +
+	"\x0ecancelled_jobs\x18\a \x01(\x03R\rcancelledJobs\x12\x1b\n" +
+	"\tlost_jobs\x18\b \x01(\x03R\blostJobs\x12#\n" +
+	"\runpriced_jobs\x18\t \x01(\x03R\funpricedJobs\x12/\n" +
+	"\x05costs\x18\n" +
+	" \x03(\v2\x19.segmind.finetune.v1.CostR\x05costs\x12<\n" +
+	"\ffailed_costs\x18\v \x03(\v2\x19.segmind.finetune.v1.CostR\vfailedCosts*a\n" +
 	"\fFineTuneView\x12\x1e\n" +
 	"\x1aFINE_TUNE_VIEW_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14FINE_TUNE_VIEW_BASIC\x10\x01\x12\x17\n" +
-	"\x13FINE_TUNE_VIEW_FULL\x10\x022\xee\a\n" +
+	"\x13FINE_TUNE_VIEW_FULL\x10\x022\xd0\b\n" +
 	"\x0fFineTuneService\x12[\n" +
 	"\x0eCreateFineTune\x12*.segmind.finetune.v1.CreateFineTuneRequest\x1a\x1d.segmind.finetune.v1.FineTune\x12U\n" +
 	"\vGetFineTune\x12'.segmind.finetune.v1.GetFineTuneRequest\x1a\x1d.segmind.finetune.v1.FineTune\x12f\n" +
@@ -2677,7 +3188,8 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"\x0fCreateUploadUrl\x12+.segmind.finetune.v1.CreateUploadUrlRequest\x1a\x1e.segmind.finetune.v1.UploadUrl\x12Z\n" +
 	"\rUploadDataset\x12).segmind.finetune.v1.UploadDatasetRequest\x1a\x1c.segmind.finetune.v1.Dataset(\x01\x12n\n" +
 	"\x0fDownloadWeights\x12+.segmind.finetune.v1.DownloadWeightsRequest\x1a,.segmind.finetune.v1.DownloadWeightsResponse0\x01\x12d\n" +
-	"\x10GetGatewayStatus\x12,.segmind.finetune.v1.GetGatewayStatusRequest\x1a\".segmind.finetune.v1.GatewayStatusB\xc0\x01\n" +
+	"\x10GetGatewayStatus\x12,.segmind.finetune.v1.GetGatewayStatusRequest\x1a\".segmind.finetune.v1.GatewayStatus\x12`\n" +
+	"\vGetSpending\x12'.segmind.finetune.v1.GetSpendingRequest\x1a(.segmind.finetune.v1.GetSpendingResponseB\xc0\x01\n" +
 	"\x17com.segmind.finetune.v1B\x14FineTuneServiceProtoP\x01ZCgithub.com/segmind/finetune-gateway/client/go/finetunev1;finetunev1\xa2\x02\x03SFT\xaa\x02\x13Segmind.FineTune.V1\xca\x02\x13Segmind\\FineTune\\V1\xea\x02\x15Segmind::FineTune::V1b\x06proto3"
 
 var (
@@ -2692,8 +3204,8 @@ func file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP() []byte {
 	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescData
 }
 
-var file_segmind_finetune_v1_fine_tune_service_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_segmind_finetune_v1_fine_tune_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_segmind_finetune_v1_fine_tune_service_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_segmind_finetune_v1_fine_tune_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_segmind_finetune_v1_fine_tune_service_proto_goTypes = []any{
 	(FineTuneView)(0),                    // 0: segmind.finetune.v1.FineTuneView
 	(ErrorReason_Reason)(0),              // 1: segmind.finetune.v1.ErrorReason.Reason
@@ -2703,101 +3215,120 @@ var file_segmind_finetune_v1_fine_tune_service_proto_goTypes = []any{
 	(Restart_Reason)(0),                  // 5: segmind.finetune.v1.Restart.Reason
 	(GatewayStatus_UpstreamState)(0),     // 6: segmind.finetune.v1.GatewayStatus.UpstreamState
 	(CallerIdentity_Role)(0),             // 7: segmind.finetune.v1.CallerIdentity.Role
-	(*ErrorReason)(nil),                  // 8: segmind.finetune.v1.ErrorReason
-	(*CreateFineTuneRequest)(nil),        // 9: segmind.finetune.v1.CreateFineTuneRequest
-	(*GetFineTuneRequest)(nil),           // 10: segmind.finetune.v1.GetFineTuneRequest
-	(*Freshness)(nil),                    // 11: segmind.finetune.v1.Freshness
-	(*ListFineTunesRequest)(nil),         // 12: segmind.finetune.v1.ListFineTunesRequest
-	(*ListFineTunesResponse)(nil),        // 13: segmind.finetune.v1.ListFineTunesResponse
-	(*WatchFineTunesRequest)(nil),        // 14: segmind.finetune.v1.WatchFineTunesRequest
-	(*WatchFineTunesResponse)(nil),       // 15: segmind.finetune.v1.WatchFineTunesResponse
-	(*Change)(nil),                       // 16: segmind.finetune.v1.Change
-	(*Synced)(nil),                       // 17: segmind.finetune.v1.Synced
-	(*Heartbeat)(nil),                    // 18: segmind.finetune.v1.Heartbeat
-	(*Restart)(nil),                      // 19: segmind.finetune.v1.Restart
-	(*WaitFineTuneRequest)(nil),          // 20: segmind.finetune.v1.WaitFineTuneRequest
-	(*WaitFineTuneResponse)(nil),         // 21: segmind.finetune.v1.WaitFineTuneResponse
-	(*UpdateFineTuneRequest)(nil),        // 22: segmind.finetune.v1.UpdateFineTuneRequest
-	(*CreateUploadUrlRequest)(nil),       // 23: segmind.finetune.v1.CreateUploadUrlRequest
-	(*UploadUrl)(nil),                    // 24: segmind.finetune.v1.UploadUrl
-	(*UploadDatasetRequest)(nil),         // 25: segmind.finetune.v1.UploadDatasetRequest
-	(*DatasetSpec)(nil),                  // 26: segmind.finetune.v1.DatasetSpec
-	(*Dataset)(nil),                      // 27: segmind.finetune.v1.Dataset
-	(*DownloadWeightsRequest)(nil),       // 28: segmind.finetune.v1.DownloadWeightsRequest
-	(*DownloadWeightsResponse)(nil),      // 29: segmind.finetune.v1.DownloadWeightsResponse
-	(*GetGatewayStatusRequest)(nil),      // 30: segmind.finetune.v1.GetGatewayStatusRequest
-	(*GatewayStatus)(nil),                // 31: segmind.finetune.v1.GatewayStatus
-	(*ReplicaStatus)(nil),                // 32: segmind.finetune.v1.ReplicaStatus
-	(*CallerIdentity)(nil),               // 33: segmind.finetune.v1.CallerIdentity
-	(*QuotaUse)(nil),                     // 34: segmind.finetune.v1.QuotaUse
-	nil,                                  // 35: segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
-	(*FineTune)(nil),                     // 36: segmind.finetune.v1.FineTune
-	(*durationpb.Duration)(nil),          // 37: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),        // 38: google.protobuf.Timestamp
-	(FineTune_State)(0),                  // 39: segmind.finetune.v1.FineTune.State
-	(*fieldmaskpb.FieldMask)(nil),        // 40: google.protobuf.FieldMask
+	(GetSpendingRequest_GroupBy)(0),      // 8: segmind.finetune.v1.GetSpendingRequest.GroupBy
+	(GetSpendingRequest_Step)(0),         // 9: segmind.finetune.v1.GetSpendingRequest.Step
+	(*ErrorReason)(nil),                  // 10: segmind.finetune.v1.ErrorReason
+	(*CreateFineTuneRequest)(nil),        // 11: segmind.finetune.v1.CreateFineTuneRequest
+	(*GetFineTuneRequest)(nil),           // 12: segmind.finetune.v1.GetFineTuneRequest
+	(*Freshness)(nil),                    // 13: segmind.finetune.v1.Freshness
+	(*ListFineTunesRequest)(nil),         // 14: segmind.finetune.v1.ListFineTunesRequest
+	(*ListFineTunesResponse)(nil),        // 15: segmind.finetune.v1.ListFineTunesResponse
+	(*WatchFineTunesRequest)(nil),        // 16: segmind.finetune.v1.WatchFineTunesRequest
+	(*WatchFineTunesResponse)(nil),       // 17: segmind.finetune.v1.WatchFineTunesResponse
+	(*Change)(nil),                       // 18: segmind.finetune.v1.Change
+	(*Synced)(nil),                       // 19: segmind.finetune.v1.Synced
+	(*Heartbeat)(nil),                    // 20: segmind.finetune.v1.Heartbeat
+	(*Restart)(nil),                      // 21: segmind.finetune.v1.Restart
+	(*WaitFineTuneRequest)(nil),          // 22: segmind.finetune.v1.WaitFineTuneRequest
+	(*WaitFineTuneResponse)(nil),         // 23: segmind.finetune.v1.WaitFineTuneResponse
+	(*UpdateFineTuneRequest)(nil),        // 24: segmind.finetune.v1.UpdateFineTuneRequest
+	(*CreateUploadUrlRequest)(nil),       // 25: segmind.finetune.v1.CreateUploadUrlRequest
+	(*UploadUrl)(nil),                    // 26: segmind.finetune.v1.UploadUrl
+	(*UploadDatasetRequest)(nil),         // 27: segmind.finetune.v1.UploadDatasetRequest
+	(*DatasetSpec)(nil),                  // 28: segmind.finetune.v1.DatasetSpec
+	(*Dataset)(nil),                      // 29: segmind.finetune.v1.Dataset
+	(*DownloadWeightsRequest)(nil),       // 30: segmind.finetune.v1.DownloadWeightsRequest
+	(*DownloadWeightsResponse)(nil),      // 31: segmind.finetune.v1.DownloadWeightsResponse
+	(*GetGatewayStatusRequest)(nil),      // 32: segmind.finetune.v1.GetGatewayStatusRequest
+	(*GatewayStatus)(nil),                // 33: segmind.finetune.v1.GatewayStatus
+	(*Credits)(nil),                      // 34: segmind.finetune.v1.Credits
+	(*ReplicaStatus)(nil),                // 35: segmind.finetune.v1.ReplicaStatus
+	(*CallerIdentity)(nil),               // 36: segmind.finetune.v1.CallerIdentity
+	(*QuotaUse)(nil),                     // 37: segmind.finetune.v1.QuotaUse
+	(*GetSpendingRequest)(nil),           // 38: segmind.finetune.v1.GetSpendingRequest
+	(*GetSpendingResponse)(nil),          // 39: segmind.finetune.v1.GetSpendingResponse
+	(*SpendingRow)(nil),                  // 40: segmind.finetune.v1.SpendingRow
+	nil,                                  // 41: segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
+	(*FineTune)(nil),                     // 42: segmind.finetune.v1.FineTune
+	(*durationpb.Duration)(nil),          // 43: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),        // 44: google.protobuf.Timestamp
+	(FineTune_State)(0),                  // 45: segmind.finetune.v1.FineTune.State
+	(*fieldmaskpb.FieldMask)(nil),        // 46: google.protobuf.FieldMask
+	(*Cost)(nil),                         // 47: segmind.finetune.v1.Cost
 }
 var file_segmind_finetune_v1_fine_tune_service_proto_depIdxs = []int32{
-	36, // 0: segmind.finetune.v1.CreateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
-	11, // 1: segmind.finetune.v1.GetFineTuneRequest.freshness:type_name -> segmind.finetune.v1.Freshness
-	37, // 2: segmind.finetune.v1.Freshness.max_staleness:type_name -> google.protobuf.Duration
+	42, // 0: segmind.finetune.v1.CreateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	13, // 1: segmind.finetune.v1.GetFineTuneRequest.freshness:type_name -> segmind.finetune.v1.Freshness
+	43, // 2: segmind.finetune.v1.Freshness.max_staleness:type_name -> google.protobuf.Duration
 	0,  // 3: segmind.finetune.v1.ListFineTunesRequest.view:type_name -> segmind.finetune.v1.FineTuneView
-	11, // 4: segmind.finetune.v1.ListFineTunesRequest.freshness:type_name -> segmind.finetune.v1.Freshness
-	36, // 5: segmind.finetune.v1.ListFineTunesResponse.fine_tunes:type_name -> segmind.finetune.v1.FineTune
-	38, // 6: segmind.finetune.v1.ListFineTunesResponse.observe_time:type_name -> google.protobuf.Timestamp
+	13, // 4: segmind.finetune.v1.ListFineTunesRequest.freshness:type_name -> segmind.finetune.v1.Freshness
+	42, // 5: segmind.finetune.v1.ListFineTunesResponse.fine_tunes:type_name -> segmind.finetune.v1.FineTune
+	44, // 6: segmind.finetune.v1.ListFineTunesResponse.observe_time:type_name -> google.protobuf.Timestamp
 	0,  // 7: segmind.finetune.v1.WatchFineTunesRequest.view:type_name -> segmind.finetune.v1.FineTuneView
 	2,  // 8: segmind.finetune.v1.WatchFineTunesRequest.delivery:type_name -> segmind.finetune.v1.WatchFineTunesRequest.Delivery
 	3,  // 9: segmind.finetune.v1.WatchFineTunesRequest.gap_policy:type_name -> segmind.finetune.v1.WatchFineTunesRequest.GapPolicy
-	37, // 10: segmind.finetune.v1.WatchFineTunesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	16, // 11: segmind.finetune.v1.WatchFineTunesResponse.change:type_name -> segmind.finetune.v1.Change
-	17, // 12: segmind.finetune.v1.WatchFineTunesResponse.synced:type_name -> segmind.finetune.v1.Synced
-	18, // 13: segmind.finetune.v1.WatchFineTunesResponse.heartbeat:type_name -> segmind.finetune.v1.Heartbeat
-	19, // 14: segmind.finetune.v1.WatchFineTunesResponse.restart:type_name -> segmind.finetune.v1.Restart
+	43, // 10: segmind.finetune.v1.WatchFineTunesRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	18, // 11: segmind.finetune.v1.WatchFineTunesResponse.change:type_name -> segmind.finetune.v1.Change
+	19, // 12: segmind.finetune.v1.WatchFineTunesResponse.synced:type_name -> segmind.finetune.v1.Synced
+	20, // 13: segmind.finetune.v1.WatchFineTunesResponse.heartbeat:type_name -> segmind.finetune.v1.Heartbeat
+	21, // 14: segmind.finetune.v1.WatchFineTunesResponse.restart:type_name -> segmind.finetune.v1.Restart
 	4,  // 15: segmind.finetune.v1.Change.type:type_name -> segmind.finetune.v1.Change.Type
-	36, // 16: segmind.finetune.v1.Change.fine_tune:type_name -> segmind.finetune.v1.FineTune
-	38, // 17: segmind.finetune.v1.Heartbeat.observe_time:type_name -> google.protobuf.Timestamp
+	42, // 16: segmind.finetune.v1.Change.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	44, // 17: segmind.finetune.v1.Heartbeat.observe_time:type_name -> google.protobuf.Timestamp
 	5,  // 18: segmind.finetune.v1.Restart.reason:type_name -> segmind.finetune.v1.Restart.Reason
-	39, // 19: segmind.finetune.v1.WaitFineTuneRequest.until:type_name -> segmind.finetune.v1.FineTune.State
-	37, // 20: segmind.finetune.v1.WaitFineTuneRequest.timeout:type_name -> google.protobuf.Duration
-	36, // 21: segmind.finetune.v1.WaitFineTuneResponse.fine_tune:type_name -> segmind.finetune.v1.FineTune
-	36, // 22: segmind.finetune.v1.UpdateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
-	40, // 23: segmind.finetune.v1.UpdateFineTuneRequest.update_mask:type_name -> google.protobuf.FieldMask
-	35, // 24: segmind.finetune.v1.UploadUrl.required_headers:type_name -> segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
-	26, // 25: segmind.finetune.v1.UploadDatasetRequest.spec:type_name -> segmind.finetune.v1.DatasetSpec
+	45, // 19: segmind.finetune.v1.WaitFineTuneRequest.until:type_name -> segmind.finetune.v1.FineTune.State
+	43, // 20: segmind.finetune.v1.WaitFineTuneRequest.timeout:type_name -> google.protobuf.Duration
+	42, // 21: segmind.finetune.v1.WaitFineTuneResponse.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	42, // 22: segmind.finetune.v1.UpdateFineTuneRequest.fine_tune:type_name -> segmind.finetune.v1.FineTune
+	46, // 23: segmind.finetune.v1.UpdateFineTuneRequest.update_mask:type_name -> google.protobuf.FieldMask
+	41, // 24: segmind.finetune.v1.UploadUrl.required_headers:type_name -> segmind.finetune.v1.UploadUrl.RequiredHeadersEntry
+	28, // 25: segmind.finetune.v1.UploadDatasetRequest.spec:type_name -> segmind.finetune.v1.DatasetSpec
 	6,  // 26: segmind.finetune.v1.GatewayStatus.upstream_state:type_name -> segmind.finetune.v1.GatewayStatus.UpstreamState
-	38, // 27: segmind.finetune.v1.GatewayStatus.observe_time:type_name -> google.protobuf.Timestamp
-	38, // 28: segmind.finetune.v1.GatewayStatus.last_webhook_time:type_name -> google.protobuf.Timestamp
-	34, // 29: segmind.finetune.v1.GatewayStatus.quotas:type_name -> segmind.finetune.v1.QuotaUse
-	33, // 30: segmind.finetune.v1.GatewayStatus.caller:type_name -> segmind.finetune.v1.CallerIdentity
-	32, // 31: segmind.finetune.v1.GatewayStatus.replicas:type_name -> segmind.finetune.v1.ReplicaStatus
-	37, // 32: segmind.finetune.v1.GatewayStatus.store_lag:type_name -> google.protobuf.Duration
-	38, // 33: segmind.finetune.v1.ReplicaStatus.start_time:type_name -> google.protobuf.Timestamp
-	7,  // 34: segmind.finetune.v1.CallerIdentity.role:type_name -> segmind.finetune.v1.CallerIdentity.Role
-	9,  // 35: segmind.finetune.v1.FineTuneService.CreateFineTune:input_type -> segmind.finetune.v1.CreateFineTuneRequest
-	10, // 36: segmind.finetune.v1.FineTuneService.GetFineTune:input_type -> segmind.finetune.v1.GetFineTuneRequest
-	12, // 37: segmind.finetune.v1.FineTuneService.ListFineTunes:input_type -> segmind.finetune.v1.ListFineTunesRequest
-	14, // 38: segmind.finetune.v1.FineTuneService.WatchFineTunes:input_type -> segmind.finetune.v1.WatchFineTunesRequest
-	20, // 39: segmind.finetune.v1.FineTuneService.WaitFineTune:input_type -> segmind.finetune.v1.WaitFineTuneRequest
-	22, // 40: segmind.finetune.v1.FineTuneService.UpdateFineTune:input_type -> segmind.finetune.v1.UpdateFineTuneRequest
-	23, // 41: segmind.finetune.v1.FineTuneService.CreateUploadUrl:input_type -> segmind.finetune.v1.CreateUploadUrlRequest
-	25, // 42: segmind.finetune.v1.FineTuneService.UploadDataset:input_type -> segmind.finetune.v1.UploadDatasetRequest
-	28, // 43: segmind.finetune.v1.FineTuneService.DownloadWeights:input_type -> segmind.finetune.v1.DownloadWeightsRequest
-	30, // 44: segmind.finetune.v1.FineTuneService.GetGatewayStatus:input_type -> segmind.finetune.v1.GetGatewayStatusRequest
-	36, // 45: segmind.finetune.v1.FineTuneService.CreateFineTune:output_type -> segmind.finetune.v1.FineTune
-	36, // 46: segmind.finetune.v1.FineTuneService.GetFineTune:output_type -> segmind.finetune.v1.FineTune
-	13, // 47: segmind.finetune.v1.FineTuneService.ListFineTunes:output_type -> segmind.finetune.v1.ListFineTunesResponse
-	15, // 48: segmind.finetune.v1.FineTuneService.WatchFineTunes:output_type -> segmind.finetune.v1.WatchFineTunesResponse
-	21, // 49: segmind.finetune.v1.FineTuneService.WaitFineTune:output_type -> segmind.finetune.v1.WaitFineTuneResponse
-	36, // 50: segmind.finetune.v1.FineTuneService.UpdateFineTune:output_type -> segmind.finetune.v1.FineTune
-	24, // 51: segmind.finetune.v1.FineTuneService.CreateUploadUrl:output_type -> segmind.finetune.v1.UploadUrl
-	27, // 52: segmind.finetune.v1.FineTuneService.UploadDataset:output_type -> segmind.finetune.v1.Dataset
-	29, // 53: segmind.finetune.v1.FineTuneService.DownloadWeights:output_type -> segmind.finetune.v1.DownloadWeightsResponse
-	31, // 54: segmind.finetune.v1.FineTuneService.GetGatewayStatus:output_type -> segmind.finetune.v1.GatewayStatus
-	45, // [45:55] is the sub-list for method output_type
-	35, // [35:45] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	44, // 27: segmind.finetune.v1.GatewayStatus.observe_time:type_name -> google.protobuf.Timestamp
+	44, // 28: segmind.finetune.v1.GatewayStatus.last_webhook_time:type_name -> google.protobuf.Timestamp
+	37, // 29: segmind.finetune.v1.GatewayStatus.quotas:type_name -> segmind.finetune.v1.QuotaUse
+	36, // 30: segmind.finetune.v1.GatewayStatus.caller:type_name -> segmind.finetune.v1.CallerIdentity
+	35, // 31: segmind.finetune.v1.GatewayStatus.replicas:type_name -> segmind.finetune.v1.ReplicaStatus
+	43, // 32: segmind.finetune.v1.GatewayStatus.store_lag:type_name -> google.protobuf.Duration
+	34, // 33: segmind.finetune.v1.GatewayStatus.credits:type_name -> segmind.finetune.v1.Credits
+	44, // 34: segmind.finetune.v1.Credits.observe_time:type_name -> google.protobuf.Timestamp
+	44, // 35: segmind.finetune.v1.ReplicaStatus.start_time:type_name -> google.protobuf.Timestamp
+	7,  // 36: segmind.finetune.v1.CallerIdentity.role:type_name -> segmind.finetune.v1.CallerIdentity.Role
+	44, // 37: segmind.finetune.v1.QuotaUse.reset_time:type_name -> google.protobuf.Timestamp
+	44, // 38: segmind.finetune.v1.GetSpendingRequest.start_time:type_name -> google.protobuf.Timestamp
+	44, // 39: segmind.finetune.v1.GetSpendingRequest.end_time:type_name -> google.protobuf.Timestamp
+	8,  // 40: segmind.finetune.v1.GetSpendingRequest.group_by:type_name -> segmind.finetune.v1.GetSpendingRequest.GroupBy
+	9,  // 41: segmind.finetune.v1.GetSpendingRequest.step:type_name -> segmind.finetune.v1.GetSpendingRequest.Step
+	40, // 42: segmind.finetune.v1.GetSpendingResponse.rows:type_name -> segmind.finetune.v1.SpendingRow
+	47, // 43: segmind.finetune.v1.SpendingRow.costs:type_name -> segmind.finetune.v1.Cost
+	47, // 44: segmind.finetune.v1.SpendingRow.failed_costs:type_name -> segmind.finetune.v1.Cost
+	11, // 45: segmind.finetune.v1.FineTuneService.CreateFineTune:input_type -> segmind.finetune.v1.CreateFineTuneRequest
+	12, // 46: segmind.finetune.v1.FineTuneService.GetFineTune:input_type -> segmind.finetune.v1.GetFineTuneRequest
+	14, // 47: segmind.finetune.v1.FineTuneService.ListFineTunes:input_type -> segmind.finetune.v1.ListFineTunesRequest
+	16, // 48: segmind.finetune.v1.FineTuneService.WatchFineTunes:input_type -> segmind.finetune.v1.WatchFineTunesRequest
+	22, // 49: segmind.finetune.v1.FineTuneService.WaitFineTune:input_type -> segmind.finetune.v1.WaitFineTuneRequest
+	24, // 50: segmind.finetune.v1.FineTuneService.UpdateFineTune:input_type -> segmind.finetune.v1.UpdateFineTuneRequest
+	25, // 51: segmind.finetune.v1.FineTuneService.CreateUploadUrl:input_type -> segmind.finetune.v1.CreateUploadUrlRequest
+	27, // 52: segmind.finetune.v1.FineTuneService.UploadDataset:input_type -> segmind.finetune.v1.UploadDatasetRequest
+	30, // 53: segmind.finetune.v1.FineTuneService.DownloadWeights:input_type -> segmind.finetune.v1.DownloadWeightsRequest
+	32, // 54: segmind.finetune.v1.FineTuneService.GetGatewayStatus:input_type -> segmind.finetune.v1.GetGatewayStatusRequest
+	38, // 55: segmind.finetune.v1.FineTuneService.GetSpending:input_type -> segmind.finetune.v1.GetSpendingRequest
+	42, // 56: segmind.finetune.v1.FineTuneService.CreateFineTune:output_type -> segmind.finetune.v1.FineTune
+	42, // 57: segmind.finetune.v1.FineTuneService.GetFineTune:output_type -> segmind.finetune.v1.FineTune
+	15, // 58: segmind.finetune.v1.FineTuneService.ListFineTunes:output_type -> segmind.finetune.v1.ListFineTunesResponse
+	17, // 59: segmind.finetune.v1.FineTuneService.WatchFineTunes:output_type -> segmind.finetune.v1.WatchFineTunesResponse
+	23, // 60: segmind.finetune.v1.FineTuneService.WaitFineTune:output_type -> segmind.finetune.v1.WaitFineTuneResponse
+	42, // 61: segmind.finetune.v1.FineTuneService.UpdateFineTune:output_type -> segmind.finetune.v1.FineTune
+	26, // 62: segmind.finetune.v1.FineTuneService.CreateUploadUrl:output_type -> segmind.finetune.v1.UploadUrl
+	29, // 63: segmind.finetune.v1.FineTuneService.UploadDataset:output_type -> segmind.finetune.v1.Dataset
+	31, // 64: segmind.finetune.v1.FineTuneService.DownloadWeights:output_type -> segmind.finetune.v1.DownloadWeightsResponse
+	33, // 65: segmind.finetune.v1.FineTuneService.GetGatewayStatus:output_type -> segmind.finetune.v1.GatewayStatus
+	39, // 66: segmind.finetune.v1.FineTuneService.GetSpending:output_type -> segmind.finetune.v1.GetSpendingResponse
+	56, // [56:67] is the sub-list for method output_type
+	45, // [45:56] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_segmind_finetune_v1_fine_tune_service_proto_init() }
@@ -2822,8 +3353,8 @@ func file_segmind_finetune_v1_fine_tune_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segmind_finetune_v1_fine_tune_service_proto_rawDesc), len(file_segmind_finetune_v1_fine_tune_service_proto_rawDesc)),
-			NumEnums:      8,
-			NumMessages:   28,
+			NumEnums:      10,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

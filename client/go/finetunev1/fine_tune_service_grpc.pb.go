@@ -29,6 +29,7 @@ const (
 	FineTuneService_UploadDataset_FullMethodName    = "/segmind.finetune.v1.FineTuneService/UploadDataset"
 	FineTuneService_DownloadWeights_FullMethodName  = "/segmind.finetune.v1.FineTuneService/DownloadWeights"
 	FineTuneService_GetGatewayStatus_FullMethodName = "/segmind.finetune.v1.FineTuneService/GetGatewayStatus"
+	FineTuneService_GetSpending_FullMethodName      = "/segmind.finetune.v1.FineTuneService/GetSpending"
 )
 
 // FineTuneServiceClient is the client API for FineTuneService service.
@@ -75,6 +76,10 @@ type FineTuneServiceClient interface {
 	DownloadWeights(ctx context.Context, in *DownloadWeightsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadWeightsResponse], error)
 	// How fresh and how healthy the gateway's view of Segmind is.
 	GetGatewayStatus(ctx context.Context, in *GetGatewayStatusRequest, opts ...grpc.CallOption) (*GatewayStatus, error)
+	// What jobs made through the gateway cost, and whose they are, for the last
+	// 400 days: those of all callers for one that sees all jobs, else the caller's
+	// own.
+	GetSpending(ctx context.Context, in *GetSpendingRequest, opts ...grpc.CallOption) (*GetSpendingResponse, error)
 }
 
 type fineTuneServiceClient struct {
@@ -206,6 +211,16 @@ func (c *fineTuneServiceClient) GetGatewayStatus(ctx context.Context, in *GetGat
 	return out, nil
 }
 
+func (c *fineTuneServiceClient) GetSpending(ctx context.Context, in *GetSpendingRequest, opts ...grpc.CallOption) (*GetSpendingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetSpendingResponse)
+	err := c.cc.Invoke(ctx, FineTuneService_GetSpending_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FineTuneServiceServer is the server API for FineTuneService service.
 // All implementations must embed UnimplementedFineTuneServiceServer
 // for forward compatibility.
@@ -250,6 +265,10 @@ type FineTuneServiceServer interface {
 	DownloadWeights(*DownloadWeightsRequest, grpc.ServerStreamingServer[DownloadWeightsResponse]) error
 	// How fresh and how healthy the gateway's view of Segmind is.
 	GetGatewayStatus(context.Context, *GetGatewayStatusRequest) (*GatewayStatus, error)
+	// What jobs made through the gateway cost, and whose they are, for the last
+	// 400 days: those of all callers for one that sees all jobs, else the caller's
+	// own.
+	GetSpending(context.Context, *GetSpendingRequest) (*GetSpendingResponse, error)
 	mustEmbedUnimplementedFineTuneServiceServer()
 }
 
@@ -289,6 +308,9 @@ func (UnimplementedFineTuneServiceServer) DownloadWeights(*DownloadWeightsReques
 }
 func (UnimplementedFineTuneServiceServer) GetGatewayStatus(context.Context, *GetGatewayStatusRequest) (*GatewayStatus, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method GetGatewayStatus not implemented")
+}
+func (UnimplementedFineTuneServiceServer) GetSpending(context.Context, *GetSpendingRequest) (*GetSpendingResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method GetSpending not implemented")
 }
 func (UnimplementedFineTuneServiceServer) mustEmbedUnimplementedFineTuneServiceServer() {}
 func (UnimplementedFineTuneServiceServer) testEmbeddedByValue()                         {}
@@ -466,6 +488,24 @@ func _FineTuneService_GetGatewayStatus_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FineTuneService_GetSpending_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetSpendingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FineTuneServiceServer).GetSpending(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FineTuneService_GetSpending_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FineTuneServiceServer).GetSpending(ctx, req.(*GetSpendingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FineTuneService_ServiceDesc is the grpc.ServiceDesc for FineTuneService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -500,6 +540,10 @@ var FineTuneService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetGatewayStatus",
 			Handler:    _FineTuneService_GetGatewayStatus_Handler,
+		},
+		{
+			MethodName: "GetSpending",
+			Handler:    _FineTuneService_GetSpending_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -45,13 +45,16 @@ std::string EtagOf(const ResumePoint& point) {
 
 CommitDraft::CommitDraft(const Base& base, absl::Time now)
     : catalog_(base.catalog),
+      store_(base.store),
+      unsettled_(base.unsettled),
       reads_(base.reads),
       lost_(base.lost),
       marker_key_(base.marker_key),
       owner_(base.owner),
       now_(now),
       base_revision_(catalog_.view()->revision()),
-      intents_(base.store, base.unsettled, now) {}
+      intents_(base.store, base.unsettled, now),
+      ledger_(base.store) {}
 
 // ---- Jobs ----
 
@@ -152,6 +155,7 @@ void CommitDraft::Write(Record record, std::optional<Written> base) {
   record.mutable_fine_tune()->set_revision(revision);
   record.mutable_fine_tune()->set_etag(EtagOf(catalog_.PointAt(revision)));
   *record.mutable_fine_tune()->mutable_update_time() = ToProto(now_);
+  CountJob(base, record, id);
   AddChange(id, {.record = std::move(record)}, std::move(base));
 }
 
@@ -174,6 +178,37 @@ void CommitDraft::AddChange(const std::string& id, Written written, std::optiona
   stored_changes_.push_back(
       {point.revision, now_, id, written.bytes, std::move(before), written.forgotten});
   done_records_.insert_or_assign(id, std::move(written));
+}
+
+// ---- The ledger ----
+
+// The submission, as it was before the commit where this is the first that is heard of it.
+DraftLedger::Submission& CommitDraft::CountedSubmission(const std::string& id,
+                                                        const IntentKey& key) {
+  if (DraftLedger::Submission* known = ledger_.Find(id)) return *known;
+  const record::Intent* intent = unsettled_.Find(key);
+  const bool has_intent = intent != nullptr && intent->fine_tune_id() == id;
+  return ledger_.Begin(id, catalog_.Find(id) != nullptr,
+                       has_intent ? CountedOf(*intent) : std::nullopt);
+}
+
+void CommitDraft::CountJob(const std::optional<Written>& base, const Record& record,
+                           const std::string& id) {
+  // Nothing was ever spent here on a job from elsewhere.
+  if (record.request_id().empty() && (!base || base->record.request_id().empty())) return;
+  DraftLedger::Submission& submission =
+      CountedSubmission(id, {record.fine_tune().creator(), record.request_id()});
+  ledger_.ChangeJob(submission, base ? CountedOf(base->record) : std::nullopt, CountedOf(record));
+}
+
+void CommitDraft::CountIntent(const record::Intent& intent) {
+  const IntentKey key = IntentTable::KeyOf(intent);
+  // Another attempt has another job.
+  const record::Intent* earlier = intents_.FindDone(key);
+  if (earlier == nullptr) earlier = unsettled_.Find(key);
+  if (earlier != nullptr && earlier->fine_tune_id() != intent.fine_tune_id())
+    ledger_.ChangeIntent(CountedSubmission(earlier->fine_tune_id(), key), std::nullopt);
+  ledger_.ChangeIntent(CountedSubmission(intent.fine_tune_id(), key), CountedOf(intent));
 }
 
 // ---- Intents ----
@@ -245,6 +280,7 @@ absl::Status CommitDraft::EndMutation(absl::Status status) {
         own_order_.end());
     for (const std::string& id : own_order_) Accept(id, std::move(own_records_.at(id)));
     for (auto& [name, id] : own_upstream_) done_upstream_[name] = std::move(id);
+    for (const auto& [key, intent] : intents_.own()) CountIntent(intent);
   }
   intents_.EndMutation(/*keep=*/status.ok());
   own_records_.clear();
@@ -258,6 +294,8 @@ StoreBatch CommitDraft::TakeBatch() {
   StoreBatch batch;
   batch.changes = std::move(stored_changes_);
   batch.put_intents = intents_.All();
+  batch.new_totals.assign(ledger_.new_totals().begin(), ledger_.new_totals().end());
+  batch.spending = ledger_.Changes();
   return batch;
 }
 

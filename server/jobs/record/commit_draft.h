@@ -10,6 +10,7 @@
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/draft.h"
 #include "server/jobs/record/draft_intents.h"
+#include "server/jobs/record/draft_ledger.h"
 #include "server/store/store.h"
 
 namespace finetune {
@@ -47,6 +48,12 @@ class CommitDraft : public Draft {
   void PutIntent(record::Intent intent) override;
   void DeleteIntent(const std::string& caller, const std::string& request_id) override;
   absl::StatusOr<Spending> SpendingOf(const std::string& caller) override;
+  absl::StatusOr<std::vector<int64_t>> TotalsOf(const std::vector<TotalKey>& keys) override {
+    return ledger_.TotalsOf(keys);
+  }
+  absl::StatusOr<SpendingRows> ReadSpending(const Store::SpendingQuery& query) override {
+    return store_.ReadSpending(query);
+  }
   absl::Time now() const override { return now_; }
   const std::string& marker_key() const override { return marker_key_; }
   const std::string& owner() const override { return owner_; }
@@ -60,7 +67,9 @@ class CommitDraft : public Draft {
   const std::vector<ChangePtr>& changes() const { return changes_; }
   std::vector<record::Intent> intents() const { return intents_.All(); }
   const Reads& newer_reads() const { return newer_reads_; }
-  bool empty() const { return changes_.empty() && intents_.empty(); }
+  bool empty() const {
+    return changes_.empty() && intents_.empty() && ledger_.new_totals().empty();
+  }
   // How often mutations have put something that is written.
   size_t writes() const { return changes_.size() + intents_.puts(); }
 
@@ -88,8 +97,14 @@ class CommitDraft : public Draft {
   void AddChange(const std::string& id, Written written, std::optional<Written> base);
   std::optional<Written> BaseOf(const std::string& id) const;
   int64_t CountActive(const std::string& caller) const;
+  // For the ledger: what mutations that went well have put.
+  void CountJob(const std::optional<Written>& base, const Record& record, const std::string& id);
+  void CountIntent(const record::Intent& intent);
+  DraftLedger::Submission& CountedSubmission(const std::string& id, const IntentKey& key);
 
   const Catalog& catalog_;
+  Store& store_;
+  const IntentTable& unsettled_;
   const Reads& reads_;
   const std::string& lost_;
   const std::string& marker_key_;
@@ -111,6 +126,7 @@ class CommitDraft : public Draft {
   Reads newer_reads_;
 
   DraftIntents intents_;  // Of both layers.
+  DraftLedger ledger_;
 };
 
 }  // namespace finetune

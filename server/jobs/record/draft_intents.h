@@ -36,6 +36,14 @@ class DraftIntents {
   int64_t CountHidden(const std::string& caller,
                       absl::FunctionRef<bool(const std::string& id)> is_visible) const;
 
+  // What the mutation that runs has put, and what those before it in this commit have; null if
+  // nothing.
+  const absl::btree_map<IntentKey, record::Intent>& own() const { return own_; }
+  const record::Intent* FindDone(const IntentKey& key) const {
+    const auto it = done_.find(key);
+    return it == done_.end() ? nullptr : &it->second;
+  }
+
   // Ends the mutation that ran: what it put joins the commit, or is forgotten.
   void EndMutation(bool keep);
 

@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/micros.h"
 #include "server/base/sha256.h"
 #include "server/base/time_proto.h"
 #include "server/jobs/record/marker.h"
@@ -82,6 +83,10 @@ void JoinResults(const UpstreamJob& job, bool keep, pb::FineTune& to) {
   }
   if (job.is_public && !(keep && to.visibility() != pb::FineTune::VISIBILITY_UNSPECIFIED)) {
     to.set_visibility(*job.is_public ? pb::FineTune::PUBLIC : pb::FineTune::PRIVATE);
+  }
+  if (job.billed_micros && !(keep && to.has_billed_cost())) {
+    to.mutable_billed_cost()->set_unit(kCredits);
+    to.mutable_billed_cost()->set_micros(*job.billed_micros);
   }
   if (HasWeights(to.state()))
     Take(job.cloud_storage_url.value_or(""), keep, to.mutable_weights_uri());

@@ -506,6 +506,7 @@ void Recorder::Core::SetWhatToForget(StoreBatch& batch) {
   const absl::Time now = clock_.WallNow();
   batch.forget_intents_before = now - kKeepIntents;
   batch.forget_refusals_before = now - kKeepRefusals;
+  batch.forget_spending_before = now - kKeepSpending;
 }
 
 void Recorder::Core::FollowStore() {

@@ -20,6 +20,7 @@ record::FineTuneRecord RecordOf(const record::Intent& intent) {
   *job.mutable_create_time() = intent.create_time();
   record.set_marker(intent.marker());
   record.set_request_id(intent.request_id());
+  if (intent.has_charge()) *record.mutable_charge() = intent.charge();
   return record;
 }
 
@@ -47,6 +48,7 @@ std::string TakeOver(Draft& draft, const record::Intent& intent, record::FineTun
     job.MergeFrom(asked);
     record.set_marker(intent.marker());
     record.set_request_id(intent.request_id());
+    if (intent.has_charge()) *record.mutable_charge() = intent.charge();
     draft.Put(std::move(record));
   }
   MarkAccepted(draft, intent, id);

@@ -187,6 +187,9 @@ bool ReadRecord(std::string_view bytes, FineTuneVersion& version) {
       case Record::kRequestIdFieldNumber:
         version.request_id = reader.bytes();
         break;
+      case Record::kChargeFieldNumber:
+        version.charge = reader.bytes();
+        break;
       default:
         break;
     }
@@ -223,6 +226,9 @@ record::FineTuneRecord ToRecord(const FineTuneVersion& version) {
   record.set_dormant(version.dormant);
   record.set_details_known(version.details_known);
   record.set_request_id(version.request_id);
+  // One that cannot be read counts as one that is not there.
+  if (!version.charge.empty() && !record.mutable_charge()->ParseFromString(version.charge))
+    record.clear_charge();
   return record;
 }
 

@@ -40,6 +40,7 @@ struct FineTuneVersion {
   std::string upstream_request_id;
   std::string marker;
   std::string request_id;
+  std::string charge;    // Serialised; empty if there is none.
   absl::Time read_time;  // Of the day, and perhaps of an earlier process.
   uint64_t read = 0;
   uint64_t shown_read = 0;

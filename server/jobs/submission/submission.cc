@@ -10,6 +10,7 @@
 #include "server/base/log.h"
 #include "server/base/quota.h"
 #include "server/base/sha256.h"
+#include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
 #include "server/jobs/record/marker.h"
@@ -38,7 +39,7 @@ pb::FineTune UnsignedInputOf(const pb::FineTune& fine_tune) {
 // The same by the record. What cannot be counted is refused.
 absl::Status CheckSpendingOf(Draft& draft, const std::string& caller,
                              const SpendingLimits& limits) {
-  if (!limits.creates_per_day && !limits.active_jobs) return absl::OkStatus();
+  if (!limits.any()) return absl::OkStatus();
   auto spending = draft.SpendingOf(caller);
   if (!spending.ok()) return spending.status();
   return CheckSpending(caller, *spending, limits, draft.now());
@@ -134,13 +135,14 @@ absl::Status SubmitterDraining() {
 
 SubmissionParts::SubmissionParts(Submitter::Options the_options, SegmindClient& the_segmind,
                                  Recorder& the_recorder, Catalog& the_catalog, Tracker& the_tracker,
-                                 Clock& the_clock, Metrics& metrics)
+                                 Clock& the_clock, Metrics& the_metrics)
     : options(the_options),
       segmind(the_segmind),
       recorder(the_recorder),
       catalog(the_catalog),
       tracker(the_tracker),
       clock(the_clock),
+      metrics(the_metrics),
       accepted(Outcomes(metrics, "accepted")),
       refused(Outcomes(metrics, "refused")),
       not_sent(Outcomes(metrics, "not_sent")),
@@ -160,11 +162,13 @@ Submission::Submission(std::shared_ptr<SubmissionParts> parts, CreateCall call,
     : parts_(std::move(parts)),
       key_(std::move(call.caller), std::move(call.request_id)),
       limits_(call.limits),
+      spender_(std::move(call.spender)),
       fingerprint_(std::move(fingerprint)),
       fine_tune_(std::move(call.fine_tune)),
       look_(std::move(call.look)),
       trace_(call.trace),
       sharer_(std::move(call.sharer)),
+      notes_(std::move(call.notes)),
       moved_(std::move(moved)),
       callers_(parts_->clock,
                [this](uint64_t caller) {
@@ -181,6 +185,95 @@ void Submission::Add(absl::Time deadline, SubmissionCallers::Done done) {
 
 // ---- Its way ----
 
+struct Submission::Preparation {
+  record::Intent intent;
+  SpendingLimits limits;
+  std::shared_ptr<const Spender> spender;
+  bool markers = true;
+  const Membership& membership;
+  std::optional<int64_t> credits_left;  // Where the account must be able to pay for it.
+  std::shared_ptr<Prepared> prepared;
+
+  absl::Status operator()(Draft& draft) {
+    *prepared = Prepared();
+    int attempt = 0;
+    auto found = draft.FindIntent(intent.caller(), intent.request_id());
+    if (!found.ok()) return found.status();
+    if (found->has_value()) {
+      record::Intent& earlier = **found;
+      if (earlier.fingerprint() != intent.fingerprint()) {
+        return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::REQUEST_ID_REUSED,
+                     "this request_id came before with other parameters")
+            .Field("request_id", "came before with other parameters");
+      }
+      if (earlier.state() != record::Intent::NOT_SUBMITTED) {
+        // PREPARED by this process, with no submission for it: a commit whose failure was reported
+        // came through, and nothing was sent.
+        prepared->is_own =
+            earlier.state() == record::Intent::PREPARED && membership.IsMine(earlier.owner());
+        if (prepared->is_own && earlier.owner() != draft.owner()) {
+          earlier.set_owner(draft.owner());
+          draft.PutIntent(earlier);
+        }
+        prepared->intent = std::move(earlier);
+        return absl::OkStatus();
+      }
+      attempt = earlier.attempt() + 1;
+    }
+    return Begin(draft, attempt);
+  }
+
+  absl::Status Begin(Draft& draft, int attempt) {
+    record::Intent& made = prepared->intent;
+    made = intent;
+    made.set_owner(draft.owner());
+    *made.mutable_create_time() = ToProto(draft.now());
+    made.set_attempt(attempt);
+    if (markers) {
+      made.set_marker(
+          MakeMarker(draft.marker_key(), intent.caller(), intent.request_id(), attempt));
+    }
+    const absl::Status labelled = SetCharge(draft.now());
+    if (AcceptLost(draft, made)) return absl::OkStatus();
+    // Reserved by the intent, in this very commit.
+    RETURN_IF_ERROR(labelled);
+    RETURN_IF_ERROR(CheckSpendingOf(draft, intent.caller(), limits));
+    RETURN_IF_ERROR(CheckBudgets(draft));
+    RETURN_IF_ERROR(CheckCredits(made.charge(), credits_left));
+    prepared->is_own = true;
+    draft.PutIntent(made);
+    return absl::OkStatus();
+  }
+
+  // Not OK if a rule forbids the labels.
+  absl::Status SetCharge(absl::Time now) {
+    record::Intent& made = prepared->intent;
+    absl::Status labelled;
+    if (spender != nullptr) {
+      const auto labels = LabelsFor(*spender, made.fine_tune());
+      labelled = labels.status();
+      if (labels.ok())
+        *made.mutable_fine_tune()->mutable_labels() = {labels->begin(), labels->end()};
+      *made.mutable_charge() = ChargeOf(*spender, made.fine_tune(), now);
+    } else {
+      *made.mutable_charge()->mutable_time() = ToProto(now);
+    }
+    ShowCharge(made.charge(), *made.mutable_fine_tune());
+    return labelled;
+  }
+
+  // What cannot be counted is refused.
+  absl::Status CheckBudgets(Draft& draft) {
+    if (spender == nullptr || spender->rules->budgets.empty()) return absl::OkStatus();
+    const record::Intent& made = prepared->intent;
+    const auto& labels = made.fine_tune().labels();
+    auto uses = UsesOf(draft, made.caller(), *spender, {labels.begin(), labels.end()});
+    if (!uses.ok()) return uses.status();
+    prepared->verdict = JudgeCharge(*uses, made.charge(), draft.now());
+    return prepared->verdict.refusal;
+  }
+};
+
 void Submission::Prepare() {
   record::Intent intent;
   intent.set_caller(key_.first);
@@ -194,49 +287,13 @@ void Submission::Prepare() {
   *intent.mutable_fine_tune() = UnsignedInputOf(fine_tune_);
   auto prepared = std::make_shared<Prepared>();
   parts_->recorder.Record(
-      [intent = std::move(intent), limits = limits_, markers = parts_->options.markers,
-       &membership = parts_->recorder.membership(), prepared](Draft& draft) -> absl::Status {
-        *prepared = Prepared();
-        int attempt = 0;
-        auto found = draft.FindIntent(intent.caller(), intent.request_id());
-        if (!found.ok()) return found.status();
-        if (found->has_value()) {
-          record::Intent& earlier = **found;
-          if (earlier.fingerprint() != intent.fingerprint()) {
-            return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::REQUEST_ID_REUSED,
-                         "this request_id came before with other parameters")
-                .Field("request_id", "came before with other parameters");
-          }
-          if (earlier.state() != record::Intent::NOT_SUBMITTED) {
-            // PREPARED by this process, with no submission for it: a commit whose failure was
-            // reported came through, and nothing was sent.
-            prepared->is_own =
-                earlier.state() == record::Intent::PREPARED && membership.IsMine(earlier.owner());
-            if (prepared->is_own && earlier.owner() != draft.owner()) {
-              earlier.set_owner(draft.owner());
-              draft.PutIntent(earlier);
-            }
-            prepared->intent = std::move(earlier);
-            return absl::OkStatus();
-          }
-          attempt = earlier.attempt() + 1;
-        }
-        prepared->intent = intent;
-        prepared->intent.set_owner(draft.owner());
-        *prepared->intent.mutable_create_time() = ToProto(draft.now());
-        prepared->intent.set_attempt(attempt);
-        if (markers) {
-          prepared->intent.set_marker(
-              MakeMarker(draft.marker_key(), intent.caller(), intent.request_id(), attempt));
-        }
-        if (AcceptLost(draft, prepared->intent)) return absl::OkStatus();
-        // Reserved by the intent, in this very commit.
-        if (absl::Status may = CheckSpendingOf(draft, intent.caller(), limits); !may.ok())
-          return may;
-        prepared->is_own = true;
-        draft.PutIntent(prepared->intent);
-        return absl::OkStatus();
-      },
+      Preparation{.intent = std::move(intent),
+                  .limits = limits_,
+                  .spender = spender_,
+                  .markers = parts_->options.markers,
+                  .membership = parts_->recorder.membership(),
+                  .credits_left = parts_->CreditsLeft(),
+                  .prepared = prepared},
       [self = shared_from_this(), prepared](const absl::Status& status) {
         self->parts_->worker.RunOrPost(
             [self, prepared, status] { self->OnPrepared(*prepared, status); });
@@ -244,7 +301,40 @@ void Submission::Prepare() {
       trace_);
 }
 
+void Submission::TellOfBudgets(const BudgetVerdict& verdict) {
+  const auto count = [&](const char* name, const char* help, const std::string& budget) {
+    parts_->metrics.Counter(name, help, {{"budget", budget}}).Increment();
+  };
+  if (!verdict.refused_by.empty()) {
+    count("finetune_gateway_budget_refusals_total", "Submissions that a budget had no room for.",
+          verdict.refused_by);
+  }
+  for (const auto& [budget, warning] : verdict.warnings) {
+    count("finetune_gateway_budget_warnings_total",
+          "Submissions beyond a soft budget, or beyond the share of one from which it warns.",
+          budget);
+    Log(LogLevel::kWarning, warning,
+        {{"trace_id", trace_.TraceId()},
+         {"audit", true},
+         {"caller", key_.first},
+         {"request_id", key_.second},
+         {"budget", budget}});
+    if (notes_ != nullptr) notes_->warnings.push_back(warning);
+  }
+}
+
+void Submission::CountCost() {
+  const record::Charge& charge = intent_.charge();
+  if (charge.unit().empty()) return;
+  parts_->metrics
+      .Counter("finetune_gateway_estimated_cost_total",
+               "What submissions that Segmind took at once were estimated at.",
+               {{"team", charge.team()}, {"unit", charge.unit()}})
+      .Increment(static_cast<double>(charge.micros()) / 1e6);
+}
+
 void Submission::OnPrepared(const Prepared& prepared, const absl::Status& status) {
+  if (status.ok() == prepared.verdict.refused_by.empty()) TellOfBudgets(prepared.verdict);
   if (!status.ok()) return Finish(status);
   intent_ = prepared.intent;
   if (prepared.is_own) return look_ ? Look() : TryPost();
@@ -386,6 +476,7 @@ void Submission::OnRecorded(const Ended& ended, const absl::Status& status) {
   parts_->tracker.Wake();
   if (!ended.unknown) {
     parts_->accepted.Increment();
+    CountCost();
     parts_->tracker.NoteSubmitted(outcome_.job.id, post_time_, parts_->clock.Now());
     Audit("submission accepted", absl::OkStatus());
     return Finish(Find(ended.fine_tune_id));

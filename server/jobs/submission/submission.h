@@ -32,6 +32,15 @@ struct SubmissionParts {
   Catalog& catalog;
   Tracker& tracker;
   Clock& clock;
+  Metrics& metrics;
+
+  // Millionths of a credit, where a submission must be within them; nullopt while that is unknown.
+  std::optional<int64_t> CreditsLeft() const {
+    if (!options.require_credits) return std::nullopt;
+    const auto told = segmind.credits().At(clock.Now());
+    return told ? std::optional(told->micros) : std::nullopt;
+  }
+
   prometheus::Counter& accepted;
   prometheus::Counter& refused;
   prometheus::Counter& not_sent;
@@ -119,7 +128,10 @@ class Submission : public std::enable_shared_from_this<Submission> {
     record::Intent intent;
     // Nothing was sent for it yet, and it is this process's to send.
     bool is_own = false;
+    BudgetVerdict verdict;
   };
+  // What the first mutation does.
+  struct Preparation;
   // What the last mutation made of the outcome.
   struct Ended {
     std::string fine_tune_id;  // Empty if there is no job.
@@ -130,6 +142,8 @@ class Submission : public std::enable_shared_from_this<Submission> {
 
   void Prepare();
   void OnPrepared(const Prepared& prepared, const absl::Status& status);
+  void TellOfBudgets(const BudgetVerdict& verdict);
+  void CountCost();
   void Look();
   void OnLooked(absl::Status status);
   void TryPost();
@@ -154,11 +168,13 @@ class Submission : public std::enable_shared_from_this<Submission> {
   const std::shared_ptr<SubmissionParts> parts_;
   const Key key_;
   const SpendingLimits limits_;
+  const std::shared_ptr<const Spender> spender_;  // Null: without prices and budgets.
   const std::string fingerprint_;
   const pb::FineTune fine_tune_;
   const std::function<void(absl::AnyInvocable<void(absl::Status) &&> done)> look_;
   const TraceContext trace_;  // Of the call that began it.
   const std::shared_ptr<Sharer> sharer_;
+  const std::shared_ptr<CreateNotes> notes_;  // Of the call that began it; may be null.
   const Moved moved_;
 
   Phase phase_ = Phase::kPreparing;

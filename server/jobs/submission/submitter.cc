@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "server/base/error.h"
+#include "server/base/status_macros.h"
 #include "server/jobs/record/settle.h"
 #include "server/jobs/submission/submission.h"
 
@@ -150,18 +151,46 @@ void Submitter::Release() {
       [](const absl::Status&) {});
 }
 
-void Submitter::CountSpending(const std::string& caller,
-                              absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done) {
-  auto spending = std::make_shared<Spending>();
+namespace {
+
+// As a submission would meet it; see Submission::Preparation.
+absl::Status LookAhead(Draft& draft, const Submitter::Prospect& prospect,
+                       std::optional<int64_t> credits_left, Forecast& forecast) {
+  forecast = {.job = prospect.fine_tune};
+  if (prospect.limits.any()) {
+    ASSIGN_OR_RETURN(forecast.spending, draft.SpendingOf(prospect.caller));
+  }
+  record::Charge charge;
+  if (prospect.spender != nullptr) {
+    const auto labels = LabelsFor(*prospect.spender, forecast.job);
+    forecast.refusal = labels.status();
+    if (labels.ok()) *forecast.job.mutable_labels() = {labels->begin(), labels->end()};
+    charge = ChargeOf(*prospect.spender, forecast.job, draft.now());
+    const auto& own = forecast.job.labels();
+    ASSIGN_OR_RETURN(forecast.budgets,
+                     UsesOf(draft, prospect.caller, *prospect.spender, {own.begin(), own.end()}));
+  }
+  ShowCharge(charge, forecast.job);
+  if (forecast.refusal.ok())
+    forecast.refusal =
+        CheckSpending(prospect.caller, forecast.spending, prospect.limits, draft.now());
+  if (forecast.refusal.ok())
+    forecast.refusal = JudgeCharge(forecast.budgets, charge, draft.now()).refusal;
+  if (forecast.refusal.ok()) forecast.refusal = CheckCredits(charge, credits_left);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void Submitter::Foresee(Prospect prospect,
+                        absl::AnyInvocable<void(absl::StatusOr<Forecast>) &&> done) {
+  auto forecast = std::make_shared<Forecast>();
   parts_->recorder.Record(
-      [caller, spending](Draft& draft) {
-        auto counted = draft.SpendingOf(caller);
-        if (counted.ok()) *spending = *counted;
-        return counted.status();
-      },
-      [spending, done = std::move(done)](absl::Status status) mutable {
+      [prospect = std::move(prospect), credits_left = parts_->CreditsLeft(),
+       forecast](Draft& draft) { return LookAhead(draft, prospect, credits_left, *forecast); },
+      [forecast, done = std::move(done)](absl::Status status) mutable {
         if (status.ok())
-          std::move(done)(*spending);
+          std::move(done)(std::move(*forecast));
         else
           std::move(done)(std::move(status));
       });

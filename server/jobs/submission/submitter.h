@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
@@ -13,6 +14,7 @@
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
 #include "server/jobs/record/recorder.h"
+#include "server/jobs/submission/budget_check.h"
 #include "server/jobs/tracking/tracker.h"
 #include "server/segmind/segmind_client.h"
 
@@ -22,24 +24,42 @@ namespace finetune {
 struct SpendingLimits {
   std::optional<int64_t> creates_per_day;
   std::optional<int64_t> active_jobs;
+
+  bool any() const { return creates_per_day || active_jobs; }
 };
 
 // Whether a caller that has spent so much may have one more job. CLIENT_QUOTA_EXCEEDED.
 absl::Status CheckSpending(const std::string& caller, const Spending& spending,
                            const SpendingLimits& limits, absl::Time now);
 
+// What a submission's callers are told beside the job. Written before they are answered.
+struct CreateNotes {
+  // Sentences about budgets that are spent, or nearly.
+  std::vector<std::string> warnings;
+};
+
+// What a job would meet if it were submitted now.
+struct Forecast {
+  Spending spending;
+  pb::FineTune job;  // With its labels and its cost.
+  std::vector<BudgetUse> budgets;
+  absl::Status refusal;  // By a label's rule, a limit or a budget.
+};
+
 // A checked CreateFineTuneRequest.
 struct CreateCall {
   std::string caller;
   SpendingLimits limits;
-  std::string request_id;  // Made by the gateway if the caller sent none.
-  pb::FineTune fine_tune;  // Input fields only.
+  std::shared_ptr<const Spender> spender = nullptr;  // Null: without prices, budgets and rules.
+  std::string request_id;                            // Made by the gateway if the caller sent none.
+  pb::FineTune fine_tune;                            // Input fields only.
   // Looks, within some seconds, at what only a new submission needs to have looked at, such as the
   // dataset; a repeat does not. What it says no to is refused with that. May be empty.
   std::function<void(absl::AnyInvocable<void(absl::Status) &&> done)> look = nullptr;
   absl::Time deadline;
   TraceContext trace;
-  std::shared_ptr<Sharer> sharer;  // Of the rate limit; null for the gateway's own.
+  std::shared_ptr<Sharer> sharer;                // Of the rate limit; null for the gateway's own.
+  std::shared_ptr<CreateNotes> notes = nullptr;  // May be null.
 };
 
 class Submission;
@@ -55,6 +75,8 @@ class Submitter : public CommitListener {
     // Whether a marker goes into the name that Segmind sees; without one an unknown outcome is
     // settled by data, prompt, model and time.
     bool markers = true;
+    // Whether what costs more than the account is known to have left is refused.
+    bool require_credits = false;
   };
   using CreateDone = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;
 
@@ -77,9 +99,14 @@ class Submitter : public CommitListener {
   // sent.
   void Create(CreateCall call, CreateDone done);
 
-  // What a caller has spent by now. STORE_UNAVAILABLE.
-  void CountSpending(const std::string& caller,
-                     absl::AnyInvocable<void(absl::StatusOr<Spending>) &&> done);
+  // What a caller has spent by now, and what a job of its would meet. STORE_UNAVAILABLE.
+  struct Prospect {
+    std::string caller;
+    SpendingLimits limits;  // Without any, `spending` is not counted.
+    std::shared_ptr<const Spender> spender = nullptr;
+    pb::FineTune fine_tune = {};
+  };
+  void Foresee(Prospect prospect, absl::AnyInvocable<void(absl::StatusOr<Forecast>) &&> done);
 
   // Refuses new calls. Those under way are answered by `answer_by`, whatever their deadlines: with
   // SUBMIT_UNKNOWN if the POST is out.

@@ -56,12 +56,6 @@ absl::Status CheckLabels(const UpdateCall& call, const pb::FineTune& fine_tune) 
   return absl::OkStatus();
 }
 
-// Whether this update may be made to the job as it is.
-absl::Status CheckFits(const UpdateCall& call, const pb::FineTune& fine_tune) {
-  if (!call.etag.empty() && call.etag != fine_tune.etag()) return EtagMismatch(call.id);
-  return CheckLabels(call, fine_tune);
-}
-
 void ChangeLabels(const UpdateCall& call, pb::FineTune& fine_tune) {
   auto& labels = *fine_tune.mutable_labels();
   if (call.labels) {
@@ -75,6 +69,34 @@ void ChangeLabels(const UpdateCall& call, pb::FineTune& fine_tune) {
       labels.erase(key);
     }
   }
+}
+
+// What money was counted by stays as it was.
+absl::Status CheckGuardedLabels(const UpdateCall& call, const pb::FineTune& fine_tune) {
+  if (call.spender == nullptr || call.spender->rules->guarded_labels.empty())
+    return absl::OkStatus();
+  pb::FineTune changed;
+  *changed.mutable_labels() = fine_tune.labels();
+  ChangeLabels(call, changed);
+  for (const std::string& key : call.spender->rules->guarded_labels) {
+    const auto before = fine_tune.labels().find(key);
+    const auto after = changed.labels().find(key);
+    const bool had = before != fine_tune.labels().end();
+    const bool has = after != changed.labels().end();
+    if (had == has && (!had || before->second == after->second)) continue;
+    return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD,
+                 absl::StrCat("fine_tune.labels.", key,
+                              ": spending is counted by it, so it stays as the job was submitted"))
+        .Field(absl::StrCat("fine_tune.labels.", key), "spending is counted by it");
+  }
+  return absl::OkStatus();
+}
+
+// Whether this update may be made to the job as it is.
+absl::Status CheckFits(const UpdateCall& call, const pb::FineTune& fine_tune) {
+  if (!call.etag.empty() && call.etag != fine_tune.etag()) return EtagMismatch(call.id);
+  if (absl::Status labels = CheckLabels(call, fine_tune); !labels.ok()) return labels;
+  return CheckGuardedLabels(call, fine_tune);
 }
 
 }  // namespace

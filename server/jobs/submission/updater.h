@@ -12,6 +12,7 @@
 #include "server/base/cancellation.h"
 #include "server/jobs/record/recorder.h"
 #include "server/segmind/segmind_client.h"
+#include "server/spending/spending_rules.h"
 
 namespace finetune {
 
@@ -31,6 +32,8 @@ struct UpdateCall {
   std::shared_ptr<Sharer> sharer;  // Of the rate limit; null for the gateway's own.
   // Whether somebody still waits for it; null: yes.
   std::shared_ptr<const Cancellation> cancellation;
+  // Whose rules guard labels; null: none are guarded.
+  std::shared_ptr<const Spender> spender = nullptr;
 };
 
 // Changes a job at Segmind (visibility) and in the record (labels). Updates of one job run one
@@ -44,7 +47,8 @@ class Updater {
   ~Updater();
 
   // The job afterwards. NOT_FOUND, ABORTED / ETAG_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD for a
-  // label to be removed that the job does not have and for an unnamed one that it does not have,
+  // label to be removed that the job does not have, for an unnamed one that it does not have and for
+  // one that spending is counted by,
   // FAILED_PRECONDITION while Segmind's id is unknown, RESOURCE_EXHAUSTED / OVERLOADED while
   // kMaxPerJob updates of this job wait, and Segmind's errors. One that is cancelled ends with
   // CANCELLED, wherever it is: what Segmind made of its visibility by then, the next list tells.

@@ -67,7 +67,11 @@ SegmindReader::SegmindReader(const Options& options, const Parts& parts,
                options.settle_time, worker_,
                {.on_search_news = [this] { SearchAgain(); },
                 .on_observed = [this] { TellOthers(); },
-                .on_step = [this] { Pump(); }}) {}
+                .on_step = [this] { Pump(); }}),
+      credits_(segmind_, clock_, options.credits_poll_interval, worker_, [this] {
+        TellOthers();
+        Pump();
+      }) {}
 
 SegmindReader::~SegmindReader() { Stop(); }
 
@@ -98,6 +102,7 @@ void SegmindReader::Stop() {
 void SegmindReader::End(const absl::Status& why) {
   ended_ = why;
   details_.Stop();
+  credits_.Stop();
   clock_.Cancel(timer_);
   timer_ = Clock::kNoTimer;
   refreshes_.EndAll(why);
@@ -210,6 +215,9 @@ void SegmindReader::TellOthers() {
   told_.not_shown = missing_.not_shown();
   told_.revision = catalog_.view()->revision();
   told_.partial = list_is_partial_;
+  told_.credits = std::nullopt;
+  if (const auto credits = segmind_.credits().At(clock_.Now()))
+    told_.credits = {credits->micros, credits->time};
   fleet_.Tell(told_);
 }
 
@@ -241,8 +249,9 @@ void SegmindReader::Pump() {
     for (const std::string& id : unknown_words_.TakeDue(now)) RecordDormant(id);
     details_.Start(now);
     if (NextListStart() <= now) StartList(now);
-    next =
-        std::min({next, NextListStart(), details_.queue().NextStart(), unknown_words_.NextDue()});
+    credits_.Start(now);
+    next = std::min({next, NextListStart(), details_.queue().NextStart(), unknown_words_.NextDue(),
+                     credits_.NextStart()});
   }
   SetTimer(next);
 }
@@ -412,6 +421,7 @@ void SegmindReader::OnListRecorded(const ListRead& read, const ListReading& read
   ServeWanted(start);
   TellOthers();
   refreshes_.FinishServed();
+  credits_.Begin(now);
   TakeNextList();
   Pump();
 }

@@ -14,6 +14,7 @@
 #include "server/base/worker.h"
 #include "server/jobs/record/recorder.h"
 #include "server/jobs/tracking/candidates.h"
+#include "server/jobs/tracking/credits_reader.h"
 #include "server/jobs/tracking/details_reader.h"
 #include "server/jobs/tracking/leader_recorder.h"
 #include "server/jobs/tracking/list_reading.h"
@@ -51,6 +52,8 @@ class SegmindReader {
     // A job whose state at Segmind has been a word that nobody knows for this long is no longer
     // followed and counted as one that goes on.
     absl::Duration unknown_state_timeout = absl::Hours(24);
+    // Between two looks at what the account has left; zero: none.
+    absl::Duration credits_poll_interval;
     // Each list is a trace of its own; null: of none. Outlives the tracker.
     Tracer* tracer = nullptr;
   };
@@ -183,6 +186,7 @@ class SegmindReader {
   absl::flat_hash_set<std::string> markers_checked_;
 
   DetailsReader details_;
+  CreditsReader credits_;
 };
 
 }  // namespace finetune

@@ -140,6 +140,12 @@ void Tracker::OnHints(const std::vector<std::string>& upstream_ids) {
   for (const std::string& id : upstream_ids) Hint(id);
 }
 
+void Tracker::OnReading(const FleetReading& reading) {
+  if (reading.credits)
+    parts_.segmind.credits().Note(reading.credits->micros, reading.credits->time);
+  followed_->OnReading(reading);
+}
+
 void Tracker::OnWanted(uint64_t ticket) {
   if (const auto reader = this->reader()) reader->Want(ticket);
 }

@@ -78,7 +78,7 @@ class Tracker : private FleetListener, private CommitListener {
   void OnHints(const std::vector<std::string>& upstream_ids) override;
   void OnWake() override { Wake(); }
   void OnWanted(uint64_t ticket) override ABSL_LOCKS_EXCLUDED(mu_);
-  void OnReading(const FleetReading& reading) override { followed_->OnReading(reading); }
+  void OnReading(const FleetReading& reading) override;
   // CommitListener.
   void OnCommitted(absl::Span<const ChangePtr>) override { followed_->OnCommitted(); }
 

@@ -1,7 +1,12 @@
 // One job: what it is, its history as a time line, why it failed, and what to type for it.
 
 import { element } from "./table.js";
-import { duration, failureOf, isActive, sourceOf, stateOf, time, ZONE } from "./words.js";
+import { costOf, duration, failureOf, isActive, sourceOf, stateOf, time, ZONE } from "./words.js";
+
+function costTextOf(job) {
+  const cost = job.billedCost ?? job.estimatedCost;
+  return cost ? `${costOf(cost)}${job.billedCost ? "" : " (estimated)"}` : job.unpriced && "unknown: it has no price";
+}
 
 function facts(pairs) {
   const list = element("dl", { className: "facts" });
@@ -183,6 +188,7 @@ export class JobView {
       ["Caller", job.creator],
       ["Created", job.createTime && `${time(Date.parse(job.createTime))}${job.createTimeEstimated ? " (first seen)" : ""}`],
       ["Ended", job.endTime && time(Date.parse(job.endTime))],
+      ["Cost", costTextOf(job)],
       ["Prompt", job.instancePrompt],
       ["Labels", labels.length > 0 && element("span", {}, ...labels)],
     ]));

@@ -4,7 +4,7 @@ import { Jobs } from "./jobs.js";
 import { JobView } from "./job.js";
 import { Stream } from "./stream.js";
 import { element, Table } from "./table.js";
-import { duration, number, STATES, stateOf, UPSTREAMS } from "./words.js";
+import { costsOf, duration, number, STATES, stateOf, UPSTREAMS } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const search = byId("search");
@@ -74,6 +74,7 @@ function showGateway() {
     ["Last read", read],
     ["Last webhook", webhook],
     ["Calls left this minute", number(status.upstreamCallsLeft)],
+    ["Credits left", status.credits ? number((status.credits.micros ?? 0) / 1e6) : "unknown"],
     ["Active", number(status.activeFineTuneCount)],
     ["Watchers", number(status.watcherCount)],
     ["Replica", status.replica ?? ""],
@@ -92,6 +93,24 @@ function connection(name, text) {
   const node = byId("connection");
   node.dataset.state = name;
   if (node.textContent !== text) node.textContent = text;
+}
+
+// ---- What was spent ----
+
+let spent = "";
+async function showSpending() {
+  if (document.hidden) return;
+  const answer = await fetch("page/spending").catch(() => null);
+  if (!answer?.ok) return;
+  const said = await answer.text();
+  if (said === spent) return;
+  spent = said;
+  const rows = JSON.parse(said).rows ?? [];
+  const cell = (textContent) => element("td", { className: "number", textContent });
+  byId("spent").replaceChildren(...rows.map((row) => element("tr", {},
+    element("th", { scope: "row", textContent: row.group || "(no team)" }), cell(number(row.jobs)), cell(number(row.failedJobs)),
+    cell(number(row.unpricedJobs)), cell(costsOf(row.costs)), cell(costsOf(row.failedCosts)))));
+  byId("spending").hidden = rows.length === 0;
 }
 
 // ---- What is chosen ----
@@ -177,5 +196,9 @@ setInterval(() => {
   view.tick();
 }, 1000);
 
+setInterval(showSpending, 10000);
+
 show();
 follow();
+// The gateway looks into its record when it is asked; the second time it knows.
+showSpending().then(() => setTimeout(showSpending, 1000));

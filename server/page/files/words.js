@@ -80,3 +80,12 @@ const NUMBER = new Intl.NumberFormat("en");
 export function number(n) {
   return NUMBER.format(Number(n ?? 0));
 }
+
+// An amount in millionths of its unit; zero is left out of what the gateway says.
+export function costOf(cost) {
+  return `${number((cost.micros ?? 0) / 1e6)} ${cost.unit}`;
+}
+
+export function costsOf(costs) {
+  return (costs ?? []).map(costOf).join("; ") || "–";
+}

@@ -38,6 +38,7 @@ const Rule& RuleOf(Method method) {
       {"UploadDataset", Role::kSubmitter, kLasting, false, Share::kTransfers},
       {"DownloadWeights", Role::kViewer, kLasting, false, Share::kTransfers},
       {"GetGatewayStatus", Role::kViewer, kUnary, true},
+      {"GetSpending", Role::kViewer, kUnary, false},
   };
   return kRules[static_cast<int>(method)];
 }

@@ -38,8 +38,9 @@ enum class Method {
   kUploadDataset,
   kDownloadWeights,
   kGetGatewayStatus,
+  kGetSpending,
 };
-inline constexpr int kMethods = 10;
+inline constexpr int kMethods = 11;
 
 // One call between Admit and End.
 struct Call {

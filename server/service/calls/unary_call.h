@@ -84,6 +84,11 @@ class UnaryCall final : public QueuedCall {
   void OnRevokedDo(LastingCall::End action) { call_.lasting->OnRevokedDo(std::move(action)); }
   absl::Status revoked() const { return call_.lasting->revoked(); }
 
+  // Sends it after the answer. Before that is given.
+  void AddTrailingMetadata(const std::string& key, const std::string& value) {
+    context_.AddTrailingMetadata(key, value);
+  }
+
   // Takes more of what callers share, until the call ends.
   absl::Status Take(Share share, int64_t amount = 1) {
     return route_.gate.Take(call_, share, amount);

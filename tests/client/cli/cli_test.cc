@@ -494,7 +494,7 @@ TEST_F(Cli, HelpHasExamplesAtEveryLevel) {
   EXPECT_EQ(top.code, 0);
   EXPECT_THAT(top.out, AllOf(HasSubstr("Exit codes"), HasSubstr("Examples")));
   for (const char* command : {"create", "get", "list", "watch", "wait", "update", "upload-url",
-                              "upload", "download", "status", "completion"}) {
+                              "upload", "download", "status", "spend", "completion"}) {
     EXPECT_THAT(top.out, HasSubstr(command));
     const Result help = Run({command, "--help"});
     EXPECT_EQ(help.code, 0);
@@ -675,6 +675,24 @@ TEST_F(Cli, WatchLeavesOutWhatHappensToFinishedJobs) {
             0)
       << result.out;
   EXPECT_THAT(result.out, AllOf(HasSubstr("SNAPSHOT"), HasSubstr("TIME (")));
+}
+
+TEST_F(Cli, SpendShowsRowsForPeopleAndForPrograms) {
+  EXPECT_THAT(Run({"spend"}).out,
+              AllOf(HasSubstr("CALLER"), HasSubstr("2.5 credits"), HasSubstr("UNPRICED")));
+  const Result csv = Run({"spend", "--by", "label:cost-center", "--days", "--since", "2026-11-01",
+                          "--zone", "Europe/Berlin", "-o", "csv"});
+  EXPECT_EQ(csv.code, 0) << csv.err;
+  EXPECT_EQ(
+      csv.out,
+      "period,label:cost-center,jobs,open,available,failed,cancelled,lost,unpriced,cost,"
+      "failed_cost\n"
+      "2026-11-26,\"LABEL, \"\"cost-center\"\" in Europe/Berlin from 1793487600\",3,0,0,1,0,0,1,"
+      "2.5 credits,\n");
+  EXPECT_THAT(Run({"spend", "-o", "json"}).out, HasSubstr("\"unpricedJobs\""));
+  EXPECT_THAT(Run({"spend", "--by", "colour"}).err, HasSubstr("none of caller, team, model"));
+  EXPECT_THAT(Run({"spend", "--since", "yesterday"}).err, HasSubstr("no day such as"));
+  EXPECT_THAT(Run({"status", "-o", "csv"}).err, HasSubstr("finetune spend"));
 }
 
 TEST_F(Cli, StatusAndUploadUrlPrintWhatTheyAreTold) {

@@ -75,6 +75,19 @@ TEST_F(Merge, JoinsTheTwoShapes) {
   EXPECT_EQ(job().transitions(1).upstream_status(), "AVAILABLE");
 }
 
+TEST_F(Merge, TakesWhatSegmindSaysThatItCosts) {
+  UpstreamJob item = Item("TRAINING");
+  At(0, item);
+  EXPECT_FALSE(job().has_billed_cost());
+  item.billed_micros = 2'000'000;
+  At(1, item);
+  EXPECT_EQ(job().billed_cost().unit(), "credits");
+  EXPECT_EQ(job().billed_cost().micros(), 2'000'000);
+  // An answer without it takes nothing back.
+  At(2, Item("AVAILABLE"));
+  EXPECT_EQ(job().billed_cost().micros(), 2'000'000);
+}
+
 TEST_F(Merge, KeepsTheWordForAStateThatIsNotKnown) {
   At(0, Item("TRAINING"));
   At(1, Item("POLISHING"));

@@ -39,10 +39,11 @@ class Spendings : public Rig {
     return reply.get().status();
   }
   Spending Spent(const std::string& caller = "alice") {
-    Reply<absl::StatusOr<Spending>> reply;
-    process_->submitter.CountSpending(caller, reply.Taker());
+    Reply<absl::StatusOr<Forecast>> reply;
+    process_->submitter.Foresee({.caller = caller, .limits = {.active_jobs = 1'000'000}},
+                                reply.Taker());
     EXPECT_TRUE(RunUntil([&] { return reply.ready(); }));
-    return *reply.get();
+    return reply.get()->spending;
   }
 };
 

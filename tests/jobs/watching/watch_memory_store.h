@@ -54,6 +54,13 @@ class WatchMemoryStore : public Store {
   absl::StatusOr<CreateCount> CountCreates(const std::string&, absl::Time) override {
     return CreateCount();
   }
+  absl::StatusOr<std::vector<std::optional<int64_t>>> FindTotals(
+      const std::vector<TotalKey>& keys) override {
+    return std::vector<std::optional<int64_t>>(keys.size(), 0);
+  }
+  absl::StatusOr<SpendingRows> ReadSpending(const SpendingQuery&) override {
+    return SpendingRows();
+  }
   absl::Status CheckWritable() override { return absl::OkStatus(); }
   absl::StatusOr<StoreNews> Read(const StorePoint& known) override {
     return StoreNews{.point = known};

@@ -144,6 +144,23 @@ export interface FineTune {
    * the update refused (ABORTED) if the job has changed meanwhile.
    */
   etag: string;
+  /**
+   * What the job was estimated at when it was submitted, by the price list of
+   * the gateway's operator. Absent if no price fitted it.
+   */
+  estimatedCost:
+    | Cost
+    | undefined;
+  /**
+   * Submitted through the gateway, and no price fitted it: nobody has said what
+   * it costs.
+   */
+  unpriced: boolean;
+  /**
+   * What Segmind says that it costs. Spending is then counted by this, and not
+   * by the estimate.
+   */
+  billedCost: Cost | undefined;
 }
 
 /**
@@ -302,6 +319,14 @@ export function fineTune_VisibilityToJSON(object: FineTune_Visibility): string {
 export interface FineTune_LabelsEntry {
   key: string;
   value: string;
+}
+
+/** An amount of credits or money. */
+export interface Cost {
+  /** Such as `credits` or `USD`: what the operator's prices are in. */
+  unit: string;
+  /** In millionths of the unit. */
+  micros: bigint;
 }
 
 /** Hyperparameters. Absent means Segmind's default. */
@@ -500,6 +525,9 @@ function createBaseFineTune(): FineTune {
     transitions: [],
     revision: 0n,
     etag: "",
+    estimatedCost: undefined,
+    unpriced: false,
+    billedCost: undefined,
   };
 }
 
@@ -603,6 +631,15 @@ export const FineTune: MessageFns<FineTune> = {
     }
     if (message.etag !== "") {
       writer.uint32(274).string(message.etag);
+    }
+    if (message.estimatedCost !== undefined) {
+      Cost.encode(message.estimatedCost, writer.uint32(322).fork()).join();
+    }
+    if (message.unpriced !== false) {
+      writer.uint32(328).bool(message.unpriced);
+    }
+    if (message.billedCost !== undefined) {
+      Cost.encode(message.billedCost, writer.uint32(338).fork()).join();
     }
     return writer;
   },
@@ -873,6 +910,30 @@ export const FineTune: MessageFns<FineTune> = {
           message.etag = reader.string();
           continue;
         }
+        case 40: {
+          if (tag !== 322) {
+            break;
+          }
+
+          message.estimatedCost = Cost.decode(reader, reader.uint32());
+          continue;
+        }
+        case 41: {
+          if (tag !== 328) {
+            break;
+          }
+
+          message.unpriced = reader.bool();
+          continue;
+        }
+        case 42: {
+          if (tag !== 338) {
+            break;
+          }
+
+          message.billedCost = Cost.decode(reader, reader.uint32());
+          continue;
+        }
       }
       if ((tag & 7) === 4 || tag === 0) {
         break;
@@ -923,6 +984,9 @@ export const FineTune: MessageFns<FineTune> = {
         : [],
       revision: isSet(object.revision) ? BigInt(object.revision) : 0n,
       etag: isSet(object.etag) ? globalThis.String(object.etag) : "",
+      estimatedCost: isSet(object.estimatedCost) ? Cost.fromJSON(object.estimatedCost) : undefined,
+      unpriced: isSet(object.unpriced) ? globalThis.Boolean(object.unpriced) : false,
+      billedCost: isSet(object.billedCost) ? Cost.fromJSON(object.billedCost) : undefined,
     };
   },
 
@@ -1030,6 +1094,15 @@ export const FineTune: MessageFns<FineTune> = {
     if (message.etag !== "") {
       obj.etag = message.etag;
     }
+    if (message.estimatedCost !== undefined) {
+      obj.estimatedCost = Cost.toJSON(message.estimatedCost);
+    }
+    if (message.unpriced !== false) {
+      obj.unpriced = message.unpriced;
+    }
+    if (message.billedCost !== undefined) {
+      obj.billedCost = Cost.toJSON(message.billedCost);
+    }
     return obj;
   },
 
@@ -1079,6 +1152,13 @@ export const FineTune: MessageFns<FineTune> = {
     message.transitions = object.transitions?.map((e) => StateTransition.fromPartial(e)) || [];
     message.revision = object.revision ?? 0n;
     message.etag = object.etag ?? "";
+    message.estimatedCost = (object.estimatedCost !== undefined && object.estimatedCost !== null)
+      ? Cost.fromPartial(object.estimatedCost)
+      : undefined;
+    message.unpriced = object.unpriced ?? false;
+    message.billedCost = (object.billedCost !== undefined && object.billedCost !== null)
+      ? Cost.fromPartial(object.billedCost)
+      : undefined;
     return message;
   },
 };
@@ -1155,6 +1235,85 @@ export const FineTune_LabelsEntry: MessageFns<FineTune_LabelsEntry> = {
     const message = createBaseFineTune_LabelsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseCost(): Cost {
+  return { unit: "", micros: 0n };
+}
+
+export const Cost: MessageFns<Cost> = {
+  encode(message: Cost, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.unit !== "") {
+      writer.uint32(10).string(message.unit);
+    }
+    if (message.micros !== 0n) {
+      if (BigInt.asIntN(64, message.micros) !== message.micros) {
+        throw new globalThis.Error("value provided for field message.micros of type int64 too large");
+      }
+      writer.uint32(16).int64(message.micros);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Cost {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    let end = length === undefined ? reader.len : reader.pos + length;
+    const message = createBaseCost();
+    while (reader.pos < end) {
+      const tag = reader.uint32();
+      switch (tag >>> 3) {
+        case 1: {
+          if (tag !== 10) {
+            break;
+          }
+
+          message.unit = reader.string();
+          continue;
+        }
+        case 2: {
+          if (tag !== 16) {
+            break;
+          }
+
+          message.micros = reader.int64() as bigint;
+          continue;
+        }
+      }
+      if ((tag & 7) === 4 || tag === 0) {
+        break;
+      }
+      reader.skip(tag & 7);
+    }
+    return message;
+  },
+
+  fromJSON(object: any): Cost {
+    return {
+      unit: isSet(object.unit) ? globalThis.String(object.unit) : "",
+      micros: isSet(object.micros) ? BigInt(object.micros) : 0n,
+    };
+  },
+
+  toJSON(message: Cost): unknown {
+    const obj: any = {};
+    if (message.unit !== "") {
+      obj.unit = message.unit;
+    }
+    if (message.micros !== 0n) {
+      obj.micros = message.micros.toString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Cost>, I>>(base?: I): Cost {
+    return Cost.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Cost>, I>>(object: I): Cost {
+    const message = createBaseCost();
+    message.unit = object.unit ?? "";
+    message.micros = object.micros ?? 0n;
     return message;
   },
 };

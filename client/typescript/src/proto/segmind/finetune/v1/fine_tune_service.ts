@@ -25,7 +25,7 @@ import {
 import { Duration } from "../../../google/protobuf/duration.js";
 import { FieldMask } from "../../../google/protobuf/field_mask.js";
 import { Timestamp } from "../../../google/protobuf/timestamp.js";
-import { FineTune, FineTune_State, fineTune_StateFromJSON, fineTune_StateToJSON } from "./fine_tune.js";
+import { Cost, FineTune, FineTune_State, fineTune_StateFromJSON, fineTune_StateToJSON } from "./fine_tune.js";
 
 export enum FineTuneView {
   FINE_TUNE_VIEW_UNSPECIFIED = 0,
@@ -109,7 +109,10 @@ export enum ErrorReason_Reason {
   UPSTREAM_UNAVAILABLE = 14,
   /** UPSTREAM_MALFORMED - INTERNAL: an answer that the gateway cannot read. */
   UPSTREAM_MALFORMED = 15,
-  /** CLIENT_QUOTA_EXCEEDED - RESOURCE_EXHAUSTED, with QuotaFailure: the caller's own limit. */
+  /**
+   * CLIENT_QUOTA_EXCEEDED - RESOURCE_EXHAUSTED, with QuotaFailure and RetryInfo: the caller's own limit,
+   * or a budget, whose name, rest and end the metadata have.
+   */
   CLIENT_QUOTA_EXCEEDED = 16,
   /** CREDENTIALS_MISSING - UNAUTHENTICATED. */
   CREDENTIALS_MISSING = 17,
@@ -307,7 +310,8 @@ export interface CreateFineTuneRequest {
   /**
    * Check everything, the dataset and the caller's quotas included, and submit
    * nothing. Returns the job as it would be submitted, without a name. Without a
-   * data_source_uri all the rest is checked, as before an upload.
+   * data_source_uri all the rest is checked, as before an upload. It has the cost
+   * at which the job would be estimated.
    */
   validateOnly: boolean;
 }
@@ -786,7 +790,11 @@ export interface GatewayStatus {
    * How long ago the replica that answers lacked nothing of the shared record. It
    * grows while the replica cannot reach it.
    */
-  storeLag: Duration | undefined;
+  storeLag:
+    | Duration
+    | undefined;
+  /** What Segmind's account has left. Absent while that is unknown. */
+  credits: Credits | undefined;
 }
 
 export enum GatewayStatus_UpstreamState {
@@ -844,6 +852,14 @@ export function gatewayStatus_UpstreamStateToJSON(object: GatewayStatus_Upstream
     default:
       return "UNRECOGNIZED";
   }
+}
+
+/** Of Segmind's account, in millionths of a credit. */
+export interface Credits {
+  /** With those that are free. */
+  micros: bigint;
+  /** When Segmind said so. */
+  observeTime: Date | undefined;
 }
 
 export interface ReplicaStatus {
@@ -913,11 +929,163 @@ export function callerIdentity_RoleToJSON(object: CallerIdentity_Role): string {
   }
 }
 
+/** A limit of the caller's, or a budget that its jobs count towards. */
 export interface QuotaUse {
-  /** Such as `creates_per_day`. */
+  /** Such as `creates_per_day`; `budget:NAME` for a budget of that name. */
   metric: string;
   limit: bigint;
   used: bigint;
+  /** Of a budget of money: what it is in. Limit and used are then millionths of it. */
+  unit: string;
+  /** When a budget's period ends, and the next one begins with nothing used. */
+  resetTime:
+    | Date
+    | undefined;
+  /** Beyond it the gateway warns, and refuses nothing. */
+  soft: boolean;
+}
+
+export interface GetSpendingRequest {
+  /**
+   * Jobs submitted from start_time on (default: since the month began) and before
+   * end_time (default: all). Counted in quarters of an hour.
+   */
+  startTime: Date | undefined;
+  endTime:
+    | Date
+    | undefined;
+  /** In which days and months begin, such as `Europe/Berlin`. Default UTC. */
+  timeZone: string;
+  groupBy: GetSpendingRequest_GroupBy;
+  labelKey: string;
+  step: GetSpendingRequest_Step;
+}
+
+export enum GetSpendingRequest_GroupBy {
+  GROUP_BY_UNSPECIFIED = 0,
+  /** CALLER - The default. */
+  CALLER = 1,
+  /** TEAM - As the policy had the caller's team when the job was submitted. */
+  TEAM = 2,
+  /** MODEL - By base_model. */
+  MODEL = 3,
+  /**
+   * LABEL - By the value of the label `label_key`, as it was submitted. Counted are
+   * labels that the policy names.
+   */
+  LABEL = 4,
+  UNRECOGNIZED = -1,
+}
+
+export function getSpendingRequest_GroupByFromJSON(object: any): GetSpendingRequest_GroupBy {
+  switch (object) {
+    case 0:
+    case "GROUP_BY_UNSPECIFIED":
+      return GetSpendingRequest_GroupBy.GROUP_BY_UNSPECIFIED;
+    case 1:
+    case "CALLER":
+      return GetSpendingRequest_GroupBy.CALLER;
+    case 2:
+    case "TEAM":
+      return GetSpendingRequest_GroupBy.TEAM;
+    case 3:
+    case "MODEL":
+      return GetSpendingRequest_GroupBy.MODEL;
+    case 4:
+    case "LABEL":
+      return GetSpendingRequest_GroupBy.LABEL;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return GetSpendingRequest_GroupBy.UNRECOGNIZED;
+  }
+}
+
+export function getSpendingRequest_GroupByToJSON(object: GetSpendingRequest_GroupBy): string {
+  switch (object) {
+    case GetSpendingRequest_GroupBy.GROUP_BY_UNSPECIFIED:
+      return "GROUP_BY_UNSPECIFIED";
+    case GetSpendingRequest_GroupBy.CALLER:
+      return "CALLER";
+    case GetSpendingRequest_GroupBy.TEAM:
+      return "TEAM";
+    case GetSpendingRequest_GroupBy.MODEL:
+      return "MODEL";
+    case GetSpendingRequest_GroupBy.LABEL:
+      return "LABEL";
+    case GetSpendingRequest_GroupBy.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export enum GetSpendingRequest_Step {
+  STEP_UNSPECIFIED = 0,
+  /** MONTH - The default. */
+  MONTH = 1,
+  DAY = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function getSpendingRequest_StepFromJSON(object: any): GetSpendingRequest_Step {
+  switch (object) {
+    case 0:
+    case "STEP_UNSPECIFIED":
+      return GetSpendingRequest_Step.STEP_UNSPECIFIED;
+    case 1:
+    case "MONTH":
+      return GetSpendingRequest_Step.MONTH;
+    case 2:
+    case "DAY":
+      return GetSpendingRequest_Step.DAY;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return GetSpendingRequest_Step.UNRECOGNIZED;
+  }
+}
+
+export function getSpendingRequest_StepToJSON(object: GetSpendingRequest_Step): string {
+  switch (object) {
+    case GetSpendingRequest_Step.STEP_UNSPECIFIED:
+      return "STEP_UNSPECIFIED";
+    case GetSpendingRequest_Step.MONTH:
+      return "MONTH";
+    case GetSpendingRequest_Step.DAY:
+      return "DAY";
+    case GetSpendingRequest_Step.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
+export interface GetSpendingResponse {
+  /** By period, then by group. */
+  rows: SpendingRow[];
+}
+
+/** What was submitted in one day or month for one group. */
+export interface SpendingRow {
+  /** `2026-11` or `2026-11-26`. */
+  period: string;
+  /** Empty for jobs that have none, such as those of callers without a team. */
+  group: string;
+  /**
+   * All jobs, and of those: how many go on or are not known to exist, and how
+   * the others ended.
+   */
+  jobs: bigint;
+  openJobs: bigint;
+  availableJobs: bigint;
+  failedJobs: bigint;
+  cancelledJobs: bigint;
+  lostJobs: bigint;
+  /** How many had no price. */
+  unpricedJobs: bigint;
+  /** What the others were estimated at, by unit. */
+  costs: Cost[];
+  /** The part of it for jobs that failed: worth a question if they were billed. */
+  failedCosts: Cost[];
 }
 
 function createBaseErrorReason(): ErrorReason {
@@ -3220,6 +3388,7 @@ function createBaseGatewayStatus(): GatewayStatus {
     replicas: [],
     leaderTerm: 0n,
     storeLag: undefined,
+    credits: undefined,
   };
 }
 
@@ -3287,6 +3456,9 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
     }
     if (message.storeLag !== undefined) {
       Duration.encode(message.storeLag, writer.uint32(130).fork()).join();
+    }
+    if (message.credits !== undefined) {
+      Credits.encode(message.credits, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -3426,6 +3598,14 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
           message.storeLag = Duration.decode(reader, reader.uint32());
           continue;
         }
+        case 17: {
+          if (tag !== 138) {
+            break;
+          }
+
+          message.credits = Credits.decode(reader, reader.uint32());
+          continue;
+        }
       }
       if ((tag & 7) === 4 || tag === 0) {
         break;
@@ -3455,6 +3635,7 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
         : [],
       leaderTerm: isSet(object.leaderTerm) ? BigInt(object.leaderTerm) : 0n,
       storeLag: isSet(object.storeLag) ? Duration.fromJSON(object.storeLag) : undefined,
+      credits: isSet(object.credits) ? Credits.fromJSON(object.credits) : undefined,
     };
   },
 
@@ -3508,6 +3689,9 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
     if (message.storeLag !== undefined) {
       obj.storeLag = Duration.toJSON(message.storeLag);
     }
+    if (message.credits !== undefined) {
+      obj.credits = Credits.toJSON(message.credits);
+    }
     return obj;
   },
 
@@ -3536,6 +3720,88 @@ export const GatewayStatus: MessageFns<GatewayStatus> = {
     message.storeLag = (object.storeLag !== undefined && object.storeLag !== null)
       ? Duration.fromPartial(object.storeLag)
       : undefined;
+    message.credits = (object.credits !== undefined && object.credits !== null)
+      ? Credits.fromPartial(object.credits)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseCredits(): Credits {
+  return { micros: 0n, observeTime: undefined };
+}
+
+export const Credits: MessageFns<Credits> = {
+  encode(message: Credits, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.micros !== 0n) {
+      if (BigInt.asIntN(64, message.micros) !== message.micros) {
+        throw new globalThis.Error("value provided for field message.micros of type int64 too large");
+      }
+      writer.uint32(8).int64(message.micros);
+    }
+    if (message.observeTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.observeTime), writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Credits {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    let end = length === undefined ? reader.len : reader.pos + length;
+    const message = createBaseCredits();
+    while (reader.pos < end) {
+      const tag = reader.uint32();
+      switch (tag >>> 3) {
+        case 1: {
+          if (tag !== 8) {
+            break;
+          }
+
+          message.micros = reader.int64() as bigint;
+          continue;
+        }
+        case 2: {
+          if (tag !== 18) {
+            break;
+          }
+
+          message.observeTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+          continue;
+        }
+      }
+      if ((tag & 7) === 4 || tag === 0) {
+        break;
+      }
+      reader.skip(tag & 7);
+    }
+    return message;
+  },
+
+  fromJSON(object: any): Credits {
+    return {
+      micros: isSet(object.micros) ? BigInt(object.micros) : 0n,
+      observeTime: isSet(object.observeTime) ? fromJsonTimestamp(object.observeTime) : undefined,
+    };
+  },
+
+  toJSON(message: Credits): unknown {
+    const obj: any = {};
+    if (message.micros !== 0n) {
+      obj.micros = message.micros.toString();
+    }
+    if (message.observeTime !== undefined) {
+      obj.observeTime = message.observeTime.toISOString();
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Credits>, I>>(base?: I): Credits {
+    return Credits.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Credits>, I>>(object: I): Credits {
+    const message = createBaseCredits();
+    message.micros = object.micros ?? 0n;
+    message.observeTime = object.observeTime ?? undefined;
     return message;
   },
 };
@@ -3725,7 +3991,7 @@ export const CallerIdentity: MessageFns<CallerIdentity> = {
 };
 
 function createBaseQuotaUse(): QuotaUse {
-  return { metric: "", limit: 0n, used: 0n };
+  return { metric: "", limit: 0n, used: 0n, unit: "", resetTime: undefined, soft: false };
 }
 
 export const QuotaUse: MessageFns<QuotaUse> = {
@@ -3744,6 +4010,15 @@ export const QuotaUse: MessageFns<QuotaUse> = {
         throw new globalThis.Error("value provided for field message.used of type int64 too large");
       }
       writer.uint32(24).int64(message.used);
+    }
+    if (message.unit !== "") {
+      writer.uint32(34).string(message.unit);
+    }
+    if (message.resetTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.resetTime), writer.uint32(42).fork()).join();
+    }
+    if (message.soft !== false) {
+      writer.uint32(48).bool(message.soft);
     }
     return writer;
   },
@@ -3779,6 +4054,30 @@ export const QuotaUse: MessageFns<QuotaUse> = {
           message.used = reader.int64() as bigint;
           continue;
         }
+        case 4: {
+          if (tag !== 34) {
+            break;
+          }
+
+          message.unit = reader.string();
+          continue;
+        }
+        case 5: {
+          if (tag !== 42) {
+            break;
+          }
+
+          message.resetTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+          continue;
+        }
+        case 6: {
+          if (tag !== 48) {
+            break;
+          }
+
+          message.soft = reader.bool();
+          continue;
+        }
       }
       if ((tag & 7) === 4 || tag === 0) {
         break;
@@ -3793,6 +4092,9 @@ export const QuotaUse: MessageFns<QuotaUse> = {
       metric: isSet(object.metric) ? globalThis.String(object.metric) : "",
       limit: isSet(object.limit) ? BigInt(object.limit) : 0n,
       used: isSet(object.used) ? BigInt(object.used) : 0n,
+      unit: isSet(object.unit) ? globalThis.String(object.unit) : "",
+      resetTime: isSet(object.resetTime) ? fromJsonTimestamp(object.resetTime) : undefined,
+      soft: isSet(object.soft) ? globalThis.Boolean(object.soft) : false,
     };
   },
 
@@ -3807,6 +4109,15 @@ export const QuotaUse: MessageFns<QuotaUse> = {
     if (message.used !== 0n) {
       obj.used = message.used.toString();
     }
+    if (message.unit !== "") {
+      obj.unit = message.unit;
+    }
+    if (message.resetTime !== undefined) {
+      obj.resetTime = message.resetTime.toISOString();
+    }
+    if (message.soft !== false) {
+      obj.soft = message.soft;
+    }
     return obj;
   },
 
@@ -3818,6 +4129,462 @@ export const QuotaUse: MessageFns<QuotaUse> = {
     message.metric = object.metric ?? "";
     message.limit = object.limit ?? 0n;
     message.used = object.used ?? 0n;
+    message.unit = object.unit ?? "";
+    message.resetTime = object.resetTime ?? undefined;
+    message.soft = object.soft ?? false;
+    return message;
+  },
+};
+
+function createBaseGetSpendingRequest(): GetSpendingRequest {
+  return { startTime: undefined, endTime: undefined, timeZone: "", groupBy: 0, labelKey: "", step: 0 };
+}
+
+export const GetSpendingRequest: MessageFns<GetSpendingRequest> = {
+  encode(message: GetSpendingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.startTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.startTime), writer.uint32(10).fork()).join();
+    }
+    if (message.endTime !== undefined) {
+      Timestamp.encode(toTimestamp(message.endTime), writer.uint32(18).fork()).join();
+    }
+    if (message.timeZone !== "") {
+      writer.uint32(26).string(message.timeZone);
+    }
+    if (message.groupBy !== 0) {
+      writer.uint32(32).int32(message.groupBy);
+    }
+    if (message.labelKey !== "") {
+      writer.uint32(42).string(message.labelKey);
+    }
+    if (message.step !== 0) {
+      writer.uint32(48).int32(message.step);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetSpendingRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    let end = length === undefined ? reader.len : reader.pos + length;
+    const message = createBaseGetSpendingRequest();
+    while (reader.pos < end) {
+      const tag = reader.uint32();
+      switch (tag >>> 3) {
+        case 1: {
+          if (tag !== 10) {
+            break;
+          }
+
+          message.startTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+          continue;
+        }
+        case 2: {
+          if (tag !== 18) {
+            break;
+          }
+
+          message.endTime = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+          continue;
+        }
+        case 3: {
+          if (tag !== 26) {
+            break;
+          }
+
+          message.timeZone = reader.string();
+          continue;
+        }
+        case 4: {
+          if (tag !== 32) {
+            break;
+          }
+
+          message.groupBy = reader.int32() as any;
+          continue;
+        }
+        case 5: {
+          if (tag !== 42) {
+            break;
+          }
+
+          message.labelKey = reader.string();
+          continue;
+        }
+        case 6: {
+          if (tag !== 48) {
+            break;
+          }
+
+          message.step = reader.int32() as any;
+          continue;
+        }
+      }
+      if ((tag & 7) === 4 || tag === 0) {
+        break;
+      }
+      reader.skip(tag & 7);
+    }
+    return message;
+  },
+
+  fromJSON(object: any): GetSpendingRequest {
+    return {
+      startTime: isSet(object.startTime) ? fromJsonTimestamp(object.startTime) : undefined,
+      endTime: isSet(object.endTime) ? fromJsonTimestamp(object.endTime) : undefined,
+      timeZone: isSet(object.timeZone) ? globalThis.String(object.timeZone) : "",
+      groupBy: isSet(object.groupBy) ? getSpendingRequest_GroupByFromJSON(object.groupBy) : 0,
+      labelKey: isSet(object.labelKey) ? globalThis.String(object.labelKey) : "",
+      step: isSet(object.step) ? getSpendingRequest_StepFromJSON(object.step) : 0,
+    };
+  },
+
+  toJSON(message: GetSpendingRequest): unknown {
+    const obj: any = {};
+    if (message.startTime !== undefined) {
+      obj.startTime = message.startTime.toISOString();
+    }
+    if (message.endTime !== undefined) {
+      obj.endTime = message.endTime.toISOString();
+    }
+    if (message.timeZone !== "") {
+      obj.timeZone = message.timeZone;
+    }
+    if (message.groupBy !== 0) {
+      obj.groupBy = getSpendingRequest_GroupByToJSON(message.groupBy);
+    }
+    if (message.labelKey !== "") {
+      obj.labelKey = message.labelKey;
+    }
+    if (message.step !== 0) {
+      obj.step = getSpendingRequest_StepToJSON(message.step);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetSpendingRequest>, I>>(base?: I): GetSpendingRequest {
+    return GetSpendingRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetSpendingRequest>, I>>(object: I): GetSpendingRequest {
+    const message = createBaseGetSpendingRequest();
+    message.startTime = object.startTime ?? undefined;
+    message.endTime = object.endTime ?? undefined;
+    message.timeZone = object.timeZone ?? "";
+    message.groupBy = object.groupBy ?? 0;
+    message.labelKey = object.labelKey ?? "";
+    message.step = object.step ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetSpendingResponse(): GetSpendingResponse {
+  return { rows: [] };
+}
+
+export const GetSpendingResponse: MessageFns<GetSpendingResponse> = {
+  encode(message: GetSpendingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.rows) {
+      SpendingRow.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetSpendingResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    let end = length === undefined ? reader.len : reader.pos + length;
+    const message = createBaseGetSpendingResponse();
+    while (reader.pos < end) {
+      const tag = reader.uint32();
+      switch (tag >>> 3) {
+        case 1: {
+          if (tag !== 10) {
+            break;
+          }
+
+          message.rows.push(SpendingRow.decode(reader, reader.uint32()));
+          continue;
+        }
+      }
+      if ((tag & 7) === 4 || tag === 0) {
+        break;
+      }
+      reader.skip(tag & 7);
+    }
+    return message;
+  },
+
+  fromJSON(object: any): GetSpendingResponse {
+    return { rows: globalThis.Array.isArray(object?.rows) ? object.rows.map((e: any) => SpendingRow.fromJSON(e)) : [] };
+  },
+
+  toJSON(message: GetSpendingResponse): unknown {
+    const obj: any = {};
+    if (message.rows?.length) {
+      obj.rows = message.rows.map((e) => SpendingRow.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GetSpendingResponse>, I>>(base?: I): GetSpendingResponse {
+    return GetSpendingResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetSpendingResponse>, I>>(object: I): GetSpendingResponse {
+    const message = createBaseGetSpendingResponse();
+    message.rows = object.rows?.map((e) => SpendingRow.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSpendingRow(): SpendingRow {
+  return {
+    period: "",
+    group: "",
+    jobs: 0n,
+    openJobs: 0n,
+    availableJobs: 0n,
+    failedJobs: 0n,
+    cancelledJobs: 0n,
+    lostJobs: 0n,
+    unpricedJobs: 0n,
+    costs: [],
+    failedCosts: [],
+  };
+}
+
+export const SpendingRow: MessageFns<SpendingRow> = {
+  encode(message: SpendingRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.period !== "") {
+      writer.uint32(10).string(message.period);
+    }
+    if (message.group !== "") {
+      writer.uint32(18).string(message.group);
+    }
+    if (message.jobs !== 0n) {
+      if (BigInt.asIntN(64, message.jobs) !== message.jobs) {
+        throw new globalThis.Error("value provided for field message.jobs of type int64 too large");
+      }
+      writer.uint32(24).int64(message.jobs);
+    }
+    if (message.openJobs !== 0n) {
+      if (BigInt.asIntN(64, message.openJobs) !== message.openJobs) {
+        throw new globalThis.Error("value provided for field message.openJobs of type int64 too large");
+      }
+      writer.uint32(32).int64(message.openJobs);
+    }
+    if (message.availableJobs !== 0n) {
+      if (BigInt.asIntN(64, message.availableJobs) !== message.availableJobs) {
+        throw new globalThis.Error("value provided for field message.availableJobs of type int64 too large");
+      }
+      writer.uint32(40).int64(message.availableJobs);
+    }
+    if (message.failedJobs !== 0n) {
+      if (BigInt.asIntN(64, message.failedJobs) !== message.failedJobs) {
+        throw new globalThis.Error("value provided for field message.failedJobs of type int64 too large");
+      }
+      writer.uint32(48).int64(message.failedJobs);
+    }
+    if (message.cancelledJobs !== 0n) {
+      if (BigInt.asIntN(64, message.cancelledJobs) !== message.cancelledJobs) {
+        throw new globalThis.Error("value provided for field message.cancelledJobs of type int64 too large");
+      }
+      writer.uint32(56).int64(message.cancelledJobs);
+    }
+    if (message.lostJobs !== 0n) {
+      if (BigInt.asIntN(64, message.lostJobs) !== message.lostJobs) {
+        throw new globalThis.Error("value provided for field message.lostJobs of type int64 too large");
+      }
+      writer.uint32(64).int64(message.lostJobs);
+    }
+    if (message.unpricedJobs !== 0n) {
+      if (BigInt.asIntN(64, message.unpricedJobs) !== message.unpricedJobs) {
+        throw new globalThis.Error("value provided for field message.unpricedJobs of type int64 too large");
+      }
+      writer.uint32(72).int64(message.unpricedJobs);
+    }
+    for (const v of message.costs) {
+      Cost.encode(v!, writer.uint32(82).fork()).join();
+    }
+    for (const v of message.failedCosts) {
+      Cost.encode(v!, writer.uint32(90).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SpendingRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    let end = length === undefined ? reader.len : reader.pos + length;
+    const message = createBaseSpendingRow();
+    while (reader.pos < end) {
+      const tag = reader.uint32();
+      switch (tag >>> 3) {
+        case 1: {
+          if (tag !== 10) {
+            break;
+          }
+
+          message.period = reader.string();
+          continue;
+        }
+        case 2: {
+          if (tag !== 18) {
+            break;
+          }
+
+          message.group = reader.string();
+          continue;
+        }
+        case 3: {
+          if (tag !== 24) {
+            break;
+          }
+
+          message.jobs = reader.int64() as bigint;
+          continue;
+        }
+        case 4: {
+          if (tag !== 32) {
+            break;
+          }
+
+          message.openJobs = reader.int64() as bigint;
+          continue;
+        }
+        case 5: {
+          if (tag !== 40) {
+            break;
+          }
+
+          message.availableJobs = reader.int64() as bigint;
+          continue;
+        }
+        case 6: {
+          if (tag !== 48) {
+            break;
+          }
+
+          message.failedJobs = reader.int64() as bigint;
+          continue;
+        }
+        case 7: {
+          if (tag !== 56) {
+            break;
+          }
+
+          message.cancelledJobs = reader.int64() as bigint;
+          continue;
+        }
+        case 8: {
+          if (tag !== 64) {
+            break;
+          }
+
+          message.lostJobs = reader.int64() as bigint;
+          continue;
+        }
+        case 9: {
+          if (tag !== 72) {
+            break;
+          }
+
+          message.unpricedJobs = reader.int64() as bigint;
+          continue;
+        }
+        case 10: {
+          if (tag !== 82) {
+            break;
+          }
+
+          message.costs.push(Cost.decode(reader, reader.uint32()));
+          continue;
+        }
+        case 11: {
+          if (tag !== 90) {
+            break;
+          }
+
+          message.failedCosts.push(Cost.decode(reader, reader.uint32()));
+          continue;
+        }
+      }
+      if ((tag & 7) === 4 || tag === 0) {
+        break;
+      }
+      reader.skip(tag & 7);
+    }
+    return message;
+  },
+
+  fromJSON(object: any): SpendingRow {
+    return {
+      period: isSet(object.period) ? globalThis.String(object.period) : "",
+      group: isSet(object.group) ? globalThis.String(object.group) : "",
+      jobs: isSet(object.jobs) ? BigInt(object.jobs) : 0n,
+      openJobs: isSet(object.openJobs) ? BigInt(object.openJobs) : 0n,
+      availableJobs: isSet(object.availableJobs) ? BigInt(object.availableJobs) : 0n,
+      failedJobs: isSet(object.failedJobs) ? BigInt(object.failedJobs) : 0n,
+      cancelledJobs: isSet(object.cancelledJobs) ? BigInt(object.cancelledJobs) : 0n,
+      lostJobs: isSet(object.lostJobs) ? BigInt(object.lostJobs) : 0n,
+      unpricedJobs: isSet(object.unpricedJobs) ? BigInt(object.unpricedJobs) : 0n,
+      costs: globalThis.Array.isArray(object?.costs) ? object.costs.map((e: any) => Cost.fromJSON(e)) : [],
+      failedCosts: globalThis.Array.isArray(object?.failedCosts)
+        ? object.failedCosts.map((e: any) => Cost.fromJSON(e))
+        : [],
+    };
+  },
+
+  toJSON(message: SpendingRow): unknown {
+    const obj: any = {};
+    if (message.period !== "") {
+      obj.period = message.period;
+    }
+    if (message.group !== "") {
+      obj.group = message.group;
+    }
+    if (message.jobs !== 0n) {
+      obj.jobs = message.jobs.toString();
+    }
+    if (message.openJobs !== 0n) {
+      obj.openJobs = message.openJobs.toString();
+    }
+    if (message.availableJobs !== 0n) {
+      obj.availableJobs = message.availableJobs.toString();
+    }
+    if (message.failedJobs !== 0n) {
+      obj.failedJobs = message.failedJobs.toString();
+    }
+    if (message.cancelledJobs !== 0n) {
+      obj.cancelledJobs = message.cancelledJobs.toString();
+    }
+    if (message.lostJobs !== 0n) {
+      obj.lostJobs = message.lostJobs.toString();
+    }
+    if (message.unpricedJobs !== 0n) {
+      obj.unpricedJobs = message.unpricedJobs.toString();
+    }
+    if (message.costs?.length) {
+      obj.costs = message.costs.map((e) => Cost.toJSON(e));
+    }
+    if (message.failedCosts?.length) {
+      obj.failedCosts = message.failedCosts.map((e) => Cost.toJSON(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SpendingRow>, I>>(base?: I): SpendingRow {
+    return SpendingRow.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SpendingRow>, I>>(object: I): SpendingRow {
+    const message = createBaseSpendingRow();
+    message.period = object.period ?? "";
+    message.group = object.group ?? "";
+    message.jobs = object.jobs ?? 0n;
+    message.openJobs = object.openJobs ?? 0n;
+    message.availableJobs = object.availableJobs ?? 0n;
+    message.failedJobs = object.failedJobs ?? 0n;
+    message.cancelledJobs = object.cancelledJobs ?? 0n;
+    message.lostJobs = object.lostJobs ?? 0n;
+    message.unpricedJobs = object.unpricedJobs ?? 0n;
+    message.costs = object.costs?.map((e) => Cost.fromPartial(e)) || [];
+    message.failedCosts = object.failedCosts?.map((e) => Cost.fromPartial(e)) || [];
     return message;
   },
 };
@@ -3955,6 +4722,20 @@ export const FineTuneServiceService = {
     responseSerialize: (value: GatewayStatus) => Buffer.from(GatewayStatus.encode(value).finish()),
     responseDeserialize: (value: Buffer) => GatewayStatus.decode(value),
   },
+  /**
+   * What jobs made through the gateway cost, and whose they are, for the last
+   * 400 days: those of all callers for one that sees all jobs, else the caller's
+   * own.
+   */
+  getSpending: {
+    path: "/segmind.finetune.v1.FineTuneService/GetSpending",
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: (value: GetSpendingRequest) => Buffer.from(GetSpendingRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer) => GetSpendingRequest.decode(value),
+    responseSerialize: (value: GetSpendingResponse) => Buffer.from(GetSpendingResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer) => GetSpendingResponse.decode(value),
+  },
 } as const;
 
 export interface FineTuneServiceServer extends UntypedServiceImplementation {
@@ -4004,6 +4785,12 @@ export interface FineTuneServiceServer extends UntypedServiceImplementation {
   downloadWeights: handleServerStreamingCall<DownloadWeightsRequest, DownloadWeightsResponse>;
   /** How fresh and how healthy the gateway's view of Segmind is. */
   getGatewayStatus: handleUnaryCall<GetGatewayStatusRequest, GatewayStatus>;
+  /**
+   * What jobs made through the gateway cost, and whose they are, for the last
+   * 400 days: those of all callers for one that sees all jobs, else the caller's
+   * own.
+   */
+  getSpending: handleUnaryCall<GetSpendingRequest, GetSpendingResponse>;
 }
 
 export interface FineTuneServiceClient extends Client {
@@ -4181,6 +4968,26 @@ export interface FineTuneServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GatewayStatus) => void,
+  ): ClientUnaryCall;
+  /**
+   * What jobs made through the gateway cost, and whose they are, for the last
+   * 400 days: those of all callers for one that sees all jobs, else the caller's
+   * own.
+   */
+  getSpending(
+    request: GetSpendingRequest,
+    callback: (error: ServiceError | null, response: GetSpendingResponse) => void,
+  ): ClientUnaryCall;
+  getSpending(
+    request: GetSpendingRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetSpendingResponse) => void,
+  ): ClientUnaryCall;
+  getSpending(
+    request: GetSpendingRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetSpendingResponse) => void,
   ): ClientUnaryCall;
 }
 

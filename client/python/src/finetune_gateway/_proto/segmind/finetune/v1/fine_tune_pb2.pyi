@@ -8,6 +8,14 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Cost(_message.Message):
+    __slots__ = ["micros", "unit"]
+    MICROS_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    micros: int
+    unit: str
+    def __init__(self, unit: _Optional[str] = ..., micros: _Optional[int] = ...) -> None: ...
+
 class Failure(_message.Message):
     __slots__ = ["message", "reason"]
     class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -25,7 +33,7 @@ class Failure(_message.Message):
     def __init__(self, reason: _Optional[_Union[Failure.Reason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class FineTune(_message.Message):
-    __slots__ = ["base_model", "create_time", "create_time_estimated", "creator", "data_source_uri", "details_pending", "display_name", "end_time", "etag", "failure", "inference_uri", "instance_prompt", "labels", "machine_type", "model_information", "name", "observe_time", "parameters", "revision", "slug", "source_type", "state", "theme", "train_type", "training_start_time", "transitions", "trigger_word", "update_time", "upstream_id", "upstream_status", "visibility", "weights_uri"]
+    __slots__ = ["base_model", "billed_cost", "create_time", "create_time_estimated", "creator", "data_source_uri", "details_pending", "display_name", "end_time", "estimated_cost", "etag", "failure", "inference_uri", "instance_prompt", "labels", "machine_type", "model_information", "name", "observe_time", "parameters", "revision", "slug", "source_type", "state", "theme", "train_type", "training_start_time", "transitions", "trigger_word", "unpriced", "update_time", "upstream_id", "upstream_status", "visibility", "weights_uri"]
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     class Visibility(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -39,6 +47,7 @@ class FineTune(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     AVAILABLE: FineTune.State
     BASE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    BILLED_COST_FIELD_NUMBER: _ClassVar[int]
     CANCELLED: FineTune.State
     CREATE_TIME_ESTIMATED_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +57,7 @@ class FineTune(_message.Message):
     DETAILS_PENDING_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_COST_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     FAILED: FineTune.State
     FAILURE_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +87,7 @@ class FineTune(_message.Message):
     TRAIN_TYPE_FIELD_NUMBER: _ClassVar[int]
     TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
     TRIGGER_WORD_FIELD_NUMBER: _ClassVar[int]
+    UNPRICED_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_ID_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +95,7 @@ class FineTune(_message.Message):
     VISIBILITY_UNSPECIFIED: FineTune.Visibility
     WEIGHTS_URI_FIELD_NUMBER: _ClassVar[int]
     base_model: str
+    billed_cost: Cost
     create_time: _timestamp_pb2.Timestamp
     create_time_estimated: bool
     creator: str
@@ -91,6 +103,7 @@ class FineTune(_message.Message):
     details_pending: bool
     display_name: str
     end_time: _timestamp_pb2.Timestamp
+    estimated_cost: Cost
     etag: str
     failure: Failure
     inference_uri: str
@@ -110,12 +123,13 @@ class FineTune(_message.Message):
     training_start_time: _timestamp_pb2.Timestamp
     transitions: _containers.RepeatedCompositeFieldContainer[StateTransition]
     trigger_word: str
+    unpriced: bool
     update_time: _timestamp_pb2.Timestamp
     upstream_id: str
     upstream_status: str
     visibility: FineTune.Visibility
     weights_uri: str
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., data_source_uri: _Optional[str] = ..., instance_prompt: _Optional[str] = ..., trigger_word: _Optional[str] = ..., base_model: _Optional[str] = ..., theme: _Optional[str] = ..., train_type: _Optional[str] = ..., machine_type: _Optional[str] = ..., parameters: _Optional[_Union[TrainingParameters, _Mapping]] = ..., visibility: _Optional[_Union[FineTune.Visibility, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[FineTune.State, str]] = ..., upstream_status: _Optional[str] = ..., upstream_id: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_estimated: bool = ..., training_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., weights_uri: _Optional[str] = ..., inference_uri: _Optional[str] = ..., slug: _Optional[str] = ..., details_pending: bool = ..., source_type: _Optional[str] = ..., model_information: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., transitions: _Optional[_Iterable[_Union[StateTransition, _Mapping]]] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., data_source_uri: _Optional[str] = ..., instance_prompt: _Optional[str] = ..., trigger_word: _Optional[str] = ..., base_model: _Optional[str] = ..., theme: _Optional[str] = ..., train_type: _Optional[str] = ..., machine_type: _Optional[str] = ..., parameters: _Optional[_Union[TrainingParameters, _Mapping]] = ..., visibility: _Optional[_Union[FineTune.Visibility, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[FineTune.State, str]] = ..., upstream_status: _Optional[str] = ..., upstream_id: _Optional[str] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., creator: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., create_time_estimated: bool = ..., training_start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., weights_uri: _Optional[str] = ..., inference_uri: _Optional[str] = ..., slug: _Optional[str] = ..., details_pending: bool = ..., source_type: _Optional[str] = ..., model_information: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., transitions: _Optional[_Iterable[_Union[StateTransition, _Mapping]]] = ..., revision: _Optional[int] = ..., etag: _Optional[str] = ..., estimated_cost: _Optional[_Union[Cost, _Mapping]] = ..., unpriced: bool = ..., billed_cost: _Optional[_Union[Cost, _Mapping]] = ...) -> None: ...
 
 class StateTransition(_message.Message):
     __slots__ = ["source", "state", "time", "upstream_status"]

@@ -60,6 +60,14 @@ class CreateUploadUrlRequest(_message.Message):
     public_read: bool
     def __init__(self, file_name: _Optional[str] = ..., public_read: bool = ...) -> None: ...
 
+class Credits(_message.Message):
+    __slots__ = ["micros", "observe_time"]
+    MICROS_FIELD_NUMBER: _ClassVar[int]
+    OBSERVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    micros: int
+    observe_time: _timestamp_pb2.Timestamp
+    def __init__(self, micros: _Optional[int] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class Dataset(_message.Message):
     __slots__ = ["data_source_uri", "image_count", "sha256", "size_bytes", "warnings"]
     DATA_SOURCE_URI_FIELD_NUMBER: _ClassVar[int]
@@ -156,12 +164,13 @@ class Freshness(_message.Message):
     def __init__(self, max_staleness: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class GatewayStatus(_message.Message):
-    __slots__ = ["active_fine_tune_count", "caller", "fine_tune_count", "last_webhook_time", "leader_term", "observe_time", "quotas", "replica", "replicas", "revision", "store", "store_lag", "upstream_calls_left", "upstream_state", "version", "watcher_count"]
+    __slots__ = ["active_fine_tune_count", "caller", "credits", "fine_tune_count", "last_webhook_time", "leader_term", "observe_time", "quotas", "replica", "replicas", "revision", "store", "store_lag", "upstream_calls_left", "upstream_state", "version", "watcher_count"]
     class UpstreamState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     ACTIVE_FINE_TUNE_COUNT_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
     CREDENTIAL_REJECTED: GatewayStatus.UpstreamState
+    CREDITS_FIELD_NUMBER: _ClassVar[int]
     DEGRADED: GatewayStatus.UpstreamState
     FINE_TUNE_COUNT_FIELD_NUMBER: _ClassVar[int]
     HEALTHY: GatewayStatus.UpstreamState
@@ -182,6 +191,7 @@ class GatewayStatus(_message.Message):
     WATCHER_COUNT_FIELD_NUMBER: _ClassVar[int]
     active_fine_tune_count: int
     caller: CallerIdentity
+    credits: Credits
     fine_tune_count: int
     last_webhook_time: _timestamp_pb2.Timestamp
     leader_term: int
@@ -196,7 +206,7 @@ class GatewayStatus(_message.Message):
     upstream_state: GatewayStatus.UpstreamState
     version: str
     watcher_count: int
-    def __init__(self, version: _Optional[str] = ..., upstream_state: _Optional[_Union[GatewayStatus.UpstreamState, str]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_webhook_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., fine_tune_count: _Optional[int] = ..., active_fine_tune_count: _Optional[int] = ..., watcher_count: _Optional[int] = ..., upstream_calls_left: _Optional[int] = ..., quotas: _Optional[_Iterable[_Union[QuotaUse, _Mapping]]] = ..., caller: _Optional[_Union[CallerIdentity, _Mapping]] = ..., replica: _Optional[str] = ..., store: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., leader_term: _Optional[int] = ..., store_lag: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., upstream_state: _Optional[_Union[GatewayStatus.UpstreamState, str]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_webhook_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., fine_tune_count: _Optional[int] = ..., active_fine_tune_count: _Optional[int] = ..., watcher_count: _Optional[int] = ..., upstream_calls_left: _Optional[int] = ..., quotas: _Optional[_Iterable[_Union[QuotaUse, _Mapping]]] = ..., caller: _Optional[_Union[CallerIdentity, _Mapping]] = ..., replica: _Optional[str] = ..., store: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaStatus, _Mapping]]] = ..., leader_term: _Optional[int] = ..., store_lag: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., credits: _Optional[_Union[Credits, _Mapping]] = ...) -> None: ...
 
 class GetFineTuneRequest(_message.Message):
     __slots__ = ["freshness", "name"]
@@ -209,6 +219,40 @@ class GetFineTuneRequest(_message.Message):
 class GetGatewayStatusRequest(_message.Message):
     __slots__ = []
     def __init__(self) -> None: ...
+
+class GetSpendingRequest(_message.Message):
+    __slots__ = ["end_time", "group_by", "label_key", "start_time", "step", "time_zone"]
+    class GroupBy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    class Step(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    CALLER: GetSpendingRequest.GroupBy
+    DAY: GetSpendingRequest.Step
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_UNSPECIFIED: GetSpendingRequest.GroupBy
+    LABEL: GetSpendingRequest.GroupBy
+    LABEL_KEY_FIELD_NUMBER: _ClassVar[int]
+    MODEL: GetSpendingRequest.GroupBy
+    MONTH: GetSpendingRequest.Step
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    STEP_UNSPECIFIED: GetSpendingRequest.Step
+    TEAM: GetSpendingRequest.GroupBy
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    end_time: _timestamp_pb2.Timestamp
+    group_by: GetSpendingRequest.GroupBy
+    label_key: str
+    start_time: _timestamp_pb2.Timestamp
+    step: GetSpendingRequest.Step
+    time_zone: str
+    def __init__(self, start_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., time_zone: _Optional[str] = ..., group_by: _Optional[_Union[GetSpendingRequest.GroupBy, str]] = ..., label_key: _Optional[str] = ..., step: _Optional[_Union[GetSpendingRequest.Step, str]] = ...) -> None: ...
+
+class GetSpendingResponse(_message.Message):
+    __slots__ = ["rows"]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[SpendingRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[SpendingRow, _Mapping]]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ["observe_time"]
@@ -247,14 +291,20 @@ class ListFineTunesResponse(_message.Message):
     def __init__(self, fine_tunes: _Optional[_Iterable[_Union[_fine_tune_pb2.FineTune, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class QuotaUse(_message.Message):
-    __slots__ = ["limit", "metric", "used"]
+    __slots__ = ["limit", "metric", "reset_time", "soft", "unit", "used"]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
+    RESET_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOFT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     limit: int
     metric: str
+    reset_time: _timestamp_pb2.Timestamp
+    soft: bool
+    unit: str
     used: int
-    def __init__(self, metric: _Optional[str] = ..., limit: _Optional[int] = ..., used: _Optional[int] = ...) -> None: ...
+    def __init__(self, metric: _Optional[str] = ..., limit: _Optional[int] = ..., used: _Optional[int] = ..., unit: _Optional[str] = ..., reset_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., soft: bool = ...) -> None: ...
 
 class ReplicaStatus(_message.Message):
     __slots__ = ["leader", "name", "start_time", "version"]
@@ -279,6 +329,32 @@ class Restart(_message.Message):
     TOO_SLOW: Restart.Reason
     reason: Restart.Reason
     def __init__(self, reason: _Optional[_Union[Restart.Reason, str]] = ...) -> None: ...
+
+class SpendingRow(_message.Message):
+    __slots__ = ["available_jobs", "cancelled_jobs", "costs", "failed_costs", "failed_jobs", "group", "jobs", "lost_jobs", "open_jobs", "period", "unpriced_jobs"]
+    AVAILABLE_JOBS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_JOBS_FIELD_NUMBER: _ClassVar[int]
+    COSTS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_COSTS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_JOBS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    LOST_JOBS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_JOBS_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    UNPRICED_JOBS_FIELD_NUMBER: _ClassVar[int]
+    available_jobs: int
+    cancelled_jobs: int
+    costs: _containers.RepeatedCompositeFieldContainer[_fine_tune_pb2.Cost]
+    failed_costs: _containers.RepeatedCompositeFieldContainer[_fine_tune_pb2.Cost]
+    failed_jobs: int
+    group: str
+    jobs: int
+    lost_jobs: int
+    open_jobs: int
+    period: str
+    unpriced_jobs: int
+    def __init__(self, period: _Optional[str] = ..., group: _Optional[str] = ..., jobs: _Optional[int] = ..., open_jobs: _Optional[int] = ..., available_jobs: _Optional[int] = ..., failed_jobs: _Optional[int] = ..., cancelled_jobs: _Optional[int] = ..., lost_jobs: _Optional[int] = ..., unpriced_jobs: _Optional[int] = ..., costs: _Optional[_Iterable[_Union[_fine_tune_pb2.Cost, _Mapping]]] = ..., failed_costs: _Optional[_Iterable[_Union[_fine_tune_pb2.Cost, _Mapping]]] = ...) -> None: ...
 
 class Synced(_message.Message):
     __slots__ = []

@@ -68,6 +68,11 @@ class FineTuneServiceStub(object):
                 request_serializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetGatewayStatusRequest.SerializeToString,
                 response_deserializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GatewayStatus.FromString,
                 )
+        self.GetSpending = channel.unary_unary(
+                '/segmind.finetune.v1.FineTuneService/GetSpending',
+                request_serializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetSpendingRequest.SerializeToString,
+                response_deserializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetSpendingResponse.FromString,
+                )
 
 
 class FineTuneServiceServicer(object):
@@ -162,6 +167,15 @@ class FineTuneServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSpending(self, request, context):
+        """What jobs made through the gateway cost, and whose they are, for the last
+        400 days: those of all callers for one that sees all jobs, else the caller's
+        own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FineTuneServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -214,6 +228,11 @@ def add_FineTuneServiceServicer_to_server(servicer, server):
                     servicer.GetGatewayStatus,
                     request_deserializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetGatewayStatusRequest.FromString,
                     response_serializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GatewayStatus.SerializeToString,
+            ),
+            'GetSpending': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSpending,
+                    request_deserializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetSpendingRequest.FromString,
+                    response_serializer=segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetSpendingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -395,5 +414,22 @@ class FineTuneService(object):
         return grpc.experimental.unary_unary(request, target, '/segmind.finetune.v1.FineTuneService/GetGatewayStatus',
             segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetGatewayStatusRequest.SerializeToString,
             segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GatewayStatus.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetSpending(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/segmind.finetune.v1.FineTuneService/GetSpending',
+            segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetSpendingRequest.SerializeToString,
+            segmind_dot_finetune_dot_v1_dot_fine__tune__service__pb2.GetSpendingResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "server/jobs/record/recorder.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// Reads the ledger, a part at a time, so that commits wait for no long one. Thread-safe.
+class SpendingReader {
+ public:
+  // Rows that one turn of the recorder reads.
+  static constexpr int64_t kRowsAtOnce = 2'000;
+
+  explicit SpendingReader(Recorder& recorder) : recorder_(recorder) {}
+
+  // Gives the rows to `take`, in order, and ends with `done`; both on the recorder's thread. What is
+  // committed meanwhile may be in it or not. STORE_UNAVAILABLE.
+  void Read(const Store::SpendingQuery& query, std::function<void(const SpendingRows&)> take,
+            absl::AnyInvocable<void(absl::Status) &&> done);
+
+ private:
+  Recorder& recorder_;
+};
+
+}  // namespace finetune

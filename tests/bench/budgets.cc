@@ -1,0 +1,138 @@
+// What a budget adds to the commit that records a submission. Prints one JSON object: the CPU time
+// of a commit, with and without budgets, after few and after many jobs of the month.
+#include <time.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <future>
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "server/base/time_proto.h"
+#include "server/base/uuid.h"
+#include "server/jobs/record/recorder.h"
+#include "server/jobs/submission/budget_check.h"
+#include "server/store/sqlite_store.h"
+
+namespace finetune::bench {
+namespace {
+
+double CpuSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+Spender MakeSpender(bool budgets) {
+  auto rules = std::make_shared<SpendingRules>();
+  rules->unit = "credits";
+  rules->prices = {{.base_micros = 5, .per_step_micros = 1, .default_steps = 1000}};
+  if (budgets) {
+    constexpr int64_t kMuch = 1'000'000'000'000;
+    absl::TimeZone berlin;
+    absl::LoadTimeZone("Europe/Berlin", &berlin);
+    rules->budgets = {
+        {.name = "team",
+         .of = Budget::Of::kTeam,
+         .subject = "team",
+         .period = PeriodKind::kMonth,
+         .zone = berlin,
+         .money = true,
+         .limit = kMuch},
+        {.name = "account", .period = PeriodKind::kDay, .zone = berlin, .limit = kMuch}};
+  }
+  return {.team = "team", .rules = rules};
+}
+
+// A record with a month's jobs, and who writes to it.
+class Run {
+ public:
+  Run(const std::string& folder, bool budgets, int jobs)
+      : spender_(MakeSpender(budgets)),
+        path_(absl::StrCat(folder, "/", MakeUuid(), ".db")),
+        store_(OpenSqliteStore(path_).value()),
+        recorder_(*store_, catalog_, *clock_, metrics_) {
+    if (!recorder_.Load().ok()) std::abort();
+    for (int i = 0; i < jobs; ++i) Submit();
+  }
+
+  // The median of so many, in microseconds.
+  double MeasureCommits(int repeats) {
+    std::vector<double> times;
+    for (int i = 0; i < repeats; ++i) {
+      const double start = CpuSeconds();
+      Submit();
+      times.push_back((CpuSeconds() - start) * 1e6);
+    }
+    std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+    return times[times.size() / 2];
+  }
+
+ private:
+  // As Submission::Preparation does it.
+  void Submit() {
+    record::Intent intent;
+    intent.set_caller("caller");
+    intent.set_request_id(MakeUuid());
+    intent.set_fine_tune_id(MakeUuid());
+    intent.set_state(record::Intent::PREPARED);
+    intent.mutable_fine_tune()->set_display_name("a job");
+    intent.mutable_fine_tune()->set_base_model("FAST_FLUX");
+    intent.mutable_fine_tune()->set_instance_prompt("a photo of TOK cat");
+    intent.mutable_fine_tune()->set_data_source_uri("https://datasets.example/cats.zip");
+    std::promise<void> done;
+    recorder_.Record(
+        [&](Draft& draft) -> absl::Status {
+          if (auto found = draft.FindIntent(intent.caller(), intent.request_id()); !found.ok())
+            return found.status();
+          *intent.mutable_create_time() = ToProto(draft.now());
+          *intent.mutable_charge() = ChargeOf(spender_, intent.fine_tune(), draft.now());
+          auto uses = UsesOf(draft, intent.caller(), spender_, {});
+          if (!uses.ok()) return uses.status();
+          const BudgetVerdict verdict = JudgeCharge(*uses, intent.charge(), draft.now());
+          if (!verdict.refusal.ok()) return verdict.refusal;
+          draft.PutIntent(intent);
+          return absl::OkStatus();
+        },
+        [&](const absl::Status& status) {
+          if (!status.ok()) std::abort();
+          done.set_value();
+        });
+    done.get_future().wait();
+  }
+
+  const Spender spender_;
+  const std::string path_;
+  std::unique_ptr<Clock> clock_ = MakeRealClock();
+  Metrics metrics_;
+  std::unique_ptr<Store> store_;
+  Catalog catalog_{{}, metrics_};
+  Recorder recorder_;
+};
+
+}  // namespace
+}  // namespace finetune::bench
+
+int main(int argc, char** argv) {
+  using namespace finetune::bench;  // NOLINT: a program of one file.
+  int few = 10, many = 5'000, repeats = 400;
+  CLI::App app("Commits submissions, with and without budgets");
+  app.add_option("--few", few);
+  app.add_option("--many", many);
+  app.add_option("--repeats", repeats);
+  CLI11_PARSE(app, argc, argv);
+  const std::string folder =
+      absl::StrCat(std::filesystem::temp_directory_path().string(), "/budgets-", getpid());
+  std::filesystem::create_directories(folder);
+  const double without = Run(folder, false, few).MeasureCommits(repeats);
+  const double with = Run(folder, true, few).MeasureCommits(repeats);
+  const double without_many = Run(folder, false, many).MeasureCommits(repeats);
+  const double with_many = Run(folder, true, many).MeasureCommits(repeats);
+  std::filesystem::remove_all(folder);
+  std::cout << absl::StrCat("{\"without\": ", without, ", \"with\": ", with,
+                            ", \"without_after_many\": ", without_many,
+                            ", \"with_after_many\": ", with_many, ", \"many\": ", many, "}\n");
+}
