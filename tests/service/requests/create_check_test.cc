@@ -1,30 +1,17 @@
+#include "server/service/requests/create_check.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 
-#include "server/base/error_details.h"
-#include "server/service/requests/create_check.h"
-#include "server/service/requests/field_rules.h"
-#include "server/service/requests/page_token.h"
-#include "server/service/requests/update_check.h"
+#include "tests/service/requests/bad_fields.h"
 
 namespace finetune {
 namespace {
 
-using ::testing::Contains;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 using ::testing::IsSupersetOf;
-
-std::vector<std::string> FieldsOf(const absl::Status& status) {
-  std::vector<std::string> fields;
-  rpc::BadRequest bad;
-  if (auto payload = status.GetPayload("type.googleapis.com/google.rpc.BadRequest"))
-    bad.ParseFromString(std::string(*payload));
-  for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
-  return fields;
-}
 
 pb::CreateFineTuneRequest GoodCreate() {
   pb::CreateFineTuneRequest request;
@@ -200,81 +187,6 @@ TEST(CreateCheck, TakesAHundredCharactersOfAnyScript) {
   for (int i = 0; i < 100; ++i) name += "猫";
   request.mutable_fine_tune()->set_display_name(name);
   EXPECT_TRUE(CheckCreate(request).ok());
-}
-
-TEST(Labels, FollowKubernetes) {
-  for (const char* key : {"a", "team", "a.b-c_d", "example.com/team", "9"})
-    EXPECT_THAT(WrongWithLabelKey(key), IsEmpty()) << key;
-  for (const std::string& key :
-       {std::string(""), std::string("-a"), std::string("a-"), std::string("a b"),
-        std::string("/a"), std::string("a/"), std::string("Ex.com/a"), std::string(64, 'a')})
-    EXPECT_THAT(WrongWithLabelKey(key), Not(IsEmpty())) << key;
-  EXPECT_THAT(WrongWithLabelValue(""), IsEmpty());
-  EXPECT_THAT(WrongWithLabelValue("v1.2_x"), IsEmpty());
-  EXPECT_THAT(WrongWithLabelValue("a b"), Not(IsEmpty()));
-  EXPECT_THAT(WrongWithLabelValue(std::string(64, 'a')), Not(IsEmpty()));
-}
-
-pb::UpdateFineTuneRequest Update(std::vector<std::string> paths) {
-  pb::UpdateFineTuneRequest request;
-  request.mutable_fine_tune()->set_name("fineTunes/x");
-  for (auto& path : paths) request.mutable_update_mask()->add_paths(path);
-  return request;
-}
-
-TEST(UpdateCheck, ReadsTheMask) {
-  auto request = Update({"visibility", "labels.a", "labels.`example.com/b`"});
-  request.mutable_fine_tune()->set_visibility(pb::FineTune::PUBLIC);
-  request.mutable_fine_tune()->set_etag("e");
-  (*request.mutable_fine_tune()->mutable_labels())["a"] = "1";
-  (*request.mutable_fine_tune()->mutable_labels())["unnamed"] = "2";
-  auto call = CheckUpdate(request);
-  ASSERT_TRUE(call.ok()) << call.status();
-  EXPECT_EQ(call->id, "x");
-  EXPECT_EQ(call->etag, "e");
-  EXPECT_EQ(call->visibility, pb::FineTune::PUBLIC);
-  EXPECT_FALSE(call->labels.has_value());
-  ASSERT_EQ(call->label_changes.size(), 2u);
-  EXPECT_EQ(call->label_changes[0].second, "1");
-  EXPECT_EQ(call->label_changes[1].first, "example.com/b");
-  EXPECT_EQ(call->label_changes[1].second, std::nullopt);
-  EXPECT_EQ(call->unnamed_labels, (std::map<std::string, std::string>{{"unnamed", "2"}}));
-}
-
-TEST(UpdateCheck, AMaskOfAllLabelsNamesEachOfThem) {
-  auto request = Update({"labels"});
-  (*request.mutable_fine_tune()->mutable_labels())["a"] = "1";
-  EXPECT_TRUE(CheckUpdate(request)->unnamed_labels.empty());
-  request.mutable_update_mask()->clear_paths();
-  EXPECT_TRUE(CheckUpdate(request)->unnamed_labels.empty());
-}
-
-TEST(UpdateCheck, ClearsLabelsWhenTheMaskNamesThemAndNoneAreGiven) {
-  auto call = CheckUpdate(Update({"labels"}));
-  ASSERT_TRUE(call.ok());
-  ASSERT_TRUE(call->labels.has_value());
-  EXPECT_TRUE(call->labels->empty());
-}
-
-TEST(UpdateCheck, TakesWhatIsSetWithoutAMask) {
-  auto request = Update({});
-  request.mutable_fine_tune()->set_visibility(pb::FineTune::PRIVATE);
-  auto call = CheckUpdate(request);
-  ASSERT_TRUE(call.ok());
-  EXPECT_EQ(call->visibility, pb::FineTune::PRIVATE);
-  EXPECT_FALSE(call->labels.has_value());
-}
-
-TEST(UpdateCheck, RefusesWhatCannotBeUpdated) {
-  for (const char* path : {"state", "display_name", "labels_", "*", ""})
-    EXPECT_THAT(FieldsOf(CheckUpdate(Update({path})).status()), Contains("update_mask")) << path;
-  EXPECT_THAT(FieldsOf(CheckUpdate(Update({"visibility"})).status()),
-              Contains("fine_tune.visibility"));
-  EXPECT_THAT(FieldsOf(CheckUpdate(Update({})).status()), Contains("update_mask"));
-  EXPECT_THAT(FieldsOf(CheckUpdate(Update({"labels.bad key"})).status()),
-              Contains("fine_tune.labels.bad key"));
-  EXPECT_THAT(FieldsOf(CheckUpdate(Update({"labels", "labels.a"})).status()),
-              Contains("update_mask"));
 }
 
 }  // namespace
