@@ -69,5 +69,21 @@ TEST(FailureReason, IsFoundInTheWordsThatWereSeen) {
   EXPECT_EQ(FailureReasonOf("something new"), pb::Failure::REASON_UNSPECIFIED);
 }
 
+TEST(JobId, IsNothingThatAPathATerminalOrATextTakesForSomethingElse) {
+  for (const char* id : {"a", "uuid-1", "a.b", "..a", "a/b", "\xc3\xa9"})
+    EXPECT_TRUE(CanNameJob(id)) << id;
+  for (const std::string& id :
+       {std::string(), std::string("."), std::string("..."), std::string("a b"), std::string("a\n"),
+        std::string("a\0b", 3), std::string("\x1b[2J"), std::string("a\x7f")})
+    EXPECT_FALSE(CanNameJob(id)) << id;
+}
+
+TEST(FailureReason, IsFoundInAnyCaseAndByTheFirstThatFits) {
+  EXPECT_EQ(FailureReasonOf("CUDA out of memory while reading the dataset"),
+            pb::Failure::OUT_OF_MEMORY);
+  EXPECT_EQ(FailureReasonOf("Dataset UNREACHABLE"), pb::Failure::DATASET_UNREACHABLE);
+  EXPECT_EQ(FailureReasonOf(""), pb::Failure::REASON_UNSPECIFIED);
+}
+
 }  // namespace
 }  // namespace finetune
