@@ -250,10 +250,10 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                                      *tracer_);
   if (policy_) {
     policy_->OnChangeDo([this] {
-      job_metrics_->KnowCallers(policy_->current()->Names());
+      KnowCallers();
       gate_->JudgeLastingCalls();
     });
-    job_metrics_->KnowCallers(policy_->current()->Names());
+    KnowCallers();
   }
   service_ = std::make_unique<FineTuneService>(
       ServiceParts{.catalog = *catalog_,
@@ -277,6 +277,12 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
       *gate_);
   RegisterMetrics();
   return absl::OkStatus();
+}
+
+void Gateway::KnowCallers() {
+  const auto policy = policy_->current();
+  job_metrics_->KnowCallers(policy->Names());
+  submitter_->KnowSpenders(policy->Spenders());
 }
 
 absl::Status Gateway::OpenCredentials() {

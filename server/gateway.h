@@ -73,6 +73,8 @@ class Gateway {
 
   absl::Status Open(const std::function<bool()>& should_stop);
   absl::Status OpenCredentials();
+  // Of the policy, for metrics.
+  void KnowCallers();
   // Never an error: traces are not worth a start that stops.
   void OpenTracer();
   absl::Status OpenPolicy();

@@ -273,6 +273,13 @@ std::vector<std::string> AccessPolicy::Names() const {
   return names;
 }
 
+std::vector<std::shared_ptr<const Spender>> AccessPolicy::Spenders() const {
+  std::vector<std::shared_ptr<const Spender>> spenders;
+  for (const auto& [name, caller] : by_name_)
+    if (caller->spender != nullptr) spenders.push_back(caller->spender);
+  return spenders;
+}
+
 AccessPolicy::CallerPtr AccessPolicy::Find(const Index& index, std::string_view key) {
   const auto found = index.find(absl::string_view(key.data(), key.size()));
   return found == index.end() ? nullptr : found->second;

@@ -48,6 +48,8 @@ class AccessPolicy {
   size_t size() const { return by_name_.size(); }
   // Of its callers, in order.
   std::vector<std::string> Names() const;
+  // Whose jobs have prices, budgets or rules for labels; none is null.
+  std::vector<std::shared_ptr<const Spender>> Spenders() const;
   // What was left out of it, each in a sentence for the log.
   const std::vector<std::string>& warnings() const { return warnings_; }
 

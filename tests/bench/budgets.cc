@@ -1,5 +1,6 @@
-// What a budget adds to the commit that records a submission. Prints one JSON object: the CPU time
-// of a commit, with and without budgets, after few and after many jobs of the month.
+// What a budget adds to the commit that records a submission. Prints one JSON object: what a commit
+// takes, with and without budgets, after few and after many jobs of the month: CPU time in SQLite,
+// elapsed time in a PostgreSQL database, which is asked over a connection and emptied for each run.
 #include <time.h>
 #include <unistd.h>
 
@@ -15,14 +16,15 @@
 #include "server/base/uuid.h"
 #include "server/jobs/record/recorder.h"
 #include "server/jobs/submission/budget_check.h"
+#include "server/store/postgres_store.h"
 #include "server/store/sqlite_store.h"
 
 namespace finetune::bench {
 namespace {
 
-double CpuSeconds() {
+double Seconds(clockid_t clock) {
   timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  clock_gettime(clock, &now);
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
 }
 
@@ -47,13 +49,33 @@ Spender MakeSpender(bool budgets) {
   return {.team = "team", .rules = rules};
 }
 
+// Where the records are.
+struct Place {
+  std::string folder;  // Of SQLite's files.
+  PgTarget database;   // If it has a URL.
+
+  clockid_t clock() const {
+    return database.url.empty() ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
+  }
+  std::unique_ptr<Store> MakeEmpty() const {
+    if (database.url.empty())
+      return OpenSqliteStore(absl::StrCat(folder, "/", MakeUuid(), ".db")).value();
+    std::vector<PgRows> rows;
+    const absl::Time deadline = SteadyNow() + absl::Seconds(30);
+    auto connection = PgConnection::Open(database, deadline).value();
+    if (!connection->Run({{"DROP SCHEMA IF EXISTS finetune CASCADE"}}, deadline, rows).ok())
+      std::abort();
+    return OpenPostgresStore({.target = database}).value();
+  }
+};
+
 // A record with a month's jobs, and who writes to it.
 class Run {
  public:
-  Run(const std::string& folder, bool budgets, int jobs)
+  Run(const Place& place, bool budgets, int jobs)
       : spender_(MakeSpender(budgets)),
-        path_(absl::StrCat(folder, "/", MakeUuid(), ".db")),
-        store_(OpenSqliteStore(path_).value()),
+        timer_(place.clock()),
+        store_(place.MakeEmpty()),
         recorder_(*store_, catalog_, *clock_, metrics_) {
     if (!recorder_.Load().ok()) std::abort();
     for (int i = 0; i < jobs; ++i) Submit();
@@ -63,9 +85,9 @@ class Run {
   double MeasureCommits(int repeats) {
     std::vector<double> times;
     for (int i = 0; i < repeats; ++i) {
-      const double start = CpuSeconds();
+      const double start = Seconds(timer_);
       Submit();
-      times.push_back((CpuSeconds() - start) * 1e6);
+      times.push_back((Seconds(timer_) - start) * 1e6);
     }
     std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
     return times[times.size() / 2];
@@ -105,7 +127,7 @@ class Run {
   }
 
   const Spender spender_;
-  const std::string path_;
+  const clockid_t timer_;
   std::unique_ptr<Clock> clock_ = MakeRealClock();
   Metrics metrics_;
   std::unique_ptr<Store> store_;
@@ -119,19 +141,22 @@ class Run {
 int main(int argc, char** argv) {
   using namespace finetune::bench;  // NOLINT: a program of one file.
   int few = 10, many = 5'000, repeats = 400;
+  Place place;
   CLI::App app("Commits submissions, with and without budgets");
   app.add_option("--few", few);
   app.add_option("--many", many);
   app.add_option("--repeats", repeats);
+  app.add_option("--postgres_url", place.database.url);
+  app.add_option("--password_file", place.database.password_file);
   CLI11_PARSE(app, argc, argv);
-  const std::string folder =
+  place.folder =
       absl::StrCat(std::filesystem::temp_directory_path().string(), "/budgets-", getpid());
-  std::filesystem::create_directories(folder);
-  const double without = Run(folder, false, few).MeasureCommits(repeats);
-  const double with = Run(folder, true, few).MeasureCommits(repeats);
-  const double without_many = Run(folder, false, many).MeasureCommits(repeats);
-  const double with_many = Run(folder, true, many).MeasureCommits(repeats);
-  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(place.folder);
+  const double without = Run(place, false, few).MeasureCommits(repeats);
+  const double with = Run(place, true, few).MeasureCommits(repeats);
+  const double without_many = Run(place, false, many).MeasureCommits(repeats);
+  const double with_many = Run(place, true, many).MeasureCommits(repeats);
+  std::filesystem::remove_all(place.folder);
   std::cout << absl::StrCat("{\"without\": ", without, ", \"with\": ", with,
                             ", \"without_after_many\": ", without_many,
                             ", \"with_after_many\": ", with_many, ", \"many\": ", many, "}\n");

@@ -43,7 +43,8 @@ def quicker(rules):
 
 class Metrics(EndToEnd):
     def test_every_series_is_there_from_the_start_and_promtool_finds_no_fault(self):
-        policy = write_policy(self.folder / "policy.json", [caller("ops", "ADMIN", "a-token")])
+        policy = write_policy(self.folder / "policy.json", [caller("ops", "ADMIN", "a-token")], prices=[{"base_micros": "1"}],
+                              budgets=[{"name": "all", "account": True, "period": "MONTH", "jobs": "5"}])
         tls = Certificates(self.folder / "certs", "ops").flags(mutual=False)
         metrics = self.start_gateway(self.start_emulator(), "--policy_file", policy, *tls).ready().admin("/metrics")[1]
         done = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, text=True, check=False,

@@ -82,7 +82,7 @@ class FakeSegmind::Connection : public HttpClient {
     }
     segmind_.worker_.Post(
         [&segmind = segmind_, state = state_, id, request = std::move(request)]() mutable {
-          if (request.may_send && !request.may_send()) {
+          if (!state->MaySend(request)) {
             HttpResult result;
             result.status = absl::AbortedError("not to be sent any more");
             if (auto call = state->Take(id)) std::move (*call)(std::move(result));
@@ -101,6 +101,8 @@ class FakeSegmind::Connection : public HttpClient {
       state_->cut = true;
       calls.swap(state_->calls);
     }
+    // Whoever is asked now may soon be gone.
+    MutexLock asking(state_->asking);
     for (auto& [id, call] : calls) {
       HttpResult result;
       result.status = absl::CancelledError("shut down");
@@ -115,7 +117,17 @@ class FakeSegmind::Connection : public HttpClient {
     bool cut ABSL_GUARDED_BY(mu) = false;
     uint64_t last ABSL_GUARDED_BY(mu) = 0;
     std::map<uint64_t, std::shared_ptr<Done>> calls ABSL_GUARDED_BY(mu);
+    Mutex asking;  // Held while a caller is asked whether it still wants to send.
 
+    bool MaySend(const HttpRequest& request) {
+      if (!request.may_send) return true;
+      MutexLock lock(asking);
+      {
+        MutexLock state(mu);
+        if (cut) return false;
+      }
+      return request.may_send();
+    }
     std::shared_ptr<Done> Take(uint64_t id) {
       MutexLock lock(mu);
       auto found = calls.find(id);

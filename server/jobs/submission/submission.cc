@@ -157,6 +157,25 @@ bool SubmissionParts::MaySend(const std::string& owner) const {
   return !released && recorder.membership().Holds(owner, SteadyNow());
 }
 
+prometheus::Counter& SubmissionParts::BudgetRefusals(const std::string& budget) const {
+  return metrics.Counter("finetune_gateway_budget_refusals_total",
+                         "Submissions that a budget had no room for.", {{"budget", budget}});
+}
+
+prometheus::Counter& SubmissionParts::BudgetWarnings(const std::string& budget) const {
+  return metrics.Counter(
+      "finetune_gateway_budget_warnings_total",
+      "Submissions beyond a soft budget, or beyond the share of one from which it warns.",
+      {{"budget", budget}});
+}
+
+prometheus::Counter& SubmissionParts::EstimatedCost(const std::string& team,
+                                                    const std::string& unit) const {
+  return metrics.Counter("finetune_gateway_estimated_cost_total",
+                         "What submissions that Segmind took at once were estimated at.",
+                         {{"team", team}, {"unit", unit}});
+}
+
 Submission::Submission(std::shared_ptr<SubmissionParts> parts, CreateCall call,
                        std::string fingerprint, Moved moved)
     : parts_(std::move(parts)),
@@ -302,17 +321,9 @@ void Submission::Prepare() {
 }
 
 void Submission::TellOfBudgets(const BudgetVerdict& verdict) {
-  const auto count = [&](const char* name, const char* help, const std::string& budget) {
-    parts_->metrics.Counter(name, help, {{"budget", budget}}).Increment();
-  };
-  if (!verdict.refused_by.empty()) {
-    count("finetune_gateway_budget_refusals_total", "Submissions that a budget had no room for.",
-          verdict.refused_by);
-  }
+  if (!verdict.refused_by.empty()) parts_->BudgetRefusals(verdict.refused_by).Increment();
   for (const auto& [budget, warning] : verdict.warnings) {
-    count("finetune_gateway_budget_warnings_total",
-          "Submissions beyond a soft budget, or beyond the share of one from which it warns.",
-          budget);
+    parts_->BudgetWarnings(budget).Increment();
     Log(LogLevel::kWarning, warning,
         {{"trace_id", trace_.TraceId()},
          {"audit", true},
@@ -326,10 +337,7 @@ void Submission::TellOfBudgets(const BudgetVerdict& verdict) {
 void Submission::CountCost() {
   const record::Charge& charge = intent_.charge();
   if (charge.unit().empty()) return;
-  parts_->metrics
-      .Counter("finetune_gateway_estimated_cost_total",
-               "What submissions that Segmind took at once were estimated at.",
-               {{"team", charge.team()}, {"unit", charge.unit()}})
+  parts_->EstimatedCost(charge.team(), charge.unit())
       .Increment(static_cast<double>(charge.micros()) / 1e6);
 }
 

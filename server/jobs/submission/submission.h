@@ -34,6 +34,12 @@ struct SubmissionParts {
   Clock& clock;
   Metrics& metrics;
 
+  // By name: those that had no room for a submission, and those that warned of one; and what those
+  // that Segmind took were estimated at.
+  prometheus::Counter& BudgetRefusals(const std::string& budget) const;
+  prometheus::Counter& BudgetWarnings(const std::string& budget) const;
+  prometheus::Counter& EstimatedCost(const std::string& team, const std::string& unit) const;
+
   // Millionths of a credit, where a submission must be within them; nullopt while that is unknown.
   std::optional<int64_t> CreditsLeft() const {
     if (!options.require_credits) return std::nullopt;

@@ -196,6 +196,17 @@ void Submitter::Foresee(Prospect prospect,
       });
 }
 
+void Submitter::KnowSpenders(const std::vector<std::shared_ptr<const Spender>>& spenders) {
+  for (const auto& spender : spenders) {
+    for (const Budget& budget : spender->rules->budgets) {
+      (void)parts_->BudgetRefusals(budget.name);
+      (void)parts_->BudgetWarnings(budget.name);
+    }
+    if (!spender->rules->prices.empty())
+      (void)parts_->EstimatedCost(spender->team, spender->rules->unit);
+  }
+}
+
 void Submitter::NoteBusy() {
   const bool busy = std::any_of(submissions_.begin(), submissions_.end(),
                                 [](const auto& entry) { return entry.second->is_busy(); });

@@ -108,6 +108,9 @@ class Submitter : public CommitListener {
   };
   void Foresee(Prospect prospect, absl::AnyInvocable<void(absl::StatusOr<Forecast>) &&> done);
 
+  // Who may spend from now on: their series of metrics are there before anything is counted.
+  void KnowSpenders(const std::vector<std::shared_ptr<const Spender>>& spenders);
+
   // Refuses new calls. Those under way are answered by `answer_by`, whatever their deadlines: with
   // SUBMIT_UNKNOWN if the POST is out.
   void BeginDrain(absl::Time answer_by);
