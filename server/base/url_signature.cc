@@ -1,6 +1,7 @@
 #include "server/base/url_signature.h"
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <vector>
 
@@ -241,7 +242,13 @@ class Cleaner {
   std::string kept_;
 };
 
+bool Has(std::string_view text, char c) {
+  return std::memchr(text.data(), c, text.size()) != nullptr;
+}
+
 bool Clean(std::string_view text, std::string& cleaned) {
+  // Most texts have none of what a signature or a user's name begins with.
+  if (text.empty() || (!Has(text, '?') && !Has(text, '=') && !Has(text, '@'))) return false;
   return Cleaner({text.data(), text.size()}, 0).Run(cleaned);
 }
 

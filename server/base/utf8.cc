@@ -2,13 +2,33 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace finetune {
+namespace {
+
+// How many bytes of ASCII `text` begins with. Nearly all texts are nothing else.
+size_t PlainPrefix(std::string_view text) {
+  constexpr uint64_t kHighBits = 0x8080808080808080;
+  size_t i = 0;
+  for (; i + sizeof(uint64_t) <= text.size(); i += sizeof(uint64_t)) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + i, sizeof(word));
+    if ((word & kHighBits) != 0) break;
+  }
+  while (i < text.size() && static_cast<unsigned char>(text[i]) < 0x80) ++i;
+  return i;
+}
+
+}  // namespace
 
 std::string ValidUtf8(std::string_view text, size_t limit) {
+  const size_t plain = PlainPrefix(text);
   std::string valid;
   valid.reserve(std::min(text.size(), limit));
-  size_t i = 0;
+  valid.assign(text.substr(0, std::min(plain, limit)));
+  if (plain >= limit || plain == text.size()) return valid;
+  size_t i = plain;
   while (i < text.size()) {
     const auto lead = static_cast<unsigned char>(text[i]);
     size_t length = lead < 0x80       ? 1

@@ -1,6 +1,9 @@
 #include "server/segmind/job_fields.h"
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/unknown_field_set.h>
+
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 
@@ -9,22 +12,34 @@ namespace {
 
 using FineTune = pb::FineTune;
 
-struct Row {
-  int number;
-  const char* upstream_name;
-  bool input;
-};
+constexpr TextMember Member(const std::string& (FineTune::*get)() const,
+                            std::string* (FineTune::*edit)()) {
+  return {get, edit};
+}
+template <typename T>
+constexpr ScalarMember<T> Member(T (FineTune::*get)() const, void (FineTune::*set)(T)) {
+  return {get, set};
+}
 
-constexpr Row kRows[] = {
-    {FineTune::kDataSourceUriFieldNumber, "data_source_path", true},
-    {FineTune::kInstancePromptFieldNumber, "instance_prompt", true},
-    {FineTune::kTriggerWordFieldNumber, "trigger_word", true},
-    {FineTune::kBaseModelFieldNumber, "base_model", true},
-    {FineTune::kThemeFieldNumber, "theme", true},
-    {FineTune::kTrainTypeFieldNumber, "train_type", true},
-    {FineTune::kMachineTypeFieldNumber, "machine_type", true},
-    {FineTune::kSlugFieldNumber, "slug", false},
-    {FineTune::kSourceTypeFieldNumber, "source_type", false},
+// The last column: the getter, and what edits a text or sets anything else.
+constexpr JobField kFields[] = {
+    {FineTune::kDataSourceUriFieldNumber, "data_source_path", true,
+     Member(&FineTune::data_source_uri, &FineTune::mutable_data_source_uri)},
+    {FineTune::kInstancePromptFieldNumber, "instance_prompt", true,
+     Member(&FineTune::instance_prompt, &FineTune::mutable_instance_prompt)},
+    {FineTune::kTriggerWordFieldNumber, "trigger_word", true,
+     Member(&FineTune::trigger_word, &FineTune::mutable_trigger_word)},
+    {FineTune::kBaseModelFieldNumber, "base_model", true,
+     Member(&FineTune::base_model, &FineTune::mutable_base_model)},
+    {FineTune::kThemeFieldNumber, "theme", true,
+     Member(&FineTune::theme, &FineTune::mutable_theme)},
+    {FineTune::kTrainTypeFieldNumber, "train_type", true,
+     Member(&FineTune::train_type, &FineTune::mutable_train_type)},
+    {FineTune::kMachineTypeFieldNumber, "machine_type", true,
+     Member(&FineTune::machine_type, &FineTune::mutable_machine_type)},
+    {FineTune::kSlugFieldNumber, "slug", false, Member(&FineTune::slug, &FineTune::mutable_slug)},
+    {FineTune::kSourceTypeFieldNumber, "source_type", false,
+     Member(&FineTune::source_type, &FineTune::mutable_source_type)},
 };
 
 // What callers set that Segmind takes in another form, or not at all.
@@ -38,7 +53,7 @@ constexpr int kOtherInput[] = {
 const std::vector<const google::protobuf::FieldDescriptor*>& OutputFields() {
   static const auto& fields = *new std::vector<const google::protobuf::FieldDescriptor*>([] {
     absl::flat_hash_set<int> input(std::begin(kOtherInput), std::end(kOtherInput));
-    for (const Row& row : kRows)
+    for (const JobField& row : kFields)
       if (row.input) input.insert(row.number);
     std::vector<const google::protobuf::FieldDescriptor*> output;
     const auto* type = FineTune::descriptor();
@@ -51,16 +66,7 @@ const std::vector<const google::protobuf::FieldDescriptor*>& OutputFields() {
 
 }  // namespace
 
-const std::vector<JobField>& JobFields() {
-  static const auto& fields = *new std::vector<JobField>([] {
-    std::vector<JobField> all;
-    for (const Row& row : kRows)
-      all.push_back(
-          {FineTune::descriptor()->FindFieldByNumber(row.number), row.upstream_name, row.input});
-    return all;
-  }());
-  return fields;
-}
+std::span<const JobField> JobFields() { return kFields; }
 
 pb::FineTune InputOf(const pb::FineTune& fine_tune) {
   pb::FineTune input = fine_tune;

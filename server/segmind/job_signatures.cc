@@ -7,7 +7,8 @@ namespace {
 
 void RemoveSignatures(google::protobuf::Value& value) {
   if (value.has_string_value()) {
-    value.set_string_value(WithoutSignatures(value.string_value()));
+    if (IsSigned(value.string_value()))
+      value.set_string_value(WithoutSignatures(value.string_value()));
   } else if (value.has_struct_value()) {
     finetune::RemoveSignatures(*value.mutable_struct_value());
   } else if (value.has_list_value()) {

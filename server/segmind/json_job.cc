@@ -1,15 +1,13 @@
 #include "server/segmind/json_job.h"
 
 #include <google/protobuf/descriptor.h>
-#include <google/protobuf/message.h>
 
-#include <algorithm>
-#include <functional>
+#include <array>
 #include <utility>
+#include <variant>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/strings/match.h"
+#include "server/base/check.h"
 #include "server/base/micros.h"
 #include "server/base/url_signature.h"
 #include "server/json/json_struct.h"
@@ -36,74 +34,88 @@ struct Ids {
 
 struct Target {
   const Scrubber& scrubber;
-  UpstreamJob job;
+  UpstreamJob& job;
   Ids ids;
 };
 
-using Setter = std::function<void(const JsonValue&, Target&)>;
+struct IdName {
+  std::string_view name;
+  std::string Ids::*id;
+};
 
-template <std::string Ids::*field>
-void SetId(const JsonValue& value, Target& target) {
+// What is first here names the job.
+constexpr IdName kIdNames[] = {
+    {"finetune_id", &Ids::finetune_id}, {"id", &Ids::id}, {"request_id", &Ids::request_id}};
+
+void ReadId(const JsonValue& value, const Scrubber& scrubber, std::string& to) {
   if (value.IsString() && value.GetStringLength() > kMaxId) return;
   if (value.IsBool()) return;
   std::string id = TextOf(value).value_or("");
-  if (!CanNameJob(id) || target.scrubber.Finds(id)) return;
-  target.ids.*field = std::move(id);
+  if (!CanNameJob(id) || scrubber.Finds(id)) return;
+  to = std::move(id);
+}
+
+template <std::string Ids::*field>
+void SetId(const JsonValue& value, Target& target) {
+  ReadId(value, target.scrubber, target.ids.*field);
 }
 
 std::optional<std::string> CleanTextOf(const JsonValue& value, const Scrubber& scrubber) {
   std::optional<std::string> text = TextOf(value);
   if (!text) return std::nullopt;
   scrubber.Scrub(*text);
-  return WithoutSignatures(*text);
+  if (IsSigned(*text)) text = WithoutSignatures(*text);
+  return text;
 }
 
-// Whether a field is a text, a number or a flag, which the two functions below read and write.
-bool IsPlain(const FieldDescriptor& field) {
-  return !field.is_repeated() && field.cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE;
-}
+// Reads a value into a field of a job; what cannot be read leaves it as it is.
+struct FieldReader {
+  const JsonValue& value;
+  const Scrubber& scrubber;
+  pb::FineTune& to;
 
-// True if `value` could be read into the field.
-bool ReadField(const JsonValue& value, const Scrubber& scrubber, const FieldDescriptor& field,
-               google::protobuf::Message& message) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_STRING:
-      if (auto text = CleanTextOf(value, scrubber))
-        return reflection.SetString(&message, &field, *std::move(text)), true;
-      return false;
-    case FieldDescriptor::CPPTYPE_INT32:
-      if (auto number = Int32Of(value)) return reflection.SetInt32(&message, &field, *number), true;
-      return false;
-    case FieldDescriptor::CPPTYPE_DOUBLE:
-      if (auto number = DoubleOf(value))
-        return reflection.SetDouble(&message, &field, *number), true;
-      return false;
-    case FieldDescriptor::CPPTYPE_BOOL:
-      if (auto flag = BoolOf(value)) return reflection.SetBool(&message, &field, *flag), true;
-      return false;
-    default:
-      return false;
+  void operator()(const TextMember& member) const {
+    if (auto text = CleanTextOf(value, scrubber)) *(to.*member.edit)() = *std::move(text);
   }
-}
-
-// Nothing where the message does not have it.
-void WriteField(const char* name, const google::protobuf::Message& message,
-                const FieldDescriptor& field, JsonWriter& writer) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  if (!reflection.HasField(message, &field)) return;
-  writer.Key(name);
-  switch (field.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT32:
-      return writer.Integer(reflection.GetInt32(message, &field));
-    case FieldDescriptor::CPPTYPE_DOUBLE:
-      return writer.Number(reflection.GetDouble(message, &field));
-    case FieldDescriptor::CPPTYPE_BOOL:
-      return writer.Bool(reflection.GetBool(message, &field));
-    default:
-      return writer.String(reflection.GetString(message, &field));
+  void operator()(const ScalarMember<int32_t>& member) const {
+    if (auto number = Int32Of(value)) (to.*member.set)(*number);
   }
-}
+  void operator()(const ScalarMember<double>& member) const {
+    if (auto number = DoubleOf(value)) (to.*member.set)(*number);
+  }
+  void operator()(const ScalarMember<bool>& member) const {
+    if (auto flag = BoolOf(value)) (to.*member.set)(*flag);
+  }
+};
+
+// Writes a field that is set.
+struct FieldWriter {
+  std::string_view name;
+  const pb::FineTune& from;
+  JsonWriter& writer;
+
+  void operator()(const TextMember& member) const {
+    const std::string& text = (from.*member.get)();
+    if (text.empty()) return;
+    writer.Key(name);
+    writer.String(text);
+  }
+  void operator()(const ScalarMember<int32_t>& member) const {
+    if ((from.*member.get)() == 0) return;
+    writer.Key(name);
+    writer.Integer((from.*member.get)());
+  }
+  void operator()(const ScalarMember<double>& member) const {
+    if ((from.*member.get)() == 0) return;
+    writer.Key(name);
+    writer.Number((from.*member.get)());
+  }
+  void operator()(const ScalarMember<bool>& member) const {
+    if (!(from.*member.get)()) return;
+    writer.Key(name);
+    writer.Bool(true);
+  }
+};
 
 void SetName(const JsonValue& value, Target& target) {
   if (auto text = CleanTextOf(value, target.scrubber)) target.job.name = *std::move(text);
@@ -158,17 +170,76 @@ void SetBilled(const JsonValue& value, Target& target) {
 void SetModelInformation(const JsonValue& value, Target& target) {
   if (!value.IsObject()) return;
   StructBudget budget;
-  google::protobuf::Struct information = ToStruct(value, budget);
+  google::protobuf::Struct& information =
+      target.job.model_information.emplace(ToStruct(value, budget));
   RemoveSignatures(information);
   target.scrubber.Scrub(information);
-  target.job.model_information = std::move(information);
+}
+
+// The parameters that the contract has a field for: plain ones, by name.
+const std::vector<const FieldDescriptor*>& KnownParameters() {
+  static const auto& fields = *new std::vector<const FieldDescriptor*>([] {
+    std::vector<const FieldDescriptor*> plain;
+    const auto* type = pb::TrainingParameters::descriptor();
+    for (int i = 0; i < type->field_count(); ++i) {
+      const FieldDescriptor* field = type->field(i);
+      if (!field->is_repeated() && field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE)
+        plain.push_back(field);
+    }
+    return plain;
+  }());
+  return fields;
+}
+
+// True if `value` could be read into the field.
+bool ReadParameter(const JsonValue& value, const Scrubber& scrubber, const FieldDescriptor& field,
+                   pb::TrainingParameters& parameters) {
+  const google::protobuf::Reflection& reflection = *parameters.GetReflection();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING:
+      if (auto text = CleanTextOf(value, scrubber))
+        return reflection.SetString(&parameters, &field, *std::move(text)), true;
+      return false;
+    case FieldDescriptor::CPPTYPE_INT32:
+      if (auto number = Int32Of(value))
+        return reflection.SetInt32(&parameters, &field, *number), true;
+      return false;
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      if (auto number = DoubleOf(value))
+        return reflection.SetDouble(&parameters, &field, *number), true;
+      return false;
+    case FieldDescriptor::CPPTYPE_BOOL:
+      if (auto flag = BoolOf(value)) return reflection.SetBool(&parameters, &field, *flag), true;
+      return false;
+    default:
+      return false;
+  }
+}
+
+// Nothing where the parameters do not have it.
+void WriteParameter(const pb::TrainingParameters& parameters, const FieldDescriptor& field,
+                    JsonWriter& writer) {
+  const google::protobuf::Reflection& reflection = *parameters.GetReflection();
+  if (!reflection.HasField(parameters, &field)) return;
+  writer.Key(field.name());
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+      return writer.Integer(reflection.GetInt32(parameters, &field));
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return writer.Number(reflection.GetDouble(parameters, &field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return writer.Bool(reflection.GetBool(parameters, &field));
+    default:
+      return writer.String(reflection.GetString(parameters, &field));
+  }
 }
 
 // True if `value` could be read into the field that the contract has for this parameter.
 bool SetKnownParameter(std::string_view name, const JsonValue& value, const Scrubber& scrubber,
                        pb::TrainingParameters& parameters) {
-  const FieldDescriptor* field = parameters.GetDescriptor()->FindFieldByName(std::string(name));
-  return field != nullptr && IsPlain(*field) && ReadField(value, scrubber, *field, parameters);
+  for (const FieldDescriptor* field : KnownParameters())
+    if (field->name() == name) return ReadParameter(value, scrubber, *field, parameters);
+  return false;
 }
 
 // Takes a whole number that a Struct cannot hold. False if it is none, or if 64 bits do not hold it
@@ -191,7 +262,7 @@ void ScrubIntegers(const Scrubber& scrubber, pb::TrainingParameters& parameters)
 
 void SetParameters(const JsonValue& value, Target& target) {
   if (!value.IsObject()) return;
-  pb::TrainingParameters parameters;
+  pb::TrainingParameters& parameters = target.job.parameters.emplace();
   google::protobuf::Struct extra;
   StructBudget budget;
   --budget.depth;
@@ -208,50 +279,75 @@ void SetParameters(const JsonValue& value, Target& target) {
   RemoveSignatures(extra);
   target.scrubber.Scrub(extra);
   if (extra.fields_size() > 0) *parameters.mutable_extra() = std::move(extra);
-  target.job.parameters = std::move(parameters);
 }
 
-absl::flat_hash_map<absl::string_view, Setter> MakeSetters() {
-  absl::flat_hash_map<absl::string_view, Setter> setters = {
-      {"finetune_id", SetId<&Ids::finetune_id>},
-      {"id", SetId<&Ids::id>},
-      {"request_id", SetId<&Ids::request_id>},
-      {"status", SetStatus},
-      {"name", SetName},
-      {"error_message", SetError},
-      {"cloud_storage_url", SetWeightsUrl},
-      {"public_model", SetPublic},
-      {"segmind_public_model", SetPublic},
-      {"segmind_public", SetPublic},
-      {"created_ts", SetTime<&UpstreamJob::created>},
-      {"updated_ts", SetTime<&UpstreamJob::updated>},
-      {"advance_parameters", SetParameters},
-      {"model_information", SetModelInformation},
-      {"credits_used", SetBilled},
-      {"credits_charged", SetBilled},
-      {"cost", SetBilled},
-      {"price", SetBilled},
-  };
-  for (const JobField& row : JobFields()) {
-    setters[row.upstream_name] = [field = row.field](const JsonValue& value, Target& target) {
-      ReadField(value, target.scrubber, *field, target.job.fields);
-    };
+// What reads one member of a job's object: a function of its own, or the row of a field.
+struct Reader {
+  std::string_view name;
+  void (*read)(const JsonValue&, Target&) = nullptr;
+  const JobField* field = nullptr;
+
+  void operator()(const JsonValue& value, Target& target) const {
+    if (read != nullptr) return read(value, target);
+    std::visit(FieldReader{value, target.scrubber, target.job.fields}, field->member);
   }
-  return setters;
-}
+};
 
-const absl::flat_hash_map<absl::string_view, Setter>& Setters() {
-  static const auto& setters = *new absl::flat_hash_map<absl::string_view, Setter>(MakeSetters());
-  return setters;
+constexpr Reader kReaders[] = {
+    {"finetune_id", SetId<&Ids::finetune_id>},
+    {"id", SetId<&Ids::id>},
+    {"request_id", SetId<&Ids::request_id>},
+    {"status", SetStatus},
+    {"name", SetName},
+    {"error_message", SetError},
+    {"cloud_storage_url", SetWeightsUrl},
+    {"public_model", SetPublic},
+    {"segmind_public_model", SetPublic},
+    {"segmind_public", SetPublic},
+    {"created_ts", SetTime<&UpstreamJob::created>},
+    {"updated_ts", SetTime<&UpstreamJob::updated>},
+    {"advance_parameters", SetParameters},
+    {"model_information", SetModelInformation},
+    {"credits_used", SetBilled},
+    {"credits_charged", SetBilled},
+    {"cost", SetBilled},
+    {"price", SetBilled},
+};
+
+// Finds a reader by its name: few names are equally long, and most that are ask for no comparison.
+class Readers {
+ public:
+  Readers() {
+    for (const Reader& reader : kReaders) Add(reader);
+    for (const JobField& field : JobFields()) Add({.name = field.upstream_name, .field = &field});
+  }
+
+  const Reader* Find(std::string_view name) const {
+    if (name.size() > kLongest) return nullptr;
+    for (const Reader& reader : by_size_[name.size()])
+      if (reader.name == name) return &reader;
+    return nullptr;
+  }
+
+ private:
+  static constexpr size_t kLongest = 32;
+
+  void Add(const Reader& reader) {
+    CHECK(reader.name.size() <= kLongest);
+    by_size_[reader.name.size()].push_back(reader);
+  }
+
+  std::array<std::vector<Reader>, kLongest + 1> by_size_;
+};
+
+const Reader* ReaderOf(std::string_view name) {
+  static const auto& readers = *new Readers();
+  return readers.Find(name);
 }
 
 void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& writer) {
   writer.StartObject();
-  const auto* type = pb::TrainingParameters::descriptor();
-  for (int i = 0; i < type->field_count(); ++i) {
-    const FieldDescriptor& field = *type->field(i);
-    if (IsPlain(field)) WriteField(field.name().c_str(), parameters, field, writer);
-  }
+  for (const FieldDescriptor* field : KnownParameters()) WriteParameter(parameters, *field, writer);
   for (const auto& [name, value] : parameters.extra().fields()) {
     writer.Key(name);
     WriteJson(value, writer);
@@ -263,26 +359,44 @@ void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& write
   writer.EndObject();
 }
 
+// Which of the names is the job's, and which the other one. False if there is none.
+bool TakeIds(Ids& ids, UpstreamJob& job) {
+  for (const IdName& name : kIdNames) {
+    std::string& id = ids.*name.id;
+    if (id.empty()) continue;
+    if (job.id.empty())
+      job.id = std::move(id);
+    else if (job.request_id.empty() && id != job.id)
+      job.request_id = std::move(id);
+  }
+  return !job.id.empty();
+}
+
 }  // namespace
 
 std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubber) {
-  if (!object.IsObject()) return std::nullopt;
-  Target target{.scrubber = scrubber, .job = {}, .ids = {}};
+  std::optional<UpstreamJob> job;
+  if (!object.IsObject()) return job;
+  Target target{.scrubber = scrubber, .job = job.emplace(), .ids = {}};
   for (const auto& member : object.GetObject()) {
     if (member.value.IsNull()) continue;
-    const auto setter =
-        Setters().find(absl::string_view(member.name.GetString(), member.name.GetStringLength()));
-    if (setter != Setters().end()) setter->second(member.value, target);
+    if (const Reader* reader = ReaderOf(RawText(member.name))) (*reader)(member.value, target);
   }
-  UpstreamJob& job = target.job;
-  const Ids& ids = target.ids;
-  for (const std::string* id : {&ids.finetune_id, &ids.id, &ids.request_id}) {
-    if (id->empty()) continue;
-    if (job.id.empty()) job.id = *id;
-    if (job.request_id.empty() && *id != job.id) job.request_id = *id;
+  if (!TakeIds(target.ids, *job)) job.reset();
+  return job;
+}
+
+std::string JobIdOf(const JsonValue& object, const Scrubber& scrubber) {
+  if (!object.IsObject()) return "";
+  Ids ids;
+  for (const auto& member : object.GetObject()) {
+    if (member.value.IsNull()) continue;
+    for (const IdName& name : kIdNames)
+      if (RawText(member.name) == name.name) ReadId(member.value, scrubber, ids.*name.id);
   }
-  if (job.id.empty()) return std::nullopt;
-  return std::move(job);
+  for (const IdName& name : kIdNames)
+    if (std::string& id = ids.*name.id; !id.empty()) return std::move(id);
+  return "";
 }
 
 std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer, const Scrubber& scrubber) {
@@ -296,7 +410,7 @@ std::string SubmitBody(const pb::FineTune& fine_tune, std::string_view upstream_
   writer.Key("name");
   writer.String(std::string(upstream_name));
   for (const JobField& row : JobFields())
-    if (row.input) WriteField(row.upstream_name, fine_tune, *row.field, writer);
+    if (row.input) std::visit(FieldWriter{row.upstream_name, fine_tune, writer}, row.member);
   writer.Key("segmind_public");
   writer.Bool(fine_tune.visibility() == pb::FineTune::PUBLIC);
   writer.Key("advance_parameters");

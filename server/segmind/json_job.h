@@ -17,6 +17,9 @@ namespace finetune {
 // something. `scrubber` cleans all texts: they are kept and shown.
 std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubber);
 
+// The UpstreamJob::id alone that JobOf would give; empty if it would give no job.
+std::string JobIdOf(const JsonValue& object, const Scrubber& scrubber);
+
 // The job in an answer about one job: the object itself, or what it has under `finetune`. Nullopt
 // if that has no id.
 std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer, const Scrubber& scrubber);

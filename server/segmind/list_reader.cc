@@ -3,6 +3,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -53,6 +54,11 @@ Digest DigestOfItem(std::string_view text) {
   return JsonWithoutSignatures(text, cleaned) ? DigestOf(cleaned) : DigestOf(text);
 }
 
+const Scrubber& ScrubberOr(const std::shared_ptr<const Scrubber>& scrubber) {
+  static const auto& nothing = *new Scrubber();
+  return scrubber == nullptr ? nothing : *scrubber;
+}
+
 constexpr uint32_t kNone = 0xffffffff;
 
 struct Item {
@@ -71,22 +77,33 @@ struct Slot {
 }  // namespace
 
 struct ListReader::Memory {
-  // A job that is new in this list or differs from the last one.
-  struct Winner {
+  // An item whose job is new in this list or differs from the last one.
+  struct News {
     uint32_t item;
-    UpstreamJob job;
+    std::string id;
   };
   struct Comparison {
-    std::vector<Winner> winners;
+    std::vector<News> news;            // The list's last item first.
+    std::vector<UpstreamJob> changed;  // Of the first ones of them, in their order.
     std::vector<uint32_t> gone;
     size_t skipped = 0;
+  };
+  // What is still to be made of the last list's news, and how.
+  struct Rest {
+    std::vector<std::string_view> items;  // In the list's order.
+    std::shared_ptr<const Scrubber> scrubber;
+    prometheus::Counter* unread_times = nullptr;
   };
 
   absl::Status Split(std::string_view array, std::vector<Item>& items);
   uint32_t Recall(const Digest& digest, uint32_t& guess) const;
-  absl::StatusOr<Comparison> Compare(const std::vector<Item>& items, const Scrubber& scrubber);
+  absl::StatusOr<Comparison> Compare(const std::vector<Item>& items, const UpstreamList& limits,
+                                     size_t most);
+  absl::Status Look(const Item& item, const UpstreamList& limits, bool whole,
+                    std::optional<UpstreamJob>& job, std::string& id);
   void Learn(std::vector<Item>& items, const Comparison& comparison);
   void Drop(uint32_t slot);
+  void CountUnreadTimes(const std::vector<UpstreamJob>& jobs) const;
 
   JsonParser parser;
   // The last list that could be read.
@@ -104,6 +121,7 @@ struct ListReader::Memory {
   // What it said to be gone; after Forget that is owed to the next delta.
   std::vector<std::string> last_gone;
   absl::flat_hash_set<std::string> owed_gone;
+  Rest rest;
 };
 
 ListReader::ListReader() : memory_(std::make_unique<Memory>()) {}
@@ -111,17 +129,18 @@ ListReader::~ListReader() = default;
 
 absl::StatusOr<ListDelta> ListReader::Read(std::string_view body) {
   UpstreamList list;
-  return ReadBodies({body}, std::nullopt, list);
+  return ReadBodies({body}, std::nullopt, list, std::numeric_limits<size_t>::max());
 }
 
-absl::StatusOr<ListDelta> ListReader::Read(const UpstreamList& pages) {
-  return ReadBodies({pages.bodies.begin(), pages.bodies.end()}, pages.more, pages);
+absl::StatusOr<ListDelta> ListReader::Read(const UpstreamList& pages, size_t most) {
+  return ReadBodies({pages.bodies.begin(), pages.bodies.end()}, pages.more, pages, most);
 }
 
 absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_view>& bodies,
                                                  const std::optional<std::string>& more,
-                                                 const UpstreamList& limits) {
+                                                 const UpstreamList& limits, size_t most) {
   Memory& memory = *memory_;
+  memory.rest = Memory::Rest();
   ListDelta delta;
   const auto [body_digest, body_size] = DigestOf(bodies);
   if (memory.body_size != 0 && memory.body_size == body_size && memory.body_digest == body_digest) {
@@ -144,9 +163,7 @@ absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_v
     return MalformedList(absl::StrCat("it has ", items.size(), " jobs, and at most ",
                                       limits.max_jobs, " are taken (--max_listed_jobs)"));
   }
-  static const auto& nothing = *new Scrubber();
-  const Scrubber& scrubber = limits.scrubber == nullptr ? nothing : *limits.scrubber;
-  ASSIGN_OR_RETURN(Memory::Comparison comparison, memory.Compare(items, scrubber));
+  ASSIGN_OR_RETURN(Memory::Comparison comparison, memory.Compare(items, limits, most));
 
   for (uint32_t slot : comparison.gone) delta.gone.push_back(memory.slots[slot].id);
   memory.Learn(items, comparison);
@@ -158,17 +175,42 @@ absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_v
   memory.more = delta.more;
   memory.total = delta.total = items.size();
   memory.skipped = delta.skipped = comparison.skipped;
-  delta.changed.reserve(comparison.winners.size());
-  if (limits.unread_times != nullptr) {
-    for (const Memory::Winner& winner : comparison.winners)
-      limits.unread_times->Increment(winner.job.unread_times);
-  }
-  for (Memory::Winner& winner : comparison.winners) delta.changed.push_back(std::move(winner.job));
+  delta.changed = std::move(comparison.changed);
+  std::reverse(delta.changed.begin(), delta.changed.end());
+  delta.more_changed = comparison.news.size() - delta.changed.size();
+  memory.rest = {.items = {}, .scrubber = limits.scrubber, .unread_times = limits.unread_times};
+  memory.CountUnreadTimes(delta.changed);
+  memory.rest.items.reserve(delta.more_changed);
+  for (size_t i = comparison.news.size(); i-- > delta.changed.size();)
+    memory.rest.items.push_back(items[comparison.news[i].item].text);
   return delta;
 }
 
+std::vector<UpstreamJob> ListReader::MoreChanged(size_t most) {
+  Memory& memory = *memory_;
+  Memory::Rest& rest = memory.rest;
+  std::vector<UpstreamJob> jobs;
+  const size_t begin = rest.items.size() - std::min(most, rest.items.size());
+  jobs.reserve(rest.items.size() - begin);
+  for (size_t i = begin; i < rest.items.size(); ++i) {
+    // That it is a job was seen when the list was read.
+    const JsonValue* value = memory.parser.Parse(rest.items[i]);
+    if (value == nullptr) continue;
+    std::optional<UpstreamJob> job = JobOf(*value, ScrubberOr(rest.scrubber));
+    if (!job) continue;
+    jobs.push_back(*std::move(job));
+  }
+  memory.CountUnreadTimes(jobs);
+  rest.items.resize(begin);
+  if (rest.items.empty()) rest = Memory::Rest();
+  return jobs;
+}
+
+size_t ListReader::more_changed() const { return memory_->rest.items.size(); }
+
 void ListReader::Forget() {
   Memory& memory = *memory_;
+  memory.rest = Memory::Rest();
   memory.body_size = 0;
   memory.first = kNone;
   memory.by_digest.clear();
@@ -210,43 +252,64 @@ uint32_t ListReader::Memory::Recall(const Digest& digest, uint32_t& guess) const
   return found->second;
 }
 
+// What an item is: all of it, or by its id alone. None, and no id, if it cannot be read.
+absl::Status ListReader::Memory::Look(const Item& item, const UpstreamList& limits, bool whole,
+                                      std::optional<UpstreamJob>& job, std::string& id) {
+  const JsonValue* value = parser.Parse(item.text);
+  if (value == nullptr && !parser.refused()) return MalformedList("an item is not JSON");
+  if (value == nullptr) return absl::OkStatus();
+  if (!whole) {
+    id = JobIdOf(*value, ScrubberOr(limits.scrubber));
+    return absl::OkStatus();
+  }
+  job = JobOf(*value, ScrubberOr(limits.scrubber));
+  if (job) id = job->id;
+  return absl::OkStatus();
+}
+
+// From the end on: of several items about one job the last one counts.
 absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
-    const std::vector<Item>& items, const Scrubber& scrubber) {
+    const std::vector<Item>& items, const UpstreamList& limits, size_t most) {
   Comparison comparison;
-  // Where each known job stands in this list; of several items about one job the last one counts.
-  std::vector<uint32_t> position(slots.size(), kNone);
-  std::vector<Winner> parsed;
-  absl::flat_hash_map<std::string, size_t> last_parsed;
-  for (uint32_t i = 0; i < items.size(); ++i) {
+  // Which known jobs stand in this list, and which others.
+  std::vector<bool> listed(slots.size(), false);
+  absl::flat_hash_set<std::string> new_ids;
+  const auto unknown = std::count_if(items.begin(), items.end(),
+                                     [](const Item& item) { return item.slot == kNone; });
+  comparison.news.reserve(unknown);
+  comparison.changed.reserve(std::min<size_t>(unknown, most));
+  for (size_t i = items.size(); i-- > 0;) {
     if (items[i].slot != kNone) {
-      position[items[i].slot] = i;
+      listed[items[i].slot] = true;
       continue;
     }
-    const JsonValue* value = parser.Parse(items[i].text);
-    if (value == nullptr && !parser.refused()) return MalformedList("an item is not JSON");
-    std::optional<UpstreamJob> job = value == nullptr ? std::nullopt : JobOf(*value, scrubber);
-    if (!job) {
+    std::optional<UpstreamJob> job;
+    std::string id;
+    RETURN_IF_ERROR(Look(items[i], limits, comparison.changed.size() < most, job, id));
+    if (id.empty()) {
       ++comparison.skipped;
       continue;
     }
-    last_parsed[job->id] = parsed.size();
-    parsed.push_back({i, *std::move(job)});
+    if (const auto known = by_id.find(id); known != by_id.end()) {
+      if (listed[known->second]) continue;
+      listed[known->second] = true;
+    } else if (!new_ids.insert(id).second) {
+      continue;
+    }
+    comparison.news.push_back({static_cast<uint32_t>(i), std::move(id)});
+    if (!job) continue;
+    comparison.changed.push_back(*std::move(job));
   }
   if (!items.empty() && comparison.skipped == items.size())
     return MalformedList("none of its items is a job");
-
-  for (size_t p = 0; p < parsed.size(); ++p) {
-    if (last_parsed[parsed[p].job.id] != p) continue;
-    if (const auto known = by_id.find(parsed[p].job.id); known != by_id.end()) {
-      uint32_t& at = position[known->second];
-      if (at != kNone && at > parsed[p].item) continue;
-      at = parsed[p].item;
-    }
-    comparison.winners.push_back(std::move(parsed[p]));
-  }
   for (uint32_t slot = 0; slot < slots.size(); ++slot)
-    if (position[slot] == kNone && !slots[slot].id.empty()) comparison.gone.push_back(slot);
+    if (!listed[slot] && !slots[slot].id.empty()) comparison.gone.push_back(slot);
   return comparison;
+}
+
+void ListReader::Memory::CountUnreadTimes(const std::vector<UpstreamJob>& jobs) const {
+  if (rest.unread_times == nullptr) return;
+  for (const UpstreamJob& job : jobs) rest.unread_times->Increment(job.unread_times);
 }
 
 void ListReader::Memory::Drop(uint32_t slot) {
@@ -264,8 +327,8 @@ void ListReader::Memory::Learn(std::vector<Item>& items, const Comparison& compa
     slots[slot] = Slot();
     free_slots.push_back(slot);
   }
-  for (const Winner& winner : comparison.winners) {
-    const auto [known, is_new] = by_id.try_emplace(winner.job.id, 0);
+  for (const News& news : comparison.news) {
+    const auto [known, is_new] = by_id.try_emplace(news.id, 0);
     if (is_new) {
       if (free_slots.empty()) {
         free_slots.push_back(static_cast<uint32_t>(slots.size()));
@@ -273,13 +336,13 @@ void ListReader::Memory::Learn(std::vector<Item>& items, const Comparison& compa
       }
       known->second = free_slots.back();
       free_slots.pop_back();
-      slots[known->second].id = winner.job.id;
+      slots[known->second].id = news.id;
     }
     const uint32_t slot = known->second;
     Drop(slot);
-    slots[slot].digest = items[winner.item].digest;
+    slots[slot].digest = items[news.item].digest;
     by_digest[slots[slot].digest] = slot;
-    items[winner.item].slot = slot;
+    items[news.item].slot = slot;
   }
   uint32_t* link = &first;
   for (const Item& item : items) {

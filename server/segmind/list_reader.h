@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,10 +13,16 @@
 
 namespace finetune {
 
+// So many jobs of a list are made and recorded in one go: others that have something to record, or
+// read what is recorded, wait for no more.
+inline constexpr size_t kListSlice = 128;
+
 // What a `list` says that the one before did not.
 struct ListDelta {
-  // Items that are new or differ from the last list, in the list's order.
+  // Items that are new or differ from the last list, in the list's order: the last ones of them, and
+  // how many more there are in front of these.
   std::vector<UpstreamJob> changed;
+  size_t more_changed = 0;
   // UpstreamJob::id of items that the last list had and this one has not.
   std::vector<std::string> gone;
   // Items in this list.
@@ -32,18 +39,27 @@ struct ListDelta {
 
 // Reads one list after another and says what changed. A body equal to the last costs a comparison;
 // an item equal to one of the last list, but for what signs its URLs, costs a scan and a hash, and
-// is not parsed or converted again. The first list is all changes. Not thread-safe; owned by the
-// Tracker.
+// is not parsed or converted again. The first list is all changes. Jobs take several times the
+// memory of their JSON, so those of a long list are made a slice at a time. Not thread-safe; owned
+// by the Tracker.
 class ListReader {
  public:
   ListReader();
   ~ListReader();
 
   // Pages as ReadUpstreamPage takes them. Anything else is INTERNAL / UPSTREAM_MALFORMED and
-  // changes nothing here.
-  absl::StatusOr<ListDelta> Read(const UpstreamList& pages);
+  // changes nothing here. At most so many jobs are in the delta; MoreChanged has the others, for
+  // whom the pages stay as they are until all are taken or the next Read.
+  absl::StatusOr<ListDelta> Read(const UpstreamList& pages,
+                                 size_t most = std::numeric_limits<size_t>::max());
   // One page, which says itself whether it is all, and in which nothing is to be removed.
   absl::StatusOr<ListDelta> Read(std::string_view body);
+
+  // Of the jobs in front of those that were taken, the last ones: the end of a list, where the
+  // oldest are, comes first. Empty when all were taken.
+  std::vector<UpstreamJob> MoreChanged(size_t most);
+  // How many are still to be taken.
+  size_t more_changed() const;
 
   // The next Read takes everything for new: for when what the last one said could not be recorded.
   void Forget();
@@ -57,7 +73,7 @@ class ListReader {
   // `more`: as the pager says; nullopt if it did not look. Of `limits` all but its bodies counts.
   absl::StatusOr<ListDelta> ReadBodies(const std::vector<std::string_view>& bodies,
                                        const std::optional<std::string>& more,
-                                       const UpstreamList& limits);
+                                       const UpstreamList& limits, size_t most);
 
   std::unique_ptr<Memory> memory_;
 };

@@ -45,10 +45,20 @@ char PercentAt(std::string_view text, size_t i) {
   return static_cast<char>(byte);
 }
 
-bool MayHide(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](unsigned char c) {
-    return IsSpace(c) || c == '%' || c == 0xc2 || c == 0xe2 || c == 0xef;
-  });
+// Whether a key may be hidden with this byte: it is `%`, or may begin an invisible character.
+constexpr bool IsHider(unsigned char c) { return c <= ' ' || c == '%' || c >= 0x7f; }
+
+// The first of them from there on, or the text's size.
+size_t FindHider(std::string_view text, size_t from) {
+  // Without a branch for each byte, the compiler looks at all of a block at once.
+  constexpr size_t kBlock = 16;
+  for (; from + kBlock <= text.size(); from += kBlock) {
+    bool any = false;
+    for (size_t i = 0; i < kBlock; ++i) any |= IsHider(static_cast<unsigned char>(text[from + i]));
+    if (any) break;
+  }
+  while (from < text.size() && !IsHider(static_cast<unsigned char>(text[from]))) ++from;
+  return from;
 }
 
 // The base64 letters that depend on nothing but `key`, when `before` bytes stand before it.
@@ -169,7 +179,8 @@ Scrubber::Match Scrubber::Find(std::string_view text, size_t from) const {
 
 bool Scrubber::Finds(std::string_view text) const {
   if (patterns_.empty() || text.size() < shortest_) return false;
-  if (!MayHide(text)) return Find(text, 0).begin < text.size();
+  size_t hider = FindHider(text, 0);
+  if (hider == text.size()) return Find(text, 0).begin < text.size();
   const bool encoded = text.find('%') != std::string_view::npos;
   if (encoded) {
     const Folded folded(text);
@@ -177,11 +188,18 @@ bool Scrubber::Finds(std::string_view text) const {
   }
   std::string visible;
   visible.reserve(text.size());
-  for (size_t i = 0; i < text.size();) {
-    const size_t invisible = InvisibleAt(text, i);
-    if (invisible == 0) visible += text[i];
-    i += std::max<size_t>(invisible, 1);
+  size_t copied = 0;
+  for (; hider < text.size(); hider = FindHider(text, hider)) {
+    const size_t invisible = InvisibleAt(text, hider);
+    if (invisible == 0) {
+      ++hider;
+      continue;
+    }
+    visible.append(text, copied, hider - copied);
+    hider += invisible;
+    copied = hider;
   }
+  visible.append(text, copied, std::string_view::npos);
   return Find(visible, 0).begin < visible.size();
 }
 

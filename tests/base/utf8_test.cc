@@ -24,6 +24,20 @@ TEST(ValidUtf8, ReplacesWhatIsNot) {
   EXPECT_EQ(ValidUtf8("end\xe2\x82"), "end" + sign + sign);             // Cut short.
 }
 
+TEST(ValidUtf8, SeesWhatIsNotPlainAtAnyPlace) {
+  for (size_t size = 1; size < 40; ++size) {
+    for (size_t at = 0; at < size; ++at) {
+      std::string text(size, 'x');
+      text[at] = '\xff';
+      const std::string want =
+          std::string(at, 'x') + "\xef\xbf\xbd" + std::string(size - at - 1, 'x');
+      ASSERT_EQ(ValidUtf8(text), want);
+      ASSERT_EQ(ValidUtf8(text, at), std::string(at, 'x'));
+      ASSERT_EQ(ValidUtf8(text, at + 2), std::string(at, 'x'));
+    }
+  }
+}
+
 TEST(ValidUtf8, CutsAtACharacter) {
   EXPECT_EQ(ValidUtf8("abcdef", 3), "abc");
   EXPECT_EQ(ValidUtf8("ab\xe2\x82\xac", 4), "ab");

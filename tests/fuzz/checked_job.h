@@ -13,8 +13,9 @@ inline void CheckJob(const UpstreamJob& job) {
   for (const auto* text : {&job.name, &job.error_message, &job.cloud_storage_url})
     if (*text) CHECK(IsValid(**text) && (*text)->size() <= kMaxJsonString);
   for (const JobField& row : JobFields()) {
-    if (row.field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) continue;
-    const std::string text = job.fields.GetReflection()->GetString(job.fields, row.field);
+    const auto* member = std::get_if<TextMember>(&row.member);
+    if (member == nullptr) continue;
+    const std::string& text = (job.fields.*member->get)();
     CHECK(IsValid(text) && text.size() <= kMaxJsonString);
   }
   // Protobuf refuses what is not valid UTF-8 or is nested too deeply.

@@ -32,6 +32,16 @@ void Fuzz(std::string_view input) {
     for (const UpstreamJob& job : whole->changed) want[job.id] = job.status;
     CHECK(known == want);
     CHECK(whole->total == delta->total && whole->skipped == delta->skipped);
+
+    // An id that is read alone is the job's.
+    UpstreamList pages;
+    pages.bodies = {std::string(body)};
+    ListReader sliced;
+    const absl::StatusOr<ListDelta> none = sliced.Read(pages, 0);
+    CHECK(none.ok() && none->skipped == whole->skipped);
+    for (const UpstreamJob& job : sliced.MoreChanged(none->more_changed))
+      CHECK(want.erase(job.id) == 1);
+    CHECK(want.empty());
   }
 }
 

@@ -1,8 +1,10 @@
 #include "server/segmind/job_fields.h"
 
 #include <gmock/gmock.h>
+#include <google/protobuf/descriptor.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "server/segmind/json_job.h"
 
 namespace finetune {
@@ -30,14 +32,19 @@ std::string SetSample(const FieldDescriptor& field, pb::FineTune& fine_tune) {
   }
 }
 
+const FieldDescriptor& FieldOf(const JobField& row) {
+  return *pb::FineTune::descriptor()->FindFieldByNumber(row.number);
+}
+
+std::string Name(const JobField& row) { return std::string(row.upstream_name); }
+
 TEST(JobFields, EachIsReadFromSegmindsAnswers) {
   for (const JobField& row : JobFields()) {
     pb::FineTune want;
-    const std::string value = SetSample(*row.field, want);
+    const std::string value = SetSample(FieldOf(row), want);
     JsonParser parser;
     const auto job = JobOf(
-        *parser.Parse(std::string(R"({"id":"x",")") + row.upstream_name + "\":" + value + "}"),
-        Scrubber());
+        *parser.Parse(absl::StrCat(R"({"id":"x",")", Name(row), "\":", value, "}")), Scrubber());
     ASSERT_TRUE(job);
     EXPECT_EQ(job->fields.ShortDebugString(), want.ShortDebugString());
   }
@@ -46,8 +53,8 @@ TEST(JobFields, EachIsReadFromSegmindsAnswers) {
 TEST(JobFields, InputIsSentWithASubmissionAndNothingElseIs) {
   for (const JobField& row : JobFields()) {
     pb::FineTune asked;
-    const std::string value = SetSample(*row.field, asked);
-    const std::string member = std::string("\"") + row.upstream_name + "\":" + value;
+    const std::string value = SetSample(FieldOf(row), asked);
+    const std::string member = absl::StrCat("\"", Name(row), "\":", value);
     EXPECT_EQ(SubmitBody(asked, "n").find(member) != std::string::npos, row.input) << member;
   }
 }

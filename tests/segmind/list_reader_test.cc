@@ -254,6 +254,40 @@ TEST(ListReader, RefusesWhatIsNoListAndForgetsNothing) {
   EXPECT_TRUE(reader.Has("a"));
 }
 
+UpstreamList Pages(const std::string& body) {
+  UpstreamList pages;
+  pages.bodies = {body};
+  return pages;
+}
+
+TEST(ListReader, MakesTheJobsOfALongListInSlicesFromItsEnd) {
+  ListReader reader;
+  const UpstreamList pages = Pages(List({Item("a", "1"), Item("b", "1"), Item("c", "1"),
+                                         Item("d", "1"), Item("a", "2"), Item("e", "1")}));
+  const ListDelta delta = *reader.Read(pages, 2);
+  EXPECT_THAT(Ids(delta.changed), ElementsAre("a", "e"));
+  EXPECT_EQ(delta.changed[0].status, "2");
+  EXPECT_EQ(delta.more_changed, 3);
+  EXPECT_EQ(delta.total, 6);
+  EXPECT_TRUE(reader.Has("b"));
+  EXPECT_THAT(Ids(reader.MoreChanged(2)), ElementsAre("c", "d"));
+  EXPECT_EQ(reader.more_changed(), 1);
+  EXPECT_THAT(Ids(reader.MoreChanged(2)), ElementsAre("b"));
+  EXPECT_THAT(reader.MoreChanged(2), IsEmpty());
+  // None of the first one's is left over for the next.
+  ASSERT_EQ(reader.Read(Pages(List({Item("x", "1"), Item("y", "1")})), 1)->more_changed, 1);
+  ASSERT_EQ(reader.Read(Pages(List({Item("z", "1")})), 1)->more_changed, 0);
+  EXPECT_THAT(reader.MoreChanged(2), IsEmpty());
+}
+
+TEST(ListReader, RefusesAListForAnItemOfWhichNoJobIsMadeYet) {
+  ListReader reader;
+  const std::string bad = "{\"id\":\"b\",}";
+  EXPECT_FALSE(reader.Read(Pages(List({bad, Item("c", "1"), Item("d", "1")})), 1).ok());
+  EXPECT_FALSE(reader.Has("d"));
+  EXPECT_THAT(reader.MoreChanged(1), IsEmpty());
+}
+
 TEST(ListReader, SaysAllAgainAfterForgetAlsoWhatWasGone) {
   ListReader reader;
   Read(reader, List({Item("a", "QUEUED"), Item("b", "QUEUED"), Item("c", "QUEUED")}));
@@ -286,9 +320,14 @@ TEST(ListReader, AgreesWithReadingEveryListAnewOverRandomHistories) {
       }
       if (pick(8) == 0) reader.Forget();
       const std::string body = List(items);
-      const ListDelta delta = Read(reader, body);
+      const UpstreamList pages = Pages(body);
+      const size_t most = pick(5);
+      const ListDelta delta = *reader.Read(pages, most);
       for (const std::string& id : delta.gone) known.erase(id);
       for (const UpstreamJob& job : delta.changed) known[job.id] = job.status;
+      ASSERT_EQ(reader.more_changed(), delta.more_changed);
+      while (reader.more_changed() > 0)
+        for (const UpstreamJob& job : reader.MoreChanged(most + 1)) known[job.id] = job.status;
 
       std::map<std::string, std::string> want;
       JsonParser parser;
@@ -320,6 +359,12 @@ TEST(ListReader, NeverCrashesOnHostileLists) {
       EXPECT_TRUE(IsValidUtf8(job.name.value_or(""))) << variation.name;
     }
     EXPECT_THAT(delta->gone, ElementsAre("old")) << variation.name;
+    ListReader sliced;
+    const UpstreamList pages = Pages(variation.body);
+    const absl::StatusOr<ListDelta> none = sliced.Read(pages, 0);
+    ASSERT_TRUE(none.ok()) << variation.name;
+    EXPECT_EQ(none->skipped, delta->skipped) << variation.name;
+    EXPECT_EQ(Ids(sliced.MoreChanged(1000)), Ids(delta->changed)) << variation.name;
   }
 }
 

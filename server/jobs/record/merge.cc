@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <variant>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -27,16 +28,27 @@ void Take(const std::string& from, bool keep, std::string* to) {
   if (!from.empty() && !(keep && !to->empty())) *to = from;
 }
 
+// Takes one field of JobFields() where `from` has it; `keep` as in Take.
+struct FieldJoin {
+  const pb::FineTune& from;
+  bool keep;
+  pb::FineTune& to;
+
+  void operator()(const TextMember& member) const {
+    if (!(from.*member.get)().empty()) Take((from.*member.get)(), keep, (to.*member.edit)());
+  }
+  template <typename T>
+  void operator()(const ScalarMember<T>& member) const {
+    const T value = (from.*member.get)();
+    if (value != T() && !(keep && (to.*member.get)() != T())) (to.*member.set)(value);
+  }
+};
+
 // The fields of JobFields(); what is input where `keep_input` does not keep it, and likewise the
 // rest.
 void TakeFields(const pb::FineTune& from, bool keep_input, bool keep_rest, pb::FineTune& to) {
-  pb::FineTune news = from;
-  const auto& reflection = *to.GetReflection();
-  for (const JobField& row : JobFields()) {
-    if ((row.input ? keep_input : keep_rest) && reflection.HasField(to, row.field))
-      reflection.ClearField(&news, row.field);
-  }
-  to.MergeFrom(news);
+  for (const JobField& row : JobFields())
+    std::visit(FieldJoin{from, row.input ? keep_input : keep_rest, to}, row.member);
 }
 
 bool HasEnded(const pb::FineTune& job) {

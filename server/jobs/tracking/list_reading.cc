@@ -1,6 +1,7 @@
 #include "server/jobs/tracking/list_reading.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -31,12 +32,14 @@ class ListRecording {
 
   absl::Status Run() {
     unsettled_ = draft_.UnsettledIntents();
-    for (const Candidate& candidate : list_.search.candidates) {
-      known_.insert(candidate.job.id);
-      if (!candidate.lost_id.empty()) ++with_marker_of_[candidate.lost_id];
+    for (const auto* candidates : {&list_.search.candidates, &list_.found}) {
+      for (const Candidate& candidate : *candidates) {
+        known_.insert(candidate.job.id);
+        if (!candidate.lost_id.empty()) ++with_marker_of_[candidate.lost_id];
+      }
     }
     for (const UpstreamJob& item : list_.items) RETURN_IF_ERROR(RecordItem(item));
-    return SearchAll();
+    return list_.more ? absl::OkStatus() : SearchAll();
   }
 
  private:
@@ -133,9 +136,9 @@ class ListRecording {
     if (!item.name) return std::nullopt;
     const std::string marker = StripMarker(*item.name).marker;
     if (marker.empty() || draft_.FindIntentByMarker(marker)) return std::nullopt;
-    if (!not_listed_) IndexNotListed();
-    auto found = not_listed_->find(marker);
-    if (found == not_listed_->end()) return std::nullopt;
+    if (!list_.not_listed) IndexNotListed();
+    auto found = list_.not_listed->find(marker);
+    if (found == list_.not_listed->end()) return std::nullopt;
     auto record = draft_.Find(found->second);
     if (!record || !IsNotListed(record->fine_tune().upstream_id())) return std::nullopt;
     record::Intent asked;
@@ -148,13 +151,13 @@ class ListRecording {
   }
 
   void IndexNotListed() {
-    not_listed_.emplace();
+    auto& not_listed = list_.not_listed.emplace();
     const ViewPtr view = catalog_.view();
     for (size_t i = 0; i < view->size(); ++i) {
       const FineTuneVersion& version = *view->at(i);
       if (!version.marker.empty() && !version.request_id.empty() &&
           IsNotListed(version.upstream_id))
-        not_listed_->emplace(version.marker, version.id);
+        not_listed.emplace(version.marker, version.id);
     }
   }
 
@@ -166,6 +169,7 @@ class ListRecording {
     SubmissionSearch search = list_.search;
     Candidates all(absl::ZeroDuration());
     all.Add(std::move(search.candidates));
+    all.Add(list_.found);
     all.Add(outcome_.candidates);
     search.candidates = all.Snapshot();
     return SearchSubmissions(search, draft_, outcome_.search);
@@ -178,11 +182,26 @@ class ListRecording {
   std::vector<record::Intent> unsettled_;
   absl::flat_hash_set<std::string> known_;                // Candidates from before.
   absl::flat_hash_map<std::string, int> with_marker_of_;  // How many, by Candidate::lost_id.
-  // By marker; made when it is first needed, for it looks at every job.
-  std::optional<absl::flat_hash_map<std::string, std::string>> not_listed_;
 };
 
+template <typename T>
+void Append(std::vector<T> from, std::vector<T>& to) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
 }  // namespace
+
+void ListOutcome::Add(ListOutcome slice) {
+  Append(std::move(slice.doubtful), doubtful);
+  Append(std::move(slice.stale), stale);
+  Append(std::move(slice.pending), pending);
+  Append(std::move(slice.incomplete), incomplete);
+  Append(std::move(slice.candidates), candidates);
+  Append(std::move(slice.hint_times), hint_times);
+  Append(std::move(slice.without_marker), without_marker);
+  Append(std::move(slice.unknown_words), unknown_words);
+  search = std::move(slice.search);
+}
 
 absl::Status RecordList(const ListReading& reading, const Catalog& catalog, Draft& draft,
                         ListOutcome& outcome) {

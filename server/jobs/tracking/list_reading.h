@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@
 
 namespace finetune {
 
-// What one list brought, to be recorded in one mutation.
+// What one list brought, or a slice of it, to be recorded in one mutation.
 struct ListReading {
   uint64_t read = 0;
   uint64_t ended = 0;  // A number taken when the list was there.
@@ -25,6 +26,13 @@ struct ListReading {
   std::function<bool(const std::string&)> has;
   // With the candidates that are known from before.
   SubmissionSearch search;
+  // Candidates that slices of the same list brought before this one.
+  std::vector<Candidate> found;
+  // Other slices follow: not until the last one is it known what the list shows of a submission.
+  bool more = false;
+  // Jobs of this gateway that the list does not have, by marker. The slices of a list share it: it
+  // is made when it is first needed, for that looks at every job. Recorder's thread only.
+  mutable std::optional<absl::flat_hash_map<std::string, std::string>> not_listed;
 };
 
 // What is to be done once it is recorded.
@@ -50,6 +58,9 @@ struct ListOutcome {
   // Jobs of answered submissions that do not have the marker that was sent.
   std::vector<std::string> without_marker;
   std::vector<UnknownWord> unknown_words;
+
+  // What a further slice of the same list left; its search is the list's.
+  void Add(ListOutcome slice);
 };
 
 // Joins the items into the jobs, makes records of jobs from elsewhere, and looks for submissions

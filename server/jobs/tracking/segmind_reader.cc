@@ -320,10 +320,10 @@ void SegmindReader::TakeNextList() {
     answers_.pop_front();
     // Two were under way and the later one came first: this one has nothing new.
     if (read.number < last_recorded_) continue;
-    absl::StatusOr<ListDelta> delta = reader_->Read(read.answer.pages);
-    read.answer.pages = UpstreamList();
+    absl::StatusOr<ListDelta> delta = reader_->Read(read.answer.pages, kListSlice);
+    if (!delta.ok() || delta->more_changed == 0) read.answer.pages = UpstreamList();
     if (delta.ok()) {
-      RecordDelta(read, *std::move(delta));
+      RecordDelta(std::move(read), *std::move(delta));
     } else {
       OnListFailed(read, delta.status());
     }
@@ -358,47 +358,72 @@ SubmissionSearch SegmindReader::SearchIn(const ListRead& read, const RollCall& r
   return search;
 }
 
-void SegmindReader::RecordDelta(const ListRead& read, ListDelta delta) {
+void SegmindReader::RecordDelta(ListRead read, ListDelta delta) {
   recording_ = true;
   metrics_.CountPoll(!delta.unchanged);
   if (delta.skipped > 0)
     Log(LogLevel::kWarning, "items of Segmind's list cannot be read", {{"items", delta.skipped}});
-  auto reading = std::make_shared<ListReading>();
-  reading->read = read.number;
-  reading->ended = read.ended;
-  reading->time = clock_.ToWall(read.answer.start_time);
-  reading->items = std::move(delta.changed);
-  reading->hinted = hinted_;
-  reading->has = [reader = reader_](const std::string& id) { return reader->Has(id); };
-  for (const UpstreamJob& item : reading->items) details_.DropDoubt(item.id);
+  auto recording = std::make_shared<Recording>();
+  ListReading& reading = recording->reading;
+  reading.read = read.number;
+  reading.ended = read.ended;
+  reading.time = clock_.ToWall(read.answer.start_time);
+  reading.hinted = hinted_;
+  reading.has = [reader = reader_](const std::string& id) { return reader->Has(id); };
   candidates_.KeepOnly([this](const std::string& id) { return reader_->Has(id); });
-  RollCall roll = RollCallOf(read, delta);
-  reading->search = SearchIn(read, roll);
-  read.span->Set("finetune.list.items", static_cast<int64_t>(roll.total));
-  read.span->Set("finetune.list.changed", static_cast<int64_t>(reading->items.size()));
-  auto outcome = std::make_shared<ListOutcome>();
-  // Most reads have no news: who waits for one need not wait for the recorder's thread, too.
-  if (reading->items.empty() && candidates_.empty() && !recorder_.has_unsettled())
-    return OnListRecorded(read, *reading, roll, *outcome, absl::OkStatus());
-  recorder_.Record([reading, outcome, &catalog = catalog_](
-                       Draft& draft) { return RecordList(*reading, catalog, draft, *outcome); },
-                   [this, worker = worker_, read, reading, outcome,
-                    roll = std::move(roll)](const absl::Status& status) {
-                     worker->Post([this, read, reading, outcome, roll, status] {
-                       OnListRecorded(read, *reading, roll, *outcome, status);
-                     });
-                   },
-                   read.span->context());
+  recording->roll = RollCallOf(read, delta);
+  const size_t changed = delta.changed.size() + delta.more_changed;
+  read.span->Set("finetune.list.items", static_cast<int64_t>(recording->roll.total));
+  read.span->Set("finetune.list.changed", static_cast<int64_t>(changed));
+  recording->read = std::move(read);
+  RecordSlice(recording, std::move(delta.changed), delta.more_changed > 0);
 }
 
-void SegmindReader::OnListRecorded(const ListRead& read, const ListReading& reading,
-                                   const RollCall& roll, const ListOutcome& outcome,
-                                   const absl::Status& status) {
+void SegmindReader::RecordSlice(const std::shared_ptr<Recording>& recording,
+                                std::vector<UpstreamJob> items, bool more) {
+  ListReading& reading = recording->reading;
+  reading.items = std::move(items);
+  reading.found = recording->outcome.candidates;
+  reading.more = more;
+  for (const UpstreamJob& item : reading.items) details_.DropDoubt(item.id);
+  if (more)
+    reading.search.candidates = candidates_.Snapshot();
+  else
+    reading.search = SearchIn(recording->read, recording->roll);
+  // Most reads have no news: who waits for one need not wait for the recorder's thread, too.
+  if (reading.items.empty() && candidates_.empty() && reading.found.empty() &&
+      !recorder_.has_unsettled())
+    return OnListRecorded(*recording, absl::OkStatus());
+  recorder_.Record(
+      [recording, &catalog = catalog_](Draft& draft) {
+        return RecordList(recording->reading, catalog, draft, recording->slice);
+      },
+      [this, worker = worker_, recording](const absl::Status& status) {
+        worker->Post([this, recording, status] { OnSliceRecorded(recording, status); });
+      },
+      recording->read.span->context());
+}
+
+void SegmindReader::OnSliceRecorded(const std::shared_ptr<Recording>& recording,
+                                    const absl::Status& status) {
+  if (status.ok()) recording->outcome.Add(std::exchange(recording->slice, ListOutcome()));
+  if (!status.ok() || !recording->reading.more) return OnListRecorded(*recording, status);
+  if (!ended_.ok()) return OnListRecorded(*recording, ended_);
+  std::vector<UpstreamJob> items = reader_->MoreChanged(kListSlice);
+  const bool more = reader_->more_changed() > 0;
+  if (!more) recording->read.answer.pages = UpstreamList();
+  RecordSlice(recording, std::move(items), more);
+}
+
+void SegmindReader::OnListRecorded(const Recording& recording, const absl::Status& status) {
+  const ListRead& read = recording.read;
+  const ListOutcome& outcome = recording.outcome;
   recording_ = false;
   if (!status.ok()) {
-    // What changed has to be said again.
+    // What changed has to be said again; but for what the slices before left to be asked.
     reader_->Forget();
     reader_is_new_ = true;
+    Follow(outcome);
     OnListFailed(read, status);
     TakeNextList();
     return Pump();
@@ -408,13 +433,13 @@ void SegmindReader::OnListRecorded(const ListRead& read, const ListReading& read
   if (pace_.failures() > 0) Log(LogLevel::kInfo, "Segmind's list can be read again");
   last_recorded_ = std::max(last_recorded_, read.number);
   candidates_.Add(outcome.candidates);
-  missing_.Note(roll, recorder_.has_unsettled());
+  missing_.Note(recording.roll, recorder_.has_unsettled());
   catalog_.SetObserveTime(start, missing_.not_shown());
-  metrics_.SetObserveTime(reading.time);
+  metrics_.SetObserveTime(recording.reading.time);
   absl::erase_if(hinted_, [&](const auto& hint) { return hint.second <= start; });
   for (absl::Time time : outcome.hint_times) metrics_.ObserveConfirm(now - time);
   Follow(outcome);
-  FollowMissing(roll, now);
+  FollowMissing(recording.roll, now);
   TakeSearch(outcome.search, /*of_list=*/true);
   SetInterest();
   pace_.OnListRecorded(read.asked, start);

@@ -104,6 +104,18 @@ class SegmindReader {
     ListAnswer answer;
   };
 
+  // A list that is being recorded, slice by slice from its end, so that nobody who has something to
+  // record or wants a job meanwhile waits for all of it.
+  struct Recording {
+    ListRead read;
+    RollCall roll;
+    // Of the slice that is under way: the recorder's until it is done.
+    ListReading reading;
+    ListOutcome slice;
+    // Of the slices before.
+    ListOutcome outcome;
+  };
+
   void TakeHint(const std::string& upstream_id, absl::Time time, const TraceContext& trace);
   void End(const absl::Status& why);
   void AddRefresh(std::string id, absl::Time not_before, absl::Time deadline,
@@ -123,11 +135,14 @@ class SegmindReader {
   void StartList(absl::Time now);
   void OnList(uint64_t number, absl::StatusOr<ListAnswer> answer);
   void TakeNextList();
-  void RecordDelta(const ListRead& read, ListDelta delta);
+  void RecordDelta(ListRead read, ListDelta delta);
+  // Records these items, and then those in front of them; `more`: there are such.
+  void RecordSlice(const std::shared_ptr<Recording>& recording, std::vector<UpstreamJob> items,
+                   bool more);
+  void OnSliceRecorded(const std::shared_ptr<Recording>& recording, const absl::Status& status);
   RollCall RollCallOf(const ListRead& read, ListDelta& delta);
   SubmissionSearch SearchIn(const ListRead& read, const RollCall& roll);
-  void OnListRecorded(const ListRead& read, const ListReading& reading, const RollCall& roll,
-                      const ListOutcome& outcome, const absl::Status& status);
+  void OnListRecorded(const Recording& recording, const absl::Status& status);
   void OnListFailed(const ListRead& read, const absl::Status& status);
   void Follow(const ListOutcome& outcome);
   void FollowMissing(const RollCall& roll, absl::Time now);

@@ -23,7 +23,7 @@ UpstreamJob Item(const std::string& id, const std::string& status, const std::st
 
 class ListReadingTest : public ::testing::Test {
  protected:
-  ListOutcome Record(std::vector<UpstreamJob> items) {
+  ListReading ReadingOf(std::vector<UpstreamJob> items) {
     ListReading reading;
     reading.read = ++reads_;
     reading.ended = ++reads_;
@@ -31,6 +31,10 @@ class ListReadingTest : public ::testing::Test {
     reading.items = std::move(items);
     reading.hinted = hinted_;
     reading.has = [](const std::string&) { return true; };
+    return reading;
+  }
+  ListOutcome Record(std::vector<UpstreamJob> items) { return Record(ReadingOf(std::move(items))); }
+  ListOutcome Record(const ListReading& reading) {
     ListOutcome outcome;
     EXPECT_TRUE(
         jobs_.Run([&](Draft& draft) { return RecordList(reading, jobs_.catalog, draft, outcome); })
@@ -40,6 +44,24 @@ class ListReadingTest : public ::testing::Test {
   FineTune Job(const std::string& upstream_id) {
     const VersionPtr version = jobs_.catalog.FindUpstream(upstream_id);
     return version == nullptr ? FineTune() : ToRecord(*version).fine_tune();
+  }
+  // A submission whose answer was lost.
+  record::Intent Lose() {
+    record::Intent intent;
+    intent.set_caller("alice");
+    intent.set_request_id("r");
+    intent.set_fine_tune_id("lost");
+    intent.set_state(record::Intent::PREPARED);
+    intent.set_marker(MakeMarker("key", "alice", "r", 0));
+    intent.mutable_fine_tune()->set_display_name("cats");
+    EXPECT_TRUE(jobs_
+                    .Run([&](Draft& draft) {
+                      draft.PutIntent(intent);
+                      BecomeUnknown(draft, intent, "lost", 0);
+                      return absl::OkStatus();
+                    })
+                    .ok());
+    return intent;
   }
 
   JobsFixture jobs_;
@@ -100,24 +122,29 @@ TEST_F(ListReadingTest, TellsOfAJobWithoutTheMarkerThatWasSent) {
 }
 
 TEST_F(ListReadingTest, KeepsAJobBackThatMayBeALostSubmission) {
-  record::Intent intent;
-  intent.set_caller("alice");
-  intent.set_request_id("r");
-  intent.set_fine_tune_id("lost");
-  intent.set_state(record::Intent::PREPARED);
-  intent.set_marker(MakeMarker("key", "alice", "r", 0));
-  intent.mutable_fine_tune()->set_display_name("cats");
-  ASSERT_TRUE(jobs_
-                  .Run([&](Draft& draft) {
-                    draft.PutIntent(intent);
-                    BecomeUnknown(draft, intent, "lost", 0);
-                    return absl::OkStatus();
-                  })
-                  .ok());
+  const record::Intent intent = Lose();
   const ListOutcome outcome = Record({Item("x", "QUEUED", AddMarker("cats", intent.marker()))});
   ASSERT_EQ(outcome.candidates.size(), 1u);
   EXPECT_EQ(outcome.candidates[0].job.id, "x");
   EXPECT_EQ(outcome.search.unsettled, 1);
+}
+
+TEST_F(ListReadingTest, SearchesForALostSubmissionOnceAllSlicesOfTheListAreThere) {
+  const record::Intent intent = Lose();
+  ListReading reading = ReadingOf({Item("x", "QUEUED", AddMarker("cats", intent.marker()))});
+  reading.more = true;
+  ListOutcome outcome = Record(reading);
+  ASSERT_EQ(outcome.candidates.size(), 1u);
+  EXPECT_EQ(outcome.search.unsettled, 0);
+  EXPECT_THAT(outcome.search.wanted, IsEmpty());
+  reading.found = outcome.candidates;
+  reading.items = {Item("y", "QUEUED", "dogs")};
+  reading.more = false;
+  outcome.Add(Record(reading));
+  EXPECT_THAT(outcome.incomplete, ElementsAre("y"));
+  EXPECT_EQ(outcome.candidates.size(), 1u);
+  EXPECT_EQ(outcome.search.unsettled, 1);
+  EXPECT_THAT(outcome.search.wanted, ElementsAre("x"));
 }
 
 }  // namespace

@@ -243,6 +243,42 @@ TEST_F(TrackerTest, AJobThatIsGoneIsLostAndComesBack) {
   ASSERT_TRUE(RunUntil([&] { return StateAt("a") == FineTune::AVAILABLE; }));
 }
 
+// How many changes each commit had.
+class Commits : public CommitListener {
+ public:
+  void OnCommitted(absl::Span<const ChangePtr> changes) override {
+    MutexLock lock(mu_);
+    sizes_.push_back(changes.size());
+  }
+  std::vector<size_t> sizes() const {
+    MutexLock lock(mu_);
+    return sizes_;
+  }
+
+ private:
+  mutable Mutex mu_;
+  std::vector<size_t> sizes_ ABSL_GUARDED_BY(mu_);
+};
+
+TEST_F(TrackerTest, RecordsALongListInSlicesTheOldestJobsFirst) {
+  constexpr size_t kJobs = 3 * kListSlice + 5;
+  for (size_t i = 0; i < kJobs; ++i) AddJob(absl::StrCat("j", i), "AVAILABLE");
+  Commits commits;
+  StartProcess();
+  process_->recorder.AddListener(&commits);
+  ASSERT_TRUE(RunUntil([&] { return process_->catalog.observe_time() > absl::InfinitePast(); }));
+  EXPECT_EQ(JobCount(), kJobs);
+  // Backfilled details follow, a job each.
+  const std::vector<size_t> sizes = commits.sizes();
+  EXPECT_LE(*std::max_element(sizes.begin(), sizes.end()), kListSlice);
+  EXPECT_GE(std::count_if(sizes.begin(), sizes.end(), [](size_t size) { return size > 1; }), 4);
+  // As if all had been recorded at once: the first of the list counts as the newest.
+  const ViewPtr view = process_->catalog.view();
+  for (size_t i = 0; i < kJobs; ++i)
+    ASSERT_EQ(view->at(i)->upstream_id, absl::StrCat("j", kJobs - 1 - i));
+  process_.reset();
+}
+
 TEST_F(TrackerTest, AListThatIsEmptyForOnceLosesNothing) {
   for (int i = 0; i < 10; ++i) AddJob(absl::StrCat("j", i));
   StartProcess();
