@@ -8,6 +8,7 @@ TITLE = "Added latency of a proxied call"
 CALLS = ("status", "upload-url", "create")
 # The client on one core and all servers on the other, so that a call through one more of them crosses no core more often.
 CLIENT, SERVERS = 0, 1
+ROUNDS, CALLS_A_ROUND = 21, 500
 NO_LIMIT = ("--upstream_calls_per_minute", "100000000")
 
 
@@ -51,7 +52,7 @@ def measure_call(report, options, call, jobs):
     ours = Ours(jobs, *NO_LIMIT)
     segmind = Segmind(jobs)
     servers = {"direct": Direct(segmind), "smallest gateway": SmallestGateway(segmind), "gateway": ours}
-    if have_nginx(report):
+    if not options.quick and have_nginx(report):
         servers["nginx"] = Nginx(segmind)
     if call != "upload-url" and not options.quick and have_portkey(report):
         servers["Portkey"] = Portkey(segmind)
@@ -61,9 +62,10 @@ def measure_call(report, options, call, jobs):
         if name != "direct":
             pin(server.pid, SERVERS)
     runs = {name: [] for name in servers}
-    for _ in range(3 if options.quick else 7):
+    # Many short rounds: what runs beside for a while moves few of them, and the median is of the others.
+    for _ in range(ROUNDS):
         for name, server in servers.items():
-            runs[name].append(once(server, call, 500 if options.quick else 2000 if name != "Portkey" else 500))
+            runs[name].append(once(server, call, CALLS_A_ROUND))
     for server in (*servers.values(), segmind):
         server.close()
     report.keep(f"{call}, {jobs} jobs", runs)
