@@ -11,8 +11,12 @@ namespace {
 constexpr absl::Duration kInterval = absl::Milliseconds(50);
 // In which threads that are not idle take more of the processor.
 constexpr absl::Duration kIdle = absl::Milliseconds(1);
-// An event that is not taken for so long waits for somebody who is kept.
+// An event that is not taken while the threads use so much of the processor waits for somebody who
+// is kept. One that waits as long for a thread that waits for the processor itself does not: on a
+// busy machine more threads would only share what there is, and hand the sockets to each other.
 constexpr absl::Duration kPatience = absl::Milliseconds(20);
+// Unless it has waited this many times as long: somebody is kept by something else.
+constexpr int kMostPatience = 12;
 // Looks that must go well before one helps less.
 constexpr int kCalm = 20;
 // How long a spare thread waits for an event before it asks whether it is still needed.
@@ -83,21 +87,28 @@ bool SpareReaders::Try() {
   }
   alarm_.Set(&queue_, gpr_inf_past(GPR_CLOCK_MONOTONIC), static_cast<QueueEvent*>(&ping_));
   bool at_once = true;
-  absl::Time until = SteadyNow() + kPatience;
-  MutexLock lock(mu_);
-  while (pinging_) {
-    const absl::Duration left = until - SteadyNow();
-    if (left > absl::ZeroDuration()) {
-      changed_.WaitFor(mu_, left);
-      continue;
-    }
+  absl::Duration used = used_();
+  for (int waits = 1; !AwaitPing(kPatience); ++waits) {
+    const absl::Duration now_used = used_();
+    if (now_used - used < kPatience && waits < kMostPatience) continue;
     at_once = false;
-    until = SteadyNow() + kPatience;
+    used = now_used;
+    waits = 0;
+    MutexLock lock(mu_);
     if (wanted_ == most_) continue;
     ++wanted_;
     changed_.NotifyAll();
   }
   return at_once;
+}
+
+bool SpareReaders::AwaitPing(absl::Duration time) {
+  const absl::Time until = SteadyNow() + time;
+  MutexLock lock(mu_);
+  for (absl::Duration left = time; pinging_ && left > absl::ZeroDuration();
+       left = until - SteadyNow())
+    changed_.WaitFor(mu_, left);
+  return !pinging_;
 }
 
 void SpareReaders::OnPing() {

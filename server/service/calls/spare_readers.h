@@ -19,7 +19,8 @@ namespace finetune {
 // not come to it. GRPC reads from a connection as long as it has more, parses it there and then, and
 // reads from no other meanwhile: one client that sends without end would keep a thread for itself,
 // and all others waiting. "calls-guard" looks 20 times a second whether an event of its own is taken
-// at once, unless the threads are idle; one spare thread after another helps until it is. As many
+// at once, unless the threads are idle; one spare thread after another helps until it is. At once:
+// before they have used much of the processor, for which they may have to wait. As many
 // connections as there are threads in all could still keep all of them.
 //
 // Start and Stop are for the owner, Stop before the queue is shut down; the rest is its own.
@@ -48,6 +49,8 @@ class SpareReaders {
   bool Sleep(absl::Duration time) ABSL_LOCKS_EXCLUDED(mu_);
   // Has events taken, by more and more threads, until its own was; whether that was at once.
   bool Try() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether it was taken within so long.
+  bool AwaitPing(absl::Duration time) ABSL_LOCKS_EXCLUDED(mu_);
   void OnPing() ABSL_LOCKS_EXCLUDED(mu_);
   void Help(int number) ABSL_LOCKS_EXCLUDED(mu_);
   bool AwaitNeed(int number) ABSL_LOCKS_EXCLUDED(mu_);

@@ -69,6 +69,31 @@ TEST(SpareReaders, OneThatIsKeptIsHelpedByTheNext) {
   Empty(*queue);
 }
 
+TEST(SpareReaders, AreNotWokenForAThreadThatWaitsForTheProcessor) {
+  const auto queue = MakeQuietQueue();
+  Notification waited_for, taken;
+  std::atomic<int> looked = 0;
+  // Not idle at first; and from then on nobody gets the processor.
+  SpareReaders spare(*queue, 2, [&] {
+    const int look = ++looked;
+    if (look == 8) {
+      waited_for.Notify();
+      taken.WaitForNotification();
+    }
+    return look == 1 ? absl::ZeroDuration() : absl::Milliseconds(2);
+  });
+  spare.Start();
+  waited_for.WaitForNotification();
+  void* tag = nullptr;
+  bool ok = false;
+  const auto now = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+  EXPECT_EQ(queue->AsyncNext(&tag, &ok, now), grpc::CompletionQueue::GOT_EVENT);
+  if (tag != nullptr) static_cast<QueueEvent*>(tag)->OnEvent(ok);
+  taken.Notify();
+  spare.Stop();
+  Empty(*queue);
+}
+
 TEST(SpareReaders, AreNotWokenWhileAllIsIdle) {
   const auto queue = MakeQuietQueue();
   std::atomic<int> looked = 0;
