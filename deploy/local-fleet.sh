@@ -27,7 +27,7 @@ postgres=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -1)
 database=$run/postgres
 as_user=()
 if [[ $(id -u) -eq 0 ]]; then as_user=(setpriv --reuid=postgres --regid=postgres --clear-groups); fi
-rm -rf "$run"
+claim_run ''
 mkdir -p "$database"
 if [[ -n ${as_user[*]} ]]; then chown postgres:postgres "$database"; fi
 if [[ ${#database} -gt 80 ]] || ! "${as_user[@]}" test -w "$database"; then

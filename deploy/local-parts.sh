@@ -4,7 +4,22 @@ bold='' plain=''
 if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; fi
 step() { printf '\n%s── %s%s\n' "$bold" "$1" "$plain"; }
 die() { echo "local.sh: $1" >&2; exit 1; }
-show() { printf '%s$ finetune %s%s\n' "$bold" "$*" "$plain" >&2; "$bin/finetune" --server "$address" "$@"; }
+# A command as one would type it.
+typed() {
+  local word
+  for word in "$@"; do
+    if [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]]; then printf ' %s' "$word"; else printf ' %s' "${word@Q}"; fi
+  done
+}
+show() { printf '%s$ finetune%s%s\n' "$bold" "$(typed "$@")" "$plain" >&2; "$bin/finetune" --server "$address" "$@"; }
+# Makes `run` this process's own until it ends, and empty but for certificates: claim_run [KEEP].
+claim_run() {
+  mkdir -p "$run"
+  exec {lock}>>"$run/lock"
+  flock -n "$lock" || die "it already runs in this clone (process $(cat "$run/lock")): stop it there with Ctrl-C, or use another clone"
+  echo $$ >"$run/lock"
+  [[ -n ${1:-} ]] || find "$run" -mindepth 1 -maxdepth 1 ! -name lock ! -name certs -exec rm -rf {} +
+}
 
 # shellcheck disable=SC2317 # The trap calls it.
 stop() {

@@ -7,7 +7,7 @@
 #   --play          play the main job also against the real Segmind
 #   --no-stay       stop everything once the job is played
 #   --time-scale N  how many times faster than Segmind the emulator is (default 40)
-#   --keep          keep the gateway's record of earlier runs
+#   --keep          keep the gateway's record of earlier runs; with the real Segmind it is always kept
 #   --fleet         three gateways on PostgreSQL, and the emulator; one gateway is killed on the way
 # The state lies in .run/; Ctrl-C stops everything.
 set -euo pipefail
@@ -18,7 +18,11 @@ while [[ $# -gt 0 ]]; do
   case $1 in
     --play) play=1 ;;
     --no-stay) stay='' ;;
-    --time-scale) time_scale=$2; shift ;;
+    --time-scale)
+      [[ ${2:-} =~ ^[0-9]+(\.[0-9]+)?$ ]] || { echo "local.sh: --time-scale needs a number, such as 40" >&2; exit 2; }
+      time_scale=$2
+      shift
+      ;;
     --keep) keep=1 ;;
     --fleet) fleet=1 ;;
     -h | --help) sed -n '2,12p' "$0"; exit 0 ;;
@@ -34,6 +38,7 @@ pids=()
 . deploy/local-parts.sh
 
 step 'Setting up'
+[[ -e .build/dev/bin/finetune-gateway ]] || echo 'The first time it all has to be compiled: about ten minutes on two cores. Later it takes seconds.'
 deploy/packages.sh "$([[ -n $fleet ]] && echo fleet || echo local)"
 cmake --preset dev >/dev/null
 cmake --build --preset dev --parallel "$(nproc)" --target finetune-gateway finetune segmind-emulator
@@ -43,8 +48,9 @@ if [[ -n $fleet ]]; then
   [[ -n $stay ]] || options+=(--no-stay)
   exec deploy/local-fleet.sh "${options[@]}"
 fi
-[[ -n $keep ]] || rm -rf "$run"
-mkdir -p "$run" && chmod 700 "$run"
+# What was submitted to the real Segmind was paid for: its record stays.
+claim_run "$keep${SEGMIND_API_KEY:-}"
+chmod 700 "$run"
 
 field() { sed -nE "s/.*\"$1\": *([0-9]+).*/\1/p" "$run/gateway.ports"; }
 

@@ -28,4 +28,7 @@ def write(path, count=8, side=256):
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    write(sys.argv[1], int(sys.argv[2]) if len(sys.argv) == 3 else 8)
+    try:
+        write(sys.argv[1], int(sys.argv[2]) if len(sys.argv) == 3 else 8)
+    except (OSError, ValueError) as error:
+        sys.exit(f"sample_images.py: {error}")
