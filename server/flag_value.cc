@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "server/base/url.h"
 
 namespace finetune {
 namespace {
@@ -39,7 +40,8 @@ absl::Status SetApiUrl(absl::string_view text, std::string& url) {
     return Bad("must be an http or https URL");
   const absl::string_view authority = rest.substr(0, rest.find('/'));
   if (absl::StrContains(authority, "@")) return Bad("must not hold a user name or password");
-  if (authority.empty() || text.find_first_of(" \t?#") != text.npos)
+  if (authority.empty() || text.find_first_of("?#") != text.npos ||
+      !Url::Parse({text.data(), text.size()}).ok())
     return Bad("must be the URL of an API: scheme, host, perhaps port and path");
   while (absl::ConsumeSuffix(&text, "/")) {
   }
