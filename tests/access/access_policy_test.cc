@@ -1,16 +1,12 @@
+#include "server/access/access_policy.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <openssl/sha.h>
 
-#include <filesystem>
-#include <fstream>
-
-#include "server/access/access_policy.h"
 #include "server/access/caller_use.h"
-#include "server/access/policy_file.h"
 #include "server/base/error.h"
 #include "tests/access/jwt_signer.h"
-#include "tests/base/manual_clock.h"
+#include "tests/access/policy_samples.h"
 
 namespace finetune {
 namespace {
@@ -18,24 +14,6 @@ namespace {
 using ::testing::HasSubstr;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
-constexpr char kToken[] = "token-of-the-indexer-0123456789";
-
-std::string HashOf(const std::string& token) {
-  std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(),
-         reinterpret_cast<unsigned char*>(digest.data()));
-  return absl::BytesToHexString(digest);
-}
-
-std::string OneCaller(const std::string& more = "", const std::string& name = "indexer",
-                      const std::string& token = kToken) {
-  return absl::StrCat(R"({"name":")", name, R"(","role":"SUBMITTER","bearer_token_sha256":[")",
-                      HashOf(token), R"("])", more, "}");
-}
-std::string PolicyOf(const std::string& callers, const std::string& more = "") {
-  return absl::StrCat(R"({"callers":[)", callers, "]", more, "}");
-}
-
 absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& json,
                                                           const std::string& key_set = "",
                                                           const AccessPolicy* previous = nullptr) {
@@ -331,81 +309,6 @@ TEST(Policy, CallersGoOnWithWhatTheyUse) {
   auto second = Parse(PolicyOf(OneCaller(R"(,"limits":{"watchers":1})")), "", first->get());
   EXPECT_EQ((*first)->FindByToken(kToken, kNow)->caller->use,
             (*second)->FindByToken(kToken, kNow)->caller->use);
-}
-
-class PolicyFiles : public ::testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() /
-              absl::StrCat("policy-", getpid(), "-",
-                           ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string Path() const { return folder_ / "policy.json"; }
-  void Write(const std::string& text) const { std::ofstream(Path()) << text; }
-
-  std::filesystem::path folder_;
-  ManualClock clock_;
-  Metrics metrics_;
-  FileRereader rereader_{clock_, metrics_};
-};
-
-TEST_F(PolicyFiles, NameTheFileThatIsBad) {
-  auto missing = PolicyFile::Open(Path(), nullptr, rereader_, clock_, metrics_);
-  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("policy.json"));
-}
-
-TEST_F(PolicyFiles, AreRereadAndABadOneIsRefused) {
-  Write(PolicyOf(OneCaller()));
-  auto file = PolicyFile::Open(Path(), nullptr, rereader_, clock_, metrics_);
-  ASSERT_TRUE(file.ok()) << file.status();
-  int changes = 0;
-  (*file)->OnChangeDo([&] { ++changes; });
-  Write("{");
-  rereader_.LookNow();
-  EXPECT_TRUE((*file)->current()->FindByToken(kToken, kNow).ok()) << "the old one stays";
-  EXPECT_EQ(changes, 0);
-  Write("\xef\xbb\xbf" + PolicyOf(OneCaller("", "indexer", "new-token")));
-  rereader_.LookNow();
-  EXPECT_TRUE((*file)->current()->FindByToken("new-token", kNow).ok());
-  EXPECT_FALSE((*file)->current()->FindByToken(kToken, kNow).ok());
-  EXPECT_EQ(changes, 1);
-}
-
-Caller Limited(CallerLimits limits) {
-  return {.identity = "a", .role = Role::kAdmin, .sees_all = true, .limits = limits, .use = {}};
-}
-
-TEST(CallerUse, LetsThroughAsManyCallsASecondAsAllowed) {
-  CallerUse use("a");
-  const Caller caller = Limited({.calls_per_second = 10});
-  const auto let_through = [&](absl::Time now) {
-    int count = 0;
-    for (int i = 0; i < 100; ++i) count += use.TakeCall(caller, now).ok() ? 1 : 0;
-    return count;
-  };
-  EXPECT_EQ(let_through(kNow), 10);
-  EXPECT_EQ(let_through(kNow), 0);
-  EXPECT_EQ(let_through(kNow + absl::Milliseconds(250)), 2);
-  EXPECT_EQ(let_through(kNow + absl::Hours(1)), 10);
-  const absl::Status refusal = use.TakeCall(caller, kNow + absl::Hours(1));
-  EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(ReasonOf(refusal), pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
-  EXPECT_EQ(RetryDelayOf(refusal), absl::Milliseconds(100));
-}
-
-TEST(CallerUse, AClockThatGoesBackGivesNothing) {
-  CallerUse use("a");
-  const Caller caller = Limited({.calls_per_second = 1});
-  EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
-  EXPECT_FALSE(use.TakeCall(caller, kNow - absl::Hours(1)).ok());
-  EXPECT_FALSE(use.TakeCall(caller, kNow).ok());
-}
-
-TEST(CallerUse, ZeroAllowsNone) {
-  CallerUse use("a");
-  EXPECT_FALSE(use.TakeCall(Limited({.calls_per_second = 0}), kNow).ok());
 }
 
 }  // namespace

@@ -1,0 +1,61 @@
+#include "server/access/policy_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/access/policy_samples.h"
+#include "tests/base/manual_clock.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+
+class PolicyFiles : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() /
+              absl::StrCat("policy-", getpid(), "-",
+                           ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string Path() const { return folder_ / "policy.json"; }
+  void Write(const std::string& text) const { std::ofstream(Path()) << text; }
+
+  std::filesystem::path folder_;
+  ManualClock clock_;
+  Metrics metrics_;
+  FileRereader rereader_{clock_, metrics_};
+};
+
+TEST_F(PolicyFiles, NameTheFileThatIsBad) {
+  auto missing = PolicyFile::Open(Path(), nullptr, rereader_, clock_, metrics_);
+  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("policy.json"));
+}
+
+TEST_F(PolicyFiles, AreRereadAndABadOneIsRefused) {
+  Write(PolicyOf(OneCaller()));
+  auto file = PolicyFile::Open(Path(), nullptr, rereader_, clock_, metrics_);
+  ASSERT_TRUE(file.ok()) << file.status();
+  int changes = 0;
+  (*file)->OnChangeDo([&] { ++changes; });
+  Write("{");
+  rereader_.LookNow();
+  EXPECT_TRUE((*file)->current()->FindByToken(kToken, kNow).ok()) << "the old one stays";
+  EXPECT_EQ(changes, 0);
+  Write("\xef\xbb\xbf" + PolicyOf(OneCaller("", "indexer", "new-token")));
+  rereader_.LookNow();
+  EXPECT_TRUE((*file)->current()->FindByToken("new-token", kNow).ok());
+  EXPECT_FALSE((*file)->current()->FindByToken(kToken, kNow).ok());
+  EXPECT_EQ(changes, 1);
+}
+
+}  // namespace
+}  // namespace finetune
