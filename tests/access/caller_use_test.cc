@@ -44,5 +44,29 @@ TEST(CallerUse, ZeroAllowsNone) {
   EXPECT_FALSE(use.TakeCall(Limited({.calls_per_second = 0}), kNow).ok());
 }
 
+TEST(CallerUse, ASlowRateLetsOneThroughAtATimeAndSaysWhenTheNextMayCome) {
+  CallerUse use("a");
+  const Caller caller = Limited({.calls_per_second = 0.1});
+  EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
+  EXPECT_EQ(RetryDelayOf(use.TakeCall(caller, kNow + absl::Seconds(4))), absl::Seconds(6));
+  EXPECT_TRUE(use.TakeCall(caller, kNow + absl::Seconds(10)).ok());
+}
+
+TEST(CallerUse, TellsWhatOfABurstIsUsed) {
+  CallerUse use("a");
+  const Caller caller = Limited({.calls_per_second = 10});
+  EXPECT_EQ(use.calls_used(10, kNow), 0);
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
+  EXPECT_EQ(use.calls_used(10, kNow), 4);
+  EXPECT_EQ(use.calls_used(10, kNow + absl::Milliseconds(200)), 2);
+  EXPECT_EQ(use.calls_used(10, kNow + absl::Minutes(1)), 0);
+}
+
+TEST(CallerUse, WithoutALimitCountsNothing) {
+  CallerUse use("a");
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(use.TakeCall(Limited({}), kNow).ok());
+  EXPECT_EQ(use.calls_used(10, kNow), 0);
+}
+
 }  // namespace
 }  // namespace finetune

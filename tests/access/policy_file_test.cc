@@ -57,5 +57,30 @@ TEST_F(PolicyFiles, AreRereadAndABadOneIsRefused) {
   EXPECT_EQ(changes, 1);
 }
 
+TEST_F(PolicyFiles, AreWholeWithoutKeysToFetchAndFollowedUntilTheyAreStopped) {
+  Write(PolicyOf(OneCaller()));
+  auto file = PolicyFile::Open(Path(), nullptr, rereader_, clock_, metrics_);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE((*file)->HasAllKeys());
+  const auto before = (*file)->current();
+  (*file)->Stop();
+  (*file)->Stop();
+  Write(PolicyOf(OneCaller("", "indexer", "new-token")));
+  rereader_.LookNow();
+  EXPECT_EQ((*file)->current(), before);
+}
+
+TEST_F(PolicyFiles, StayAsTheyWereForWhoHoldsOne) {
+  Write(PolicyOf(OneCaller()));
+  auto file = PolicyFile::Open(Path(), nullptr, rereader_, clock_, metrics_);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto held = (*file)->current();
+  Write(PolicyOf(OneCaller("", "indexer", "new-token")));
+  rereader_.LookNow();
+  EXPECT_TRUE(held->FindByToken(kToken, kNow).ok());
+  EXPECT_EQ((*file)->current()->FindByToken("new-token", kNow)->caller->use,
+            held->FindByToken(kToken, kNow)->caller->use);
+}
+
 }  // namespace
 }  // namespace finetune

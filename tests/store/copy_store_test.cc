@@ -1,0 +1,113 @@
+#include "server/store/copy_store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "server/base/time_proto.h"
+#include "server/base/uuid.h"
+#include "server/store/sqlite_store.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Between files; to a database and back: postgres_store_test.cc.
+class CopyStoreTest : public ::testing::Test {
+ protected:
+  CopyStoreTest() { std::filesystem::create_directories(folder_); }
+  ~CopyStoreTest() override { std::filesystem::remove_all(folder_); }
+
+  StorePlace At(const std::string& name) const {
+    return {.sqlite_path = folder_ + "/" + name, .database = {}};
+  }
+  static std::string WordsOf(const absl::Status& status) { return std::string(status.message()); }
+  absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& name) {
+    return OpenSqliteStore(At(name).sqlite_path);
+  }
+  // One job, in two changes, and what was submitted for it.
+  void Fill(const std::string& name) {
+    auto store = Open(name);
+    ASSERT_TRUE(store.ok()) << store.status();
+    auto state = (*store)->Load();
+    ASSERT_TRUE(state.ok()) << state.status();
+    ASSERT_TRUE((*store)->Begin(state->point, {}).ok());
+    record::FineTuneRecord job;
+    job.mutable_fine_tune()->set_name("fineTunes/a");
+    job.set_first_revision(1);
+    job.mutable_fine_tune()->set_revision(1);
+    const std::string first = job.SerializeAsString();
+    job.mutable_fine_tune()->set_revision(2);
+    const std::string second = job.SerializeAsString();
+    record::Intent intent;
+    intent.set_caller("alice");
+    intent.set_request_id("r");
+    intent.set_state(record::Intent::UNKNOWN);
+    *intent.mutable_create_time() = ToProto(absl::FromUnixSeconds(1'000));
+    ASSERT_EQ((*store)
+                  ->Commit({.changes = {{1, absl::UnixEpoch(), "a", first, ""},
+                                        {2, absl::UnixEpoch(), "a", second, first}},
+                            .put_intents = {intent}})
+                  .kind,
+              CommitOutcome::Kind::kWritten);
+  }
+
+  const std::string folder_ = testing::TempDir() + "/copy-" + MakeUuid();
+};
+
+TEST_F(CopyStoreTest, BringsAllOfItToTheNewPlace) {
+  Fill("old.db");
+  StoreState before;
+  {
+    auto store = Open("old.db");
+    ASSERT_TRUE(store.ok());
+    before = *(*store)->Load();
+  }
+  ASSERT_EQ(CopyStore(At("old.db"), At("new.db")), absl::OkStatus());
+  auto store = Open("new.db");
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto after = (*store)->Load();
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_EQ(after->epoch, before.epoch);
+  EXPECT_EQ(after->marker_key, before.marker_key);
+  EXPECT_EQ(after->point.revision, 2u);
+  EXPECT_EQ(after->records, before.records);
+  EXPECT_EQ(after->changes.size(), 2u);
+  ASSERT_EQ(after->unsettled_intents.size(), 1u);
+  EXPECT_EQ(after->unsettled_intents[0].request_id(), "r");
+  // Tokens of the old place go on.
+  EXPECT_TRUE(after->lineage.HasRevision(before.point.era, 2, 2));
+}
+
+TEST_F(CopyStoreTest, NothingStartsOnTheOldPlaceAnyMore) {
+  Fill("old.db");
+  ASSERT_EQ(CopyStore(At("old.db"), At("new.db")), absl::OkStatus());
+  EXPECT_THAT(WordsOf(Open("old.db").status()), HasSubstr("was moved"));
+  EXPECT_THAT(WordsOf(Open("old.db").status()), HasSubstr("new.db"));
+  EXPECT_THAT(WordsOf(CopyStore(At("old.db"), At("newer.db"))), HasSubstr("was moved"));
+}
+
+TEST_F(CopyStoreTest, OverwritesNoRecordAndMovesNoneThatIsInUse) {
+  Fill("old.db");
+  Fill("other.db");
+  EXPECT_FALSE(CopyStore(At("old.db"), At("other.db")).ok());
+  EXPECT_FALSE(CopyStore(At("old.db"), At("old.db")).ok());
+  {
+    const auto in_use = Open("old.db");
+    ASSERT_TRUE(in_use.ok());
+    EXPECT_FALSE(CopyStore(At("old.db"), At("new.db")).ok());
+  }
+  EXPECT_FALSE(CopyStore(At("missing.db"), At("new.db")).ok());
+  // What was not moved starts as before.
+  for (const char* name : {"old.db", "other.db"}) {
+    auto store = Open(name);
+    ASSERT_TRUE(store.ok()) << name << store.status();
+    EXPECT_EQ((*store)->Load()->point.revision, 2u);
+  }
+}
+
+}  // namespace
+}  // namespace finetune
