@@ -216,6 +216,9 @@ absl::Status SqliteTarget::End() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RecordSource>> OpenSqliteSource(const std::string& path) {
+  // Opening makes what is not there: an empty record, in whose name gateways would start elsewhere.
+  if (FileStamp::Of(path).size == 0)
+    return absl::FailedPreconditionError(absl::StrCat("there is no record at sqlite:", path));
   {
     // A start finds whatever is wrong with it.
     ASSIGN_OR_RETURN(auto store, OpenSqliteStore(path));

@@ -100,13 +100,22 @@ TEST_F(CopyStoreTest, OverwritesNoRecordAndMovesNoneThatIsInUse) {
     ASSERT_TRUE(in_use.ok());
     EXPECT_FALSE(CopyStore(At("old.db"), At("new.db")).ok());
   }
-  EXPECT_FALSE(CopyStore(At("missing.db"), At("new.db")).ok());
   // What was not moved starts as before.
   for (const char* name : {"old.db", "other.db"}) {
     auto store = Open(name);
     ASSERT_TRUE(store.ok()) << name << store.status();
     EXPECT_EQ((*store)->Load()->point.revision, 2u);
   }
+}
+
+TEST_F(CopyStoreTest, MakesNoRecordOfAPlaceThatHasNone) {
+  std::ofstream(At("empty.db").sqlite_path);
+  for (const char* name : {"missing.db", "empty.db", "no/folder.db"}) {
+    EXPECT_THAT(WordsOf(CopyStore(At(name), At("new.db"))), HasSubstr("there is no record at"))
+        << name;
+    EXPECT_FALSE(std::filesystem::exists(At("new.db").sqlite_path)) << name;
+  }
+  EXPECT_FALSE(std::filesystem::exists(At("missing.db").sqlite_path));
 }
 
 }  // namespace

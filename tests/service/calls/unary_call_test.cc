@@ -8,83 +8,13 @@
 #include <thread>
 #include <utility>
 
-#include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
-#include "server/access/policy_authenticator.h"
-#include "server/service/calls/call_queues.h"
-#include "server/service/calls/message_bytes.h"
-#include "tests/base/manual_clock.h"
 #include "tests/base/notification.h"
-#include "tests/base/span_collector.h"
+#include "tests/service/calls/one_method.h"
 
 namespace finetune {
 namespace {
 
-using Service = pb::FineTuneService::WithRawMethod_GetFineTune<pb::FineTuneService::Service>;
-using Handler = std::function<void(pb::GetFineTuneRequest, UnaryCall&)>;
-
-// GetFineTune and nothing else, on threads of its own.
-class UnaryCallTest : public testing::Test {
- protected:
-  // What calls are handled with.
-  void Serve(Handler handler) {
-    method_ = {
-        Method::kGetFineTune,
-        [this](grpc::ServerContext& context, grpc::ByteBuffer& request, UnaryMethod::Writer& writer,
-               grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals, void* tag) {
-          service_.RequestGetFineTune(&context, &request, &writer, &queue, &arrivals, tag);
-        },
-        [handler = std::move(handler)](const grpc::ByteBuffer& bytes, UnaryCall& call) {
-          pb::GetFineTuneRequest request;
-          ASSERT_TRUE(ReadMessage(bytes, request).ok());
-          handler(std::move(request), call);
-        }};
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
-    queues_ = std::make_unique<CallQueues>(builder, 2);
-    server_ = builder.BuildAndStart();
-    UnaryCall::Accept(
-        {.method = method_, .gate = gate_, .queues = *queues_, .queue = queues_->waits()});
-    queues_->Start();
-    grpc::ChannelArguments small_windows;
-    small_windows.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    stub_ = pb::FineTuneService::NewStub(grpc::CreateCustomChannel(
-        absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials(), small_windows));
-  }
-  ~UnaryCallTest() override {
-    if (!server_) return;
-    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    queues_->Shutdown();
-    EXPECT_EQ(gate_.unary_calls(), 0);
-  }
-
-  std::pair<grpc::Status, std::string> Get(grpc::ClientContext& context, const std::string& name) {
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    pb::GetFineTuneRequest request;
-    request.set_name(name);
-    pb::FineTune answer;
-    const grpc::Status status = stub_->GetFineTune(&context, request, &answer);
-    return {status, answer.name()};
-  }
-  static pb::FineTune Named(const std::string& name) {
-    pb::FineTune job;
-    job.set_name(name);
-    return job;
-  }
-
-  std::unique_ptr<Authenticator> door_ = MakeOpenAuthenticator();
-  ManualClock clock_{absl::Now()};
-  Metrics metrics_;
-  SpanCollector spans_;
-  Tracer tracer_{{}, spans_, clock_};
-  CallGate gate_{{}, *door_, clock_, metrics_, tracer_};
-  Service service_;
-  UnaryMethod method_;
-  std::unique_ptr<CallQueues> queues_;
-  std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<pb::FineTuneService::Stub> stub_;
-};
+class UnaryCallTest : public testing::Test, protected OneMethod {};
 
 TEST_F(UnaryCallTest, AnswersFromItsHandler) {
   Serve([](auto request, UnaryCall& call) { call.Reply(Named(request.name() + "!")); });
@@ -97,7 +27,9 @@ TEST_F(UnaryCallTest, AnswersFromItsHandler) {
 }
 
 TEST_F(UnaryCallTest, AnswersFromAnyThread) {
+  // Whoever answers may be ahead of the handler that has begun the thread.
   std::vector<std::thread> threads;
+  Notification begun[2];
   Serve([&](auto request, UnaryCall& call) {
     threads.emplace_back([request, &call] {
       if (request.name() == "none")
@@ -105,16 +37,20 @@ TEST_F(UnaryCallTest, AnswersFromAnyThread) {
       else
         call.Reply(Named(request.name()));
     });
+    begun[threads.size() - 1].Notify();
   });
   grpc::ClientContext found, missing;
   EXPECT_EQ(Get(found, "a").second, "a");
+  begun[0].WaitForNotification();
   EXPECT_EQ(Get(missing, "none").first.error_code(), grpc::StatusCode::NOT_FOUND);
+  begun[1].WaitForNotification();
   for (auto& thread : threads) thread.join();
 }
 
 TEST_F(UnaryCallTest, RunsStepsOneAfterAnotherOnThreadsOfItsQueue) {
   std::vector<std::thread::id> ran;
   std::thread other;
+  Notification begun;
   Serve([&](auto request, UnaryCall& call) {
     other = std::thread([&, request] {
       call.Later([&, request] {
@@ -125,9 +61,11 @@ TEST_F(UnaryCallTest, RunsStepsOneAfterAnotherOnThreadsOfItsQueue) {
         });
       });
     });
+    begun.Notify();
   });
   grpc::ClientContext context;
   EXPECT_EQ(Get(context, "a").second, "a");
+  begun.WaitForNotification();
   ASSERT_EQ(ran.size(), 2);
   EXPECT_EQ(ran[0], ran[1]);  // The queue of waits has one.
   EXPECT_NE(ran[0], other.get_id());
