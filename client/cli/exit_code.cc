@@ -18,6 +18,13 @@ std::string WaitAdvice(const absl::Status& status, std::string_view otherwise) {
   return absl::StrCat("Try again in ", ShortDuration(std::max(*delay, absl::Seconds(1))), ".");
 }
 
+// Fields of the job go by their flags here; but in a filter they are words of its language, and what
+// Segmind says is quoted.
+std::string InWordsFor(std::string_view field, std::string_view sentence) {
+  if (field == "filter" || field == "order_by") return std::string(sentence);
+  return InWordsOfFlags(sentence);
+}
+
 std::string AdviceByReason(const absl::Status& status) {
   switch (ErrorReasonOf(status)) {
     case pb::ErrorReason::REQUEST_ID_REUSED:
@@ -115,7 +122,7 @@ void PrintError(const absl::Status& status, std::ostream& err, std::string_view 
   // What follows field by field is not said before as well.
   std::vector<std::string> lines;
   for (const auto& [field, description] : error.violations) {
-    lines.push_back(absl::StrCat(FlagOf(field), ": ", InWordsOfFlags(description)));
+    lines.push_back(absl::StrCat(FlagOf(field), ": ", InWordsFor(field, description)));
     if (const size_t at = message.find(description); at != message.npos && !description.empty())
       message = message.substr(0, std::min(at, message.find(field)));
   }
@@ -123,7 +130,9 @@ void PrintError(const absl::Status& status, std::ostream& err, std::string_view 
     if (!absl::StrContains(message, description))
       lines.push_back(absl::StrCat(subject, ": ", description));
   }
-  message = Printable(InWordsOfFlags(message));
+  if (ErrorReasonOf(status) != pb::ErrorReason::UPSTREAM_REJECTED)
+    message = InWordsOfFlags(message);
+  message = Printable(message);
   while (!message.empty() && absl::StrContains(" :;.,", message.back())) message.pop_back();
   if (message.empty())
     message = lines.empty() ? absl::StatusCodeToString(status.code()) : "this cannot be done";

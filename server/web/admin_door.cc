@@ -29,7 +29,9 @@ WebReply AdminDoor::Take(const WebRequest& request) {
   const bool is_mine =
       request.path == "/metrics" || request.path == "/livez" || request.path == "/readyz";
   if (!is_mine && page_ != nullptr) return page_->Take(request);
-  if (!is_mine) return {.code = 404, .body = "not found; try /metrics, /livez, /readyz\n"};
+  if (!is_mine)
+    return {.code = 404,
+            .body = "not found; try /metrics, /livez, /readyz (the page is off, see --page)\n"};
   if (request.method != "GET" && request.method != "HEAD")
     return {.code = 405, .body = "only GET\n", .headers = {{"Allow", "GET, HEAD"}}};
   if (request.path == "/livez") return Probe(live_);

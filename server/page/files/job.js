@@ -35,7 +35,7 @@ function historyOf(job, now) {
       bar.style.width = `${(100 * lasted) / whole}%`;
       line.append(bar);
     }
-    const words = [time(step.at), step.upstreamStatus && `Segmind: ${step.upstreamStatus}`, sourceOf(step.source)];
+    const words = [time(step.at), step.upstreamStatus && `Segmind: ${step.upstreamStatus}`, sourceOf(step.source, step.state)];
     line.append(element("span", { className: "quiet", textContent: words.filter(Boolean).join(" · ") }));
     list.append(line);
   });

@@ -5,7 +5,7 @@ import { isActive } from "./words.js";
 function rowOf(job) {
   const id = job.name.replace("fineTunes/", "");
   const labels = Object.entries(job.labels ?? {}).map(([key, value]) => `${key}=${value}`);
-  const words = [id, job.displayName, job.baseModel, job.creator, job.state, job.upstreamStatus, job.upstreamId, job.failure?.message, ...labels];
+  const words = [job.name, job.displayName, job.baseModel, job.creator, job.state, job.upstreamStatus, job.upstreamId, job.failure?.message, ...labels];
   return {
     id, labels,
     name: job.displayName || id,

@@ -15,11 +15,13 @@ const jobs = new Jobs();
 let status = {};
 let ahead = 0; // How far the gateway's clock is ahead of this machine's, ms.
 let live = false;
+let heard = false; // Whether `status` is the gateway's latest word, and not from before the connection broke.
 let loading = true;
 let lastShown = 0;
 let due = 0;
 
 const clock = () => Date.now() + ahead;
+const counted = (n) => (n === 1 ? "1 job" : `${number(n)} jobs`);
 const say = (text) => (byId("said").textContent = text);
 const idInAddress = () => decodeURIComponent(location.hash.slice(1)).replace(/^jobs$/, "");
 
@@ -34,7 +36,7 @@ function show() {
   const { rows, counts } = jobs.select(search.value, state.value);
   table.show(rows, view.id);
   const all = [...counts.values()].reduce((sum, n) => sum + n, 0);
-  byId("count").textContent = rows.length === jobs.size ? `${number(jobs.size)} jobs` : `${number(rows.length)} of ${number(jobs.size)} jobs`;
+  byId("count").textContent = rows.length === jobs.size ? counted(jobs.size) : `${number(rows.length)} of ${counted(jobs.size)}`;
   byId("empty").hidden = rows.length > 0;
   byId("empty").textContent = loading ? "Loading …" : jobs.size > 0 ? "No job matches." : "There are no jobs yet. finetune create makes one.";
   showStates(counts, all);
@@ -67,13 +69,15 @@ function showStates(counts, all) {
 
 function showGateway() {
   const upstream = UPSTREAMS[status.upstreamState] ?? { word: "Unknown", tone: "active" };
+  const health = upstream.means ? `${upstream.word}: ${upstream.means}` : upstream.word;
   const read = status.observeTime ? `${duration(clock() - Date.parse(status.observeTime))} ago` : "not yet";
   const webhook = status.lastWebhookTime ? `${duration(clock() - Date.parse(status.lastWebhookTime))} ago` : "none yet";
   const pairs = [
-    ["Segmind", upstream.means ? `${upstream.word}: ${upstream.means}` : upstream.word, upstream.tone],
+    // What is not heard any more is not so.
+    ["Segmind", heard ? health : `${health} (when last heard)`, heard ? upstream.tone : ""],
     ["Last read", read],
     ["Last webhook", webhook],
-    ["Calls left this minute", number(status.upstreamCallsLeft)],
+    ["Calls left this minute", heard ? number(status.upstreamCallsLeft) : "unknown"],
     ["Credits left", status.credits ? number((status.credits.micros ?? 0) / 1e6) : "unknown"],
     ["Active", number(status.activeFineTuneCount)],
     ["Watchers", number(status.watcherCount)],
@@ -137,7 +141,15 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   search.focus();
 });
-byId("filters").addEventListener("submit", (event) => event.preventDefault());
+byId("filters").addEventListener("submit", (event) => {
+  event.preventDefault();
+  table.focus();
+});
+search.addEventListener("keydown", (event) => {
+  if (event.key !== "ArrowDown") return;
+  event.preventDefault();
+  table.focus();
+});
 byId("filters").addEventListener("input", () => {
   show();
   say(byId("count").textContent);
@@ -170,15 +182,16 @@ new Stream("page/events", {
   heartbeat: caughtUp,
   status(said) {
     status = said.status;
+    heard = true;
     ahead = Date.parse(said.now.observeTime) - Date.now();
     showGateway();
   },
   broken(wait) {
-    live = false;
+    live = heard = false;
     connection("broken", wait > 4000 ? "The gateway does not answer, or has as many pages open as it may: trying again" : "The connection broke: trying again");
   },
   paused() {
-    live = false;
+    live = heard = false;
     connection("connecting", "Paused while nobody looks");
   },
 });
@@ -191,7 +204,7 @@ function caughtUp() {
 }
 
 setInterval(() => {
-  if (live || status.version) showGateway();
+  if (status.version) showGateway();
   table.render();
   view.tick();
 }, 1000);

@@ -42,7 +42,8 @@ const SOURCES = {
   RECONCILE: "found when the gateway looked for it",
 };
 
-export function sourceOf(source) {
+export function sourceOf(source, state) {
+  if (state === "SUBMIT_UNKNOWN") return "no usable answer came when it was submitted";
   return SOURCES[source] ?? "";
 }
 

@@ -581,6 +581,18 @@ TEST_F(Cli, WhoAmIShowsTheCallerAndItsLimits) {
   EXPECT_THAT(Run({"whoami"}).out, AllOf(HasSubstr("search"), HasSubstr("SUBMITTER")));
 }
 
+TEST_F(Cli, WordsOfAFilterAndOfSegmindStayWhatTheyAre) {
+  rpc::BadRequest bad;
+  bad.add_field_violations()->set_field("filter");
+  bad.mutable_field_violations(0)->set_description("there is no display_name2; use base_model");
+  service_.FailCalls(
+      FakeError(grpc::StatusCode::INVALID_ARGUMENT, "", pb::ErrorReason::INVALID_FIELD, {&bad}));
+  EXPECT_THAT(Run({"list", "--filter", "x"}).err, HasSubstr("no display_name2; use base_model"));
+  service_.FailCalls(FakeError(grpc::StatusCode::INVALID_ARGUMENT, "Segmind: Invalid base_model",
+                               pb::ErrorReason::UPSTREAM_REJECTED, {}));
+  EXPECT_THAT(Run({"list"}).err, HasSubstr("Segmind: Invalid base_model"));
+}
+
 TEST_F(Cli, ArgumentsThatAreNoTextAreToldInOneSentence) {
   const Result result = Run({"list", "--filter", "caf\xe9"});
   EXPECT_EQ(result.code, 2);

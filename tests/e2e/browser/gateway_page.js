@@ -57,6 +57,7 @@ export async function breakAndResume({ browser, given }) {
   relay.breakOff();
   await page.waitForSelector("#connection[data-state=broken]");
   await change(given, job.id, { status: "TRAINING" });
+  await page.locator("#gateway dd", { hasText: "Healthy (when last heard)" }).waitFor();
   await aJob(given, { name: "meanwhile" });
   relay.requests.length = 0;
   relay.mend();
@@ -166,6 +167,9 @@ export async function keyboard({ browser, given }) {
   await page.keyboard.press("/");
   assert.equal(await page.evaluate(() => document.activeElement.id), "search");
   await page.keyboard.type("job-");
+  await page.keyboard.press("ArrowDown");
+  assert.equal(await focused(), (await page.locator("#rows a").allTextContents())[0]);
+  await page.keyboard.press("/");
   for (let i = 0; i < 3; i++) await page.keyboard.press("Tab"); // The states, the region, the jobs.
   const names = await page.locator("#rows a").allTextContents();
   assert.equal(await focused(), names[0]);
