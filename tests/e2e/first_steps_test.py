@@ -137,13 +137,16 @@ class Client(FirstSteps):
         os.close(ours)
 
     def test_the_readmes_steps_work(self):
-        steps = re.search(r"```sh\n(deploy/dev-certs.sh certs .*?)```", (SOURCE / "server/access/README.md").read_text(), re.S).group(1)
-        steps = steps.replace("deploy/", f"{SOURCE}/deploy/")
+        steps = re.search(r"```sh\n(export PATH=[^`]*?deploy/dev-certs.sh certs .*?)```", (SOURCE / "server/access/README.md").read_text(), re.S).group(1)
         ports = self.folder / "ports"
-        self.write("api-key", API_KEY)
+        # The emulator runs already, and all ports are others here.
+        for written, meant in (("export PATH=$PWD/.build/dev/bin:$PATH\n", ""), ("segmind-emulator --api_key emulator-key &\n", ""),
+                               ("echo emulator-key", f"echo {API_KEY}"), ("http://127.0.0.1:8090", self.emulator.url),
+                               ("export FINETUNE_SERVER=localhost:50051\n", ""), ("deploy/", f"{SOURCE}/deploy/")):
+            self.assertIn(written, steps)
+            steps = steps.replace(written, meant)
         self.write("gateway", "#!/bin/bash\necho $$ > pid\n" f"exec {BIN}/finetune-gateway --listen 127.0.0.1:0 --webhook_listen 127.0.0.1:0 "
-                   f"--admin_listen 127.0.0.1:0 --port_file {ports} --upstream_url {self.emulator.url} --api_key_file api-key "
-                   f"--store sqlite:{self.folder}/s.db --drain_delay 0s \"$@\"\n", mode=0o755)
+                   f"--admin_listen 127.0.0.1:0 --port_file {ports} --drain_delay 0s \"$@\"\n", mode=0o755)
         serve, use = steps.split("policy.json &\n")
         self.addCleanup(lambda: os.kill(int((self.folder / "pid").read_text()), 9))
         start = serve.replace("finetune-gateway ", "./gateway ") + "policy.json >gateway.log 2>&1 &\n"
