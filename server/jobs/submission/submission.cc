@@ -477,6 +477,9 @@ void Submission::OnRecorded(const Ended& ended, const absl::Status& status) {
     (refused ? parts_->refused : parts_->not_sent).Increment();
     parts_->NotMadeFor(ReasonOf(ended.refusal)).Increment();
     Audit(refused ? "submission refused" : "submission not sent", ended.refusal);
+    // Whether it is the key or this kind of call, the next list tells.
+    if (ReasonOf(ended.refusal) == pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED)
+      parts_->tracker.Wake();
     return Finish(ended.refusal);
   }
   intent_.set_fine_tune_id(ended.fine_tune_id);

@@ -253,6 +253,19 @@ TEST_F(SubmitterTest, ACallWhoseTimeIsUpWhileItIsLookedAtSendsNothing) {
   EXPECT_EQ(JobCount(), 0u);
 }
 
+TEST_F(SubmitterTest, AKeyThatIsRefusedIsTriedAtOnceByAList) {
+  options_.tracker.idle_poll_interval = absl::Hours(1);
+  StartProcess();
+  RunFor(absl::Seconds(1));
+  ASSERT_EQ(segmind_.lists(), 1);
+  segmind_.set_refusal(401, "Unauthorized");
+  segmind_.NextSubmits({Fate::kRefused});
+  const auto refused = Await(Create("r1"));
+  EXPECT_EQ(ReasonOf(refused.status()), pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED);
+  RunFor(absl::Seconds(5));
+  EXPECT_EQ(segmind_.lists(), 2);
+}
+
 TEST_F(SubmitterTest, AHundredCallsAtOnceMakeOnePost) {
   StartProcess();
   std::vector<CreateReply> replies;
