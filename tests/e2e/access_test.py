@@ -74,6 +74,7 @@ def request_for(method, name):
         "UploadDataset": lambda: svc.UploadDatasetRequest(spec=svc.DatasetSpec(file_name="a.zip", size_bytes=1)),
         "DownloadWeights": lambda: svc.DownloadWeightsRequest(name=name),
         "GetGatewayStatus": lambda: svc.GetGatewayStatusRequest(),
+        "GetSpending": lambda: svc.GetSpendingRequest(),
     }[method]()
 
 
