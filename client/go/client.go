@@ -161,8 +161,12 @@ const (
 )
 
 // Wait returns the job once it has reached the state, or has ended otherwise: look at its state. It lasts as long as the context, also
-// across restarts of the gateway; *WaitTimeoutError when the context's deadline has passed.
+// across restarts of the gateway; *WaitTimeoutError when the context's deadline has passed. It fails if the gateway was never there within
+// ConnectTimeout.
 func (c *Client) Wait(ctx context.Context, name string, until pb.FineTune_State) (*pb.FineTune, error) {
+	if err := c.reach(ctx); err != nil {
+		return nil, err
+	}
 	wait := newBackoff(250*time.Millisecond, 5*time.Second)
 	var seen *pb.FineTune
 	for {

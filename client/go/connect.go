@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "github.com/segmind/finetune-gateway/client/go/finetunev1"
@@ -72,6 +73,11 @@ type Options struct {
 	TokenFile string
 	// AllowInsecureToken sends the token without encryption beyond this machine, too.
 	AllowInsecureToken bool
+	// ConnectTimeout is after how long a transfer or a wait gives up a gateway that cannot be reached: 30 s if zero. Other calls have
+	// their context's deadline, or Timeout.
+	ConnectTimeout time.Duration
+	// Timeout is that of calls whose context has no deadline, but of transfers, waits and watches: 30 s if zero.
+	Timeout time.Duration
 	// DialOptions are added to the client's own.
 	DialOptions []grpc.DialOption
 }
@@ -99,10 +105,12 @@ type connection struct {
 	*grpc.ClientConn
 	calls   int
 	retired bool
+	// reached says that there was a connection once.
+	reached atomic.Bool
 }
 
 // Connect makes a client of the gateway at target: HOST:PORT, or a gRPC name such as dns:///finetune-gateway:50051. It fails for
-// options that cannot work. It does not connect: the first call does, and waits for a gateway that is away until its context ends.
+// options that cannot work. It does not connect: the first call does, and waits for a gateway that is away until its time is up.
 func Connect(target string, options Options) (*Client, error) {
 	if err := checkTarget(target, options); err != nil {
 		return nil, err
@@ -133,6 +141,8 @@ func checkTarget(target string, options Options) error {
 		return errors.New("the gateway's address is empty")
 	case strings.HasPrefix(strings.ToLower(target), "http://"), strings.HasPrefix(strings.ToLower(target), "https://"):
 		return errors.New("the gateway's address is HOST:PORT, without http:// or https://")
+	case !hasPort(target):
+		return fmt.Errorf("the gateway's address is HOST:PORT, and %q has no port", target)
 	case (options.TLSCert == "") != (options.TLSKey == ""):
 		return errors.New("a TLS certificate needs its key, and a key its certificate")
 	case options.TokenFile != "" && !options.secure() && !options.AllowInsecureToken && !isLoopback(target):
@@ -141,7 +151,7 @@ func checkTarget(target string, options Options) error {
 	return nil
 }
 
-var scheme = regexp.MustCompile(`^(dns:///|ipv4:|ipv6:|passthrough:///)`)
+var scheme = regexp.MustCompile(`^(dns:(//[^/]*/)?|ipv4:|ipv6:|passthrough:///)`)
 
 // isLoopback says whether what is sent there stays on this machine.
 func isLoopback(target string) bool {
@@ -169,8 +179,8 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// acquire gives a stub on a connection whose credentials are current; call the function after the call has ended.
-func (c *Client) acquire() (pb.FineTuneServiceClient, func(), error) {
+// acquire gives a connection whose credentials are current; call the function after the call has ended.
+func (c *Client) acquire() (*connection, func(), error) {
 	config, version := c.tls.value()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -190,7 +200,7 @@ func (c *Client) acquire() (pb.FineTuneServiceClient, func(), error) {
 	}
 	conn := c.conn
 	conn.calls++
-	return pb.NewFineTuneServiceClient(conn), func() {
+	return conn, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		conn.calls--
@@ -243,15 +253,48 @@ func (c *Client) outgoing(ctx context.Context) (context.Context, context.CancelF
 func call[Q, A any](ctx context.Context, c *Client,
 	method func(pb.FineTuneServiceClient, context.Context, Q, ...grpc.CallOption) (A, error), request Q) (A, error) {
 	var none A
-	stub, release, err := c.acquire()
+	if _, ok := ctx.Deadline(); !ok {
+		limit := c.options.Timeout
+		if limit <= 0 {
+			limit = 30 * time.Second
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	conn, release, err := c.acquire()
 	if err != nil {
 		return none, err
 	}
 	defer release()
 	out, cancel := c.outgoing(ctx)
 	defer cancel()
-	answer, err := method(stub, out, request, grpc.WaitForReady(true))
-	return answer, c.failure(ctx, err)
+	began := time.Now()
+	answer, err := method(pb.NewFineTuneServiceClient(conn), out, request, grpc.WaitForReady(true))
+	err = c.failure(ctx, err)
+	var failed *Error
+	if err == nil {
+		conn.reached.Store(true)
+	} else if errors.As(err, &failed) && failed.mayBeOutOfReach() && !conn.reached.Load() {
+		took := time.Since(began)
+		if why := c.whyUnreachable(); why != "" {
+			failed.Message = c.couldNotConnect(took, why)
+		}
+	}
+	return answer, err
+}
+
+// reach waits for a connection, unless there was one before.
+func (c *Client) reach(ctx context.Context) error {
+	conn, release, err := c.acquire()
+	if err != nil {
+		return err
+	}
+	defer release()
+	if conn.reached.Load() {
+		return nil
+	}
+	return c.ready(ctx, conn)
 }
 
 // failure is the typed error of a call; ErrClosed if it failed because the client was closed.

@@ -60,7 +60,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // GRPCStatus lets status.Code and status.FromError read it.
 func (e *Error) GRPCStatus() *status.Status {
-	if s, ok := status.FromError(e.cause); ok && s.Code() == e.Code {
+	if s, ok := status.FromError(e.cause); ok && s.Code() == e.Code && s.Message() == e.Message {
 		return s
 	}
 	return status.New(e.Code, e.Message)
@@ -138,7 +138,7 @@ func typed(err error) error {
 // worthRepeating says whether the same call may succeed later, and repeating it does no harm.
 func worthRepeating(err error) bool {
 	var failed *Error
-	if !errors.As(err, &failed) {
+	if !errors.As(err, &failed) || errors.Is(err, errUnreachable) {
 		return false
 	}
 	switch failed.Code {
@@ -152,6 +152,11 @@ func worthRepeating(err error) bool {
 		return failed.RetryDelay != nil
 	}
 	return false
+}
+
+// mayBeOutOfReach says whether the gateway need not have had a part in the failure.
+func (e *Error) mayBeOutOfReach() bool {
+	return (e.Code == codes.Unavailable || e.Code == codes.DeadlineExceeded) && e.Reason == ""
 }
 
 func retryDelay(err error) *time.Duration {

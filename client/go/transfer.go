@@ -19,7 +19,6 @@ import (
 	"unicode/utf8"
 
 	pb "github.com/segmind/finetune-gateway/client/go/finetunev1"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 )
 
@@ -89,14 +88,17 @@ func (c *Client) send(ctx context.Context, file *os.File, spec *pb.DatasetSpec, 
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	stub, release, err := c.acquire()
+	conn, release, err := c.acquire()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	if err := c.ready(ctx, conn); err != nil {
+		return nil, err
+	}
 	out, cancel := c.outgoing(ctx)
 	defer cancel()
-	stream, err := stub.UploadDataset(out, grpc.WaitForReady(true))
+	stream, err := pb.NewFineTuneServiceClient(conn).UploadDataset(out)
 	if err != nil {
 		return nil, c.failure(ctx, err)
 	}
@@ -279,18 +281,21 @@ func restartable(err error) bool {
 
 // fetch fetches what is missing, in one stream.
 func (c *Client) fetch(ctx context.Context, name string, file *partialFile, progress Progress) error {
-	stub, release, err := c.acquire()
+	conn, release, err := c.acquire()
 	if err != nil {
 		return err
 	}
 	defer release()
+	if err := c.ready(ctx, conn); err != nil {
+		return err
+	}
 	out, cancel := c.outgoing(ctx)
 	defer cancel()
 	request := &pb.DownloadWeightsRequest{Name: name, ReadOffset: file.size}
 	if file.size > 0 {
 		request.Generation = file.generation
 	}
-	stream, err := stub.DownloadWeights(out, request, grpc.WaitForReady(true))
+	stream, err := pb.NewFineTuneServiceClient(conn).DownloadWeights(out, request)
 	total := int64(-1)
 	var whole []byte
 	for err == nil {

@@ -172,7 +172,7 @@ func (w *sharedWatch) endClosed() bool {
 
 // read reads one stream to its end.
 func (w *sharedWatch) read(ctx context.Context, wait *backoff) error {
-	stub, release, err := w.client.acquire()
+	conn, release, err := w.client.acquire()
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (w *sharedWatch) read(ctx context.Context, wait *backoff) error {
 	var silent atomic.Bool
 	timer := time.AfterFunc(silence, func() { silent.Store(true); cancel() })
 	defer timer.Stop()
-	stream, err := stub.WatchFineTunes(out, request, grpc.WaitForReady(true))
+	stream, err := pb.NewFineTuneServiceClient(conn).WatchFineTunes(out, request, grpc.WaitForReady(true))
 	for err == nil {
 		var response *pb.WatchFineTunesResponse
 		if response, err = stream.Recv(); err != nil {

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -444,6 +445,47 @@ class Conformance(EndToEnd):
         watch.await_event("the job", lambda event: event.get("name") == made["fine_tune"]["name"])
         self.assertEqual(len(self.emulator.submits()), 1)
 
+    @unittest.skipIf(CLIENT == "cpp", "its callers ask WhyUnreachable, as the command line does")
+    def test_a_gateway_that_cannot_be_reached_is_given_up_with_the_reason(self):
+        certificates = credentials.Certificates(self.folder / "tls", "art")
+        credentials.Certificates(self.folder / "other")
+        ca = str(certificates.folder / "ca.crt")
+        self.world(connect=False)
+        plain = self.gateway.address
+        encrypted, mutual = (
+            self.start_gateway(self.emulator, *certificates.flags(mutual=mutual), "--store", f"sqlite:{self.folder}/{mutual}.db").address
+            for mutual in (False, True))
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            refusing = "127.0.0.1:%d" % nobody.getsockname()[1]
+            for target, settings, words in (
+                    (refusing, {}, "connection refused"),
+                    (refusing, {"tls_ca": ca}, "connection refused"),
+                    ("nowhere.invalid:50051", {}, "no host|proxy"),
+                    (plain, {"tls_ca": ca}, "does not speak TLS"),
+                    (encrypted, {}, "it speaks TLS"),
+                    (encrypted, {"tls_ca": str(self.folder / "other/ca.crt")}, "is not signed by an authority"),
+                    (encrypted, {"tls_ca": ca, "tls_server_name": "other.example"}, "is not for other.example"),
+                    (mutual, {"tls_ca": ca}, "asks for a client certificate")):
+                with self.subTest(words=words, target=target):
+                    self.assert_given_up(target, settings, words)
+
+    def assert_given_up(self, target, settings, words):
+        """By transfers and waits, which have no time of their own, as by calls whose time is up."""
+        self.driver.call("connect", target=target, connect_timeout=1, **settings)
+        begun = time.monotonic()
+        calls = {
+            "upload": self.driver.start("upload", path=str(dataset(self.folder / "cats.zip"))),
+            "download": self.driver.start("download", name="fineTunes/x", path=str(self.folder / "weights")),
+            "wait": self.driver.start("wait", name="fineTunes/x", until="AVAILABLE"),
+            "submit": self.driver.start("submit", fine_tune=job(), timeout=1),
+        }
+        for op, call in calls.items():
+            error = call.error(20)
+            self.assertIn(error["code"], ("UNAVAILABLE", "DEADLINE_EXCEEDED") if op == "submit" else ("UNAVAILABLE",), op)
+            self.assertRegex(error["message"], f"could not connect to {target} in [0-9.]+ s: .*({words})", op)
+        self.assertLess(time.monotonic() - begun, 15)
+
     def test_a_wait_outlasts_restarts_and_ends_in_time(self):
         self.world(time_scale=0)
         made = self.submit()["fine_tune"]
@@ -590,6 +632,8 @@ class Conformance(EndToEnd):
         token.write_text("some-token-0123456789abcdef")
         for settings, words in (
                 ({"target": ""}, "empty"), ({"target": "https://gateway:443"}, "https://"),
+                ({"target": "127.0.0.1"}, "HOST:PORT"), ({"target": "gateway"}, "HOST:PORT"), ({"target": "[::1]"}, "HOST:PORT"),
+                ({"target": "dns:///gateway"}, "HOST:PORT"),
                 ({"target": "127.0.0.1:1", "tls_cert": "/nowhere"}, "key"),
                 ({"target": "127.0.0.1:1", "tls_ca": "/nowhere"}, "/nowhere"),
                 ({"target": "gateway.example:1", "token_file": str(token)}, "encryption")):

@@ -1,5 +1,6 @@
 import { type ChannelOptions, ChannelCredentials, credentials } from "@grpc/grpc-js";
 import { isIP } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 
 import type { TlsFiles } from "./files.js";
 import { VERSION } from "./version.js";
@@ -40,6 +41,8 @@ export interface Settings {
   tokenFile?: string;
   /** Send the token without encryption beyond this machine, too. */
   allowInsecureToken?: boolean;
+  /** After how many milliseconds a transfer or a wait gives up a gateway that cannot be reached (30,000). Other calls have their own timeoutMs. */
+  connectTimeoutMs?: number;
   /** Added to the client's own. */
   channelOptions?: ChannelOptions;
 }
@@ -48,9 +51,19 @@ export function isSecure(settings: Settings): boolean {
   return Boolean(settings.tls || settings.tlsCa || settings.tlsCert);
 }
 
+const SCHEME = /^(dns:(\/\/[^/]*\/)?|ipv4:|ipv6:|passthrough:\/\/\/)/;
+const OTHER_KIND = /^((unix|unix-abstract|vsock):|(?!dns:|ipv[46]:|passthrough:)[a-z][a-z0-9+.-]*:\/\/)/;
+
+/** Undefined for what has no such, as `unix:/path`. */
+export function hostAndPort(target: string): { host: string; port: number } | undefined {
+  const found = /^(\[[^\]]+\]|[^:/]+):(\d{1,5})$/.exec(target.replace(SCHEME, "").split(",")[0]!);
+  const port = Number(found?.[2]);
+  return found && port > 0 && port < 65536 ? { host: found[1]!.replace(/^\[|\]$/g, ""), port } : undefined;
+}
+
 /** Whether what is sent there stays on this machine. */
 export function isLoopback(target: string): boolean {
-  let host = target.replace(/^(dns:\/\/\/|ipv4:|ipv6:|passthrough:\/\/\/)/, "");
+  let host = target.replace(SCHEME, "");
   if (/^unix(-abstract)?:/.test(host)) return true;
   host = host.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
   return host === "localhost" || (isIP(host) === 4 && host.startsWith("127.")) || host === "::1";
@@ -59,18 +72,32 @@ export function isLoopback(target: string): boolean {
 export function checkSettings(target: string, settings: Settings): void {
   if (target === "") throw new TypeError("the gateway's address is empty");
   if (/^https?:\/\//i.test(target)) throw new TypeError("the gateway's address is HOST:PORT, without http:// or https://");
+  if (!hostAndPort(target) && !OTHER_KIND.test(target)) throw new TypeError(`the gateway's address is HOST:PORT, and '${target}' has no port`);
   if (Boolean(settings.tlsCert) !== Boolean(settings.tlsKey)) throw new TypeError("a TLS certificate needs its key, and a key its certificate");
   if (settings.tokenFile && !isSecure(settings) && !settings.allowInsecureToken && !isLoopback(target)) {
     throw new TypeError(`the token would be sent to ${target} without encryption: use TLS`);
   }
 }
 
-export function channelCredentials(settings: Settings, files: TlsFiles): ChannelCredentials {
+/** TLS has no server name that is an address, and Node.js warns of one: a name stands in for it, and the certificate is compared with the address. */
+const NAME_OF_AN_ADDRESS = "address.invalid";
+
+/** What the gateway's certificate must have, and the options of node:tls for it. */
+export function tlsName(target: string, settings: Settings) {
+  const expected = settings.tlsServerName ?? hostAndPort(target)?.host ?? target;
+  const address = isIP(expected) !== 0;
+  const compare = (_: string, certificate: PeerCertificate) => checkServerIdentity(expected, certificate);
+  return { expected, address, options: { servername: address ? NAME_OF_AN_ADDRESS : expected, checkServerIdentity: compare } };
+}
+
+export function channelCredentials(target: string, settings: Settings, files: TlsFiles): ChannelCredentials {
   if (!isSecure(settings)) return credentials.createInsecure();
-  return credentials.createSsl(files.ca ?? null, files.key ?? null, files.cert ?? null);
+  const { checkServerIdentity: compare } = tlsName(target, settings).options;
+  return credentials.createSsl(files.ca ?? null, files.key ?? null, files.cert ?? null, { checkServerIdentity: compare });
 }
 
 export function channelOptions(target: string, settings: Settings): ChannelOptions {
+  const name = tlsName(target, settings);
   return {
     "grpc.service_config": JSON.stringify(SERVICE_CONFIG),
     "grpc.service_config_disable_resolution": 1,
@@ -85,9 +112,8 @@ export function channelOptions(target: string, settings: Settings): ChannelOptio
     "grpc.dns_min_time_between_resolutions_ms": 1_000,
     "grpc.client_idle_timeout_ms": 1_800_000,
     ...(isLoopback(target) ? { "grpc.enable_http_proxy": 0 } : {}),
-    ...(settings.tlsServerName
-      ? { "grpc.ssl_target_name_override": settings.tlsServerName, "grpc.default_authority": settings.tlsServerName }
-      : {}),
+    ...(name.address || settings.tlsServerName ? { "grpc.ssl_target_name_override": name.options.servername } : {}),
+    ...(settings.tlsServerName ? { "grpc.default_authority": settings.tlsServerName } : {}),
     ...settings.channelOptions,
   };
 }

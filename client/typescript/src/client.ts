@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { Backoff, sleep } from "./backoff.js";
 import type { Settings } from "./channel.js";
 import { Connection } from "./connection.js";
-import { ClosedError, GatewayError, typed, WaitTimeoutError, worthRepeating } from "./errors.js";
+import { ClosedError, GatewayError, mayBeOutOfReach, typed, WaitTimeoutError, worthRepeating } from "./errors.js";
 import { type FineTuneFields, hasReached, isTerminal, type StateLike, stateName, stateOf } from "./jobs.js";
 import { FineTune, FineTune_State as State, FineTune_Visibility as Visibility } from "./proto/segmind/finetune/v1/fine_tune.js";
 import {
@@ -130,18 +130,34 @@ export class Client {
       const signals = [bounds.signal, this.#closing.signal];
       for (const signal of signals) if (signal?.aborted) return reject(signal.reason);
       const stop = () => call.cancel();
+      const began = performance.now();
       const call = method(client).call(
         client, request, this.#connection.metadata(), { deadline: Date.now() + (bounds.timeoutMs ?? defaultMs) }, (error, answer) => {
           for (const signal of signals) signal?.removeEventListener("abort", stop);
-          if (!error) return resolve(answer);
-          reject(this.#closing.signal.aborted ? new ClosedError() : bounds.signal?.aborted ? bounds.signal.reason : typed(error));
+          if (!error) {
+            this.#connection.answered(client);
+            return resolve(answer);
+          }
+          if (this.#closing.signal.aborted) return reject(new ClosedError());
+          if (bounds.signal?.aborted) return reject(bounds.signal.reason);
+          const failed = typed(error);
+          if (!mayBeOutOfReach(failed)) return reject(failed);
+          this.#connection.whyFailed(client, performance.now() - began).then((why) => {
+            failed.message = why ?? failed.message;
+            reject(failed);
+          }, reject);
         });
       for (const signal of signals) signal?.addEventListener("abort", stop, { once: true });
     });
   }
 
   #sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return sleep(ms, signal ? anyOf(signal, this.#closing.signal) : this.#closing.signal);
+    return sleep(ms, this.#signal(signal));
+  }
+
+  /** That of the caller, and of the closing. */
+  #signal(signal?: AbortSignal): AbortSignal {
+    return signal ? anyOf(signal, this.#closing.signal) : this.#closing.signal;
   }
 
   /**
@@ -212,11 +228,12 @@ export class Client {
 
   /**
    * The job once it has reached the state, or has ended otherwise: look at its state. WaitTimeoutError after `timeoutMs`; without one it waits
-   * for ever, also across restarts of the gateway.
+   * for ever, also across restarts of the gateway; UnreachableError if that was never there.
    */
   async wait(name: string, until: StateLike = "AVAILABLE", options: WaitOptions = {}): Promise<FineTune> {
     const wanted = stateOf(until);
     const deadline = options.timeoutMs === undefined ? Infinity : performance.now() + options.timeoutMs;
+    if (!this.#connection.reached) await this.#connection.ready(this.#signal(options.signal), options.timeoutMs);
     const backoff = new Backoff(250, 5_000);
     let seen: FineTune | undefined;
     for (;;) {
@@ -275,7 +292,8 @@ export class Client {
     }
   }
 
-  #send(file: DatasetFile, options: UploadOptions): Promise<Dataset> {
+  async #send(file: DatasetFile, options: UploadOptions): Promise<Dataset> {
+    const client = await this.#connection.ready(this.#signal(options.signal));
     return new Promise((resolve, reject) => {
       let answered = false;
       const end = (error: unknown, dataset?: Dataset) => {
@@ -288,7 +306,7 @@ export class Client {
       };
       let wake: (() => void) | undefined;
       const stop = () => call.cancel();
-      const call = this.#connection.client().uploadDataset(this.#connection.metadata(), end);
+      const call = client.uploadDataset(this.#connection.metadata(false), end);
       call.on("drain", () => wake?.());
       call.on("error", () => undefined); // The callback is told, too.
       this.#closing.signal.addEventListener("abort", stop, { once: true });
@@ -337,7 +355,8 @@ export class Client {
   }
 
   async #fetch(protocol: DownloadProtocol, signal?: AbortSignal): Promise<void> {
-    const call = this.#connection.client().downloadWeights(protocol.request(), this.#connection.metadata());
+    const client = await this.#connection.ready(this.#signal(signal));
+    const call = client.downloadWeights(protocol.request(), this.#connection.metadata(false));
     const stop = () => call.cancel();
     this.#closing.signal.addEventListener("abort", stop, { once: true });
     signal?.addEventListener("abort", stop, { once: true });

@@ -56,6 +56,15 @@ export class ClosedError extends GatewayError {
   }
 }
 
+/** No connection came about within `connectTimeoutMs`; the message says why. */
+export class UnreachableError extends GatewayError {
+  override name = "UnreachableError";
+
+  constructor(message: string) {
+    super(Code.UNAVAILABLE, message);
+  }
+}
+
 /** The time of a wait ran out. `fineTune` is the job as it was last seen, if it was. */
 export class WaitTimeoutError extends Error {
   override name = "WaitTimeoutError";
@@ -112,7 +121,7 @@ export function typed(error: unknown): Error {
 
 /** Whether the same call may succeed later, and repeating it does no harm. */
 export function worthRepeating(error: unknown): error is GatewayError {
-  if (!(error instanceof GatewayError) || error instanceof ClosedError) return false;
+  if (!(error instanceof GatewayError) || error instanceof ClosedError || error instanceof UnreachableError) return false;
   switch (error.code) {
     case Code.UNAVAILABLE:
     case Code.UNKNOWN:
@@ -127,4 +136,9 @@ export function worthRepeating(error: unknown): error is GatewayError {
     default:
       return false;
   }
+}
+
+/** Whether the gateway need not have had a part in the failure. */
+export function mayBeOutOfReach(error: unknown): error is GatewayError {
+  return error instanceof GatewayError && (error.code === Code.UNAVAILABLE || error.code === Code.DEADLINE_EXCEEDED) && error.reason === "";
 }

@@ -16,7 +16,7 @@ export { Client, connect } from "./client.js";
 export type {
   Changes, Download, DownloadOptions, GetOptions, ListOptions, Settings, Submission, SubmitOptions, UploadOptions, WaitOptions, WatchOptions,
 } from "./client.js";
-export { ClosedError, GatewayError, WaitTimeoutError } from "./errors.js";
+export { ClosedError, GatewayError, UnreachableError, WaitTimeoutError } from "./errors.js";
 export type { QuotaViolation, Violation } from "./errors.js";
 export { hasReached, isTerminal, stateName } from "./jobs.js";
 export type { FineTuneFields, StateLike } from "./jobs.js";

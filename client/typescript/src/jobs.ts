@@ -21,7 +21,10 @@ export function stateName(state: State): string {
 export function stateOf(state: StateLike): State {
   if (typeof state === "number") return state;
   const found = State[state.toUpperCase() as keyof typeof State];
-  if (found === undefined) throw new TypeError(`there is no state ${state}`);
+  if (found === undefined) {
+    const known = Object.keys(State).filter((name) => Number.isNaN(Number(name)) && name !== "STATE_UNSPECIFIED" && name !== "UNRECOGNIZED");
+    throw new TypeError(`there is no state '${state}'; there are ${known.join(", ")}`);
+  }
   return found;
 }
 

@@ -21,33 +21,34 @@ import (
 )
 
 type command struct {
-	ID            int               `json:"id"`
-	Op            string            `json:"op"`
-	Target        json.RawMessage   `json:"target"`
-	TLSCA         string            `json:"tls_ca"`
-	TLSCert       string            `json:"tls_cert"`
-	TLSKey        string            `json:"tls_key"`
-	TLSServerName string            `json:"tls_server_name"`
-	TokenFile     string            `json:"token_file"`
-	FineTune      json.RawMessage   `json:"fine_tune"`
-	RequestID     string            `json:"request_id"`
-	ValidateOnly  bool              `json:"validate_only"`
-	Timeout       float64           `json:"timeout"`
-	Name          string            `json:"name"`
-	Names         []string          `json:"names"`
-	State         string            `json:"state"`
-	SlowMS        int               `json:"slow_ms"`
-	Until         string            `json:"until"`
-	Filter        string            `json:"filter"`
-	OrderBy       string            `json:"order_by"`
-	PageSize      int32             `json:"page_size"`
-	Visibility    string            `json:"visibility"`
-	Labels        map[string]string `json:"labels"`
-	RemoveLabels  []string          `json:"remove_labels"`
-	ETag          string            `json:"etag"`
-	Path          string            `json:"path"`
-	PublicRead    bool              `json:"public_read"`
-	FileName      string            `json:"file_name"`
+	ID             int               `json:"id"`
+	Op             string            `json:"op"`
+	Target         json.RawMessage   `json:"target"`
+	TLSCA          string            `json:"tls_ca"`
+	TLSCert        string            `json:"tls_cert"`
+	TLSKey         string            `json:"tls_key"`
+	TLSServerName  string            `json:"tls_server_name"`
+	TokenFile      string            `json:"token_file"`
+	ConnectTimeout float64           `json:"connect_timeout"`
+	FineTune       json.RawMessage   `json:"fine_tune"`
+	RequestID      string            `json:"request_id"`
+	ValidateOnly   bool              `json:"validate_only"`
+	Timeout        float64           `json:"timeout"`
+	Name           string            `json:"name"`
+	Names          []string          `json:"names"`
+	State          string            `json:"state"`
+	SlowMS         int               `json:"slow_ms"`
+	Until          string            `json:"until"`
+	Filter         string            `json:"filter"`
+	OrderBy        string            `json:"order_by"`
+	PageSize       int32             `json:"page_size"`
+	Visibility     string            `json:"visibility"`
+	Labels         map[string]string `json:"labels"`
+	RemoveLabels   []string          `json:"remove_labels"`
+	ETag           string            `json:"etag"`
+	Path           string            `json:"path"`
+	PublicRead     bool              `json:"public_read"`
+	FileName       string            `json:"file_name"`
 }
 
 type object map[string]any
@@ -132,7 +133,8 @@ func (d *driver) done(ctx context.Context, c command) (object, error) {
 		var target string
 		json.Unmarshal(c.Target, &target)
 		gateway, err := finetune.Connect(target, finetune.Options{
-			TLSCA: c.TLSCA, TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSServerName: c.TLSServerName, TokenFile: c.TokenFile})
+			TLSCA: c.TLSCA, TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSServerName: c.TLSServerName, TokenFile: c.TokenFile,
+			ConnectTimeout: time.Duration(c.ConnectTimeout * float64(time.Second))})
 		if err != nil {
 			return nil, err
 		}

@@ -178,6 +178,8 @@ public final class Driver {
       settings = settings.withTlsCertificate(Path.of(text(command, "tls_cert")), command.has("tls_key") ? Path.of(text(command, "tls_key")) : null);
     if (command.has("tls_server_name")) settings = settings.withTlsServerName(text(command, "tls_server_name"));
     if (command.has("token_file")) settings = settings.withTokenFile(Path.of(text(command, "token_file")));
+    if (command.has("connect_timeout"))
+      settings = settings.withConnectTimeout(Duration.ofMillis((long) (command.get("connect_timeout").getAsDouble() * 1000)));
     gateway = FineTuneGateway.connect(text(command, "target"), settings);
   }
 

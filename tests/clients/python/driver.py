@@ -41,7 +41,7 @@ def described(error):
 
 
 def settings_of(command):
-    names = ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "token_file")
+    names = ("tls_ca", "tls_cert", "tls_key", "tls_server_name", "token_file", "connect_timeout")
     return {name: command[name] for name in names if command.get(name)}
 
 

@@ -40,6 +40,7 @@ async function execute(command, signal) {
       gateway?.close();
       gateway = connect(command.target, {
         tlsCa: command.tls_ca, tlsCert: command.tls_cert, tlsKey: command.tls_key, tlsServerName: command.tls_server_name, tokenFile: command.token_file,
+        connectTimeoutMs: command.connect_timeout === undefined ? undefined : command.connect_timeout * 1000,
       });
       return {};
     case "close":

@@ -30,6 +30,7 @@ from finetune_gateway.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
     UnavailableError,
+    UnreachableError,
     Violation,
     WaitTimeout,
 )
@@ -44,6 +45,6 @@ State = FineTune.State
 __all__ = [
     "CancelledError", "Client", "ClientClosedError", "ConflictError", "DataLossError", "Download", "Event", "EventKind", "FailedPreconditionError",
     "FineTune", "GatewayError", "InternalError", "InvalidArgumentError", "NotFoundError", "PermissionDeniedError",
-    "QuotaViolation", "ResourceExhaustedError", "State", "Submission", "UnauthenticatedError", "UnavailableError", "Violation",
-    "WaitTimeout", "connect", "has_reached", "is_terminal", "state_name",
+    "QuotaViolation", "ResourceExhaustedError", "State", "Submission", "UnauthenticatedError", "UnavailableError", "UnreachableError",
+    "Violation", "WaitTimeout", "connect", "has_reached", "is_terminal", "state_name",
 ]

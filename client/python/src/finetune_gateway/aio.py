@@ -10,7 +10,7 @@ from typing import AsyncIterator, Callable, Iterable, Mapping
 import grpc
 import grpc.aio
 
-from finetune_gateway import errors
+from finetune_gateway import errors, unreachable
 from finetune_gateway._proto.segmind.finetune.v1 import fine_tune_pb2 as ft
 from finetune_gateway._proto.segmind.finetune.v1 import fine_tune_service_pb2 as svc
 from finetune_gateway._proto.segmind.finetune.v1 import fine_tune_service_pb2_grpc as rpc
@@ -38,6 +38,8 @@ class Client:
         self._channel: grpc.aio.Channel | None = None
         self._channel_files: object = None
         self._old_channels: list[grpc.aio.Channel] = []
+        # The channel that has brought an answer.
+        self._reached: grpc.aio.Channel | None = None
         self._watch: _SharedWatch | None = None
         self._closed = False
 
@@ -56,6 +58,9 @@ class Client:
         self._channel, self._old_channels = None, []
 
     def stub(self) -> rpc.FineTuneServiceStub:
+        return rpc.FineTuneServiceStub(self._current_channel())
+
+    def _current_channel(self) -> grpc.aio.Channel:
         if self._closed:
             raise errors.ClientClosedError()
         files = self._credentials.tls_files()
@@ -66,7 +71,7 @@ class Client:
             self._channel, self._channel_files = self._open(), files
             while len(self._old_channels) > 2:
                 asyncio.ensure_future(self._old_channels.pop(0).close())
-        return rpc.FineTuneServiceStub(self._channel)
+        return self._channel
 
     def _open(self) -> grpc.aio.Channel:
         credentials = self._credentials.channel_credentials()
@@ -78,11 +83,39 @@ class Client:
     def metadata(self) -> list[tuple[str, str]]:
         return self._credentials.metadata()
 
-    async def _call(self, method: str, request, timeout: float | None):
+    async def _call(self, method: str, request, timeout: float):
+        channel = self._current_channel()
+        call = getattr(rpc.FineTuneServiceStub(channel), method)
+        began = time.monotonic()
         try:
-            return await getattr(self.stub(), method)(request, timeout=timeout, metadata=self.metadata(), wait_for_ready=True)
+            answer = await call(request, timeout=timeout, metadata=self.metadata(), wait_for_ready=True)
         except grpc.RpcError as error:
-            raise errors.from_rpc(error) from None
+            failed = errors.from_rpc(error)
+            if self._reached is not channel and errors.may_be_out_of_reach(failed):
+                seconds = time.monotonic() - began
+                if why := await self._why_unreachable():
+                    failed.message = unreachable.sentence(self._settings.target, seconds, why)
+            raise failed from None
+        self._reached = channel
+        return answer
+
+    async def _ready(self, timeout: float) -> rpc.FineTuneServiceStub:
+        """A stub with a connection; UnreachableError if none comes about in time."""
+        channel = self._current_channel()
+        try:
+            await asyncio.wait_for(channel.channel_ready(), timeout)
+        except asyncio.TimeoutError:
+            why = await self._why_unreachable()
+            raise errors.UnreachableError(unreachable.sentence(self._settings.target, timeout, why)) from None
+        except (grpc.aio.UsageError, asyncio.CancelledError):
+            if self._closed:
+                raise errors.ClientClosedError() from None
+            raise
+        self._reached = channel
+        return rpc.FineTuneServiceStub(channel)
+
+    async def _why_unreachable(self) -> str:
+        return await asyncio.to_thread(unreachable.why, self._settings, self._credentials.tls_files())
 
     async def submit(self, fine_tune: FineTune | None = None, *, request_id: str = "", validate_only: bool = False,
                      timeout: float = 60.0, **fields) -> Submission:
@@ -123,6 +156,9 @@ class Client:
 
     async def wait(self, name: str, until: StateLike = "AVAILABLE", *, timeout: float | None = None) -> FineTune:
         protocol = WaitProtocol(name, until, timeout)
+        if self._reached is None:
+            connect_timeout = self._settings.connect_timeout
+            await self._ready(connect_timeout if timeout is None else min(timeout, connect_timeout))
         while True:
             try:
                 done = protocol.answered(await self._call("WaitFineTune", protocol.request(), protocol.call_timeout))
@@ -162,8 +198,9 @@ class Client:
             while (part := await asyncio.to_thread(next, parts, None)) is not None:
                 yield part
 
+        stub = await self._ready(self._settings.connect_timeout)
         try:
-            return await self.stub().UploadDataset(requests(), metadata=self.metadata(), wait_for_ready=True)
+            return await stub.UploadDataset(requests(), metadata=self.metadata())
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from None
 
@@ -190,8 +227,9 @@ class Client:
                     await asyncio.sleep(backoff.next(error.retry_delay))
 
     async def _fetch(self, protocol: DownloadProtocol) -> None:
+        stub = await self._ready(self._settings.connect_timeout)
         try:
-            stream = self.stub().DownloadWeights(protocol.request(), metadata=self.metadata(), wait_for_ready=True)
+            stream = stub.DownloadWeights(protocol.request(), metadata=self.metadata())
             try:
                 async for message in stream:
                     await asyncio.to_thread(protocol.take, message)

@@ -48,6 +48,8 @@ class Settings:
     token_file: str | None = None
     allow_insecure_token: bool = False
     max_message_bytes: int = 64 << 20
+    # Seconds after which a transfer or a wait gives up a gateway that cannot be reached; other calls have their own timeout.
+    connect_timeout: float = 30.0
 
     @property
     def secure(self) -> bool:
@@ -58,15 +60,32 @@ class Settings:
             raise ValueError("the gateway's address is empty")
         if re.match(r"https?://", self.target, re.I):
             raise ValueError("the gateway's address is HOST:PORT, without http:// or https://")
+        if not _has_port(self.target):
+            raise ValueError(f"the gateway's address is HOST:PORT, and {self.target!r} has no port")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("a TLS certificate needs its key, and a key its certificate")
         if self.token_file and not self.secure and not self.allow_insecure_token and not is_loopback(self.target):
             raise ValueError(f"the token would be sent to {self.target} without encryption: use TLS")
 
 
+_SCHEMES = re.compile(r"^(dns:(//[^/]*/)?|ipv4:|ipv6:|passthrough:///)")
+_OTHER_KINDS = re.compile(r"(unix|unix-abstract|vsock):|(?!dns:|ipv[46]:|passthrough:)[a-z][a-z0-9+.-]*://")
+
+
+def host_and_port(target: str) -> tuple[str, int] | None:
+    """None for what has no such, as `unix:/path`."""
+    found = re.fullmatch(r"(\[[^\]]+\]|[^:/]+):(\d{1,5})", _SCHEMES.sub("", target).split(",")[0])
+    return (found[1].strip("[]"), int(found[2])) if found and 0 < int(found[2]) < 65536 else None
+
+
+def _has_port(target: str) -> bool:
+    """Or is of a kind that needs none, such as `unix:/path`."""
+    return host_and_port(target) is not None or _OTHER_KINDS.match(target) is not None
+
+
 def is_loopback(target: str) -> bool:
     """Whether what is sent there stays on this machine."""
-    host = re.sub(r"^(dns:///|ipv4:|ipv6:|passthrough:///)", "", target)
+    host = _SCHEMES.sub("", target)
     if host.startswith(("unix:", "unix-abstract:")):
         return True
     host = re.sub(r":\d+$", "", host).strip("[]")

@@ -9,7 +9,7 @@ from typing import Callable, Iterable, Iterator, Mapping
 
 import grpc
 
-from finetune_gateway import errors
+from finetune_gateway import errors, unreachable
 from finetune_gateway._proto.segmind.finetune.v1 import fine_tune_pb2 as ft
 from finetune_gateway._proto.segmind.finetune.v1 import fine_tune_service_pb2 as svc
 from finetune_gateway._proto.segmind.finetune.v1 import fine_tune_service_pb2_grpc as rpc
@@ -29,6 +29,7 @@ def connect(target: str, **settings) -> "Client":
 
     tls: TLS with the system's authorities. tls_ca: a PEM file with the authorities to trust instead. tls_cert, tls_key: PEM files
     with the client's own certificate and key. token_file: a file with a bearer token. All files are reread when they change.
+    connect_timeout: after how many seconds a transfer or a wait gives up a gateway that cannot be reached (30).
     Raises ValueError or OSError for settings that cannot work. Does not connect: the first call does, and waits for a gateway
     that is away until its own timeout.
     """
@@ -45,6 +46,8 @@ class Client:
         self._channel: grpc.Channel | None = None
         self._channel_files: object = None
         self._old_channels: list[grpc.Channel] = []
+        # The channel that has brought an answer.
+        self._reached: grpc.Channel | None = None
         self._watch: _SharedWatch | None = None
         self._closed = False
 
@@ -67,6 +70,9 @@ class Client:
 
     def stub(self) -> rpc.FineTuneServiceStub:
         """The generated stub, for calls that have no method here; pass `metadata()` along."""
+        return rpc.FineTuneServiceStub(self._current_channel())
+
+    def _current_channel(self) -> grpc.Channel:
         with self._lock:
             if self._closed:
                 raise errors.ClientClosedError()
@@ -78,7 +84,7 @@ class Client:
                 self._channel, self._channel_files = self._open(), files
                 while len(self._old_channels) > 2:
                     self._old_channels.pop(0).close()
-            return rpc.FineTuneServiceStub(self._channel)
+            return self._channel
 
     def _open(self) -> grpc.Channel:
         credentials = self._credentials.channel_credentials()
@@ -90,11 +96,40 @@ class Client:
     def metadata(self) -> list[tuple[str, str]]:
         return self._credentials.metadata()
 
-    def _call(self, method: str, request, timeout: float | None):
+    def _call(self, method: str, request, timeout: float):
+        channel = self._current_channel()
+        call = getattr(rpc.FineTuneServiceStub(channel), method)
+        began = time.monotonic()
         try:
-            return getattr(self.stub(), method)(request, timeout=timeout, metadata=self.metadata(), wait_for_ready=True)
+            answer = call(request, timeout=timeout, metadata=self.metadata(), wait_for_ready=True)
         except grpc.RpcError as error:
-            raise errors.from_rpc(error) from None
+            failed = errors.from_rpc(error)
+            if self._reached is not channel and errors.may_be_out_of_reach(failed):
+                seconds = time.monotonic() - began
+                if why := unreachable.why(self._settings, self._credentials.tls_files()):
+                    failed.message = unreachable.sentence(self._settings.target, seconds, why)
+            raise failed from None
+        self._reached = channel
+        return answer
+
+    def _ready(self, timeout: float) -> rpc.FineTuneServiceStub:
+        """A stub with a connection; UnreachableError if none comes about in time."""
+        channel = self._current_channel()
+        deadline = time.monotonic() + timeout
+        ready = grpc.channel_ready_future(channel)
+        try:
+            while True:
+                with contextlib.suppress(grpc.FutureTimeoutError):
+                    ready.result(max(0.0, min(0.25, deadline - time.monotonic())))
+                    self._reached = channel
+                    return rpc.FineTuneServiceStub(channel)
+                if self._closed:
+                    raise errors.ClientClosedError()
+                if time.monotonic() >= deadline:
+                    why = unreachable.why(self._settings, self._credentials.tls_files())
+                    raise errors.UnreachableError(unreachable.sentence(self._settings.target, timeout, why))
+        finally:
+            ready.cancel()
 
     def submit(self, fine_tune: FineTune | None = None, *, request_id: str = "", validate_only: bool = False,
                timeout: float = 60.0, **fields) -> Submission:
@@ -145,8 +180,11 @@ class Client:
 
     def wait(self, name: str, until: StateLike = "AVAILABLE", *, timeout: float | None = None) -> FineTune:
         """The job once it has reached `until`, or has ended otherwise: look at its state. WaitTimeout after `timeout` seconds
-        (None: never), also across restarts of the gateway."""
+        (None: never), also across restarts of the gateway; UnreachableError if it was never there."""
         protocol = WaitProtocol(name, until, timeout)
+        if self._reached is None:
+            connect_timeout = self._settings.connect_timeout
+            self._ready(connect_timeout if timeout is None else min(timeout, connect_timeout))
         while True:
             try:
                 done = protocol.answered(self._call("WaitFineTune", protocol.request(), protocol.call_timeout))
@@ -191,8 +229,9 @@ class Client:
         raise AssertionError("not reached")
 
     def _send(self, dataset: DatasetFile, progress: Progress | None) -> svc.Dataset:
+        stub = self._ready(self._settings.connect_timeout)
         try:
-            return self.stub().UploadDataset(dataset.requests(progress), metadata=self.metadata(), wait_for_ready=True)
+            return stub.UploadDataset(dataset.requests(progress), metadata=self.metadata())
         except grpc.RpcError as error:
             raise errors.from_rpc(error) from None
 
@@ -221,8 +260,9 @@ class Client:
                     time.sleep(backoff.next(error.retry_delay))
 
     def _fetch(self, protocol: DownloadProtocol) -> None:
+        stub = self._ready(self._settings.connect_timeout)
         try:
-            stream = self.stub().DownloadWeights(protocol.request(), metadata=self.metadata(), wait_for_ready=True)
+            stream = stub.DownloadWeights(protocol.request(), metadata=self.metadata())
             try:
                 for message in stream:
                     protocol.take(message)

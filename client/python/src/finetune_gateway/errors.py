@@ -93,6 +93,13 @@ class UnavailableError(GatewayError):
     """The gateway, or Segmind behind it, is out of reach; try again after `retry_delay`."""
 
 
+class UnreachableError(UnavailableError):
+    """No connection came about within connect_timeout; the message says why."""
+
+    def __init__(self, message: str):
+        super().__init__(grpc.StatusCode.UNAVAILABLE, message)
+
+
 class DataLossError(GatewayError):
     """Bytes were damaged on their way."""
 
@@ -179,7 +186,7 @@ def from_rpc(error: grpc.RpcError) -> GatewayError:
 
 def worth_repeating(error: GatewayError) -> bool:
     """Whether the same call may succeed later, and repeating it does no harm."""
-    if isinstance(error, ClientClosedError):
+    if isinstance(error, (ClientClosedError, UnreachableError)):
         return False
     if error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN):
         return True
@@ -188,3 +195,8 @@ def worth_repeating(error: GatewayError) -> bool:
     if error.code in (grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL):
         return not error.reason
     return error.code == grpc.StatusCode.RESOURCE_EXHAUSTED and error.retry_delay is not None
+
+
+def may_be_out_of_reach(error: GatewayError) -> bool:
+    """Whether the gateway need not have had a part in the failure."""
+    return error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED) and not error.reason

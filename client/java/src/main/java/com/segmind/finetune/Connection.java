@@ -4,12 +4,14 @@ import com.segmind.finetune.v1.FineTuneServiceGrpc;
 import com.segmind.finetune.v1.FineTuneServiceGrpc.FineTuneServiceBlockingStub;
 import com.segmind.finetune.v1.FineTuneServiceGrpc.FineTuneServiceStub;
 import io.grpc.ChannelCredentials;
+import io.grpc.ClientInterceptor;
 import io.grpc.ConnectivityState;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
+import io.grpc.StatusRuntimeException;
 import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.MetadataUtils;
 import java.io.ByteArrayInputStream;
@@ -18,14 +20,19 @@ import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.function.Function;
 
 /** A channel whose credentials are those that the files hold now. Thread-safe. */
 final class Connection implements AutoCloseable {
@@ -50,6 +57,8 @@ final class Connection implements AutoCloseable {
   /** Calls under way end on the channel that they began on. */
   private final Deque<ManagedChannel> old = new ArrayDeque<>();
   private volatile boolean closed;
+  /** The channel that has brought an answer. */
+  private volatile ManagedChannel reached;
 
   Connection(String target, Settings settings) {
     settings.check(target);
@@ -94,7 +103,7 @@ final class Connection implements AutoCloseable {
 
   /** Whether what is sent there stays on this machine. */
   static boolean isLoopback(String target) {
-    String host = target.replaceFirst("^(dns:///|ipv4:|ipv6:|passthrough:///)", "");
+    String host = target.replaceFirst("^(dns:(//[^/]*/)?|ipv4:|ipv6:|passthrough:///)", "");
     if (host.startsWith("unix:") || host.startsWith("unix-abstract:")) return true;
     host = host.replaceFirst(":\\d+$", "").replaceAll("^\\[|]$", "");
     if (host.equals("localhost")) return true;
@@ -137,18 +146,71 @@ final class Connection implements AutoCloseable {
     if (channel != null && channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) channel.resetConnectBackoff();
   }
 
-  FineTuneServiceBlockingStub blocking() {
-    return FineTuneServiceGrpc.newBlockingStub(channel()).withWaitForReady().withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers()));
+  /** A channel with a connection; UnreachableException if none comes about in time. */
+  ManagedChannel ready(Duration timeout) {
+    ManagedChannel channel = channel();
+    long deadline = System.nanoTime() + timeout.toNanos();
+    for (ConnectivityState state = channel.getState(true); state != ConnectivityState.READY; state = channel.getState(true)) {
+      if (closed) throw new ClientClosedException("the client is closed");
+      if (System.nanoTime() >= deadline)
+        throw new UnreachableException(Unreachable.couldNotConnect(target, timeout.toMillis(), Unreachable.why(target, settings)));
+      CompletableFuture<Void> now = new CompletableFuture<>();
+      channel.notifyWhenStateChanged(state, () -> now.complete(null));
+      try {
+        now.get(Math.max(1, deadline - System.nanoTime()), TimeUnit.NANOSECONDS);
+      } catch (TimeoutException late) {
+        continue;
+      } catch (InterruptedException interrupted) {
+        Thread.currentThread().interrupt();
+        throw new ClientClosedException("interrupted");
+      } catch (ExecutionException never) {
+        throw new IllegalStateException(never);
+      }
+    }
+    reached = channel;
+    return channel;
+  }
+
+  /** Waits for a connection, unless there was one before. */
+  void reach(Duration timeout) {
+    if (reached == null) ready(timeout.compareTo(settings.connectTimeout()) < 0 ? timeout : settings.connectTimeout());
+  }
+
+  /** One call, which waits for a gateway that is away until its timeout. */
+  <A> A call(Function<FineTuneServiceBlockingStub, A> call, Duration timeout) {
+    ManagedChannel channel = channel();
+    long began = System.nanoTime();
+    try {
+      A answer = call.apply(FineTuneServiceGrpc.newBlockingStub(channel).withWaitForReady().withInterceptors(token())
+          .withDeadlineAfter(Math.max(1, timeout.toMillis()), TimeUnit.MILLISECONDS));
+      reached = channel;
+      return answer;
+    } catch (StatusRuntimeException error) {
+      GatewayException failed = FineTuneGateway.failure(this, error);
+      if (reached == channel || !failed.mayBeOutOfReach()) throw failed;
+      long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
+      String why = Unreachable.why(target, settings);
+      throw why.isEmpty() ? failed : failed.because(Unreachable.couldNotConnect(target, took, why));
+    }
+  }
+
+  /** For a transfer: with a connection; UnreachableException if none comes about in time. */
+  FineTuneServiceBlockingStub readyBlocking() {
+    return FineTuneServiceGrpc.newBlockingStub(ready(settings.connectTimeout())).withInterceptors(token());
+  }
+
+  FineTuneServiceStub readyAsync() {
+    return FineTuneServiceGrpc.newStub(ready(settings.connectTimeout())).withInterceptors(token());
   }
 
   FineTuneServiceStub async() {
-    return FineTuneServiceGrpc.newStub(channel()).withWaitForReady().withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers()));
+    return FineTuneServiceGrpc.newStub(channel()).withWaitForReady().withInterceptors(token());
   }
 
-  private Metadata headers() {
+  private ClientInterceptor token() {
     Metadata headers = new Metadata();
     if (token != null) headers.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + token.value().value());
-    return headers;
+    return MetadataUtils.newAttachHeadersInterceptor(headers);
   }
 
   boolean isClosed() {

@@ -26,7 +26,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.UUID;
-import java.util.concurrent.TimeUnit;
 import java.util.function.BiFunction;
 import java.util.function.Predicate;
 
@@ -80,11 +79,7 @@ public final class FineTuneGateway implements AutoCloseable {
   }
 
   private <Q, A> A call(BiFunction<FineTuneServiceBlockingStub, Q, A> method, Q request, java.time.Duration timeout) {
-    try {
-      return method.apply(connection.blocking().withDeadlineAfter(Math.max(1, timeout.toMillis()), TimeUnit.MILLISECONDS), request);
-    } catch (StatusRuntimeException error) {
-      throw failure(connection, error);
-    }
+    return connection.call(stub -> method.apply(stub, request), timeout);
   }
 
   private void sleep(long ms) {
@@ -204,10 +199,12 @@ public final class FineTuneGateway implements AutoCloseable {
   /**
    * The job once it has reached the state, or has ended otherwise: look at its state. Goes on across restarts of the gateway.
    *
+   * @throws UnreachableException when the gateway was never there
    * @throws WaitTimeoutException when the time has run out
    */
   public FineTune waitFor(String name, FineTune.State until, java.time.Duration timeout) {
     long deadline = System.nanoTime() + timeout.toMillis() * 1_000_000;
+    connection.reach(timeout);
     Backoff backoff = new Backoff(250, 5_000);
     FineTune seen = null;
     while (true) {

@@ -125,6 +125,18 @@ public class GatewayException extends RuntimeException {
     return this;
   }
 
+  /** The same of a gateway that could not be reached. */
+  GatewayException because(String message) {
+    GatewayException made = new GatewayException(code, message, getCause());
+    made.requestId = requestId;
+    return made;
+  }
+
+  /** Whether the gateway need not have had a part in the failure. */
+  boolean mayBeOutOfReach() {
+    return (code == Status.Code.UNAVAILABLE || code == Status.Code.DEADLINE_EXCEEDED) && reason.isEmpty();
+  }
+
   /** Whether the same call may succeed later, and repeating it does no harm. */
   boolean worthRepeating() {
     return switch (code) {

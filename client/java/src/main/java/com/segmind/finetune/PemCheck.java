@@ -27,6 +27,18 @@ final class PemCheck {
   /** The key belongs to the certificate: it signs what the certificate verifies. */
   static void pair(byte[] certificatePem, byte[] keyPem) throws IOException, GeneralSecurityException {
     PublicKey mine = certificates("TLS certificate", certificatePem).iterator().next().getPublicKey();
+    PrivateKey key = key(mine.getAlgorithm(), keyPem);
+    String algorithm = mine.getAlgorithm().equals("RSA") ? "SHA256withRSA" : mine.getAlgorithm().equals("EC") ? "SHA256withECDSA" : mine.getAlgorithm();
+    Signature signing = Signature.getInstance(algorithm);
+    signing.initSign(key);
+    signing.update(keyPem);
+    Signature verifying = Signature.getInstance(algorithm);
+    verifying.initVerify(mine);
+    verifying.update(keyPem);
+    if (!verifying.verify(signing.sign())) throw new IOException("the TLS key does not belong to the TLS certificate");
+  }
+
+  static PrivateKey key(String algorithm, byte[] keyPem) throws IOException, GeneralSecurityException {
     String text = new String(keyPem, StandardCharsets.ISO_8859_1);
     int begin = text.indexOf("-----BEGIN PRIVATE KEY-----");
     int end = text.indexOf("-----END PRIVATE KEY-----");
@@ -38,14 +50,6 @@ final class PemCheck {
     } catch (IllegalArgumentException error) {
       throw new IOException("the TLS key file is damaged", error);
     }
-    PrivateKey key = KeyFactory.getInstance(mine.getAlgorithm()).generatePrivate(new PKCS8EncodedKeySpec(bytes));
-    String algorithm = mine.getAlgorithm().equals("RSA") ? "SHA256withRSA" : mine.getAlgorithm().equals("EC") ? "SHA256withECDSA" : mine.getAlgorithm();
-    Signature signing = Signature.getInstance(algorithm);
-    signing.initSign(key);
-    signing.update(keyPem);
-    Signature verifying = Signature.getInstance(algorithm);
-    verifying.initVerify(mine);
-    verifying.update(keyPem);
-    if (!verifying.verify(signing.sign())) throw new IOException("the TLS key does not belong to the TLS certificate");
+    return KeyFactory.getInstance(algorithm).generatePrivate(new PKCS8EncodedKeySpec(bytes));
   }
 }

@@ -34,7 +34,7 @@ final class Transfers {
   /** One attempt to send a file. */
   Dataset send(DatasetFile file, Progress progress) throws IOException, InterruptedException {
     UploadObserver observer = new UploadObserver();
-    connection.async().uploadDataset(observer);
+    connection.readyAsync().uploadDataset(observer);
     try (InputStream in = Files.newInputStream(file.path())) {
       boolean open = observer.send(UploadDatasetRequest.newBuilder().setSpec(file.spec()).build());
       long sent = 0;
@@ -60,7 +60,7 @@ final class Transfers {
     Context.CancellableContext context = Context.current().withCancellation();
     Context previous = context.attach();
     try {
-      for (Iterator<DownloadWeightsResponse> parts = connection.blocking().downloadWeights(request); parts.hasNext();) {
+      for (Iterator<DownloadWeightsResponse> parts = connection.readyBlocking().downloadWeights(request); parts.hasNext();) {
         DownloadWeightsResponse part = parts.next();
         if (total < 0) {
           total = part.getTotalSizeBytes();
