@@ -34,6 +34,7 @@
 #include "server/process_metrics.h"
 #include "server/segmind/segmind_client.h"
 #include "server/service/calls/call_gate.h"
+#include "server/service/connections/connection_guard.h"
 #include "server/service/fine_tune_service.h"
 #include "server/service/grpc_server.h"
 #include "server/service/transfers/transfers.h"
@@ -139,6 +140,7 @@ class Gateway {
   std::unique_ptr<FineTuneService> service_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
   std::unique_ptr<GrpcServer> grpc_server_;
+  std::unique_ptr<ConnectionGuard> connection_guard_;
   std::unique_ptr<HttpServer> webhook_server_;
   std::unique_ptr<HttpServer> admin_server_;
 

@@ -21,6 +21,7 @@ declare -A below=(
   [jobs/watching]="base jobs/record jobs/filter"
   [access]="base json http spending"
   [service/calls]="$calls"
+  [service/connections]="base json service/calls"
   [service/requests]="$calls http dataset segmind jobs/filter jobs/tracking jobs/submission service/calls"
   [service/transfers]="$calls http dataset segmind service/calls service/requests"
   [service/watches]="base jobs/watching service/calls"

@@ -98,10 +98,13 @@ void SetConnectionOptions(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
-  // What a client may send ahead of being read is memory here: a fixed megabyte for each stream,
-  // where gRPC's own probing goes up to 16.
+  // What a client may send ahead of being read is memory here, where gRPC's own probing goes up to
+  // 16 MiB: a little for each stream, and a whole message once it is asked for. ConnectionGuard can
+  // tell a stream that has just begun from a flood because it is so little.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 1 << 20);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
+  // What ConnectionGuard asks for, whether or not it is served.
+  builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 1);
   // For whoever connects and then says nothing.
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 20'000);
   // Tokens of Kubernetes and OIDC have up to 16 KiB, and proxies add more.

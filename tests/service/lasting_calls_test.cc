@@ -109,8 +109,9 @@ TEST_F(LastingCallsTest, AChangeBetweenTheJudgementAndTheBeginningIsNotMissed) {
   grpc::CallbackServerContext context;  // Without `who`: everything is allowed.
   const uint64_t before = calls.judgements();
   calls.JudgeAll();
-  const auto call = std::make_shared<LastingCall>("WatchFineTunes", Role::kViewer, context,
-                                                  Known("alice", Role::kAdmin, true).caller);
+  const auto call =
+      std::make_shared<LastingCall>("WatchFineTunes", Role::kViewer, context, "ipv4:192.0.2.1:1",
+                                    Known("alice", Role::kAdmin, true).caller);
   calls.Add(call, absl::InfiniteFuture(), before);
   EXPECT_EQ(ReasonOf(call->revoked()), pb::ErrorReason::ACCESS_CHANGED) << "it is nobody's now";
   absl::Status told;

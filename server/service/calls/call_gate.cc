@@ -124,8 +124,9 @@ absl::Status CallGate::Check(Call& call) {
   if (call.caller->role < rule.least_role) return RoleNotAllowed(rule.name);
   RETURN_IF_ERROR(CheckLimits(call));
   if (!MayLast(call.method)) return absl::OkStatus();
-  call.lasting =
-      std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.caller);
+  call.lasting = std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.peer,
+                                               call.caller);
+  if (call.method == Method::kUploadDataset) call.lasting->CountUploaded(0);
   lasting_.Add(call.lasting, admission.good_until, judgements);
   return absl::OkStatus();
 }

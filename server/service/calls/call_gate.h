@@ -114,6 +114,7 @@ class CallGate {
 
   // The policy has changed: judges again the callers of the streams and waits under way.
   void JudgeLastingCalls() { lasting_.JudgeAll(); }
+  LastingCalls& lasting_calls() { return lasting_; }
 
   // For a method that no service has.
   void CountUnknownMethod(absl::Duration took);

@@ -94,6 +94,7 @@ void LastingCalls::Remove(const std::shared_ptr<LastingCall>& call) {
   {
     MutexLock lock(mu_);
     calls_.erase(call);
+    if (counts_ended_ && call->is_upload_) ended_upload_bytes_[call->peer_] += call->uploaded_;
   }
   LastingCall::End end;  // Dropped after the lock.
   Clock::TimerId timer;
@@ -105,6 +106,25 @@ void LastingCalls::Remove(const std::shared_ptr<LastingCall>& call) {
     timer = call->timer_;
   }
   clock_.Cancel(timer);
+}
+
+CallsOfPeers LastingCalls::ByPeer() {
+  CallsOfPeers by_peer;
+  MutexLock lock(mu_);
+  for (const auto& [peer, bytes] : ended_upload_bytes_) by_peer[peer].upload_bytes = bytes;
+  for (const auto& call : calls_) {
+    CallsOfPeer& of_peer = by_peer[call->peer_];
+    ++of_peer.calls;
+    of_peer.uploads += call->is_upload_ ? 1 : 0;
+    of_peer.upload_bytes += call->uploaded_;
+  }
+  return by_peer;
+}
+
+void LastingCalls::CountEndedUploads(bool count) {
+  MutexLock lock(mu_);
+  counts_ended_ = count;
+  ended_upload_bytes_.clear();
 }
 
 void LastingCalls::JudgeAll() {

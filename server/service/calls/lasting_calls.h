@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -22,10 +23,20 @@ class LastingCall {
  public:
   using End = absl::AnyInvocable<void(const absl::Status& why) &&>;
 
-  // `context` is looked at until LastingCalls::Remove.
+  // `context` is looked at until LastingCalls::Remove; `peer` is what it says of the other end.
   LastingCall(std::string_view method, Role least_role, const grpc::ServerContextBase& context,
-              std::shared_ptr<const Caller> caller)
-      : method_(method), least_role_(least_role), caller_(std::move(caller)), context_(&context) {}
+              std::string peer, std::shared_ptr<const Caller> caller)
+      : method_(method),
+        least_role_(least_role),
+        peer_(std::move(peer)),
+        caller_(std::move(caller)),
+        context_(&context) {}
+
+  // It is an upload, and has read a message of that size.
+  void CountUploaded(size_t bytes) {
+    uploaded_.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+    is_upload_.store(true, std::memory_order_relaxed);
+  }
 
   // Sets what ends the call. It runs at most once, with no lock held, on any thread: within this,
   // if the end is due already.
@@ -43,7 +54,11 @@ class LastingCall {
   // Constant after construction.
   const std::string method_;
   const Role least_role_;
+  const std::string peer_;
   const std::shared_ptr<const Caller> caller_;
+
+  std::atomic<bool> is_upload_ = false;
+  std::atomic<int64_t> uploaded_ = 0;  // Bytes.
 
   mutable Mutex mu_;
   const grpc::ServerContextBase* context_ ABSL_GUARDED_BY(mu_);  // Null once it is removed.
@@ -51,6 +66,15 @@ class LastingCall {
   End end_ ABSL_GUARDED_BY(mu_);
   Clock::TimerId timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
 };
+
+// The lasting calls of one connection.
+struct CallsOfPeer {
+  int64_t calls = 0;    // Under way.
+  int64_t uploads = 0;  // Among them.
+  int64_t upload_bytes =
+      0;  // Read by uploads: those under way and, where they are counted, ended ones.
+};
+using CallsOfPeers = absl::flat_hash_map<std::string, CallsOfPeer>;
 
 // The lasting calls under way. A call whose token ends, and one whose caller would see less or be
 // somebody else if it came now, ends with UNAVAILABLE / ACCESS_CHANGED, so that it comes again; one
@@ -71,6 +95,11 @@ class LastingCalls {
   // To be called when what callers may do has changed. Takes as long as authenticating all of them.
   void JudgeAll() ABSL_LOCKS_EXCLUDED(mu_);
 
+  // By what gRPC calls the other end.
+  CallsOfPeers ByPeer() ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether ByPeer includes what uploads have read that end from now on.
+  void CountEndedUploads(bool count) ABSL_LOCKS_EXCLUDED(mu_);
+
  private:
   void JudgeOne(LastingCall& call);
 
@@ -80,6 +109,8 @@ class LastingCalls {
 
   Mutex mu_;
   absl::flat_hash_set<std::shared_ptr<LastingCall>> calls_ ABSL_GUARDED_BY(mu_);
+  bool counts_ended_ ABSL_GUARDED_BY(mu_) = false;
+  absl::flat_hash_map<std::string, int64_t> ended_upload_bytes_ ABSL_GUARDED_BY(mu_);  // By peer.
 };
 
 // PERMISSION_DENIED / ROLE_NOT_ALLOWED.

@@ -38,8 +38,11 @@ class UploadCall final : public QueuedCall, private UploadReceiver {
   }
 
   void OnRead(bool ok) {
-    if (ok) ++received_;
-    if (ok) return upload_->OnMessage(message_);
+    if (ok) {
+      ++received_;
+      lasting_->CountUploaded(message_.Length());
+      return upload_->OnMessage(message_);
+    }
     // All there is, or the client is gone: gRPC tells of that at the same time, in either order.
     settle_.Set(&arrivals(), gpr_inf_past(GPR_CLOCK_MONOTONIC), settled_.Begin());
   }
@@ -55,8 +58,9 @@ class UploadCall final : public QueuedCall, private UploadReceiver {
   grpc::Alarm settle_;
   UploadDone done_;
   std::shared_ptr<Upload> upload_;  // Null if it was refused.
-  absl::Status status_;             // Set by End.
-  double received_ = 0;             // Messages.
+  std::shared_ptr<LastingCall> lasting_;
+  absl::Status status_;  // Set by End.
+  double received_ = 0;  // Messages.
   Operation<UploadCall> read_{*this, &UploadCall::OnRead};
   Operation<UploadCall> settled_{*this, &UploadCall::OnSettled};
   Operation<UploadCall> finished_{*this, &UploadCall::OnFinished};
@@ -67,6 +71,7 @@ void UploadCall::OnArrived() {
   finished_.Expect();  // It is answered, whatever happens.
   const auto admitted = method_.admit(context_, done_);
   if (!admitted.ok()) return End(admitted.status());
+  lasting_ = admitted->lasting;
   upload_ = std::make_shared<Upload>(admitted->transfers, admitted->trace, admitted->sharer,
                                      static_cast<UploadReceiver&>(*this));
   upload_->Begin();

@@ -1,0 +1,282 @@
+#include "server/service/connections/connection_guard.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+
+#include "server/base/log.h"
+
+namespace finetune {
+namespace {
+
+constexpr absl::Duration kInterval = absl::Milliseconds(20);
+// While the process grows.
+constexpr absl::Duration kSoon = absl::Milliseconds(5);
+constexpr absl::Duration kLongest = absl::Milliseconds(320);
+// Who was cut may come again: what others give back then hides that the process grows.
+constexpr absl::Duration kWatchful = absl::Seconds(2);
+// The allocator keeps what was freed, for each thread that read a flood, unless it is told to give
+// it back.
+constexpr absl::Duration kTrimAfter = absl::Milliseconds(100);
+// Growth that is due to nobody in particular is accepted after this time.
+constexpr absl::Duration kAlarm = absl::Seconds(10);
+// How much of a processor it may take for itself while it looks at connections: one part in so many.
+constexpr int kShare = 20;
+
+// How often it learns which connections there are, at most, and the part of a processor for that.
+constexpr absl::Duration kCensus = absl::Seconds(10);
+constexpr int kCensusShare = 1000;
+
+constexpr int64_t kKb = int64_t{1} << 10;
+constexpr int64_t kMb = int64_t{1} << 20;
+// Growth that is worth a look, and what may be left of it when it is over.
+constexpr int64_t kGrowth = 24 * kMb;
+constexpr int64_t kCalm = 12 * kMb;
+// What growth between two looks is.
+constexpr int64_t kStep = kMb;
+// What all suspects together may cost, and the least that one is cut for.
+constexpr int64_t kTolerated = 24 * kMb;
+constexpr int64_t kLeastCost = 4 * kMb;
+// The same soon after somebody was cut.
+constexpr int64_t kToleratedThen = 16 * kMb;
+
+// Who has sent less than this is not looked at.
+constexpr int64_t kLeastBytes = 32 * kKb;
+constexpr absl::Duration kActive = absl::Milliseconds(200);
+// The most memory that gRPC takes for a byte of headers. One that is in the connection's table is
+// sent as a byte and held as two slices, 64 bytes; twice as much again is taken when the call ends,
+// to show its headers to the service.
+constexpr int64_t kPerByte = 192;
+// What an open stream holds besides.
+constexpr int64_t kPerStream = 8 * kKb;
+// What streams account for. One that ended holds nothing any more, however long its headers and its
+// request were; one that is open has headers at least.
+constexpr int64_t kBytesOfEnded = 64 * kKb;
+constexpr int64_t kBytesOfStarted = 512;
+constexpr int64_t kPingsPerSecond = 16;
+// What uploads carry besides: frames of HTTP/2 and records of TLS.
+constexpr int64_t kUploadsPerFraming = 32;
+// What a client answers to what it is sent: it opens its windows.
+constexpr int64_t kBytesOfSent = 64;
+constexpr int64_t kSentPerByte = 256;
+// What an upload may have sent ahead of being read.
+constexpr int64_t kAheadOfReading = 2 * kMb;
+
+// Of this thread.
+absl::Duration ProcessorTime() {
+  timespec used{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return absl::DurationFromTimespec(used);
+}
+
+class Statm {
+ public:
+  Statm() : fd_(open("/proc/self/statm", O_RDONLY | O_CLOEXEC)) {}
+  ~Statm() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int64_t ResidentBytes() const {
+    char text[128] = "";
+    if (fd_ < 0 || pread(fd_, text, sizeof(text) - 1, 0) <= 0) return 0;
+    char* resident = nullptr;
+    std::strtoll(text, &resident, 10);
+    return std::strtoll(resident, nullptr, 10) * sysconf(_SC_PAGESIZE);
+  }
+
+ private:
+  const int fd_;
+};
+
+ConnectionGuard::Process ThisProcess(int port) {
+  auto statm = std::make_shared<Statm>();
+  auto streams = std::make_shared<ConnectionStreams>();
+  return {.resident_bytes = [statm] { return statm->ResidentBytes(); },
+          .trim = [] { malloc_trim(0); },
+          .connections = [port] { return ConnectionsOn(port); },
+          .cut = CutConnection,
+          .streams = [streams](const std::string& peer) { return streams->Of(peer); },
+          .refresh_streams = [streams] { streams->Refresh(); }};
+}
+
+}  // namespace
+
+ConnectionGuard::ConnectionGuard(int port, LastingCalls& lasting_calls, Metrics& metrics)
+    : ConnectionGuard(ThisProcess(port), lasting_calls, metrics) {}
+
+ConnectionGuard::ConnectionGuard(Process process, LastingCalls& lasting_calls, Metrics& metrics)
+    : process_(std::move(process)),
+      lasting_calls_(lasting_calls),
+      cut_(metrics.Counter("finetune_gateway_cut_connections_total",
+                           "Connections ended because they filled the process's memory with what "
+                           "no call accounts for.")) {}
+
+void ConnectionGuard::Start() {
+  thread_ = std::make_unique<Thread>("memory-guard", [this] { Run(); });
+}
+
+void ConnectionGuard::Stop() {
+  {
+    MutexLock lock(mu_);
+    stopping_ = true;
+  }
+  changed_.NotifyAll();
+  if (thread_ != nullptr) thread_->Join();
+  trimmer_.Stop();
+}
+
+void ConnectionGuard::Run() {
+  while (true) {
+    const absl::Time began = SteadyNow();
+    const absl::Duration used = ProcessorTime();
+    absl::Duration pause = Look(began);
+    // However many connections there are, most of the processor is others'.
+    pause = std::max(pause, kShare * (ProcessorTime() - used));
+    const absl::Time until = SteadyNow() + pause;
+    MutexLock lock(mu_);
+    for (absl::Duration left = pause; left > absl::ZeroDuration() && !stopping_;
+         left = until - SteadyNow())
+      changed_.WaitFor(mu_, left);
+    if (stopping_) return;
+  }
+}
+
+absl::Duration ConnectionGuard::Look(absl::Time now) {
+  // By now those who were cut are gone, with what they held.
+  if (now >= trim_at_) {
+    trim_at_ = now < watchful_until_ ? watchful_until_ : absl::InfiniteFuture();
+    trimmer_.Post(process_.trim);
+  }
+  const int64_t resident = process_.resident_bytes();
+  if (resident <= 0) return kLongest;
+  least_ = std::min(least_, resident);
+  const bool grows = resident > std::exchange(last_, resident) + kStep;
+  const bool first = !alarm_;
+  if (first) {
+    if (now >= next_census_) TakeCensus(now);
+    if (resident < least_ + kGrowth) return kInterval;
+    BeginAlarm();
+    alarm_ends_ = now + kAlarm;
+  } else if (resident < least_ + kCalm || now >= alarm_ends_) {
+    EndAlarm(resident);
+    return kInterval;
+  }
+  if (Judge(now, /*active=*/first)) {
+    trim_at_ = std::min(trim_at_, now + kTrimAfter);
+    alarm_ends_ = now + kAlarm;
+    watchful_until_ = now + kWatchful;
+  }
+  const bool watchful = grows || now < watchful_until_;
+  return pause_ = watchful ? kSoon : std::min(2 * pause_, kLongest);
+}
+
+void ConnectionGuard::TakeCensus(absl::Time now) {
+  const absl::Duration used = ProcessorTime();
+  ++census_;
+  for (const TcpConnection& connection : process_.connections())
+    seen_.try_emplace(connection.inode, Seen{.since = now}).first->second.census = census_;
+  absl::erase_if(seen_, [this](const auto& seen) { return seen.second.census != census_; });
+  next_census_ = now + std::max(kCensus, kCensusShare * (ProcessorTime() - used));
+}
+
+void ConnectionGuard::BeginAlarm() {
+  alarm_ = true;
+  pause_ = kSoon;
+  for (auto& [inode, seen] : seen_) seen.asked = false;
+  lasting_calls_.CountEndedUploads(true);
+}
+
+void ConnectionGuard::EndAlarm(int64_t resident) {
+  alarm_ = false;
+  least_ = resident;
+  lasting_calls_.CountEndedUploads(false);
+}
+
+bool ConnectionGuard::Judge(absl::Time now, bool active) {
+  process_.refresh_streams();
+  const CallsOfPeers calls = lasting_calls_.ByPeer();
+  std::vector<Suspect> suspects;
+  int64_t cost = 0;
+  for (TcpConnection& connection : process_.connections()) {
+    if (active && connection.idle > kActive) continue;
+    std::optional<Suspect> suspect = Weigh(std::move(connection), calls, now);
+    if (!suspect || suspect->cost < kLeastCost) continue;
+    cost += suspect->cost;
+    suspects.push_back(*std::move(suspect));
+  }
+  std::sort(suspects.begin(), suspects.end(),
+            [](const Suspect& a, const Suspect& b) { return a.cost > b.cost; });
+  bool any = false;
+  for (const Suspect& suspect : suspects) {
+    if (cost <= (now < watchful_until_ ? kToleratedThen : kTolerated)) break;
+    cost -= suspect.cost;
+    Cut(suspect);
+    any = true;
+  }
+  return any;
+}
+
+int64_t ConnectionGuard::UnaccountedBytes(const Sums& now, const Sums& before) {
+  const int64_t uploaded = now.upload_bytes - before.upload_bytes;
+  const int64_t accounted =
+      uploaded + uploaded / kUploadsPerFraming +
+      (now.streams.ended - before.streams.ended) * kBytesOfEnded +
+      (now.streams.started - before.streams.started) * kBytesOfStarted +
+      (now.streams.messages_sent - before.streams.messages_sent) * kBytesOfSent +
+      (now.sent_bytes - before.sent_bytes) / kSentPerByte;
+  return now.read_bytes - before.read_bytes - accounted;
+}
+
+std::optional<ConnectionGuard::Suspect> ConnectionGuard::Weigh(TcpConnection connection,
+                                                               const CallsOfPeers& calls,
+                                                               absl::Time now) {
+  Seen& seen =
+      seen_.try_emplace(connection.inode, Seen{.since = now, .census = census_}).first->second;
+  // What clients send to know that the connection lives.
+  const int64_t pings = kPingsPerSecond * absl::ToInt64Seconds(now - seen.since);
+  if (seen.cut || connection.read_bytes - seen.accounted.read_bytes < kLeastBytes + pings)
+    return std::nullopt;
+  const auto found = calls.find(connection.peer);
+  const CallsOfPeer own = found == calls.end() ? CallsOfPeer() : found->second;
+  const Sums sums{.read_bytes = connection.read_bytes,
+                  .sent_bytes = connection.sent_bytes,
+                  .upload_bytes = own.upload_bytes,
+                  .streams = process_.streams(connection.peer).value_or(StreamCounts())};
+  int64_t bytes = UnaccountedBytes(sums, seen.accounted) - pings - own.uploads * kAheadOfReading;
+  // What uploads have read that ended before the alarm is not known. They have many messages, and
+  // all other calls one.
+  const bool unknown = !std::exchange(seen.asked, true) &&
+                       (own.uploads > 0 || seen.accounted.upload_bytes > 0 ||
+                        sums.streams.messages_received - seen.accounted.streams.messages_received >
+                            sums.streams.started - seen.accounted.streams.started);
+  // Nobody saves up for later.
+  if (bytes <= 0 || unknown) {
+    seen.since = now;
+    seen.accounted = sums;
+    bytes = 0;
+  }
+  const int64_t streams =
+      std::max<int64_t>(0, sums.streams.started - sums.streams.ended - own.calls);
+  return Suspect{.connection = std::move(connection),
+                 .bytes = bytes,
+                 .streams = streams,
+                 .cost = bytes * kPerByte + streams * kPerStream};
+}
+
+void ConnectionGuard::Cut(const Suspect& suspect) {
+  seen_[suspect.connection.inode].cut = true;
+  if (!process_.cut(suspect.connection)) return;
+  cut_.Increment();
+  Log(LogLevel::kWarning, "cut a connection that filled the memory with what no call accounts for",
+      {{"peer", suspect.connection.peer},
+       {"bytes", suspect.bytes},
+       {"streams", suspect.streams},
+       {"resident_bytes", last_}});
+}
+
+}  // namespace finetune

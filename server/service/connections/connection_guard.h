@@ -1,0 +1,123 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+#include "server/base/thread.h"
+#include "server/base/worker.h"
+#include "server/service/calls/lasting_calls.h"
+#include "server/service/connections/connection_streams.h"
+#include "server/service/connections/tcp_connections.h"
+
+namespace finetune {
+
+// Ends the connections of clients that fill the process's memory with what no call accounts for.
+//
+// GRPC 1.51 takes whatever one connection sends: it holds each frame of headers to its limit, and
+// not all frames of one stream together (CVE-2023-33953 and its kin), and it has no limit of
+// streams for a client that has acknowledged none. All of that lies in memory before this service
+// is told of a call, and so before it has seen a credential. Gigabytes come in seconds, and the
+// process is killed, or aborts because it gets no more. GRPC's own means, a ResourceQuota, takes
+// the memory back from whichever connection comes first, not from the one that filled it.
+//
+// So this looks 50 times a second at how large the process is, and does nothing else on an ordinary
+// day but learn, every ten seconds or less often, which connections there are. Only when it has grown by much more than calls make it grow within seconds does it look at
+// the connections: what each has sent beyond what calls that ended, and uploads that are being
+// read, account for, and how many streams it has open that are no admitted watch, wait or transfer.
+// The worst are cut until what is left is little.
+//
+// On a thread of its own ("memory-guard"). Start and Stop are for the owner; the rest is the
+// thread's, and the tests'.
+class ConnectionGuard {
+ public:
+  // What it looks at and does; a seam for tests.
+  struct Process {
+    std::function<int64_t()> resident_bytes;
+    std::function<void()> trim;
+    std::function<std::vector<TcpConnection>()> connections;
+    std::function<bool(const TcpConnection&)> cut;
+    std::function<std::optional<StreamCounts>(const std::string& peer)> streams;
+    // Connections may have come since `streams` was asked last.
+    std::function<void()> refresh_streams;
+  };
+
+  // `lasting_calls` outlives it.
+  ConnectionGuard(int port, LastingCalls& lasting_calls, Metrics& metrics);
+  ConnectionGuard(Process process, LastingCalls& lasting_calls, Metrics& metrics);
+  ~ConnectionGuard() { Stop(); }
+
+  void Start();
+  // Idempotent.
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Looks at time `now`, and says when to look again.
+  absl::Duration Look(absl::Time now);
+
+ private:
+  // What is known of a connection, since it began.
+  struct Sums {
+    int64_t read_bytes = 0;
+    int64_t sent_bytes = 0;
+    int64_t upload_bytes = 0;
+    StreamCounts streams;
+  };
+  struct Seen {
+    // When all that it had sent was accounted for: then, and what the sums were.
+    absl::Time since;
+    Sums accounted;
+    bool asked = false;  // In this alarm.
+    bool cut = false;
+    int census = 0;
+  };
+  struct Suspect {
+    TcpConnection connection;
+    int64_t bytes = 0;    // That nothing accounts for.
+    int64_t streams = 0;  // Likewise.
+    int64_t cost = 0;     // The memory that they may take.
+  };
+
+  void Run() ABSL_LOCKS_EXCLUDED(mu_);
+  // Learns which connections there are, so that it is known from when on their sums count.
+  void TakeCensus(absl::Time now);
+  void BeginAlarm();
+  void EndAlarm(int64_t resident);
+  // Cuts who is to be cut; true if there was anybody. `active`: looks only at those that have sent
+  // something just now.
+  bool Judge(absl::Time now, bool active);
+  static int64_t UnaccountedBytes(const Sums& now, const Sums& before);
+  std::optional<Suspect> Weigh(TcpConnection connection, const CallsOfPeers& calls, absl::Time now);
+  void Cut(const Suspect& suspect);
+
+  const Process process_;
+  LastingCalls& lasting_calls_;
+  prometheus::Counter& cut_;
+
+  // The thread's only.
+  int64_t least_ = INT64_MAX;  // The smallest that the process was since it was last accepted.
+  int64_t last_ = 0;
+  bool alarm_ = false;
+  absl::Time watchful_until_ = absl::InfinitePast();
+  absl::Time trim_at_ = absl::InfiniteFuture();
+  absl::Time alarm_ends_;
+  absl::Duration pause_;
+  absl::Time next_census_ = absl::InfinitePast();
+  int census_ = 0;
+  absl::flat_hash_map<ino_t, Seen> seen_;  // By the socket.
+
+  Mutex mu_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::unique_ptr<Thread> thread_;
+  Worker trimmer_{"memory-trim"};  // That takes long while others allocate.
+};
+
+}  // namespace finetune

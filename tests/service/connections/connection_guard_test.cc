@@ -1,0 +1,244 @@
+#include "server/service/connections/connection_guard.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/server_context.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/base/manual_clock.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+constexpr int64_t kKb = int64_t{1} << 10;
+constexpr int64_t kMb = int64_t{1} << 20;
+constexpr char kFlood[] = "ipv4:192.0.2.1:1";
+constexpr char kHonest[] = "ipv4:192.0.2.2:2";
+
+class ConnectionGuardTest : public ::testing::Test {
+ protected:
+  struct Connection {
+    int64_t read_bytes = 0;
+    StreamCounts streams;
+  };
+
+  std::vector<TcpConnection> Connections() {
+    ++looks_at_connections_;
+    std::vector<TcpConnection> all;
+    for (const auto& [peer, connection] : connections_)
+      all.push_back({.inode = std::hash<std::string>()(peer),
+                     .peer = peer,
+                     .read_bytes = connection.read_bytes});
+    return all;
+  }
+
+  absl::Duration Look(absl::Duration after = absl::Milliseconds(50)) {
+    clock_.Advance(after);
+    return guard_.Look(clock_.Now());
+  }
+
+  // The process has grown so much that its connections are looked at.
+  void BeginAlarm() {
+    resident_ = 100 * kMb;
+    Look();
+    resident_ += 80 * kMb;
+    Look();
+  }
+
+  std::shared_ptr<LastingCall> Admit(const std::string& peer) {
+    const auto call = std::make_shared<LastingCall>("UploadDataset", Role::kViewer, context_, peer,
+                                                    std::make_shared<const Caller>());
+    lasting_.Add(call, absl::InfiniteFuture(), lasting_.judgements());
+    admitted_.push_back(call);
+    return call;
+  }
+
+  void TearDown() override {
+    for (const auto& call : admitted_) lasting_.Remove(call);
+  }
+
+  ManualClock clock_;
+  Metrics metrics_;
+  std::unique_ptr<Authenticator> authenticator_ = MakeOpenAuthenticator();
+  LastingCalls lasting_{*authenticator_, clock_};
+  grpc::ServerContext context_;
+  std::vector<std::shared_ptr<LastingCall>> admitted_;
+
+  int64_t resident_ = 100 * kMb;
+  int looks_at_connections_ = 0;
+  int trims_ = 0;
+  std::map<std::string, Connection> connections_;
+  std::vector<std::string> cut_;
+
+  ConnectionGuard guard_{
+      {.resident_bytes = [this] { return resident_; },
+       .trim = [this] { ++trims_; },
+       .connections = [this] { return Connections(); },
+       .cut =
+           [this](const TcpConnection& connection) {
+             cut_.push_back(connection.peer);
+             return true;
+           },
+       .streams = [this](const std::string& peer) -> std::optional<StreamCounts> {
+         return connections_.at(peer).streams;
+       },
+       .refresh_streams = [] {}},
+      lasting_,
+      metrics_};
+};
+
+TEST_F(ConnectionGuardTest, LooksAtNoConnectionWhileTheProcessIsAsLargeAsItWas) {
+  connections_[kFlood] = {.read_bytes = 1000 * kMb};
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Look(), absl::Milliseconds(20));
+  resident_ += 20 * kMb;
+  Look();
+  EXPECT_EQ(looks_at_connections_, 1) << "to know that it is there";
+}
+
+TEST_F(ConnectionGuardTest, CutsWhoSendsHeadersWithoutEnd) {
+  connections_[kFlood] = {.streams = {.started = 1}};
+  connections_[kHonest] = {.read_bytes = 500 * kMb, .streams = {.started = 9000, .ended = 8990}};
+  BeginAlarm();
+  for (int i = 0; i < 3 && cut_.empty(); ++i) {
+    connections_[kFlood].read_bytes += 30 * kMb;
+    connections_[kHonest].read_bytes += 2 * kMb;
+    connections_[kHonest].streams.started += 2000;
+    connections_[kHonest].streams.ended += 1990;
+    resident_ += 30 * kMb;
+    Look();
+  }
+  EXPECT_THAT(cut_, ElementsAre(kFlood));
+  for (const auto& family : metrics_.registry()->Collect())
+    EXPECT_EQ(family.metric[0].counter.value, 1);
+  for (int i = 0; i < 10; ++i) Look();
+  EXPECT_THAT(cut_, ElementsAre(kFlood)) << "only once";
+  guard_.Stop();
+  EXPECT_GE(trims_, 1);
+}
+
+TEST_F(ConnectionGuardTest, CutsWhoCameAfterItBeganToLook) {
+  BeginAlarm();
+  connections_[kFlood] = {.read_bytes = 3 * kMb, .streams = {.started = 1}};
+  Look();
+  EXPECT_THAT(cut_, ElementsAre(kFlood)) << "each byte may be 64 of memory";
+}
+
+TEST_F(ConnectionGuardTest, CutsWhoOpensStreamsAndLeavesThemOpen) {
+  connections_[kFlood] = {.read_bytes = 5 * kMb, .streams = {.started = 40'000}};
+  BeginAlarm();
+  connections_[kFlood].read_bytes += kMb;
+  Look();
+  EXPECT_THAT(cut_, ElementsAre(kFlood));
+}
+
+TEST_F(ConnectionGuardTest, CutsAsManyAsItTakes) {
+  BeginAlarm();
+  const std::string second = "ipv4:192.0.2.1:2", third = "ipv4:192.0.2.1:3";
+  for (const std::string& peer : {std::string(kFlood), second, third})
+    connections_[peer] = {.read_bytes = 2 * kMb, .streams = {.started = 1}};
+  connections_[kHonest] = {.read_bytes = 50 * kKb, .streams = {.started = 1}};
+  Look();
+  EXPECT_THAT(cut_, UnorderedElementsAre(kFlood, second, third));
+}
+
+TEST_F(ConnectionGuardTest, LeavesUploadsAloneThatAreRead) {
+  const auto upload = Admit(kHonest);
+  upload->CountUploaded(300 * kMb);
+  // Others have ended.
+  connections_[kHonest] = {.read_bytes = 900 * kMb,
+                           .streams = {.started = 3, .ended = 2, .messages_received = 2000}};
+  BeginAlarm();
+  for (int i = 0; i < 20; ++i) {
+    connections_[kHonest].read_bytes += 30 * kMb;
+    upload->CountUploaded(30 * kMb);
+    Look();
+  }
+  // It ends, and another one begins.
+  lasting_.Remove(upload);
+  admitted_.clear();
+  ++connections_[kHonest].streams.ended;
+  const auto next = Admit(kHonest);
+  ++connections_[kHonest].streams.started;
+  connections_[kHonest].read_bytes += 30 * kMb;
+  next->CountUploaded(30 * kMb);
+  Look();
+  EXPECT_THAT(cut_, IsEmpty());
+}
+
+TEST_F(ConnectionGuardTest, AnUploadIsNoCoverForAFlood) {
+  const auto upload = Admit(kFlood);
+  upload->CountUploaded(kMb);
+  connections_[kFlood] = {.read_bytes = kMb, .streams = {.started = 2, .messages_received = 1}};
+  BeginAlarm();
+  for (int i = 0; i < 3; ++i) {
+    connections_[kFlood].read_bytes += 30 * kMb;
+    upload->CountUploaded(20 * kMb);
+    Look();
+  }
+  EXPECT_THAT(cut_, ElementsAre(kFlood));
+}
+
+TEST_F(ConnectionGuardTest, LeavesWatchesAloneThatWereAdmitted) {
+  for (int i = 0; i < 10'000; ++i) Admit(kHonest);
+  connections_[kHonest] = {.read_bytes = 3 * kMb, .streams = {.started = 10'000}};
+  BeginAlarm();
+  for (int i = 0; i < 10; ++i) {
+    // Changes are sent, and windows opened.
+    connections_[kHonest].streams.messages_sent += 10'000;
+    connections_[kHonest].read_bytes += 500 * kKb;
+    Look();
+  }
+  EXPECT_THAT(cut_, IsEmpty());
+}
+
+TEST_F(ConnectionGuardTest, CallsThatWentWellAreNoCoverForAFlood) {
+  connections_[kFlood] = {.read_bytes = 10 * kMb, .streams = {.started = 50'001, .ended = 50'000}};
+  BeginAlarm();
+  Look();
+  connections_[kFlood].read_bytes += kMb;
+  Look();
+  EXPECT_THAT(cut_, ElementsAre(kFlood));
+}
+
+TEST_F(ConnectionGuardTest, CutsWhoFillsItSlowly) {
+  // Calls that went well come first.
+  connections_[kFlood] = {.read_bytes = 10 * kMb, .streams = {.started = 50'001, .ended = 50'000}};
+  Look();
+  for (int i = 0; i < 3600 && cut_.empty(); ++i) {
+    resident_ += kMb / 4;
+    connections_[kFlood].read_bytes += 4 * kKb;
+    Look(absl::Seconds(1));
+  }
+  EXPECT_THAT(cut_, ElementsAre(kFlood));
+  EXPECT_LT(resident_, 200 * kMb);
+}
+
+TEST_F(ConnectionGuardTest, LeavesClientsAloneThatPingForDays) {
+  for (int i = 0; i < 1000; ++i) connections_["ipv4:192.0.2.3:" + std::to_string(i)] = {};
+  Look();
+  for (auto& [peer, connection] : connections_) connection.read_bytes = 3 * 86'400 * 4;
+  clock_.Advance(absl::Hours(72));
+  BeginAlarm();
+  for (int i = 0; i < 10; ++i) Look();
+  EXPECT_THAT(cut_, IsEmpty());
+}
+
+TEST_F(ConnectionGuardTest, AcceptsGrowthThatNobodyIsToBlameFor) {
+  BeginAlarm();
+  const int before = looks_at_connections_;
+  absl::Duration pause = absl::Milliseconds(10);
+  for (int i = 0; i < 40; ++i) pause = Look(pause);
+  EXPECT_LT(looks_at_connections_ - before, 40);
+  EXPECT_EQ(pause, absl::Milliseconds(20)) << "as on an ordinary day";
+  const int after = looks_at_connections_;
+  Look();
+  EXPECT_EQ(looks_at_connections_, after);
+}
+
+}  // namespace
+}  // namespace finetune
