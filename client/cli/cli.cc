@@ -263,7 +263,7 @@ int RunCli(const std::vector<std::string>& args, std::ostream& out, std::ostream
   out.flush();
   if (!out && code == kSuccess) {
     err << "finetune: the output could not be written.\n";
-    return kInternal;
+    return kLocalFile;
   }
   return code;
 }

@@ -489,10 +489,12 @@ TEST_F(ServiceTest, NoMethodEscapesTheGate) {
     EXPECT_EQ(ReasonIn(status), "CREDENTIALS_INVALID");
   }
   for (const char* writes :
-       {"CreateFineTune", "UpdateFineTune", "CreateUploadUrl", "UploadDataset"})
-    EXPECT_EQ(ReasonIn(CallRaw(world_, *service->FindMethodByName(writes), "viewer")),
-              "ROLE_NOT_ALLOWED")
-        << writes;
+       {"CreateFineTune", "UpdateFineTune", "CreateUploadUrl", "UploadDataset"}) {
+    const grpc::Status status = CallRaw(world_, *service->FindMethodByName(writes), "viewer");
+    EXPECT_EQ(ReasonIn(status), "ROLE_NOT_ALLOWED") << writes;
+    EXPECT_EQ(status.error_message(),
+              absl::StrCat(writes, " needs the role SUBMITTER, and yours is VIEWER"));
+  }
 }
 
 TEST_F(ServiceTest, RefusesBytesThatAreNoMessage) {

@@ -121,7 +121,8 @@ absl::Status CallGate::Check(Call& call) {
                    authenticator_.Authenticate(*call.context, clock_.WallNow()));
   call.caller = std::move(admission.caller);
   const Rule& rule = RuleOf(call.method);
-  if (call.caller->role < rule.least_role) return RoleNotAllowed(rule.name);
+  if (call.caller->role < rule.least_role)
+    return RoleNotAllowed(rule.name, rule.least_role, call.caller->role);
   RETURN_IF_ERROR(CheckLimits(call));
   if (!MayLast(call.method)) return absl::OkStatus();
   call.lasting = std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.peer,

@@ -18,9 +18,13 @@ absl::Status AccessChanged(std::string_view why) {
 
 }  // namespace
 
-absl::Status RoleNotAllowed(std::string_view method) {
+absl::Status RoleNotAllowed(std::string_view method, Role needed, Role has) {
+  const auto name_of = [](Role role) {
+    return pb::CallerIdentity::Role_Name(static_cast<pb::CallerIdentity::Role>(role));
+  };
   return Error(absl::StatusCode::kPermissionDenied, pb::ErrorReason::ROLE_NOT_ALLOWED,
-               absl::StrCat("your role does not allow ", std::string(method)));
+               absl::StrCat(std::string(method), " needs the role ", name_of(needed),
+                            ", and yours is ", name_of(has)));
 }
 
 void LastingCall::OnRevokedDo(End end) {
@@ -51,7 +55,8 @@ absl::Status LastingCall::Judge(Authenticator& authenticator, absl::Time now) co
   // What cannot be told now is told when the keys come, which is a change again.
   if (absl::IsUnavailable(admission.status())) return absl::OkStatus();
   if (!admission.ok()) return admission.status();
-  if (admission->caller->role < least_role_) return RoleNotAllowed(method_);
+  if (admission->caller->role < least_role_)
+    return RoleNotAllowed(method_, least_role_, admission->caller->role);
   if (admission->caller->identity != caller_->identity)
     return AccessChanged("the policy knows you by another name now: call again");
   if (caller_->sees_all && !admission->caller->sees_all)

@@ -114,6 +114,6 @@ class LastingCalls {
 };
 
 // PERMISSION_DENIED / ROLE_NOT_ALLOWED.
-absl::Status RoleNotAllowed(std::string_view method);
+absl::Status RoleNotAllowed(std::string_view method, Role needed, Role has);
 
 }  // namespace finetune

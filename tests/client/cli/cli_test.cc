@@ -477,9 +477,9 @@ TEST_F(Cli, OutputThatIsLostIsAFailure) {
   service_.Put("a", pb::FineTune::TRAINING);
   std::ofstream full("/dev/full");
   std::ostringstream err;
-  EXPECT_EQ(cli::RunCli({"list", "--server", service_.target()}, full, err, {}), 8);
+  EXPECT_EQ(cli::RunCli({"list", "--server", service_.target()}, full, err, {}), 9);
   EXPECT_THAT(err.str(), HasSubstr("could not be written"));
-  EXPECT_EQ(cli::RunCli({"--help"}, full, err, {}), 8);
+  EXPECT_EQ(cli::RunCli({"--help"}, full, err, {}), 9);
 }
 
 TEST_F(Cli, AnAddressThatIsNoneIsToldAtOnce) {
