@@ -50,8 +50,8 @@ class JsonParser {
 
   // The value, good until the next Parse; null if `text` is not exactly one JSON value, save for a
   // byte order mark and white space. NaN and Infinity are taken for numbers, as Python writes them;
-  // encodings are not checked, and half of a surrogate pair is replaced. A whole number that 64
-  // bits cannot hold comes out as a string of its digits.
+  // encodings are not checked (TextOf mends them), but the first half of a surrogate pair alone is
+  // replaced. A whole number that 64 bits cannot hold comes out as a string of its digits.
   const JsonValue* Parse(std::string_view text);
   // Whether the last Parse gave up on nesting or on a number too big to hold, not on bad syntax.
   bool refused() const { return refused_; }
