@@ -103,6 +103,9 @@ TEST(ZipDirectory, IsDamagedWhereItsEndLiesAboutIt) {
     ++lying[at];
     EXPECT_EQ(Read(lying).directory.result, Result::kDamaged) << at - end;
   }
+  // Something between the directory and its end, or before all of it.
+  EXPECT_EQ(Read(zip.substr(0, end) + "gap" + zip.substr(end)).directory.result, Result::kDamaged);
+  EXPECT_EQ(Read("gap" + zip).directory.result, Result::kDamaged);
 }
 
 TEST(ZipDirectory, TakesSizesFromTheZip64Field) {
