@@ -15,7 +15,7 @@
 namespace finetune {
 namespace {
 
-constexpr absl::Duration kInterval = absl::Milliseconds(20);
+constexpr absl::Duration kInterval = absl::Milliseconds(40);
 // While the process grows.
 constexpr absl::Duration kSoon = absl::Milliseconds(5);
 constexpr absl::Duration kLongest = absl::Milliseconds(320);

@@ -28,7 +28,7 @@ namespace finetune {
 // process is killed, or aborts because it gets no more. GRPC's own means, a ResourceQuota, takes
 // the memory back from whichever connection comes first, not from the one that filled it.
 //
-// So this looks 50 times a second at how large the process is, and does nothing else on an ordinary
+// So this looks 25 times a second at how large the process is, and does nothing else on an ordinary
 // day but learn, every ten seconds or less often, which connections there are. Only when it has grown by much more than calls make it grow within seconds does it look at
 // the connections: what each has sent beyond what calls that ended, and uploads that are being
 // read, account for, and how many streams it has open that are no admitted watch, wait or transfer.

@@ -22,8 +22,8 @@ namespace finetune {
 namespace {
 
 // More than a socket's buffer holds, in pieces.
-constexpr size_t kDiscardBytes = size_t{1} << 20;
-constexpr int kMostDiscards = 1024;
+constexpr size_t kDiscardBytes = size_t{64} << 10;
+constexpr int kMostDiscards = 4096;
 
 struct Address {
   sockaddr_storage bytes{};
@@ -106,8 +106,9 @@ bool CutConnection(const TcpConnection& connection) {
     setsockopt(own, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     shutdown(own, SHUT_RDWR);
     // What the kernel holds would be read before the end is seen.
+    std::vector<char> nowhere(kDiscardBytes);  // MSG_TRUNC copies nothing.
     for (int i = 0; i < kMostDiscards; ++i)
-      if (recv(own, nullptr, kDiscardBytes, MSG_TRUNC | MSG_DONTWAIT) <= 0) break;
+      if (recv(own, nowhere.data(), nowhere.size(), MSG_TRUNC | MSG_DONTWAIT) <= 0) break;
   }
   close(own);
   return same;
