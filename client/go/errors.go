@@ -66,6 +66,14 @@ func (e *Error) GRPCStatus() *status.Status {
 	return status.New(e.Code, e.Message)
 }
 
+// Must is for programs as small as the README's first: the value, or a panic with the error.
+func Must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
 // ReasonOf is the reason of a failed call, whatever it is wrapped in; empty if there is none.
 func ReasonOf(err error) string {
 	var failed *Error

@@ -10,30 +10,6 @@ import (
 	pb "github.com/segmind/finetune-gateway/client/go/finetunev1"
 )
 
-func first() error {
-	ctx := context.Background()
-	gateway, err := finetune.Connect("finetune-gateway:50051", finetune.Options{TLSCA: "ca.crt", TokenFile: "token"})
-	if err != nil {
-		return err
-	}
-	defer gateway.Close()
-	data, err := gateway.Upload(ctx, "cats", finetune.UploadOptions{PublicRead: true}) // A folder of images, or a zip.
-	if err != nil {
-		return err
-	}
-	job, err := gateway.Submit(ctx, &pb.FineTune{DisplayName: "cats", DataSourceUri: data.GetDataSourceUri(), BaseModel: "FAST_FLUX",
-		InstancePrompt: "a photo of TOK cat", TriggerWord: "TOK"})
-	if err != nil {
-		return err
-	}
-	done, err := gateway.Wait(ctx, job.Name(), pb.FineTune_AVAILABLE)
-	if err != nil {
-		return err
-	}
-	_, err = gateway.Download(ctx, done.GetName(), "cats.safetensors", finetune.DownloadOptions{})
-	return err
-}
-
 func submitting(ctx context.Context, gateway *finetune.Client, job *pb.FineTune) {
 	requestID := finetune.NewRequestID() // Kept before the call.
 	made, err := gateway.SubmitRequest(ctx, &pb.CreateFineTuneRequest{FineTune: job, RequestId: requestID})
@@ -78,5 +54,5 @@ func failing(err error) {
 }
 
 func Example() {
-	_, _, _, _, _ = first, submitting, watching, listing, failing
+	_, _, _, _ = submitting, watching, listing, failing
 }

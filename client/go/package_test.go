@@ -45,9 +45,11 @@ func TestTheGeneratedCodeIsCurrent(t *testing.T) {
 	}
 }
 
-func TestTheSnippetsOfTheReadmeAreThoseOfTheExample(t *testing.T) {
+func TestTheSnippetsOfTheReadmeAreThoseOfTheExamples(t *testing.T) {
 	readme, _ := os.ReadFile("README.md")
 	example, _ := os.ReadFile("example_test.go")
+	first, _ := os.ReadFile("example/main.go")
+	example = append(example, first...)
 	snippets := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(readme, -1)
 	if len(snippets) < 4 {
 		t.Fatal("the README has no snippets")
@@ -55,7 +57,7 @@ func TestTheSnippetsOfTheReadmeAreThoseOfTheExample(t *testing.T) {
 	squeeze := func(text []byte) string { return strings.Join(strings.Fields(string(text)), " ") }
 	for _, snippet := range snippets {
 		if !strings.Contains(squeeze(example), squeeze(snippet[1])) {
-			t.Errorf("not in example_test.go, which is compiled:\n%s", snippet[1])
+			t.Errorf("not in example_test.go or example/main.go, which are compiled:\n%s", snippet[1])
 		}
 	}
 }
@@ -68,6 +70,19 @@ func TestLoopbackIsKnownInAllItsSpellings(t *testing.T) {
 	}
 	for _, target := range []string{"gateway:1", "10.0.0.1:1", "localhost.example:1", "dns:///gateway:1", "[2001:db8::1]:1"} {
 		if isLoopback(target) {
+			t.Error(target)
+		}
+	}
+}
+
+func TestAnAddressNeedsAPort(t *testing.T) {
+	for _, target := range []string{"127.0.0.1:1", "gateway:1", "[::1]:1", "ipv4:127.0.0.1:1", "dns:///gateway:1", "dns://8.8.8.8/gateway:1", "unix:/x", "xds:///x"} {
+		if !hasPort(target) {
+			t.Error(target)
+		}
+	}
+	for _, target := range []string{"127.0.0.1", "gateway", "::1", "[::1]", "gateway:0", "gateway:70000", "dns:///gateway", "ipv4:127.0.0.1", ":50051"} {
+		if hasPort(target) {
 			t.Error(target)
 		}
 	}

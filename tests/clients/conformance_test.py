@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -469,6 +470,10 @@ class Conformance(EndToEnd):
                     (mutual, {"tls_ca": ca}, "asks for a client certificate")):
                 with self.subTest(words=words, target=target):
                     self.assert_given_up(target, settings, words)
+        # And with what was missing it works, without a word of warning.
+        self.driver.call("connect", target=encrypted, tls_ca=ca)
+        self.assertTrue(self.driver.call("status")["status"]["version"])
+        self.assertNotIn("Warning", self.driver.errors())
 
     def assert_given_up(self, target, settings, words):
         """By transfers and waits, which have no time of their own, as by calls whose time is up."""
@@ -617,13 +622,11 @@ class Conformance(EndToEnd):
         (here / "token").write_text("some-token-0123456789abcdef")
         policy = self.policy_of(credentials.caller("art", "SUBMITTER", "some-token-0123456789abcdef"))
         self.world(*certificates.flags(mutual=False), "--policy_file", policy, time_scale=400, connect=False)
-        readme = (SOURCE / "client" / CLIENT / "README.md").read_text()
-        snippet = re.search(r"## Ten lines\n.*?```\w+\n(.*?)```", readme, re.S).group(1)
-        self.assertLessEqual(len([line for line in snippet.splitlines() if line.strip(" })")]), 20)
-        snippet = snippet.replace("finetune-gateway:50051", f"localhost:{self.gateway.address.rsplit(':', 1)[1]}")
+        snippet = first_snippet(CLIENT).replace("finetune-gateway:50051", f"localhost:{self.gateway.address.rsplit(':', 1)[1]}")
         command = first_program(CLIENT, here, snippet)
         done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=180, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("Warning", done.stderr)
         weights = self.emulator.call("GET", f"/emulator/weights/{self.emulator.jobs()[0]['id']}")
         self.assertEqual(hashlib.sha256((here / "cats.safetensors").read_bytes()).hexdigest(), weights["sha256"])
 
@@ -642,55 +645,41 @@ class Conformance(EndToEnd):
             self.assertIn(words, error["message"])
 
 
+def first_snippet(client):
+    """The first program of a client's README, whole."""
+    readme = (SOURCE / "client" / client / "README.md").read_text()
+    return re.search(r"```(?:cpp|go|java|python|ts)\n(.*?)```", readme, re.S).group(1)
+
+
 def first_program(client, folder, snippet):
-    """Writes a program around a README's first snippet; the command that runs it."""
+    """Makes a program of a README's first snippet; the command that runs it."""
     built = pathlib.Path(os.environ["FINETUNE_BIN"]) / "clients"
     if client == "python":
         (folder / "first.py").write_text(snippet)
         return ["env", f"PYTHONPATH={SOURCE}/client/python/src", sys.executable, "first.py"]
     if client == "typescript":
-        (folder / "first.mjs").write_text(f'import {{ connect }} from "{built}/typescript/dist/index.js";\n{snippet}')
+        install_as_the_readme_says(folder)
+        (folder / "first.mjs").write_text(snippet)
         return ["node", "first.mjs"]
     if client == "go":
         program = folder / "program"
         program.mkdir()
-        (program / "main.go").write_text(f"""package main
-
-import (
-\t"context"
-\t"log"
-
-\tfinetune "github.com/segmind/finetune-gateway/client/go"
-\tpb "github.com/segmind/finetune-gateway/client/go/finetunev1"
-)
-
-func run() error {{
-\tctx := context.Background()
-{snippet}\treturn err
-}}
-
-func main() {{
-\tif err := run(); err != nil {{
-\t\tlog.Fatal(err)
-\t}}
-}}
-""")
+        (program / "main.go").write_text(snippet)
         module = (HERE / "go/go.mod").read_text().replace("../../../client/go", str(SOURCE / "client/go"))
         (program / "go.mod").write_text(module)
         (program / "go.sum").write_text((HERE / "go/go.sum").read_text())
         return ["sh", "-c", "cd program && go build -o ../first . && cd .. && ./first"]
-    (folder / "First.java").write_text(f"""
-import com.segmind.finetune.*;
-import com.segmind.finetune.v1.*;
-import java.nio.file.Path;
-
-public class First {{
-  public static void main(String[] arguments) throws Exception {{
-{snippet}  }}
-}}
-""")
+    (folder / "First.java").write_text(snippet)
     jars = f"{built}/java/client/target/finetune-gateway-client-0.1.0.jar:{built}/java/client/target/lib/*"
     return ["java", "-cp", jars, "First.java"]
+
+
+def install_as_the_readme_says(folder):
+    """The npm package, from a copy of the client as a clone has it."""
+    shutil.copytree(SOURCE / "client/typescript", folder / "client/typescript", ignore=shutil.ignore_patterns("node_modules", "dist", "*.tgz"))
+    readme = (folder / "client/typescript/README.md").read_text()
+    for line in re.findall(r"^    (.*npm .*)$", readme, re.M):
+        subprocess.run(["bash", "-c", line], cwd=folder, check=True, capture_output=True, text=True, timeout=300)
 
 
 class FakeGateway(rpc.FineTuneServiceServicer):
@@ -768,6 +757,14 @@ class FakeGateway(rpc.FineTuneServiceServicer):
 
 
 class Contract(unittest.TestCase):
+    def test_every_first_program_has_at_most_15_lines_from_import_to_weights(self):
+        for client in ("cpp", "go", "java", "python", "typescript"):
+            program = first_snippet(client)
+            self.assertRegex(program, r"(?m)^(#include|import|from)\b", client)
+            self.assertRegex(program, r"(?i)download\(", client)
+            lines = [line for line in program.splitlines() if line.strip() and not line.startswith("package ")]
+            self.assertLessEqual(len(lines), 15, client)
+
     def test_the_fake_gateway_knows_every_reason(self):
         self.assertEqual(set(FakeGateway.REASONS), set(svc.ErrorReason.Reason.keys()) - {"REASON_UNSPECIFIED"})
 

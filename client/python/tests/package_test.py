@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import unittest
 
-from finetune_gateway.channels import SERVICE_CONFIG, is_loopback
+from finetune_gateway.channels import SERVICE_CONFIG, Settings, is_loopback
 
 HERE = pathlib.Path(__file__).resolve().parents[1]
 ROOT = HERE.parents[1]
@@ -36,6 +36,13 @@ class Package(unittest.TestCase):
             self.assertTrue(is_loopback(target), target)
         for target in ("gateway:1", "10.0.0.1:1", "localhost.example:1", "dns:///gateway:1", "[2001:db8::1]:1"):
             self.assertFalse(is_loopback(target), target)
+
+    def test_an_address_needs_a_port(self):
+        for target in ("127.0.0.1:1", "gateway:1", "[::1]:1", "ipv4:127.0.0.1:1", "dns:///gateway:1", "dns://8.8.8.8/gateway:1", "unix:/x", "xds:///x"):
+            Settings(target).check()
+        for target in ("127.0.0.1", "gateway", "::1", "[::1]", "gateway:0", "gateway:70000", "dns:///gateway", "ipv4:127.0.0.1", ":50051"):
+            with self.assertRaisesRegex(ValueError, "HOST:PORT", msg=target):
+                Settings(target).check()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,16 @@ TEST(Target, HostAndPortOfWhatPeopleWrite) {
   EXPECT_FALSE(HostAndPortOf("gateway").has_value());
 }
 
+TEST(Target, AnAddressNeedsAPort) {
+  for (const char* target :
+       {"127.0.0.1:1", "gateway:1", "[::1]:1", "ipv4:127.0.0.1:1", "ipv6:[::1]:1",
+        "dns:///gateway:1", "dns://8.8.8.8/gateway:1", "unix:/x", "unix-abstract:x", "xds:///x"})
+    EXPECT_TRUE(CheckTarget(target).ok()) << CheckTarget(target);
+  for (const char* target : {"127.0.0.1", "gateway", "::1", "[::1]", "gateway:0", "gateway:70000",
+                             "dns:///gateway", "ipv4:127.0.0.1", ":50051", "gateway:http"})
+    EXPECT_EQ(CheckTarget(target).code(), absl::StatusCode::kInvalidArgument) << target;
+}
+
 TEST(Target, ThisMachineIsKnownByAllItsNames) {
   for (const char* target : {"localhost:1", "LOCALHOST:1", "127.0.0.1:1", "127.8.9.1:1", "[::1]:1",
                              "dns:///localhost:1", "unix:/run/gateway", "unix-abstract:gateway"}) {

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { isLoopback, SERVICE_CONFIG } from "../channel.js";
+import { checkSettings, isLoopback, SERVICE_CONFIG } from "../channel.js";
+import { stateOf, type StateLike } from "../jobs.js";
 
 const home = new URL("../..", import.meta.url).pathname;
 // The project's tree, when the package is built elsewhere.
@@ -40,11 +41,11 @@ test("the generated code is current", (context) => {
 
 test("every snippet of the README compiles", () => {
   const readme = readFileSync(join(home, "README.md"), "utf8");
-  const example = readFileSync(join(home, "src/test/snippets.ts"), "utf8");
+  const example = ["snippets.ts", "first.ts"].map((file) => readFileSync(join(home, "src/test", file), "utf8")).join("");
   const squeeze = (text: string) => text.replace(/\s+/g, " ").trim();
   const snippets = [...readme.matchAll(/```ts\n(.*?)```/gs)].map((match) => match[1]!);
   assert.ok(snippets.length > 4);
-  for (const snippet of snippets) assert.ok(squeeze(example).includes(squeeze(snippet)), `not in src/test/snippets.ts, which is compiled:\n${snippet}`);
+  for (const snippet of snippets) assert.ok(squeeze(example).includes(squeeze(snippet)), `not in src/test/snippets.ts or first.ts, which are compiled:\n${snippet}`);
 });
 
 test("loopback is known in all its spellings", () => {
@@ -52,4 +53,15 @@ test("loopback is known in all its spellings", () => {
     assert.ok(isLoopback(target), target);
   }
   for (const target of ["gateway:1", "10.0.0.1:1", "localhost.example:1", "dns:///gateway:1", "[2001:db8::1]:1"]) assert.ok(!isLoopback(target), target);
+});
+
+test("an address needs a port", () => {
+  const good = ["127.0.0.1:1", "gateway:1", "[::1]:1", "ipv4:127.0.0.1:1", "dns:///gateway:1", "dns://8.8.8.8/gateway:1", "unix:/x", "xds:///x"];
+  for (const target of good) checkSettings(target, {});
+  const bad = ["127.0.0.1", "gateway", "::1", "[::1]", "gateway:0", "gateway:70000", "dns:///gateway", "ipv4:127.0.0.1", ":50051"];
+  for (const target of bad) assert.throws(() => checkSettings(target, {}), /HOST:PORT/, target);
+});
+
+test("a state that there is not is answered with those that there are", () => {
+  assert.throws(() => stateOf("AVAILBLE" as StateLike), /no state 'AVAILBLE'; there are .*QUEUED, .*AVAILABLE/);
 });

@@ -2,17 +2,6 @@
 import { randomUUID } from "node:crypto";
 import { connect, GatewayError, stateName } from "../index.js";
 
-export async function first() {
-  const gateway = connect("finetune-gateway:50051", { tlsCa: "ca.crt", tokenFile: "token" });
-  const data = await gateway.upload("cats", { publicRead: true }); // A folder of images, or a zip.
-  const job = await gateway.submit({
-    displayName: "cats", dataSourceUri: data.dataSourceUri, baseModel: "FAST_FLUX", instancePrompt: "a photo of TOK cat", triggerWord: "TOK",
-  });
-  const done = await gateway.wait(job.name, "AVAILABLE");
-  console.log((await gateway.download(done.name, "cats.safetensors")).sha256);
-  gateway.close();
-}
-
 const gateway = connect("finetune-gateway:50051");
 const fields = { displayName: "cats" };
 

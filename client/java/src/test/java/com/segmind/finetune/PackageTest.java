@@ -25,7 +25,9 @@ class PackageTest {
 
   @Test
   void everySnippetOfTheReadmeCompiles() throws IOException {
-    String example = Files.readString(Path.of("src/test/java/com/segmind/finetune/Snippets.java")).replaceAll("\\s+", " ");
+    Path tests = Path.of("src/test/java");
+    String snippetsAndFirst = Files.readString(tests.resolve("com/segmind/finetune/Snippets.java")) + Files.readString(tests.resolve("First.java"));
+    String example = snippetsAndFirst.replaceAll("\\s+", " ");
     Matcher snippets = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL).matcher(Files.readString(Path.of("README.md")));
     int count = 0;
     for (; snippets.find(); count++) assertTrue(example.contains(snippets.group(1).replaceAll("\\s+", " ").strip()), snippets.group(1));
@@ -38,5 +40,13 @@ class PackageTest {
       assertTrue(Connection.isLoopback(target), target);
     for (String target : List.of("gateway:1", "10.0.0.1:1", "localhost.example:1", "dns:///gateway:1", "[2001:db8::1]:1"))
       assertFalse(Connection.isLoopback(target), target);
+  }
+
+  @Test
+  void anAddressNeedsAPort() {
+    for (String target : List.of("127.0.0.1:1", "gateway:1", "[::1]:1", "ipv4:127.0.0.1:1", "dns:///gateway:1", "dns://8.8.8.8/gateway:1", "unix:/x", "xds:///x"))
+      assertTrue(Unreachable.hasPort(target), target);
+    for (String target : List.of("127.0.0.1", "gateway", "::1", "[::1]", "gateway:0", "gateway:70000", "dns:///gateway", "ipv4:127.0.0.1", ":50051"))
+      assertFalse(Unreachable.hasPort(target), target);
   }
 }

@@ -1,10 +1,7 @@
 package com.segmind.finetune;
 
 import com.segmind.finetune.v1.CreateFineTuneRequest;
-import com.segmind.finetune.v1.Dataset;
 import com.segmind.finetune.v1.FineTune;
-import java.io.IOException;
-import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -13,17 +10,6 @@ import java.util.UUID;
 /** The snippets of the README, so that they are compiled; a test compares them. Nothing here runs. */
 final class Snippets {
   private final FineTuneGateway gateway = null;
-
-  void first() throws IOException {
-    Settings settings = Settings.insecure().withTlsCa(Path.of("ca.crt")).withTokenFile(Path.of("token"));
-    try (FineTuneGateway gateway = FineTuneGateway.connect("finetune-gateway:50051", settings)) {
-      Dataset data = gateway.upload(Path.of("cats"), true); // A folder of images, or a zip.
-      Submission job = gateway.submit(FineTune.newBuilder().setDisplayName("cats").setDataSourceUri(data.getDataSourceUri())
-          .setBaseModel("FAST_FLUX").setInstancePrompt("a photo of TOK cat").setTriggerWord("TOK").build());
-      FineTune done = gateway.waitFor(job.name(), FineTune.State.AVAILABLE);
-      System.out.println(gateway.download(done.getName(), Path.of("cats.safetensors")).sha256());
-    }
-  }
 
   void submitting(FineTune job) {
     String requestId = UUID.randomUUID().toString(); // Kept before the call.
