@@ -20,7 +20,7 @@ class UpstreamExchangeTest : public ::testing::Test {
   void Make(int calls_per_minute = 50) {
     if (exchange_ != nullptr) exchange_->Shutdown();
     exchange_ = std::make_shared<UpstreamExchange>(calls_per_minute, nullptr, http_, keys_, clock_,
-                                                   metrics_);
+                                                   metrics_, credits_);
   }
 
   ExchangeCall Call(UpstreamCall call = UpstreamCall::kDetails) {
@@ -53,6 +53,7 @@ class UpstreamExchangeTest : public ::testing::Test {
   FakeHttpClient http_;
   FakeKeySource keys_{{"key-1", "key-2"}};
   Metrics metrics_;
+  AccountCredits credits_{absl::Hours(1), metrics_};
   std::shared_ptr<UpstreamExchange> exchange_;
 };
 
