@@ -96,7 +96,11 @@ PgTarget TargetOf(const Config& config) {
 absl::StatusOr<std::unique_ptr<Store>> OpenPostgresWhenThere(
     const Config& config, const std::function<bool()>& should_stop) {
   const PostgresOptions options{
-      .target = TargetOf(config), .shared = config.fleet, .name = ReplicaName(config)};
+      .target = TargetOf(config),
+      .shared = config.fleet,
+      .name = ReplicaName(config),
+      // It may have been sent as late as its gateway counted as alive, and taken as long as it may.
+      .caution = kMemberLease + config.submit_timeout + config.settle_time};
   Backoff pauses(absl::Milliseconds(100), absl::Seconds(2));
   absl::Time log_at = absl::InfinitePast();
   while (true) {

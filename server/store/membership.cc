@@ -10,6 +10,13 @@ std::string Membership::id() const {
   return id_;
 }
 
+std::vector<std::string> Membership::all() const {
+  MutexLock lock(mu_);
+  std::vector<std::string> names(earlier_.begin(), earlier_.end());
+  names.push_back(id_);
+  return names;
+}
+
 bool Membership::IsMine(const std::string& id) const {
   MutexLock lock(mu_);
   return id == id_ || earlier_.contains(id);

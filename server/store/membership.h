@@ -2,6 +2,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "server/base/mutex.h"
@@ -18,6 +19,8 @@ inline constexpr absl::Duration kMemberLease = absl::Seconds(8);
 class Membership {
  public:
   std::string id() const ABSL_LOCKS_EXCLUDED(mu_);
+  // All names that this process has, or had.
+  std::vector<std::string> all() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether this process has, or had, that name.
   bool IsMine(const std::string& id) const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether what is owned under that name is this process's, and will be until `when`.

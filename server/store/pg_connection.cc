@@ -163,7 +163,8 @@ void PgConnection::OnNotice(void* self, const PGresult* notice) {
 
 PgError PgConnection::Broken(std::string_view why) {
   broken_ = true;
-  return {"", std::string(why)};
+  // libpq need not have words for it.
+  return {"", why.empty() ? "the connection broke" : std::string(why)};
 }
 
 bool PgConnection::WaitForSocket(bool to_write, absl::Time deadline) const {
@@ -230,7 +231,8 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
     if (status == PGRES_FATAL_ERROR && error.ok()) {
       const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
       const char* words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-      error = {state == nullptr ? "" : state, words == nullptr ? "it failed" : words};
+      const bool is_told = words != nullptr && *words != '\0';
+      error = {state == nullptr ? "" : state, is_told ? words : "it failed"};
       if (state == nullptr || PQstatus(pg) != CONNECTION_OK) {
         PQclear(result);
         broken_ = true;

@@ -22,7 +22,8 @@ struct PgTarget {
   std::string ca_file;        // Empty: libpq's own.
 };
 
-// What went wrong, in PostgreSQL's five letters (empty if the connection broke) and its words.
+// What went wrong, in PostgreSQL's five letters (empty if the connection broke) and its words, of
+// which there are always some.
 struct PgError {
   std::string state;
   std::string message;

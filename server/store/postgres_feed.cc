@@ -224,7 +224,9 @@ bool PostgresFeed::Look(bool& is_new) {
   std::vector<PgRows> rows;
   const PgError error = connection_->Run(
       {{"SELECT era, seq, (SELECT count(*) FROM finetune.members WHERE expires BETWEEN 1 AND "
-        "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint) FROM finetune.meta"}},
+        "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint OR (id = $1::text AND seen_era <> "
+        "era AND id = ANY (awaits))) FROM finetune.meta JOIN finetune.eras USING (era)",
+        {PgValue::Text(membership_.id())}}},
       now + options_.patience, rows);
   if (!error.ok() || rows[0].size() != 1) return !connection_->broken();
   MutexLock lock(mu_);

@@ -53,6 +53,12 @@ absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::Open(
   RETURN_IF_ERROR(PreparePostgresTables(
       *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline));
   RETURN_IF_ERROR(session->TakeLock(use, SteadyNow() + lock_patience));
+  // Tables that were restored from a dump into a server that went on are others.
+  std::vector<PgRows> rows;
+  const PgError error = session->connection_->Run(
+      {{"SELECT pg_relation_filenode('finetune.meta')::text"}}, deadline, rows);
+  if (!error.ok()) return PgUnavailable(error);
+  absl::StrAppend(&session->server_, "/", std::string(rows[0].Bytes(0, 0)));
   return session;
 }
 

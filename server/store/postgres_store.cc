@@ -74,7 +74,7 @@ class PostgresStore : public Store {
   // Registers this process, under another name if it was taken over from. Begins an era if this
   // server has not been known, or at a start where nobody is alive.
   absl::Status Join(bool starting);
-  std::vector<PgQuery> NewsQueries(const StorePoint& known, int64_t most) const;
+  std::vector<PgQuery> NewsQueries(const StorePoint& known, int64_t most);
   // Of their answers, which begin at `first`; they were asked for at `asked`.
   absl::StatusOr<StoreNews> NewsOf(const std::vector<PgRows>& rows, size_t first,
                                    const StorePoint& known, int64_t most, absl::Time asked);
@@ -96,6 +96,8 @@ class PostgresStore : public Store {
   bool others_live_ = false;  // As it began.
   std::string batch_by_;      // Under which name the last batch was sent,
   int64_t batch_ = 0;         // and its number.
+  int64_t written_ = 0;       // The last one that was acknowledged.
+  bool went_back_ = false;    // The record lacks what it had, and no era says so yet.
   PostgresFeed feed_;
 };
 
@@ -144,6 +146,16 @@ absl::Status PostgresStore::EnsureOpen() {
 constexpr char kEndOthers[] =
     "UPDATE finetune.members SET expires = least(expires, 1) WHERE id <> $1::text";
 
+// Awaited are those that may have made commits that are gone: not those who left in order, or were
+// taken over from, in what is there of the record; nor, if nothing can be gone, anybody.
+constexpr char kBeginEra[] =
+    "INSERT INTO finetune.eras (era, base_revision, base_seq, began, why, cautious_until, awaits) "
+    "SELECT $1::bigint, $2::bigint, $3::bigint, now, $4::text, now + $5::bigint, CASE WHEN "
+    "$5::bigint = 0 THEN '{}' ELSE ARRAY(SELECT id FROM finetune.members AS m WHERE expires > 1 OR "
+    "EXISTS (SELECT FROM finetune.eras AS e WHERE e.cautious_until > now AND m.id = ANY (e.awaits) "
+    "AND m.seen_era <> e.era)) END FROM (SELECT (extract(epoch FROM clock_timestamp()) * "
+    "1e9)::bigint AS now) AS n";
+
 absl::Status PostgresStore::Join(bool starting) {
   std::vector<PgRows> rows;
   std::vector<PgQuery> queries = {
@@ -169,18 +181,19 @@ absl::Status PostgresStore::Join(bool starting) {
     membership().Join(MakeUuid(), absl::InfinitePast());
   const std::string me = membership().id();
   queries.clear();
-  const bool begins =
-      (starting && nobody_lives) || server != session_->server() || rows[1].Number(0, 1) == 0;
+  const bool may_lack = (server != session_->server() && rows[1].Number(0, 1) != 0) || went_back_;
+  const bool begins = (starting && nobody_lives) || may_lack || rows[1].Number(0, 1) == 0;
   if (begins) {
     // The commit that begins an era is its first.
     const uint64_t era = MakeEraId();
     queries.push_back(
-        {"INSERT INTO finetune.eras (era, base_revision, base_seq, began, why) VALUES ($1::bigint, "
-         "$2::bigint, $3::bigint, (extract(epoch FROM clock_timestamp()) * 1e9)::bigint, $4::text)",
+        {kBeginEra,
          {PgValue::Number(Signed(era)), PgValue::Number(rows[1].Number(0, 3)),
           PgValue::Number(rows[1].Number(0, 2)),
-          PgValue::Text(server == session_->server() ? "a start"
-                                                     : "another server, or the same restarted")}});
+          PgValue::Text(went_back_ ? "commits are gone"
+                        : may_lack ? "another server, or the same restarted"
+                                   : "a start"),
+          PgValue::Number(may_lack ? absl::ToInt64Nanoseconds(options_.caution) : 0)}});
     queries.push_back(
         {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, ledger_seq = seq + 1, server = "
          "$2::text",
@@ -210,6 +223,7 @@ absl::Status PostgresStore::Join(bool starting) {
   epoch_ = epoch;
   marker_key_ = marker_key;
   joined_ = true;
+  went_back_ = false;
   membership().Join(me, asked + options_.lease - kLeaseMargin);
   if (begins) feed_.Announce();
   return absl::OkStatus();
@@ -235,10 +249,32 @@ constexpr char kSelectEras[] =
 // With the clock, which is looked at after the turn was waited for.
 constexpr char kSelectMembers[] =
     "SELECT id, CASE WHEN expires > now THEN 1 ELSE 0 END::bigint, now, (SELECT era.began FROM "
-    "finetune.eras AS era JOIN finetune.meta USING (era)) FROM finetune.members, (SELECT "
+    "finetune.eras AS era JOIN finetune.meta USING (era)), last_batch FROM finetune.members, "
+    "(SELECT "
     "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n WHERE expires > 0";
 
-std::vector<PgQuery> PostgresStore::NewsQueries(const StorePoint& known, int64_t most) const {
+PgValue Names(const std::vector<std::string>& names) {
+  std::vector<PgValue> values;
+  for (const std::string& name : names) values.push_back(PgValue::Text(name));
+  return PgValue::Array(PgValue::kText, values);
+}
+
+// A row for each who is awaited still; the empty name is of what nobody can bring back.
+constexpr char kSelectCaution[] =
+    "SELECT cautious_until, (name = ANY ($1::text[]))::int::bigint FROM finetune.eras AS e JOIN "
+    "finetune.meta USING (era), unnest(awaits) AS name WHERE NOT EXISTS (SELECT FROM "
+    "finetune.members WHERE id = name AND seen_era = e.era)";
+
+std::optional<StoreCaution> CautionOf(const PgRows& rows) {
+  if (rows.size() == 0) return std::nullopt;
+  StoreCaution caution{.until = absl::FromUnixNanos(rows.Number(0, 0))};
+  for (int i = 0; i < rows.size(); ++i)
+    (rows.Number(i, 1) != 0 ? caution.awaits_me : caution.awaits_others) = true;
+  return caution;
+}
+
+std::vector<PgQuery> PostgresStore::NewsQueries(const StorePoint& known, int64_t most) {
+  const std::vector<std::string> names = membership().all();
   return {
       {kSelectMembers},
       {"SELECT revision, time, id, after, before, forgotten::int::bigint FROM finetune.changes "
@@ -250,7 +286,8 @@ std::vector<PgQuery> PostgresStore::NewsQueries(const StorePoint& known, int64_t
       // All of them, if there are others than the one that is known.
       {"SELECT era, base_revision, base_seq, began, why FROM finetune.eras WHERE EXISTS (SELECT "
        "FROM finetune.meta WHERE era <> $1::bigint) ORDER BY number",
-       {PgValue::Number(Signed(known.era))}}};
+       {PgValue::Number(Signed(known.era))}},
+      {kSelectCaution, {Names(names)}}};
 }
 
 void PostgresStore::TakeChanges(const PgRows& rows, std::vector<StoredChange>& changes) {
@@ -282,6 +319,7 @@ bool PostgresStore::TakeMembers(const PgRows& rows, absl::Time asked, StoreNews&
   for (int i = 0; i < rows.size(); ++i) {
     const std::string id(rows.Bytes(i, 0));
     const absl::Time now = absl::FromUnixNanos(rows.Number(i, 2));
+    if (id == batch_by_ && rows.Number(i, 4) < written_) went_back_ = true;
     news.clock = StoreClock{.time = now, .asked = asked, .answered = SteadyNow()};
     is_member = is_member || id == me;
     // In a young era those who live may not have found the new server yet.
@@ -309,6 +347,13 @@ absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows,
     membership().Lose(membership().id());
     return PgUnavailable({"", "this gateway was taken for gone"});
   }
+  if (news.point.era == known.era && news.point.seq < known.seq) went_back_ = true;
+  if (went_back_) {
+    // It begins an era when it joins again.
+    Drop();
+    return PgUnavailable({"", "it has lost commits"});
+  }
+  news.caution = CautionOf(rows[first + 5]);
   TakeChanges(rows[first + 2], news.changes);
   RETURN_IF_ERROR(TakeIntents(rows[first + 3], news.intents));
   if (news.point.era != known.era) {
@@ -517,13 +562,26 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
        "$2::bigint",
        {PgValue::Number(Signed(turn_.seq) + 1),
         PgValue::Number(Signed(turn_.revision + batch.changes.size()))}});
-  queries.push_back({"UPDATE finetune.members SET last_batch = $1::bigint WHERE id = $2::text",
-                     {PgValue::Number(batch_), PgValue::Text(batch_by_)}});
+  // Whatever this process has seen and the record has lost is brought back by this batch at the
+  // latest, under whichever of its names it was made.
+  queries.push_back(
+      {"UPDATE finetune.members SET seen_era = $1::bigint, last_batch = CASE id WHEN "
+       "$2::text THEN $3::bigint ELSE last_batch END WHERE id = ANY ($4::text[])",
+       {PgValue::Number(Signed(turn_.era)), PgValue::Text(batch_by_), PgValue::Number(batch_),
+        Names(membership().all())}});
+  if (batch.has_lost) {
+    queries.push_back(
+        {"UPDATE finetune.eras SET awaits = array_append(awaits, ''), cautious_until = "
+         "greatest(cautious_until, began + $2::bigint) WHERE era = $1::bigint",
+         {PgValue::Number(Signed(turn_.era)),
+          PgValue::Number(absl::ToInt64Nanoseconds(options_.caution))}});
+  } else if (batch.ends_caution) {
+    queries.push_back({"UPDATE finetune.eras SET awaits = '{}' WHERE era = $1::bigint",
+                       {PgValue::Number(Signed(turn_.era))}});
+  }
   if (!batch.ended_members.empty()) {
-    std::vector<PgValue> ended;
-    for (const std::string& id : batch.ended_members) ended.push_back(PgValue::Text(id));
     queries.push_back({"UPDATE finetune.members SET expires = 0 WHERE id = ANY ($1::text[])",
-                       {PgValue::Array(PgValue::kText, ended)}});
+                       {Names(batch.ended_members)}});
   }
   queries.push_back({"COMMIT"});
   std::vector<PgRows> rows;
@@ -532,6 +590,7 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
   const PgError error = session_->connection().Run(queries, Deadline() + more, rows);
   const bool warned = session_->connection().warned();
   if (error.ok() && !warned && rows.back().tag() == "COMMIT") {
+    written_ = batch_;
     feed_.Take({turn_.era, turn_.seq + 1, turn_.revision + batch.changes.size()});
     if (others_live_) feed_.Announce();
     return {};
@@ -563,7 +622,9 @@ absl::StatusOr<bool> PostgresStore::Settle() {
     Drop();
     return PgUnavailable({"", "it did not say that it was committed for good"});
   }
-  return rows[2].size() == 1 && rows[2].Number(0, 0) == batch_;
+  const bool is_written = rows[2].size() == 1 && rows[2].Number(0, 0) == batch_;
+  if (is_written) written_ = batch_;
+  return is_written;
 }
 
 absl::StatusOr<std::optional<record::Intent>> PostgresStore::FindIntent(

@@ -25,6 +25,8 @@ struct PostgresOptions {
   absl::Duration poll_interval = absl::Seconds(1);
   // How long a gateway counts as alive without a sign of life.
   absl::Duration lease = kMemberLease;
+  // What was submitted, by whomever, is shown by lists of Segmind's that begin this much later.
+  absl::Duration caution = absl::Minutes(3);
 };
 
 // The record in a PostgreSQL database, in the schema `finetune`, for gateways that share it or for

@@ -50,6 +50,11 @@ struct StoreBatch {
   SpendingRows spending;
   // Of the ledger, what was submitted before this may go, and totals that ended before.
   absl::Time forget_spending_before = absl::InfinitePast();
+  // Whoever commits this has seen commits that are not in the record any more, and this brings back
+  // what can be: there may be more.
+  bool has_lost = false;
+  // What the record may lack is known by now: see StoreCaution.
+  bool ends_caution = false;
 };
 
 // A moment of the record: after `seq` commits that made `revision` changes, in this era.
@@ -114,9 +119,22 @@ struct StoreMembers {
   std::vector<std::string> ended;
 };
 
+// The record may lack commits that were acknowledged, for its server is another one or was
+// restarted, and not everybody who may have made some has committed since: whoever does brings
+// back what it knows of (StoreBatch.has_lost). A request_id that the record does not know may have
+// been submitted.
+struct StoreCaution {
+  // What was submitted before is shown by lists that began later than this, by the store's clock.
+  absl::Time until;
+  // Whose commits are awaited.
+  bool awaits_me = false;
+  bool awaits_others = false;
+};
+
 // What others committed since the point that is known here: all of it, in order.
 struct StoreNews {
   StorePoint point;
+  std::optional<StoreCaution> caution;
   // Where several processes may share the record.
   std::optional<StoreClock> clock;
   std::optional<StoreMembers> members;

@@ -8,14 +8,16 @@ import os
 import pathlib
 import random
 import signal
-import subprocess
 import tempfile
 import time
 import unittest
+import uuid
+
+import grpc
 
 import fleet_world
 from fleet_world import FleetWorld, in_words
-from harness import BIN, Emulator, EndToEnd, wait_until
+from harness import Emulator, EndToEnd, job, svc, wait_until
 
 NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
 SECONDS = float(os.environ.get("FINETUNE_NEMESIS", 3600 if NIGHTLY else 25))
@@ -257,6 +259,47 @@ class Lost(Fleet):
         server.put_back("snapshot")
         server.start()
         self.finish("A snapshot that was put back", world)
+
+    def test_a_submission_that_only_a_dead_gateway_knew(self):
+        """The failover lost it, and nobody is left who has seen it: its caller repeats it elsewhere."""
+        world = self.world(standby="asynchronous", replicas=2)
+        dead, alive = world.replicas
+
+        def create(replica, request_id, seconds=20):
+            return replica.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=request_id, fine_tune=job(name="job")), timeout=seconds)
+
+        def create_once_it_may(replica, request_id):
+            refused = []
+            end = time.monotonic() + 90
+            while True:
+                try:
+                    return create(replica, request_id), refused
+                except grpc.RpcError as error:
+                    self.assertEqual(error.code(), grpc.StatusCode.UNAVAILABLE, error.details())
+                    self.assertLess(time.monotonic(), end, error.details())
+                    refused.append(error.details())
+                    time.sleep(0.2)
+
+        create(dead, str(uuid.uuid4()))
+        wait_until("the standby to have all", lambda: world.primary.sql(
+            "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()").stdout.strip() == "1")
+        world.lose_the_tail()
+        alive.database.cut()
+        request_id = str(uuid.uuid4())
+        made = create(dead, request_id)
+        dead.end()
+        world.primary.kill()
+        world.fail_over()
+        alive.database.heal()
+        found, refused = create_once_it_may(alive, request_id)
+        self.assertEqual(found.upstream_id, made.upstream_id)
+        self.assertTrue(any("may have been made" in why for why in refused), refused)
+        self.assertEqual(len(world.emulator.submits()), 2)
+        # And then it is over.
+        create_once_it_may(alive, str(uuid.uuid4()))
+        create(alive, str(uuid.uuid4()))
+        self.assertEqual(len(world.emulator.submits()), 4)
+        self.assertEqual(world.emulator.call("GET", "/emulator/duplicates"), [])
 
     def test_two_primaries_at_once(self):
         """The standby was promoted while the old primary lives, and one replica goes on with that for a while."""

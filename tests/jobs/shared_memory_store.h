@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/base/clock.h"
 #include "server/base/error.h"
 #include "server/base/mutex.h"
 #include "server/store/store.h"
@@ -75,8 +76,15 @@ class SharedRecord {
   // As the look that each process takes now and then.
   void Wake() ABSL_LOCKS_EXCLUDED(mu_) { WakeOthers(0); }
 
-  // A failover that lost the commits after `seq`, and began an era.
-  void LoseTail(uint64_t seq) ABSL_LOCKS_EXCLUDED(mu_);
+  // A failover that lost the commits after `seq`, and began an era. What was submitted before is
+  // shown by lists that begin after `listed_by`.
+  void LoseTail(uint64_t seq, absl::Time listed_by = absl::InfinitePast()) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // From now on nobody is told of others' commits before it asks.
+  void SetQuiet(bool quiet) {
+    MutexLock lock(mu_);
+    quiet_ = quiet;
+  }
 
  private:
   friend class SharedMemoryStore;
@@ -87,13 +95,20 @@ class SharedRecord {
     uint64_t by = 0;
     uint64_t batch = 0;
     MemoryLedger::Part ledger;
+    std::vector<std::string> ended_members;
   };
 
+  // The record's clock is the steady one.
+  static StoreClock Clock() {
+    const absl::Time now = SteadyNow();
+    return {.time = now, .asked = now, .answered = now};
+  }
   bool Happens(double probability) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return std::bernoulli_distribution(probability)(random_);
   }
-  StoreNews NewsSince(const StorePoint& known) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Write(const StoreBatch& batch, uint64_t by, uint64_t number)
+  StoreNews NewsSince(const StorePoint& known, const std::string& me)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Write(const StoreBatch& batch, uint64_t by, uint64_t number, const std::string& me)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Rebuild() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void WakeOthers(uint64_t by) ABSL_LOCKS_EXCLUDED(mu_);
@@ -112,9 +127,14 @@ class SharedRecord {
   std::map<IntentKey, record::Intent> intents_ ABSL_GUARDED_BY(mu_);
   MemoryLedger ledger_ ABSL_GUARDED_BY(mu_);
   std::map<uint64_t, std::function<void()>> wakes_ ABSL_GUARDED_BY(mu_);
+  uint64_t eras_made_ ABSL_GUARDED_BY(mu_) = 1'000;
   uint64_t processes_ ABSL_GUARDED_BY(mu_) = 0;
   std::set<std::string> live_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> ended_ ABSL_GUARDED_BY(mu_);
+  bool quiet_ ABSL_GUARDED_BY(mu_) = false;
+  // As StoreCaution: whose commits the era awaits; the empty name is of what was lost.
+  std::set<std::string> awaits_ ABSL_GUARDED_BY(mu_);
+  absl::Time listed_by_ ABSL_GUARDED_BY(mu_);
   // Held while wakes run, so that none runs once its store has let go.
   Mutex wake_mu_;
 };
@@ -140,6 +160,7 @@ class SharedMemoryStore : public Store {
     MutexLock lock(record_.mu_);
     StoreState state;
     state.epoch = "shared";
+    state.clock = SharedRecord::Clock();
     state.lineage = record_.lineage_;
     state.point = record_.point_;
     std::map<uint64_t, std::string> in_order;
@@ -154,9 +175,9 @@ class SharedMemoryStore : public Store {
 
   absl::StatusOr<StoreNews> Begin(const StorePoint& known, const TurnNeeds&) override {
     MutexLock lock(record_.mu_);
-    if (open_ || record_.Happens(record_.faults_.away)) return Away();
+    if (open_ || cut_off_ || record_.Happens(record_.faults_.away)) return Away();
     while (record_.turn_) record_.turn_ended_.Wait(record_.mu_);
-    StoreNews news = record_.NewsSince(known);
+    StoreNews news = record_.NewsSince(known, membership().id());
     if (news.must_load) return news;
     record_.turn_ = me_;
     news.leader = record_.leader_;
@@ -169,12 +190,12 @@ class SharedMemoryStore : public Store {
       MutexLock lock(record_.mu_);
       const SharedRecord::Faults faults = record_.faults_;
       ++batch_;
-      if (record_.Happens(faults.refused)) {
+      if (cut_off_ || record_.Happens(faults.refused)) {
         outcome = CommitOutcome::Of(Away());
       } else if (record_.Happens(faults.open_lost)) {
         outcome = {CommitOutcome::Kind::kOpen, Away()};
       } else {
-        record_.Write(batch, me_, batch_);
+        record_.Write(batch, me_, batch_, membership().id());
         if (record_.Happens(faults.open_written)) outcome = {CommitOutcome::Kind::kOpen, Away()};
       }
       open_ = outcome.kind == CommitOutcome::Kind::kOpen;
@@ -188,7 +209,7 @@ class SharedMemoryStore : public Store {
 
   absl::StatusOr<bool> Settle() override {
     MutexLock lock(record_.mu_);
-    if (record_.Happens(record_.faults_.still_open)) return Away();
+    if (cut_off_ || record_.Happens(record_.faults_.still_open)) return Away();
     open_ = false;
     for (const SharedRecord::Commit& commit : record_.commits_) {
       if (commit.by == me_ && commit.batch == batch_) return true;
@@ -224,12 +245,17 @@ class SharedMemoryStore : public Store {
     MutexLock lock(record_.mu_);
     return record_.ledger_.Read(query);
   }
+  // From now on it sees nothing of the record, nor writes to it.
+  void SetCutOff(bool cut_off) {
+    MutexLock lock(record_.mu_);
+    cut_off_ = cut_off;
+  }
   absl::Status CheckWritable() override { return absl::OkStatus(); }
 
   absl::StatusOr<StoreNews> Read(const StorePoint& known) override {
     MutexLock lock(record_.mu_);
-    if (open_ || record_.Happens(record_.faults_.away)) return Away();
-    return record_.NewsSince(known);
+    if (open_ || cut_off_ || record_.Happens(record_.faults_.away)) return Away();
+    return record_.NewsSince(known, membership().id());
   }
   void Follow(std::function<void()> wake) override {
     MutexLock waking(record_.wake_mu_);
@@ -253,10 +279,18 @@ class SharedMemoryStore : public Store {
   uint64_t me_ = 0;
   uint64_t batch_ = 0;
   bool open_ = false;
+  bool cut_off_ = false;  // Guarded by the record's lock.
 };
 
-inline StoreNews SharedRecord::NewsSince(const StorePoint& known) {
+inline StoreNews SharedRecord::NewsSince(const StorePoint& known, const std::string& me) {
   StoreNews news;
+  news.clock = Clock();
+  if (!awaits_.empty()) {
+    const bool awaits_me = awaits_.contains(me);
+    news.caution = StoreCaution{.until = listed_by_,
+                                .awaits_me = awaits_me,
+                                .awaits_others = awaits_.size() > (awaits_me ? 1u : 0u)};
+  }
   news.point = point_;
   news.members = StoreMembers{{live_.begin(), live_.end()}, {ended_.begin(), ended_.end()}};
   news.lineage = lineage_;
@@ -272,12 +306,17 @@ inline StoreNews SharedRecord::NewsSince(const StorePoint& known) {
   return news;
 }
 
-inline void SharedRecord::Write(const StoreBatch& batch, uint64_t by, uint64_t number) {
+inline void SharedRecord::Write(const StoreBatch& batch, uint64_t by, uint64_t number,
+                                const std::string& me) {
   ++point_.seq;
+  awaits_.erase(me);
+  if (batch.has_lost) awaits_.insert("");
+  if (batch.ends_caution) awaits_.clear();
   for (const std::string& member : batch.ended_members) ended_.erase(member);
   for (const StoredChange& change : batch.changes) log_.push_back(change);
   point_.revision = log_.size();
-  commits_.push_back({point_, batch.put_intents, by, number, MemoryLedger::PartOf(batch)});
+  commits_.push_back(
+      {point_, batch.put_intents, by, number, MemoryLedger::PartOf(batch), batch.ended_members});
   Rebuild();
 }
 
@@ -300,15 +339,24 @@ inline void SharedRecord::Rebuild() {
   }
 }
 
-inline void SharedRecord::LoseTail(uint64_t seq) {
+inline void SharedRecord::LoseTail(uint64_t seq, absl::Time listed_by) {
   MutexLock lock(mu_);
   while (turn_) turn_ended_.Wait(mu_);
-  while (!commits_.empty() && commits_.back().point.seq > seq) commits_.pop_back();
+  while (!commits_.empty() && commits_.back().point.seq > seq) {
+    const auto& taken_over = commits_.back().ended_members;
+    ended_.insert(taken_over.begin(), taken_over.end());
+    commits_.pop_back();
+  }
+  awaits_.insert(live_.begin(), live_.end());
+  awaits_.insert(ended_.begin(), ended_.end());
+  listed_by_ = listed_by;
   point_.seq = commits_.empty() ? 0 : commits_.back().point.seq;
   point_.revision = commits_.empty() ? 0 : commits_.back().point.revision;
   log_.resize(point_.revision);
   std::vector<Era> eras = lineage_.eras();
-  eras.push_back({.id = eras.back().id + 1,
+  // Those that began after what is left are gone, too.
+  while (eras.size() > 1 && eras.back().base_seq > point_.seq) eras.pop_back();
+  eras.push_back({.id = ++eras_made_,
                   .base_revision = point_.revision,
                   .base_seq = point_.seq,
                   .why = "a failover"});
@@ -322,6 +370,7 @@ inline void SharedRecord::WakeOthers(uint64_t by) {
   std::vector<std::function<void()>> wakes;
   {
     MutexLock lock(mu_);
+    if (quiet_) return;
     for (const auto& [process, wake] : wakes_) {
       if (process != by && wake) wakes.push_back(wake);
     }

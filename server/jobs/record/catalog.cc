@@ -130,6 +130,7 @@ absl::Status Catalog::Load(const StoreState& state) {
   by_id.reserve(versions.size());
   by_upstream_id.reserve(versions.size());
   WriterLock lock(mu_);
+  ++loads_;
   lineage_ = state.lineage;
   by_id_.swap(by_id);
   by_upstream_id_.swap(by_upstream_id);
@@ -294,6 +295,11 @@ int64_t Catalog::ActiveOf(std::string_view creator) const {
 absl::Time Catalog::observe_time() const {
   ReaderLock lock(mu_);
   return observe_time_;
+}
+
+absl::Time Catalog::list_time() const {
+  ReaderLock lock(mu_);
+  return list_time_;
 }
 
 absl::Time Catalog::ObserveTimeOf(std::string_view id) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -123,12 +124,17 @@ class Catalog {
   // first. Of all jobs: that of the newest list, or of the oldest job that goes on and that this
   // list does not show. Read it before the view: then the view is at least as new.
   absl::Time observe_time() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Of the newest list, whatever it does not show.
+  absl::Time list_time() const ABSL_LOCKS_EXCLUDED(mu_);
   // Of one job, which is in the catalog.
   absl::Time ObserveTimeOf(std::string_view id) const ABSL_LOCKS_EXCLUDED(mu_);
   // A list that began at `time` is in the view. What is observed of all jobs never goes back.
   void SetObserveTime(absl::Time time, NotShown not_shown = {}) ABSL_LOCKS_EXCLUDED(mu_);
   // A read of one job alone that began at `time`.
   void SetObserveTimeOf(std::string_view id, absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // How often it was filled: what was read of Segmind before says nothing of what is there since.
+  uint64_t loads() const { return loads_; }
 
   uint64_t NextRead() { return numbers_.Next(); }
   // `read` was given out already, by another process.
@@ -198,6 +204,7 @@ class Catalog {
   absl::Time list_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   absl::Time observe_time_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   NotShown not_shown_ ABSL_GUARDED_BY(mu_);
+  std::atomic<uint64_t> loads_{0};
   ReadNumbers numbers_;  // Thread-safe itself.
 };
 

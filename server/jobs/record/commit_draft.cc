@@ -48,7 +48,7 @@ CommitDraft::CommitDraft(const Base& base, absl::Time now)
       store_(base.store),
       unsettled_(base.unsettled),
       reads_(base.reads),
-      lost_(base.lost),
+      refusal_(base.refusal),
       marker_key_(base.marker_key),
       owner_(base.owner),
       now_(now),
@@ -233,9 +233,8 @@ std::optional<Record> CommitDraft::FindForeignByMarker(std::string_view marker) 
 }
 
 void CommitDraft::PutIntent(record::Intent intent) {
-  if (!lost_.empty() && intent.state() == record::Intent::PREPARED) {
-    own_error_ = Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, lost_)
-                     .RetryAfter(absl::Minutes(1));
+  if (!refusal_.ok() && intent.state() == record::Intent::PREPARED) {
+    own_error_ = refusal_;
     return;
   }
   intents_.Put(std::move(intent));

@@ -28,8 +28,8 @@ class CommitDraft : public Draft {
     Store& store;
     const IntentTable& unsettled;
     const Reads& reads;
-    // StoreState.lost: not empty if no new submission may be recorded.
-    const std::string& lost;
+    // What a new submission is told if none may be recorded; OK otherwise.
+    const absl::Status& refusal;
     const std::string& marker_key;
     const std::string& owner;
   };
@@ -106,7 +106,7 @@ class CommitDraft : public Draft {
   Store& store_;
   const IntentTable& unsettled_;
   const Reads& reads_;
-  const std::string& lost_;
+  const absl::Status& refusal_;
   const std::string& marker_key_;
   const std::string& owner_;
   const absl::Time now_;

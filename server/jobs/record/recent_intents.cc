@@ -23,6 +23,10 @@ std::vector<record::Intent> RecentIntents::After(uint64_t seq) const {
   return found;
 }
 
+void RecentIntents::GoBackTo(uint64_t seq) {
+  for (auto& [number, intent] : intents_) number = std::min(number, seq);
+}
+
 uint64_t CommonSeq(const Lineage& lineage, const StorePoint& point, uint64_t latest) {
   const std::vector<Era>& eras = lineage.eras();
   for (size_t i = 0; i < eras.size(); ++i) {

@@ -18,7 +18,9 @@ class RecentIntents {
   void Note(uint64_t seq, const record::Intent& intent);
   // Each as the latest commit left it, if that was after this one.
   std::vector<record::Intent> After(uint64_t seq) const;
-  void Clear() { intents_.clear(); }
+  // Later commits are gone, and numbers are given out anew from here; what those put is kept, for
+  // another failover may lose more.
+  void GoBackTo(uint64_t seq);
 
  private:
   static constexpr size_t kMost = 10'000;

@@ -36,6 +36,20 @@ absl::Status StoreUnavailable(const absl::Status& cause) {
       .RetryAfter(kRetryAfter);
 }
 
+// The record is known to lack submissions, and nobody can tell which.
+absl::Status RecordIsLost(const std::string& how) {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, how)
+      .RetryAfter(absl::Minutes(1));
+}
+
+absl::Status MayBeThere() {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+               "nothing was sent to Segmind: the database's server was replaced or restarted, and "
+               "until it is known what it may have lost, a submission that it does not know may "
+               "have been made before; send the same request_id again")
+      .RetryAfter(kRetryAfter);
+}
+
 absl::Status Stopped() { return absl::CancelledError("the recorder has stopped"); }
 
 }  // namespace
@@ -101,6 +115,10 @@ class Recorder::Core {
   // Of what was seen and is not in this history, the submissions are to be brought back.
   void NoteLost(const StoreState& state);
   void BringBackLost(CommitDraft& draft);
+  // What a new submission is told if the record may lack one with its request_id; OK otherwise.
+  absl::Status WhyNotSubmit();
+  // Whether others wait for a commit of this process, whatever is in it.
+  bool IsAwaited() const;
   absl::Status TakeState(const StoreState& state);
   void Show(const std::vector<ChangePtr>& changes);
   void ShowIntents(const std::vector<record::Intent>& intents);
@@ -130,8 +148,13 @@ class Recorder::Core {
   CommitDraft::Reads reads_;
   std::string marker_key_;
   std::string owner_;
-  std::optional<StoreMembers> members_;  // As of the latest news.
-  RecentIntents recent_;                 // Where others share the record.
+  // As of the latest news.
+  std::optional<StoreMembers> members_;
+  std::optional<StoreCaution> caution_;
+  bool was_cautious_ = false;  // In the latest turn.
+  // Commits that this process saw are gone, and no commit of its says so yet.
+  bool has_lost_ = false;
+  RecentIntents recent_;  // Where others share the record.
   std::vector<record::Intent> to_bring_back_;
   uint64_t forgotten_through_ = 0;
   absl::Time forget_intents_at_ = absl::InfinitePast();
@@ -221,7 +244,29 @@ void Recorder::Core::NoteLost(const StoreState& state) {
       {{"commits", point_.seq - common}, {"submissions", lost.size()}});
   to_bring_back_.insert(to_bring_back_.end(), std::make_move_iterator(lost.begin()),
                         std::make_move_iterator(lost.end()));
-  recent_.Clear();
+  recent_.GoBackTo(common);
+  has_lost_ = true;
+}
+
+absl::Status Recorder::Core::WhyNotSubmit() {
+  if (!lost_.empty()) return RecordIsLost(lost_);
+  bool cautious = has_lost_;
+  // What is awaited of this process comes with this very commit.
+  if (caution_ && caution_->awaits_others) {
+    const absl::Time listed = catalog_.list_time();
+    cautious = cautious || catalog_.numbers().SharedTime(listed).value_or(clock_.ToWall(listed)) <=
+                               caution_->until;
+  }
+  if (cautious != std::exchange(was_cautious_, cautious))
+    Log(LogLevel::kWarning, cautious
+                                ? "new submissions wait: the database may lack some that were made"
+                                : "new submissions need not wait any more");
+  return cautious ? MayBeThere() : absl::OkStatus();
+}
+
+bool Recorder::Core::IsAwaited() const {
+  return has_lost_ || !to_bring_back_.empty() || (caution_ && caution_->awaits_me) ||
+         (members_ && !members_->ended.empty());
 }
 
 // Before anything else is done in the new history: a repeated request must find them.
@@ -333,11 +378,12 @@ void Recorder::Core::RunQueue() {
 
 absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
   ASSIGN_OR_RETURN(const std::optional<LeaderTerm> leader, BeginTurn(items));
+  const absl::Status refusal = WhyNotSubmit();
   CommitDraft draft({.catalog = catalog_,
                      .store = store_,
                      .unsettled = unsettled_,
                      .reads = reads_,
-                     .lost = lost_,
+                     .refusal = refusal,
                      .marker_key = marker_key_,
                      .owner = owner_},
                     catalog_.numbers().SharedTime(clock_.Now()).value_or(clock_.WallNow()));
@@ -353,7 +399,7 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
     item.wrote = draft.writes() > before;
   }
   ForgetLostJobs(draft);
-  if (draft.empty() && (!members_ || members_->ended.empty())) {
+  if (draft.empty() && !IsAwaited()) {
     store_.Abandon();
   } else {
     RETURN_IF_ERROR(Commit(draft, items));
@@ -361,8 +407,10 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
     ShowIntents(draft.intents());
     Show(draft.changes());
     TellOfIntents(draft.intents());
+    to_bring_back_.clear();
+    has_lost_ = false;
+    if (caution_) caution_->awaits_me = false;
   }
-  to_bring_back_.clear();
   for (const auto& [id, read] : draft.newer_reads()) {
     uint64_t& known = reads_[id];
     known = std::max(known, read);
@@ -410,7 +458,12 @@ absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginUpToDate(const Tu
 }
 
 absl::Status Recorder::Core::ReadNews() {
-  ASSIGN_OR_RETURN(const StoreNews news, store_.Read(point_));
+  ASSIGN_OR_RETURN(StoreNews news, store_.Read(point_));
+  if (news.must_load) {
+    RETURN_IF_ERROR(Reload());
+    // What the record itself does not tell.
+    ASSIGN_OR_RETURN(news, store_.Read(point_));
+  }
   return news.must_load ? Reload() : TakeIn(news);
 }
 
@@ -425,6 +478,8 @@ absl::Status Recorder::Core::AskIfOpen() {
 absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>& items) {
   StoreBatch batch = draft.TakeBatch();
   if (members_) batch.ended_members = members_->ended;
+  batch.has_lost = has_lost_;
+  batch.ends_caution = caution_ && caution_->awaits_others && !was_cautious_;
   SetWhatToForget(batch);
   const absl::Time start = SteadyNow();
   CommitOutcome outcome = store_.Commit(batch);
@@ -521,7 +576,7 @@ void Recorder::Core::FollowStore() {
   status = StoreUnavailable(status);
   // A turn tells, in time, whether the store can be written; reading it says little of that.
   for (Done& done : waiting) std::move(done)(status);
-  if (status.ok() && ((members_ && !members_->ended.empty()) || !to_bring_back_.empty()))
+  if (status.ok() && IsAwaited())
     Record([](Draft&) { return absl::OkStatus(); }, [](const absl::Status&) {}, {}, {});
 }
 
@@ -543,6 +598,7 @@ void Recorder::Core::SettleOwnerless(CommitDraft& draft) {
 absl::Status Recorder::Core::TakeIn(const StoreNews& news) {
   if (news.clock) catalog_.numbers().SetClock(*news.clock);
   if (news.members) members_ = news.members;
+  caution_ = news.caution;
   if (news.point == point_) return absl::OkStatus();
   if (news.lineage) catalog_.SetLineage(*news.lineage);
   std::vector<ChangePtr> changes;

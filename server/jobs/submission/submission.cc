@@ -45,6 +45,23 @@ absl::Status CheckSpendingOf(Draft& draft, const std::string& caller,
   return CheckSpending(caller, *spending, limits, draft.now());
 }
 
+// The record may lack attempts that came to nothing before, too.
+constexpr int kLostAttempts = 3;
+
+void SetAttempt(Draft& draft, int attempt, bool marked, record::Intent& intent) {
+  intent.set_attempt(attempt);
+  if (!marked) return;
+  intent.set_marker(MakeMarker(draft.marker_key(), intent.caller(), intent.request_id(), attempt));
+}
+
+bool AcceptLostAttempt(Draft& draft, int first, record::Intent& intent) {
+  for (int attempt = first; attempt < first + kLostAttempts; ++attempt) {
+    SetAttempt(draft, attempt, /*marked=*/true, intent);
+    if (AcceptLost(draft, intent)) return true;
+  }
+  return false;
+}
+
 absl::Status NotBegun() {
   return Error(absl::StatusCode::kDeadlineExceeded, pb::ErrorReason::OVERLOADED,
                "the call's time was up before its submission began: send the same request_id again")
@@ -247,13 +264,9 @@ struct Submission::Preparation {
     made = intent;
     made.set_owner(draft.owner());
     *made.mutable_create_time() = ToProto(draft.now());
-    made.set_attempt(attempt);
-    if (markers) {
-      made.set_marker(
-          MakeMarker(draft.marker_key(), intent.caller(), intent.request_id(), attempt));
-    }
     const absl::Status labelled = SetCharge(draft.now());
-    if (AcceptLost(draft, made)) return absl::OkStatus();
+    if (markers && AcceptLostAttempt(draft, attempt, made)) return absl::OkStatus();
+    SetAttempt(draft, attempt, markers, made);
     // Reserved by the intent, in this very commit.
     RETURN_IF_ERROR(labelled);
     RETURN_IF_ERROR(CheckSpendingOf(draft, intent.caller(), limits));
@@ -343,7 +356,11 @@ void Submission::CountCost() {
 
 void Submission::OnPrepared(const Prepared& prepared, const absl::Status& status) {
   if (status.ok() == prepared.verdict.refused_by.empty()) TellOfBudgets(prepared.verdict);
-  if (!status.ok()) return Finish(status);
+  if (!status.ok()) {
+    // A list of Segmind's may be what it lacks.
+    if (ReasonOf(status) == pb::ErrorReason::STORE_UNAVAILABLE) parts_->tracker.Wake();
+    return Finish(status);
+  }
   intent_ = prepared.intent;
   if (prepared.is_own) return look_ ? Look() : TryPost();
   parts_->repeated.Increment();
@@ -627,6 +644,8 @@ void Submission::BeginDrain(absl::Time answer_by) {
 absl::StatusOr<VersionPtr> Submission::Find(const std::string& fine_tune_id) const {
   VersionPtr version = parts_->catalog.Find(fine_tune_id);
   if (version != nullptr) return version;
+  // The database may have lost it since.
+  if (parts_->recorder.is_shared()) return NotFollowed();
   return Error(absl::StatusCode::kInternal, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
                "the record has a submission without its job")
       .Resource("segmind.finetune.v1.FineTune", NameOf(fine_tune_id));

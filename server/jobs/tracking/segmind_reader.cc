@@ -320,6 +320,9 @@ void SegmindReader::TakeNextList() {
     answers_.pop_front();
     // Two were under way and the later one came first: this one has nothing new.
     if (read.number < last_recorded_) continue;
+    // The record may lack what earlier lists showed.
+    if (const uint64_t loads = catalog_.loads(); loads != std::exchange(reader_loads_, loads))
+      ForgetLists();
     absl::StatusOr<ListDelta> delta = reader_->Read(read.answer.pages, kListSlice);
     if (!delta.ok() || delta->more_changed == 0) read.answer.pages = UpstreamList();
     if (delta.ok()) {
@@ -379,6 +382,11 @@ void SegmindReader::RecordDelta(ListRead read, ListDelta delta) {
   RecordSlice(recording, std::move(delta.changed), delta.more_changed > 0);
 }
 
+void SegmindReader::ForgetLists() {
+  reader_->Forget();
+  reader_is_new_ = true;
+}
+
 void SegmindReader::RecordSlice(const std::shared_ptr<Recording>& recording,
                                 std::vector<UpstreamJob> items, bool more) {
   ListReading& reading = recording->reading;
@@ -395,7 +403,9 @@ void SegmindReader::RecordSlice(const std::shared_ptr<Recording>& recording,
       !recorder_.has_unsettled())
     return OnListRecorded(*recording, absl::OkStatus());
   recorder_.Record(
-      [recording, &catalog = catalog_](Draft& draft) {
+      [recording, loads = reader_loads_, &catalog = catalog_](Draft& draft) {
+        if (catalog.loads() != loads)
+          return absl::UnavailableError("the record was loaded anew meanwhile");
         return RecordList(recording->reading, catalog, draft, recording->slice);
       },
       [this, worker = worker_, recording](const absl::Status& status) {
@@ -421,8 +431,7 @@ void SegmindReader::OnListRecorded(const Recording& recording, const absl::Statu
   recording_ = false;
   if (!status.ok()) {
     // What changed has to be said again; but for what the slices before left to be asked.
-    reader_->Forget();
-    reader_is_new_ = true;
+    ForgetLists();
     Follow(outcome);
     OnListFailed(read, status);
     TakeNextList();

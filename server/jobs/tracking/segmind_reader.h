@@ -135,6 +135,8 @@ class SegmindReader {
   void StartList(absl::Time now);
   void OnList(uint64_t number, absl::StatusOr<ListAnswer> answer);
   void TakeNextList();
+  // The next one is told as if it were the first.
+  void ForgetLists();
   void RecordDelta(ListRead read, ListDelta delta);
   // Records these items, and then those in front of them; `more`: there are such.
   void RecordSlice(const std::shared_ptr<Recording>& recording, std::vector<UpstreamJob> items,
@@ -187,6 +189,7 @@ class SegmindReader {
   // this is gone.
   const std::shared_ptr<ListReader> reader_;
   bool reader_is_new_ = true;
+  uint64_t reader_loads_ = 0;  // Catalog::loads, as of the lists that reader_ knows.
   uint64_t last_recorded_ = 0;
   absl::flat_hash_map<std::string, absl::Time> hinted_;
   // Tickets that wait for a list, since when; and what others were told last.

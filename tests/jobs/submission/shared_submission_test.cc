@@ -44,11 +44,33 @@ class SharedSubmissionTest : public Rig {
     EXPECT_TRUE(RunUntil([&] { return reply.ready(); }));
     return reply.ready() ? reply.get() : absl::UnknownError("no answer");
   }
+  CreateReply Repeat(Process& process, const std::string& request_id) {
+    CreateReply reply = CreateAt(process, request_id);
+    EXPECT_TRUE(RunUntil([&] {
+      if (!reply.ready() || !absl::IsUnavailable(reply.get().status())) return reply.ready();
+      reply = CreateAt(process, request_id);
+      return false;
+    }));
+    return reply;
+  }
+  // What is given up may be asked for again.
+  bool EndsInAJob(Process& process, const std::string& request_id) {
+    for (int tries = 0; tries < 20; ++tries) {
+      const auto now = Repeat(process, request_id).get();
+      if (!now.ok()) return false;
+      if (!(*now)->upstream_id.empty()) return true;
+      RunFor(options_.tracker.settle_time);
+    }
+    return false;
+  }
+  // When lists show what was submitted until now.
+  absl::Time ListedBy() { return clock_.Now() + options_.tracker.settle_time; }
   // As a kill: nobody hears of it any more, and what it owns is taken over.
   void Kill(size_t number) {
     Membership& membership = stores_[number]->membership();
     const std::string name = membership.id();
     membership.Lose(name);
+    stores_[number]->SetCutOff(true);
     processes_[number]->http->Shutdown();
     record_.End(name);
     record_.Wake();
@@ -64,6 +86,8 @@ TEST_F(SharedSubmissionTest, CallersOfAllGatewaysShareOneSubmission) {
   segmind_.NextSubmits({Fate::kHeld});
   const CreateReply first = CreateAt(a, "r");
   ASSERT_TRUE(RunUntil([&] { return segmind_.taken() == 1; }));
+  // So that no list shows it.
+  segmind_.Change(segmind_.jobs()[0].id, [](FakeJob& job) { job.hidden = true; });
   const CreateReply second = CreateAt(b, "r"), third = CreateAt(c, "r");
   RunFor(absl::Seconds(1));
   EXPECT_FALSE(second.ready());
@@ -167,6 +191,45 @@ TEST_F(SharedSubmissionTest, ALimitHoldsOverAllOfThem) {
   EXPECT_EQ(segmind_.taken(), 7);
 }
 
+TEST_F(SharedSubmissionTest, WhatAFailoverLostWithItsGatewayIsNotSubmittedAgain) {
+  Process &a = Start(), &b = Start();
+  Start();
+  const uint64_t seq = record_.point().seq;
+  record_.SetQuiet(true);
+  const CreateReply first = CreateAt(b, "r");
+  ASSERT_TRUE(RunUntil([&] { return first.ready(); }));
+  ASSERT_TRUE(first.get().ok()) << first.get().status();
+  // Nobody else has seen it, and nobody ever will.
+  stores_[1]->SetCutOff(true);
+  segmind_.Change(segmind_.jobs()[0].id, [](FakeJob& job) { job.hidden = true; });
+  record_.LoseTail(seq, ListedBy());
+  record_.SetQuiet(false);
+  record_.Wake();
+  const absl::Status refused = Await(CreateAt(a, "r")).status();
+  EXPECT_EQ(ReasonOf(refused), pb::ErrorReason::STORE_UNAVAILABLE) << refused;
+  segmind_.Change(segmind_.jobs()[0].id, [](FakeJob& job) { job.hidden = false; });
+  const CreateReply found = Repeat(a, "r");
+  ASSERT_TRUE(found.get().ok()) << found.get().status();
+  EXPECT_EQ((*found.get())->upstream_id, segmind_.jobs()[0].id);
+  EXPECT_EQ(segmind_.posts(), 1);
+  EXPECT_TRUE(Repeat(a, "another").get().ok()) << "it is over";
+}
+
+TEST_F(SharedSubmissionTest, AFailoverThatLostNothingHoldsUpNobodyOnceAllAreBack) {
+  Process &a = Start(), &b = Start();
+  Start();
+  ASSERT_TRUE(Await(CreateAt(b, "r")).ok());
+  stores_[2]->SetCutOff(true);
+  record_.LoseTail(record_.point().seq, absl::InfiniteFuture());
+  record_.Wake();
+  EXPECT_TRUE(absl::IsUnavailable(Await(CreateAt(a, "s")).status())) << "one is missing";
+  EXPECT_TRUE(Await(CreateAt(a, "r")).ok()) << "what the record has is told";
+  stores_[2]->SetCutOff(false);
+  record_.Wake();
+  EXPECT_TRUE(Repeat(a, "s").get().ok());
+  EXPECT_EQ(segmind_.posts(), 2);
+}
+
 // Whatever Segmind, the database and the gateways do.
 TEST_F(SharedSubmissionTest, OneRequestIsNeverTwoJobs) {
   const unsigned seeds = std::getenv("FINETUNE_SANITIZER_RUN") ? 2 : 12;
@@ -176,6 +239,7 @@ TEST_F(SharedSubmissionTest, OneRequestIsNeverTwoJobs) {
     for (int i = 0; i < 3; ++i) Start(/*reads=*/i == 0);
     const size_t first = processes_.size() - 3;
     const int before = segmind_.taken();
+    const uint64_t kept = record_.point().seq;
     record_.SetFaults({.refused = 0.05,
                        .open_written = 0.05,
                        .open_lost = 0.05,
@@ -191,16 +255,21 @@ TEST_F(SharedSubmissionTest, OneRequestIsNeverTwoJobs) {
       const std::string id = absl::StrCat("s", seed, "-", random() % 10);
       replies[id].push_back(CreateAt(*processes_[first + random() % 3], id, absl::Seconds(8)));
       if (i == 20) Kill(first + 1 + random() % 2);
+      // Others may not have heard of the latest commits, and nobody will.
+      if (i % 13 == 5) record_.SetQuiet(true);
+      if (i % 13 == 8) {
+        const uint64_t seq = record_.point().seq;
+        record_.LoseTail(seq - std::min<uint64_t>(seq - kept, random() % 6), ListedBy());
+        record_.SetQuiet(false);
+        record_.Wake();
+      }
       RunFor(absl::Milliseconds(random() % 300));
     }
     RunFor(absl::Seconds(30));
     record_.SetFaults({});
     segmind_.set_submit_fate([] { return Fate::kFine; });
     RunFor(absl::Seconds(30));
-    for (const auto& [id, unused] : replies) {
-      const auto now = Await(CreateAt(*processes_[first], id));
-      ASSERT_TRUE(now.ok()) << now.status();
-    }
+    for (const auto& [id, unused] : replies) ASSERT_TRUE(EndsInAJob(*processes_[first], id)) << id;
     RunFor(absl::Seconds(10));
     std::map<std::string, int> by_marker;
     for (const FakeJob& job : segmind_.jobs()) ++by_marker[job.name];
@@ -208,7 +277,10 @@ TEST_F(SharedSubmissionTest, OneRequestIsNeverTwoJobs) {
     // One for each request, whatever it took.
     ASSERT_EQ(segmind_.taken() - before, static_cast<int>(replies.size()));
     segmind_.set_submit_fate(nullptr);
-    for (size_t i = first; i < processes_.size(); ++i) processes_[i]->Stop();
+    for (size_t i = first; i < processes_.size(); ++i) {
+      processes_[i]->Stop();
+      record_.End(stores_[i]->membership().id());
+    }
     processes_[first]->tracker.Stop();
   }
 }
