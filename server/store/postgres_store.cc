@@ -261,9 +261,9 @@ PgValue Names(const std::vector<std::string>& names) {
 
 // A row for each who is awaited still; the empty name is of what nobody can bring back.
 constexpr char kSelectCaution[] =
-    "SELECT cautious_until, (name = ANY ($1::text[]))::int::bigint FROM finetune.eras AS e JOIN "
-    "finetune.meta USING (era), unnest(awaits) AS name WHERE NOT EXISTS (SELECT FROM "
-    "finetune.members WHERE id = name AND seen_era = e.era)";
+    "SELECT cautious_until, (awaited = ANY ($1::text[]))::int::bigint FROM finetune.eras AS e JOIN "
+    "finetune.meta USING (era), unnest(awaits) AS awaited WHERE NOT EXISTS (SELECT FROM "
+    "finetune.members AS m WHERE m.id = awaited AND m.seen_era = e.era)";
 
 std::optional<StoreCaution> CautionOf(const PgRows& rows) {
   if (rows.size() == 0) return std::nullopt;

@@ -80,6 +80,12 @@ class SharedRecord {
   // shown by lists that begin after `listed_by`.
   void LoseTail(uint64_t seq, absl::Time listed_by = absl::InfinitePast()) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Its clock is the steady one, from now on.
+  void GiveClock() {
+    MutexLock lock(mu_);
+    has_clock_ = true;
+  }
+
   // From now on nobody is told of others' commits before it asks.
   void SetQuiet(bool quiet) {
     MutexLock lock(mu_);
@@ -98,7 +104,6 @@ class SharedRecord {
     std::vector<std::string> ended_members;
   };
 
-  // The record's clock is the steady one.
   static StoreClock Clock() {
     const absl::Time now = SteadyNow();
     return {.time = now, .asked = now, .answered = now};
@@ -131,6 +136,7 @@ class SharedRecord {
   uint64_t processes_ ABSL_GUARDED_BY(mu_) = 0;
   std::set<std::string> live_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> ended_ ABSL_GUARDED_BY(mu_);
+  bool has_clock_ ABSL_GUARDED_BY(mu_) = false;
   bool quiet_ ABSL_GUARDED_BY(mu_) = false;
   // As StoreCaution: whose commits the era awaits; the empty name is of what was lost.
   std::set<std::string> awaits_ ABSL_GUARDED_BY(mu_);
@@ -160,7 +166,7 @@ class SharedMemoryStore : public Store {
     MutexLock lock(record_.mu_);
     StoreState state;
     state.epoch = "shared";
-    state.clock = SharedRecord::Clock();
+    if (record_.has_clock_) state.clock = SharedRecord::Clock();
     state.lineage = record_.lineage_;
     state.point = record_.point_;
     std::map<uint64_t, std::string> in_order;
@@ -284,7 +290,7 @@ class SharedMemoryStore : public Store {
 
 inline StoreNews SharedRecord::NewsSince(const StorePoint& known, const std::string& me) {
   StoreNews news;
-  news.clock = Clock();
+  if (has_clock_) news.clock = Clock();
   if (!awaits_.empty()) {
     const bool awaits_me = awaits_.contains(me);
     news.caution = StoreCaution{.until = listed_by_,

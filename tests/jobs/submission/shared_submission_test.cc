@@ -14,6 +14,8 @@ namespace {
 
 class SharedSubmissionTest : public Rig {
  protected:
+  SharedSubmissionTest() { record_.GiveClock(); }
+
   // One of them reads Segmind: the first, unless said otherwise.
   Process& Start(bool reads = false) {
     auto store = std::make_unique<SharedMemoryStore>(record_);
