@@ -38,8 +38,18 @@ TEST(RecentIntents, TellsEachAsTheLatestCommitLeftIt) {
   EXPECT_THAT(Told(recent.After(0)), ElementsAre("a ACCEPTED", "b PREPARED"));
   EXPECT_THAT(Told(recent.After(2)), ElementsAre("a ACCEPTED"));
   EXPECT_THAT(recent.After(3), IsEmpty());
-  recent.Clear();
-  EXPECT_THAT(recent.After(0), IsEmpty());
+}
+
+TEST(RecentIntents, KeepsWhatAFailoverLostForAnother) {
+  RecentIntents recent;
+  recent.Note(5, Intent("a", record::Intent::PREPARED));
+  recent.Note(9, Intent("b", record::Intent::ACCEPTED));
+  recent.GoBackTo(7);
+  EXPECT_THAT(recent.After(7), IsEmpty()) << "they were brought back";
+  recent.Note(8, Intent("b", record::Intent::UNKNOWN));
+  EXPECT_THAT(Told(recent.After(7)), ElementsAre("b UNKNOWN"));
+  recent.GoBackTo(4);
+  EXPECT_THAT(Told(recent.After(3)), ElementsAre("a PREPARED", "b UNKNOWN"));
 }
 
 TEST(RecentIntents, KeepsTheLatestTenThousand) {
