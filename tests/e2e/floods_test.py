@@ -288,7 +288,7 @@ class Floods(EndToEnd):
         self.addCleanup(channel.close)
         return channel
 
-    @unittest.skipUnless(os.environ.get("FINETUNE_NIGHTLY"), "where other tests want the processors, too, others may wait for 20 s")
+    @unittest.skipUnless(os.environ.get("FINETUNE_NIGHTLY"), "its calls are many, and the processors are others, too")
     def test_calls_that_are_taken_back(self):
         self.start()
         self.check(resets, seconds=SECONDS)

@@ -56,7 +56,8 @@ constexpr int64_t kPerByte = 192;
 // What an open stream holds besides.
 constexpr int64_t kPerStream = 8 * kKb;
 // What streams account for. One that ended holds nothing any more, however long its headers and its
-// request were; one that is open has headers at least.
+// request were; one that is open has headers at least. One that was taken back (rapid reset) may
+// still be on its way to the service.
 constexpr int64_t kBytesOfEnded = 64 * kKb;
 constexpr int64_t kBytesOfStarted = 512;
 constexpr int64_t kPingsPerSecond = 16;
@@ -223,10 +224,11 @@ bool ConnectionGuard::Judge(absl::Time now, bool active) {
 
 int64_t ConnectionGuard::UnaccountedBytes(const Sums& now, const Sums& before) {
   const int64_t uploaded = now.upload_bytes - before.upload_bytes;
+  const int64_t failed = now.streams.failed - before.streams.failed;
   const int64_t accounted =
       uploaded + uploaded / kUploadsPerFraming +
-      (now.streams.ended - before.streams.ended) * kBytesOfEnded +
-      (now.streams.started - before.streams.started) * kBytesOfStarted +
+      (now.streams.ended - before.streams.ended - failed) * kBytesOfEnded +
+      (now.streams.started - before.streams.started - failed) * kBytesOfStarted +
       (now.streams.messages_sent - before.streams.messages_sent) * kBytesOfSent +
       (now.sent_bytes - before.sent_bytes) / kSentPerByte;
   return now.read_bytes - before.read_bytes - accounted;

@@ -54,6 +54,7 @@ std::optional<StreamCounts> ConnectionStreams::Of(const std::string& peer) {
   if (data == nullptr) return std::nullopt;
   return StreamCounts{.started = Number(data, "streamsStarted"),
                       .ended = Number(data, "streamsSucceeded") + Number(data, "streamsFailed"),
+                      .failed = Number(data, "streamsFailed"),
                       .messages_received = Number(data, "messagesReceived"),
                       .messages_sent = Number(data, "messagesSent")};
 }

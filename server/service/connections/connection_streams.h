@@ -13,6 +13,7 @@ namespace finetune {
 struct StreamCounts {
   int64_t started = 0;
   int64_t ended = 0;
+  int64_t failed = 0;  // Of those that ended: taken back, or cut off.
   // On all of them.
   int64_t messages_received = 0;
   int64_t messages_sent = 0;

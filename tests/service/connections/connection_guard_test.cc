@@ -228,6 +228,14 @@ TEST_F(ConnectionGuardTest, LeavesClientsAloneThatPingForDays) {
   EXPECT_THAT(cut_, IsEmpty());
 }
 
+TEST_F(ConnectionGuardTest, CutsWhoTakesCallsBack) {
+  BeginAlarm();
+  connections_[kFlood] = {.read_bytes = kMb,
+                          .streams = {.started = 8000, .ended = 8000, .failed = 8000}};
+  Look();
+  EXPECT_THAT(cut_, ElementsAre(kFlood));
+}
+
 TEST_F(ConnectionGuardTest, AcceptsGrowthThatNobodyIsToBlameFor) {
   BeginAlarm();
   const int before = looks_at_connections_;
