@@ -64,7 +64,7 @@ class SubmissionTest : public Rig {
           return absl::OkStatus();
         },
         done.Taker());
-    done.Wait();
+    EXPECT_TRUE(done.Wait().ok());
     return found;
   }
   void Record(record::Intent::State state, const std::string& owner) {
