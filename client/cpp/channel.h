@@ -35,6 +35,8 @@ struct ConnectOptions {
 
   // The deadline of a call that names none.
   absl::Duration timeout = absl::Seconds(30);
+  // After how long a transfer, which has no deadline, gives up a gateway that cannot be reached.
+  absl::Duration connect_timeout = absl::Seconds(30);
   // Calls wait, up to their deadline, for a gateway that is out of reach, such as one that is being
   // replaced. False: they fail with UNAVAILABLE after a second or two.
   bool wait_for_ready = true;

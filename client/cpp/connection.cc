@@ -5,12 +5,14 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/cpp/target.h"
 
 namespace finetune::inline client {
 namespace {
 
 constexpr std::chrono::seconds kLookEvery(1);
+constexpr absl::Duration kLookForCloseEvery = absl::Milliseconds(200);
 // The gateway takes 16 KiB of metadata; a token leaves room for the rest of it.
 constexpr size_t kLongestToken = 15 << 10;
 
@@ -64,7 +66,8 @@ void Connection::MakeChannels() {
   tls_pem_ = tls_files_.pem();
   look_again_ = std::chrono::steady_clock::now() + kLookEvery;
   const auto credentials = MakeCredentials(options_, tls_pem_);
-  calls_ = pb::FineTuneService::NewStub(MakeChannel(target_, options_, credentials));
+  calls_channel_ = MakeChannel(target_, options_, credentials);
+  calls_ = pb::FineTuneService::NewStub(calls_channel_);
   watches_ = pb::FineTuneService::NewStub(MakeChannel(target_, options_, credentials));
 }
 
@@ -87,6 +90,30 @@ std::shared_ptr<Connection::Stub> Connection::watches() {
   ClientLock lock(mu_);
   Refresh();
   return watches_;
+}
+
+absl::Status Connection::AwaitReady() {
+  if (!options_.wait_for_ready) return absl::OkStatus();
+  std::shared_ptr<grpc::Channel> channel;
+  {
+    ClientLock lock(mu_);
+    Refresh();
+    channel = calls_channel_;
+  }
+  const absl::Time deadline = absl::Now() + options_.connect_timeout;
+  while (true) {
+    const absl::Time look = std::min(deadline, absl::Now() + kLookForCloseEvery);
+    if (channel->WaitForConnected(absl::ToChronoTime(look))) return absl::OkStatus();
+    {
+      ClientLock lock(mu_);
+      if (closed_) return absl::CancelledError("the client is closed");
+    }
+    if (look == deadline) {
+      return absl::UnavailableError(absl::StrCat("could not connect to ", target_, " in ",
+                                                 absl::ToDoubleSeconds(options_.connect_timeout),
+                                                 " s"));
+    }
+  }
 }
 
 TlsPem Connection::tls_pem() {

@@ -43,6 +43,10 @@ class Connection {
   // Gives a call that header.
   absl::Status Authorize(grpc::ClientContext& context) ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Waits for a connection to make calls over: UNAVAILABLE if none comes about within
+  // `connect_timeout`, CANCELLED after Close(). OK at once for calls that do not wait.
+  absl::Status AwaitReady() ABSL_LOCKS_EXCLUDED(mu_);
+
   const std::string& target() const { return target_; }
   const ConnectOptions& options() const { return options_; }
   // What the channels were made with.
@@ -70,6 +74,7 @@ class Connection {
   TlsFiles tls_files_ ABSL_GUARDED_BY(mu_);
   TlsPem tls_pem_ ABSL_GUARDED_BY(mu_);
   std::chrono::steady_clock::time_point look_again_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<grpc::Channel> calls_channel_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<Stub> calls_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<Stub> watches_ ABSL_GUARDED_BY(mu_);
   ChangingFile token_file_ ABSL_GUARDED_BY(mu_);

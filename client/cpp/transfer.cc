@@ -43,6 +43,8 @@ absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path
   std::ifstream file(path, std::ios::binary);
   CallContext context(client.connection());
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
+  // It has waited; without a deadline it would wait for ever for a connection that is lost again.
+  context.set_wait_for_ready(false);
   pb::Dataset dataset;
   auto writer = client.stub()->UploadDataset(&context, &dataset);
   pb::UploadDatasetRequest request;
@@ -155,6 +157,8 @@ absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile&
                    const DownloadOptions& options) {
   CallContext context(client.connection());
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
+  // It has waited; without a deadline it would wait for ever for a connection that is lost again.
+  context.set_wait_for_ready(false);
   pb::DownloadWeightsRequest request;
   request.set_name(name);
   request.set_read_offset(file.size());
@@ -180,6 +184,7 @@ absl::Status FetchAll(FineTuneClient& client, const std::string& name, PartialFi
   resumed_bytes = file.size();
   RetryBackoff backoff(options.backoff);
   for (int attempt = 1;; ++attempt) {
+    if (absl::Status status = client.connection().AwaitReady(); !status.ok()) return status;
     const int64_t before = file.size();
     absl::Status status = Fetch(client, name, file, options);
     if (status.ok() || IsNoWeights(status)) return status;
@@ -220,6 +225,7 @@ absl::StatusOr<pb::Dataset> SendTrainingData(FineTuneClient& client, const Train
   if (!spec.ok()) return spec.status();
   RetryBackoff backoff(options.backoff);
   for (int attempt = 1;; ++attempt) {
+    if (absl::Status status = client.connection().AwaitReady(); !status.ok()) return status;
     auto dataset = Send(client, data.path, *spec, options);
     if (dataset.ok()) RemoveKnown(data.warnings, *dataset);
     if (dataset.ok() || !WorthAnotherTry(dataset.status()) || attempt >= options.attempts)

@@ -102,7 +102,8 @@ class Driver:
         self._ids = itertools.count(1)
         self._pending = {}
         self._writing = threading.Lock()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self):
         for line in self._process.stdout:
@@ -138,6 +139,7 @@ class Driver:
             self._process.kill()
             raise AssertionError("the driver did not end when its input did") from None
         finally:
+            self._reader.join(20)
             self._process.stdout.close()
             self._errors.close()
 
@@ -446,7 +448,18 @@ class Conformance(EndToEnd):
         watch.await_event("the job", lambda event: event.get("name") == made["fine_tune"]["name"])
         self.assertEqual(len(self.emulator.submits()), 1)
 
-    @unittest.skipIf(CLIENT == "cpp", "its callers ask WhyUnreachable, as the command line does")
+    def test_a_transfer_does_not_wait_for_ever_for_a_connection(self):
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            target = "127.0.0.1:%d" % nobody.getsockname()[1]
+            self.driver.call("connect", target=target, connect_timeout=1)
+            for op, fields in (("upload", {"path": str(dataset(self.folder / "cats.zip"))}),
+                               ("download", {"name": "fineTunes/x", "path": str(self.folder / "weights")})):
+                error = self.driver.fails(op, seconds=20, **fields)
+                self.assertEqual(error["code"], "UNAVAILABLE")
+                self.assertRegex(error["message"], f"could not connect to {target} in 1[0-9.]* s")
+
+    @unittest.skipIf(CLIENT == "cpp", "its library does not look for the reason; the command line does")
     def test_a_gateway_that_cannot_be_reached_is_given_up_with_the_reason(self):
         certificates = credentials.Certificates(self.folder / "tls", "art")
         credentials.Certificates(self.folder / "other")

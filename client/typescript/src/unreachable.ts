@@ -8,7 +8,7 @@ import type { TlsFiles } from "./files.js";
 const PATIENCE_MS = 2_000;
 const HTTP_REQUEST = "GET / HTTP/1.0\r\n\r\n";
 
-type Address = { host: string; port: number };
+type Address = { host: string; port: number; autoSelectFamily: boolean };
 type Failure = Error & { code?: string };
 
 export function couldNotConnect(target: string, afterMs: number, why: string): string {
@@ -17,8 +17,10 @@ export function couldNotConnect(target: string, afterMs: number, why: string): s
 
 /** Half a sentence about why no call gets through; empty if nothing is wrong that can be seen from here. Connects once more; takes seconds at most. */
 export async function whyUnreachable(target: string, settings: Settings, files: TlsFiles): Promise<string> {
-  const address = hostAndPort(target);
-  if (!address) return "";
+  const found = hostAndPort(target);
+  if (!found) return "";
+  // A host may have several addresses.
+  const address = { ...found, autoSelectFamily: true };
   const proxy = isLoopback(target) ? undefined : proxyFor(address);
   if (proxy) return `the way there is the proxy of ${proxy}; is it the proxy's to connect there? If not, name the host in no_proxy`;
   const failure = await hear(connectTcp({ ...address }), "connect").then(() => undefined, (error: Failure) => error);

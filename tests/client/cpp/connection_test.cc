@@ -68,6 +68,18 @@ TEST_F(Connections, TheTokenFileIsReadAgainWhenItChanges) {
   EXPECT_EQ(*connection->Authorization(), "Bearer third--one");
 }
 
+TEST_F(Connections, NobodyWaitsForEverForOneThatDoesNotCome) {
+  auto connection =
+      *Connection::Open("unix:" + Path("nobody"), {.connect_timeout = absl::ZeroDuration()});
+  EXPECT_EQ(connection->AwaitReady().code(), absl::StatusCode::kUnavailable);
+  auto patient =
+      *Connection::Open("unix:" + Path("nobody"), {.connect_timeout = absl::InfiniteDuration()});
+  patient->Close();
+  EXPECT_EQ(patient->AwaitReady().code(), absl::StatusCode::kCancelled);
+  auto hasty = *Connection::Open("unix:" + Path("nobody"), {.wait_for_ready = false});
+  EXPECT_TRUE(hasty->AwaitReady().ok()) << "the call itself says so";
+}
+
 TEST_F(Connections, WhatCanBeReadOnceIsReadOnce) {
   auto connection = Connection::Open("localhost:1", {.token_file = Pipe("piped\n")});
   ASSERT_TRUE(connection.ok()) << connection.status();

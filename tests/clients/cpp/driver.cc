@@ -168,6 +168,8 @@ class Driver {
     options.tls_key = Text(command, "tls_key");
     options.tls_server_name = Text(command, "tls_server_name");
     options.token_file = Text(command, "token_file");
+    options.connect_timeout = absl::Seconds(
+        Number(command, "connect_timeout", absl::ToDoubleSeconds(options.connect_timeout)));
     auto client = Connect(Text(command, "target"), options);
     if (!client.ok()) return client.status();
     client_ = *std::move(client);

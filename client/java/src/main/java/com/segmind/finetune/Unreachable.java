@@ -2,6 +2,7 @@ package com.segmind.finetune;
 
 import java.io.IOException;
 import java.net.ConnectException;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Proxy;
 import java.net.ProxySelector;
@@ -83,12 +84,19 @@ final class Unreachable {
   }
 
   private static Socket connect(InetSocketAddress address) throws IOException {
-    Socket made = new Socket(Proxy.NO_PROXY);
-    InetSocketAddress resolved = new InetSocketAddress(address.getHostString(), address.getPort());
-    if (resolved.isUnresolved()) throw new java.net.UnknownHostException(address.getHostString());
-    made.connect(resolved, PATIENCE_MS);
-    made.setSoTimeout(PATIENCE_MS);
-    return made;
+    IOException last = null;
+    for (InetAddress each : InetAddress.getAllByName(address.getHostString())) {
+      Socket made = new Socket(Proxy.NO_PROXY);
+      try {
+        made.connect(new InetSocketAddress(each, address.getPort()), PATIENCE_MS);
+        made.setSoTimeout(PATIENCE_MS);
+        return made;
+      } catch (IOException error) {
+        made.close();
+        last = error;
+      }
+    }
+    throw last;
   }
 
   private static String whyNoTls(InetSocketAddress address, Settings settings) throws IOException, GeneralSecurityException {
