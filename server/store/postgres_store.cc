@@ -224,6 +224,7 @@ absl::Status PostgresStore::Join(bool starting) {
   marker_key_ = marker_key;
   joined_ = true;
   went_back_ = false;
+  written_ = 0;
   membership().Join(me, asked + options_.lease - kLeaseMargin);
   if (begins) feed_.Announce();
   return absl::OkStatus();
