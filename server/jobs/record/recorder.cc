@@ -3,15 +3,12 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
-#include "server/jobs/record/commit_draft.h"
-#include "server/jobs/record/recent_intents.h"
 #include "server/jobs/record/settle.h"
 
 namespace finetune {
@@ -54,130 +51,11 @@ absl::Status Stopped() { return absl::CancelledError("the recorder has stopped")
 
 }  // namespace
 
-// All of it; the threads' rules are at the members.
-class Recorder::Core {
- public:
-  Core(const Options& options, Store& store, Catalog& catalog, Clock& clock, Metrics& metrics);
-  ~Core() { store_.Follow(nullptr); }
+Recorder::Recorder(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics)
+    : Recorder(Options(), store, catalog, clock, metrics) {}
 
-  absl::Status Load();
-  void AddListener(CommitListener* listener) ABSL_LOCKS_EXCLUDED(mu_) {
-    MutexLock lock(mu_);
-    listeners_.push_back(listener);
-  }
-  bool is_shared() const { return store_.is_shared(); }
-  void Record(Mutation mutation, Done done, const TraceContext& trace, TurnNeeds needs)
-      ABSL_LOCKS_EXCLUDED(mu_);
-  void Probe(Done done) ABSL_LOCKS_EXCLUDED(mu_);
-  void CatchUp(Done done) ABSL_LOCKS_EXCLUDED(mu_);
-  const Membership& membership() const { return store_.membership(); }
-  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status store_status() const ABSL_LOCKS_EXCLUDED(mu_);
-  bool has_unsettled() const { return has_unsettled_; }
-
- private:
-  struct Item {
-    Mutation mutation;
-    Done done;
-    TraceContext trace;
-    TurnNeeds needs;
-    bool wrote = false;
-    absl::Status result;
-  };
-
-  void RunQueue() ABSL_LOCKS_EXCLUDED(mu_);
-  // Runs the items' mutations and commits what they want written. Not OK if that failed for all of
-  // them together.
-  absl::Status RunTurn(std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
-  // Who leads during it, where that matters.
-  absl::StatusOr<std::optional<LeaderTerm>> BeginTurn(const std::vector<Item>& items)
-      ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes the turn and, in as many steps as need be, what others committed until then.
-  absl::StatusOr<std::optional<LeaderTerm>> BeginUpToDate(const TurnNeeds& needs);
-  absl::Status Commit(CommitDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
-  // After a commit whose outcome is not known.
-  absl::Status Settle(const absl::Status& why);
-  absl::Status AskIfOpen();
-  void TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
-                   const absl::Status& status) const;
-  void ForgetLostJobs(CommitDraft& draft);
-  // Takes over what members owned whose time has run out.
-  void SettleOwnerless(CommitDraft& draft);
-  void SetWhatToForget(StoreBatch& batch);
-  void FollowStore() ABSL_LOCKS_EXCLUDED(mu_);
-  absl::Status ReadNews();
-  // Has others' commits looked for; `done`, if any, hears when that was done.
-  bool PostFollow(Done done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Shows what others committed.
-  absl::Status TakeIn(const StoreNews& news);
-  // Shows what is there, whatever came between.
-  absl::Status Reload();
-  // Of what was seen and is not in this history, the submissions are to be brought back.
-  void NoteLost(const StoreState& state);
-  void BringBackLost(CommitDraft& draft);
-  // What a new submission is told if the record may lack one with its request_id; OK otherwise.
-  absl::Status WhyNotSubmit();
-  // Whether others wait for a commit of this process, whatever is in it.
-  bool IsAwaited() const;
-  absl::Status TakeState(const StoreState& state);
-  void Show(const std::vector<ChangePtr>& changes);
-  void ShowIntents(const std::vector<record::Intent>& intents);
-  void TellOfIntents(const std::vector<record::Intent>& intents) ABSL_LOCKS_EXCLUDED(mu_);
-  std::vector<CommitListener*> Listeners() const ABSL_LOCKS_EXCLUDED(mu_) {
-    MutexLock lock(mu_);
-    return listeners_;
-  }
-  void SetStoreStatus(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
-
-  // Constant after construction.
-  const Options options_;
-  Store& store_;
-  Catalog& catalog_;
-  Clock& clock_;
-  prometheus::Counter& changes_total_;
-  prometheus::Histogram& commit_seconds_;
-  prometheus::Counter& store_errors_total_;
-  prometheus::Counter& forgotten_total_;
-  prometheus::Counter& lost_commits_total_;
-
-  // Recorder's thread only, after Load.
-  StorePoint point_;  // What is shown.
-  std::string lost_;
-  bool open_ = false;  // The last commit's outcome is still not known.
-  IntentTable unsettled_;
-  CommitDraft::Reads reads_;
-  std::string marker_key_;
-  std::string owner_;
-  // As of the latest news.
-  std::optional<StoreMembers> members_;
-  std::optional<StoreCaution> caution_;
-  bool was_cautious_ = false;  // In the latest turn.
-  // Commits that this process saw are gone, and no commit of its says so yet.
-  bool has_lost_ = false;
-  RecentIntents recent_;  // Where others share the record.
-  std::vector<record::Intent> to_bring_back_;
-  uint64_t forgotten_through_ = 0;
-  absl::Time forget_intents_at_ = absl::InfinitePast();
-  absl::Time forget_jobs_at_ = absl::InfinitePast();
-
-  // Written by the recorder's thread, as unsettled_ is.
-  std::atomic<bool> has_unsettled_{false};
-
-  mutable Mutex mu_;
-  // Guarded by mu_.
-  std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
-  std::vector<CommitListener*> listeners_ ABSL_GUARDED_BY(mu_);
-  bool scheduled_ ABSL_GUARDED_BY(mu_) = false;
-  bool following_ ABSL_GUARDED_BY(mu_) = false;         // A FollowStore is queued.
-  std::vector<Done> catching_up_ ABSL_GUARDED_BY(mu_);  // For whom.
-  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
-  absl::Status store_status_ ABSL_GUARDED_BY(mu_);
-
-  Worker worker_;
-};
-
-Recorder::Core::Core(const Options& options, Store& store, Catalog& catalog, Clock& clock,
-                     Metrics& metrics)
+Recorder::Recorder(const Options& options, Store& store, Catalog& catalog, Clock& clock,
+                   Metrics& metrics)
     : options_(options),
       store_(store),
       catalog_(catalog),
@@ -196,7 +74,14 @@ Recorder::Core::Core(const Options& options, Store& store, Catalog& catalog, Clo
           "Commits that this gateway has seen and that the database has lost, as a failover may.")),
       worker_("recorder") {}
 
-absl::Status Recorder::Core::Load() {
+Recorder::~Recorder() { Stop(); }
+
+void Recorder::AddListener(CommitListener* listener) {
+  MutexLock lock(mu_);
+  listeners_.push_back(listener);
+}
+
+absl::Status Recorder::Load() {
   {
     ASSIGN_OR_RETURN(const StoreState state, store_.Load());
     RETURN_IF_ERROR(TakeState(state));
@@ -213,7 +98,7 @@ absl::Status Recorder::Core::Load() {
   return absl::OkStatus();
 }
 
-absl::Status Recorder::Core::TakeState(const StoreState& state) {
+absl::Status Recorder::TakeState(const StoreState& state) {
   if (state.clock) catalog_.numbers().SetClock(*state.clock);
   RETURN_IF_ERROR(catalog_.Load(state));
   unsettled_.Clear();
@@ -224,7 +109,7 @@ absl::Status Recorder::Core::TakeState(const StoreState& state) {
   return absl::OkStatus();
 }
 
-absl::Status Recorder::Core::Reload() {
+absl::Status Recorder::Reload() {
   ASSIGN_OR_RETURN(const StoreState state, store_.Load());
   Log(LogLevel::kWarning, "the record is loaded anew: what came between is not kept",
       {{"revision", catalog_.view()->revision()}, {"now", state.point.revision}});
@@ -235,7 +120,7 @@ absl::Status Recorder::Core::Reload() {
   return taken;
 }
 
-void Recorder::Core::NoteLost(const StoreState& state) {
+void Recorder::NoteLost(const StoreState& state) {
   const uint64_t common = CommonSeq(state.lineage, point_, state.point.seq);
   if (common >= point_.seq) return;
   lost_commits_total_.Increment(static_cast<double>(point_.seq - common));
@@ -248,7 +133,7 @@ void Recorder::Core::NoteLost(const StoreState& state) {
   has_lost_ = true;
 }
 
-absl::Status Recorder::Core::WhyNotSubmit() {
+absl::Status Recorder::WhyNotSubmit() {
   if (!lost_.empty()) return RecordIsLost(lost_);
   bool cautious = has_lost_;
   // What is awaited of this process comes with this very commit.
@@ -264,25 +149,25 @@ absl::Status Recorder::Core::WhyNotSubmit() {
   return cautious ? MayBeThere() : absl::OkStatus();
 }
 
-bool Recorder::Core::IsAwaited() const {
+bool Recorder::IsAwaited() const {
   return has_lost_ || !to_bring_back_.empty() || (caution_ && caution_->awaits_me) ||
          (members_ && !members_->ended.empty());
 }
 
 // Before anything else is done in the new history: a repeated request must find them.
-void Recorder::Core::BringBackLost(CommitDraft& draft) {
+void Recorder::BringBackLost(CommitDraft& draft) {
   for (const record::Intent& intent : to_bring_back_) {
     (void)draft.EndMutation(BringBack(draft, intent, catalog_.numbers().NotBeforeNow()));
   }
 }
 
-bool Recorder::Core::PostFollow(Done done) {
+bool Recorder::PostFollow(Done done) {
   if (done) catching_up_.push_back(std::move(done));
   if (!following_) following_ = worker_.Post([this] { FollowStore(); });
   return following_;
 }
 
-void Recorder::Core::CatchUp(Done done) {
+void Recorder::CatchUp(Done done) {
   if (!store_.is_shared()) return std::move(done)(absl::OkStatus());
   {
     MutexLock lock(mu_);
@@ -291,8 +176,7 @@ void Recorder::Core::CatchUp(Done done) {
   std::move(done)(Stopped());
 }
 
-void Recorder::Core::Record(Mutation mutation, Done done, const TraceContext& trace,
-                            TurnNeeds needs) {
+void Recorder::Record(Mutation mutation, Done done, const TraceContext& trace, TurnNeeds needs) {
   {
     MutexLock lock(mu_);
     if (!stopped_) {
@@ -307,7 +191,7 @@ void Recorder::Core::Record(Mutation mutation, Done done, const TraceContext& tr
   std::move(done)(Stopped());
 }
 
-void Recorder::Core::Probe(Done done) {
+void Recorder::Probe(Done done) {
   {
     MutexLock lock(mu_);
     if (!stopped_) {
@@ -325,7 +209,7 @@ void Recorder::Core::Probe(Done done) {
   std::move(done)(Stopped());
 }
 
-void Recorder::Core::Stop() {
+void Recorder::Stop() {
   {
     MutexLock lock(mu_);
     stopped_ = true;
@@ -334,12 +218,12 @@ void Recorder::Core::Stop() {
   worker_.Stop();
 }
 
-absl::Status Recorder::Core::store_status() const {
+absl::Status Recorder::store_status() const {
   MutexLock lock(mu_);
   return store_status_;
 }
 
-void Recorder::Core::SetStoreStatus(const absl::Status& status) {
+void Recorder::SetStoreStatus(const absl::Status& status) {
   bool changed = false;
   {
     MutexLock lock(mu_);
@@ -355,7 +239,7 @@ void Recorder::Core::SetStoreStatus(const absl::Status& status) {
   }
 }
 
-void Recorder::Core::RunQueue() {
+void Recorder::RunQueue() {
   std::vector<Item> items;
   while (true) {
     {
@@ -376,7 +260,7 @@ void Recorder::Core::RunQueue() {
   }
 }
 
-absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
+absl::Status Recorder::RunTurn(std::vector<Item>& items) {
   ASSIGN_OR_RETURN(const std::optional<LeaderTerm> leader, BeginTurn(items));
   const absl::Status refusal = WhyNotSubmit();
   CommitDraft draft({.catalog = catalog_,
@@ -418,8 +302,7 @@ absl::Status Recorder::Core::RunTurn(std::vector<Item>& items) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginTurn(
-    const std::vector<Item>& items) {
+absl::StatusOr<std::optional<LeaderTerm>> Recorder::BeginTurn(const std::vector<Item>& items) {
   TurnNeeds needs;
   for (const Item& item : items) {
     needs.intents.insert(needs.intents.end(), item.needs.intents.begin(), item.needs.intents.end());
@@ -441,7 +324,7 @@ absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginTurn(
   return leader;
 }
 
-absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginUpToDate(const TurnNeeds& needs) {
+absl::StatusOr<std::optional<LeaderTerm>> Recorder::BeginUpToDate(const TurnNeeds& needs) {
   for (int tries = 0; tries < kMaxCatchUps; ++tries) {
     ASSIGN_OR_RETURN(const StoreNews news, store_.Begin(point_, needs));
     if (news.must_load || news.is_behind) {
@@ -457,7 +340,7 @@ absl::StatusOr<std::optional<LeaderTerm>> Recorder::Core::BeginUpToDate(const Tu
   return absl::UnavailableError("others write faster than this gateway can read");
 }
 
-absl::Status Recorder::Core::ReadNews() {
+absl::Status Recorder::ReadNews() {
   ASSIGN_OR_RETURN(StoreNews news, store_.Read(point_));
   if (news.must_load) {
     RETURN_IF_ERROR(Reload());
@@ -468,14 +351,14 @@ absl::Status Recorder::Core::ReadNews() {
 }
 
 // If it was written, the news of the turn have it.
-absl::Status Recorder::Core::AskIfOpen() {
+absl::Status Recorder::AskIfOpen() {
   if (!open_) return absl::OkStatus();
   const absl::StatusOr<bool> written = store_.Settle();
   open_ = !written.ok();
   return written.status();
 }
 
-absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>& items) {
+absl::Status Recorder::Commit(CommitDraft& draft, const std::vector<Item>& items) {
   StoreBatch batch = draft.TakeBatch();
   if (members_) batch.ended_members = members_->ended;
   batch.has_lost = has_lost_;
@@ -499,7 +382,7 @@ absl::Status Recorder::Core::Commit(CommitDraft& draft, const std::vector<Item>&
 
 // Only this thread waits, and whoever wants to write: what is shown goes on. Once the patience is
 // over, the truth comes with the news of the next turn.
-absl::Status Recorder::Core::Settle(const absl::Status& why) {
+absl::Status Recorder::Settle(const absl::Status& why) {
   const absl::Time until = SteadyNow() + options_.open_patience;
   while (true) {
     const absl::StatusOr<bool> written = store_.Settle();
@@ -511,8 +394,8 @@ absl::Status Recorder::Core::Settle(const absl::Status& why) {
 }
 
 // One commit may serve many traces: each that has something in it gets a span of it.
-void Recorder::Core::TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
-                                 const absl::Status& status) const {
+void Recorder::TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
+                           const absl::Status& status) const {
   for (const Item& item : items) {
     if (!item.wrote) continue;
     Span span = item.trace.StartSpanAt(start, SpanKind::kClient, "store commit");
@@ -529,7 +412,7 @@ void Recorder::Core::TraceCommit(const std::vector<Item>& items, absl::Time star
 }
 
 // Whoever made them knows them at Segmind no more, and nobody asked this gateway for them.
-void Recorder::Core::ForgetLostJobs(CommitDraft& draft) {
+void Recorder::ForgetLostJobs(CommitDraft& draft) {
   if (options_.forget_lost_after == absl::InfiniteDuration() || clock_.Now() < forget_jobs_at_)
     return;
   forget_jobs_at_ = clock_.Now() + kForgetJobsEvery;
@@ -552,7 +435,7 @@ void Recorder::Core::ForgetLostJobs(CommitDraft& draft) {
   forgotten_total_.Increment(static_cast<double>(forgotten));
 }
 
-void Recorder::Core::SetWhatToForget(StoreBatch& batch) {
+void Recorder::SetWhatToForget(StoreBatch& batch) {
   const uint64_t revision = point_.revision + batch.changes.size();
   const size_t kept = catalog_.options().window_changes;
   const uint64_t through = std::max(catalog_.window_start(), revision > kept ? revision - kept : 0);
@@ -564,7 +447,7 @@ void Recorder::Core::SetWhatToForget(StoreBatch& batch) {
   batch.forget_spending_before = now - kKeepSpending;
 }
 
-void Recorder::Core::FollowStore() {
+void Recorder::FollowStore() {
   std::vector<Done> waiting;
   {
     MutexLock lock(mu_);
@@ -581,7 +464,7 @@ void Recorder::Core::FollowStore() {
 }
 
 // Their POSTs may still be out: an outcome that comes later is welcome, whoever brings it.
-void Recorder::Core::SettleOwnerless(CommitDraft& draft) {
+void Recorder::SettleOwnerless(CommitDraft& draft) {
   if (!members_) return;
   const auto lives = [&](const std::string& owner) {
     return store_.membership().IsMine(owner) ||
@@ -595,7 +478,7 @@ void Recorder::Core::SettleOwnerless(CommitDraft& draft) {
   (void)draft.EndMutation(absl::OkStatus());
 }
 
-absl::Status Recorder::Core::TakeIn(const StoreNews& news) {
+absl::Status Recorder::TakeIn(const StoreNews& news) {
   if (news.clock) catalog_.numbers().SetClock(*news.clock);
   if (news.members) members_ = news.members;
   caution_ = news.caution;
@@ -625,7 +508,7 @@ absl::Status Recorder::Core::TakeIn(const StoreNews& news) {
   return absl::OkStatus();
 }
 
-void Recorder::Core::Show(const std::vector<ChangePtr>& changes) {
+void Recorder::Show(const std::vector<ChangePtr>& changes) {
   if (changes.empty()) return;
   point_.revision = changes.back()->revision();
   for (const ChangePtr& change : changes) reads_.erase(change->after()->id);
@@ -634,7 +517,7 @@ void Recorder::Core::Show(const std::vector<ChangePtr>& changes) {
   for (CommitListener* listener : Listeners()) listener->OnCommitted(changes);
 }
 
-void Recorder::Core::ShowIntents(const std::vector<record::Intent>& intents) {
+void Recorder::ShowIntents(const std::vector<record::Intent>& intents) {
   for (const record::Intent& intent : intents) {
     unsettled_.Put(intent);
     catalog_.NoteRead(std::max(intent.prepared_read(), intent.unknown_read()));
@@ -642,42 +525,11 @@ void Recorder::Core::ShowIntents(const std::vector<record::Intent>& intents) {
   has_unsettled_ = !unsettled_.all().empty();
 }
 
-void Recorder::Core::TellOfIntents(const std::vector<record::Intent>& intents) {
+void Recorder::TellOfIntents(const std::vector<record::Intent>& intents) {
   if (intents.empty()) return;
   if (store_.is_shared())
     for (const record::Intent& intent : intents) recent_.Note(point_.seq, intent);
   for (CommitListener* listener : Listeners()) listener->OnIntents(intents);
 }
-
-Recorder::Recorder(Store& store, Catalog& catalog, Clock& clock, Metrics& metrics)
-    : Recorder(Options(), store, catalog, clock, metrics) {}
-
-Recorder::Recorder(const Options& options, Store& store, Catalog& catalog, Clock& clock,
-                   Metrics& metrics)
-    : core_(std::make_unique<Core>(options, store, catalog, clock, metrics)) {}
-
-Recorder::~Recorder() { Stop(); }
-
-absl::Status Recorder::Load() { return core_->Load(); }
-
-void Recorder::AddListener(CommitListener* listener) { core_->AddListener(listener); }
-
-void Recorder::Record(Mutation mutation, Done done, const TraceContext& trace, TurnNeeds needs) {
-  core_->Record(std::move(mutation), std::move(done), trace, std::move(needs));
-}
-
-void Recorder::CatchUp(Done done) { core_->CatchUp(std::move(done)); }
-
-bool Recorder::is_shared() const { return core_->is_shared(); }
-
-const Membership& Recorder::membership() const { return core_->membership(); }
-
-void Recorder::Stop() { core_->Stop(); }
-
-absl::Status Recorder::store_status() const { return core_->store_status(); }
-
-bool Recorder::has_unsettled() const { return core_->has_unsettled(); }
-
-void Recorder::Probe(Done done) { core_->Probe(std::move(done)); }
 
 }  // namespace finetune

@@ -1,15 +1,23 @@
 #pragma once
 
-#include <memory>
+#include <atomic>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
+#include "server/base/mutex.h"
 #include "server/base/trace.h"
 #include "server/base/worker.h"
 #include "server/jobs/record/catalog.h"
+#include "server/jobs/record/commit_draft.h"
 #include "server/jobs/record/draft.h"
+#include "server/jobs/record/intent_table.h"
+#include "server/jobs/record/recent_intents.h"
 #include "server/store/store.h"
 
 namespace finetune {
@@ -42,10 +50,10 @@ class Recorder {
   absl::Status Load();
 
   // Whether other processes may write to the record.
-  bool is_shared() const;
+  bool is_shared() const { return store_.is_shared(); }
 
   // Hears of what is committed from now on. Listeners outlive the recorder's Stop.
-  void AddListener(CommitListener* listener);
+  void AddListener(CommitListener* listener) ABSL_LOCKS_EXCLUDED(mu_);
 
   // `done` runs exactly once on the recorder's thread: with the mutation's own error, with
   // UNAVAILABLE / STORE_UNAVAILABLE if it could not be committed (or if nobody knows whether it
@@ -53,30 +61,127 @@ class Recorder {
   // `needs` is over, or with OK once it is visible. CANCELLED after Stop, then on the caller's
   // thread. The commit is a span of `trace`; `needs` is what the mutation is going to ask the
   // store.
-  void Record(Mutation mutation, Done done, const TraceContext& trace = {}, TurnNeeds needs = {});
+  void Record(Mutation mutation, Done done, const TraceContext& trace = {}, TurnNeeds needs = {})
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   // Runs `done` once what was committed before this call, by whichever process, is visible:
   // on the recorder's thread, or at once where nobody else commits. Calls that come together share
   // one question. UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked; CANCELLED after Stop.
-  void CatchUp(Done done);
+  void CatchUp(Done done) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Finishes what is queued, then refuses. Idempotent.
-  void Stop();
+  void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
   // The latest commit's outcome, or a probe's: whether the store can be written.
-  absl::Status store_status() const;
+  absl::Status store_status() const ABSL_LOCKS_EXCLUDED(mu_);
   // Under which name this process owns what it submits, and whether that counts.
-  const Membership& membership() const;
+  const Membership& membership() const { return store_.membership(); }
   // Whether a submission's outcome is not known, or awaited, by the latest commit. Without one a
   // read of Segmind that has no news has nothing to be recorded.
-  bool has_unsettled() const;
+  bool has_unsettled() const { return has_unsettled_; }
   // Tries the store for real while it failed last; for submissions that must not start in vain, and
   // for recovery.
-  void Probe(Done done);
+  void Probe(Done done) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  class Core;
-  std::unique_ptr<Core> core_;
+  struct Item {
+    Mutation mutation;
+    Done done;
+    TraceContext trace;
+    TurnNeeds needs;
+    bool wrote = false;
+    absl::Status result;
+  };
+
+  void RunQueue() ABSL_LOCKS_EXCLUDED(mu_);
+  // Runs the items' mutations and commits what they want written. Not OK if that failed for all of
+  // them together.
+  absl::Status RunTurn(std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  // Who leads during it, where that matters.
+  absl::StatusOr<std::optional<LeaderTerm>> BeginTurn(const std::vector<Item>& items)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  // Takes the turn and, in as many steps as need be, what others committed until then.
+  absl::StatusOr<std::optional<LeaderTerm>> BeginUpToDate(const TurnNeeds& needs);
+  absl::Status Commit(CommitDraft& draft, const std::vector<Item>& items) ABSL_LOCKS_EXCLUDED(mu_);
+  // After a commit whose outcome is not known.
+  absl::Status Settle(const absl::Status& why);
+  absl::Status AskIfOpen();
+  void TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
+                   const absl::Status& status) const;
+  void ForgetLostJobs(CommitDraft& draft);
+  // Takes over what members owned whose time has run out.
+  void SettleOwnerless(CommitDraft& draft);
+  void SetWhatToForget(StoreBatch& batch);
+  void FollowStore() ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status ReadNews();
+  // Has others' commits looked for; `done`, if any, hears when that was done.
+  bool PostFollow(Done done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Shows what others committed.
+  absl::Status TakeIn(const StoreNews& news);
+  // Shows what is there, whatever came between.
+  absl::Status Reload();
+  // Of what was seen and is not in this history, the submissions are to be brought back.
+  void NoteLost(const StoreState& state);
+  void BringBackLost(CommitDraft& draft);
+  // What a new submission is told if the record may lack one with its request_id; OK otherwise.
+  absl::Status WhyNotSubmit();
+  // Whether others wait for a commit of this process, whatever is in it.
+  bool IsAwaited() const;
+  absl::Status TakeState(const StoreState& state);
+  void Show(const std::vector<ChangePtr>& changes);
+  void ShowIntents(const std::vector<record::Intent>& intents);
+  void TellOfIntents(const std::vector<record::Intent>& intents) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<CommitListener*> Listeners() const ABSL_LOCKS_EXCLUDED(mu_) {
+    MutexLock lock(mu_);
+    return listeners_;
+  }
+  void SetStoreStatus(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
+
+  // Constant after construction.
+  const Options options_;
+  Store& store_;
+  Catalog& catalog_;
+  Clock& clock_;
+  prometheus::Counter& changes_total_;
+  prometheus::Histogram& commit_seconds_;
+  prometheus::Counter& store_errors_total_;
+  prometheus::Counter& forgotten_total_;
+  prometheus::Counter& lost_commits_total_;
+
+  // Recorder's thread only, after Load.
+  StorePoint point_;  // What is shown.
+  std::string lost_;
+  bool open_ = false;  // The last commit's outcome is still not known.
+  IntentTable unsettled_;
+  CommitDraft::Reads reads_;
+  std::string marker_key_;
+  std::string owner_;
+  // As of the latest news.
+  std::optional<StoreMembers> members_;
+  std::optional<StoreCaution> caution_;
+  bool was_cautious_ = false;  // In the latest turn.
+  // Commits that this process saw are gone, and no commit of its says so yet.
+  bool has_lost_ = false;
+  RecentIntents recent_;  // Where others share the record.
+  std::vector<record::Intent> to_bring_back_;
+  uint64_t forgotten_through_ = 0;
+  absl::Time forget_intents_at_ = absl::InfinitePast();
+  absl::Time forget_jobs_at_ = absl::InfinitePast();
+
+  // Written by the recorder's thread, as unsettled_ is.
+  std::atomic<bool> has_unsettled_{false};
+
+  mutable Mutex mu_;
+  // Guarded by mu_.
+  std::deque<Item> queue_ ABSL_GUARDED_BY(mu_);
+  std::vector<CommitListener*> listeners_ ABSL_GUARDED_BY(mu_);
+  bool scheduled_ ABSL_GUARDED_BY(mu_) = false;
+  bool following_ ABSL_GUARDED_BY(mu_) = false;         // A FollowStore is queued.
+  std::vector<Done> catching_up_ ABSL_GUARDED_BY(mu_);  // For whom.
+  bool stopped_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status store_status_ ABSL_GUARDED_BY(mu_);
+
+  Worker worker_;
 };
 
 }  // namespace finetune
