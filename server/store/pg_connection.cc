@@ -226,6 +226,10 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
     const ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_PIPELINE_SYNC) {
       PQclear(result);
+      // Who asks reads the rows of each statement: all are there, or there was an error.
+      if (error.ok() && rows.size() != queries.size())
+        return Broken(
+            absl::StrCat("it answered ", rows.size(), " of ", queries.size(), " statements"));
       return error;
     }
     if (status == PGRES_FATAL_ERROR && error.ok()) {

@@ -66,9 +66,11 @@ class PgRows {
 
   int size() const { return PQntuples(result_.get()); }
   bool IsNull(int row, int column) const { return PQgetisnull(result_.get(), row, column) != 0; }
+  // Empty if there is no such row.
   std::string_view Bytes(int row, int column) const {
-    return {PQgetvalue(result_.get(), row, column),
-            static_cast<size_t>(PQgetlength(result_.get(), row, column))};
+    const char* bytes = PQgetvalue(result_.get(), row, column);
+    if (bytes == nullptr) return {};
+    return {bytes, static_cast<size_t>(PQgetlength(result_.get(), row, column))};
   }
   // Of a bigint.
   int64_t Number(int row, int column) const;
@@ -88,6 +90,7 @@ class PgConnection {
                                                             absl::Time deadline);
 
   // Sends all of them at once and gathers what they answer; what follows one that fails is not run.
+  // Without an error `rows` has those of each query.
   // After a broken connection, or a deadline, only the destructor may follow; `rows` has what was
   // answered until then.
   PgError Run(const std::vector<PgQuery>& queries, absl::Time deadline, std::vector<PgRows>& rows);

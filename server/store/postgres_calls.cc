@@ -72,7 +72,7 @@ PgError PostgresCalls::Run(PgConnection& connection, const DatabaseClock& clock,
     error =
         connection.Run({{"UPDATE finetune.upstream_hold SET until = greatest(until, $1::bigint)",
                          {PgValue::Number(absl::ToUnixNanos(until))}}},
-                       absl::Now() + patience, rows);
+                       SteadyNow() + patience, rows);
     if (!error.ok()) {
       // To be told as soon as that can be done.
       MutexLock lock(mu_);
@@ -100,9 +100,9 @@ PgError PostgresCalls::RunOne(PgConnection& connection, const DatabaseClock& clo
   queries.push_back({"COMMIT"});
   std::vector<PgRows> rows;
   const absl::Time sent = SteadyNow();
-  const PgError error = connection.Run(queries, absl::Now() + patience, rows);
+  const PgError error = connection.Run(queries, SteadyNow() + patience, rows);
   if (!error.ok()) {
-    if (!connection.broken()) (void)connection.Run({{"ROLLBACK"}}, absl::Now() + patience, rows);
+    if (!connection.broken()) (void)connection.Run({{"ROLLBACK"}}, SteadyNow() + patience, rows);
     return error;
   }
   answer.picture = PictureOf(rows[3], rows[4], clock);

@@ -301,7 +301,7 @@ void PostgresFleet::Rest() {
   const absl::Duration rest = std::max(absl::ZeroDuration(), next - now);
   std::vector<std::string> said;
   if (session_ != nullptr) {
-    const PgError error = session_->connection().Wait(wake_fd_, absl::Now() + rest, said);
+    const PgError error = session_->connection().Wait(wake_fd_, SteadyNow() + rest, said);
     if (!error.ok()) Drop(PgUnavailable(error));
   } else {
     pollfd waiting{.fd = wake_fd_, .events = POLLIN, .revents = 0};
@@ -362,13 +362,13 @@ void PostgresFleet::Leave() {
 
 bool PostgresFleet::Connect() {
   if (SteadyNow() < connect_at_) return false;
-  auto session = PostgresSession::OpenBeside(options_.target, absl::Now() + options_.patience);
+  auto session = PostgresSession::OpenBeside(options_.target, SteadyNow() + options_.patience);
   std::vector<PgRows> rows;
   PgError error;
   if (session.ok()) {
     // A heartbeat that is lost is followed by another one.
     error = (*session)->connection().Run({{"SET synchronous_commit = off"}, {kListen}},
-                                         absl::Now() + options_.patience, rows);
+                                         SteadyNow() + options_.patience, rows);
   }
   if (!session.ok() || !error.ok()) {
     Drop(session.ok() ? PgUnavailable(error) : session.status());
@@ -395,11 +395,11 @@ void PostgresFleet::Drop(const absl::Status& why) {
 
 bool PostgresFleet::Ask(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows) {
   PgConnection& connection = session_->connection();
-  const PgError error = connection.Run(queries, absl::Now() + options_.patience, rows);
+  const PgError error = connection.Run(queries, SteadyNow() + options_.patience, rows);
   if (error.ok()) return true;
   if (!connection.broken()) {
     std::vector<PgRows> ignored;
-    (void)connection.Run({{"ROLLBACK"}}, absl::Now() + options_.patience, ignored);
+    (void)connection.Run({{"ROLLBACK"}}, SteadyNow() + options_.patience, ignored);
     Log(LogLevel::kWarning, "the database refused what a gateway tells the others",
         {{"error", error.message}});
   }
