@@ -123,6 +123,8 @@ absl::Status CallGate::Check(Call& call) {
   const Rule& rule = RuleOf(call.method);
   if (call.caller->role < rule.least_role)
     return RoleNotAllowed(rule.name, rule.least_role, call.caller->role);
+  if (lasting_.keeps_accounts())
+    lasting_.NoteAdmitted(rule.cheap ? call.context->peer() : call.peer);
   RETURN_IF_ERROR(CheckLimits(call));
   if (!MayLast(call.method)) return absl::OkStatus();
   call.lasting = std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.peer,

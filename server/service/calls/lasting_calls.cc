@@ -99,7 +99,7 @@ void LastingCalls::Remove(const std::shared_ptr<LastingCall>& call) {
   {
     MutexLock lock(mu_);
     calls_.erase(call);
-    if (counts_ended_ && call->is_upload_) ended_upload_bytes_[call->peer_] += call->uploaded_;
+    if (keeps_accounts_ && call->is_upload_) ended_upload_bytes_[call->peer_] += call->uploaded_;
   }
   LastingCall::End end;  // Dropped after the lock.
   Clock::TimerId timer;
@@ -117,6 +117,7 @@ CallsOfPeers LastingCalls::ByPeer() {
   CallsOfPeers by_peer;
   MutexLock lock(mu_);
   for (const auto& [peer, bytes] : ended_upload_bytes_) by_peer[peer].upload_bytes = bytes;
+  for (const std::string& peer : admitted_) by_peer[peer].admitted = true;
   for (const auto& call : calls_) {
     CallsOfPeer& of_peer = by_peer[call->peer_];
     ++of_peer.calls;
@@ -126,10 +127,16 @@ CallsOfPeers LastingCalls::ByPeer() {
   return by_peer;
 }
 
-void LastingCalls::CountEndedUploads(bool count) {
+void LastingCalls::KeepAccounts(bool keep) {
   MutexLock lock(mu_);
-  counts_ended_ = count;
+  keeps_accounts_ = keep;
   ended_upload_bytes_.clear();
+  admitted_.clear();
+}
+
+void LastingCalls::NoteAdmitted(const std::string& peer) {
+  MutexLock lock(mu_);
+  if (keeps_accounts_) admitted_.insert(peer);
 }
 
 void LastingCalls::JudgeAll() {

@@ -69,6 +69,8 @@ class LastingCall {
 
 // The lasting calls of one connection.
 struct CallsOfPeer {
+  // Whether a call of it was let in, of whatever kind; told of while accounts are kept.
+  bool admitted = false;
   int64_t calls = 0;    // Under way.
   int64_t uploads = 0;  // Among them.
   int64_t upload_bytes =
@@ -97,8 +99,11 @@ class LastingCalls {
 
   // By what gRPC calls the other end.
   CallsOfPeers ByPeer() ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether ByPeer includes what uploads have read that end from now on.
-  void CountEndedUploads(bool count) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether ByPeer includes what uploads have read that end from now on, and whose calls are let in.
+  void KeepAccounts(bool keep) ABSL_LOCKS_EXCLUDED(mu_);
+  bool keeps_accounts() const { return keeps_accounts_.load(std::memory_order_relaxed); }
+  // While it does: a call from there was let in.
+  void NoteAdmitted(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   void JudgeOne(LastingCall& call);
@@ -106,11 +111,12 @@ class LastingCalls {
   Authenticator& authenticator_;
   Clock& clock_;
   std::atomic<uint64_t> judgements_ = 0;
+  std::atomic<bool> keeps_accounts_ = false;
 
   Mutex mu_;
   absl::flat_hash_set<std::shared_ptr<LastingCall>> calls_ ABSL_GUARDED_BY(mu_);
-  bool counts_ended_ ABSL_GUARDED_BY(mu_) = false;
   absl::flat_hash_map<std::string, int64_t> ended_upload_bytes_ ABSL_GUARDED_BY(mu_);  // By peer.
+  absl::flat_hash_set<std::string> admitted_ ABSL_GUARDED_BY(mu_);
 };
 
 // PERMISSION_DENIED / ROLE_NOT_ALLOWED.

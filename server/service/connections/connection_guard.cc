@@ -55,6 +55,12 @@ constexpr absl::Duration kActive = absl::Milliseconds(200);
 constexpr int64_t kPerByte = 192;
 // What an open stream holds besides.
 constexpr int64_t kPerStream = 8 * kKb;
+// The calls of those who are let in may wait for their turn, as a busy client's do.
+constexpr int64_t kWaitingTolerated = 400 * kMb;
+// What gRPC may have read of theirs and not looked at yet.
+constexpr int64_t kUnparsed = 256 * kKb;
+// So long it hears who is let in before it judges.
+constexpr absl::Duration kHear = absl::Milliseconds(40);
 // What streams account for. One that ended holds nothing any more, however long its headers and its
 // request were; one that is open has headers at least. One that was taken back (rapid reset) may
 // still be on its way to the service.
@@ -163,11 +169,12 @@ absl::Duration ConnectionGuard::Look(absl::Time now) {
     if (resident < least_ + kGrowth) return kInterval;
     BeginAlarm();
     alarm_ends_ = now + kAlarm;
+    judges_from_ = now + kHear;
   } else if (resident < least_ + kCalm || now >= alarm_ends_) {
     EndAlarm(resident);
     return kInterval;
   }
-  if (Judge(now, /*active=*/first)) {
+  if (now >= judges_from_ && Judge(now, /*active=*/now < judges_from_ + kActive)) {
     trim_at_ = std::min(trim_at_, now + kTrimAfter);
     alarm_ends_ = now + kAlarm;
     watchful_until_ = now + kWatchful;
@@ -189,27 +196,35 @@ void ConnectionGuard::BeginAlarm() {
   alarm_ = true;
   pause_ = kSoon;
   for (auto& [inode, seen] : seen_) seen.asked = false;
-  lasting_calls_.CountEndedUploads(true);
+  lasting_calls_.KeepAccounts(true);
 }
 
 void ConnectionGuard::EndAlarm(int64_t resident) {
   alarm_ = false;
   least_ = resident;
-  lasting_calls_.CountEndedUploads(false);
+  lasting_calls_.KeepAccounts(false);
 }
 
 bool ConnectionGuard::Judge(absl::Time now, bool active) {
   process_.refresh_streams();
   const CallsOfPeers calls = lasting_calls_.ByPeer();
   std::vector<Suspect> suspects;
-  int64_t cost = 0;
+  int64_t waiting = 0;
   for (TcpConnection& connection : process_.connections()) {
     if (active && connection.idle > kActive) continue;
     std::optional<Suspect> suspect = Weigh(std::move(connection), calls, now);
-    if (!suspect || suspect->cost < kLeastCost) continue;
-    cost += suspect->cost;
+    if (!suspect) continue;
+    if (suspect->admitted) waiting += suspect->streams * kPerStream;
     suspects.push_back(*std::move(suspect));
   }
+  int64_t cost = 0;
+  for (Suspect& suspect : suspects) {
+    suspect.cost = suspect.bytes * kPerByte;
+    if (!suspect.admitted || waiting > kWaitingTolerated)
+      suspect.cost += suspect.streams * kPerStream;
+    if (suspect.cost >= kLeastCost) cost += suspect.cost;
+  }
+  std::erase_if(suspects, [](const Suspect& suspect) { return suspect.cost < kLeastCost; });
   std::sort(suspects.begin(), suspects.end(),
             [](const Suspect& a, const Suspect& b) { return a.cost > b.cost; });
   bool any = false;
@@ -262,12 +277,12 @@ std::optional<ConnectionGuard::Suspect> ConnectionGuard::Weigh(TcpConnection con
     seen.accounted = sums;
     bytes = 0;
   }
-  const int64_t streams =
-      std::max<int64_t>(0, sums.streams.started - sums.streams.ended - own.calls);
-  return Suspect{.connection = std::move(connection),
-                 .bytes = bytes,
-                 .streams = streams,
-                 .cost = bytes * kPerByte + streams * kPerStream};
+  if (own.admitted) bytes = std::max<int64_t>(0, bytes - kUnparsed);
+  return Suspect{
+      .connection = std::move(connection),
+      .admitted = own.admitted,
+      .bytes = bytes,
+      .streams = std::max<int64_t>(0, sums.streams.started - sums.streams.ended - own.calls)};
 }
 
 void ConnectionGuard::Cut(const Suspect& suspect) {

@@ -29,10 +29,12 @@ namespace finetune {
 // the memory back from whichever connection comes first, not from the one that filled it.
 //
 // So this looks 25 times a second at how large the process is, and does nothing else on an ordinary
-// day but learn, every ten seconds or less often, which connections there are. Only when it has grown by much more than calls make it grow within seconds does it look at
-// the connections: what each has sent beyond what calls that ended, and uploads that are being
-// read, account for, and how many streams it has open that are no admitted watch, wait or transfer.
-// The worst are cut until what is left is little.
+// day but learn, every ten seconds or less often, which connections there are. Only when it has
+// grown by much more than calls make it grow within seconds does it look at the connections: what
+// each has sent beyond what calls that ended, and uploads that are being read, account for, and how
+// many streams it has open that are no admitted watch, wait or transfer. The worst are cut until
+// what is left is little. Whoever has calls that are let in may have tens of thousands of them
+// wait for their turn.
 //
 // On a thread of its own ("memory-guard"). Start and Stop are for the owner; the rest is the
 // thread's, and the tests'.
@@ -79,9 +81,10 @@ class ConnectionGuard {
   };
   struct Suspect {
     TcpConnection connection;
-    int64_t bytes = 0;    // That nothing accounts for.
-    int64_t streams = 0;  // Likewise.
-    int64_t cost = 0;     // The memory that they may take.
+    bool admitted = false;  // Somebody's who may call.
+    int64_t bytes = 0;      // That nothing accounts for.
+    int64_t streams = 0;    // Likewise.
+    int64_t cost = 0;       // The memory that they may take.
   };
 
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
@@ -106,6 +109,7 @@ class ConnectionGuard {
   bool alarm_ = false;
   absl::Time watchful_until_ = absl::InfinitePast();
   absl::Time trim_at_ = absl::InfiniteFuture();
+  absl::Time judges_from_;
   absl::Time alarm_ends_;
   absl::Duration pause_;
   absl::Time next_census_ = absl::InfinitePast();

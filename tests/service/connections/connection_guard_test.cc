@@ -129,11 +129,23 @@ TEST_F(ConnectionGuardTest, CutsWhoCameAfterItBeganToLook) {
 }
 
 TEST_F(ConnectionGuardTest, CutsWhoOpensStreamsAndLeavesThemOpen) {
-  connections_[kFlood] = {.read_bytes = 5 * kMb, .streams = {.started = 40'000}};
+  connections_[kFlood] = {.read_bytes = 5 * kMb, .streams = {.started = 60'000}};
   BeginAlarm();
   connections_[kFlood].read_bytes += kMb;
   Look();
   EXPECT_THAT(cut_, ElementsAre(kFlood));
+}
+
+TEST_F(ConnectionGuardTest, LeavesCallsAloneThatWaitForTheirTurn) {
+  BeginAlarm();
+  lasting_.NoteAdmitted(kHonest);
+  connections_[kHonest] = {.read_bytes = 3 * kMb, .streams = {.started = 50'000}};
+  Look();
+  EXPECT_THAT(cut_, IsEmpty());
+  // Not without end.
+  connections_[kHonest] = {.read_bytes = 6 * kMb, .streams = {.started = 100'000}};
+  Look();
+  EXPECT_THAT(cut_, ElementsAre(kHonest));
 }
 
 TEST_F(ConnectionGuardTest, CutsAsManyAsItTakes) {
