@@ -137,6 +137,8 @@ class WhatIsTraced(Traces):
     def test_a_webhook_its_read_and_its_commit_are_one_tree(self):
         made = self.create()
         upstream_id = self.emulator.jobs()[0]["id"]
+        # So that no list shows it before the webhook is posted.
+        self.emulator.fault("list", "status", code=503, count=-1)
         self.emulator.call("POST", f"/emulator/jobs/{upstream_id}", {"status": "TRAINING_INITIATED"})
         body = json.dumps({"finetune_id": upstream_id, "status": "TRAINING_INITIATED"}).encode()
         request = urllib.request.Request(self.gateway.webhook_url, method="POST", data=body,
