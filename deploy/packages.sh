@@ -9,7 +9,7 @@ build=(ca-certificates ccache clang cmake libabsl-dev libcli11-dev libcurl4-open
   libprotobuf-dev libre2-dev libc-ares-dev libpq-dev libsqlite3-dev libssl-dev libxxhash-dev lld make ninja-build pkg-config
   prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc rapidjson-dev tzdata zlib1g-dev)
 emulator=(libmicrohttpd-dev libzip-dev libgtest-dev libgmock-dev libbenchmark-dev curl python3 zip unzip)
-test=(git iproute2 libclang-rt-14-dev pgbouncer python3-grpcio openssl postgresql python3-protobuf python3-yaml sqlite3 strace)
+test=(dpkg-dev file git iproute2 libclang-rt-14-dev pgbouncer python3-grpcio openssl postgresql python3-protobuf python3-yaml sqlite3 strace)
 # Where systemd runs, these also start as services; the measurements start their own.
 bench=(etcd-server nats-server nginx-light)
 lint=(clang-format clang-tidy git shellcheck)
