@@ -169,7 +169,7 @@ absl::StatusOr<std::shared_ptr<const SpendingRules>> ReadSpendingRules(
     const policy::Policy& policy) {
   auto rules = std::make_shared<SpendingRules>();
   rules->unit = policy.unit().empty() ? kDefaultUnit : policy.unit();
-  if (!IsWord(rules->unit, 16, "")) return Bad("unit must be 1 to 16 letters");
+  if (!IsWord(rules->unit, 16, "")) return Bad("unit must be 1 to 16 letters and digits");
   RETURN_IF_ERROR(ReadPrices(policy, rules->prices));
   std::set<std::string> names;
   for (int i = 0; i < policy.budgets_size(); ++i) {

@@ -73,8 +73,8 @@ struct CallsOfPeer {
   bool admitted = false;
   int64_t calls = 0;    // Under way.
   int64_t uploads = 0;  // Among them.
-  int64_t upload_bytes =
-      0;  // Read by uploads: those under way and, where they are counted, ended ones.
+  // Read by uploads: those under way and, while accounts are kept, those that have ended.
+  int64_t upload_bytes = 0;
 };
 using CallsOfPeers = absl::flat_hash_map<std::string, CallsOfPeer>;
 

@@ -6,32 +6,19 @@
 
 #include "server/base/log.h"
 #include "server/base/time_proto.h"
-#include "tests/jobs/rig.h"
-#include "tests/jobs/submission/lasting_budgets.h"
+#include "tests/jobs/submission/budget_rig.h"
 
 namespace finetune {
 namespace {
 
 constexpr int kCalls = 8;
-const char* const kCallers[] = {"alice", "bob", "carol"};
 
-class BudgetHistory : public Rig {
+class BudgetHistory : public BudgetRig {
  protected:
   void Run(uint32_t seed, const char* zone_name, const char* start_time);
 
-  std::shared_ptr<const Spender> SpenderOf(const std::string& caller) {
-    auto spender = std::make_shared<Spender>();
-    spender->team = caller == "carol" ? "sea" : "art";
-    spender->labels = {{.key = "project"}};
-    spender->rules = rules_;
-    return spender;
-  }
   void ChangePolicy(std::mt19937& random) {
-    auto rules = std::make_shared<SpendingRules>();
-    rules->unit = "credits";
-    rules->guarded_labels = {"project"};
-    rules->prices = {{.base_model = "FLUX", .base_micros = 3 + static_cast<int>(random() % 4)}};
-    rules->budgets = LastingBudgets(zone_);
+    auto rules = NewRules(random);
     // One that comes and goes, and changes its size: only counted right, for it may be below its use.
     if (random() % 2 == 0)
       rules->budgets.push_back({.name = "extra",
@@ -114,27 +101,16 @@ class BudgetHistory : public Rig {
     for (const CountedJob& job : seen.jobs) jobs[job.key] += job.count;
     ExpectWithinBudgets(jobs, zone_);
   }
-
-  absl::TimeZone zone_;
-  std::shared_ptr<const SpendingRules> rules_;
 };
 
 void BudgetHistory::Run(uint32_t seed, const char* zone_name, const char* start_time) {
   SCOPED_TRACE(absl::StrCat(zone_name, " ", seed));
   std::mt19937 random(seed);
-  ASSERT_TRUE(absl::LoadTimeZone(zone_name, &zone_));
-  absl::Time start;
-  std::string error;
-  ASSERT_TRUE(absl::ParseTime(absl::RFC3339_full, start_time, &start, &error)) << error;
-  clock_.StepWall(start - clock_.WallNow());
+  StandAt(zone_name, start_time);
+  if (HasFatalFailure()) return;
   ChangePolicy(random);
   FakeSegmind segmind(clock_);
-  segmind.set_submit_fate([fate = std::minstd_rand(seed * 3)]() mutable {
-    constexpr Fate kFates[] = {Fate::kLostAfter, Fate::kLostBefore,  Fate::kServerErrorAfter,
-                               Fate::kRefused,   Fate::kServerError, Fate::kNoConnection};
-    const uint32_t roll = fate() % 18;
-    return roll < std::size(kFates) ? kFates[roll] : Fate::kFine;
-  });
+  segmind.set_submit_fate(Fates(seed));
   KeepStore("budgets");
   const auto restart = [&] {
     process_.reset();
@@ -155,15 +131,8 @@ void BudgetHistory::Run(uint32_t seed, const char* zone_name, const char* start_
       call = CreateAs(caller, absl::StrCat("request-", number), number);
     }
     RunFor(absl::Milliseconds(static_cast<int64_t>(random() % 1500)), absl::Milliseconds(50));
-    for (const FakeJob& job : segmind.jobs()) {
-      if (random() % 4 != 0 || job.status != "REQUESTED") continue;
-      const bool fails = random() % 3 == 0;
-      segmind.Change(job.id,
-                     [fails](FakeJob& known) { known.status = fails ? "FAILED" : "AVAILABLE"; });
-    }
-    if (random() % 4 == 0) clock_.StepWall(absl::Minutes(static_cast<int64_t>(random() % 1200)));
-    if (random() % 12 == 0) clock_.StepWall(absl::Hours(24 * static_cast<int64_t>(random() % 12)));
-    if (random() % 9 == 0) clock_.StepWall(-absl::Minutes(static_cast<int64_t>(random() % 300)));
+    EndSomeJobs(random, segmind);
+    StepClockAtTimes(random);
     if (random() % 6 == 0) ChangePolicy(random);
     if (random() % 15 == 0) {
       calls.assign(kCalls, std::nullopt);

@@ -5,9 +5,8 @@
 #include <random>
 
 #include "server/base/log.h"
-#include "tests/jobs/rig.h"
 #include "tests/jobs/shared_memory_store.h"
-#include "tests/jobs/submission/lasting_budgets.h"
+#include "tests/jobs/submission/budget_rig.h"
 
 namespace finetune {
 namespace {
@@ -16,9 +15,8 @@ constexpr int kGateways = 3;
 constexpr int kCalls = 9;
 constexpr SharedRecord::Faults kFaults = {
     .refused = 0.03, .open_written = 0.03, .open_lost = 0.03, .still_open = 0.2, .away = 0.03};
-const char* const kCallers[] = {"alice", "bob", "carol"};
 
-class SharedBudgetHistory : public Rig {
+class SharedBudgetHistory : public BudgetRig {
  protected:
   struct Gateway {
     SharedMemoryStore* store = nullptr;  // The process's.
@@ -46,27 +44,16 @@ class SharedBudgetHistory : public Rig {
     record_->Wake();
     gateway.process.reset();
   }
-  void ChangePolicy(std::mt19937& random) {
-    auto rules = std::make_shared<SpendingRules>();
-    rules->unit = "credits";
-    rules->guarded_labels = {"project"};
-    rules->prices = {{.base_model = "FLUX", .base_micros = 3 + static_cast<int>(random() % 4)}};
-    rules->budgets = LastingBudgets(zone_);
-    rules_ = std::move(rules);
-  }
+  void ChangePolicy(std::mt19937& random) { rules_ = NewRules(random); }
   CreateReply CreateAt(Process& process, int number) {
     const std::string caller = kCallers[number % 3];
-    auto spender = std::make_shared<Spender>();
-    spender->team = caller == "carol" ? "sea" : "art";
-    spender->labels = {{.key = "project"}};
-    spender->rules = rules_;
     pb::FineTune job = Request(absl::StrCat("job-", number));
     // Equal for equal ids.
     if (number % 4 != 0) job.set_base_model("FLUX");
     if (number % 2 == 0) (*job.mutable_labels())["project"] = number % 5 == 0 ? "x" : "y";
     CreateReply reply;
     process.submitter.Create({.caller = caller,
-                              .spender = spender,
+                              .spender = SpenderOf(caller),
                               .request_id = absl::StrCat("request-", number),
                               .fine_tune = std::move(job),
                               .deadline = clock_.Now() + absl::Seconds(10)},
@@ -87,28 +74,18 @@ class SharedBudgetHistory : public Rig {
     return sum.rows();
   }
 
-  absl::TimeZone zone_;
   std::unique_ptr<SharedRecord> record_;
-  std::shared_ptr<const SpendingRules> rules_;
 };
 
 void SharedBudgetHistory::Run(uint32_t seed, const char* zone_name, const char* start_time) {
   SCOPED_TRACE(absl::StrCat(zone_name, " ", seed));
   std::mt19937 random(seed);
-  ASSERT_TRUE(absl::LoadTimeZone(zone_name, &zone_));
-  absl::Time start;
-  std::string error;
-  ASSERT_TRUE(absl::ParseTime(absl::RFC3339_full, start_time, &start, &error)) << error;
-  clock_.StepWall(start - clock_.WallNow());
+  StandAt(zone_name, start_time);
+  if (HasFatalFailure()) return;
   record_ = std::make_unique<SharedRecord>(seed);
   ChangePolicy(random);
   FakeSegmind segmind(clock_);
-  segmind.set_submit_fate([fate = std::minstd_rand(seed * 3)]() mutable {
-    constexpr Fate kFates[] = {Fate::kLostAfter, Fate::kLostBefore,  Fate::kServerErrorAfter,
-                               Fate::kRefused,   Fate::kServerError, Fate::kNoConnection};
-    const uint32_t roll = fate() % 18;
-    return roll < std::size(kFates) ? kFates[roll] : Fate::kFine;
-  });
+  segmind.set_submit_fate(Fates(seed));
   std::vector<Gateway> gateways(kGateways);
   for (int i = 0; i < kGateways; ++i) Start(gateways[i], segmind, /*reads=*/i == 0);
   std::vector<std::optional<CreateReply>> calls(kCalls);
@@ -119,15 +96,8 @@ void SharedBudgetHistory::Run(uint32_t seed, const char* zone_name, const char* 
         call = CreateAt(*gateways[random() % kGateways].process, static_cast<int>(random() % 400));
     }
     RunFor(absl::Milliseconds(static_cast<int64_t>(random() % 1500)), absl::Milliseconds(50));
-    for (const FakeJob& job : segmind.jobs()) {
-      if (random() % 4 != 0 || job.status != "REQUESTED") continue;
-      const bool fails = random() % 3 == 0;
-      segmind.Change(job.id,
-                     [fails](FakeJob& known) { known.status = fails ? "FAILED" : "AVAILABLE"; });
-    }
-    if (random() % 4 == 0) clock_.StepWall(absl::Minutes(static_cast<int64_t>(random() % 1200)));
-    if (random() % 12 == 0) clock_.StepWall(absl::Hours(24 * static_cast<int64_t>(random() % 12)));
-    if (random() % 9 == 0) clock_.StepWall(-absl::Minutes(static_cast<int64_t>(random() % 300)));
+    EndSomeJobs(random, segmind);
+    StepClockAtTimes(random);
     if (random() % 6 == 0) ChangePolicy(random);
     if (random() % 10 == 0) {
       // Never the one that reads.
