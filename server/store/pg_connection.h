@@ -52,6 +52,9 @@ class PgValue {
   std::string bytes_;
 };
 
+// Revisions and numbers of commits, which a database has as bigints.
+inline int64_t Signed(uint64_t number) { return static_cast<int64_t>(number); }
+
 struct PgQuery {
   PgQuery(const char* statement, std::vector<PgValue> parameters = {})  // NOLINT: it is the text.
       : sql(statement), values(std::move(parameters)) {}

@@ -19,8 +19,6 @@ constexpr int64_t kAtOnce = 2'000;
 constexpr absl::Duration kPatience = absl::Minutes(10);
 constexpr uint32_t kNumber = PgValue::kBigint, kText = PgValue::kText, kBytes = PgValue::kBytea;
 
-int64_t Signed(uint64_t number) { return static_cast<int64_t>(number); }
-
 // The connection of either side.
 class Database {
  public:
