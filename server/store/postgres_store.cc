@@ -230,6 +230,7 @@ absl::Status PostgresStore::Join(bool starting) {
 
 absl::StatusOr<Lineage> PostgresStore::LineageOf(const PgRows& rows) {
   std::vector<Era> eras;
+  eras.reserve(static_cast<size_t>(rows.size()));
   for (int i = 0; i < rows.size(); ++i) {
     eras.push_back({.id = static_cast<uint64_t>(rows.Number(i, 0)),
                     .base_revision = static_cast<uint64_t>(rows.Number(i, 1)),
@@ -254,6 +255,7 @@ constexpr char kSelectMembers[] =
 
 PgValue Names(const std::vector<std::string>& names) {
   std::vector<PgValue> values;
+  values.reserve(names.size());
   for (const std::string& name : names) values.push_back(PgValue::Text(name));
   return PgValue::Array(PgValue::kText, values);
 }

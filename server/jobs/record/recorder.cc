@@ -115,7 +115,7 @@ absl::Status Recorder::Reload() {
       {{"revision", catalog_.view()->revision()}, {"now", state.point.revision}});
   NoteLost(state);
   for (CommitListener* listener : Listeners()) listener->OnReloading();
-  const absl::Status taken = TakeState(state);
+  absl::Status taken = TakeState(state);
   for (CommitListener* listener : Listeners()) listener->OnReloaded();
   return taken;
 }
@@ -161,17 +161,16 @@ void Recorder::BringBackLost(CommitDraft& draft) {
   }
 }
 
-bool Recorder::PostFollow(Done done) {
+void Recorder::PostFollow(Done done) {
   if (done) catching_up_.push_back(std::move(done));
   if (!following_) following_ = worker_.Post([this] { FollowStore(); });
-  return following_;
 }
 
 void Recorder::CatchUp(Done done) {
   if (!store_.is_shared()) return std::move(done)(absl::OkStatus());
   {
     MutexLock lock(mu_);
-    if (!stopped_ && PostFollow(std::move(done))) return;
+    if (!stopped_) return PostFollow(std::move(done));
   }
   std::move(done)(Stopped());
 }
@@ -255,7 +254,7 @@ void Recorder::RunQueue() {
     // A mutation's own error may rest on what another one of the commit put, and that is lost with
     // it.
     const absl::Status status = StoreUnavailable(RunTurn(items));
-    for (Item& item : items) std::move(item.done)(status.ok() ? std::move(item.result) : status);
+    for (Item& item : items) std::move(item.done)(status.ok() ? item.result : status);
     items.clear();
   }
 }

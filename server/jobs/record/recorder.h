@@ -114,8 +114,8 @@ class Recorder {
   void SetWhatToForget(StoreBatch& batch);
   void FollowStore() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status ReadNews();
-  // Has others' commits looked for; `done`, if any, hears when that was done.
-  bool PostFollow(Done done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Has others' commits looked for; `done`, if any, hears when that was done. Not after Stop.
+  void PostFollow(Done done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Shows what others committed.
   absl::Status TakeIn(const StoreNews& news);
   // Shows what is there, whatever came between.
