@@ -40,7 +40,6 @@ class Costs:
             return results["calls"][f"closed loop, {section}"]["gateway"]
 
         self.get = middle(gateway("get 0"), "cpu_us_per_call") / 1e6
-        self.list_50 = middle(gateway("list 50"), "cpu_us_per_call") / 1e6
         fans = {int(name.split()[0]): runs["gateway"] for name, runs in results["fan_out"].items()}
         # By the number of streams that are told at once: few share their writes and caches with fewer others.
         self.deliveries = [(streams, middle(runs, "cpu_us_per_delivery") / 1e6) for streams, runs in sorted(fans.items())]
