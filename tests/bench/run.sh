@@ -15,7 +15,8 @@ preset=bench
 deploy/packages.sh "${preset/dev/test}"
 cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset" --parallel "$(nproc)" \
-  --target finetune-gateway segmind-emulator bench-bare-server bench-bare-queue-server bench-smallest-gateway bench-load bench-ingest bench-relay finetune python_stubs
+  --target finetune-gateway segmind-emulator bench-bare-server bench-bare-queue-server bench-smallest-gateway bench-load bench-ingest bench-budgets bench-relay finetune python_stubs
 # The quick subset does without Portkey.
 [[ $preset == dev ]] || (cd tests/bench/rivals && npm install --no-package-lock --no-audit --no-fund --silent --omit=dev)
-FINETUNE_BIN=$PWD/.build/$preset/bin FINETUNE_STUBS=$PWD/.build/$preset/tests/e2e/stubs exec /usr/bin/python3 tests/bench/run.py "$@"
+FINETUNE_BIN=$PWD/.build/$preset/bin FINETUNE_STUBS=$PWD/.build/$preset/tests/e2e/stubs \
+  PYTHONPATH=$PWD/tests/e2e exec /usr/bin/python3 tests/bench/run.py "$@"

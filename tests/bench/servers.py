@@ -7,13 +7,11 @@ import os
 import pathlib
 import shutil
 import subprocess
-import sys
 import tempfile
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(SOURCE / "tests/e2e"))
+from harness import API_KEY, BIN, Emulator, Gateway, ft, svc, wait_until  # noqa: F401
 
-from harness import API_KEY, BIN, Emulator, Gateway, ft, svc, wait_until  # noqa: E402,F401
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
 # Only what a section asks for is read from the emulator.
 QUIET = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h", "--log_level", "warning")
