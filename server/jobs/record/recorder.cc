@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/base/log.h"
@@ -465,12 +466,16 @@ void Recorder::FollowStore() {
 // Their POSTs may still be out: an outcome that comes later is welcome, whoever brings it.
 void Recorder::SettleOwnerless(CommitDraft& draft) {
   if (!members_) return;
-  const auto lives = [&](const std::string& owner) {
-    return store_.membership().IsMine(owner) ||
-           std::find(members_->live.begin(), members_->live.end(), owner) != members_->live.end();
+  const auto is_ownerless = [&](const record::Intent& intent) {
+    return intent.state() == record::Intent::PREPARED &&
+           !store_.membership().IsMine(intent.owner()) &&
+           !absl::c_linear_search(members_->live, intent.owner());
   };
+  // Each turn looks, and seldom has one to copy.
+  if (absl::c_none_of(unsettled_.all(), [&](const auto& one) { return is_ownerless(one.second); }))
+    return;
   for (record::Intent& intent : draft.UnsettledIntents()) {
-    if (intent.state() != record::Intent::PREPARED || lives(intent.owner())) continue;
+    if (!is_ownerless(intent)) continue;
     BecomeUnknown(draft, std::move(intent), "the gateway that submitted it ended",
                   catalog_.numbers().NotBeforeNow());
   }
