@@ -125,8 +125,22 @@ bool ParsePlace(const std::string& text, StorePlace& place) {
   return text.starts_with("postgres");
 }
 
-// finetune-gateway copy-store --from sqlite:PATH --to postgresql://…, or the other way round
-// [--store_password_file FILE] [--store_ca_file FILE]
+constexpr char kCopyStore[] = "copy-store";
+constexpr char kCopyStoreHelp[] =
+    "finetune-gateway copy-store: moves a record from a file into PostgreSQL, or back, while no "
+    "gateway uses it.\n\n"
+    "  --from STORE, --to STORE\n"
+    "      sqlite:PATH and postgresql://USER@HOST:PORT/DATABASE, or the other way round. What is "
+    "to "
+    "be written to must be empty.\n"
+    "  --store_password_file FILE\n"
+    "      The database's password.\n"
+    "  --store_ca_file FILE\n"
+    "      Certificate authorities that the database's certificate must come from, PEM.\n\n"
+    "Names, resume tokens and request_ids go on to mean what they did. A gateway refuses the "
+    "record "
+    "that was moved from.\n";
+
 int RunCopyStore(const std::vector<std::string>& arguments) {
   std::map<std::string, std::string> given = {
       {"--from", ""}, {"--to", ""}, {"--store_password_file", ""}, {"--store_ca_file", ""}};
@@ -135,7 +149,8 @@ int RunCopyStore(const std::vector<std::string>& arguments) {
     const auto flag = given.find(arguments[i].substr(0, equals));
     if (flag == given.end() || (equals == std::string::npos && i + 1 == arguments.size()))
       return Fail(absl::NotFoundError("copy-store takes --from STORE, --to STORE, "
-                                      "--store_password_file FILE and --store_ca_file FILE"),
+                                      "--store_password_file FILE and --store_ca_file FILE; "
+                                      "`finetune-gateway copy-store --help` says more"),
                   2);
     flag->second = equals == std::string::npos ? arguments[++i] : arguments[i].substr(equals + 1);
   }
@@ -208,9 +223,10 @@ int Run(const std::vector<std::string>& arguments) {
 
 int GatewayMain(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
+  const bool is_copy = !arguments.empty() && arguments[0] == kCopyStore;
   for (const std::string& argument : arguments) {
     if (argument == "--help" || argument == "-h") {
-      std::fputs(HelpText().c_str(), stdout);
+      std::fputs(is_copy ? kCopyStoreHelp : HelpText().c_str(), stdout);
       return 0;
     }
     if (argument == "--version") {
@@ -218,7 +234,7 @@ int GatewayMain(int argc, char** argv) {
       return 0;
     }
   }
-  if (!arguments.empty() && arguments[0] == "copy-store") return RunCopyStore(arguments);
+  if (is_copy) return RunCopyStore(arguments);
   return Run(arguments);
 }
 

@@ -48,7 +48,7 @@ constexpr char kBash[] = R"sh(_finetune() {
     --until|--wait) COMPREPLY=($(compgen -W "@STATES@" -- "${word^^}")); return ;;
     --output|-o) COMPREPLY=($(compgen -W "@OUTPUTS@" -- "$word")); return ;;
     --base-model) COMPREPLY=($(compgen -W "@MODELS@" -- "${word^^}")); return ;;
-    --context) COMPREPLY=($(compgen -W "$(finetune config get-contexts -o name 2>/dev/null)" -- "$word")); return ;;
+    --context|use-context|delete-context) COMPREPLY=($(compgen -W "$(finetune config get-contexts -o name 2>/dev/null)" -- "$word")); return ;;
     --file|--resume-token|--tls-ca|--tls-cert|--tls-key|--token-file) COMPREPLY=($(compgen -f -- "$word")); return ;;
   esac
   case "$command" in
@@ -62,6 +62,15 @@ complete -o default -F _finetune finetune
 constexpr char kListIds[] =
     "finetune list --limit 200 --timeout 2s -o name 2>/dev/null | sed s,fineTunes/,,";
 
+// What may stand behind a command that takes a word of a few: a subcommand of its own, or a topic.
+std::string WordsBehind(const CLI::App& app, const CLI::App& command) {
+  if (command.get_name() == "completion") return "bash zsh fish";
+  std::vector<std::string> names;
+  const CLI::App& of = command.get_name() == "help" ? app : command;
+  for (const CLI::App* sub : of.get_subcommands(nullptr)) names.push_back(sub->get_name());
+  return Words(std::move(names));
+}
+
 bool TakesJobs(const CLI::App& command) {
   return command.get_option_no_throw("name") != nullptr ||
          command.get_option_no_throw("names") != nullptr;
@@ -70,19 +79,18 @@ bool TakesJobs(const CLI::App& command) {
 std::string BashCases(const CLI::App& app, const std::string& global) {
   std::string cases;
   for (const CLI::App* command : app.get_subcommands(nullptr)) {
-    std::string line = Words(OptionNames(*command));
-    if (command->get_name() == "completion") absl::StrAppend(&line, " bash zsh fish");
     absl::StrAppend(&cases, "    ", command->get_name(), ")\n");
     if (TakesJobs(*command)) {
       absl::StrAppend(&cases, "      [[ $word == -* ]] || { COMPREPLY=($(compgen -W \"$(", kListIds,
                       ")\" -- \"$word\")); return; }\n");
     }
-    absl::StrAppend(&cases, "      [[ $word == -* ]] && COMPREPLY=($(compgen -W \"", line, " ",
-                    global, "\" -- \"$word\")) ;;\n");
+    const std::string words = WordsBehind(app, *command);
+    const std::string options = absl::StrCat(Words(OptionNames(*command)), " ", global);
+    absl::StrAppend(&cases, "      ", words.empty() ? "[[ $word == -* ]] && " : "",
+                    "COMPREPLY=($(compgen -W \"", words, words.empty() ? "" : " ", options,
+                    "\" -- \"$word\")) ;;\n");
   }
-  return absl::StrReplaceAll(
-      cases, {{"[[ $word == -* ]] && COMPREPLY=($(compgen -W \"--help bash zsh fish",
-               "COMPREPLY=($(compgen -W \"--help bash zsh fish"}});
+  return cases;
 }
 
 std::string FishQuoted(const std::string& text) {
@@ -124,8 +132,8 @@ std::string FishScript(const CLI::App& app) {
       absl::StrAppend(&script, "complete -c finetune", condition, " -a '(", kListIds, ")'\n");
     if (name == "upload" || name == "download")
       absl::StrAppend(&script, "complete -c finetune", condition, " -F\n");
-    if (name == "completion")
-      absl::StrAppend(&script, "complete -c finetune", condition, " -a 'bash zsh fish'\n");
+    if (const std::string words = WordsBehind(app, *command); !words.empty())
+      absl::StrAppend(&script, "complete -c finetune", condition, " -a '", words, "'\n");
   }
   AppendFishOptions(app, "", script);
   return script;

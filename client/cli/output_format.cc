@@ -4,7 +4,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "client/cli/suggestion.h"
 
 namespace finetune::cli {
 namespace {
@@ -171,6 +173,41 @@ std::string PathTemplate::Fill(const JsonTree& value) const {
   return out;
 }
 
+const google::protobuf::Descriptor* PathTemplate::MessageAt(
+    const google::protobuf::Descriptor* message, const Path& path,
+    std::optional<Unknown>& unknown) {
+  for (const Step& step : path) {
+    if (message == nullptr) return nullptr;
+    if (step.kind != Step::Kind::kMember) continue;
+    const google::protobuf::FieldDescriptor* field = nullptr;
+    for (int i = 0; i < message->field_count() && field == nullptr; ++i) {
+      if (message->field(i)->json_name() == step.member) field = message->field(i);
+    }
+    if (field == nullptr) {
+      if (!unknown) unknown = Unknown{step.member, message};
+      return nullptr;
+    }
+    // Well-known types have a JSON of their own.
+    const bool is_plain = !field->is_map() && field->message_type() != nullptr &&
+                          field->message_type()->file()->package() != "google.protobuf";
+    message = is_plain ? field->message_type() : nullptr;
+  }
+  return message;
+}
+
+std::optional<PathTemplate::Unknown> PathTemplate::FindUnknown(
+    const google::protobuf::Descriptor& message) const {
+  std::optional<Unknown> unknown;
+  std::vector<const google::protobuf::Descriptor*> within = {&message};
+  for (const Part& part : parts_) {
+    if (part.kind == Part::Kind::kEnd && within.size() > 1) within.pop_back();
+    if (part.kind != Part::Kind::kPath && part.kind != Part::Kind::kRange) continue;
+    const auto* found = MessageAt(within.back(), part.path, unknown);
+    if (part.kind == Part::Kind::kRange) within.push_back(found);
+  }
+  return unknown;
+}
+
 absl::StatusOr<OutputFormat> OutputFormat::Parse(std::string_view text) {
   OutputFormat format;
   for (const auto& [word, kind] : {std::pair("table", Kind::kTable), std::pair("wide", Kind::kWide),
@@ -209,6 +246,19 @@ std::string OutputFormat::Write(const std::string& json, bool first) const {
     line = path_.Fill(*tree);
   }
   return line.empty() || absl::EndsWith(line, "\n") ? line : absl::StrCat(line, "\n");
+}
+
+std::string OutputFormat::WarningFor(const google::protobuf::Descriptor& message) const {
+  if (kind_ != Kind::kPath) return "";
+  const auto unknown = path_.FindUnknown(message);
+  if (!unknown) return "";
+  std::vector<std::string> names;
+  for (int i = 0; i < unknown->of->field_count(); ++i)
+    names.push_back(unknown->of->field(i)->json_name());
+  const std::string near = NearestTo(unknown->member, names);
+  return absl::StrCat("no ", unknown->of->name(), " has a field `", unknown->member,
+                      near.empty() ? "`; they are " : absl::StrCat("`; did you mean `", near),
+                      near.empty() ? absl::StrJoin(names, ", ") : "`?");
 }
 
 }  // namespace finetune::cli

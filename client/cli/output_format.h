@@ -1,6 +1,9 @@
 // What --output makes of an answer.
 #pragma once
 
+#include <google/protobuf/descriptor.h>
+
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +24,14 @@ class PathTemplate {
   static absl::StatusOr<PathTemplate> ParseTemplate(std::string_view text);
 
   std::string Fill(const JsonTree& value) const;
+  // What the first path to a field that such a message cannot have says in the field's place, and
+  // the message that lacks it. Nullopt if there is none, as far as is known: what free-form JSON
+  // and maps hold is not.
+  struct Unknown {
+    std::string member;
+    const google::protobuf::Descriptor* of;
+  };
+  std::optional<Unknown> FindUnknown(const google::protobuf::Descriptor& message) const;
 
  private:
   struct Step {
@@ -41,6 +52,10 @@ class PathTemplate {
   static absl::StatusOr<Path> ParsePath(std::string_view text);
   static std::vector<const JsonTree*> Select(const JsonTree& value, const Path& path);
   absl::Status AddExpression(std::string_view expression);
+  // The message at the end of a path; null if it is none, or not known.
+  static const google::protobuf::Descriptor* MessageAt(const google::protobuf::Descriptor* message,
+                                                       const Path& path,
+                                                       std::optional<Unknown>& unknown);
   // From `begin` up to the mark that ends the range; returns where it ended.
   size_t FillFrom(size_t begin, const JsonTree& value, std::string& out) const;
 
@@ -61,6 +76,8 @@ class OutputFormat {
 
   // One message, given as proto3 JSON, as it is printed; `first` of several.
   std::string Write(const std::string& json, bool first) const;
+  // A warning if a path asks for a field that such messages do not have; else empty.
+  std::string WarningFor(const google::protobuf::Descriptor& message) const;
 
  private:
   Kind kind_ = Kind::kTable;

@@ -507,7 +507,8 @@ TEST_F(Cli, CompletionKnowsTheCommandsAndTheirOptions) {
     const Result result = Run({"completion", shell});
     EXPECT_THAT(result.out,
                 AllOf(HasSubstr("max-staleness"), HasSubstr("upload-url"), HasSubstr("tls-ca"),
-                      HasSubstr("FAST_FLUX"), HasSubstr("SUBMIT_UNKNOWN")));
+                      HasSubstr("FAST_FLUX"), HasSubstr("SUBMIT_UNKNOWN"),
+                      HasSubstr("get-contexts set-context use-context")));
   }
 }
 
@@ -545,6 +546,19 @@ TEST_F(Cli, SeveralJobsAreGotAtOnce) {
   const Result some = Run({"get", "a", "none", "b", "-o", "name"});
   EXPECT_EQ(some.code, 3);
   EXPECT_EQ(some.out, "fineTunes/a\nfineTunes/b\n");
+}
+
+TEST_F(Cli, APathToAFieldThatThereIsNotIsWarnedOf) {
+  service_.Put("a", pb::FineTune::TRAINING, "FLUX");
+  service_.Put("b", pb::FineTune::TRAINING, "FLUX");
+  const Result typo = Run({"list", "-o", "jsonpath={.name} {.baseModle}"});
+  EXPECT_EQ(typo.out, "fineTunes/a \nfineTunes/b \n");
+  EXPECT_EQ(typo.err, "finetune: no FineTune has a field `baseModle`; did you mean `baseModel`?\n");
+  EXPECT_THAT(Run({"get", "a", "-o", "jsonpath={.failure.zzzzzz}"}).err,
+              HasSubstr("no Failure has a field `zzzzzz`; they are "));
+  for (const char* known : {"jsonpath={.parameters.steps}", "jsonpath={.labels.any}{.createTime}",
+                            "template={{range .transitions}}{{.state}}{{end}}{{.endTime}}"})
+    EXPECT_EQ(Run({"get", "a", "-o", known}).err, "") << known;
 }
 
 TEST_F(Cli, OutputIsWhatProgramsWant) {
