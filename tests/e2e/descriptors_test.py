@@ -1,13 +1,14 @@
-"""When the gateway runs out of descriptors, liveness tells the truth about the gRPC port: gRPC 1.51 never accepts again."""
+"""Connections without a call do not use up the descriptors: gRPC 1.51 never accepts again, and then liveness tells the truth."""
 
 import os
 import resource
 import socket
 import unittest
+import uuid
 
 import grpc
 
-from harness import EndToEnd, rpc, svc, wait_until
+from harness import EndToEnd, job, rpc, svc, wait_until
 
 
 class Descriptors(EndToEnd):
@@ -50,6 +51,26 @@ class Descriptors(EndToEnd):
         self.assertEqual(self.livez(), 200 if serves else 503)
         # The one thing that must not be: a gateway that nobody can reach and nobody restarts.
         self.assertEqual(self.serves_new_callers(), serves)
+
+    def test_a_crowd_that_says_nothing_takes_nobodys_place(self):
+        self.gateway = self.start_gateway(self.start_emulator(), prefix=("prlimit", "--nofile=6000:6000")).ready()
+        watch = self.gateway.stub.WatchFineTunes(svc.WatchFineTunesRequest())
+        self.assertTrue(next(watch).HasField("synced"))
+        host, port = self.gateway.address.split(":")
+        greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+        crowd = []
+        self.addCleanup(lambda: [one.close() for one in crowd])
+        for i in range(9000):
+            crowd.append(socket.create_connection((host, int(port))))
+            if i % 2:
+                crowd[-1].sendall(greeting)
+            if i % 100 == 99:
+                self.assertTrue(self.serves_new_callers(), i)
+        self.assertLess(self.open_files(), 6000)
+        self.assertEqual(self.livez(), 200)
+        self.assertRegex(self.gateway.admin("/metrics")[1], r"(?m)^finetune_gateway_cut_connections_total [1-9]")
+        self.gateway.stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job(name="seen")), timeout=20)
+        self.assertTrue(next(watch).HasField("change"))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "server/base/log.h"
@@ -75,6 +77,12 @@ constexpr int64_t kSentPerByte = 256;
 // What an upload may have sent ahead of being read.
 constexpr int64_t kAheadOfReading = 2 * kMb;
 
+// How many descriptors may be taken, whatever the limit: a connection without a call holds 15 KB.
+constexpr int64_t kMostFiles = 16'384;
+// What a client sends, and is sent, without a call.
+constexpr int64_t kGreetingRead = 200;
+constexpr int64_t kGreetingSent = 300;
+
 // Of this thread.
 absl::Duration ProcessorTime() {
   timespec used{};
@@ -100,15 +108,31 @@ class Statm {
   const int fd_;
 };
 
+// A new descriptor gets the lowest number that is free.
+int64_t LowestFreeDescriptor() {
+  const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return INT64_MAX;
+  close(fd);
+  return fd;
+}
+
+int64_t MostFiles() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMostFiles;
+  return std::min<int64_t>(kMostFiles, static_cast<int64_t>(limit.rlim_cur / 2));
+}
+
 ConnectionGuard::Process ThisProcess(int port) {
   auto statm = std::make_shared<Statm>();
   auto streams = std::make_shared<ConnectionStreams>();
   return {.resident_bytes = [statm] { return statm->ResidentBytes(); },
+          .open_files = LowestFreeDescriptor,
           .trim = [] { malloc_trim(0); },
           .connections = [port] { return ConnectionsOn(port); },
           .cut = CutConnection,
           .streams = [streams](const std::string& peer) { return streams->Of(peer); },
-          .refresh_streams = [streams] { streams->Refresh(); }};
+          .refresh_streams = [streams] { streams->Refresh(); },
+          .most_files = MostFiles()};
 }
 
 }  // namespace
@@ -121,7 +145,7 @@ ConnectionGuard::ConnectionGuard(Process process, LastingCalls& lasting_calls, M
       lasting_calls_(lasting_calls),
       cut_(metrics.Counter("finetune_gateway_cut_connections_total",
                            "Connections ended because they filled the process's memory with what "
-                           "no call accounts for.")) {}
+                           "no call accounts for, or without a call when they were too many.")) {}
 
 void ConnectionGuard::Start() {
   thread_ = std::make_unique<Thread>("memory-guard", [this] { Run(); });
@@ -138,15 +162,20 @@ void ConnectionGuard::Stop() {
 }
 
 void ConnectionGuard::Run() {
+  absl::Time next_look = absl::InfinitePast();
   while (true) {
-    const absl::Time began = SteadyNow();
-    const absl::Duration used = ProcessorTime();
-    absl::Duration pause = Look(began);
-    // However many connections there are, most of the processor is others'.
-    pause = std::max(pause, kShare * (ProcessorTime() - used));
-    const absl::Time until = SteadyNow() + pause;
+    FreeDescriptors();
+    absl::Time now = SteadyNow();
+    if (now >= next_look) {
+      const absl::Duration used = ProcessorTime();
+      const absl::Duration pause = Look(now);
+      now = SteadyNow();
+      // However many connections there are, most of the processor is others'.
+      next_look = now + std::max(pause, kShare * (ProcessorTime() - used));
+    }
+    const absl::Time until = std::min(next_look, now + kInterval);
     MutexLock lock(mu_);
-    for (absl::Duration left = pause; left > absl::ZeroDuration() && !stopping_;
+    for (absl::Duration left = until - now; left > absl::ZeroDuration() && !stopping_;
          left = until - SteadyNow())
       changed_.WaitFor(mu_, left);
     if (stopping_) return;
@@ -294,6 +323,31 @@ void ConnectionGuard::Cut(const Suspect& suspect) {
        {"bytes", suspect.bytes},
        {"streams", suspect.streams},
        {"resident_bytes", last_}});
+}
+
+void ConnectionGuard::FreeDescriptors() {
+  if (process_.open_files() < process_.most_files) return;
+  const CallsOfPeers calls = lasting_calls_.ByPeer();
+  std::vector<TcpConnection> idle = process_.connections();
+  std::erase_if(idle, [&](const TcpConnection& connection) {
+    const auto found = calls.find(connection.peer);
+    return found != calls.end() && found->second.calls > 0;
+  });
+  const auto has_called = [](const TcpConnection& connection) {
+    return connection.read_bytes > kGreetingRead || connection.sent_bytes > kGreetingSent;
+  };
+  std::sort(idle.begin(), idle.end(), [&](const TcpConnection& a, const TcpConnection& b) {
+    return std::tuple(has_called(a), b.idle) < std::tuple(has_called(b), a.idle);
+  });
+  int64_t count = 0;
+  for (const TcpConnection& connection : idle) {
+    if (count == process_.most_files / 2) break;
+    if (process_.cut(connection)) ++count;
+  }
+  if (count == 0) return;
+  cut_.Increment(static_cast<double>(count));
+  Log(LogLevel::kWarning, "cut connections without a call: too many descriptors are taken",
+      {{"connections", count}, {"most", process_.most_files}});
 }
 
 }  // namespace finetune

@@ -36,6 +36,11 @@ namespace finetune {
 // what is left is little. Whoever has calls that are let in may have tens of thousands of them
 // wait for their turn.
 //
+// It also sees to it that descriptors are left to accept with: once they are used up, gRPC 1.51 never
+// accepts again. When half of them are taken, connections without a call that lasts are cut, a quarter of
+// all descriptors at a time: those that have never made a call first, then those that have been
+// quiet longest.
+//
 // On a thread of its own ("memory-guard"). Start and Stop are for the owner; the rest is the
 // thread's, and the tests'.
 class ConnectionGuard {
@@ -43,12 +48,16 @@ class ConnectionGuard {
   // What it looks at and does; a seam for tests.
   struct Process {
     std::function<int64_t()> resident_bytes;
+    // How many descriptors are taken at least, and without one free among them.
+    std::function<int64_t()> open_files;
     std::function<void()> trim;
     std::function<std::vector<TcpConnection>()> connections;
     std::function<bool(const TcpConnection&)> cut;
     std::function<std::optional<StreamCounts>(const std::string& peer)> streams;
     // Connections may have come since `streams` was asked last.
     std::function<void()> refresh_streams;
+    // How many descriptors may be taken.
+    int64_t most_files = INT64_MAX;
   };
 
   // `lasting_calls` outlives it.
@@ -62,6 +71,8 @@ class ConnectionGuard {
 
   // Looks at time `now`, and says when to look again.
   absl::Duration Look(absl::Time now);
+  // Cuts connections without a call if most descriptors are taken.
+  void FreeDescriptors();
 
  private:
   // What is known of a connection, since it began.

@@ -25,6 +25,8 @@ class ConnectionGuardTest : public ::testing::Test {
   struct Connection {
     int64_t read_bytes = 0;
     StreamCounts streams;
+    int64_t sent_bytes = 0;
+    absl::Duration idle;
   };
 
   std::vector<TcpConnection> Connections() {
@@ -33,7 +35,9 @@ class ConnectionGuardTest : public ::testing::Test {
     for (const auto& [peer, connection] : connections_)
       all.push_back({.inode = std::hash<std::string>()(peer),
                      .peer = peer,
-                     .read_bytes = connection.read_bytes});
+                     .read_bytes = connection.read_bytes,
+                     .sent_bytes = connection.sent_bytes,
+                     .idle = connection.idle});
     return all;
   }
 
@@ -70,6 +74,7 @@ class ConnectionGuardTest : public ::testing::Test {
   std::vector<std::shared_ptr<LastingCall>> admitted_;
 
   int64_t resident_ = 100 * kMb;
+  int64_t open_files_ = 5;
   int looks_at_connections_ = 0;
   int trims_ = 0;
   std::map<std::string, Connection> connections_;
@@ -77,6 +82,7 @@ class ConnectionGuardTest : public ::testing::Test {
 
   ConnectionGuard guard_{
       {.resident_bytes = [this] { return resident_; },
+       .open_files = [this] { return open_files_; },
        .trim = [this] { ++trims_; },
        .connections = [this] { return Connections(); },
        .cut =
@@ -87,7 +93,8 @@ class ConnectionGuardTest : public ::testing::Test {
        .streams = [this](const std::string& peer) -> std::optional<StreamCounts> {
          return connections_.at(peer).streams;
        },
-       .refresh_streams = [] {}},
+       .refresh_streams = [] {},
+       .most_files = 6},
       lasting_,
       metrics_};
 };
@@ -98,6 +105,20 @@ TEST_F(ConnectionGuardTest, LooksAtNoConnectionWhileTheProcessIsAsLargeAsItWas) 
   resident_ += 20 * kMb;
   Look();
   EXPECT_EQ(looks_at_connections_, 1) << "to know that it is there";
+}
+
+TEST_F(ConnectionGuardTest, CutsConnectionsWithoutACallWhenMostDescriptorsAreTaken) {
+  connections_["watches"] = {.read_bytes = 100, .idle = absl::Hours(1)};
+  Admit("watches");
+  connections_["busy"] = {.read_bytes = 5000, .sent_bytes = 9000, .idle = absl::Seconds(1)};
+  connections_["quiet"] = {.read_bytes = 5000, .sent_bytes = 9000, .idle = absl::Minutes(1)};
+  connections_["mute"] = {.read_bytes = 60, .sent_bytes = 80, .idle = absl::Milliseconds(1)};
+  connections_["deaf"] = {.idle = absl::Milliseconds(2)};
+  guard_.FreeDescriptors();
+  EXPECT_THAT(cut_, IsEmpty());
+  open_files_ = 6;
+  guard_.FreeDescriptors();
+  EXPECT_THAT(cut_, ElementsAre("deaf", "mute", "quiet")) << "half of what may be open";
 }
 
 TEST_F(ConnectionGuardTest, CutsWhoSendsHeadersWithoutEnd) {
