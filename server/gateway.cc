@@ -23,7 +23,6 @@
 #include "server/base/uuid.h"
 #include "server/http/curl_http_client.h"
 #include "server/http/curl_streamer.h"
-#include "server/process_limits.h"
 #include "server/segmind/api_key.h"
 #include "server/service/listener_probe.h"
 #include "server/startup_warnings.h"
@@ -189,8 +188,9 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   job_metrics_->Load(*catalog_->view());
   job_waits_ = std::make_unique<JobWaits>(*catalog_, *clock_);
   watch_queues_ = std::make_unique<WatchQueues>(std::max(kWatchThreads, CpuLimit()));
-  hub_ = std::make_unique<WatchHub>(WatchHub::Options{.max_age = config_.max_stream_age}, *catalog_,
-                                    *clock_, metrics_, watch_queues_->waiters());
+  hub_ = std::make_unique<WatchHub>(
+      WatchHub::Options{.max_age = config_.max_stream_age, .long_work = &long_work_}, *catalog_,
+      *clock_, metrics_, watch_queues_->waiters());
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(job_waits_.get());
   recorder_->AddListener(job_metrics_.get());
@@ -277,7 +277,8 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                    .look_at_creates = config_.check_datasets,
                    .replica = ValidUtf8(ReplicaName(config_), 255),
                    .fleet = *fleet_,
-                   .store = store_->system()},
+                   .store = store_->system(),
+                   .long_work = &long_work_},
       *gate_);
   RegisterMetrics();
   return absl::OkStatus();
@@ -457,6 +458,7 @@ void Gateway::Drain() {
 void Gateway::Close(absl::Duration grace) {
   if (std::exchange(closed_, true)) return;
   draining_ = true;
+  long_work_.Hurry();
   StopFollowing();
   if (grpc_server_) {
     auto ended = std::make_shared<std::promise<void>>();

@@ -12,6 +12,7 @@
 #include "server/access/policy_file.h"
 #include "server/access/server_credentials.h"
 #include "server/base/clock.h"
+#include "server/base/long_work.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
 #include "server/base/reread_files.h"
@@ -31,6 +32,7 @@
 #include "server/jobs/watching/watch_hub.h"
 #include "server/otlp/span_exporter.h"
 #include "server/page/page_door.h"
+#include "server/process_limits.h"
 #include "server/process_metrics.h"
 #include "server/segmind/segmind_client.h"
 #include "server/service/calls/call_gate.h"
@@ -105,6 +107,7 @@ class Gateway {
   // In the order of their dependencies.
   std::unique_ptr<Clock> clock_;
   Metrics metrics_;
+  LongWork long_work_{{.cores = CpuLimit()}, *clock_};
   std::unique_ptr<FileRereader> rereader_;
   std::unique_ptr<AuthoritiesFile> upstream_ca_;      // Null without one.
   std::unique_ptr<AuthoritiesFile> traces_ca_;        // Null without one.

@@ -7,6 +7,7 @@
 
 #include "absl/time/time.h"
 #include "server/base/clock.h"
+#include "server/base/long_work.h"
 #include "server/base/turn_queue.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_waits.h"
@@ -52,6 +53,8 @@ struct ServiceParts {
   // Those that share the record.
   const Fleet& fleet;
   std::string_view store;  // What keeps the record.
+  // What long lists are made within; null: without regard to others.
+  LongWork* long_work = nullptr;
 };
 
 // The calls that only read. Handlers are thread-safe and answer `call` exactly once.

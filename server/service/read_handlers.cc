@@ -156,12 +156,17 @@ void ReadHandlers::List(const pb::ListFineTunesRequest& request, UnaryCall& call
 
 void ReadHandlers::AnswerList(const ListQuery& query, UnaryCall& call) {
   const size_t cost = pages_.CostOf(query);
-  if (cost <= kQuickScan) return call.ReplyBytes(pages_.Page(query));
+  if (cost <= kQuickScan) {
+    LongWork::Piece at_once(nullptr);
+    return call.ReplyBytes(pages_.Page(query, at_once));
+  }
   if (absl::Status room = call.Take(Share::kScans, static_cast<int64_t>(cost / 1000)); !room.ok())
     return call.Fail(room);
   // Other calls do not wait for it, and it is not made for a client that is gone.
-  const uint64_t number = scans_.Post(
-      call.sharer().get(), [this, query, &call] { call.ReplyBytes(pages_.Page(query)); });
+  const uint64_t number = scans_.Post(call.sharer().get(), [this, query, &call] {
+    LongWork::Piece work(parts_.long_work);
+    call.ReplyBytes(pages_.Page(query, work));
+  });
   if (number == 0) return call.Fail(Draining());
   call.OnCancelDo([this, number, &call] {
     if (scans_.Drop(number)) call.Fail(absl::CancelledError("the client is gone"));

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "server/base/clock.h"
 #include "server/base/fair_share.h"
+#include "server/base/long_work.h"
 #include "server/base/metrics.h"
 #include "server/jobs/filter/filter.h"
 #include "server/jobs/record/catalog.h"
@@ -97,6 +98,9 @@ class WatchHub : public CommitListener {
     absl::Duration max_age = absl::Minutes(30);
     // How many jobs a slow watcher may still have to see before it is reset; bounds its memory.
     size_t max_pending = 10'000;
+    // What long walks of snapshots are part of; null: they go on without regard to others. Outlives
+    // the hub.
+    LongWork* long_work = nullptr;
   };
 
   // `catalog`, `clock` and `metrics` outlive the hub and its watchers' last write. There is a

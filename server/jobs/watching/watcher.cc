@@ -12,9 +12,10 @@ namespace finetune {
 namespace {
 
 // Comparisons of a snapshot's jobs that the hub's threads make, some 50 microseconds' worth; and those
-// that are made aside before the next caller's turn comes, some milliseconds' worth.
+// that are made aside before the next caller's turn comes, nearly a millisecond's worth: its changes
+// wait for the lock meanwhile.
 constexpr size_t kQuickWalk = 2'000;
-constexpr size_t kLongWalk = 100'000;
+constexpr size_t kLongWalk = 25'000;
 // Changes that EVERY reads before letting go of the lock.
 constexpr size_t kPull = 64;
 // Changes that EVERY holds for a client that is slow for a moment, whatever the catalog keeps.
@@ -377,6 +378,7 @@ void ShardWatcher::Pump(DeliveryTally& tally, size_t walk) {
 
 bool ShardWatcher::PumpAside() {
   const auto pump = [self = shared_from_this()] {
+    const LongWork::Piece work(self->context_->options.long_work);
     DeliveryTally tally(self->context_->metrics);
     self->Pump(tally, kLongWalk);
   };

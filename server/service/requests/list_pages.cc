@@ -74,7 +74,7 @@ size_t ListPages::CostOf(const ListQuery& query) {
   return is_there ? 0 : cost;
 }
 
-grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
+grpc::ByteBuffer ListPages::Page(const ListQuery& query, LongWork::Piece& work) {
   // Before the view, so that the view is at least as new.
   const absl::Time observed = catalog_.observe_time();
   const ViewPtr view = catalog_.view();
@@ -87,7 +87,7 @@ grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
       page = found->second.bytes;
   }
   if (page.size() == 0) {
-    page = MakePage(query, *view);
+    page = MakePage(query, *view, work);
     Pages dropped;  // After the lock: it may be many megabytes.
     MutexLock lock(mu_);
     if (pages_bytes_ + page.size() > kMaxCachedBytes || pages_.size() >= kMaxCachedPages) {
@@ -107,14 +107,17 @@ grpc::ByteBuffer ListPages::Page(const ListQuery& query) {
 }
 
 std::vector<const FineTuneVersion*> ListPages::JobsOf(const ListQuery& query,
-                                                      const CatalogView& view) const {
+                                                      const CatalogView& view,
+                                                      LongWork::Piece& work) const {
   const ListOrder& order = query.order;
+  const size_t step = 1 + query.filter->comparisons();
   const auto after = query.after.empty() ? std::nullopt : order.VersionAt(query.after);
   const size_t wanted = query.page_size + 1;
   std::vector<const FineTuneVersion*> jobs;
   const auto& by_create_time = view.by_create_time();
   if (!order.is_kept()) {
     by_create_time.Ascend(0, [&](const FineTuneVersion& job) {
+      work.Step(step);
       if (query.filter->Matches(job) && (!after || order.Before(*after, job))) jobs.push_back(&job);
       return true;
     });
@@ -125,6 +128,7 @@ std::vector<const FineTuneVersion*> ListPages::JobsOf(const ListQuery& query,
     return jobs;
   }
   const auto take = [&](const FineTuneVersion& job) {
+    work.Step(step);
     if (query.filter->Matches(job)) jobs.push_back(&job);
     return jobs.size() < wanted;
   };
@@ -139,8 +143,9 @@ std::vector<const FineTuneVersion*> ListPages::JobsOf(const ListQuery& query,
   return jobs;
 }
 
-grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view) {
-  std::vector<const FineTuneVersion*> jobs = JobsOf(query, view);
+grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view,
+                                LongWork::Piece& work) {
+  std::vector<const FineTuneVersion*> jobs = JobsOf(query, view, work);
   constexpr size_t kFraming = 8;
   size_t bytes = 0;
   size_t count = 0;
@@ -165,11 +170,12 @@ grpc::Slice ListPages::MakePage(const ListQuery& query, const CatalogView& view)
     AppendLengthPrefix(out, Response::kNextPageTokenFieldNumber, token.size());
     out += token;
   }
-  AppendVarintField(out, Response::kTotalSizeFieldNumber, CountMatches(*query.filter, view));
+  AppendVarintField(out, Response::kTotalSizeFieldNumber, CountMatches(*query.filter, view, work));
   return grpc::Slice(out);
 }
 
-size_t ListPages::CountMatches(const Filter& filter, const CatalogView& view) {
+size_t ListPages::CountMatches(const Filter& filter, const CatalogView& view,
+                               LongWork::Piece& work) {
   if (filter.matches_all()) return view.size();
   {
     MutexLock lock(mu_);
@@ -177,8 +183,10 @@ size_t ListPages::CountMatches(const Filter& filter, const CatalogView& view) {
     if (found != counts_.end() && found->second.revision == view.revision())
       return found->second.count;
   }
+  const size_t step = 1 + filter.comparisons();
   size_t count = 0;
   view.by_create_time().Ascend(0, [&](const FineTuneVersion& job) {
+    work.Step(step);
     count += filter.Matches(job) ? 1 : 0;
     return true;
   });

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "server/access/caller.h"
 #include "server/base/clock.h"
+#include "server/base/long_work.h"
 #include "server/base/mutex.h"
 #include "server/jobs/filter/filter.h"
 #include "server/jobs/record/catalog.h"
@@ -39,8 +40,8 @@ class ListPages {
 
   // How many comparisons its page still takes: none, if it is there already.
   size_t CostOf(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
-  // A serialised pb::ListFineTunesResponse of the catalog as it is now.
-  grpc::ByteBuffer Page(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
+  // A serialised pb::ListFineTunesResponse of the catalog as it is now; `work` is what it is made in.
+  grpc::ByteBuffer Page(const ListQuery& query, LongWork::Piece& work) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   // All of the response but observe_time and revision.
@@ -57,9 +58,12 @@ class ListPages {
   std::string KeyOf(const ListQuery& query) const;
   static std::string TokenQuery(const ListQuery& query);
   // The jobs of a page, and one more if there is one.
-  std::vector<const FineTuneVersion*> JobsOf(const ListQuery& query, const CatalogView& view) const;
-  grpc::Slice MakePage(const ListQuery& query, const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);
-  size_t CountMatches(const Filter& filter, const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);
+  std::vector<const FineTuneVersion*> JobsOf(const ListQuery& query, const CatalogView& view,
+                                             LongWork::Piece& work) const;
+  grpc::Slice MakePage(const ListQuery& query, const CatalogView& view, LongWork::Piece& work)
+      ABSL_LOCKS_EXCLUDED(mu_);
+  size_t CountMatches(const Filter& filter, const CatalogView& view, LongWork::Piece& work)
+      ABSL_LOCKS_EXCLUDED(mu_);
 
   const Catalog& catalog_;
   Clock& clock_;

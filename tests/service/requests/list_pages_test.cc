@@ -30,7 +30,8 @@ class ListPagesTest : public testing::Test {
     if (!query.ok()) return query.status();
     grpc::Slice slice;
     pb::ListFineTunesResponse response;
-    EXPECT_TRUE(pages_.Page(*query).DumpToSingleSlice(&slice).ok());
+    LongWork::Piece at_once(nullptr);
+    EXPECT_TRUE(pages_.Page(*query, at_once).DumpToSingleSlice(&slice).ok());
     EXPECT_TRUE(response.ParseFromArray(slice.begin(), static_cast<int>(slice.size())));
     return response;
   }
