@@ -24,10 +24,10 @@ size_t PlainPrefix(std::string_view text) {
 
 std::string ValidUtf8(std::string_view text, size_t limit) {
   const size_t plain = PlainPrefix(text);
+  if (plain >= limit || plain == text.size()) return std::string(text.substr(0, limit));
   std::string valid;
   valid.reserve(std::min(text.size(), limit));
-  valid.assign(text.substr(0, std::min(plain, limit)));
-  if (plain >= limit || plain == text.size()) return valid;
+  valid.assign(text.substr(0, plain));
   size_t i = plain;
   while (i < text.size()) {
     const auto lead = static_cast<unsigned char>(text[i]);

@@ -9,20 +9,62 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
+#include "server/json/plain_json.h"
 #include "server/json/time_text.h"
 
 namespace finetune {
 namespace {
 
 constexpr size_t kPoolBytes = size_t{32} << 10;
+// Enough for a job; what needs more of it pays for that.
+constexpr size_t kStackBytes = size_t{4} << 10;
+// The parser reads that far behind the text.
+constexpr size_t kVectorSlack = 16;
+// What a pool keeps for itself.
+constexpr size_t kAllocatorBytes = 64;
 // The parser calls itself for each level: a few hundred kilobytes of stack at most, and a quarter
 // faster than the one that does not.
 constexpr int kMaxDepth = 512;
 
+absl::string_view Trimmed(std::string_view text) {
+  return absl::StripAsciiWhitespace(absl::string_view(text.data(), text.size()));
+}
+
+// The code unit that `\\uXXXX` at `text` stands for; -1 if it is no such escape.
+int EscapedUnit(absl::string_view text) {
+  uint32_t unit = 0;
+  if (text.size() < 6 || !absl::StartsWith(text, "\\u") ||
+      !absl::SimpleHexAtoi(text.substr(2, 4), &unit))
+    return -1;
+  return static_cast<int>(unit);
+}
+
+// Half a character, as an emoji leaves it that was cut in two, stands for nothing: the sign of
+// replacement takes its place.
+void MendSurrogates(char* text, size_t size) {
+  const absl::string_view whole(text, size);
+  for (size_t i = whole.find('\\'); i < size; i = whole.find('\\', i)) {
+    const int unit = EscapedUnit(whole.substr(i));
+    if (unit < 0xd800 || unit > 0xdfff) {
+      i += 2;
+      continue;
+    }
+    const int next = EscapedUnit(whole.substr(i + 6));
+    if (unit < 0xdc00 && next >= 0xdc00 && next <= 0xdfff) {
+      i += 12;
+      continue;
+    }
+    std::memcpy(text + i, "\\ufffd", 6);
+    i += 6;
+  }
+}
+
+}  // namespace
+
 // Hands everything on to the document and stops the parser where nesting is too deep.
-class DepthGuard {
+class JsonParser::DepthGuard {
  public:
-  explicit DepthGuard(rapidjson::Document& document) : document_(document) {}
+  explicit DepthGuard(Document& document) : document_(document) {}
 
   using Size = rapidjson::SizeType;
   bool Null() { return document_.Null(); }
@@ -61,54 +103,26 @@ class DepthGuard {
   static constexpr double kBig = 9223372036854775808.0;
   static constexpr Size kMostDigits = 400;
 
-  rapidjson::Document& document_;
+  Document& document_;
   int depth_ = 0;
   bool has_big_ = false;
 };
 
-absl::string_view Trimmed(std::string_view text) {
-  return absl::StripAsciiWhitespace(absl::string_view(text.data(), text.size()));
-}
-
-// The code unit that `\\uXXXX` at `text` stands for; -1 if it is no such escape.
-int EscapedUnit(absl::string_view text) {
-  uint32_t unit = 0;
-  if (text.size() < 6 || !absl::StartsWith(text, "\\u") ||
-      !absl::SimpleHexAtoi(text.substr(2, 4), &unit))
-    return -1;
-  return static_cast<int>(unit);
-}
-
-// Half a character, as an emoji leaves it that was cut in two, stands for nothing: the sign of
-// replacement takes its place.
-void MendSurrogates(char* text, size_t size) {
-  const absl::string_view whole(text, size);
-  for (size_t i = whole.find('\\'); i < size; i = whole.find('\\', i)) {
-    const int unit = EscapedUnit(whole.substr(i));
-    if (unit < 0xd800 || unit > 0xdfff) {
-      i += 2;
-      continue;
-    }
-    const int next = EscapedUnit(whole.substr(i + 6));
-    if (unit < 0xdc00 && next >= 0xdc00 && next <= 0xdfff) {
-      i += 12;
-      continue;
-    }
-    std::memcpy(text + i, "\\ufffd", 6);
-    i += 6;
-  }
-}
-
-}  // namespace
-
 JsonParser::JsonParser()
-    : pool_(kPoolBytes), allocator_(pool_.data(), pool_.size()), document_(&allocator_) {}
+    : pool_(kPoolBytes),
+      allocator_(pool_.data(), pool_.size()),
+      stack_pool_(kStackBytes + kAllocatorBytes),
+      stack_allocator_(stack_pool_.data(), stack_pool_.size()),
+      document_(&allocator_, kStackBytes, &stack_allocator_) {}
 
 const JsonValue* JsonParser::Parse(std::string_view text) {
   refused_ = false;
   if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+  if (text.empty()) return nullptr;
+  Load(text);
+  if (ParsePlain()) return &document_;
   // The parser stops at a NUL; one inside the text would hide what follows it.
-  if (text.empty() || std::memchr(text.data(), 0, text.size()) != nullptr) return nullptr;
+  if (std::memchr(text.data(), 0, text.size()) != nullptr) return nullptr;
   const rapidjson::ParseErrorCode error = ParseAll(text);
   refused_ =
       error == rapidjson::kParseErrorTermination || error == rapidjson::kParseErrorNumberTooBig;
@@ -118,10 +132,20 @@ const JsonValue* JsonParser::Parse(std::string_view text) {
 void JsonParser::Load(std::string_view text) {
   document_.SetNull();
   allocator_.Clear();
-  constexpr size_t kVectorSlack = 16;
   text_.resize(text.size() + 1 + kVectorSlack);
   std::memcpy(text_.data(), text.data(), text.size());
   std::memset(text_.data() + text.size(), 0, 1 + kVectorSlack);
+}
+
+bool JsonParser::ParsePlain() {
+  bool plain = false;
+  auto generate = [&](Document& document) {
+    plain = PlainJson<Document>::Read({text_.data(), text_.size() - 1 - kVectorSlack}, document);
+    return plain;
+  };
+  document_.Populate(generate);
+  stack_allocator_.Clear();
+  return plain;
 }
 
 rapidjson::ParseErrorCode JsonParser::ParseAll(std::string_view text) {
@@ -144,7 +168,7 @@ rapidjson::ParseErrorCode JsonParser::ParseAll(std::string_view text) {
 template <unsigned kMoreFlags>
 rapidjson::ParseErrorCode JsonParser::ParseLoaded(bool& has_big) {
   rapidjson::ParseErrorCode error = rapidjson::kParseErrorNone;
-  auto generate = [&](rapidjson::Document& document) {
+  auto generate = [&](Document& document) {
     // Not kParseFullPrecisionFlag: its path takes clz(0) for a zero with an exponent, and what has
     // 15 digits and a small exponent comes out exact without it.
     constexpr unsigned kFlags =
@@ -157,6 +181,7 @@ rapidjson::ParseErrorCode JsonParser::ParseLoaded(bool& has_big) {
     return error == rapidjson::kParseErrorNone;
   };
   document_.Populate(generate);
+  stack_allocator_.Clear();
   return error;
 }
 

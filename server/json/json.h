@@ -57,14 +57,22 @@ class JsonParser {
   bool refused() const { return refused_; }
 
  private:
+  // The stack that it is built on is pooled as well.
+  using Document = rapidjson::GenericDocument<rapidjson::UTF8<>, rapidjson::MemoryPoolAllocator<>,
+                                              rapidjson::MemoryPoolAllocator<>>;
+  class DepthGuard;
+
   void Load(std::string_view text);
+  bool ParsePlain();
   template <unsigned kMoreFlags>
   rapidjson::ParseErrorCode ParseLoaded(bool& has_big);
   rapidjson::ParseErrorCode ParseAll(std::string_view text);
 
   std::vector<char> pool_;
   rapidjson::MemoryPoolAllocator<> allocator_;
-  rapidjson::Document document_;
+  std::vector<char> stack_pool_;
+  rapidjson::MemoryPoolAllocator<> stack_allocator_;
+  Document document_;
   std::vector<char> text_;  // What is parsed, in place.
   bool refused_ = false;
 };

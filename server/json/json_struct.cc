@@ -95,7 +95,7 @@ bool AddToStruct(std::string_view name, const JsonValue& value, StructBudget& bu
   std::string key;
   Value converted;
   if (!ConvertText(name, budget, &key) || !Convert(value, budget, converted)) return false;
-  (*out.mutable_fields())[key] = std::move(converted);
+  (*out.mutable_fields())[std::move(key)] = std::move(converted);
   return true;
 }
 

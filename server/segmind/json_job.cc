@@ -11,6 +11,7 @@
 #include "server/base/micros.h"
 #include "server/base/url_signature.h"
 #include "server/json/json_struct.h"
+#include "server/json/plain_json.h"
 #include "server/segmind/error_words.h"
 #include "server/segmind/job_fields.h"
 #include "server/segmind/job_signatures.h"
@@ -126,8 +127,12 @@ void SetWeightsUrl(const JsonValue& value, Target& target) {
   if (!text) return;
   const bool shows_key = target.scrubber.Finds(*text);
   if (shows_key) target.scrubber.Scrub(*text);
-  std::string& bare = target.job.cloud_storage_url.emplace(WithoutSignatures(*text));
-  if (bare != *text && !shows_key) target.job.signed_weights_url = Secret(*std::move(text));
+  if (!IsSigned(*text)) {
+    target.job.cloud_storage_url = std::move(text);
+    return;
+  }
+  target.job.cloud_storage_url = WithoutSignatures(*text);
+  if (!shows_key) target.job.signed_weights_url = Secret(*std::move(text));
 }
 
 template <std::optional<absl::Time> UpstreamJob::*field>
@@ -140,7 +145,8 @@ void SetStatus(const JsonValue& value, Target& target) {
   if (!value.IsString()) return;
   std::string status = TextOf(value).value_or("");
   target.scrubber.Scrub(status);
-  target.job.status = ValidUtf8(status, kMaxStatus);
+  target.job.status =
+      status.size() <= kMaxStatus ? std::move(status) : ValidUtf8(status, kMaxStatus);
 }
 
 void SetPublic(const JsonValue& value, Target& target) {
@@ -359,6 +365,56 @@ void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& write
   writer.EndObject();
 }
 
+// Hears a job's object and keeps nothing of it but what may be its ids.
+class IdFinder {
+ public:
+  // Empty if there is none that can name a job.
+  std::string Id(const Scrubber& scrubber) const {
+    std::string id;
+    for (size_t i = 0; i < std::size(kIdNames) && id.empty(); ++i) ReadId(found_[i], scrubber, id);
+    return id;
+  }
+
+  // As RapidJSON's handlers.
+  using Size = rapidjson::SizeType;
+  bool Null() { return Take(JsonValue()); }
+  bool Bool(bool flag) { return Take(JsonValue(flag)); }
+  bool Int64(int64_t number) { return Take(JsonValue(number)); }
+  bool Uint64(uint64_t number) { return Take(JsonValue(number)); }
+  bool Double(double number) { return Take(JsonValue(number)); }
+  bool String(const char* text, Size size, bool) {
+    return Take(JsonValue(rapidjson::StringRef(text, size)));
+  }
+  bool Key(const char* text, Size size, bool) {
+    next_ = nullptr;
+    if (depth_ != 1) return true;
+    for (size_t i = 0; i < std::size(kIdNames); ++i)
+      if (std::string_view(text, size) == kIdNames[i].name) next_ = &found_[i];
+    // Which of two counts is for JobOf to say.
+    return next_ == nullptr || next_->IsNull();
+  }
+  bool StartObject() { return Go(1); }
+  bool EndObject(Size) { return Go(-1); }
+  bool StartArray() { return Go(1); }
+  bool EndArray(Size) { return Go(-1); }
+
+ private:
+  bool Take(JsonValue value) {
+    if (next_ != nullptr) *next_ = std::move(value);
+    next_ = nullptr;
+    return true;
+  }
+  bool Go(int levels) {
+    next_ = nullptr;
+    depth_ += levels;
+    return true;
+  }
+
+  JsonValue found_[std::size(kIdNames)];  // By their names, in the order of these.
+  JsonValue* next_ = nullptr;             // Which of them the next value is.
+  int depth_ = 0;
+};
+
 // Which of the names is the job's, and which the other one. False if there is none.
 bool TakeIds(Ids& ids, UpstreamJob& job) {
   for (const IdName& name : kIdNames) {
@@ -386,17 +442,14 @@ std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubb
   return job;
 }
 
-std::string JobIdOf(const JsonValue& object, const Scrubber& scrubber) {
-  if (!object.IsObject()) return "";
-  Ids ids;
-  for (const auto& member : object.GetObject()) {
-    if (member.value.IsNull()) continue;
-    for (const IdName& name : kIdNames)
-      if (RawText(member.name) == name.name) ReadId(member.value, scrubber, ids.*name.id);
-  }
-  for (const IdName& name : kIdNames)
-    if (std::string& id = ids.*name.id; !id.empty()) return std::move(id);
-  return "";
+std::optional<std::string> JobIdOf(std::string_view text, JsonParser& parser,
+                                   const Scrubber& scrubber) {
+  IdFinder finder;
+  if (PlainJson<IdFinder>::Read(text, finder)) return finder.Id(scrubber);
+  const JsonValue* value = parser.Parse(text);
+  if (value == nullptr) return std::nullopt;
+  const std::optional<UpstreamJob> job = JobOf(*value, scrubber);
+  return job ? job->id : "";
 }
 
 std::optional<UpstreamJob> JobInAnswer(const JsonValue& answer, const Scrubber& scrubber) {

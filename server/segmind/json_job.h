@@ -17,8 +17,11 @@ namespace finetune {
 // something. `scrubber` cleans all texts: they are kept and shown.
 std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubber);
 
-// The UpstreamJob::id alone that JobOf would give; empty if it would give no job.
-std::string JobIdOf(const JsonValue& object, const Scrubber& scrubber);
+// The UpstreamJob::id alone that JobOf would give for this text, mostly without making a tree of
+// it; empty if it would give no job. Nullopt if it cannot be parsed, of which the parser then knows
+// more.
+std::optional<std::string> JobIdOf(std::string_view text, JsonParser& parser,
+                                   const Scrubber& scrubber);
 
 // The job in an answer about one job: the object itself, or what it has under `finetune`. Nullopt
 // if that has no id.

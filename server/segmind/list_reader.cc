@@ -54,9 +54,20 @@ Digest DigestOfItem(std::string_view text) {
   return JsonWithoutSignatures(text, cleaned) ? DigestOf(cleaned) : DigestOf(text);
 }
 
-const Scrubber& ScrubberOr(const std::shared_ptr<const Scrubber>& scrubber) {
+const Scrubber& NothingToScrub() {
   static const auto& nothing = *new Scrubber();
-  return scrubber == nullptr ? nothing : *scrubber;
+  return nothing;
+}
+
+const Scrubber& ScrubberOr(const std::shared_ptr<const Scrubber>& scrubber) {
+  return scrubber == nullptr ? NothingToScrub() : *scrubber;
+}
+
+// Most items hide nothing: to see that once costs less than to see it of each text. Escapes must be
+// undone before, and percent signs make a long text dear.
+const Scrubber& ScrubberFor(std::string_view item, const Scrubber& scrubber) {
+  const auto has = [&](char c) { return item.find(c) != item.npos; };
+  return has('\\') || has('%') || scrubber.Finds(item) ? scrubber : NothingToScrub();
 }
 
 constexpr uint32_t kNone = 0xffffffff;
@@ -86,6 +97,7 @@ struct ListReader::Memory {
     std::vector<News> news;            // The list's last item first.
     std::vector<UpstreamJob> changed;  // Of the first ones of them, in their order.
     std::vector<uint32_t> gone;
+    size_t added = 0;  // Of the news, those of jobs that the last list did not have.
     size_t skipped = 0;
   };
   // What is still to be made of the last list's news, and how.
@@ -101,7 +113,9 @@ struct ListReader::Memory {
                                      size_t most);
   absl::Status Look(const Item& item, const UpstreamList& limits, bool whole,
                     std::optional<UpstreamJob>& job, std::string& id);
-  void Learn(std::vector<Item>& items, const Comparison& comparison);
+  bool IsFirst(std::string_view id, std::vector<bool>& listed,
+               absl::flat_hash_set<std::string_view>& new_ids) const;
+  void Learn(std::vector<Item>& items, Comparison& comparison);
   void Drop(uint32_t slot);
   void CountUnreadTimes(const std::vector<UpstreamJob>& jobs) const;
 
@@ -196,7 +210,8 @@ std::vector<UpstreamJob> ListReader::MoreChanged(size_t most) {
     // That it is a job was seen when the list was read.
     const JsonValue* value = memory.parser.Parse(rest.items[i]);
     if (value == nullptr) continue;
-    std::optional<UpstreamJob> job = JobOf(*value, ScrubberOr(rest.scrubber));
+    std::optional<UpstreamJob> job =
+        JobOf(*value, ScrubberFor(rest.items[i], ScrubberOr(rest.scrubber)));
     if (!job) continue;
     jobs.push_back(*std::move(job));
   }
@@ -255,16 +270,29 @@ uint32_t ListReader::Memory::Recall(const Digest& digest, uint32_t& guess) const
 // What an item is: all of it, or by its id alone. None, and no id, if it cannot be read.
 absl::Status ListReader::Memory::Look(const Item& item, const UpstreamList& limits, bool whole,
                                       std::optional<UpstreamJob>& job, std::string& id) {
-  const JsonValue* value = parser.Parse(item.text);
-  if (value == nullptr && !parser.refused()) return MalformedList("an item is not JSON");
-  if (value == nullptr) return absl::OkStatus();
-  if (!whole) {
-    id = JobIdOf(*value, ScrubberOr(limits.scrubber));
-    return absl::OkStatus();
+  const Scrubber& scrubber = ScrubberOr(limits.scrubber);
+  bool parsed = false;
+  if (whole) {
+    const JsonValue* value = parser.Parse(item.text);
+    parsed = value != nullptr;
+    if (parsed) job = JobOf(*value, ScrubberFor(item.text, scrubber));
+    if (job) id = job->id;
+  } else if (std::optional<std::string> found = JobIdOf(item.text, parser, scrubber)) {
+    parsed = true;
+    id = *std::move(found);
   }
-  job = JobOf(*value, ScrubberOr(limits.scrubber));
-  if (job) id = job->id;
+  if (!parsed && !parser.refused()) return MalformedList("an item is not JSON");
   return absl::OkStatus();
+}
+
+// Whether nothing was seen of this job yet.
+bool ListReader::Memory::IsFirst(std::string_view id, std::vector<bool>& listed,
+                                 absl::flat_hash_set<std::string_view>& new_ids) const {
+  const auto known = by_id.find(absl::string_view(id.data(), id.size()));
+  if (known == by_id.end()) return new_ids.insert(id).second;
+  if (listed[known->second]) return false;
+  listed[known->second] = true;
+  return true;
 }
 
 // From the end on: of several items about one job the last one counts.
@@ -273,7 +301,7 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
   Comparison comparison;
   // Which known jobs stand in this list, and which others.
   std::vector<bool> listed(slots.size(), false);
-  absl::flat_hash_set<std::string> new_ids;
+  absl::flat_hash_set<std::string_view> new_ids;  // Those of the news, which do not move.
   const auto unknown = std::count_if(items.begin(), items.end(),
                                      [](const Item& item) { return item.slot == kNone; });
   comparison.news.reserve(unknown);
@@ -290,18 +318,17 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
       ++comparison.skipped;
       continue;
     }
-    if (const auto known = by_id.find(id); known != by_id.end()) {
-      if (listed[known->second]) continue;
-      listed[known->second] = true;
-    } else if (!new_ids.insert(id).second) {
+    comparison.news.push_back({static_cast<uint32_t>(i), std::move(id)});
+    if (!IsFirst(comparison.news.back().id, listed, new_ids)) {
+      comparison.news.pop_back();
       continue;
     }
-    comparison.news.push_back({static_cast<uint32_t>(i), std::move(id)});
     if (!job) continue;
     comparison.changed.push_back(*std::move(job));
   }
   if (!items.empty() && comparison.skipped == items.size())
     return MalformedList("none of its items is a job");
+  comparison.added = new_ids.size();
   for (uint32_t slot = 0; slot < slots.size(); ++slot)
     if (!listed[slot] && !slots[slot].id.empty()) comparison.gone.push_back(slot);
   return comparison;
@@ -320,14 +347,16 @@ void ListReader::Memory::Drop(uint32_t slot) {
   slots[slot].digest = Digest();
 }
 
-void ListReader::Memory::Learn(std::vector<Item>& items, const Comparison& comparison) {
+void ListReader::Memory::Learn(std::vector<Item>& items, Comparison& comparison) {
   for (uint32_t slot : comparison.gone) {
     Drop(slot);
     by_id.erase(slots[slot].id);
     slots[slot] = Slot();
     free_slots.push_back(slot);
   }
-  for (const News& news : comparison.news) {
+  by_id.reserve(by_id.size() + comparison.added);
+  by_digest.reserve(by_id.size() + comparison.added);
+  for (News& news : comparison.news) {
     const auto [known, is_new] = by_id.try_emplace(news.id, 0);
     if (is_new) {
       if (free_slots.empty()) {
@@ -336,7 +365,7 @@ void ListReader::Memory::Learn(std::vector<Item>& items, const Comparison& compa
       }
       known->second = free_slots.back();
       free_slots.pop_back();
-      slots[known->second].id = news.id;
+      slots[known->second].id = std::move(news.id);
     }
     const uint32_t slot = known->second;
     Drop(slot);

@@ -72,6 +72,44 @@ TEST(Job, IsReadFromTheDocumentedSubmitAnswer) {
   EXPECT_EQ(job->is_public, std::nullopt);
 }
 
+TEST(Job, HasTheIdThatIsReadAlone) {
+  const Scrubber scrubber(Secret("SG_0123456789abcdef"));
+  JsonParser parser;
+  for (const char* text : {R"({"finetune_id":"f","id":"i"})",
+                           R"({"id":"i","finetune_id":"f"})",
+                           R"({"id":"i","finetune_id":null})",
+                           R"({"id":7})",
+                           R"({"id":-7.5})",
+                           R"({"id":true})",
+                           R"({"id":"","request_id":"r"})",
+                           R"({"id":"a b/..","request_id":"r"})",
+                           R"({"id":{}})",
+                           R"({"id":["x"],"request_id":"r"})",
+                           R"({"inner":{"id":"i"}})",
+                           R"({"id":{"id":"i"}})",
+                           R"([{"id":"i"}])",
+                           R"(["id","i"])",
+                           R"("id")",
+                           "1",
+                           R"({"id":"a","id":"b"})",
+                           R"({"id":"a","id":".."})",
+                           R"({"id":"a","id":null})",
+                           R"({"\u0069d":"escaped"})",
+                           R"({"id":"SG_0123456789abcdef","request_id":"r"})",
+                           "{}",
+                           "[]"}) {
+    const JsonValue* value = parser.Parse(text);
+    ASSERT_NE(value, nullptr) << text;
+    const std::optional<UpstreamJob> job = JobOf(*value, scrubber);
+    EXPECT_EQ(JobIdOf(text, parser, scrubber), job ? job->id : "") << text;
+  }
+  EXPECT_EQ(JobIdOf("{\"id\":\"a\"", parser, scrubber), std::nullopt);
+  EXPECT_FALSE(parser.refused());
+  const std::string deep = std::string(1000, '[') + std::string(1000, ']');
+  EXPECT_EQ(JobIdOf("{\"id\":\"a\",\"x\":" + deep + "}", parser, scrubber), std::nullopt);
+  EXPECT_TRUE(parser.refused());
+}
+
 TEST(Job, TakesFinetuneIdBeforeIdBeforeRequestId) {
   auto job = Read(R"({"request_id":"r","id":"i","finetune_id":"f"})");
   ASSERT_TRUE(job);

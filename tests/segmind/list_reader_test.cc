@@ -339,6 +339,28 @@ TEST(ListReader, AgreesWithReadingEveryListAnewOverRandomHistories) {
   }
 }
 
+TEST(ListReader, FindsTheKeyHoweverAnItemHidesIt) {
+  const std::string key = "SG_0123456789abcdef";
+  UpstreamList pages;
+  pages.scrubber = std::make_shared<const Scrubber>(Secret(key));
+  for (const std::string& name :
+       {key, "a " + key + " b", std::string("SG_01234567 89abcdef"),
+        std::string("SG_01234567\\n89abcdef"),
+        std::string("SG_0123456\\u0037"
+                    "89abcdef"),
+        std::string("SG%5f0123456789abcdef"), std::string("é SG_\u200b0123456789abcdef"),
+        std::string("U0dfMDEyMzQ1Njc4OWFiY2RlZg==")}) {
+    pages.bodies = {R"([{"id":"a","status":"QUEUED"},{"id":"b","name":")" + name +
+                    R"(","advance_parameters":{"prompt":"a photo of )" + name + "\"}}]"};
+    ListReader reader;
+    std::vector<UpstreamJob> jobs = reader.Read(pages, 1)->changed;
+    for (UpstreamJob& job : reader.MoreChanged(1)) jobs.push_back(std::move(job));
+    ASSERT_EQ(jobs.size(), 2u);
+    EXPECT_THAT(*jobs[0].name, testing::HasSubstr("[removed]")) << name;
+    EXPECT_THAT(jobs[0].parameters->DebugString(), testing::HasSubstr("[removed]")) << name;
+  }
+}
+
 TEST(ListReader, NeverCrashesOnHostileLists) {
   const std::string sample = Sample("list.json");
   const std::vector<Variation> variations = HostileVariations(sample);
