@@ -58,7 +58,7 @@ webhook_token
 gateways=()
 start_gateway() {
   rm -f "$run/gateway-$1.ports"
-  "$bin/finetune-gateway" --fleet --replica_name "gateway-$1" --listen "127.0.0.1:$(port $((50050 + $1)))" --webhook_listen "127.0.0.1:$(port $((8080 + $1)))" \
+  "$bin/finetune-gateway" --replica_name "gateway-$1" --listen "127.0.0.1:$(port $((50050 + $1)))" --webhook_listen "127.0.0.1:$(port $((8080 + $1)))" \
     --admin_listen "127.0.0.1:$(port $((9090 + $1)))" --port_file "$run/gateway-$1.ports" --upstream_url "$upstream" --api_key_file "$run/api-key" \
     --webhook_token_file "$run/webhook-token" --store "$store" --store_password_file "$run/database-password" --drain_delay 0s \
     --active_poll_interval 1s >>"$run/gateway-$1.log" 2>&1 &

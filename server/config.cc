@@ -143,10 +143,8 @@ absl::Status CheckTogether(const Config& config) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--idle_poll_interval: must not be less than --active_poll_interval, which is ",
         absl::FormatDuration(config.active_poll_interval)));
-  if (config.fleet && config.postgres_url.empty())
-    return absl::InvalidArgumentError("--fleet: needs --store=postgresql://...");
   // What another gateway submits may arrive that much later than it was last heard of.
-  if (config.fleet && config.settle_time < config.submit_timeout + kMemberLease)
+  if (!config.postgres_url.empty() && config.settle_time < config.submit_timeout + kMemberLease)
     return absl::InvalidArgumentError(absl::StrCat(
         "--settle_time: must not be less than ",
         absl::FormatDuration(config.submit_timeout + kMemberLease),

@@ -54,7 +54,6 @@ struct Config {
   std::string postgres_url;
   std::string store_password_file;
   std::string store_ca_file;
-  bool fleet = false;
   bool accept_lost_record = false;
   absl::Duration forget_lost_after;
   std::vector<std::string> transfer_hosts;

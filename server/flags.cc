@@ -94,17 +94,14 @@ std::vector<Flag> MakeFlags() {
        "Put a short marker into the name that Segmind sees, so that a submission whose answer was "
        "lost can be found again."},
       {"store", "sqlite:", StorePlace(),
-       "The record: sqlite:PATH, or postgresql://USER@HOST:PORT/DATABASE for one gateway at a "
-       "time. "
-       "Without a path, finetune-gateway/store.db under $XDG_STATE_HOME or ~/.local/state."},
+       "The record: sqlite:PATH for one gateway, or postgresql://USER@HOST:PORT/DATABASE for any "
+       "number of them that share it. Without a path, finetune-gateway/store.db under "
+       "$XDG_STATE_HOME or ~/.local/state."},
       {"store_password_file", "", Text(&Config::store_password_file),
        "File with the database's password, read at each connection."},
       {"store_ca_file", "", Text(&Config::store_ca_file),
        "File with the authority that the database's certificate is checked against (PEM). Beyond "
        "loopback the connection is encrypted and checked unless the URL's sslmode says otherwise."},
-      {"fleet", "false", Switch(&Config::fleet),
-       "Other gateways have the same PostgreSQL record, all of them with this flag. Not finished: "
-       "see deploy/README.md."},
       {"accept_lost_record", "false", Switch(&Config::accept_lost_record),
        "For one start: go on although the record is missing, or lacks what was committed last. "
        "Submissions that were lost with it could then be made, and billed, once more."},

@@ -96,7 +96,6 @@ absl::StatusOr<std::unique_ptr<Store>> OpenPostgresWhenThere(
     const Config& config, const std::function<bool()>& should_stop) {
   const PostgresOptions options{
       .target = TargetOf(config),
-      .shared = config.fleet,
       .name = ReplicaName(config),
       // It may have been sent as late as its gateway counted as alive, and taken as long as it may.
       .caution = kMemberLease + config.submit_timeout + config.settle_time};
@@ -128,7 +127,7 @@ std::unique_ptr<Fleet> MakeFleet(const Config& config, absl::Time started) {
                        .name = ValidUtf8(ReplicaName(config), 255),
                        .version = FINETUNE_VERSION,
                        .started = started};
-  if (!config.fleet) return std::make_unique<SoloFleet>(me);
+  if (config.postgres_url.empty()) return std::make_unique<SoloFleet>(me);
   return MakePostgresFleet(
       {.target = TargetOf(config), .me = me, .calls_per_minute = config.upstream_calls_per_minute});
 }

@@ -10,7 +10,7 @@ preset=dev
 nightly=
 while [[ ${1:-} == --* ]]; do
   case $1 in
-    --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 FINETUNE_TRY_FLEET=1 ;;
+    --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 ;;
     --preset) preset=$2; shift ;;
     --help) sed -n '2,6p' "$0"; exit 0 ;;
     *) break ;;

@@ -134,7 +134,7 @@ void PostgresFeed::OpenForWriter() {
     // The first attempt is made at once.
     if (!open_failure_.ok() && SteadyNow() < open_at_) return;
   }
-  auto opened = PostgresSession::Open(options_.target, options_.use,
+  auto opened = PostgresSession::Open(options_.target, PostgresSession::Use::kShared,
                                       SteadyNow() + options_.patience, options_.lock_patience);
   {
     MutexLock lock(mu_);

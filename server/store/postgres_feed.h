@@ -34,7 +34,6 @@ class PostgresFeed {
  public:
   struct Options {
     PgTarget target;
-    PostgresSession::Use use = PostgresSession::Use::kAlone;
     absl::Duration patience = absl::Seconds(5);
     absl::Duration lock_patience = absl::Milliseconds(300);
     absl::Duration poll_interval = absl::Seconds(1);

@@ -159,8 +159,9 @@ absl::Status PostgresSession::TakeLock(Use use, absl::Time deadline) {
     if (SteadyNow() > deadline) break;
     absl::SleepFor(kLockInterval);
   }
-  return absl::FailedPreconditionError(
-      "another gateway has the record: stop that one first, or start both as a fleet");
+  return absl::FailedPreconditionError(use == Use::kShared
+                                           ? "the record is being moved: wait until that is done"
+                                           : "gateways work on the record: stop all of them first");
 }
 
 }  // namespace finetune

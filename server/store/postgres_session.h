@@ -12,16 +12,15 @@ namespace finetune {
 // Why a question to the database failed, as the recorder's callers get it.
 absl::Status PgUnavailable(const PgError& error);
 
-// A connection on which the record may be written. It holds a lock of the server's: one that its
-// kind shares (the gateways of a fleet), or one that nobody else has. Losing the connection is
-// losing the lock. Not thread-safe.
+// A connection on which the record may be written. It holds a lock of the server's: gateways share
+// it, and whoever moves the record has it alone. Losing the connection is losing the lock. Not
+// thread-safe.
 class PostgresSession {
  public:
   enum class Use { kAlone, kShared };
 
   // Connects, sets what every transaction needs, makes the tables and takes the lock. As
-  // OpenPostgresStore. Waits for the lock for as long as `lock_patience`: of a gateway that is just
-  // ending, or whose connection the server has yet to miss.
+  // OpenPostgresStore. Waits for the lock for as long as `lock_patience`.
   static absl::StatusOr<std::unique_ptr<PostgresSession>> Open(const PgTarget& target, Use use,
                                                                absl::Time deadline,
                                                                absl::Duration lock_patience);

@@ -25,10 +25,6 @@ constexpr absl::Duration kLoadPatience = absl::Minutes(2);
 constexpr int64_t kMaxRead = 10'000;
 constexpr size_t kMaxEras = 1'000;
 
-PostgresSession::Use UseOf(const PostgresOptions& options) {
-  return options.shared ? PostgresSession::Use::kShared : PostgresSession::Use::kAlone;
-}
-
 // As Store says, but for the feed's thread. The turn is a transaction that holds the row of `meta`.
 class PostgresStore : public Store {
  public:
@@ -38,7 +34,7 @@ class PostgresStore : public Store {
   }
   ~PostgresStore() override;
 
-  bool is_shared() const override { return options_.shared; }
+  bool is_shared() const override { return true; }
   std::string_view system() const override { return "postgresql"; }
   absl::StatusOr<StoreState> Load() override;
   absl::StatusOr<StoreNews> Begin(const StorePoint& known, const TurnNeeds& needs) override;
@@ -58,7 +54,6 @@ class PostgresStore : public Store {
  private:
   static PostgresFeed::Options FeedOptions(const PostgresOptions& options) {
     return {.target = options.target,
-            .use = UseOf(options),
             .patience = options.patience,
             .poll_interval = options.poll_interval,
             .lease = options.lease};
@@ -140,10 +135,6 @@ absl::Status PostgresStore::EnsureOpen() {
   return Join(/*starting=*/false);
 }
 
-// Alone, this process knows that all other members are gone.
-constexpr char kEndOthers[] =
-    "UPDATE finetune.members SET expires = least(expires, 1) WHERE id <> $1::text";
-
 // Awaited are those that may have made commits that are gone: not those who left in order, or were
 // taken over from, in what is there of the record; nor, if nothing can be gone, anybody.
 constexpr char kBeginEra[] =
@@ -159,7 +150,6 @@ absl::Status PostgresStore::Join(bool starting) {
   std::vector<PgQuery> queries = {
       {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
       {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR UPDATE"}};
-  if (!options_.shared) queries.push_back({kEndOthers, {PgValue::Text(membership().id())}});
   queries.push_back(
       {"SELECT count(*) FILTER (WHERE expires > (extract(epoch FROM clock_timestamp()) * "
        "1e9)::bigint), count(*) FILTER (WHERE id = $1::text AND expires = 0) FROM finetune.members",
@@ -325,7 +315,7 @@ bool PostgresStore::TakeMembers(const PgRows& rows, absl::Time asked, StoreNews&
     is_member = is_member || id == me;
     // In a young era those who live may not have found the new server yet.
     const bool is_young = absl::FromUnixNanos(rows.Number(i, 3)) + options_.lease > now;
-    if (id == me || rows.Number(i, 1) != 0 || (is_young && options_.shared)) {
+    if (id == me || rows.Number(i, 1) != 0 || is_young) {
       members.live.push_back(id);
       others_live_ = others_live_ || id != me;
     } else {
@@ -600,7 +590,7 @@ absl::StatusOr<StoreNews> PostgresStore::Read(const StorePoint& known) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenPostgresStore(const PostgresOptions& options) {
-  auto session = PostgresSession::Open(options.target, UseOf(options),
+  auto session = PostgresSession::Open(options.target, PostgresSession::Use::kShared,
                                        SteadyNow() + options.patience, options.lock_patience);
   if (!session.ok()) {
     return absl::Status(session.status().code(),

@@ -34,7 +34,7 @@ class FleetRolling(rolling_test.Replacements):
     def start(self, number, port=0):
         folder = self.folder / f"replica-{number}"
         folder.mkdir(exist_ok=True)
-        gateway = Gateway(folder, self.emulator.url, *self.server.flags, "--fleet", "--replica_name", f"replica-{number}", "--listen",
+        gateway = Gateway(folder, self.emulator.url, *self.server.flags, "--replica_name", f"replica-{number}", "--listen",
                           f"127.0.0.1:{port}", "--log_level", "warning")
         self.processes.append(gateway)
         gateway.ready()

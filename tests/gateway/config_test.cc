@@ -113,6 +113,13 @@ TEST_F(ConfigTest, TakesTheAddressOfADatabaseAsItIs) {
   EXPECT_THAT(ErrorOf({"--store=mysql://u:secret@h/db"}), Not(HasSubstr("secret")));
 }
 
+TEST_F(ConfigTest, OthersMayHaveSubmittedUntilTheyCountAsGone) {
+  const std::string store = "--store=postgresql://u@h/db";
+  EXPECT_THAT(ErrorOf({store, "--settle_time=67s"}), HasSubstr("--settle_time"));
+  EXPECT_TRUE(Read({store, "--settle_time=68s"}).ok());
+  EXPECT_TRUE(Read({"--store=sqlite:/x", "--settle_time=1s"}).ok());
+}
+
 TEST_F(ConfigTest, HintsAtTheFlagThatWasMeant) {
   EXPECT_EQ(Read({"--lisen=x"}).status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(ErrorOf({"--lisen=x"}), HasSubstr("did you mean --listen?"));

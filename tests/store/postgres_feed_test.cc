@@ -62,10 +62,9 @@ class PostgresFeedTest : public testing::Test {
     if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
     ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
   }
-  PostgresOptions Options(bool shared = true) {
+  PostgresOptions Options() {
     return {.target = {.url = server_.Url("record")},
             .lock_patience = absl::Milliseconds(100),
-            .shared = shared,
             .name = "pod",
             .poll_interval = poll_interval_,
             .lease = lease_};
@@ -153,15 +152,21 @@ TEST_F(PostgresFeedTest, ManyChangesAreReadOutsideTheTurn) {
   EXPECT_TRUE(late->store->Read(late->point)->must_load);
 }
 
-TEST_F(PostgresFeedTest, AGatewayAloneAndOneOfAFleetKeepEachOtherOut) {
-  auto a = Start();
-  auto alone = OpenPostgresStore(Options(/*shared=*/false));
-  EXPECT_THAT(std::string(alone.status().message()),
-              testing::HasSubstr("another gateway has the record"));
+TEST_F(PostgresFeedTest, GatewaysAndWhoeverMovesTheRecordKeepEachOtherOut) {
+  const auto move = [&] {
+    return PostgresSession::Open({.url = server_.Url("record")}, PostgresSession::Use::kAlone,
+                                 SteadyNow() + absl::Seconds(5), absl::Milliseconds(100));
+  };
+  auto a = Start(), b = Start();
+  EXPECT_THAT(std::string(move().status().message()),
+              testing::HasSubstr("gateways work on the record"));
   a.reset();
-  alone = OpenPostgresStore(Options(/*shared=*/false));
-  ASSERT_TRUE(alone.ok()) << alone.status();
-  EXPECT_FALSE(OpenPostgresStore(Options()).ok());
+  EXPECT_FALSE(move().ok());
+  b.reset();
+  const auto moving = move();
+  ASSERT_TRUE(moving.ok()) << moving.status();
+  EXPECT_THAT(std::string(OpenPostgresStore(Options()).status().message()),
+              testing::HasSubstr("is being moved"));
 }
 
 TEST_F(PostgresFeedTest, AnEraBeginsWhereNobodyLives) {

@@ -46,7 +46,7 @@ class Fleet:
     def start(self, number):
         folder = self.folder / str(number)
         folder.mkdir(exist_ok=True)
-        gateway = Gateway(folder, self.emulator.url, *QUIET, *self.server.flags, "--fleet", "--replica_name", f"replica-{number}")
+        gateway = Gateway(folder, self.emulator.url, *QUIET, *self.server.flags, "--replica_name", f"replica-{number}")
         end_with_us(gateway.popen)
         return gateway
 
