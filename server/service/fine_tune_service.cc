@@ -157,7 +157,7 @@ DownloadMethod FineTuneService::Download() {
                 RequestDownloadWeights(&context, &request, &writer, &arrivals, &arrivals, tag);
               },
           .admit = [this](grpc::ServerContext& context, const Bytes& request,
-                          DownloadDone& done) -> absl::StatusOr<AdmittedDownload> {
+                          DownloadDone& done) -> absl::StatusOr<DownloadMethod::Look> {
             auto owned = std::make_unique<Call>();
             Call& call = *owned;
             done = [this, owned = std::move(owned)](const absl::Status& ended, double messages) {
@@ -168,14 +168,21 @@ DownloadMethod FineTuneService::Download() {
               return absl::UnimplementedError("this gateway does not transfer weights");
             pb::DownloadWeightsRequest message;
             RETURN_IF_ERROR(ReadMessage(request, message));
-            ASSIGN_OR_RETURN(const VersionPtr version,
-                             FindVisible(parts_.catalog, message.name(), "name", *call.caller));
-            call.fine_tune = message.name();
-            ASSIGN_OR_RETURN(DownloadSpec spec, CheckDownload(message, *version));
-            spec.trace = call.span.context();
-            spec.sharer = call.caller->use;
-            return AdmittedDownload{*parts_.transfers, std::move(spec), call.lasting};
-          }};
+            return [this, message = std::move(message),
+                    &call]() -> absl::StatusOr<AdmittedDownload> {
+              ASSIGN_OR_RETURN(const VersionPtr version,
+                               FindVisible(parts_.catalog, message.name(), "name", *call.caller));
+              call.fine_tune = message.name();
+              ASSIGN_OR_RETURN(DownloadSpec spec, CheckDownload(message, *version));
+              spec.trace = call.span.context();
+              spec.sharer = call.caller->use;
+              return AdmittedDownload{*parts_.transfers, std::move(spec), call.lasting};
+            };
+          },
+          .catch_up = parts_.recorder.is_shared()
+                          ? [this](absl::AnyInvocable<void(absl::Status) &&>
+                                       then) { parts_.recorder.CatchUp(std::move(then)); }
+                          : decltype(DownloadMethod::catch_up)()};
 }
 
 }  // namespace finetune

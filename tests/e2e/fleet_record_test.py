@@ -25,7 +25,7 @@ class FleetRecord(EndToEnd):
     def gateway(self, *args):
         folder = self.folder / f"replica-{uuid.uuid4().hex[:6]}"
         folder.mkdir()
-        return self.start_gateway(self.emulator, *self.server.flags, "--fleet", "--replica_name", folder.name,
+        return self.start_gateway(self.emulator, *self.server.flags, "--replica_name", folder.name,
                                   "--active_poll_interval", "300ms", "--idle_poll_interval", "1s", *args).ready()
 
     def create(self, gateway, request_id, timeout=30, metadata=()):
@@ -88,6 +88,22 @@ class FleetRecord(EndToEnd):
             self.assertNotIn("finetune-session-lost", dict(answered.initial_metadata()))
         _, answered = a.stub.GetFineTune.with_call(svc.GetFineTuneRequest(name=made.name), timeout=20)
         self.assertNotIn("finetune-session", dict(answered.initial_metadata()), "only who asks pays")
+
+    def test_a_download_of_a_job_that_was_just_made_elsewhere_finds_it(self):
+        a, b = self.gateway(), self.gateway()
+        for _ in range(40):
+            made = self.create(a, str(uuid.uuid4()))
+            with self.assertRaises(grpc.RpcError) as refused:
+                list(b.stub.DownloadWeights(svc.DownloadWeightsRequest(name=made.name), timeout=10))
+            self.assertEqual(refused.exception.code(), grpc.StatusCode.FAILED_PRECONDITION, refused.exception.details())
+        with self.assertRaises(grpc.RpcError) as refused:
+            list(b.stub.DownloadWeights(svc.DownloadWeightsRequest(name="fineTunes/none"), timeout=10))
+        self.assertEqual(refused.exception.code(), grpc.StatusCode.NOT_FOUND)
+        # Nobody can tell without the database.
+        self.server.stop(signal.SIGQUIT)
+        with self.assertRaises(grpc.RpcError) as refused:
+            list(b.stub.DownloadWeights(svc.DownloadWeightsRequest(name="fineTunes/none"), timeout=10))
+        self.assertEqual(reason_of(refused.exception), "STORE_UNAVAILABLE")
 
     def test_a_hundred_creates_with_one_request_id_are_one_submission(self):
         gateways = [self.gateway() for _ in range(3)]

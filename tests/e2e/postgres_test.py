@@ -87,6 +87,7 @@ class Postgres(EndToEnd):
         self.assertTrue(self.create(second, str(uuid.uuid4())).name)
 
     def test_a_password_in_sight_is_refused(self):
+        (self.folder / "api-key").write_text("key")
         self.assertIn("--store_password_file", self.refused_start("--store", "postgresql://admin:geheim@localhost/postgres"))
 
     def test_says_who_reads_segmind_and_leads_anew_after_a_kill(self):

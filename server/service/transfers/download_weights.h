@@ -35,10 +35,15 @@ struct DownloadMethod {
   std::function<void(grpc::ServerContext& context, grpc::ByteBuffer& request, Writer& writer,
                      grpc::ServerCompletionQueue& arrivals, void* tag)>
       ask;
-  // Whether a call may begin, or why not; sets `done` in either case.
-  std::function<absl::StatusOr<AdmittedDownload>(
-      grpc::ServerContext& context, const grpc::ByteBuffer& request, DownloadDone& done)>
+  // Whether a call may begin, or why not; sets `done` in either case. `done` outlives what is
+  // returned: a look at the job, which may be repeated.
+  using Look = std::function<absl::StatusOr<AdmittedDownload>()>;
+  std::function<absl::StatusOr<Look>(grpc::ServerContext& context, const grpc::ByteBuffer& request,
+                                     DownloadDone& done)>
       admit;
+  // As Recorder::CatchUp; empty where nobody else commits. Before a job counts as not there, others
+  // may have made it.
+  std::function<void(absl::AnyInvocable<void(absl::Status) &&> done)> catch_up;
 };
 
 // Asks for a DownloadWeights, serves it, and asks for the next one as soon as it came. The source
