@@ -20,7 +20,7 @@
 #include "server/segmind/segmind_client.h"
 #include "server/service/calls/unary_call.h"
 #include "server/service/requests/dataset_url.h"
-#include "server/service/requests/freshness.h"
+#include "server/service/requests/freshness_gate.h"
 #include "server/service/requests/list_pages.h"
 #include "server/service/transfers/transfers.h"
 #include "server/service/watches/watch_queues.h"

@@ -15,9 +15,9 @@
 #include "absl/types/span.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
-#include "server/jobs/record/change.h"
 #include "server/jobs/record/read_numbers.h"
 #include "server/jobs/record/resume_token.h"
+#include "server/jobs/record/version_change.h"
 #include "server/jobs/record/version_list.h"
 #include "server/store/store.h"
 

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "server/jobs/record/change.h"
+#include "server/jobs/record/version_change.h"
 #include "server/store/store.h"
 
 namespace finetune {

@@ -7,7 +7,7 @@
 
 namespace finetune {
 
-// Serialised pb::WatchFineTunesResponses other than changes (those are change.h's).
+// Serialised pb::WatchFineTunesResponses other than changes (those are version_change.h's).
 grpc::ByteBuffer EncodeSynced(const ResumePoint& point);
 // InfinitePast leaves observe_time out.
 grpc::ByteBuffer EncodeHeartbeat(const ResumePoint& point, absl::Time observe_time);

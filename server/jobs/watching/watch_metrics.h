@@ -5,7 +5,7 @@
 
 #include "absl/time/time.h"
 #include "server/base/metrics.h"
-#include "server/jobs/record/change.h"
+#include "server/jobs/record/version_change.h"
 
 namespace finetune {
 

@@ -6,7 +6,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "server/jobs/filter/filter.h"
-#include "server/jobs/record/change.h"
+#include "server/jobs/record/version_change.h"
 
 namespace finetune {
 

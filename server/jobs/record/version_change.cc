@@ -1,4 +1,4 @@
-#include "server/jobs/record/change.h"
+#include "server/jobs/record/version_change.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "server/service/requests/freshness.h"
+#include "server/service/requests/freshness_gate.h"
 
 #include <gtest/gtest.h>
 
