@@ -22,20 +22,20 @@ constexpr double kLatestTime = 253402300799.0;
 
 absl::Status Bad(absl::string_view why) { return absl::InvalidArgumentError(why); }
 
-struct Parts {
+struct TokenPieces {
   std::string_view header;
   std::string_view payload;
   std::string_view signature;
   std::string_view signed_text;
 };
 
-std::optional<Parts> Split(std::string_view token) {
+std::optional<TokenPieces> Split(std::string_view token) {
   const size_t first = token.find('.');
   if (first == token.npos) return std::nullopt;
   const size_t second = token.find('.', first + 1);
   if (second == token.npos || token.find('.', second + 1) != token.npos) return std::nullopt;
-  return Parts{token.substr(0, first), token.substr(first + 1, second - first - 1),
-               token.substr(second + 1), token.substr(0, second)};
+  return TokenPieces{token.substr(0, first), token.substr(first + 1, second - first - 1),
+                     token.substr(second + 1), token.substr(0, second)};
 }
 
 const Value* Find(const Struct& object, const std::string& name) {

@@ -23,7 +23,7 @@ std::optional<Admission> KnownTokens::Find(std::string_view token, absl::Time no
   MutexLock lock(shard.mu);
   const auto found = shard.entries.find(hash);
   if (found == shard.entries.end()) return std::nullopt;
-  const Entry& entry = found->second;
+  const KnownToken& entry = found->second;
   // What has come this far has all 64 bits of the hash, whose seed nobody is told: a guess has not,
   // so that how long this takes tells it nothing.
   if (entry.token.Reveal() != token) return std::nullopt;
@@ -34,7 +34,7 @@ std::optional<Admission> KnownTokens::Find(std::string_view token, absl::Time no
 void KnownTokens::Add(std::string_view token, const Admission& admission, absl::Time not_before,
                       absl::Time now) {
   const uint64_t hash = HashOf(token);
-  const size_t bytes = sizeof(Entry) + token.size();
+  const size_t bytes = sizeof(KnownToken) + token.size();
   Shard& shard = ShardOf(hash);
   MutexLock lock(shard.mu);
   shard.EraseEnded(now);
@@ -43,7 +43,7 @@ void KnownTokens::Add(std::string_view token, const Admission& admission, absl::
     shard.bytes = 0;
   }
   const bool added =
-      shard.entries.try_emplace(hash, Entry{Secret(std::string(token)), admission, not_before})
+      shard.entries.try_emplace(hash, KnownToken{Secret(std::string(token)), admission, not_before})
           .second;
   if (added) shard.bytes += bytes;
 }
@@ -52,7 +52,7 @@ void KnownTokens::Shard::EraseEnded(absl::Time now) {
   for (auto one = entries.begin(); one != entries.end();) {
     const auto ended = one++;
     if (now < ended->second.admission.good_until) continue;
-    bytes -= sizeof(Entry) + ended->second.token.Reveal().size();
+    bytes -= sizeof(KnownToken) + ended->second.token.Reveal().size();
     entries.erase(ended);
   }
 }

@@ -27,7 +27,7 @@ class KnownTokens {
            absl::Time now);
 
  private:
-  struct Entry {
+  struct KnownToken {
     Secret token;
     Admission admission;
     absl::Time not_before;
@@ -36,7 +36,7 @@ class KnownTokens {
   struct alignas(64) Shard {
     Mutex mu;
     // By the token's hash: of two with the same one, the first stays.
-    absl::flat_hash_map<uint64_t, Entry> entries ABSL_GUARDED_BY(mu);
+    absl::flat_hash_map<uint64_t, KnownToken> entries ABSL_GUARDED_BY(mu);
     size_t bytes ABSL_GUARDED_BY(mu) = 0;
 
     void EraseEnded(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu);

@@ -35,18 +35,18 @@ class DownloadUrls : public std::enable_shared_from_this<DownloadUrls> {
   size_t size() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  struct Waiter {
+  struct WaitingGet {
     Ask ask;
     Done done;
   };
-  struct Entry {
+  struct KeptUrl {
     absl::Time good_until = absl::InfinitePast();
     Secret url;
     bool asking = false;
-    std::deque<Waiter> waiters;
+    std::deque<WaitingGet> waiting;
   };
 
-  void AskFor(const std::string& weights_uri, Waiter waiter);
+  void AskFor(const std::string& weights_uri, WaitingGet get);
   void OnAnswer(const std::string& weights_uri, Done done, absl::StatusOr<Secret> url)
       ABSL_LOCKS_EXCLUDED(mu_);
   void DropOld(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -54,7 +54,7 @@ class DownloadUrls : public std::enable_shared_from_this<DownloadUrls> {
   Clock& clock_;
 
   mutable Mutex mu_;
-  absl::flat_hash_map<std::string, Entry> entries_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, KeptUrl> urls_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace finetune

@@ -23,42 +23,44 @@ constexpr absl::Duration kRetryLimited = absl::Seconds(15);
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
-// What an answer means to callers.
-struct Meaning {
+// What callers are told of an answer.
+struct CallerError {
   StatusCode code;
   pb::ErrorReason::Reason reason;
   absl::string_view message;  // Before Segmind's words.
 };
 
-constexpr Meaning kRejected = {StatusCode::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED,
-                               "Segmind refused the request"};
-constexpr Meaning kNoCredits = {StatusCode::kResourceExhausted,
-                                pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,
-                                "Segmind's account has no credits left, or is at its spend limit"};
-constexpr Meaning kUnavailable = {StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
-                                  "Segmind gave no usable answer"};
-constexpr Meaning kMalformed = {StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
-                                "Segmind does not understand the gateway"};
-constexpr Meaning kCredential = {StatusCode::kInternal,
-                                 pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
-                                 "Segmind refused the gateway's own API key"};
-constexpr Meaning kUnknownJob = {StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
-                                 "Segmind has no such fine-tune"};
-constexpr Meaning kRetired = {StatusCode::kFailedPrecondition, pb::ErrorReason::UPSTREAM_RETIRED,
-                              "Segmind has retired this call"};
-constexpr Meaning kRetiredSubmit = {StatusCode::kFailedPrecondition,
-                                    pb::ErrorReason::UPSTREAM_RETIRED,
-                                    "Segmind takes no new fine-tunes"};
-constexpr Meaning kLimited = {StatusCode::kResourceExhausted,
-                              pb::ErrorReason::UPSTREAM_RATE_LIMITED,
-                              "Segmind limits the rate of calls"};
+constexpr CallerError kRejected = {StatusCode::kInvalidArgument, pb::ErrorReason::UPSTREAM_REJECTED,
+                                   "Segmind refused the request"};
+constexpr CallerError kNoCredits = {
+    StatusCode::kResourceExhausted, pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,
+    "Segmind's account has no credits left, or is at its spend limit"};
+constexpr CallerError kUnavailable = {StatusCode::kUnavailable,
+                                      pb::ErrorReason::UPSTREAM_UNAVAILABLE,
+                                      "Segmind gave no usable answer"};
+constexpr CallerError kMalformed = {StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
+                                    "Segmind does not understand the gateway"};
+constexpr CallerError kCredential = {StatusCode::kInternal,
+                                     pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
+                                     "Segmind refused the gateway's own API key"};
+constexpr CallerError kUnknownJob = {StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
+                                     "Segmind has no such fine-tune"};
+constexpr CallerError kRetired = {StatusCode::kFailedPrecondition,
+                                  pb::ErrorReason::UPSTREAM_RETIRED,
+                                  "Segmind has retired this call"};
+constexpr CallerError kRetiredSubmit = {StatusCode::kFailedPrecondition,
+                                        pb::ErrorReason::UPSTREAM_RETIRED,
+                                        "Segmind takes no new fine-tunes"};
+constexpr CallerError kLimited = {StatusCode::kResourceExhausted,
+                                  pb::ErrorReason::UPSTREAM_RATE_LIMITED,
+                                  "Segmind limits the rate of calls"};
 
 // Whether Segmind's own words under a code say that it made no job.
 enum class Submit { kRefused, kOpen };
 
 struct Row {
   int code;
-  Meaning meaning;
+  CallerError error;
   Submit submit;
 };
 
@@ -227,8 +229,8 @@ bool IsSegminds(const CallSubject& subject, int code, const ErrorBody& body) {
   return false;
 }
 
-Meaning MeaningOf(const CallSubject& subject, int code, const ErrorBody& body) {
-  const Meaning meaning = RowOf(code).meaning;
+CallerError CallerErrorOf(const CallSubject& subject, int code, const ErrorBody& body) {
+  const CallerError told = RowOf(code).error;
   const bool is_4xx = code >= 400 && code < 500;
   if (is_4xx && !IsSegminds(subject, code, body)) return kUnavailable;
   if (code == 404 && !subject.upstream_id.empty()) return kUnknownJob;
@@ -239,9 +241,9 @@ Meaning MeaningOf(const CallSubject& subject, int code, const ErrorBody& body) {
     if (topic == Topic::kContentType && code == 406) return kMalformed;
   }
   // A list has no parameters that a caller could have got wrong.
-  if (meaning.reason == pb::ErrorReason::UPSTREAM_REJECTED && subject.call == UpstreamCall::kList)
+  if (told.reason == pb::ErrorReason::UPSTREAM_REJECTED && subject.call == UpstreamCall::kList)
     return kMalformed;
-  return meaning;
+  return told;
 }
 
 // Error's setters change it in place: assigning their result to itself would clear it.
@@ -294,21 +296,20 @@ std::string_view NameOf(UpstreamCall call) {
 AnswerVerdict JudgeAnswer(const CallSubject& subject, const HttpResponse& response, absl::Time now,
                           const Scrubber& scrubber) {
   const ErrorBody body = ReadErrorBody(response.body, scrubber);
-  const Meaning meaning = MeaningOf(subject, response.code, body);
+  const CallerError told = CallerErrorOf(subject, response.code, body);
   AnswerVerdict verdict;
   verdict.retry_after = RetryDelayIn(response, now);
   verdict.in_own_words = body.kind == BodyKind::kError;
   verdict.refused =
       verdict.in_own_words && !body.names_job && RowOf(response.code).submit == Submit::kRefused;
-  std::string message = Described(absl::StrCat(meaning.message, ", HTTP ", response.code), subject);
+  std::string message = Described(absl::StrCat(told.message, ", HTTP ", response.code), subject);
   if (!body.words.empty()) absl::StrAppend(&message, ": ", body.words);
-  Error error =
-      WithAnswer(Error(meaning.code, meaning.reason, message), subject, response, scrubber);
-  if (meaning.reason == pb::ErrorReason::UPSTREAM_RATE_LIMITED) {
+  Error error = WithAnswer(Error(told.code, told.reason, message), subject, response, scrubber);
+  if (told.reason == pb::ErrorReason::UPSTREAM_RATE_LIMITED) {
     std::move(error).RetryAfter(verdict.retry_after.value_or(kRetryLimited));
-  } else if (meaning.code == StatusCode::kUnavailable) {
+  } else if (told.code == StatusCode::kUnavailable) {
     std::move(error).RetryAfter(verdict.retry_after.value_or(kRetryUnavailable));
-  } else if (meaning.reason == pb::ErrorReason::FINE_TUNE_NOT_FOUND) {
+  } else if (told.reason == pb::ErrorReason::FINE_TUNE_NOT_FOUND) {
     std::move(error).Resource("segmind.finetune.v1.FineTune", subject.upstream_id);
   }
   verdict.status = std::move(error);

@@ -99,13 +99,13 @@ int RateLimiter::calls_left() const {
 
 void RateLimiter::Shutdown() {
   if (budget_ != nullptr) budget_->Follow(nullptr);
-  std::deque<Waiter> waiters;
+  std::deque<WaitingCall> waiters;
   {
     MutexLock lock(mu_);
     stopped_ = true;
     waiters.swap(waiters_);
   }
-  for (Waiter& waiter : waiters)
+  for (WaitingCall& waiter : waiters)
     std::move(waiter.granted)(absl::CancelledError("the gateway is stopping"));
 }
 
@@ -151,7 +151,7 @@ void RateLimiter::OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) {
     if (stopped_) return;
     if (!answer.ok()) {
       // They would wait for nothing: others may use all calls meanwhile.
-      for (Waiter& waiter : waiters_)
+      for (WaitingCall& waiter : waiters_)
         ready.emplace_back(std::move(waiter.granted), answer.status());
       waiters_.clear();
     } else {
@@ -208,7 +208,7 @@ void RateLimiter::DropCancelled() {
 }
 
 void RateLimiter::Grant(size_t i, absl::Time now, Ready& ready) {
-  Waiter& waiter = waiters_[i];
+  WaitingCall& waiter = waiters_[i];
   ready.emplace_back(std::move(waiter.granted), absl::OkStatus());
   Count({.time = now, .want = std::move(waiter.want)});
   waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(i));
@@ -217,7 +217,7 @@ void RateLimiter::Grant(size_t i, absl::Time now, Ready& ready) {
 void RateLimiter::Expire(absl::Time now, Ready& ready) {
   // Those whose turn will not come in time learn it now.
   for (size_t i = 0; i < waiters_.size();) {
-    Waiter& waiter = waiters_[i];
+    WaitingCall& waiter = waiters_[i];
     const absl::Time turn = TurnOf(waiter.want, Ahead(waiter.want, i), now);
     if (waiter.deadline >= turn && waiter.deadline >= now) {
       ++i;
@@ -233,7 +233,7 @@ std::optional<size_t> RateLimiter::NextInTurn(absl::Time now) const {
   std::optional<size_t> best;
   std::pair<Priority, size_t> best_rank;
   for (size_t i = 0; i < waiters_.size(); ++i) {
-    const Waiter& waiter = waiters_[i];
+    const WaitingCall& waiter = waiters_[i];
     if (waiter.deadline < now || !MayGoNow(waiter.want)) continue;
     const std::pair<Priority, size_t> rank(waiter.want.priority, MadeBy(waiter.want.sharer));
     if (best && best_rank <= rank) continue;
@@ -331,7 +331,7 @@ std::vector<const RateLimiter::Want*> RateLimiter::Ahead(const Want& want, size_
     if (is_new) rank->second = MadeBy(of.sharer);
     return rank->second++;
   };
-  const auto alike = [&](const Waiter& other) { return other.want.priority == want.priority; };
+  const auto alike = [&](const WaitingCall& other) { return other.want.priority == want.priority; };
   size_t rank = MadeBy(want.sharer);
   for (size_t other = 0; other < i; ++other)
     if (alike(waiters_[other]) && waiters_[other].want.sharer == want.sharer) ++rank;
@@ -349,7 +349,7 @@ std::vector<const RateLimiter::Want*> RateLimiter::Ahead(const Want& want, size_
 bool RateLimiter::IsFull(const Want& want) const {
   if (want.sharer == nullptr) return false;
   return waiters_.size() >= kMostWaiting ||
-         std::count_if(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) {
+         std::count_if(waiters_.begin(), waiters_.end(), [&](const WaitingCall& waiter) {
            return waiter.want.sharer == want.sharer;
          }) >= kMostWaitingOfOne;
 }
@@ -357,7 +357,7 @@ bool RateLimiter::IsFull(const Want& want) const {
 void RateLimiter::ArmTimer(absl::Time now) {
   if (waiters_.empty()) return;
   absl::Time next = absl::InfiniteFuture();
-  for (const Waiter& waiter : waiters_)
+  for (const WaitingCall& waiter : waiters_)
     next = std::min({next, std::max(TurnOf(waiter.want, {}, now), ask_at_), waiter.deadline});
   // Whoever may go now went already.
   next = std::max(next, now + absl::Milliseconds(1));

@@ -70,7 +70,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
     Want want;
     uint64_t id = 0;  // The budget's.
   };
-  struct Waiter {
+  struct WaitingCall {
     Want want;
     absl::Time deadline;
     std::shared_ptr<const Cancellation> cancellation;
@@ -139,7 +139,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   std::deque<Made> made_ ABSL_GUARDED_BY(mu_);  // In the last minute, oldest first.
   std::array<size_t, kPriorities> made_as_ ABSL_GUARDED_BY(mu_) = {};
   absl::flat_hash_map<const Sharer*, size_t> made_by_ ABSL_GUARDED_BY(mu_);
-  std::deque<Waiter> waiters_ ABSL_GUARDED_BY(mu_);  // In the order of their coming.
+  std::deque<WaitingCall> waiters_ ABSL_GUARDED_BY(mu_);  // In the order of their coming.
   absl::Time armed_for_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   uint64_t timer_ ABSL_GUARDED_BY(mu_) = 0;  // The number of the only timer that counts.
 };

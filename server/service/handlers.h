@@ -92,7 +92,7 @@ class ReadHandlers {
   std::string ObserveTimeOf(const FineTuneVersion& version) const;
 
   const ServiceParts parts_;
-  Freshness freshness_;
+  FreshnessGate freshness_;
   ListPages pages_;
   std::atomic<bool> draining_ = false;
   // Makes pages that take a while.

@@ -51,7 +51,7 @@ absl::StatusOr<FilterPtr> Filter::Parse(std::string_view text) {
   return std::make_shared<const Filter>(std::move(root));
 }
 
-FilterPtr Filter::WithCreator(FilterPtr filter, std::string_view creator) {
+FilterPtr Filter::WithCreator(const FilterPtr& filter, std::string_view creator) {
   FilterComparison comparison;
   comparison.field = FindFilterField("creator");
   comparison.text = creator;

@@ -22,7 +22,7 @@ class Filter {
   static absl::StatusOr<std::shared_ptr<const Filter>> Parse(std::string_view text);
 
   // `filter` and creator = `creator`: what a caller that sees only its own jobs is held to.
-  static std::shared_ptr<const Filter> WithCreator(std::shared_ptr<const Filter> filter,
+  static std::shared_ptr<const Filter> WithCreator(const std::shared_ptr<const Filter>& filter,
                                                    std::string_view creator);
 
   // Of a compiled expression; null matches all.

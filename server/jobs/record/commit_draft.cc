@@ -20,7 +20,7 @@ bool IsNamed(const Record& record, std::string_view upstream_id) {
 }
 
 // What a record says, apart from when it was read and from what the recorder itself writes.
-std::string Meaning(const Record& record) {
+std::string ContentOf(const Record& record) {
   Record copy = record;
   copy.clear_read_time();
   copy.clear_read();
@@ -141,7 +141,7 @@ void CommitDraft::Accept(const std::string& id, std::optional<Record> record) {
     if (base) WriteForgotten(id, *std::move(base));
     return;
   }
-  if (base && Meaning(base->record) == Meaning(*record)) {
+  if (base && ContentOf(base->record) == ContentOf(*record)) {
     if (record->read() > base->record.read()) newer_reads_[id] = record->read();
     return;
   }
@@ -171,8 +171,9 @@ void CommitDraft::AddChange(const std::string& id, Written written, std::optiona
   written.bytes = SerialiseRecord(written.record);
   written.version = ParseVersion(written.bytes);
   CHECK(written.version != nullptr);
-  changes_.push_back(std::make_shared<Change>(written.version, base ? base->version : nullptr, now_,
-                                              EncodeResumeToken(point), written.forgotten));
+  changes_.push_back(std::make_shared<VersionChange>(written.version,
+                                                     base ? base->version : nullptr, now_,
+                                                     EncodeResumeToken(point), written.forgotten));
   std::string before;
   if (base) before = base->bytes.empty() ? SerialiseRecord(base->record) : std::move(base->bytes);
   stored_changes_.push_back(

@@ -88,6 +88,7 @@ absl::StatusOr<std::vector<int64_t>> DraftLedger::TotalsOf(const std::vector<Tot
       NotePending(submission.before_.counted(), submission.after_.counted());
   }
   std::vector<int64_t> totals;
+  totals.reserve(keys.size());
   for (const TotalKey& key : keys) totals.push_back(stored_.at(key) + PendingIn(key));
   return totals;
 }

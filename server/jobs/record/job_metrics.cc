@@ -75,9 +75,10 @@ void JobMetrics::OnCommitted(absl::Span<const ChangePtr> changes) {
   for (const ChangePtr& change : changes) Count(*change, now);
 }
 
-void JobMetrics::Count(const Change& change, absl::Time now) {
+void JobMetrics::Count(const VersionChange& change, absl::Time now) {
   const FineTuneVersion* const before = change.before().get();
   const FineTuneVersion* const after = change.forgotten() ? nullptr : change.after().get();
+  if (before == nullptr && after == nullptr) return;
   if (before != nullptr && after != nullptr && CountTheSame(*before, *after)) return;
   if (before != nullptr) Add(*before, -1);
   if (after != nullptr) {

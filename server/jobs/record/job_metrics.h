@@ -56,7 +56,7 @@ class JobMetrics : public CommitListener {
     absl::Time training_since;
   };
 
-  void Count(const Change& change, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Count(const VersionChange& change, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CountEnd(const FineTuneVersion& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Adds a job to the gauges, or takes it from them.
   void Add(const FineTuneVersion& job, int by) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

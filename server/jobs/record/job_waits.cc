@@ -28,7 +28,7 @@ class JobWaits::Core : public std::enable_shared_from_this<Core> {
   };
   using WaitPtr = std::shared_ptr<Wait>;
 
-  uint64_t Add(WaitPtr wait, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
+  uint64_t Add(const WaitPtr& wait, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mu_);
   void OnCommitted(absl::Span<const ChangePtr> changes) ABSL_LOCKS_EXCLUDED(mu_);
   void OnReloaded() ABSL_LOCKS_EXCLUDED(mu_);
   void Cancel(uint64_t ticket) ABSL_LOCKS_EXCLUDED(mu_) { GiveUp(ticket); }
@@ -54,7 +54,7 @@ class JobWaits::Core : public std::enable_shared_from_this<Core> {
   absl::btree_map<uint64_t, absl::flat_hash_set<uint64_t>> by_revision_ ABSL_GUARDED_BY(mu_);
 };
 
-uint64_t JobWaits::Core::Add(WaitPtr wait, absl::Time deadline) {
+uint64_t JobWaits::Core::Add(const WaitPtr& wait, absl::Time deadline) {
   bool shut_down = false;
   {
     // In the table before the catalog is looked at: a change between the two is not missed.

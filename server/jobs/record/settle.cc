@@ -38,7 +38,7 @@ void MarkAccepted(Draft& draft, record::Intent intent, const std::string& id) {
 // A job that was visible as one made elsewhere turns out to be this submission's: what its caller
 // asked for stands, whatever Segmind made of it.
 std::string TakeOver(Draft& draft, const record::Intent& intent, record::FineTuneRecord record) {
-  const std::string id = IdOfRecord(record);
+  std::string id = IdOfRecord(record);
   if (record.request_id().empty()) {
     pb::FineTune& job = *record.mutable_fine_tune();
     pb::FineTune asked = RecordOf(intent).fine_tune();

@@ -19,15 +19,15 @@ size_t VarintSize(uint64_t value) {
 
 }  // namespace
 
-Change::Change(VersionPtr after, VersionPtr before, absl::Time time, std::string resume_token,
-               bool forgotten)
+VersionChange::VersionChange(VersionPtr after, VersionPtr before, absl::Time time,
+                             std::string resume_token, bool forgotten)
     : after_(std::move(after)),
       before_(std::move(before)),
       time_(time),
       resume_token_(std::move(resume_token)),
       forgotten_(forgotten) {}
 
-const grpc::ByteBuffer& Change::Encoded(pb::Change::Type type, pb::FineTuneView view) const {
+const grpc::ByteBuffer& VersionChange::Encoded(pb::Change::Type type, pb::FineTuneView view) const {
   CHECK(type >= 0 && type < kTypes);
   Form& form = forms_[type * kViews + (view == pb::FINE_TUNE_VIEW_FULL ? 1 : 0)];
   std::call_once(form.once, [&] { form.bytes = EncodeChange(*after_, type, view, resume_token_); });
@@ -42,8 +42,8 @@ ChangePtr ParseChange(const StoredChange& stored, VersionPtr before, const Resum
   const uint64_t place = before == nullptr ? stored.revision : before->first_revision;
   if (after->first_revision != place || (before == nullptr && stored.forgotten)) return nullptr;
   if (before != nullptr && before->id != after->id) return nullptr;
-  return std::make_shared<Change>(std::move(after), std::move(before), stored.time,
-                                  EncodeResumeToken(point), stored.forgotten);
+  return std::make_shared<VersionChange>(std::move(after), std::move(before), stored.time,
+                                         EncodeResumeToken(point), stored.forgotten);
 }
 
 // The job's own bytes come last, so that a response is two slices: a head and the shared job.

@@ -15,12 +15,12 @@ namespace finetune {
 
 // One committed change of one job, shared by all who watch. Its wire form is made once for each
 // type and view, on first use, and the bytes are shared by every stream. Thread-safe.
-class Change {
+class VersionChange {
  public:
   // `before` is null if the change made the job. `resume_token` is the one for right after this
   // change. If the job is `forgotten`, `after` is what it was last.
-  Change(VersionPtr after, VersionPtr before, absl::Time time, std::string resume_token,
-         bool forgotten = false);
+  VersionChange(VersionPtr after, VersionPtr before, absl::Time time, std::string resume_token,
+                bool forgotten = false);
 
   uint64_t revision() const { return after_->revision; }
   const VersionPtr& after() const { return after_; }
@@ -51,7 +51,7 @@ class Change {
   mutable std::array<Form, size_t{kTypes} * kViews> forms_;
 };
 
-using ChangePtr = std::shared_ptr<const Change>;
+using ChangePtr = std::shared_ptr<const VersionChange>;
 
 // A change out of the store. `before` is what the job is here before it; null if it is not here.
 // Null if the change does not fit that, or its bytes are no fine-tune.

@@ -13,8 +13,9 @@ void SpendingReader::Read(const Store::SpendingQuery& query,
   recorder_.Record(
       [part, rows](Draft& draft) {
         auto read = draft.ReadSpending(part);
-        if (read.ok()) *rows = *std::move(read);
-        return read.status();
+        if (!read.ok()) return read.status();
+        *rows = *std::move(read);
+        return absl::OkStatus();
       },
       [this, query = part, rows, take = std::move(take),
        done = std::move(done)](absl::Status status) mutable {

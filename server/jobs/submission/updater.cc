@@ -122,7 +122,7 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
   Core(SegmindClient& segmind, Recorder& recorder, Catalog& catalog)
       : segmind_(segmind), recorder_(recorder), catalog_(catalog) {}
 
-  void Add(UpdatePtr update) ABSL_LOCKS_EXCLUDED(mu_);
+  void Add(const UpdatePtr& update) ABSL_LOCKS_EXCLUDED(mu_);
   // Ends one that waits for its turn, as cancelled.
   void Drop(const UpdatePtr& update) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -156,7 +156,7 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
   std::map<std::string, Queue> queues_ ABSL_GUARDED_BY(mu_);
 };
 
-void Updater::Core::Add(UpdatePtr update) {
+void Updater::Core::Add(const UpdatePtr& update) {
   const std::string id = update->call.id;
   bool full = false;
   {

@@ -72,7 +72,7 @@ void WatchIndex::DropGroup(const std::string& key) {
   by_filter_.erase(it);
 }
 
-void WatchIndex::Find(const Change& change, std::vector<Hit>& hits) const {
+void WatchIndex::Find(const VersionChange& change, std::vector<Hit>& hits) const {
   if (auto members = by_id_.find(change.after()->id); members != by_id_.end()) {
     for (const WatcherPtr& watcher : members->second) {
       const WatchMatch match = MatchOf(*watcher->spec().filter, change);
@@ -95,7 +95,7 @@ void WatchIndex::Find(const Change& change, std::vector<Hit>& hits) const {
   }
 }
 
-void WatchIndex::FindInGroup(const Group& group, const Change& change,
+void WatchIndex::FindInGroup(const Group& group, const VersionChange& change,
                              std::vector<Hit>& hits) const {
   const WatchMatch match = MatchOf(*group.filter, change);
   if (!match.concerned()) return;

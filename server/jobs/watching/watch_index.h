@@ -28,7 +28,7 @@ class WatchIndex {
   bool Remove(const ShardWatcher& watcher, WatcherPtr& removed);
 
   // The watchers that the change concerns, each once.
-  void Find(const Change& change, std::vector<Hit>& hits) const;
+  void Find(const VersionChange& change, std::vector<Hit>& hits) const;
   std::vector<WatcherPtr> All() const;
 
  private:
@@ -40,7 +40,7 @@ class WatchIndex {
     Members members;
   };
 
-  void FindInGroup(const Group& group, const Change& change, std::vector<Hit>& hits) const;
+  void FindInGroup(const Group& group, const VersionChange& change, std::vector<Hit>& hits) const;
   void DropGroup(const std::string& key);
 
   absl::flat_hash_map<std::string, Members> by_id_;

@@ -4,22 +4,22 @@
 
 namespace finetune {
 
-WatchMatch MatchOf(const Filter& filter, const Change& change) {
+WatchMatch MatchOf(const Filter& filter, const VersionChange& change) {
   return {.before = change.before() != nullptr && filter.Matches(*change.before()),
           .after = !change.forgotten() && filter.Matches(*change.after())};
 }
 
-pb::Change::Type TypeOf(const Change& change, WatchMatch match) {
+pb::Change::Type TypeOf(const VersionChange& change, WatchMatch match) {
   if (!match.after) return pb::Change::LEFT_FILTER;
   return change.before() == nullptr ? pb::Change::CREATED : pb::Change::UPDATED;
 }
 
 void WatchPending::Add(const ChangePtr& change, WatchMatch match, bool may_have) {
   if (!match.concerned()) return;
-  Entry entry{.change = change,
-              .had = match.before || (may_have && change->before() != nullptr),
-              .created = change->before() == nullptr,
-              .matches = match.after};
+  PendingChange entry{.change = change,
+                      .had = match.before || (may_have && change->before() != nullptr),
+                      .created = change->before() == nullptr,
+                      .matches = match.after};
   if (auto known = revision_of_.find(change->after()->id); known != revision_of_.end()) {
     auto earlier = by_revision_.find(known->second);
     entry.had = earlier->second.had;
@@ -37,7 +37,7 @@ void WatchPending::Add(const ChangePtr& change, WatchMatch match, bool may_have)
 std::optional<WatchPending::Delivery> WatchPending::Pop() {
   if (by_revision_.empty()) return std::nullopt;
   auto first = by_revision_.begin();
-  Entry entry = std::move(first->second);
+  PendingChange entry = std::move(first->second);
   revision_of_.erase(entry.change->after()->id);
   by_revision_.erase(first);
   const pb::Change::Type type = !entry.matches                ? pb::Change::LEFT_FILTER

@@ -18,9 +18,9 @@ struct WatchMatch {
   bool concerned() const { return before || after; }
 };
 
-WatchMatch MatchOf(const Filter& filter, const Change& change);
+WatchMatch MatchOf(const Filter& filter, const VersionChange& change);
 // What a change is to a client that was told of all changes before it.
-pb::Change::Type TypeOf(const Change& change, WatchMatch match);
+pb::Change::Type TypeOf(const VersionChange& change, WatchMatch match);
 
 // The jobs that a slow watcher (LATEST) has yet to see, each with its latest change only. They
 // leave in the order of those changes: once the one at revision R has been sent, every job's latest
@@ -43,14 +43,14 @@ class WatchPending {
   size_t size() const { return by_revision_.size(); }
 
  private:
-  struct Entry {
+  struct PendingChange {
     ChangePtr change;
     bool had;      // The client has the job, as far as it was told.
     bool created;  // The client does not have the job, and it is new to everybody.
     bool matches;
   };
 
-  absl::btree_map<uint64_t, Entry> by_revision_;
+  absl::btree_map<uint64_t, PendingChange> by_revision_;
   // The ids' bytes are those of the entries' changes.
   absl::flat_hash_map<std::string_view, uint64_t> revision_of_;
 };

@@ -150,7 +150,7 @@ void ShardWatcher::StartOverLocked(pb::Restart::Reason reason) {
 
 // ---- Changes ----
 
-WatchMatch ShardWatcher::MatchOfAll(const Change& change) const {
+WatchMatch ShardWatcher::MatchOfAll(const VersionChange& change) const {
   if (!ids_.empty() && !ids_.contains(change.after()->id)) return {};
   return MatchOf(*spec_.filter, change);
 }

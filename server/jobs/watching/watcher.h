@@ -109,7 +109,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   absl::Time NextTimerLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // By names and filter.
-  WatchMatch MatchOfAll(const Change& change) const;
+  WatchMatch MatchOfAll(const VersionChange& change) const;
 
   // Constant after construction.
   const WatchSpec spec_;

@@ -130,7 +130,7 @@ class UnaryCall final : public QueuedCall {
   absl::AnyInvocable<void(grpc::ServerContextBase&) &&> on_answer_;
   std::optional<grpc::Alarm> alarm_;
   absl::Status answer_;  // What it was answered with.
-  UntakenAnswers::Entry untaken_;
+  UntakenAnswers::Place untaken_;
   Operation<UnaryCall> later_event_{*this, &UnaryCall::OnLater};
   Operation<UnaryCall> aside_{*this, &UnaryCall::OnHandledAside};
   Operation<UnaryCall> finished_{*this, &UnaryCall::OnFinished};

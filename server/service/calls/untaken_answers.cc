@@ -24,32 +24,32 @@ UntakenAnswers::~UntakenAnswers() {
   clock_.Cancel(timer);
 }
 
-void UntakenAnswers::Add(Entry& entry, grpc::ServerContextBase& context) {
+void UntakenAnswers::Add(Place& place, grpc::ServerContextBase& context) {
   const absl::Time until = clock_.Now() + kPatience;
   {
     MutexLock lock(mu_);
-    entry.context_ = &context;
-    entry.until_ = until;
-    entry.before_ = std::exchange(last_, &entry);
-    if (entry.before_ != nullptr)
-      entry.before_->after_ = &entry;
+    place.context_ = &context;
+    place.until_ = until;
+    place.before_ = std::exchange(last_, &place);
+    if (place.before_ != nullptr)
+      place.before_->after_ = &place;
     else
-      first_ = &entry;
+      first_ = &place;
     if (timer_ != Clock::kNoTimer || stopping_) return;
     timer_ = clock_.RunAt(until, [this] { CancelOverdue(); });
   }
 }
 
-void UntakenAnswers::Remove(Entry& entry) {
+void UntakenAnswers::Remove(Place& place) {
   MutexLock lock(mu_);
-  if (entry.context_ != nullptr) Unlink(entry);
+  if (place.context_ != nullptr) Unlink(place);
 }
 
-void UntakenAnswers::Unlink(Entry& entry) {
-  entry.context_ = nullptr;
-  (entry.before_ != nullptr ? entry.before_->after_ : first_) = entry.after_;
-  (entry.after_ != nullptr ? entry.after_->before_ : last_) = entry.before_;
-  entry.before_ = entry.after_ = nullptr;
+void UntakenAnswers::Unlink(Place& place) {
+  place.context_ = nullptr;
+  (place.before_ != nullptr ? place.before_->after_ : first_) = place.after_;
+  (place.after_ != nullptr ? place.after_->before_ : last_) = place.before_;
+  place.before_ = place.after_ = nullptr;
 }
 
 // The lock keeps the contexts: their calls are not gone before they have left.

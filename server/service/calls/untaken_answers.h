@@ -15,25 +15,25 @@ namespace finetune {
 class UntakenAnswers {
  public:
   // A place in the queue of one call, which owns it.
-  class Entry {
+  class Place {
    private:
     friend class UntakenAnswers;
     grpc::ServerContextBase* context_ = nullptr;  // Null if it is not in.
     absl::Time until_;
-    Entry* before_ = nullptr;
-    Entry* after_ = nullptr;
+    Place* before_ = nullptr;
+    Place* after_ = nullptr;
   };
 
   UntakenAnswers(Clock& clock, Metrics& metrics);
   ~UntakenAnswers();
 
   // Cancels `context` if Remove does not follow in time.
-  void Add(Entry& entry, grpc::ServerContextBase& context) ABSL_LOCKS_EXCLUDED(mu_);
+  void Add(Place& place, grpc::ServerContextBase& context) ABSL_LOCKS_EXCLUDED(mu_);
   // Also for one that is not in.
-  void Remove(Entry& entry) ABSL_LOCKS_EXCLUDED(mu_);
+  void Remove(Place& place) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  void Unlink(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Unlink(Place& place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelOverdue() ABSL_LOCKS_EXCLUDED(mu_);
 
   Clock& clock_;
@@ -41,8 +41,8 @@ class UntakenAnswers {
 
   Mutex mu_;
   // In the order of their ends, for all have the same patience.
-  Entry* first_ ABSL_GUARDED_BY(mu_) = nullptr;
-  Entry* last_ ABSL_GUARDED_BY(mu_) = nullptr;
+  Place* first_ ABSL_GUARDED_BY(mu_) = nullptr;
+  Place* last_ ABSL_GUARDED_BY(mu_) = nullptr;
   // Runs while there is any.
   Clock::TimerId timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

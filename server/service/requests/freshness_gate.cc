@@ -13,20 +13,20 @@ namespace {
 // Thread-safe.
 class PendingAnswer {
  public:
-  explicit PendingAnswer(Freshness::Done done) : done_(std::move(done)) {}
+  explicit PendingAnswer(FreshnessGate::Done done) : done_(std::move(done)) {}
 
   // Null for the second.
-  Freshness::Done Take() {
+  FreshnessGate::Done Take() {
     MutexLock lock(mu_);
     return std::exchange(done_, nullptr);
   }
 
  private:
   Mutex mu_;
-  Freshness::Done done_ ABSL_GUARDED_BY(mu_);
+  FreshnessGate::Done done_ ABSL_GUARDED_BY(mu_);
 };
 
-void AnswerLater(UnaryCall& call, Freshness::Done done, absl::Status status) {
+void AnswerLater(UnaryCall& call, FreshnessGate::Done done, absl::Status status) {
   call.Later([status = std::move(status), done = std::move(done)]() mutable {
     std::move(done)(std::move(status));
   });
@@ -34,8 +34,8 @@ void AnswerLater(UnaryCall& call, Freshness::Done done, absl::Status status) {
 
 }  // namespace
 
-void Freshness::Await(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
-                      Done done) {
+void FreshnessGate::Await(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
+                          Done done) {
   absl::Time not_before = absl::InfinitePast();
   if (wanted.has_max_staleness()) {
     const absl::Duration age = FromProto(wanted.max_staleness());
@@ -57,14 +57,14 @@ void Freshness::Await(const pb::Freshness& wanted, const std::string& id, UnaryC
   call.OnCancelDo([this, ticket] { job_waits_.Cancel(ticket); });
 }
 
-absl::Status Freshness::NotReached(uint64_t revision, absl::Time deadline) const {
+absl::Status FreshnessGate::NotReached(uint64_t revision, absl::Time deadline) const {
   if (clock_.Now() < deadline) return Draining();
   return absl::DeadlineExceededError(
       absl::StrCat("memory did not reach revision ", revision, " in time"));
 }
 
-void Freshness::AwaitRead(const std::string& id, absl::Time not_before, UnaryCall& call,
-                          Done done) {
+void FreshnessGate::AwaitRead(const std::string& id, absl::Time not_before, UnaryCall& call,
+                              Done done) {
   if ((id.empty() ? catalog_.observe_time() : catalog_.ObserveTimeOf(id)) >= not_before)
     return std::move(done)(absl::OkStatus());
   const auto pending = std::make_shared<PendingAnswer>(std::move(done));

@@ -12,11 +12,11 @@
 namespace finetune {
 
 // Enforces what a request's Freshness asks for. Thread-safe; outlived by its parts.
-class Freshness {
+class FreshnessGate {
  public:
   using Done = absl::AnyInvocable<void(absl::Status) &&>;
 
-  Freshness(Catalog& catalog, Tracker& tracker, JobWaits& job_waits, Clock& clock)
+  FreshnessGate(Catalog& catalog, Tracker& tracker, JobWaits& job_waits, Clock& clock)
       : catalog_(catalog), tracker_(tracker), job_waits_(job_waits), clock_(clock) {}
 
   // Runs `done` on a thread of the call's, once memory is as new as asked for (at once if it is),

@@ -28,8 +28,8 @@ record::FineTuneRecord Job(const std::string& id, uint64_t revision, uint64_t fi
 
 ChangePtr MakeChange(const record::FineTuneRecord& after, VersionPtr before, absl::Time time) {
   const uint64_t revision = after.fine_tune().revision();
-  return std::make_shared<Change>(MakeVersion(after), std::move(before), time,
-                                  EncodeResumeToken({kEpoch, kEra, revision}));
+  return std::make_shared<VersionChange>(MakeVersion(after), std::move(before), time,
+                                         EncodeResumeToken({kEpoch, kEra, revision}));
 }
 
 // What a catalog must show, kept in the simplest way.
@@ -95,9 +95,9 @@ class Model {
   ChangePtr Forget(const VersionPtr& before, absl::Time time) {
     record::FineTuneRecord last = ToRecord(*before);
     last.mutable_fine_tune()->set_revision(revision_);
-    ChangePtr change =
-        std::make_shared<Change>(MakeVersion(last), before, time,
-                                 EncodeResumeToken({kEpoch, kEra, revision_}), /*forgotten=*/true);
+    ChangePtr change = std::make_shared<VersionChange>(MakeVersion(last), before, time,
+                                                       EncodeResumeToken({kEpoch, kEra, revision_}),
+                                                       /*forgotten=*/true);
     ids_.erase(std::find(ids_.begin(), ids_.end(), before->id));
     jobs_.erase(before->id);
     log_.push_back(change);

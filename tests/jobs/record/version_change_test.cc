@@ -24,8 +24,8 @@ pb::WatchFineTunesResponse Parse(grpc::ByteBuffer bytes) {
   return response;
 }
 
-TEST(Change, IsEncodedAsAWatchResponse) {
-  Change change(Version(), nullptr, absl::Now(), "token");
+TEST(VersionChange, IsEncodedAsAWatchResponse) {
+  VersionChange change(Version(), nullptr, absl::Now(), "token");
   auto full = Parse(change.Encoded(pb::Change::CREATED, pb::FINE_TUNE_VIEW_FULL));
   EXPECT_EQ(full.change().type(), pb::Change::CREATED);
   EXPECT_EQ(full.change().fine_tune().name(), "fineTunes/x");
@@ -38,15 +38,15 @@ TEST(Change, IsEncodedAsAWatchResponse) {
   EXPECT_EQ(basic.change().fine_tune().transitions_size(), 0);
 }
 
-TEST(Change, IsEncodedOnceForEachTypeAndView) {
-  Change change(Version(), nullptr, absl::Now(), "token");
+TEST(VersionChange, IsEncodedOnceForEachTypeAndView) {
+  VersionChange change(Version(), nullptr, absl::Now(), "token");
   const grpc::ByteBuffer* first =
       &change.Encoded(pb::Change::UPDATED, pb::FINE_TUNE_VIEW_UNSPECIFIED);
   EXPECT_EQ(first, &change.Encoded(pb::Change::UPDATED, pb::FINE_TUNE_VIEW_BASIC));
   EXPECT_NE(first, &change.Encoded(pb::Change::UPDATED, pb::FINE_TUNE_VIEW_FULL));
 }
 
-TEST(Change, LeavesAnEmptyTokenOut) {
+TEST(VersionChange, LeavesAnEmptyTokenOut) {
   auto response =
       Parse(EncodeChange(*Version(), pb::Change::SNAPSHOT, pb::FINE_TUNE_VIEW_BASIC, ""));
   EXPECT_EQ(response.resume_token(), "");
@@ -54,7 +54,7 @@ TEST(Change, LeavesAnEmptyTokenOut) {
   EXPECT_EQ(response.change().type(), pb::Change::SNAPSHOT);
 }
 
-TEST(Change, SharesTheJobsBytes) {
+TEST(VersionChange, SharesTheJobsBytes) {
   VersionPtr version = Version();
   grpc::ByteBuffer bytes =
       EncodeChange(*version, pb::Change::UPDATED, pb::FINE_TUNE_VIEW_BASIC, "t");

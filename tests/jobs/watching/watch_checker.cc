@@ -64,7 +64,7 @@ bool WatchChecker::Wants(const VersionPtr& version) const {
          std::find(spec_.ids.begin(), spec_.ids.end(), version->id) != spec_.ids.end();
 }
 
-bool WatchChecker::Concerns(const Change& change) const {
+bool WatchChecker::Concerns(const VersionChange& change) const {
   return Wants(change.before()) || Wants(change.after());
 }
 
@@ -140,7 +140,7 @@ void WatchChecker::SeeChange(const pb::WatchFineTunesResponse& message) {
   if (it == changes_.end() || it->second->after()->id != IdOfChange(message)) {
     return Fail(name + ": there is no such change");
   }
-  const Change& change = *it->second;
+  const VersionChange& change = *it->second;
   const pb::FineTune& job = message.change().fine_tune();
   if (job.revision() != message.revision() || job.state() != change.after()->state) {
     return Fail(name + ": is not the job as it was then");
@@ -164,7 +164,7 @@ void WatchChecker::SeeSnapshot(const FineTuneVersion& version) {
   if (!has_.emplace(version.id, version.revision).second) Fail(name + ": twice");
 }
 
-void WatchChecker::SeeLive(const Change& change, pb::Change::Type type) {
+void WatchChecker::SeeLive(const VersionChange& change, pb::Change::Type type) {
   const uint64_t revision = change.revision();
   const std::string& id = change.after()->id;
   const std::string name = absl::StrCat(pb::Change::Type_Name(type), " ", id, "@", revision);

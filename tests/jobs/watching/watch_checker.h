@@ -56,12 +56,12 @@ class WatchChecker {
 
   void SeeChange(const pb::WatchFineTunesResponse& message);
   void SeeSnapshot(const FineTuneVersion& version);
-  void SeeLive(const Change& change, pb::Change::Type type);
+  void SeeLive(const VersionChange& change, pb::Change::Type type);
   void CheckMayComeNow(uint64_t revision, const std::string& name);
   // What the client has is what the record had at `revision`.
   void CheckInSync(uint64_t revision);
   void CheckToken(const pb::WatchFineTunesResponse& message);
-  bool Concerns(const Change& change) const;
+  bool Concerns(const VersionChange& change) const;
   bool Wants(const VersionPtr& version) const;
   // The jobs that match at a revision, with the revisions of their versions.
   std::map<std::string, uint64_t> MatchingAt(uint64_t revision);

@@ -46,7 +46,7 @@ class WatchIndexTest : public ::testing::Test {
   // Who is told of it; `-` if it leaves, `+` if it comes.
   std::vector<std::string> Told(const VersionPtr& before, const VersionPtr& after,
                                 bool forgotten = false) {
-    const Change change(after, before, absl::UnixEpoch(), "token", forgotten);
+    const VersionChange change(after, before, absl::UnixEpoch(), "token", forgotten);
     std::vector<WatchIndex::Hit> hits;
     index_.Find(change, hits);
     std::vector<std::string> told;

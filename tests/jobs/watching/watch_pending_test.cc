@@ -14,10 +14,11 @@ VersionPtr Job(const std::string& id, uint64_t revision) {
 }
 
 ChangePtr Created(const std::string& id, uint64_t revision) {
-  return std::make_shared<Change>(Job(id, revision), nullptr, absl::Now(), "token");
+  return std::make_shared<VersionChange>(Job(id, revision), nullptr, absl::Now(), "token");
 }
 ChangePtr Updated(const std::string& id, uint64_t revision) {
-  return std::make_shared<Change>(Job(id, revision), Job(id, revision - 1), absl::Now(), "token");
+  return std::make_shared<VersionChange>(Job(id, revision), Job(id, revision - 1), absl::Now(),
+                                         "token");
 }
 
 constexpr WatchMatch kEnters{.before = false, .after = true};

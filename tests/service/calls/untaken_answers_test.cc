@@ -67,23 +67,23 @@ class UntakenAnswersTest : public ::testing::Test {
 
 TEST_F(UntakenAnswersTest, ACallWhoseAnswerNobodyTakesIsCancelledAfterHalfAMinute) {
   HeldCall call;
-  UntakenAnswers::Entry entry;
-  untaken_.Add(entry, call.context());
+  UntakenAnswers::Place place;
+  untaken_.Add(place, call.context());
   clock_.Advance(absl::Seconds(29));
   EXPECT_EQ(Cancelled(), 0);
   clock_.Advance(absl::Seconds(1));
   EXPECT_EQ(Cancelled(), 1);
-  untaken_.Remove(entry);
+  untaken_.Remove(place);
   EXPECT_EQ(call.LetGo(), grpc::StatusCode::CANCELLED);
 }
 
 TEST_F(UntakenAnswersTest, OneThatIsTakenInTimeIsNot) {
   HeldCall call;
-  UntakenAnswers::Entry entry;
-  untaken_.Add(entry, call.context());
+  UntakenAnswers::Place place;
+  untaken_.Add(place, call.context());
   clock_.Advance(absl::Seconds(29));
-  untaken_.Remove(entry);
-  untaken_.Remove(entry);
+  untaken_.Remove(place);
+  untaken_.Remove(place);
   clock_.Advance(absl::Minutes(5));
   EXPECT_EQ(Cancelled(), 0);
   EXPECT_EQ(call.LetGo(), grpc::StatusCode::OK);
@@ -91,14 +91,14 @@ TEST_F(UntakenAnswersTest, OneThatIsTakenInTimeIsNot) {
 
 TEST_F(UntakenAnswersTest, EachHasItsOwnTimeAndOneTimerIsEnough) {
   HeldCall first, second, third;
-  UntakenAnswers::Entry entries[3];
-  untaken_.Add(entries[0], first.context());
+  UntakenAnswers::Place places[3];
+  untaken_.Add(places[0], first.context());
   clock_.Advance(absl::Seconds(10));
-  untaken_.Add(entries[1], second.context());
+  untaken_.Add(places[1], second.context());
   clock_.Advance(absl::Seconds(10));
-  untaken_.Add(entries[2], third.context());
+  untaken_.Add(places[2], third.context());
   EXPECT_EQ(clock_.timers(), 1u);
-  untaken_.Remove(entries[1]);
+  untaken_.Remove(places[1]);
   clock_.Advance(absl::Seconds(10));
   EXPECT_EQ(Cancelled(), 1);
   clock_.Advance(absl::Seconds(19));
@@ -113,11 +113,11 @@ TEST_F(UntakenAnswersTest, EachHasItsOwnTimeAndOneTimerIsEnough) {
 
 TEST_F(UntakenAnswersTest, LeavesNoTimerBehind) {
   HeldCall call;
-  UntakenAnswers::Entry entry;
+  UntakenAnswers::Place place;
   {
     UntakenAnswers gone(clock_, metrics_);
-    gone.Add(entry, call.context());
-    gone.Remove(entry);
+    gone.Add(place, call.context());
+    gone.Remove(place);
   }
   EXPECT_EQ(clock_.timers(), 0u);
 }

@@ -59,7 +59,7 @@ class FreshnessTest : public testing::Test, protected OneMethod {
   FakeSegmind segmind_{clock_};
   Process process_{{}, OpenSqliteStore(":memory:").value(), segmind_.Connect(), clock_};
   JobWaits job_waits_{process_.catalog, clock_};
-  Freshness freshness_{process_.catalog, process_.tracker, job_waits_, clock_};
+  FreshnessGate freshness_{process_.catalog, process_.tracker, job_waits_, clock_};
   pb::Freshness wanted_;
   Notification awaiting_;
   std::atomic<int> ends_ = 0;

@@ -1,0 +1,189 @@
+#include "server/store/pg_connection.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "tests/store/postgres_server.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+std::string BytesOf(const PgValue& value) {
+  return {value.data(), static_cast<size_t>(value.size())};
+}
+
+std::string Chars(std::initializer_list<int> bytes) { return {bytes.begin(), bytes.end()}; }
+
+TEST(PgValue, HasANumbersMostSignificantByteInFront) {
+  EXPECT_EQ(BytesOf(PgValue::Number(258)), Chars({0, 0, 0, 0, 0, 0, 1, 2}));
+  EXPECT_EQ(BytesOf(PgValue::Number(-1)), std::string(8, '\xff'));
+}
+
+TEST(PgValue, TellsNullFromAnEmptyText) {
+  EXPECT_EQ(PgValue::Null().data(), nullptr);
+  EXPECT_NE(PgValue::Text("").data(), nullptr);
+  EXPECT_EQ(PgValue::Text("").size(), 0);
+}
+
+TEST(PgValue, HasAnArraysDimensionsBeforeItsElements) {
+  EXPECT_EQ(BytesOf(PgValue::Array(PgValue::kText, {})),
+            Chars({0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 25}));
+  EXPECT_EQ(BytesOf(PgValue::Array(PgValue::kText, {PgValue::Text("ab"), PgValue::Null()})),
+            Chars({0, 0, 0, 1, 0, 0, 0, 1, 0, 0,   0,   25,  0,   0,   0,
+                   2, 0, 0, 0, 1, 0, 0, 0, 2, 'a', 'b', 255, 255, 255, 255}));
+}
+
+TEST(PgTarget, APasswordInTheUrlIsRefusedAndNotQuoted) {
+  for (const char* url :
+       {"postgresql://me:hunter2@db/record", "postgresql://me:hun/ter2@db/record",
+        "postgresql://me:hun?ter2@db/record", "postgresql://db/record?password=hunter2"}) {
+    const absl::Status status = CheckPgTarget({.url = url});
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << url;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("--store_password_file")) << url;
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("ter2"))) << url;
+  }
+}
+
+TEST(PgTarget, WhatIsNoUrlIsRefusedAndNotQuoted) {
+  const absl::Status status = CheckPgTarget({.url = "postgresql://db:notaport/%zz secret"});
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("secret")));
+}
+
+TEST(PgTarget, APasswordFileMustBeThere) {
+  EXPECT_TRUE(CheckPgTarget({.url = "postgresql://me@db/record"}).ok());
+  EXPECT_FALSE(
+      CheckPgTarget({.url = "postgresql://me@db/record", .password_file = "/nowhere/password"})
+          .ok());
+}
+
+TEST(PgTarget, IsShownWithoutWhatMayBeSecret) {
+  EXPECT_EQ(ShownPgUrl("postgresql://me@db:5433/record?sslkey=/key"),
+            "postgresql://db:5433/record");
+  EXPECT_EQ(ShownPgUrl("postgresql://me@db/record"), "postgresql://db/record");
+  EXPECT_EQ(ShownPgUrl("postgresql://me:hunter2@db/record"), "postgresql:");
+}
+
+class PgConnectionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
+    connection_ = Open();
+  }
+  std::unique_ptr<PgConnection> Open() {
+    return PgConnection::Open({.url = server_.Url("postgres")}, Soon()).value();
+  }
+  static absl::Time Soon() { return SteadyNow() + absl::Seconds(30); }
+  PgError Run(const std::vector<PgQuery>& queries) {
+    return connection_->Run(queries, Soon(), rows_);
+  }
+
+  PostgresServer server_;
+  std::unique_ptr<PgConnection> connection_;
+  std::vector<PgRows> rows_;
+};
+
+TEST_F(PgConnectionTest, AnswersEachStatementInOrder) {
+  ASSERT_TRUE(Run({{"SELECT $1::bigint * 2", {PgValue::Number(-21)}},
+                   {"SELECT $1::text, NULL::text", {PgValue::Text("a\nb")}},
+                   {"SELECT unnest($1::bigint[])",
+                    {PgValue::Array(PgValue::kBigint, {PgValue::Number(7), PgValue::Null()})}}})
+                  .ok());
+  ASSERT_EQ(rows_.size(), 3);
+  EXPECT_EQ(rows_[0].Number(0, 0), -42);
+  EXPECT_EQ(rows_[1].Bytes(0, 0), "a\nb");
+  EXPECT_FALSE(rows_[1].IsNull(0, 0));
+  EXPECT_TRUE(rows_[1].IsNull(0, 1));
+  ASSERT_EQ(rows_[2].size(), 2);
+  EXPECT_EQ(rows_[2].Number(0, 0), 7);
+  EXPECT_TRUE(rows_[2].IsNull(1, 0));
+  EXPECT_EQ(rows_[2].Bytes(5, 0), "");
+}
+
+TEST_F(PgConnectionTest, WhatFollowsAStatementThatFailsIsNotRun) {
+  ASSERT_TRUE(Run({{"CREATE TEMP TABLE seen (n bigint)"}}).ok());
+  const PgError error =
+      Run({{"SELECT 1"}, {"SELECT 1 FROM nowhere"}, {"INSERT INTO seen VALUES (1)"}});
+  EXPECT_EQ(error.state, "42P01");
+  EXPECT_THAT(error.message, HasSubstr("nowhere"));
+  EXPECT_FALSE(error.broken());
+  EXPECT_FALSE(connection_->broken());
+  // The connection goes on.
+  ASSERT_TRUE(Run({{"SELECT count(*) FROM seen"}}).ok());
+  EXPECT_EQ(rows_[0].Number(0, 0), 0);
+}
+
+TEST_F(PgConnectionTest, TellsACommitFromARollbackInItsPlace) {
+  ASSERT_TRUE(Run({{"BEGIN"}, {"COMMIT"}}).ok());
+  EXPECT_EQ(rows_[1].tag(), "COMMIT");
+  ASSERT_TRUE(Run({{"BEGIN"}}).ok());
+  ASSERT_FALSE(Run({{"SELECT 1 FROM nowhere"}}).ok());
+  ASSERT_TRUE(Run({{"COMMIT"}}).ok());
+  EXPECT_EQ(rows_[0].tag(), "ROLLBACK");
+}
+
+TEST_F(PgConnectionTest, IsBrokenByADeadlineBecauseTheAnswerMayStillCome) {
+  const PgError error = connection_->Run({{"SELECT 1"}}, SteadyNow(), rows_);
+  EXPECT_TRUE(error.broken());
+  EXPECT_TRUE(connection_->broken());
+}
+
+TEST_F(PgConnectionTest, IsBrokenByItsServersEnd) {
+  const auto other = Open();
+  const PgError ended =
+      Run({{"SELECT pg_terminate_backend($1::bigint::int)", {PgValue::Number(other->backend())}}});
+  ASSERT_TRUE(ended.ok()) << ended.message;
+  const PgError error = other->Run({{"SELECT 1"}}, Soon(), rows_);
+  EXPECT_FALSE(error.ok());
+  EXPECT_TRUE(other->broken());
+}
+
+TEST_F(PgConnectionTest, NotesWarningsOfTheLatestRunAlone) {
+  ASSERT_TRUE(Run({{"COMMIT"}}).ok());  // There is no transaction.
+  EXPECT_TRUE(connection_->warned());
+  ASSERT_TRUE(Run({{"SELECT 1"}}).ok());
+  EXPECT_FALSE(connection_->warned());
+}
+
+TEST_F(PgConnectionTest, WaitsForWhatOthersNotify) {
+  ASSERT_TRUE(Run({{"LISTEN news"}}).ok());
+  std::vector<PgRows> rows;
+  const auto other = Open();
+  ASSERT_TRUE(other->Run({{"NOTIFY news, 'first'"}, {"NOTIFY news, 'second'"}}, Soon(), rows).ok());
+  std::vector<std::string> payloads, all;
+  while (all.size() < 2) {
+    ASSERT_TRUE(connection_->Wait(-1, Soon(), payloads).ok());
+    ASSERT_THAT(payloads, Not(IsEmpty()));
+    all.insert(all.end(), payloads.begin(), payloads.end());
+  }
+  EXPECT_THAT(all, ElementsAre("first", "second"));
+}
+
+TEST_F(PgConnectionTest, AWaitEndsWithTheDescriptorOrTheDeadline) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  ASSERT_EQ(write(pipe_ends[1], "x", 1), 1);
+  std::vector<std::string> payloads = {"left over"};
+  EXPECT_TRUE(connection_->Wait(pipe_ends[0], absl::InfiniteFuture(), payloads).ok());
+  EXPECT_THAT(payloads, IsEmpty());
+  EXPECT_TRUE(connection_->Wait(-1, SteadyNow(), payloads).ok());
+  EXPECT_FALSE(connection_->broken());
+  close(pipe_ends[0]);
+  close(pipe_ends[1]);
+}
+
+TEST_F(PgConnectionTest, NobodyThereIsUnavailable) {
+  const std::string url = server_.Url("postgres");
+  server_.Stop(SIGQUIT);
+  EXPECT_EQ(PgConnection::Open({.url = url}, Soon()).status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace finetune

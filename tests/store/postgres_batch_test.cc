@@ -1,0 +1,133 @@
+#include "server/store/postgres_batch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "server/base/time_proto.h"
+#include "server/store/postgres_schema.h"
+#include "tests/store/postgres_server.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+StoredChange Change(uint64_t revision, const std::string& id, const std::string& after,
+                    const std::string& before = "", bool forgotten = false) {
+  return {revision, absl::UnixEpoch(), id, after, before, forgotten};
+}
+
+record::Intent MakeIntent(const std::string& request_id, record::Intent::State state,
+                          std::optional<absl::Time> settled = std::nullopt) {
+  record::Intent intent;
+  intent.set_caller("alice");
+  intent.set_request_id(request_id);
+  intent.set_state(state);
+  *intent.mutable_create_time() = ToProto(absl::FromUnixSeconds(1));
+  if (settled) *intent.mutable_settle_time() = ToProto(*settled);
+  return intent;
+}
+
+TEST(PostgresBatch, OneThatChangesNothingHasNoStatements) {
+  EXPECT_THAT(BatchQueries({}, {}), IsEmpty());
+}
+
+TEST(PostgresBatch, AThousandChangesTakeAsManyStatementsAsOne) {
+  const auto count = [](int changes) {
+    StoreBatch batch;
+    for (int i = 1; i <= changes; ++i) {
+      batch.changes.push_back(Change(i, std::to_string(i), "bytes"));
+      batch.put_intents.push_back(MakeIntent(std::to_string(i), record::Intent::UNKNOWN));
+    }
+    return BatchQueries(batch, {}).size();
+  };
+  EXPECT_EQ(count(1'000), count(1));
+}
+
+class PostgresBatchTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
+    connection_ = PgConnection::Open({.url = server_.Url("postgres")}, Soon()).value();
+    ASSERT_TRUE(PreparePostgresTables(*connection_, "epoch", Soon()).ok());
+  }
+  static absl::Time Soon() { return SteadyNow() + absl::Seconds(30); }
+  void Write(const StoreBatch& batch) {
+    std::vector<PgQuery> queries = {{"BEGIN"}};
+    for (PgQuery& query : BatchQueries(batch, {.seq = seq_++})) queries.push_back(std::move(query));
+    queries.push_back({"COMMIT"});
+    std::vector<PgRows> rows;
+    const PgError error = connection_->Run(queries, Soon(), rows);
+    ASSERT_TRUE(error.ok()) << error.message;
+  }
+  // The rows' texts.
+  std::vector<std::string> Ask(const char* sql) {
+    std::vector<PgRows> rows;
+    const PgError error = connection_->Run({{sql}}, Soon(), rows);
+    EXPECT_TRUE(error.ok()) << error.message;
+    std::vector<std::string> texts;
+    for (int i = 0; error.ok() && i < rows[0].size(); ++i) texts.emplace_back(rows[0].Bytes(i, 0));
+    return texts;
+  }
+  std::vector<std::string> Jobs() {
+    return Ask(
+        "SELECT concat_ws(' ', id, first_revision, revision, encode(record, 'escape')) FROM "
+        "finetune.fine_tunes ORDER BY first_revision");
+  }
+  std::vector<std::string> Changes() {
+    return Ask(
+        "SELECT concat_ws(' ', revision, seq, encode(after, 'escape'), encode(before, "
+        "'escape')) FROM finetune.changes ORDER BY revision");
+  }
+  std::vector<std::string> Intents() {
+    return Ask("SELECT concat_ws(' ', request_id, state, seq) FROM finetune.intents ORDER BY 1");
+  }
+
+  PostgresServer server_;
+  std::unique_ptr<PgConnection> connection_;
+  uint64_t seq_ = 0;
+};
+
+TEST_F(PostgresBatchTest, AJobsRowIsWhatItsLatestChangeMadeOfIt) {
+  Write({.changes = {Change(1, "a", "a1"), Change(2, "b", "b2"), Change(3, "a", "a3", "a1")}});
+  EXPECT_THAT(Jobs(), ElementsAre("a 1 3 a3", "b 2 2 b2"));
+  Write({.changes = {Change(4, "b", "b4", "b2"), Change(5, "b", "b5", "b4")}});
+  EXPECT_THAT(Jobs(), ElementsAre("a 1 3 a3", "b 2 5 b5"));
+  EXPECT_THAT(Changes(), ElementsAre("1 1 a1", "2 1 b2", "3 1 a3 a1", "4 2 b4 b2", "5 2 b5 b4"));
+}
+
+TEST_F(PostgresBatchTest, AForgottenJobGoesAndMayBeMadeAnewInTheSameCommit) {
+  Write({.changes = {Change(1, "a", "a1"), Change(2, "b", "b2")}});
+  Write({.changes = {Change(3, "a", "a1", "a1", /*forgotten=*/true),
+                     Change(4, "b", "b2", "b2", /*forgotten=*/true), Change(5, "b", "b5")}});
+  EXPECT_THAT(Jobs(), ElementsAre("b 5 5 b5"));
+}
+
+TEST_F(PostgresBatchTest, ChangesThatNobodyResumesFromAreNotKept) {
+  Write({.changes = {Change(1, "a", "a1"), Change(2, "a", "a2", "a1")}});
+  Write({.changes = {Change(3, "a", "a3", "a2"), Change(4, "a", "a4", "a3")},
+         .forget_changes_through = 3});
+  EXPECT_THAT(Changes(), ElementsAre("4 2 a4 a3"));
+  EXPECT_THAT(Jobs(), ElementsAre("a 1 4 a4"));
+}
+
+TEST_F(PostgresBatchTest, AnIntentIsReplacedByItsNextStateAndForgottenAfterItsEnd) {
+  const absl::Time ended = absl::FromUnixSeconds(100);
+  Write({.put_intents = {MakeIntent("open", record::Intent::UNKNOWN),
+                         MakeIntent("taken", record::Intent::UNKNOWN),
+                         MakeIntent("refused", record::Intent::REFUSED, ended)}});
+  Write({.put_intents = {MakeIntent("taken", record::Intent::ACCEPTED, ended)}});
+  EXPECT_THAT(Intents(), ElementsAre("open 2 1", "refused 5 1", "taken 3 2"));
+  // To the nanosecond: one that ended just then stays.
+  Write({.forget_refusals_before = ended});
+  EXPECT_THAT(Intents(), ElementsAre("open 2 1", "refused 5 1", "taken 3 2"));
+  Write({.forget_refusals_before = ended + absl::Nanoseconds(1)});
+  EXPECT_THAT(Intents(), ElementsAre("open 2 1", "taken 3 2"));
+  // What has no end is never forgotten.
+  Write({.forget_intents_before = ended + absl::Hours(1)});
+  EXPECT_THAT(Intents(), ElementsAre("open 2 1"));
+}
+
+}  // namespace
+}  // namespace finetune
