@@ -44,7 +44,11 @@ IdleMemory::~IdleMemory() {
   worker_.Stop();
 }
 
-void IdleMemory::Start() { Schedule(kSoon); }
+void IdleMemory::Start() {
+  // A wave may come before the first look.
+  if (const int64_t now = process_.resident_bytes(); now > 0) least_ = now;
+  Schedule(kSoon);
+}
 
 void IdleMemory::Schedule(absl::Duration after) {
   MutexLock lock(mu_);

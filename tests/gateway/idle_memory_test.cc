@@ -45,6 +45,14 @@ TEST_F(IdleMemoryTest, GivesBackWhatAWaveLeaves) {
     EXPECT_EQ(family.metric[0].counter.value, 290.0 * kMb);
 }
 
+TEST_F(IdleMemoryTest, GivesBackWhatAWaveLeavesThatCameAtOnce) {
+  memory_.Start();
+  resident_ = 400 * kMb;
+  in_use_ = 110 * kMb;
+  memory_.Look();
+  EXPECT_EQ(resident_, 110 * kMb);
+}
+
 TEST_F(IdleMemoryTest, LooksLessOftenWhileItIsInUseAndNeverStopsLooking) {
   memory_.Look();
   resident_ = in_use_ = 400 * kMb;
