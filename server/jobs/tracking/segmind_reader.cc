@@ -355,7 +355,8 @@ SubmissionSearch SegmindReader::SearchIn(const ListRead& read, const RollCall& r
   if (!recorder_.has_unsettled()) return search;
   const std::string doubt = missing_.DoubtOf(roll);
   search.counts_absence = doubt.empty();
-  if (!doubt.empty())
+  // Once, and not for each list.
+  if (doubt != std::exchange(last_doubt_, doubt) && !doubt.empty())
     Log(LogLevel::kWarning, "Segmind's list does not tell whether a submission was made",
         {{"why", doubt}, {"items", roll.total}});
   return search;
