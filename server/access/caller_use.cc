@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/quota.h"
 
 namespace finetune {
 namespace {
@@ -36,8 +35,9 @@ absl::Status CallerUse::TakeCall(const Caller& caller, absl::Time now) {
     }
   }
   const absl::Duration wait = rate > 0 ? absl::Seconds((1 - tokens) / rate) : absl::Hours(1);
-  return QuotaExceeded(caller.identity, "calls_per_second", absl::StrCat(rate),
-                       std::clamp(wait, absl::Milliseconds(1), absl::Hours(1)));
+  return refusal_.Get(
+      caller.identity, "calls_per_second", absl::StrCat(rate),
+      absl::Ceil(std::clamp(wait, absl::Milliseconds(1), absl::Hours(1)), absl::Milliseconds(1)));
 }
 
 int64_t CallerUse::calls_used(double calls_per_second, absl::Time now) {

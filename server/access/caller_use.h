@@ -5,6 +5,7 @@
 #include "server/access/caller.h"
 #include "server/base/fair_share.h"
 #include "server/base/mutex.h"
+#include "server/base/quota.h"
 
 namespace finetune {
 
@@ -15,7 +16,7 @@ class CallerUse : public Sharer {
   using Sharer::Sharer;
 
   // Counts one call in. RESOURCE_EXHAUSTED / CLIENT_QUOTA_EXCEEDED, with the time until the next
-  // one may come.
+  // one may come, in whole milliseconds.
   absl::Status TakeCall(const Caller& caller, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Of what may come at once.
@@ -28,6 +29,8 @@ class CallerUse : public Sharer {
   // A bucket that fills at the rate; full at first.
   double tokens_ ABSL_GUARDED_BY(mu_) = -1;
   absl::Time filled_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+
+  ReadyQuotaRefusal refusal_;
 };
 
 }  // namespace finetune

@@ -4,12 +4,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
-#include "server/base/quota.h"
 
 namespace finetune {
 namespace {
 
 constexpr size_t kMostLabels = 100;
+
+absl::Status Overloaded(Share share, absl::Duration retry_after) {
+  return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
+               absl::StrCat("too much at once (", std::string(NameOf(share)), "); try again later"))
+      .Metadata("metric", NameOf(share))
+      .RetryAfter(retry_after);
+}
 
 }  // namespace
 
@@ -51,7 +57,10 @@ void FairShare::Slot::Release() {
 }
 
 FairShare::FairShare(Share share, Limits limits, Metrics& metrics)
-    : share_(share), limits_(limits), refusals_(NameOf(share), metrics) {}
+    : share_(share),
+      limits_(limits),
+      overloaded_(Overloaded(share, limits.retry_after)),
+      refusals_(NameOf(share), metrics) {}
 
 absl::StatusOr<FairShare::Slot> FairShare::Take(Sharer& sharer, int64_t amount,
                                                 std::optional<int64_t> own) {
@@ -70,18 +79,14 @@ absl::StatusOr<FairShare::Slot> FairShare::Take(Sharer& sharer, int64_t amount,
   return refusal;
 }
 
-absl::Status FairShare::WhyNot(const Sharer& sharer, int64_t used, int64_t held, int64_t amount,
+absl::Status FairShare::WhyNot(Sharer& sharer, int64_t used, int64_t held, int64_t amount,
                                std::optional<int64_t> own) const {
   const auto beyond = [&](int64_t limit) {
-    return QuotaExceeded(sharer.name(), NameOf(share_), absl::StrCat(limit), limits_.retry_after);
+    return sharer.refusals_[static_cast<int>(share_)].Get(sharer.name(), NameOf(share_),
+                                                          absl::StrCat(limit), limits_.retry_after);
   };
   if (own && held > *own) return beyond(*own);
-  if (used > limits_.total && used > amount)
-    return Error(absl::StatusCode::kResourceExhausted, pb::ErrorReason::OVERLOADED,
-                 absl::StrCat("too much at once (", std::string(NameOf(share_)),
-                              "); try again later"))
-        .Metadata("metric", NameOf(share_))
-        .RetryAfter(limits_.retry_after);
+  if (used > limits_.total && used > amount) return overloaded_;
   const bool scarce = used > limits_.total - limits_.reserve;
   if (!own && scarce && held > std::max(limits_.each, amount)) return beyond(limits_.each);
   return absl::OkStatus();

@@ -15,6 +15,7 @@
 #include "server/base/bounded_labels.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
+#include "server/base/quota.h"
 
 namespace finetune {
 
@@ -58,6 +59,8 @@ class Sharer {
   std::array<std::atomic<int64_t>, kShares> held_{};
   // A bit for each share of which it was ever given something.
   std::atomic<uint32_t> known_ = 0;
+  // By share.
+  std::array<ReadyQuotaRefusal, kShares> refusals_;
 };
 
 // Refusals by what was refused and to whom: the series of a sharer is there, at 0, once it has used
@@ -129,12 +132,13 @@ class FairShare {
 
  private:
   void GiveBack(Sharer& sharer, int64_t amount);
-  absl::Status WhyNot(const Sharer& sharer, int64_t used, int64_t held, int64_t amount,
+  absl::Status WhyNot(Sharer& sharer, int64_t used, int64_t held, int64_t amount,
                       std::optional<int64_t> own) const;
 
   // Constant after construction.
   const Share share_;
   const Limits limits_;
+  const absl::Status overloaded_;
 
   ShareRefusals refusals_;
   std::atomic<int64_t> used_ = 0;

@@ -16,4 +16,15 @@ absl::Status QuotaExceeded(std::string_view caller, std::string_view metric,
       .RetryAfter(retry_after);
 }
 
+absl::Status ReadyQuotaRefusal::Get(std::string_view caller, std::string_view metric,
+                                    const std::string& limit, absl::Duration retry_after) {
+  MutexLock lock(mu_);
+  if (status_.ok() || limit != limit_ || retry_after != retry_after_) {
+    limit_ = limit;
+    retry_after_ = retry_after;
+    status_ = QuotaExceeded(caller, metric, limit, retry_after);
+  }
+  return status_;
+}
+
 }  // namespace finetune

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/base/mutex.h"
 
 namespace finetune {
 
@@ -12,5 +13,20 @@ namespace finetune {
 // and RetryInfo. `metric` as in QuotaUse.
 absl::Status QuotaExceeded(std::string_view caller, std::string_view metric,
                            const std::string& limit, absl::Duration retry_after);
+
+// The same for one caller and metric, kept ready: whoever is refused is often refused again at once,
+// and that is to cost little. Thread-safe.
+class ReadyQuotaRefusal {
+ public:
+  // Copies of one status while limit and time stay the same.
+  absl::Status Get(std::string_view caller, std::string_view metric, const std::string& limit,
+                   absl::Duration retry_after) ABSL_LOCKS_EXCLUDED(mu_);
+
+ private:
+  Mutex mu_;
+  std::string limit_ ABSL_GUARDED_BY(mu_);
+  absl::Duration retry_after_ ABSL_GUARDED_BY(mu_);
+  absl::Status status_ ABSL_GUARDED_BY(mu_);  // OK: none yet.
+};
 
 }  // namespace finetune

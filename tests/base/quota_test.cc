@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 #include "server/base/error_details.h"
 
@@ -36,6 +37,18 @@ TEST(Quota, SaysWhoseLimitItIs) {
   ASSERT_EQ(failure.violations_size(), 1);
   EXPECT_EQ(failure.violations(0).subject(), "caller:team/a");
   EXPECT_EQ(failure.violations(0).description(), "active_jobs: at most 5");
+}
+
+TEST(Quota, OneThatIsReadySaysTheSameAndChangesWithWhatItSays) {
+  ReadyQuotaRefusal ready;
+  for (const char* limit : {"5", "5", "6", "5"}) {
+    for (absl::Duration wait : {absl::Seconds(1), absl::Seconds(1), absl::Seconds(2)}) {
+      const absl::Status refusal = ready.Get("team/a", "active_jobs", limit, wait);
+      EXPECT_EQ(refusal.message(), absl::StrCat("your limit is reached: active_jobs ", limit));
+      EXPECT_EQ(ReasonOf(refusal), pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
+      EXPECT_EQ(RetryDelayOf(refusal), wait);
+    }
+  }
 }
 
 }  // namespace

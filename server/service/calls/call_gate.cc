@@ -7,6 +7,7 @@
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
+#include "server/base/status_memo.h"
 #include "server/service/calls/call_trace.h"
 #include "server/service/calls/draining.h"
 
@@ -56,6 +57,20 @@ constexpr pb::ErrorReason::Reason kRefusals[] = {pb::ErrorReason::CREDENTIALS_MI
                                                  pb::ErrorReason::ACCESS_CHANGED,
                                                  pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE};
 
+// Of a call's end. What calls are refused with in great numbers is the same each time.
+pb::ErrorReason::Reason ReasonAtEnd(const absl::Status& status) {
+  thread_local StatusMemo<pb::ErrorReason::Reason> known;
+  return absl::IsResourceExhausted(status) ? known.Of(status, ReasonOf) : ReasonOf(status);
+}
+
+void WriteRefusals(pb::ErrorReason::Reason reason, const std::string& caller, int64_t calls) {
+  Log(LogLevel::kInfo, "more calls were refused",
+      {{"audit", true},
+       {"client", caller},
+       {"reason", pb::ErrorReason::Reason_Name(reason)},
+       {"calls", calls}});
+}
+
 const google::protobuf::ServiceDescriptor& Descriptor() {
   return *pb::WatchFineTunesRequest::descriptor()->file()->FindServiceByName("FineTuneService");
 }
@@ -75,7 +90,8 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
       tracer_(tracer),
       unknown_(metrics),
       lasting_(authenticator, clock),
-      untaken_answers_(clock, metrics) {
+      untaken_answers_(clock, metrics),
+      refusal_log_(clock, WriteRefusals) {
   const auto& service = Descriptor();
   CHECK(service.method_count() == kMethods);
   for (int i = 0; i < kMethods; ++i) {
@@ -183,8 +199,10 @@ void CallGate::End(Call& call, const absl::Status& status, double messages_sent,
   call.place.Release();
   call.answer.Release();
   call.more.clear();
-  if (!status.ok()) CountRefusal(ReasonOf(status));
-  WriteLog(call, status, took);
+  const pb::ErrorReason::Reason reason =
+      status.ok() ? pb::ErrorReason::REASON_UNSPECIFIED : ReasonAtEnd(status);
+  if (!status.ok()) CountRefusal(reason);
+  WriteLog(call, status, reason, took);
   if (!call.span.recording()) return;
   const Rule& rule = RuleOf(call.method);
   DescribeCall(call, rule.name, rule.cheap ? call.context->peer() : call.peer, status, call.span);
@@ -196,12 +214,15 @@ void CallGate::CountUnknownMethod(absl::Duration took) {
   unknown_.OnHandled(absl::StatusCode::kUnimplemented, took);
 }
 
-void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Duration took) {
+void CallGate::WriteLog(const Call& call, const absl::Status& status,
+                        pb::ErrorReason::Reason reason, absl::Duration took) {
   const Rule& rule = RuleOf(call.method);
   if (rule.cheap && status.ok() && took < absl::Seconds(1) &&
       cheap_calls_.fetch_add(1, std::memory_order_relaxed) % options_.log_one_in != 0)
     return;
   if (!LogEnabled(LogLevel::kInfo)) return;
+  const std::string caller = call.caller ? call.caller->identity : std::string();
+  if (!refusal_log_.HasOwnLine(reason, caller)) return;
   // What is cheap and untraced has not been looked at.
   const TraceContext trace =
       call.span.context().valid() || !rule.cheap ? call.span.context() : TraceOf(*call.context);
@@ -212,12 +233,12 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status, absl::Dura
        {"grpc_code", absl::StatusCodeToString(status.code())},
        {"duration_s", absl::ToDoubleSeconds(took)},
        {"peer", rule.cheap ? call.context->peer() : call.peer},
-       {"audit", IsWrite(call.method) || refusals_.contains(ReasonOf(status))},
-       {"client", call.caller ? call.caller->identity : std::string()},
+       {"audit", IsWrite(call.method) || refusals_.contains(reason)},
+       {"client", caller},
        {"fine_tune", call.fine_tune},
-       {"reason", ReasonOf(status) == pb::ErrorReason::REASON_UNSPECIFIED
+       {"reason", reason == pb::ErrorReason::REASON_UNSPECIFIED
                       ? std::string()
-                      : pb::ErrorReason::Reason_Name(ReasonOf(status))}});
+                      : pb::ErrorReason::Reason_Name(reason)}});
 }
 
 }  // namespace finetune

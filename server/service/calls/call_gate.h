@@ -22,6 +22,7 @@
 #include "server/base/trace.h"
 #include "server/service/calls/call_metrics.h"
 #include "server/service/calls/lasting_calls.h"
+#include "server/service/calls/refusal_log.h"
 #include "server/service/calls/untaken_answers.h"
 
 namespace finetune {
@@ -72,7 +73,7 @@ struct Call {
 // The gate that every call passes, whatever its method: it is counted, authenticated, held to its
 // caller's role, limits and share of what all callers share, given a deadline, traced, and written
 // to the access log (a sample of the cheap ones; all that change something or are refused, as audit
-// lines). Ends streams and waits when their caller may no longer make them. Thread-safe; outlives
+// lines, which are counted where there are many). Ends streams and waits when their caller may no longer make them. Thread-safe; outlives
 // the server's calls.
 class CallGate {
  public:
@@ -131,7 +132,8 @@ class CallGate {
   FairShare& Of(Share share) { return *shares_[static_cast<size_t>(share)]; }
   const FairShare& Of(Share share) const { return *shares_[static_cast<size_t>(share)]; }
   void CountRefusal(pb::ErrorReason::Reason reason);
-  void WriteLog(const Call& call, const absl::Status& status, absl::Duration took);
+  void WriteLog(const Call& call, const absl::Status& status, pb::ErrorReason::Reason reason,
+                absl::Duration took);
 
   // Constant after construction.
   const Options options_;
@@ -149,6 +151,7 @@ class CallGate {
   Sharer nobody_{"", "other"};  // For callers that are not told apart.
   LastingCalls lasting_;
   UntakenAnswers untaken_answers_;
+  RefusalLog refusal_log_;
   std::atomic<uint32_t> cheap_calls_ = 0;
 };
 

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "server/base/error.h"
 #include "server/base/error_details.h"
+#include "server/base/status_memo.h"
 
 namespace finetune {
 namespace {
@@ -50,10 +51,7 @@ void AddIfItFits(rpc::Status& wire, absl::string_view type_url, std::string valu
   Add(wire, type_url, std::move(value));
 }
 
-}  // namespace
-
-grpc::Status ToGrpcStatus(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
+grpc::Status MakeGrpcStatus(const absl::Status& status) {
   const absl::string_view text = status.message();
   rpc::Status wire;
   wire.set_code(static_cast<int>(status.code()));
@@ -79,6 +77,16 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   });
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), wire.message(),
                       wire.SerializeAsString());
+}
+
+}  // namespace
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  if (!absl::IsResourceExhausted(status)) return MakeGrpcStatus(status);
+  // A refusal must cost little, and is the same each time.
+  thread_local StatusMemo<grpc::Status> known;
+  return known.Of(status, MakeGrpcStatus);
 }
 
 }  // namespace finetune

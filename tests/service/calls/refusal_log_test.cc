@@ -1,0 +1,77 @@
+#include "server/service/calls/refusal_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/base/manual_clock.h"
+
+namespace finetune {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+class RefusalLogTest : public ::testing::Test {
+ protected:
+  // How many of so many refusals have lines of their own.
+  int64_t OwnLines(int64_t refusals, const std::string& caller,
+                   pb::ErrorReason::Reason reason = pb::ErrorReason::CLIENT_QUOTA_EXCEEDED) {
+    int64_t own = 0;
+    for (int64_t i = 0; i < refusals; ++i) own += log_->HasOwnLine(reason, caller) ? 1 : 0;
+    return own;
+  }
+
+  ManualClock clock_;
+  std::vector<std::string> counts_;
+  std::optional<RefusalLog> log_{
+      std::in_place, clock_,
+      [this](pb::ErrorReason::Reason reason, const std::string& caller, int64_t calls) {
+        counts_.push_back(
+            absl::StrCat(caller, " ", pb::ErrorReason::Reason_Name(reason), " ", calls));
+      }};
+};
+
+TEST_F(RefusalLogTest, AFewHaveLinesOfTheirOwn) {
+  EXPECT_EQ(OwnLines(RefusalLog::kLinesEach, "mallory"), RefusalLog::kLinesEach);
+  clock_.Advance(RefusalLog::kPeriod);
+  EXPECT_THAT(counts_, IsEmpty());
+}
+
+TEST_F(RefusalLogTest, ManyAreCountedByCallerAndReason) {
+  EXPECT_EQ(OwnLines(5'000, "mallory"), RefusalLog::kLinesEach);
+  EXPECT_EQ(OwnLines(700, "mallory", pb::ErrorReason::OVERLOADED), RefusalLog::kLinesEach);
+  EXPECT_EQ(OwnLines(3, "alice"), 3);
+  EXPECT_THAT(counts_, IsEmpty());
+  clock_.Advance(RefusalLog::kPeriod);
+  EXPECT_THAT(counts_,
+              UnorderedElementsAre("mallory CLIENT_QUOTA_EXCEEDED 4990", "mallory OVERLOADED 690"));
+}
+
+TEST_F(RefusalLogTest, EachPeriodBeginsAnew) {
+  OwnLines(100, "mallory");
+  clock_.Advance(RefusalLog::kPeriod);
+  EXPECT_EQ(OwnLines(100, "mallory"), RefusalLog::kLinesEach);
+  clock_.Advance(RefusalLog::kPeriod);
+  EXPECT_EQ(counts_.size(), 2u);
+  EXPECT_EQ(clock_.timers(), 0u) << "without refusals nothing runs";
+}
+
+TEST_F(RefusalLogTest, WhatIsNoFloodOfALimitIsAlwaysALine) {
+  EXPECT_EQ(OwnLines(1'000, "", pb::ErrorReason::CREDENTIALS_INVALID), 1'000);
+  EXPECT_EQ(OwnLines(1'000, "mallory", pb::ErrorReason::REASON_UNSPECIFIED), 1'000);
+}
+
+TEST_F(RefusalLogTest, TheEndLosesNothing) {
+  OwnLines(50, "mallory");
+  log_.reset();
+  EXPECT_THAT(counts_, UnorderedElementsAre("mallory CLIENT_QUOTA_EXCEEDED 40"));
+  EXPECT_EQ(clock_.timers(), 0u);
+}
+
+}  // namespace
+}  // namespace finetune
