@@ -24,14 +24,15 @@ constexpr long kReceiveBuffer = 32L << 10;
 
 CurlCall::CurlCall(HttpRequest request) : request_(std::move(request)), start_time_(SteadyNow()) {}
 
-absl::Status CurlCall::Prepare(const CurlCallOptions& options) {
+absl::Status CurlCall::Prepare(const CurlCallOptions& options, CurlHandle spare) {
   const auto url = Url::Parse(request_.url);
   if (!url.ok()) return absl::InvalidArgumentError("the URL cannot be used");
   CurlOptions shared = options.curl;
   if (!request_.ca_file.empty()) shared.ca_file = request_.ca_file;
   const std::string proxy = ProxyOf(shared, *url);
   via_ = WayTo(*url, proxy);
-  ASSIGN_OR_RETURN(handle_, MakeCurlHandle(shared, *url, proxy, request_.deadline));
+  ASSIGN_OR_RETURN(handle_,
+                   MakeCurlHandle(shared, *url, proxy, request_.deadline, std::move(spare)));
   SetConnection(options, url->secure());
   RETURN_IF_ERROR(SetBody());
   RETURN_IF_ERROR(SetHeaders());

@@ -24,9 +24,11 @@ class CurlCall {
   CurlCall(const CurlCall&) = delete;
   CurlCall& operator=(const CurlCall&) = delete;
 
-  // Makes the handle. INVALID_ARGUMENT if the request cannot be sent, DEADLINE_EXCEEDED if it is
-  // too late.
-  absl::Status Prepare(const CurlCallOptions& options);
+  // Makes the handle, out of `spare` if that is one. INVALID_ARGUMENT if the request cannot be sent,
+  // DEADLINE_EXCEEDED if it is too late.
+  absl::Status Prepare(const CurlCallOptions& options, CurlHandle spare);
+  // The handle, for the next call; after Completed, in no multi handle any more.
+  CurlHandle TakeHandle() { return std::move(handle_); }
   CURL* handle() const { return handle_.get(); }
 
   // What became of it: once curl is done with it, or when it is ended early.

@@ -57,13 +57,16 @@ class CurlHttpClient::Multi {
     curl_multi_setopt(multi->handle_, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
     return multi;
   }
-  ~Multi() { curl_multi_cleanup(handle_); }
+  ~Multi() {
+    spare_.clear();
+    curl_multi_cleanup(handle_);
+  }
 
   void Wake() { curl_multi_wakeup(handle_); }
 
   void Add(std::unique_ptr<Call> call, const CurlCallOptions& options) {
     if (call->cancelled()) return call->Finish(call->Failed(Cancelled()));
-    absl::Status status = call->Prepare(options);
+    absl::Status status = call->Prepare(options, TakeSpare());
     if (status.ok() && curl_multi_add_handle(handle_, call->handle()) != CURLM_OK)
       status = absl::InternalError("libcurl does not take the request");
     if (!status.ok()) return call->Finish(call->Failed(std::move(status)));
@@ -80,7 +83,9 @@ class CurlHttpClient::Multi {
       if (message->msg != CURLMSG_DONE) continue;
       const CURLcode code = message->data.result;
       const std::unique_ptr<Call> call = Take(running_.find(message->easy_handle));
-      call->Finish(call->Completed(code));
+      HttpResult result = call->Completed(code);
+      if (code == CURLE_OK) Keep(call->TakeHandle());
+      call->Finish(std::move(result));
     }
   }
 
@@ -110,7 +115,24 @@ class CurlHttpClient::Multi {
  private:
   using Running = absl::flat_hash_map<CURL*, std::unique_ptr<Call>>;
 
+  // So many that a call that follows another finds one; what a wave of calls needed is given back.
+  static constexpr size_t kMostSpare = 4;
+
   explicit Multi(CURLM* handle) : handle_(handle) {}
+
+  CurlHandle TakeSpare() {
+    if (spare_.empty()) return nullptr;
+    CurlHandle spare = std::move(spare_.back());
+    spare_.pop_back();
+    return spare;
+  }
+
+  // Wipes what was set for the last call, whose headers and body are about to go.
+  void Keep(CurlHandle handle) {
+    if (spare_.size() >= kMostSpare) return;
+    curl_easy_reset(handle.get());
+    spare_.push_back(std::move(handle));
+  }
 
   std::unique_ptr<Call> Take(Running::iterator entry) {
     std::unique_ptr<Call> call = std::move(entry->second);
@@ -121,6 +143,7 @@ class CurlHttpClient::Multi {
 
   CURLM* const handle_;
   Running running_;
+  std::vector<CurlHandle> spare_;
 };
 
 void CurlHttpClient::Waker::Wake() {

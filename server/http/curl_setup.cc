@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -82,10 +83,15 @@ absl::Status StatusOfExchange(CURLcode code, absl::Time deadline, const std::str
 }
 
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
-                                          const std::string& proxy, absl::Time deadline) {
+                                          const std::string& proxy, absl::Time deadline,
+                                          CurlHandle spare) {
   const absl::Duration left = deadline - SteadyNow();
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
-  CurlHandle handle(curl_easy_init());
+  CurlHandle handle = std::move(spare);
+  if (handle == nullptr)
+    handle.reset(curl_easy_init());
+  else
+    curl_easy_reset(handle.get());
   CURL* const curl = handle.get();
   if (curl == nullptr || curl_easy_setopt(curl, CURLOPT_URL, url.text().c_str()) != CURLE_OK)
     return absl::InternalError("libcurl has no memory");

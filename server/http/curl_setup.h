@@ -36,10 +36,11 @@ absl::Status InitCurl();
 // The proxy for `url`, empty for none.
 std::string ProxyOf(const CurlOptions& options, const Url& url);
 
-// A handle for one request to `url` that ends at `deadline` and follows no redirect.
-// DEADLINE_EXCEEDED, INTERNAL.
+// A handle for one request to `url` that ends at `deadline` and follows no redirect. `spare`: one
+// whose request is over, to be made new, which costs less than another. DEADLINE_EXCEEDED, INTERNAL.
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
-                                          const std::string& proxy, absl::Time deadline);
+                                          const std::string& proxy, absl::Time deadline,
+                                          CurlHandle spare = nullptr);
 
 // Where a request goes, for the messages of its failures: the host, and the proxy if there is one,
 // without what may be secret.

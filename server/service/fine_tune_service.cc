@@ -14,6 +14,8 @@ constexpr int kAtOnce = 16;
 // What is handled aside (UnaryMethod::aside_beyond): a filter of this many bytes takes a while to
 // read.
 constexpr size_t kLongFilter = 256;
+// A name for an upload is shorter, unless it is wrong: what is left to do is to ask Segmind.
+constexpr size_t kLongUploadName = 512;
 constexpr size_t kNever = SIZE_MAX;
 
 }  // namespace
@@ -60,7 +62,7 @@ FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
               Method::kUpdateFineTune, 0, &FineTuneService::RequestUpdateFineTune,
               [this](auto read, auto& call) { writes_.Update(std::move(read), call); }),
           Unary<pb::CreateUploadUrlRequest>(
-              Method::kCreateUploadUrl, 0, &FineTuneService::RequestCreateUploadUrl,
+              Method::kCreateUploadUrl, kLongUploadName, &FineTuneService::RequestCreateUploadUrl,
               [this](auto read, auto& call) { writes_.CreateUploadUrl(std::move(read), call); }),
           Unary<pb::GetGatewayStatusRequest>(
               Method::kGetGatewayStatus, kNever, &FineTuneService::RequestGetGatewayStatus,

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
+#include "server/base/uuid.h"
 #include "tests/bench/process.h"
 #include "tests/bench/upstream_call.h"
 
@@ -80,6 +81,7 @@ class GrpcCaller {
       bytes = request.SerializeAsString();
     } else if (options_.call == "create") {
       pb::CreateFineTuneRequest request;
+      request.set_request_id(MakeUuid());
       request.mutable_fine_tune()->set_display_name(absl::StrCat("cats-", n));
       request.mutable_fine_tune()->set_data_source_uri(kDataset);
       request.mutable_fine_tune()->set_instance_prompt("a photo of TOK cat");

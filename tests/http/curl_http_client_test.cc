@@ -136,6 +136,33 @@ TEST_F(Curl, PromisesThatNothingWasSentWhereNobodyListens) {
   EXPECT_FALSE(result.sent);
 }
 
+TEST_F(Curl, TakesNothingOfACallIntoTheNextOne) {
+  std::vector<std::string> seen;
+  RawServer server([&seen](RawConnection& connection) {
+    std::string request;
+    while (!(request = connection.ReadRequest()).empty()) {
+      seen.push_back(request);
+      connection.Answer(seen.size() == 1 ? 500 : 200, "ok");
+    }
+  });
+  HttpRequest first = To(server.url() + "/first");
+  first.method = "POST";
+  first.headers = {{"x-first", "1"}};
+  first.secret_headers = {{"x-api-key", Secret("SG_first")}};
+  first.body = "{\"first\":1}";
+  ASSERT_EQ(Call(std::move(first)).response.code, 500);
+  ASSERT_EQ(Call(To(server.url() + "/second")).response.code, 200);
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_THAT(seen[1], StartsWith("GET /second "));
+  EXPECT_THAT(seen[1], Not(HasSubstr("first")));
+  EXPECT_THAT(seen[1], Not(HasSubstr("Content-Length")));
+  // Nor what became of it: nothing of this one is sent.
+  const HttpResult lost = Call(To("http://127.0.0.1:" + std::to_string(UnusedPort())));
+  EXPECT_FALSE(lost.status.ok());
+  EXPECT_FALSE(lost.sent);
+  EXPECT_EQ(lost.response.code, 0);
+}
+
 TEST_F(Curl, PromisesThatNothingWasSentWhereTheNameIsUnknownOrTlsFails) {
   HttpResult result = Call(To("http://no-such-host.invalid/"));
   EXPECT_FALSE(result.status.ok());
