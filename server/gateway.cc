@@ -150,6 +150,20 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(const Config& config,
 }
 
 absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
+  RETURN_IF_ERROR(OpenFiles());
+  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({.ca_file = UpstreamCa()}));
+  RETURN_IF_ERROR(OpenPolicy());
+  LogWarnings();
+  OpenTracer();
+  RETURN_IF_ERROR(OpenRecord(should_stop));
+  RETURN_IF_ERROR(OpenSegmind());
+  MakeDoors();
+  MakeService();
+  RegisterMetrics();
+  return absl::OkStatus();
+}
+
+absl::Status Gateway::OpenFiles() {
   rereader_ = std::make_unique<FileRereader>(*clock_, metrics_);
   RETURN_IF_ERROR(OpenCredentials());
   auto key = MakeApiKeySource(config_.api_key_file, *rereader_);
@@ -158,17 +172,19 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   auto tokens = WebhookTokens::Open(config_.webhook_token_file, *rereader_);
   if (!tokens.ok()) return Blame("webhook_token_file", tokens.status());
   tokens_ = *std::move(tokens);
-  std::string upstream_ca;
   if (!config_.upstream_ca_file.empty()) {
     auto opened = AuthoritiesFile::Open("upstream_ca", config_.upstream_ca_file, *rereader_);
     if (!opened.ok()) return Blame("upstream_ca_file", opened.status());
     upstream_ca_ = *std::move(opened);
-    upstream_ca = upstream_ca_->path();
   }
-  ASSIGN_OR_RETURN(http_, CurlHttpClient::Create({.ca_file = upstream_ca}));
-  RETURN_IF_ERROR(OpenPolicy());
-  LogWarnings();
-  OpenTracer();
+  return absl::OkStatus();
+}
+
+std::string Gateway::UpstreamCa() const {
+  return upstream_ca_ == nullptr ? "" : upstream_ca_->path();
+}
+
+absl::Status Gateway::OpenRecord(const std::function<bool()>& should_stop) {
   auto store = OpenStore(config_, should_stop);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
@@ -193,10 +209,13 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   recorder_->AddListener(hub_.get());
   recorder_->AddListener(job_waits_.get());
   recorder_->AddListener(job_metrics_.get());
+  return absl::OkStatus();
+}
 
+absl::Status Gateway::OpenSegmind() {
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
-  ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({.ca_file = upstream_ca}, *std::move(policy)));
+  ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({.ca_file = UpstreamCa()}, *std::move(policy)));
   segmind_ = std::make_unique<SegmindClient>(SegmindOptions(config_, fleet_->calls()), *http_,
                                              *key_, *clock_, metrics_);
   tracker_ = std::make_unique<Tracker>(
@@ -228,7 +247,10 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                          .idle_timeout = config_.transfer_idle_timeout,
                          .least_bytes_per_second = config_.transfer_least_speed},
       *segmind_, *streamer_, *clock_, metrics_);
+  return absl::OkStatus();
+}
 
+void Gateway::MakeDoors() {
   webhook_door_ = std::make_unique<WebhookDoor>(
       *tokens_,
       [this](std::string id, const TraceContext& trace) { tracker_->Hint(std::move(id), trace); },
@@ -249,6 +271,9 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
         return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout);
       },
       page_door_.get());
+}
+
+void Gateway::MakeService() {
   gate_ = std::make_unique<CallGate>(GateOptions(config_), *authenticator_, *clock_, metrics_,
                                      *tracer_);
   if (policy_) {
@@ -279,8 +304,6 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
                    .store = store_->system(),
                    .long_work = &long_work_},
       *gate_);
-  RegisterMetrics();
-  return absl::OkStatus();
 }
 
 void Gateway::KnowCallers() {

@@ -75,7 +75,15 @@ class Gateway {
   explicit Gateway(const Config& config);
 
   absl::Status Open(const std::function<bool()>& should_stop);
+  // Open's steps, in their order.
+  absl::Status OpenFiles();
+  absl::Status OpenRecord(const std::function<bool()>& should_stop);
+  absl::Status OpenSegmind();
+  void MakeDoors();
+  void MakeService();
   absl::Status OpenCredentials();
+  // The file of authorities to trust; empty: the system's.
+  std::string UpstreamCa() const;
   // Of the policy, for metrics.
   void KnowCallers();
   // Never an error: traces are not worth a start that stops.

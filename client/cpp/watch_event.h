@@ -26,8 +26,8 @@ struct WatchEvent {
     // The subscription knows all that the gateway knows.
     kSynced,
     // The gateway could not say what happened since the connection broke. What follows up to the
-    // next kSynced are the
-    // differences to what this subscription was told before, so that a subscriber may ignore this.
+    // next kSynced is how things differ from what this subscription was told before, so that a
+    // subscriber may ignore this.
     kReset,
     // Nothing happened; only with SubscriptionOptions::heartbeats.
     kHeartbeat,

@@ -106,7 +106,7 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
                             "; it must be DAY, WEEK, MONTH or AT_ONCE"}}));
 }
 
-// Empty stays empty.
+// An absolute path, and an empty one, stay as they are.
 std::string PathIn(const std::string& folder, const std::string& path) {
   return path.empty() || path.front() == '/' ? path : absl::StrCat(folder, "/", path);
 }

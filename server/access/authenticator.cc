@@ -11,7 +11,7 @@
 namespace finetune {
 namespace {
 
-// With more, what machines hold is counted anew: it bounds these tables.
+// Bounds the tables below: beyond this, what machines hold is counted from zero again.
 constexpr size_t kMostAddresses = 10'000;
 
 class OpenAuthenticator : public Authenticator {

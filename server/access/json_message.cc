@@ -45,7 +45,7 @@ absl::Status CheckTwice(const JsonValue& value, const Descriptor& type) {
     if (field == nullptr) continue;
     if (!seen.insert(field).second)
       return Bad(absl::StrCat("'", field->name(), "' is there twice"));
-    // In a map protobuf has looked itself.
+    // In maps protobuf has looked for duplicates itself.
     if (field->is_map() || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
     if (!member->value.IsArray()) {
       RETURN_IF_ERROR(CheckTwice(member->value, *field->message_type()));

@@ -141,7 +141,7 @@ absl::Status CheckTimes(absl::Time now, JwtClaims& claims) {
 bool LooksLikeJwt(std::string_view token) { return Split(token).has_value(); }
 
 bool HasClaim(const Struct& claims, const std::string& name, std::string_view value) {
-  // A name with dots may be that of a claim, as those that are URLs are.
+  // The name of a claim may itself have dots: some are URLs.
   if (const Value* claim = Find(claims, name))
     return Says(*claim, value, /*words=*/name == "scope" || name == "scp");
   const size_t dot = name.find('.');

@@ -63,8 +63,8 @@ absl::StatusOr<std::string> KeysIn(HttpResult result) {
   return absl::UnavailableError(absl::StrCat("the answer was HTTP ", result.response.code));
 }
 
-// What fetches from one location. One fetch at a time; the files are opened by the first for which
-// they are good.
+// Fetches from one location, one fetch at a time. The first fetch that finds the location's files
+// good opens them.
 class LocationFetch {
  public:
   LocationFetch(KeyLocation location, HttpClient& http, FileRereader& rereader)

@@ -24,8 +24,8 @@ std::optional<Admission> KnownTokens::Find(std::string_view token, absl::Time no
   const auto found = shard.entries.find(hash);
   if (found == shard.entries.end()) return std::nullopt;
   const KnownToken& entry = found->second;
-  // What has come this far has all 64 bits of the hash, whose seed nobody is told: a guess has not,
-  // so that how long this takes tells it nothing.
+  // A token that comes this far matches all 64 bits of a hash whose seed is secret. A guess does
+  // not, so that the time which this comparison takes tells it nothing.
   if (entry.token.Reveal() != token) return std::nullopt;
   if (now < entry.not_before || now >= entry.admission.good_until) return std::nullopt;
   return entry.admission;

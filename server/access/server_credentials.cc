@@ -76,11 +76,11 @@ class RereadCredentials : public grpc::ServerCredentials {
                              &RereadCredentials::Fetch, this)),
                      grpc_server_credentials_release) {}
 
-  // Calls are judged by Authenticator.
+  // The Authenticator judges calls.
   void SetAuthMetadataProcessor(const std::shared_ptr<grpc::AuthMetadataProcessor>&) override {}
 
  private:
-  // gRPC calls it under a lock of the port's.
+  // gRPC calls this while it holds the port's lock.
   static grpc_ssl_certificate_config_reload_status Fetch(
       void* self, grpc_ssl_server_certificate_config** config) {
     auto* credentials = static_cast<RereadCredentials*>(self);
@@ -125,7 +125,7 @@ absl::Status ServerCertificates::Take(RereadFiles::Read read) {
   ASSIGN_OR_RETURN(TlsMaterial material, ReadTlsMaterial(files_, read));
   const absl::Time now = clock_.Now();
   const Validity validity = material.validity;
-  // One that nobody would accept does not replace one that all do.
+  // A certificate that nobody would accept does not replace one that everybody does.
   if (in_force_->version() > 0 && in_force_->validity().Includes(now)) {
     if (validity.end <= now)
       return absl::InvalidArgumentError(absl::StrCat("--tls_cert_file: the certificate in '",

@@ -56,7 +56,7 @@ absl::StatusOr<Price> ReadPrice(const policy::Price& entry) {
   return price;
 }
 
-// Whether all that `price` fits is taken by `earlier`.
+// Whether `earlier` already covers everything that `price` is for.
 bool Hides(const Price& earlier, const Price& price) {
   const auto covers = [](const std::string& all, const std::string& one) {
     return all.empty() || all == one;

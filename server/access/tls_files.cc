@@ -46,7 +46,7 @@ std::string Written(const Write& write) {
   return std::string(data, static_cast<size_t>(size));
 }
 
-// All certificates of the file, at least one. One that cannot be read is an error, and no end.
+// All certificates in the file, at least one. One that cannot be read is an error, not the end.
 absl::StatusOr<std::vector<CertificatePtr>> ReadCertificates(const PemFile& file) {
   PemCertificates certificates = ReadPemCertificates(file.text);
   if (!certificates.fault.empty())

@@ -15,9 +15,8 @@ namespace finetune {
 
 // The page for people, which only looks: GET / and its files below /page/, /page/events, which is
 // the hub's watch stream as server-sent events, /page/jobs/{id}, a job with its history, and
-// /page/spending, what this month's jobs cost by team. Shows
-// all jobs to whoever reaches it, and no secret. What other sites' scripts and names send here is
-// refused. Thread-safe.
+// /page/spending, what this month's jobs cost by team. Shows all jobs to whoever reaches it, and no
+// secret. What other sites' scripts and names send here is refused. Thread-safe.
 class PageDoor : public WebDoor {
  public:
   struct Options {

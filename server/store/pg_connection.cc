@@ -39,8 +39,8 @@ absl::Status HoldsPassword() {
 }
 
 absl::StatusOr<Settings> ParseUrl(const std::string& url) {
-  // Before libpq looks: it takes what stands behind a `/` or `?` in a password for something else,
-  // and quotes it.
+  // Looked for before libpq parses it: libpq takes what follows a `/` or `?` in a password for
+  // another part of the URL, and quotes it.
   const size_t begin = url.find("//");
   const size_t end = url.rfind('@');
   if (begin != url.npos && end != url.npos && begin < end &&
@@ -119,6 +119,13 @@ PgValue PgValue::Array(uint32_t type, const std::vector<PgValue>& elements) {
   return PgValue(std::move(bytes));
 }
 
+PgValue PgValue::Texts(const std::vector<std::string>& texts) {
+  std::vector<PgValue> values;
+  values.reserve(texts.size());
+  for (const std::string& text : texts) values.push_back(Text(text));
+  return Array(kText, values);
+}
+
 int64_t PgRows::Number(int row, int column) const {
   uint64_t number = 0;
   for (const char byte : Bytes(row, column))
@@ -163,7 +170,7 @@ void PgConnection::OnNotice(void* self, const PGresult* notice) {
 
 PgError PgConnection::Broken(std::string_view why) {
   broken_ = true;
-  // libpq need not have words for it.
+  // libpq may have no words for it.
   return {"", why.empty() ? "the connection broke" : std::string(why)};
 }
 
@@ -178,7 +185,7 @@ bool PgConnection::WaitForSocket(bool to_write, absl::Time deadline) const {
   }
 }
 
-// Whether all is sent and the next result is there; a step towards that, if not.
+// True if all is sent and the next result is there. Otherwise takes one step towards that.
 bool PgConnection::Exchange(absl::Time deadline, PgError& error) {
   PGconn* pg = connection_.get();
   const int unsent = PQflush(pg);
@@ -214,8 +221,10 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
   }
   if (PQpipelineSync(pg) != 1) return Broken(OneLine(PQerrorMessage(pg)));
   while (true) {
-    while (!Exchange(deadline, error)) {
-      if (!error.ok()) return error;
+    // Apart from a statement's error, after which the answers' end is still to come.
+    PgError lost;
+    while (!Exchange(deadline, lost)) {
+      if (!lost.ok()) return lost;
     }
     PGresult* result = PQgetResult(pg);
     // Between the results of two statements.
@@ -226,7 +235,7 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
     const ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_PIPELINE_SYNC) {
       PQclear(result);
-      // Who asks reads the rows of each statement: all are there, or there was an error.
+      // Callers read the rows of each statement: all of them are there, or there was an error.
       if (error.ok() && rows.size() != queries.size())
         return Broken(
             absl::StrCat("it answered ", rows.size(), " of ", queries.size(), " statements"));

@@ -41,6 +41,7 @@ class PgValue {
   // An array of one of these types.
   static constexpr uint32_t kBytea = 17, kBigint = 20, kText = 25;
   static PgValue Array(uint32_t type, const std::vector<PgValue>& elements);
+  static PgValue Texts(const std::vector<std::string>& texts);
 
   const char* data() const { return is_null_ ? nullptr : bytes_.data(); }
   int size() const { return static_cast<int>(bytes_.size()); }

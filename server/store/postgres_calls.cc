@@ -8,8 +8,8 @@
 namespace finetune {
 namespace {
 
-// A little more than the minute, for calls that travel at different speeds. As nanoseconds, and with
-// the statement's own time: a transaction that waited for a row must not judge by its beginning.
+// A little more than a minute, because calls travel at different speeds. In nanoseconds, and by the
+// statement's own time: a transaction that waited for a row must not judge by when it began.
 #define NOW "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 #define A_WINDOW_AGO NOW " - 60500000000"
 
@@ -19,8 +19,7 @@ constexpr char kTake[] = "UPDATE finetune.upstream_calls SET at = " NOW
                          " ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED) AND NOT EXISTS (SELECT FROM "
                          "finetune.upstream_hold WHERE until > " NOW ") RETURNING slot, at";
 
-// A grant that took longer is old by the time the call would be made, and others count it from when
-// it was given.
+// A grant that took longer than this is too old to use: others count it from when it was given.
 constexpr absl::Duration kStale = absl::Milliseconds(300);
 
 // A row's slot and time name a call.
@@ -74,7 +73,7 @@ PgError PostgresCalls::Run(PgConnection& connection, const DatabaseClock& clock,
                          {PgValue::Number(absl::ToUnixNanos(until))}}},
                        SteadyNow() + patience, rows);
     if (!error.ok()) {
-      // To be told as soon as that can be done.
+      // Kept, to be written as soon as that is possible.
       MutexLock lock(mu_);
       waiting_.hold_until = std::max(waiting_.hold_until, waiting.hold_until);
     }

@@ -11,10 +11,10 @@
 
 namespace finetune {
 
-// The account's calls a minute as rows of one table, one for each call that may be made in a minute:
-// a call takes the row that was taken longest ago, if that is more than a minute. Whoever else takes
-// one at the same time gets another, or none. Thread-safe but for what the fleet's thread does; the
-// owner of that outlives it.
+// The account's calls a minute as rows of one table, one for each call that may be made in a
+// minute. A call takes the row that was taken longest ago, if that was more than a minute ago.
+// Whoever takes one at the same time gets another row, or none. Thread-safe except for what only
+// the fleet's thread may call; that thread's owner outlives it.
 class PostgresCalls : public CallBudget {
  public:
   // `wake` gets the fleet's thread to call Run.

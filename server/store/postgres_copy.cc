@@ -8,6 +8,7 @@
 #include "server/base/clock.h"
 #include "server/base/status_macros.h"
 #include "server/store/postgres_ledger.h"
+#include "server/store/postgres_rows.h"
 #include "server/store/postgres_session.h"
 #include "server/store/sqlite_schema.h"
 
@@ -97,11 +98,11 @@ class PostgresSource : public RecordSource {
 };
 
 absl::StatusOr<RecordHead> PostgresSource::Begin() {
-  RETURN_IF_ERROR(database_.Ask(
-      {{"BEGIN"},
-       {kNoHurry},
-       {"SELECT epoch, marker_key, seq, revision FROM finetune.meta FOR UPDATE"},
-       {"SELECT era, base_revision, base_seq, began, why FROM finetune.eras ORDER BY number"}}));
+  RETURN_IF_ERROR(
+      database_.Ask({{"BEGIN"},
+                     {kNoHurry},
+                     {"SELECT epoch, marker_key, seq, revision FROM finetune.meta FOR UPDATE"},
+                     {kSelectEras}}));
   const PgRows& meta = database_.rows()[2];
   const PgRows& eras = database_.rows()[3];
   if (meta.size() != 1) return database_.Damaged("finetune.meta does not have its one row");
@@ -109,14 +110,8 @@ absl::StatusOr<RecordHead> PostgresSource::Begin() {
   RecordHead head{.epoch = std::string(meta.Bytes(0, 0)),
                   .marker_key = std::string(meta.Bytes(0, 1)),
                   .seq = static_cast<uint64_t>(meta.Number(0, 2)),
-                  .revision = static_cast<uint64_t>(meta.Number(0, 3))};
-  for (int row = 0; row < eras.size(); ++row) {
-    head.eras.push_back({.id = static_cast<uint64_t>(eras.Number(row, 0)),
-                         .base_revision = static_cast<uint64_t>(eras.Number(row, 1)),
-                         .base_seq = static_cast<uint64_t>(eras.Number(row, 2)),
-                         .began = absl::FromUnixNanos(eras.Number(row, 3)),
-                         .why = std::string(eras.Bytes(row, 4))});
-  }
+                  .revision = static_cast<uint64_t>(meta.Number(0, 3)),
+                  .eras = ErasOf(eras)};
   return head;
 }
 
@@ -143,23 +138,13 @@ absl::Status PostgresSource::ReadRecords(const TakeRow<StoredRecord>& take) {
 }
 
 absl::Status PostgresSource::ReadChanges(const TakeRow<StoredChange>& take) {
-  int64_t after = 0;
-  return ReadAll(
-      [&] {
-        return PgQuery(
-            "SELECT revision, time, id, after, before, forgotten::int::bigint FROM "
-            "finetune.changes WHERE revision > $1::bigint ORDER BY revision LIMIT $2::bigint",
-            {PgValue::Number(after), PgValue::Number(kAtOnce)});
-      },
-      [&](const PgRows& rows, int row) {
-        after = rows.Number(row, 0);
-        return take({.revision = static_cast<uint64_t>(after),
-                     .time = absl::FromUnixNanos(rows.Number(row, 1)),
-                     .fine_tune_id = std::string(rows.Bytes(row, 2)),
-                     .after = std::string(rows.Bytes(row, 3)),
-                     .before = std::string(rows.Bytes(row, 4)),
-                     .forgotten = rows.Number(row, 5) != 0});
-      });
+  uint64_t after = 0;
+  return ReadAll([&] { return NextChangesQuery(after, kAtOnce); },
+                 [&](const PgRows& rows, int row) {
+                   const StoredChange change = ChangeOf(rows, row);
+                   after = change.revision;
+                   return take(change);
+                 });
 }
 
 absl::Status PostgresSource::ReadIntents(const TakeRow<record::Intent>& take) {

@@ -23,8 +23,8 @@ inline constexpr const char* kPostgresLedgerTables[] = {
     "until bigint NOT NULL, start bigint NOT NULL, measure text COLLATE \"C\" NOT NULL, "
     "amount bigint NOT NULL, PRIMARY KEY (subject, until, start, measure)) "
     "WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200)",
-    // Each commit sets both: a gateway of an older version, which would not count what it submits, is
-    // refused by the check, and reads on until it is replaced.
+    // Each commit sets both. A gateway of an older version would not count what it submits: the
+    // check refuses its commits, and it goes on reading until it is replaced.
     "ALTER TABLE finetune.meta ADD COLUMN IF NOT EXISTS ledger_seq bigint NOT NULL DEFAULT 0",
     "UPDATE finetune.meta SET ledger_seq = seq",
     "ALTER TABLE finetune.meta DROP CONSTRAINT IF EXISTS written_by_gateways_that_count_spending",

@@ -92,7 +92,7 @@ constexpr int64_t kLedgerForm = 3;
 const absl::Span<const char* const> kForms[] = {kForm1, kForm2, kPostgresLedgerTables};
 static_assert(std::size(kForms) == kPostgresForm);
 
-// What others hold for a moment while they commit is waited for so often.
+// How often to try again for what others hold for a moment while they commit.
 constexpr int kTries = 5;
 
 absl::Status Refusal(const PgConnection& connection, const PgError& error) {
@@ -128,7 +128,7 @@ PgError AskForForm(PgConnection& connection, absl::Time deadline, std::vector<Pg
   if (!error.ok()) return error;
   const PgRows found = rows[0];
   const bool has_meta = found.Number(0, 1) == 1;
-  // A table without its row is no record that is yet to be made.
+  // A table without its row is damage, not a record that has yet to be made.
   error =
       connection.Run({{has_meta ? "SELECT coalesce(max(schema_form), $1::bigint) FROM finetune.meta"
                                 : "SELECT 0 * $1::bigint",
@@ -175,7 +175,7 @@ PgError FillLedger(PgConnection& connection, absl::Time deadline) {
 PgError Raise(PgConnection& connection, const Form& form, const std::string& epoch,
               absl::Time deadline) {
   std::vector<PgQuery> queries = {{"BEGIN"}, {"SET LOCAL lock_timeout = '2s'"}, {kLock}};
-  // A role that owns the schema need not be allowed to make one.
+  // A role may own the schema without being allowed to create one.
   if (!form.has_schema) queries.push_back({"CREATE SCHEMA IF NOT EXISTS finetune"});
   for (int64_t number = form.number; number < kPostgresForm; ++number)
     for (const char* sql : kForms[number]) queries.push_back({sql});

@@ -9,10 +9,10 @@ namespace finetune {
 // meta.least_form says which versions may still start. Those before the third only read beside it.
 inline constexpr int64_t kPostgresForm = 3;
 
-// Makes the tables, or what this version's form adds to them, in place, while gateways of the older
-// form go on; whoever else is about to do the same waits. FAILED_PRECONDITION, in one sentence, if a
-// right is missing or a newer version's tables do not know this one any more; UNAVAILABLE if others
-// hold the tables.
+// Makes the tables, or adds to them what this version's form has, in place, while gateways of the
+// older form go on. Whoever else is about to do the same waits. FAILED_PRECONDITION, in one
+// sentence, if a right is missing or if the tables are of a newer version that no longer supports
+// this one; UNAVAILABLE if others hold the tables.
 absl::Status PreparePostgresTables(PgConnection& connection, const std::string& epoch,
                                    absl::Time deadline);
 

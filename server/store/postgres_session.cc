@@ -14,7 +14,7 @@ namespace {
 // libpq's pipelines and the server's own look at dead clients came with it.
 constexpr int kLeastVersion = 140000;
 
-// Any number will do. Another one than the tables' lock: that is held for moments.
+// Any number will do, except that of the tables' lock, which is held only for moments.
 constexpr char kTakeLock[] = "SELECT pg_try_advisory_lock(4918230517726490)::int::bigint";
 constexpr char kShareLock[] = "SELECT pg_try_advisory_lock_shared(4918230517726490)::int::bigint";
 constexpr absl::Duration kLockInterval = absl::Milliseconds(100);
@@ -88,7 +88,7 @@ absl::Status PostgresSession::CheckServer(absl::Time deadline) {
         "it is a standby, which cannot be written: give the address of the primary (or of the "
         "service that leads to it)");
   }
-  // What callers and Segmind write is in all languages.
+  // Callers and Segmind write in all languages.
   if (rows[0].Bytes(0, 1) != "UTF8") {
     const std::string_view encoding = rows[0].Bytes(0, 1);
     return absl::FailedPreconditionError(
@@ -124,7 +124,8 @@ absl::Status PostgresSession::Set(absl::Time deadline) {
 }
 
 // Settings, locks and notifications belong to a backend. A pooler that gives each transaction
-// another one is in the way, even if it happens to give always the same while nobody else is there.
+// another backend cannot be used, even if it happens to give the same one while nobody else is
+// there.
 absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time deadline) {
   constexpr char kBackend[] = "SELECT pg_backend_pid()::bigint";
   std::vector<PgRows> rows;
@@ -135,7 +136,7 @@ absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time dea
   };
   int64_t mine = 0, others = 0, again = 0;
   if (const PgError error = ask(*connection_, mine); !error.ok()) return PgUnavailable(error);
-  // Poolers have numbers of their own to be told apart by.
+  // A pooler reports a number of its own here.
   if (mine == connection_->backend()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto other, PgConnection::Open(target, deadline));
   PgError error = other->Run({{"BEGIN"}}, deadline, rows);

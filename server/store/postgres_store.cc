@@ -12,12 +12,13 @@
 #include "server/store/postgres_batch.h"
 #include "server/store/postgres_feed.h"
 #include "server/store/postgres_ledger.h"
+#include "server/store/postgres_rows.h"
 #include "server/store/postgres_session.h"
 
 namespace finetune {
 namespace {
 
-// More than that is not asked for while others wait for the turn.
+// No more than this is asked for while others wait for the turn.
 constexpr int64_t kMaxNews = 64;
 // A whole record may take longer than a question.
 constexpr absl::Duration kLoadPatience = absl::Minutes(2);
@@ -67,16 +68,19 @@ class PostgresStore : public Store {
   // Registers this process, under another name if it was taken over from. Begins an era if this
   // server has not been known, or at a start where nobody is alive.
   absl::Status Join(bool starting);
-  std::vector<PgQuery> NewsQueries(const StorePoint& known, int64_t most);
-  // Of their answers, which begin at `first`; they were asked for at `asked`.
+  // The parts of Join's transaction that begin an era after what `meta` says, and that make this
+  // process a member.
+  void AddEra(const PgRows& meta, bool may_lack, std::vector<PgQuery>& queries) const;
+  void AddMember(std::vector<PgQuery>& queries);
+  // From the answers that begin at `first`: the row of `meta`, then those to NewsQueries. They were
+  // asked for at `asked`.
   absl::StatusOr<StoreNews> NewsOf(const std::vector<PgRows>& rows, size_t first,
                                    const StorePoint& known, int64_t most, absl::Time asked);
   absl::Status LookAtClock(StoreState& state);
+  // All that the turn's transaction does once the batch is there.
+  std::vector<PgQuery> CommitQueries(const StoreBatch& batch);
   // Sets `news`' members and clock; false if this process is no member any more.
   bool TakeMembers(const PgRows& rows, absl::Time asked, StoreNews& news);
-  static absl::StatusOr<Lineage> LineageOf(const PgRows& rows);
-  static void TakeChanges(const PgRows& rows, std::vector<StoredChange>& changes);
-  static absl::Status TakeIntents(const PgRows& rows, std::vector<record::Intent>& intents);
 
   const PostgresOptions options_;
   std::unique_ptr<PostgresSession> session_;  // Null while there is no connection.
@@ -135,8 +139,8 @@ absl::Status PostgresStore::EnsureOpen() {
   return Join(/*starting=*/false);
 }
 
-// Awaited are those that may have made commits that are gone: not those who left in order, or were
-// taken over from, in what is there of the record; nor, if nothing can be gone, anybody.
+// Members are awaited if commits of theirs may be gone: all but those that left in order or were
+// taken over from, as far as the record still tells. If nothing can be gone, nobody is awaited.
 constexpr char kBeginEra[] =
     "INSERT INTO finetune.eras (era, base_revision, base_seq, began, why, cautious_until, awaits) "
     "SELECT $1::bigint, $2::bigint, $3::bigint, now, $4::text, now + $5::bigint, CASE WHEN "
@@ -144,6 +148,43 @@ constexpr char kBeginEra[] =
     "EXISTS (SELECT FROM finetune.eras AS e WHERE e.cautious_until > now AND m.id = ANY (e.awaits) "
     "AND m.seen_era <> e.era)) END FROM (SELECT (extract(epoch FROM clock_timestamp()) * "
     "1e9)::bigint AS now) AS n";
+
+void PostgresStore::AddEra(const PgRows& meta, bool may_lack, std::vector<PgQuery>& queries) const {
+  // The commit that begins an era is its first.
+  const uint64_t era = MakeEraId();
+  queries.push_back({kBeginEra,
+                     {PgValue::Number(Signed(era)), PgValue::Number(meta.Number(0, 3)),
+                      PgValue::Number(meta.Number(0, 2)),
+                      PgValue::Text(went_back_ ? "commits are gone"
+                                    : may_lack ? "another server, or the same restarted"
+                                               : "a start"),
+                      PgValue::Number(may_lack ? absl::ToInt64Nanoseconds(options_.caution) : 0)}});
+  queries.push_back(
+      {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, ledger_seq = seq + 1, server = "
+       "$2::text",
+       {PgValue::Number(Signed(era)), PgValue::Text(session_->server())}});
+  // The first stays: tokens of the first format are of it.
+  queries.push_back(
+      {"DELETE FROM finetune.eras WHERE base_revision > 0 AND number <= (SELECT "
+       "max(number) FROM finetune.eras) - $1::bigint",
+       {PgValue::Number(kMaxEras)}});
+}
+
+void PostgresStore::AddMember(std::vector<PgQuery>& queries) {
+  const std::string me = membership().id();
+  queries.push_back(
+      {"INSERT INTO finetune.members (id, name, version, last_batch, seen, started, expires) "
+       "SELECT $1::text, $2::text, $3::text, 0, now, now, now + $4::bigint FROM (SELECT "
+       "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT (id) DO "
+       "UPDATE SET seen = excluded.seen, expires = excluded.expires",
+       {PgValue::Text(me), PgValue::Text(options_.name), PgValue::Text(FINETUNE_VERSION),
+        PgValue::Number(absl::ToInt64Nanoseconds(options_.lease))}});
+  // Those of earlier processes.
+  queries.push_back(
+      {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM clock_timestamp() - "
+       "interval '7 days') * 1e9)::bigint AND expires = 0 AND id <> $1::text",
+       {PgValue::Text(me)}});
+}
 
 absl::Status PostgresStore::Join(bool starting) {
   std::vector<PgRows> rows;
@@ -171,40 +212,8 @@ absl::Status PostgresStore::Join(bool starting) {
   queries.clear();
   const bool may_lack = (server != session_->server() && rows[1].Number(0, 1) != 0) || went_back_;
   const bool begins = (starting && nobody_lives) || may_lack || rows[1].Number(0, 1) == 0;
-  if (begins) {
-    // The commit that begins an era is its first.
-    const uint64_t era = MakeEraId();
-    queries.push_back(
-        {kBeginEra,
-         {PgValue::Number(Signed(era)), PgValue::Number(rows[1].Number(0, 3)),
-          PgValue::Number(rows[1].Number(0, 2)),
-          PgValue::Text(went_back_ ? "commits are gone"
-                        : may_lack ? "another server, or the same restarted"
-                                   : "a start"),
-          PgValue::Number(may_lack ? absl::ToInt64Nanoseconds(options_.caution) : 0)}});
-    queries.push_back(
-        {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, ledger_seq = seq + 1, server = "
-         "$2::text",
-         {PgValue::Number(Signed(era)), PgValue::Text(session_->server())}});
-    // The first stays: tokens of the first format are of it.
-    queries.push_back(
-        {"DELETE FROM finetune.eras WHERE base_revision > 0 AND number <= (SELECT "
-         "max(number) FROM finetune.eras) - $1::bigint",
-         {PgValue::Number(kMaxEras)}});
-  }
-  queries.push_back(
-      {"INSERT INTO finetune.members (id, name, version, last_batch, seen, started, expires) "
-       "SELECT "
-       "$1::text, $2::text, $3::text, 0, now, now, now + $4::bigint FROM (SELECT (extract(epoch "
-       "FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT (id) DO UPDATE SET seen = "
-       "excluded.seen, expires = excluded.expires",
-       {PgValue::Text(me), PgValue::Text(options_.name), PgValue::Text(FINETUNE_VERSION),
-        PgValue::Number(absl::ToInt64Nanoseconds(options_.lease))}});
-  // Those of earlier processes.
-  queries.push_back(
-      {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM clock_timestamp() - "
-       "interval '7 days') * 1e9)::bigint AND expires = 0 AND id <> $1::text",
-       {PgValue::Text(me)}});
+  if (begins) AddEra(rows[1], may_lack, queries);
+  AddMember(queries);
   queries.push_back({"COMMIT"});
   const absl::Time asked = SteadyNow();
   RETURN_IF_ERROR(Run(queries, rows));
@@ -215,90 +224,6 @@ absl::Status PostgresStore::Join(bool starting) {
   written_ = 0;
   membership().Join(me, asked + options_.lease - kLeaseMargin);
   if (begins) feed_.Announce();
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Lineage> PostgresStore::LineageOf(const PgRows& rows) {
-  std::vector<Era> eras;
-  eras.reserve(static_cast<size_t>(rows.size()));
-  for (int i = 0; i < rows.size(); ++i) {
-    eras.push_back({.id = static_cast<uint64_t>(rows.Number(i, 0)),
-                    .base_revision = static_cast<uint64_t>(rows.Number(i, 1)),
-                    .base_seq = static_cast<uint64_t>(rows.Number(i, 2)),
-                    .began = absl::FromUnixNanos(rows.Number(i, 3)),
-                    .why = std::string(rows.Bytes(i, 4))});
-  }
-  return Lineage(std::move(eras));
-}
-
-constexpr char kSelectMeta[] = "SELECT era, seq, revision FROM finetune.meta";
-constexpr char kLockMeta[] = "SELECT era, seq, revision FROM finetune.meta FOR UPDATE";
-constexpr char kSelectEras[] =
-    "SELECT era, base_revision, base_seq, began, why FROM finetune.eras ORDER BY number";
-
-// With the clock, which is looked at after the turn was waited for.
-constexpr char kSelectMembers[] =
-    "SELECT id, CASE WHEN expires > now THEN 1 ELSE 0 END::bigint, now, (SELECT era.began FROM "
-    "finetune.eras AS era JOIN finetune.meta USING (era)), last_batch FROM finetune.members, "
-    "(SELECT "
-    "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n WHERE expires > 0";
-
-PgValue Names(const std::vector<std::string>& names) {
-  std::vector<PgValue> values;
-  values.reserve(names.size());
-  for (const std::string& name : names) values.push_back(PgValue::Text(name));
-  return PgValue::Array(PgValue::kText, values);
-}
-
-// A row for each who is awaited still; the empty name is of what nobody can bring back.
-constexpr char kSelectCaution[] =
-    "SELECT cautious_until, (awaited = ANY ($1::text[]))::int::bigint FROM finetune.eras AS e JOIN "
-    "finetune.meta USING (era), unnest(awaits) AS awaited WHERE NOT EXISTS (SELECT FROM "
-    "finetune.members AS m WHERE m.id = awaited AND m.seen_era = e.era)";
-
-std::optional<StoreCaution> CautionOf(const PgRows& rows) {
-  if (rows.size() == 0) return std::nullopt;
-  StoreCaution caution{.until = absl::FromUnixNanos(rows.Number(0, 0))};
-  for (int i = 0; i < rows.size(); ++i)
-    (rows.Number(i, 1) != 0 ? caution.awaits_me : caution.awaits_others) = true;
-  return caution;
-}
-
-std::vector<PgQuery> PostgresStore::NewsQueries(const StorePoint& known, int64_t most) {
-  const std::vector<std::string> names = membership().all();
-  return {
-      {kSelectMembers},
-      {"SELECT revision, time, id, after, before, forgotten::int::bigint FROM finetune.changes "
-       "WHERE revision > $1::bigint ORDER BY revision LIMIT $2::bigint",
-       {PgValue::Number(Signed(known.revision)), PgValue::Number(most + 1)}},
-      {"SELECT intent FROM finetune.intents WHERE seq > $1::bigint ORDER BY seq LIMIT "
-       "$2::bigint",
-       {PgValue::Number(Signed(known.seq)), PgValue::Number(most + 1)}},
-      // All of them, if there are others than the one that is known.
-      {"SELECT era, base_revision, base_seq, began, why FROM finetune.eras WHERE EXISTS (SELECT "
-       "FROM finetune.meta WHERE era <> $1::bigint) ORDER BY number",
-       {PgValue::Number(Signed(known.era))}},
-      {kSelectCaution, {Names(names)}}};
-}
-
-void PostgresStore::TakeChanges(const PgRows& rows, std::vector<StoredChange>& changes) {
-  for (int i = 0; i < rows.size(); ++i) {
-    StoredChange& change = changes.emplace_back();
-    change.revision = static_cast<uint64_t>(rows.Number(i, 0));
-    change.time = absl::FromUnixNanos(rows.Number(i, 1));
-    change.fine_tune_id = rows.Bytes(i, 2);
-    change.after = rows.Bytes(i, 3);
-    if (!rows.IsNull(i, 4)) change.before = rows.Bytes(i, 4);
-    change.forgotten = rows.Number(i, 5) != 0;
-  }
-}
-
-absl::Status PostgresStore::TakeIntents(const PgRows& rows, std::vector<record::Intent>& intents) {
-  for (int i = 0; i < rows.size(); ++i) {
-    const std::string_view bytes = rows.Bytes(i, 0);
-    if (!intents.emplace_back().ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-      return absl::DataLossError("the database holds a submission's intent that cannot be read");
-  }
   return absl::OkStatus();
 }
 
@@ -332,8 +257,7 @@ absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows,
   StoreNews news;
   const PgRows& meta = rows[first];
   if (meta.size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
-  news.point = {static_cast<uint64_t>(meta.Number(0, 0)), static_cast<uint64_t>(meta.Number(0, 1)),
-                static_cast<uint64_t>(meta.Number(0, 2))};
+  news.point = PointOf(meta);
   if (!TakeMembers(rows[first + 1], asked, news)) {
     membership().Lose(membership().id());
     return PgUnavailable({"", "this gateway was taken for gone"});
@@ -345,10 +269,10 @@ absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows,
     return PgUnavailable({"", "it has lost commits"});
   }
   news.caution = CautionOf(rows[first + 5]);
-  TakeChanges(rows[first + 2], news.changes);
-  RETURN_IF_ERROR(TakeIntents(rows[first + 3], news.intents));
+  news.changes = ChangesOf(rows[first + 2]);
+  ASSIGN_OR_RETURN(news.intents, IntentsOf(rows[first + 3]));
   if (news.point.era != known.era) {
-    ASSIGN_OR_RETURN(news.lineage, LineageOf(rows[first + 4]));
+    news.lineage = Lineage(ErasOf(rows[first + 4]));
     news.must_load = !news.lineage->HasSeq(known.era, known.seq, news.point.seq);
   }
   news.must_load = news.must_load || news.point.seq < known.seq ||
@@ -361,7 +285,7 @@ absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows,
   return news;
 }
 
-// Alone: the answer of a question that takes long would not say much.
+// Asked alone: the longer the question takes, the less its answer says.
 absl::Status PostgresStore::LookAtClock(StoreState& state) {
   std::vector<PgRows> rows;
   const absl::Time asked = SteadyNow();
@@ -380,27 +304,23 @@ absl::StatusOr<StoreState> PostgresStore::Load() {
     RETURN_IF_ERROR(EnsureOpen());
   }
   std::vector<PgRows> rows;
-  RETURN_IF_ERROR(Run(
-      {{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
-       {kSelectMeta},
-       {kSelectEras},
-       {"SELECT record FROM finetune.fine_tunes ORDER BY first_revision"},
-       {"SELECT revision, time, id, after, before, forgotten::int::bigint FROM finetune.changes "
-        "ORDER BY revision"},
-       {"SELECT intent FROM finetune.intents WHERE state < 3"},
-       {"COMMIT"}},
-      rows, SteadyNow() + kLoadPatience));
+  RETURN_IF_ERROR(Run({{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+                       {kSelectMeta},
+                       {kSelectEras},
+                       {"SELECT record FROM finetune.fine_tunes ORDER BY first_revision"},
+                       {kSelectChanges},
+                       {"SELECT intent FROM finetune.intents WHERE state < 3"},
+                       {"COMMIT"}},
+                      rows, SteadyNow() + kLoadPatience));
   StoreState state;
   state.epoch = epoch_;
   state.marker_key = marker_key_;
-  state.point = {static_cast<uint64_t>(rows[1].Number(0, 0)),
-                 static_cast<uint64_t>(rows[1].Number(0, 1)),
-                 static_cast<uint64_t>(rows[1].Number(0, 2))};
+  state.point = PointOf(rows[1]);
   RETURN_IF_ERROR(LookAtClock(state));
-  ASSIGN_OR_RETURN(state.lineage, LineageOf(rows[2]));
+  state.lineage = Lineage(ErasOf(rows[2]));
   for (int i = 0; i < rows[3].size(); ++i) state.records.emplace_back(rows[3].Bytes(i, 0));
-  TakeChanges(rows[4], state.changes);
-  RETURN_IF_ERROR(TakeIntents(rows[5], state.unsettled_intents));
+  state.changes = ChangesOf(rows[4]);
+  ASSIGN_OR_RETURN(state.unsettled_intents, IntentsOf(rows[5]));
   const uint64_t first = state.point.revision - state.changes.size() + 1;
   for (size_t i = 0; i < state.changes.size(); ++i) {
     if (state.changes[i].revision != first + i)
@@ -413,7 +333,8 @@ absl::StatusOr<StoreState> PostgresStore::Load() {
 absl::StatusOr<StoreNews> PostgresStore::Begin(const StorePoint& known, const TurnNeeds& needs) {
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"}, {kLockMeta}};
-  for (PgQuery& query : NewsQueries(known, kMaxNews)) queries.push_back(std::move(query));
+  for (PgQuery& query : NewsQueries(known, kMaxNews, membership().all()))
+    queries.push_back(std::move(query));
   // A take-over locks the row of meta, too.
   queries.push_back({"SELECT term, holder FROM finetune.leader"});
   std::vector<PgRows> rows;
@@ -440,13 +361,7 @@ void PostgresStore::Abandon() {
   if (session_ != nullptr) (void)Run({{"ROLLBACK"}}, rows);
 }
 
-CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
-  // A question within the turn may have failed, and ended it; without the row of `meta` nothing is
-  // written.
-  if (session_ == nullptr || !std::exchange(in_turn_, false))
-    return CommitOutcome::Of(PgUnavailable({"", "the turn was lost"}));
-  ++batch_;
-  batch_by_ = membership().id();
+std::vector<PgQuery> PostgresStore::CommitQueries(const StoreBatch& batch) {
   std::vector<PgQuery> queries = BatchQueries(batch, turn_);
   queries.push_back(
       {"UPDATE finetune.meta SET seq = $1::bigint, ledger_seq = $1::bigint, revision = "
@@ -459,7 +374,7 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
       {"UPDATE finetune.members SET seen_era = $1::bigint, last_batch = CASE id WHEN "
        "$2::text THEN $3::bigint ELSE last_batch END WHERE id = ANY ($4::text[])",
        {PgValue::Number(Signed(turn_.era)), PgValue::Text(batch_by_), PgValue::Number(batch_),
-        Names(membership().all())}});
+        PgValue::Texts(membership().all())}});
   if (batch.has_lost) {
     queries.push_back(
         {"UPDATE finetune.eras SET awaits = array_append(awaits, ''), cautious_until = "
@@ -472,9 +387,20 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
   }
   if (!batch.ended_members.empty()) {
     queries.push_back({"UPDATE finetune.members SET expires = 0 WHERE id = ANY ($1::text[])",
-                       {Names(batch.ended_members)}});
+                       {PgValue::Texts(batch.ended_members)}});
   }
   queries.push_back({"COMMIT"});
+  return queries;
+}
+
+CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
+  // A question within the turn may have failed, and ended it; without the row of `meta` nothing is
+  // written.
+  if (session_ == nullptr || !std::exchange(in_turn_, false))
+    return CommitOutcome::Of(PgUnavailable({"", "the turn was lost"}));
+  ++batch_;
+  batch_by_ = membership().id();
+  const std::vector<PgQuery> queries = CommitQueries(batch);
   std::vector<PgRows> rows;
   // A first list of a hundred thousand jobs takes its time.
   const absl::Duration more = absl::Milliseconds(1) * (batch.changes.size() / 4);
@@ -527,8 +453,7 @@ absl::StatusOr<std::optional<record::Intent>> PostgresStore::FindIntent(
             "= $2::text",
             {PgValue::Text(caller), PgValue::Text(request_id)}}},
           rows));
-  std::vector<record::Intent> found;
-  RETURN_IF_ERROR(TakeIntents(rows[0], found));
+  ASSIGN_OR_RETURN(std::vector<record::Intent> found, IntentsOf(rows[0]));
   if (found.empty()) return std::nullopt;
   return std::optional<record::Intent>(std::move(found.front()));
 }
@@ -576,7 +501,8 @@ absl::StatusOr<StoreNews> PostgresStore::Read(const StorePoint& known) {
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
                                   {kSelectMeta}};
-  for (PgQuery& query : NewsQueries(known, kMaxRead)) queries.push_back(std::move(query));
+  for (PgQuery& query : NewsQueries(known, kMaxRead, membership().all()))
+    queries.push_back(std::move(query));
   queries.push_back({"COMMIT"});
   std::vector<PgRows> rows;
   const absl::Time asked = SteadyNow();

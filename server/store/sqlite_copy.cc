@@ -137,17 +137,7 @@ absl::Status SqliteTarget::Begin(const RecordHead& head) {
   RETURN_IF_ERROR(Check(s.begin.Run()));
   RETURN_IF_ERROR(Check(s.db.Execute("DELETE FROM eras")));
   int64_t number = 0;
-  for (const Era& era : head.eras) {
-    ++number;
-    s.put_era.Bind(1, number)
-        .Bind(2, static_cast<int64_t>(era.id))
-        .Bind(3, static_cast<int64_t>(era.base_revision))
-        .Bind(4, static_cast<int64_t>(era.base_seq))
-        .Bind(5, absl::ToUnixNanos(era.began))
-        .Bind(6, era.why)
-        .Bind(7, SumOfEra(number, era));
-    RETURN_IF_ERROR(Check(s.put_era.Run()));
-  }
+  for (const Era& era : head.eras) RETURN_IF_ERROR(Check(s.PutEra(++number, era)));
   SqliteStatement key, epoch;
   RETURN_IF_ERROR(Check(s.db.Prepare("UPDATE marker_key SET key = ?1", key)));
   RETURN_IF_ERROR(Check(key.BindBlob(1, head.marker_key).Run()));
@@ -157,44 +147,13 @@ absl::Status SqliteTarget::Begin(const RecordHead& head) {
 
 absl::Status SqliteTarget::Put(const StoredRecord& row) {
   const auto first_revision = static_cast<int64_t>(row.first_revision);
-  const int64_t sum = SumOfRecord(first_revision, row.id, row.bytes);
-  next_.digest ^= sum;
-  return Check(session_->insert_fine_tune.Bind(1, first_revision)
-                   .Bind(2, row.id)
-                   .BindBlob(3, row.bytes)
-                   .Bind(4, sum)
-                   .Run());
+  return Check(session_->PutRecord(first_revision, row.id, row.bytes, next_.digest));
 }
 
-absl::Status SqliteTarget::Put(const StoredChange& row) {
-  const auto revision = static_cast<int64_t>(row.revision);
-  const int64_t time = absl::ToUnixNanos(row.time);
-  SqliteStatement& insert = session_->insert_change;
-  insert.Bind(1, revision)
-      .Bind(2, time)
-      .Bind(3, row.fine_tune_id)
-      .BindBlob(4, row.after)
-      .Bind(6, int64_t{row.forgotten})
-      .Bind(7, SumOfChange(revision, time, row.fine_tune_id, row.after, row.before, row.forgotten));
-  if (!row.before.empty()) insert.BindBlob(5, row.before);
-  return Check(insert.Run());
-}
+absl::Status SqliteTarget::Put(const StoredChange& row) { return Check(session_->PutChange(row)); }
 
 absl::Status SqliteTarget::Put(const record::Intent& row) {
-  const std::string bytes = row.SerializeAsString();
-  const IntentColumns columns(row);
-  const int64_t sum = SumOfIntent(row.caller(), row.request_id(), bytes);
-  next_.digest ^= sum;
-  SqliteStatement& put = session_->put_intent;
-  put.Bind(1, row.caller())
-      .Bind(2, row.request_id())
-      .Bind(3, columns.state)
-      .Bind(4, row.marker())
-      .BindBlob(6, bytes)
-      .Bind(7, columns.create_time)
-      .Bind(8, sum);
-  if (columns.settle_time) put.Bind(5, *columns.settle_time);
-  return Check(put.Run());
+  return Check(session_->PutIntent(row, next_.digest));
 }
 
 absl::Status SqliteTarget::Put(const SpendingRow& row) {
@@ -216,7 +175,7 @@ absl::Status SqliteTarget::End() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RecordSource>> OpenSqliteSource(const std::string& path) {
-  // Opening makes what is not there: an empty record, in whose name gateways would start elsewhere.
+  // Opening makes a file that is missing: gateways would start elsewhere on an empty record.
   if (FileStamp::Of(path).size == 0)
     return absl::FailedPreconditionError(absl::StrCat("there is no record at sqlite:", path));
   {

@@ -110,7 +110,7 @@ constexpr char kToForm3[] = R"(
 
 constexpr char kPutEra[] = "INSERT INTO eras VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
-// What came before there were eras is the first one.
+// Whatever came before there were eras belongs to the first one.
 SqliteError PutFirstEra(SqliteConnection& db) {
   const Era era{.id = MakeEraId(), .began = absl::UnixEpoch(), .why = "the record was made"};
   SqliteStatement put;
@@ -150,7 +150,7 @@ struct IntentRow {
   std::string bytes;
 };
 
-// The record's digest as it is with rows whose sums are joined in `change`.
+// Joins the sums of further rows, `change`, into the record's digest.
 SqliteError ChangeDigest(SqliteConnection& db, int64_t change) {
   SqliteStatement select, update;
   SqliteError error =

@@ -18,8 +18,8 @@ struct SqliteMeta {
   std::string epoch;
   uint64_t revision = 0;
   uint64_t seq = 0;
-  // The sums of all rows of fine_tunes, intents, spending and totals, joined by exclusive or: rows that are missing,
-  // or of another copy of the file, do not go unnoticed.
+  // The checksums of all rows of fine_tunes, intents, spending and totals, joined by exclusive or:
+  // rows that are missing, or come from another copy of the file, do not go unnoticed.
   int64_t digest = 0;
   // StoreState.lost, and where the record was moved to; empty if neither.
   std::string lost;

@@ -22,7 +22,7 @@ namespace {
 constexpr char kInMemory[] = ":memory:";
 
 // The exclusive mode keeps the file locked for as long as it is open, and needs no shared memory.
-// Pages whose cells make no sense are refused when they are read, not when they have misled.
+// Pages whose cells make no sense are refused as soon as they are read.
 constexpr char kSettings[] = R"(
   PRAGMA locking_mode = EXCLUSIVE;
   PRAGMA journal_mode = WAL;
@@ -199,7 +199,7 @@ SqliteSession::Files SqliteSession::LookAtFiles() const {
 
 void SqliteSession::NoteFiles() {
   if (InMemory()) return;
-  // A file that was replaced meanwhile must not be taken for the one that is open.
+  // A file that replaced ours meanwhile must not be mistaken for the one that is open.
   const FileStamp file = FileStamp::Of(path);
   if (!file_.exists || file.SameFile(file_)) file_ = file;
   if (log_file_ < 0) log_file_ = open(LogPath().c_str(), O_RDONLY | O_CLOEXEC);
@@ -247,6 +247,58 @@ absl::StatusOr<Lineage> SqliteSession::ReadEras() {
   if (!error.ok()) return Refusal(error);
   if (!whole || eras.empty()) return Damaged("its eras cannot be read");
   return Lineage(std::move(eras));
+}
+
+SqliteError SqliteSession::PutEra(int64_t number, const Era& era) {
+  return put_era.Bind(1, number)
+      .Bind(2, static_cast<int64_t>(era.id))
+      .Bind(3, static_cast<int64_t>(era.base_revision))
+      .Bind(4, static_cast<int64_t>(era.base_seq))
+      .Bind(5, absl::ToUnixNanos(era.began))
+      .Bind(6, era.why)
+      .Bind(7, SumOfEra(number, era))
+      .Run();
+}
+
+SqliteError SqliteSession::PutRecord(int64_t first_revision, std::string_view id,
+                                     std::string_view record, int64_t& digest) {
+  const int64_t sum = SumOfRecord(first_revision, id, record);
+  digest ^= sum;
+  return insert_fine_tune.Bind(1, first_revision)
+      .Bind(2, id)
+      .BindBlob(3, record)
+      .Bind(4, sum)
+      .Run();
+}
+
+SqliteError SqliteSession::PutChange(const StoredChange& change) {
+  const auto revision = static_cast<int64_t>(change.revision);
+  const int64_t time = absl::ToUnixNanos(change.time);
+  insert_change.Bind(1, revision)
+      .Bind(2, time)
+      .Bind(3, change.fine_tune_id)
+      .BindBlob(4, change.after)
+      .Bind(6, int64_t{change.forgotten})
+      .Bind(7, SumOfChange(revision, time, change.fine_tune_id, change.after, change.before,
+                           change.forgotten));
+  if (!change.before.empty()) insert_change.BindBlob(5, change.before);
+  return insert_change.Run();
+}
+
+SqliteError SqliteSession::PutIntent(const record::Intent& intent, int64_t& digest) {
+  const std::string bytes = intent.SerializeAsString();
+  const IntentColumns columns(intent);
+  const int64_t sum = SumOfIntent(intent.caller(), intent.request_id(), bytes);
+  digest ^= sum;
+  put_intent.Bind(1, intent.caller())
+      .Bind(2, intent.request_id())
+      .Bind(3, columns.state)
+      .Bind(4, intent.marker())
+      .BindBlob(6, bytes)
+      .Bind(7, columns.create_time)
+      .Bind(8, sum);
+  if (columns.settle_time) put_intent.Bind(5, *columns.settle_time);
+  return put_intent.Run();
 }
 
 absl::Status SqliteSession::Refusal(std::string_view what) const {

@@ -8,6 +8,7 @@
 #include "server/store/file_stamp.h"
 #include "server/store/sqlite_database.h"
 #include "server/store/sqlite_schema.h"
+#include "server/store/store.h"
 
 namespace finetune {
 
@@ -44,6 +45,14 @@ struct SqliteSession {
   // Whether the file's structure is whole, page by page. DATA_LOSS.
   absl::Status CheckStructure();
   absl::StatusOr<Lineage> ReadEras();
+
+  // Within a transaction: one row each, with its sum, which goes into `digest` as well, where meta
+  // counts the table.
+  SqliteError PutEra(int64_t number, const Era& era);
+  SqliteError PutRecord(int64_t first_revision, std::string_view id, std::string_view record,
+                        int64_t& digest);
+  SqliteError PutChange(const StoredChange& change);
+  SqliteError PutIntent(const record::Intent& intent, int64_t& digest);
 
   absl::Status Refusal(std::string_view what) const;
   absl::Status Refusal(const SqliteError& error) const;

@@ -20,7 +20,7 @@ constexpr size_t kMaxEras = 1'000;
 
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
-// Nothing of it is locked or asked of others: the file is this process's alone. Not thread-safe.
+// Needs no locks and asks nobody else: the file belongs to this process alone. Not thread-safe.
 class SqliteStore : public Store {
  public:
   SqliteStore(std::unique_ptr<SqliteSession> session, std::unique_ptr<MarkFile> mark,
@@ -109,7 +109,7 @@ SqliteStore::~SqliteStore() {
   if (files == SqliteSession::Files::kLogRemoved && session_->SaveLog().ok())
     files = SqliteSession::Files::kAsLeft;
   if (!loaded_ || !spoiled_.ok() || files != SqliteSession::Files::kAsLeft) {
-    // Nor is what somebody else put there removed.
+    // What somebody else put there is not removed, either.
     session_->LeaveFilesAlone();
     return;
   }
@@ -168,7 +168,7 @@ absl::Status SqliteStore::RescueLog() {
     Log(LogLevel::kError, "the store's write-ahead log was removed while in use; nothing was lost",
         {{"store", path_}});
   }
-  // The commit at hand is refused all the same: whoever removed the file may not be done.
+  // This commit is refused all the same: whoever removed the file may not be finished.
   return Unavailable("its -wal file was removed while in use");
 }
 
@@ -176,7 +176,7 @@ void SqliteStore::RollBack() {
   if (session_->db.InTransaction() && !session_->db.Execute("ROLLBACK").ok()) {
     session_.reset();
   } else {
-    // What failed may have been written in part.
+    // Part of what failed may have been written.
     session_->NoteFiles();
   }
 }
@@ -189,7 +189,7 @@ CommitOutcome SqliteStore::Commit(const StoreBatch& batch) {
   if (absl::Status open = EnsureOpen(); !open.ok()) return CommitOutcome::Of(std::move(open));
   absl::Status status = Write(batch);
   if (status.ok()) {
-    // An error leaves an older mark, which is true as well.
+    // After an error the older mark stays, which is still true.
     (void)WriteMark();
   } else {
     RollBack();
@@ -235,14 +235,7 @@ absl::Status SqliteStore::BeginEra() {
   int64_t number = 0;
   RETURN_IF_ERROR(Check(s.begin.Run()));
   RETURN_IF_ERROR(Check(s.db.Query("SELECT max(number) + 1 FROM eras", number)));
-  s.put_era.Bind(1, number)
-      .Bind(2, static_cast<int64_t>(era.id))
-      .Bind(3, static_cast<int64_t>(era.base_revision))
-      .Bind(4, static_cast<int64_t>(era.base_seq))
-      .Bind(5, absl::ToUnixNanos(era.began))
-      .Bind(6, era.why)
-      .Bind(7, SumOfEra(number, era));
-  RETURN_IF_ERROR(Check(s.put_era.Run()));
+  RETURN_IF_ERROR(Check(s.PutEra(number, era)));
   std::vector<Era> eras = lineage_.eras();
   eras.push_back(era);
   if (eras.size() > kMaxEras) {
@@ -281,31 +274,15 @@ absl::Status SqliteStore::Write(const StoreBatch& batch) {
 }
 
 absl::Status SqliteStore::WriteChange(const StoredChange& change, bool keep, int64_t& digest) {
-  SqliteSession& s = *session_;
   RETURN_IF_ERROR(WriteRecord(change, digest));
-  if (!keep) return absl::OkStatus();
-  const auto revision = static_cast<int64_t>(change.revision);
-  const int64_t time = absl::ToUnixNanos(change.time);
-  s.insert_change.Bind(1, revision)
-      .Bind(2, time)
-      .Bind(3, change.fine_tune_id)
-      .BindBlob(4, change.after)
-      .Bind(6, int64_t{change.forgotten})
-      .Bind(7, SumOfChange(revision, time, change.fine_tune_id, change.after, change.before,
-                           change.forgotten));
-  if (!change.before.empty()) s.insert_change.BindBlob(5, change.before);
-  return Check(s.insert_change.Run());
+  return keep ? Check(session_->PutChange(change)) : absl::OkStatus();
 }
 
 absl::Status SqliteStore::WriteRecord(const StoredChange& change, int64_t& digest) {
   SqliteSession& s = *session_;
   const std::string& id = change.fine_tune_id;
   if (change.before.empty() && !change.forgotten) {
-    const auto first_revision = static_cast<int64_t>(change.revision);
-    const int64_t sum = SumOfRecord(first_revision, id, change.after);
-    digest ^= sum;
-    s.insert_fine_tune.Bind(1, first_revision).Bind(2, id).BindBlob(3, change.after).Bind(4, sum);
-    return Check(s.insert_fine_tune.Run());
+    return Check(s.PutRecord(static_cast<int64_t>(change.revision), id, change.after, digest));
   }
   const bool found = s.find_fine_tune.Bind(1, id).Step();
   const int64_t first_revision = found ? s.find_fine_tune.Number(0) : 0;
@@ -327,19 +304,7 @@ absl::Status SqliteStore::WriteIntent(const record::Intent& intent, int64_t& dig
   if (s.find_intent.Bind(1, intent.caller()).Bind(2, intent.request_id()).Step())
     digest ^= s.find_intent.Number(1);
   RETURN_IF_ERROR(Check(s.find_intent.Reset()));
-  const std::string bytes = intent.SerializeAsString();
-  const IntentColumns columns(intent);
-  const int64_t sum = SumOfIntent(intent.caller(), intent.request_id(), bytes);
-  digest ^= sum;
-  s.put_intent.Bind(1, intent.caller())
-      .Bind(2, intent.request_id())
-      .Bind(3, columns.state)
-      .Bind(4, intent.marker())
-      .BindBlob(6, bytes)
-      .Bind(7, columns.create_time)
-      .Bind(8, sum);
-  if (columns.settle_time) s.put_intent.Bind(5, *columns.settle_time);
-  return Check(s.put_intent.Run());
+  return Check(s.PutIntent(intent, digest));
 }
 
 absl::Status SqliteStore::Forget(SqliteStatement& statement, absl::Time before, int64_t& digest) {

@@ -86,7 +86,7 @@ bool HttpConnection::ProceedWithHead() {
 
 void HttpConnection::Begin() {
   if (auto reply = door_.Judge(Request())) {
-    // What follows of the request would be taken for the next one.
+    // The rest of this request would be taken for the next one.
     if (head_.body != HttpHead::Body::kNone) head_.keep_alive = false;
     return Answer(*reply);
   }
@@ -155,7 +155,7 @@ void HttpConnection::Answer(const WebReply& reply) {
                   "\r\nDate: ", Now(), "\r\nCache-Control: ", reply.cache_control,
                   "\r\nX-Content-Type-Options: nosniff\r\n",
                   closing_ ? "Connection: close\r\n" : "");
-  // A 304 would say them of what it stands for.
+  // In a 304 they would describe the page that it stands for.
   if (reply.code != 304) absl::StrAppend(&output_, "Content-Type: ", reply.content_type, "\r\n");
   if (reply.code != 304 && reply.stream == nullptr)
     absl::StrAppend(&output_, "Content-Length: ", reply.body.size(), "\r\n");

@@ -60,7 +60,7 @@ bool AreDigits(std::string_view text) {
 }
 
 // The bytes that %XX stand for. False for a bad escape, and for one of a control character: no path
-// here has one, and a NUL would end the path for who reads it as a C string.
+// here has one, and a NUL would end the path for code that reads it as a C string.
 bool DecodePath(std::string_view text, std::string& path) {
   path.clear();
   for (size_t i = 0; i < text.size(); ++i) {
@@ -132,7 +132,7 @@ Refusal ParseField(std::string_view line, HttpHead& head) {
   return std::nullopt;
 }
 
-// How long the body is: one header at most says so, and in one way.
+// How long the body is. At most one header may say so, and only once.
 Refusal ParseFraming(bool knows_chunks, HttpHead& head) {
   const auto count = [&](std::string_view name) {
     return std::count_if(head.fields.begin(), head.fields.end(),
@@ -175,7 +175,7 @@ const std::string* HttpHead::Find(std::string_view name) const {
 HeadEnd FindHeadEnd(std::string_view text) {
   const size_t end = text.find("\r\n\r\n");
   const std::string_view head = text.substr(0, end == text.npos ? end : end + 4);
-  // Who ends lines in another way would wait for the end of the head for ever.
+  // A client that ends lines otherwise would wait forever for the head to end.
   for (size_t at = head.find('\n'); at != head.npos; at = head.find('\n', at + 1))
     if (at == 0 || head[at - 1] != '\r') return {0, Bad("lines end with CR and LF")};
   const std::string_view first_line = head.substr(0, head.find('\r'));
@@ -230,7 +230,7 @@ std::optional<HttpRefusal> ChunkDecoder::Take(std::string_view& input, std::stri
       if (left_ == 0) state_ = State::kDataEnd;
       continue;
     }
-    // All else is a line.
+    // Everything else is a line.
     const size_t end = input.find('\n');
     line_.append(input.substr(0, end));
     input.remove_prefix(std::min(end, input.size() - 1) + 1);

@@ -24,7 +24,7 @@ std::string BareHost(const std::string& host) {
   return host.size() > 2 && host.front() == '[' ? host.substr(1, host.size() - 2) : host;
 }
 
-// An address as the kernel takes it, without its port.
+// An address in the form that the kernel takes, without a port.
 struct SocketAddress {
   sockaddr_storage bytes = {};
   socklen_t length = 0;

@@ -119,12 +119,24 @@ TEST_F(PgConnectionTest, WhatFollowsAStatementThatFailsIsNotRun) {
   EXPECT_EQ(rows_[0].Number(0, 0), 0);
 }
 
+TEST_F(PgConnectionTest, AnErrorThatComesLongBeforeTheEndOfTheAnswersIsNotTheLastOfThem) {
+  // The server says what is wrong with the first statement while it has yet to read the second.
+  const std::string much(8 << 20, 'x');
+  for (int i = 0; i < 5; ++i) {
+    const PgError error =
+        Run({{"SELECT 1 FROM nowhere"}, {"SELECT length($1::text)", {PgValue::Text(much)}}});
+    EXPECT_EQ(error.state, "42P01");
+    ASSERT_EQ(Run({{"SELECT 1::bigint"}}).message, "");
+    EXPECT_EQ(rows_[0].Number(0, 0), 1);
+  }
+}
+
 TEST_F(PgConnectionTest, TellsACommitFromARollbackInItsPlace) {
   ASSERT_TRUE(Run({{"BEGIN"}, {"COMMIT"}}).ok());
   EXPECT_EQ(rows_[1].tag(), "COMMIT");
   ASSERT_TRUE(Run({{"BEGIN"}}).ok());
   ASSERT_FALSE(Run({{"SELECT 1 FROM nowhere"}}).ok());
-  ASSERT_TRUE(Run({{"COMMIT"}}).ok());
+  ASSERT_EQ(Run({{"COMMIT"}}).message, "");
   EXPECT_EQ(rows_[0].tag(), "ROLLBACK");
 }
 

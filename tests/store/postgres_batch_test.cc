@@ -4,8 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/base/time_proto.h"
-#include "server/store/postgres_schema.h"
-#include "tests/store/postgres_server.h"
+#include "tests/store/prepared_database.h"
 
 namespace finetune {
 namespace {
@@ -45,47 +44,32 @@ TEST(PostgresBatch, AThousandChangesTakeAsManyStatementsAsOne) {
   EXPECT_EQ(count(1'000), count(1));
 }
 
-class PostgresBatchTest : public testing::Test {
+class PostgresBatchTest : public PreparedDatabase {
  protected:
-  void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    connection_ = PgConnection::Open({.url = server_.Url("postgres")}, Soon()).value();
-    ASSERT_TRUE(PreparePostgresTables(*connection_, "epoch", Soon()).ok());
-  }
-  static absl::Time Soon() { return SteadyNow() + absl::Seconds(30); }
   void Write(const StoreBatch& batch) {
-    std::vector<PgQuery> queries = {{"BEGIN"}};
-    for (PgQuery& query : BatchQueries(batch, {.seq = seq_++})) queries.push_back(std::move(query));
-    queries.push_back({"COMMIT"});
-    std::vector<PgRows> rows;
-    const PgError error = connection_->Run(queries, Soon(), rows);
-    ASSERT_TRUE(error.ok()) << error.message;
+    PreparedDatabase::Write(BatchQueries(batch, {.seq = seq_++}));
   }
   // The rows' texts.
-  std::vector<std::string> Ask(const char* sql) {
-    std::vector<PgRows> rows;
-    const PgError error = connection_->Run({{sql}}, Soon(), rows);
-    EXPECT_TRUE(error.ok()) << error.message;
+  std::vector<std::string> Texts(const char* sql) {
+    const PgRows rows = Ask({sql});
     std::vector<std::string> texts;
-    for (int i = 0; error.ok() && i < rows[0].size(); ++i) texts.emplace_back(rows[0].Bytes(i, 0));
+    for (int i = 0; i < rows.size(); ++i) texts.emplace_back(rows.Bytes(i, 0));
     return texts;
   }
   std::vector<std::string> Jobs() {
-    return Ask(
+    return Texts(
         "SELECT concat_ws(' ', id, first_revision, revision, encode(record, 'escape')) FROM "
         "finetune.fine_tunes ORDER BY first_revision");
   }
   std::vector<std::string> Changes() {
-    return Ask(
+    return Texts(
         "SELECT concat_ws(' ', revision, seq, encode(after, 'escape'), encode(before, "
         "'escape')) FROM finetune.changes ORDER BY revision");
   }
   std::vector<std::string> Intents() {
-    return Ask("SELECT concat_ws(' ', request_id, state, seq) FROM finetune.intents ORDER BY 1");
+    return Texts("SELECT concat_ws(' ', request_id, state, seq) FROM finetune.intents ORDER BY 1");
   }
 
-  PostgresServer server_;
-  std::unique_ptr<PgConnection> connection_;
   uint64_t seq_ = 0;
 };
 

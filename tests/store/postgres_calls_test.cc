@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "server/store/postgres_schema.h"
-#include "tests/store/postgres_server.h"
+#include "tests/store/prepared_database.h"
 
 namespace finetune {
 namespace {
@@ -61,25 +60,17 @@ TEST(PostgresCalls, ShowsPicturesToTheLatestListenerAlone) {
 }
 
 // On a database: what two gateways share.
-class PostgresCallsTest : public testing::Test {
+class PostgresCallsTest : public PreparedDatabase {
  protected:
   void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    connection_ = PgConnection::Open({.url = server_.Url("postgres")}, Soon()).value();
-    ASSERT_TRUE(PreparePostgresTables(*connection_, "epoch", Soon()).ok());
-    std::vector<PgRows> rows;
+    PreparedDatabase::SetUp();
+    if (connection_ == nullptr) return;
     const absl::Time sent = SteadyNow();
-    ASSERT_TRUE(connection_
-                    ->Run({{"SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"}},
-                          Soon(), rows)
-                    .ok());
-    clock_.Note(sent, SteadyNow(), absl::FromUnixNanos(rows[0].Number(0, 0)));
+    const PgRows now = PreparedDatabase::Ask(
+        {"SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"});
+    clock_.Note(sent, SteadyNow(), absl::FromUnixNanos(now.Number(0, 0)));
   }
-  static absl::Time Soon() { return SteadyNow() + absl::Seconds(30); }
-  void Allow(int calls_per_minute) {
-    std::vector<PgRows> rows;
-    ASSERT_TRUE(connection_->Run(PostgresCalls::LimitQueries(calls_per_minute), Soon(), rows).ok());
-  }
+  void Allow(int calls_per_minute) { AskAll(PostgresCalls::LimitQueries(calls_per_minute)); }
   CallBudget::Answer Ask(PostgresCalls& calls, int kind) {
     CallBudget::Answer told;
     calls.Ask(kind, [&told](absl::StatusOr<CallBudget::Answer> answer) {
@@ -91,8 +82,6 @@ class PostgresCallsTest : public testing::Test {
     return told;
   }
 
-  PostgresServer server_;
-  std::unique_ptr<PgConnection> connection_;
   DatabaseClock clock_;
   PostgresCalls calls_{[] {}};
   PostgresCalls others_{[] {}};
@@ -139,18 +128,13 @@ TEST_F(PostgresCallsTest, NobodyIsGrantedACallWhileTheAccountIsHeld) {
 
 TEST_F(PostgresCallsTest, WhatCannotBeAskedIsRefusedAndAHoldIsKeptForLater) {
   Allow(5);
-  std::vector<PgRows> rows;
-  ASSERT_TRUE(
-      connection_->Run({{"ALTER TABLE finetune.upstream_hold RENAME TO elsewhere"}}, Soon(), rows)
-          .ok());
+  Execute("ALTER TABLE finetune.upstream_hold RENAME TO elsewhere");
   calls_.HoldUntil(SteadyNow() + absl::Hours(1));
   absl::Status refused;
   calls_.Ask(1, [&](absl::StatusOr<CallBudget::Answer> answer) { refused = answer.status(); });
   EXPECT_FALSE(calls_.Run(*connection_, clock_, absl::Seconds(30)).ok());
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
-  ASSERT_TRUE(
-      connection_->Run({{"ALTER TABLE finetune.elsewhere RENAME TO upstream_hold"}}, Soon(), rows)
-          .ok());
+  Execute("ALTER TABLE finetune.elsewhere RENAME TO upstream_hold");
   EXPECT_FALSE(Ask(calls_, 1).granted.has_value());
 }
 

@@ -549,7 +549,8 @@ TEST_F(PostgresStoreTest, AMoveThatFailsLeavesTheRecordWhereItWas) {
   ASSERT_TRUE(Commit(NewJob("a")).why.ok());
   const StorePlace database{.database = {.url = server_.Url("record")}};
   const StorePlace file{.sqlite_path = server_.folder() + "/store.db"};
-  EXPECT_THAT(std::string(CopyStore(database, file).message()), HasSubstr("gateways work on the record"));
+  EXPECT_THAT(std::string(CopyStore(database, file).message()),
+              HasSubstr("gateways work on the record"));
   store_.reset();
   ASSERT_EQ(server_.Execute("record", "UPDATE finetune.fine_tunes SET record = '\\x0aff'"), "");
   EXPECT_THAT(std::string(CopyStore(database, file).message()), HasSubstr("damaged"));

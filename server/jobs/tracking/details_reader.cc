@@ -209,7 +209,7 @@ void DetailsReader::RecordLost(const Read& read) {
         draft.Put(*std::move(record));
         return absl::OkStatus();
       },
-      [upstream_id](absl::Status status) {
+      [upstream_id](const absl::Status& status) {
         if (!status.ok()) return;  // The next look at all jobs finds it again.
         Log(LogLevel::kWarning, "Segmind no longer has a job", {{"upstream_id", upstream_id}});
       });

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/jobs/watching/watch_shard.h"
-#include "tests/jobs/watching/watch_world.h"
+#include "tests/jobs/watching/one_shard.h"
 
 namespace finetune {
 namespace {
@@ -22,7 +22,7 @@ VersionPtr Job(const std::string& id, uint64_t revision, const std::string& crea
   return version;
 }
 
-class WatchIndexTest : public ::testing::Test {
+class WatchIndexTest : public OneShardTest {
  protected:
   using WatcherPtr = WatchIndex::WatcherPtr;
 
@@ -55,15 +55,7 @@ class WatchIndexTest : public ::testing::Test {
     return told;
   }
 
-  WatchMemoryStore store_;
-  ManualClock clock_;
-  WatchWorld world_{store_, clock_};
-  Metrics metrics_;
   WatchClient sink_;
-  std::shared_ptr<WatchContext> context_ =
-      std::make_shared<WatchContext>(WatchHub::Options(), world_.catalog, clock_, metrics_);
-  std::shared_ptr<WatchShard> shard_ =
-      std::make_shared<WatchShard>("watch-test", context_, std::make_shared<IdleWaiter>());
   std::map<const ShardWatcher*, std::string> names_;
   WatchIndex index_;
 };

@@ -5,7 +5,7 @@
 
 #include "server/base/error.h"
 #include "server/jobs/watching/watch_shard.h"
-#include "tests/jobs/watching/watch_world.h"
+#include "tests/jobs/watching/one_shard.h"
 
 namespace finetune {
 namespace {
@@ -37,7 +37,7 @@ struct Stream : WatchSink {
 };
 
 // A watcher on this thread alone: its shard has none, and the test is its shard's thread.
-class ShardWatcherTest : public ::testing::Test {
+class ShardWatcherTest : public OneShardTest {
  protected:
   ~ShardWatcherTest() override {
     if (watcher_ != nullptr && !stream_.finished) {
@@ -48,11 +48,6 @@ class ShardWatcherTest : public ::testing::Test {
     EXPECT_EQ(context_->count(), 0);
     shard_->Stop();
     context_->walks.Stop();
-  }
-  static WatchSpec Spec(std::string_view filter = "") {
-    WatchSpec spec;
-    spec.filter = *Filter::Parse(filter);
-    return spec;
   }
   absl::Status Start(WatchSpec spec) {
     watcher_ = std::make_shared<ShardWatcher>(std::move(spec), &stream_, context_, shard_);
@@ -85,18 +80,6 @@ class ShardWatcherTest : public ::testing::Test {
     return watcher_->OnTimer(clock_.Now(), tally);
   }
 
-  static constexpr auto kQueued = pb::FineTune::QUEUED;
-  static constexpr auto kTraining = pb::FineTune::TRAINING;
-  static constexpr auto kFailed = pb::FineTune::FAILED;
-
-  WatchMemoryStore store_;
-  ManualClock clock_;
-  WatchWorld world_{store_, clock_};
-  Metrics metrics_;
-  std::shared_ptr<WatchContext> context_ =
-      std::make_shared<WatchContext>(WatchHub::Options(), world_.catalog, clock_, metrics_);
-  std::shared_ptr<WatchShard> shard_ =
-      std::make_shared<WatchShard>("watch-test", context_, std::make_shared<IdleWaiter>());
   Stream stream_;
   std::shared_ptr<ShardWatcher> watcher_;
 };

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/store/postgres_schema.h"
+#include "tests/store/postgres_server.h"
+
+namespace finetune {
+
+// A database with the record's tables, and a connection to it. Skips where there is no PostgreSQL.
+class PreparedDatabase : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
+    connection_ = PgConnection::Open({.url = server_.Url("postgres")}, Soon()).value();
+    const absl::Status prepared = PreparePostgresTables(*connection_, "epoch", Soon());
+    ASSERT_TRUE(prepared.ok()) << prepared;
+  }
+  static absl::Time Soon() { return SteadyNow() + absl::Seconds(30); }
+
+  std::vector<PgRows> AskAll(const std::vector<PgQuery>& queries) {
+    std::vector<PgRows> rows;
+    const PgError error = connection_->Run(queries, Soon(), rows);
+    EXPECT_TRUE(error.ok()) << error.message;
+    return rows;
+  }
+  PgRows Ask(const PgQuery& query) { return AskAll({query}).at(0); }
+  void Execute(const char* sql) { AskAll({{sql}}); }
+  // As one transaction.
+  void Write(std::vector<PgQuery> queries) {
+    queries.insert(queries.begin(), {"BEGIN"});
+    queries.push_back({"COMMIT"});
+    AskAll(queries);
+  }
+
+  PostgresServer server_;
+  std::unique_ptr<PgConnection> connection_;
+};
+
+}  // namespace finetune
