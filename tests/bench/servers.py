@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import API_KEY, BIN, Emulator, Gateway, ft, svc, wait_until  # noqa: F401
+from harness import API_KEY, BIN, Emulator, Gateway, ft, rpc, svc, wait_until  # noqa: F401
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 

@@ -16,19 +16,23 @@ SUBJECT = "system:serviceaccount:bench:load"
 class Callers:
     """A policy that knows a token, a JWT and a certificate, and the files to call with."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, role="VIEWER"):
+        self.role = role
         self.folder = pathlib.Path(folder)
         self.certificates = credentials.Certificates(self.folder / "certs", "bench")
         signer = credentials.Signer(self.folder, "issuer")
         credentials.write_key_set(self.folder / "jwks.json", signer)
-        self.policy = credentials.write_policy(self.folder / "policy.json", [
-            credentials.caller("by-token", "VIEWER", TOKEN, sees_all_jobs=True),
-            credentials.caller("by-jwt", "VIEWER", jwts=[{"issuer": credentials.ISSUER, "subject": SUBJECT}], sees_all_jobs=True),
-            credentials.caller("by-certificate", "VIEWER", spiffe_ids=["spiffe://finetune.dev/bench"], sees_all_jobs=True),
-        ], jwt_issuers=[{"issuer": credentials.ISSUER, "audiences": [credentials.AUDIENCE], "jwks_file": "jwks.json"}])
+        self.policy = self.write_policy()
         self.token, self.jwt = self.folder / "token", self.folder / "jwt"
         self.token.write_text(TOKEN)
         self.jwt.write_text(signer.sign(SUBJECT, expires_in=3600))
+
+    def write_policy(self, *more):
+        return credentials.write_policy(self.folder / "policy.json", [
+            credentials.caller("by-token", self.role, TOKEN, sees_all_jobs=True),
+            credentials.caller("by-jwt", self.role, jwts=[{"issuer": credentials.ISSUER, "subject": SUBJECT}], sees_all_jobs=True),
+            credentials.caller("by-certificate", self.role, spiffe_ids=["spiffe://finetune.dev/bench"], sees_all_jobs=True), *more,
+        ], jwt_issuers=[{"issuer": credentials.ISSUER, "audiences": [credentials.AUDIENCE], "jwks_file": "jwks.json"}])
 
     def tls(self, certificate=False):
         flags = ["--tls-ca", self.certificates.folder / "ca.crt"]
