@@ -41,14 +41,14 @@ class Generator {
     done_.wait(lock, [&] { return out_ == 0; });
     const double seconds = static_cast<double>(NowNanoseconds() - start) / 1e9;
     const double cpu = CpuSeconds(options_.pid) - cpu_before;
-    const auto calls = static_cast<double>(histogram_.count());
+    const auto calls = static_cast<double>(histogram_.count() + refused_);
     std::cout
         << absl::StrFormat(
                R"({"call": "%s", "calls": %.0f, "calls_per_s": %.1f, "cpu_us_per_call": %.2f, "p50_ms": %.4f, "p99_ms": %.4f, )"
-               R"("p999_ms": %.4f, "errors": %d, "late": %d, "own_cpu": %.2f, "answer_bytes": %d})",
+               R"("p999_ms": %.4f, "errors": %d, "refused": %d, "late": %d, "left_out": %d, "own_cpu": %.2f, "answer_bytes": %d})",
                options_.call, calls, calls / seconds, cpu * 1e6 / std::max(calls, 1.0),
                histogram_.Percentile(50), histogram_.Percentile(99), histogram_.Percentile(99.9),
-               errors_, late_, (CpuSeconds(getpid()) - own_before) / seconds,
+               errors_, refused_, late_, left_out_, (CpuSeconds(getpid()) - own_before) / seconds,
                transport_->answer_bytes())
         << std::endl;
     return errors_ == 0;
@@ -64,10 +64,20 @@ class Generator {
         if (scheduled - NowNanoseconds() > 100'000)
           std::this_thread::sleep_for(std::chrono::microseconds(50));
       }
+      if (options_.most_outstanding > 0 &&
+          (NowNanoseconds() >= end_ || Outstanding() >= options_.most_outstanding)) {
+        ++left_out_;
+        continue;
+      }
       if (NowNanoseconds() - scheduled > kLateNanoseconds) ++late_;
       Begin(scheduled);
     }
     std::this_thread::sleep_for(std::chrono::nanoseconds(end_ - NowNanoseconds()));
+  }
+
+  int Outstanding() {
+    std::lock_guard lock(mu_);
+    return out_;
   }
 
   void Begin(int64_t scheduled) {
@@ -75,28 +85,34 @@ class Generator {
       std::lock_guard lock(mu_);
       ++out_;
     }
-    transport_->Start([this, scheduled](bool good) { End(scheduled, good); });
+    transport_->Start([this, scheduled](Transport::Answer answer) { End(scheduled, answer); });
   }
 
-  void End(int64_t scheduled, bool good) {
+  void End(int64_t scheduled, Transport::Answer answer) {
     const int64_t now = NowNanoseconds();
     const bool again = options_.rate == 0 && now < end_;
     if (again) Begin(now);
     std::lock_guard lock(mu_);
-    histogram_.Add(now - scheduled);
-    if (!good) ++errors_;
+    if (answer == Transport::Answer::kRefused && options_.refusals) {
+      ++refused_;
+    } else {
+      histogram_.Add(now - scheduled);
+      if (answer != Transport::Answer::kGood) ++errors_;
+    }
     if (--out_ == 0) done_.notify_all();
   }
 
   const CallsOptions options_;
   int64_t end_ = 0;
   int64_t late_ = 0;
+  int64_t left_out_ = 0;
 
   std::mutex mu_;
   std::condition_variable done_;
   // Guarded by mu_.
   Histogram histogram_;
   int64_t errors_ = 0;
+  int64_t refused_ = 0;
   int out_ = 0;
 
   // Last, for its threads end first.

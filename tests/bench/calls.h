@@ -21,9 +21,13 @@ struct CallsOptions {
   int outstanding = 64;  // Closed loop; over HTTP no more than there are connections.
   // Calls a second, open loop: latency counts from the scheduled time. 0: closed loop.
   double rate = 0;
+  // Of an open loop: with so many outstanding the next is not begun, but counted. 0: no bound.
+  int most_outstanding = 0;
   double seconds = 5;
   size_t expect_items = 0;  // Of a list's first answer.
   bool varying = false;     // Answers differ from one another.
+  // Calls may be refused: that is counted, and no error.
+  bool refusals = false;
 };
 
 // Prints one JSON object. False if an answer was an error or not what was expected.

@@ -68,9 +68,9 @@ class GrpcTransport : public Transport {
     stubs_[next_++ % stubs_.size()]->UnaryCall(
         &call->context, method_, {}, &request_, &call->response, [this, call](grpc::Status status) {
           const Done done = std::move(call->done);
-          const bool good = status.ok() && (options_.varying || IsFirst(call->response));
+          const Answer answer = Judge(status, call->response);
           delete call;
-          done(good);
+          done(answer);
         });
   }
 
@@ -118,6 +118,12 @@ class GrpcTransport : public Transport {
       request.set_page_size(options_.page_size);
       request_ = ToBytes(request);
     }
+  }
+
+  Answer Judge(const grpc::Status& status, const grpc::ByteBuffer& answer) const {
+    if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) return Answer::kRefused;
+    const bool good = status.ok() && (options_.varying || IsFirst(answer));
+    return good ? Answer::kGood : Answer::kWrong;
   }
 
   bool IsFirst(const grpc::ByteBuffer& answer) const {

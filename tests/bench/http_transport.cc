@@ -54,7 +54,7 @@ class HttpTransport : public Transport {
   bool CheckFirst() override {
     std::promise<bool> ended;
     checking_ = true;
-    Start([&](bool good) { ended.set_value(good); });
+    Start([&](Answer answer) { ended.set_value(answer == Answer::kGood); });
     const bool good = ended.get_future().get() && !first_.empty();
     checking_ = false;
     if (!good) std::cerr << "the first call failed: HTTP " << first_code_ << ", " << first_ << "\n";
@@ -150,7 +150,7 @@ class HttpTransport : public Transport {
       }
     }
     if (next) Send(connection, std::move(next));
-    done(as_expected);
+    done(as_expected ? Answer::kGood : Answer::kWrong);
   }
 
   bool IsExpected(const HttpAnswer& answer) {

@@ -36,9 +36,11 @@ void AddCalls(CLI::App& app, CallsOptions& options, Runs& chosen) {
   command->add_option("--connections", options.connections);
   command->add_option("--outstanding", options.outstanding);
   command->add_option("--rate", options.rate, "Calls a second, open loop");
+  command->add_option("--most-outstanding", options.most_outstanding, "Of an open loop");
   command->add_option("--seconds", options.seconds);
   command->add_option("--expect-items", options.expect_items);
   command->add_flag("--varying", options.varying, "Answers are not all the same");
+  command->add_flag("--refusals", options.refusals, "RESOURCE_EXHAUSTED is counted, and no error");
   command->callback([&] { chosen = [&] { return RunCalls(options); }; });
 }
 

@@ -11,9 +11,12 @@ namespace finetune::bench {
 // How a load generator reaches a server with one call, made again and again. Thread-safe.
 class Transport {
  public:
-  // Whether the answer was good: on success, and the same as the first one, byte for byte (unless
-  // the options say that answers vary).
-  using Done = std::function<void(bool good)>;
+  enum class Answer {
+    kGood,     // A success, the same as the first one, byte for byte (unless answers may vary).
+    kRefused,  // RESOURCE_EXHAUSTED.
+    kWrong,
+  };
+  using Done = std::function<void(Answer answer)>;
 
   virtual ~Transport() = default;
   // Makes the first call. False, and a word on stderr, if its answer is not what is expected.
