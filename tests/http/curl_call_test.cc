@@ -27,7 +27,7 @@ class CurlCallTest : public testing::Test {
     CurlCallOptions options{.curl = {.user_agent = "test", .use_environment_proxy = false},
                             .max_connection_age = absl::Minutes(1)};
     options.curl.connect_timeout = absl::Seconds(10);
-    return call.Prepare(options);
+    return call.Prepare(options, nullptr);
   }
   static HttpResult Run(HttpRequest request) {
     CurlCall call(std::move(request));
