@@ -25,7 +25,14 @@ class FleetMetrics {
         lag_(metrics.Gauge("finetune_gateway_store_lag_seconds",
                            "How long ago this replica lacked nothing of the shared record.")),
         reachable_(metrics.Gauge("finetune_gateway_store_reachable",
-                                 "1 while this replica reaches the shared record.")) {}
+                                 "1 while this replica reaches the shared record.")),
+        synchronous_(metrics.Gauge("finetune_gateway_store_synchronous",
+                                   "1 while the database acknowledges a commit only once a standby "
+                                   "has it.")),
+        standbys_(
+            metrics.Gauge("finetune_gateway_store_standbys", "Standbys that follow the database.")),
+        skew_(metrics.Gauge("finetune_gateway_clock_skew_seconds",
+                            "How far the clock of this replica is ahead of the database's.")) {}
 
   void Update() {
     const FleetStatus status = fleet_.status();
@@ -34,6 +41,9 @@ class FleetMetrics {
     members_.Set(static_cast<double>(status.members.size()));
     lag_.Set(absl::ToDoubleSeconds(clock_.Now() - std::max(status.complete, started_)));
     reachable_.Set(status.reachable ? 1 : 0);
+    synchronous_.Set(status.is_synchronous ? 1 : 0);
+    standbys_.Set(static_cast<double>(status.standbys));
+    skew_.Set(absl::ToDoubleSeconds(status.skew));
   }
 
  private:
@@ -45,6 +55,9 @@ class FleetMetrics {
   prometheus::Gauge& members_;
   prometheus::Gauge& lag_;
   prometheus::Gauge& reachable_;
+  prometheus::Gauge& synchronous_;
+  prometheus::Gauge& standbys_;
+  prometheus::Gauge& skew_;
 };
 
 }  // namespace finetune

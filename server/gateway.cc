@@ -77,11 +77,15 @@ CallGate::Options GateOptions(const Config& config) {
 }
 
 std::string ReplicaName(const Config& config) {
-  if (!config.replica_name.empty()) return config.replica_name;
-  if (const char* name = std::getenv("HOSTNAME"); name != nullptr && *name != '\0') return name;
-  char name[256] = "";
-  gethostname(name, sizeof(name) - 1);
-  return name;
+  std::string name = config.replica_name;
+  const char* const host = std::getenv("HOSTNAME");
+  if (name.empty() && host != nullptr) name = host;
+  if (name.empty()) {
+    char machine[256] = "";
+    gethostname(machine, sizeof(machine) - 1);
+    name = machine;
+  }
+  return ValidUtf8(name, 255);
 }
 
 PgTarget TargetOf(const Config& config) {
@@ -122,14 +126,16 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
   return OpenPostgresWhenThere(config, should_stop);
 }
 
-std::unique_ptr<Fleet> MakeFleet(const Config& config, absl::Time started) {
-  const FleetMember me{.id = MakeUuid(),
-                       .name = ValidUtf8(ReplicaName(config), 255),
-                       .version = FINETUNE_VERSION,
-                       .started = started};
-  if (config.postgres_url.empty()) return std::make_unique<SoloFleet>(me);
+std::unique_ptr<Fleet> MakeFleet(const Config& config, const Store& store, absl::Time started) {
+  if (config.postgres_url.empty()) {
+    return std::make_unique<SoloFleet>(FleetMember{.id = MakeUuid(),
+                                                   .name = ReplicaName(config),
+                                                   .version = FINETUNE_VERSION,
+                                                   .started = started});
+  }
   return MakePostgresFleet(
-      {.target = TargetOf(config), .me = me, .calls_per_minute = config.upstream_calls_per_minute});
+      {.target = TargetOf(config), .calls_per_minute = config.upstream_calls_per_minute},
+      store.membership());
 }
 
 std::string Shown(const Address& address, int port) {
@@ -188,7 +194,7 @@ absl::Status Gateway::OpenRecord(const std::function<bool()>& should_stop) {
   auto store = OpenStore(config_, should_stop);
   if (!store.ok()) return Blame("store", store.status());
   store_ = *std::move(store);
-  fleet_ = MakeFleet(config_, clock_->ToWall(start_time_));
+  fleet_ = MakeFleet(config_, *store_, clock_->ToWall(start_time_));
 
   catalog_ = std::make_unique<Catalog>(
       Catalog::Options{.window_changes = static_cast<size_t>(config_.watch_window_changes),
@@ -299,7 +305,7 @@ void Gateway::MakeService() {
                    .transfers = transfers_.get(),
                    .looks = looks_.get(),
                    .look_at_creates = config_.check_datasets,
-                   .replica = ValidUtf8(ReplicaName(config_), 255),
+                   .replica = ReplicaName(config_),
                    .fleet = *fleet_,
                    .store = store_->system(),
                    .long_work = &long_work_},

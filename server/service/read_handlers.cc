@@ -268,6 +268,7 @@ pb::GatewayStatus ReadHandlers::CommonStatus() const {
     *status.mutable_credits()->mutable_observe_time() = ToProto(parts_.clock.ToWall(credits->time));
   }
   status.set_replica(parts_.replica);
+  AddFleet(status);
   return status;
 }
 
@@ -275,7 +276,6 @@ void ReadHandlers::AnswerStatus(const absl::StatusOr<Forecast>& forecast, UnaryC
   pb::GatewayStatus status = CommonStatus();
   status.mutable_caller()->set_name(call.caller().identity);
   status.mutable_caller()->set_role(static_cast<pb::CallerIdentity::Role>(call.caller().role));
-  AddFleet(status);
   AddQuotas(call.caller(), forecast, parts_.clock.Now(), status);
   call.Reply(status);
 }

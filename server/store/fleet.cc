@@ -10,8 +10,7 @@ SoloFleet::SoloFleet(FleetMember me)
     : me_([&] {
         me.is_me = me.leads = true;
         return std::move(me);
-      }()),
-      membership_(std::make_shared<const MemberLease>(me_.id, absl::InfiniteFuture())) {}
+      }()) {}
 
 void SoloFleet::Start(FleetListener& listener, std::function<uint64_t()>) {
   listener.OnLead(

@@ -41,14 +41,6 @@ struct LeaderLease : Lease {
   const LeaderTerm term;
 };
 
-// A member is alive for the others while it has this: until then nobody settles what it has begun.
-// A process that was given up for dead goes on as another member.
-struct MemberLease : Lease {
-  MemberLease(std::string given, absl::Time trusted_until)
-      : Lease(trusted_until), id(std::move(given)) {}
-  const std::string id;
-};
-
 // What the leader's reads of Segmind have brought into the record. Steady times of whoever has it,
 // none later than when the read began.
 struct FleetReading {
@@ -88,6 +80,11 @@ struct FleetStatus {
   bool reachable = true;
   // The view lacked nothing of what was committed by then (steady).
   absl::Time complete = absl::InfinitePast();
+  // How far this machine's time of day is ahead of the one that all go by.
+  absl::Duration skew;
+  // Whether a commit is acknowledged only once a standby has it, and how many standbys there are.
+  bool is_synchronous = false;
+  int64_t standbys = 0;
 };
 
 // Who is told what concerns it. On the fleet's thread: must not block.
@@ -115,10 +112,10 @@ class Fleet {
  public:
   virtual ~Fleet() = default;
 
-  // Joins, and tells the listener from now until Stop has returned. Nobody leads before OnLead.
+  // Tells the listener from now until Stop has returned. Nobody leads before OnLead.
   // `view_revision` is what this process shows. Once.
   virtual void Start(FleetListener& listener, std::function<uint64_t()> view_revision) = 0;
-  // Leaves: others need not wait until its lease ends. Idempotent.
+  // Leads no more: others need not wait until its lease ends. Idempotent.
   virtual void Stop() = 0;
   // Lets another one lead, as soon as there is one, and never leads again; waits a moment until
   // others know it. For a drain.
@@ -127,8 +124,6 @@ class Fleet {
   // Whether others may share the record. If not, nothing of what follows needs to be called.
   virtual bool is_shared() const = 0;
   virtual FleetStatus status() const = 0;
-  // As which member this process is known now.
-  virtual std::shared_ptr<const MemberLease> membership() const = 0;
 
   // Of those who follow, for the leader. Hints are kept while nobody can be told.
   virtual void Hint(std::string upstream_id) = 0;
@@ -159,7 +154,6 @@ class SoloFleet : public Fleet {
   void Retire() override {}
   bool is_shared() const override { return false; }
   FleetStatus status() const override;
-  std::shared_ptr<const MemberLease> membership() const override { return membership_; }
   void Hint(std::string) override {}
   void Wake() override {}
   void WantRead(WantDone done) override;
@@ -170,7 +164,6 @@ class SoloFleet : public Fleet {
 
  private:
   const FleetMember me_;
-  const std::shared_ptr<const MemberLease> membership_;
 };
 
 }  // namespace finetune

@@ -16,7 +16,6 @@
 #include "server/base/mutex.h"
 #include "server/base/thread.h"
 #include "server/base/utf8.h"
-#include "server/base/uuid.h"
 #include "server/store/database_clock.h"
 #include "server/store/postgres_calls.h"
 #include "server/store/postgres_session.h"
@@ -55,22 +54,28 @@ struct Outbox {
   std::optional<FleetReading> reading;
 };
 
-// What one look at the leader's row showed.
+// A clock that is further away than this makes what is shown look wrong.
+constexpr absl::Duration kMostSkew = absl::Seconds(1);
+
+// What one look at the leader's row showed, and at the server beside it.
 struct LeaderRow {
   LeaderTerm term;
   absl::Duration left;  // Of its lease.
   std::string reading;
   uint64_t wanted = 0;
+  bool is_synchronous = false;
+  int64_t standbys = 0;
+  absl::Duration skew;
 };
 
 class PostgresFleet : public Fleet {
  public:
-  explicit PostgresFleet(const PostgresFleetOptions& options)
+  PostgresFleet(const PostgresFleetOptions& options, const Membership& membership)
       : options_(options),
+        membership_(membership),
         wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
         calls_([this] { WakeThread(); }) {
     CHECK(wake_fd_ >= 0);
-    SetMember(absl::InfinitePast());
     status_.reachable = false;
   }
   ~PostgresFleet() override {
@@ -83,7 +88,6 @@ class PostgresFleet : public Fleet {
   void Retire() override ABSL_LOCKS_EXCLUDED(mu_);
   bool is_shared() const override { return true; }
   FleetStatus status() const override ABSL_LOCKS_EXCLUDED(mu_);
-  std::shared_ptr<const MemberLease> membership() const override ABSL_LOCKS_EXCLUDED(mu_);
   void Hint(std::string upstream_id) override ABSL_LOCKS_EXCLUDED(mu_);
   void Wake() override ABSL_LOCKS_EXCLUDED(mu_);
   void WantRead(WantDone done) override ABSL_LOCKS_EXCLUDED(mu_);
@@ -117,7 +121,8 @@ class PostgresFleet : public Fleet {
   void LookAround();
   std::vector<PgQuery> LookQueries();
   void TakeLook(absl::Time sent, const std::vector<PgRows>& rows) ABSL_LOCKS_EXCLUDED(mu_);
-  void SetMember(absl::Time trusted_until) ABSL_LOCKS_EXCLUDED(mu_);
+  // What operators should know of the server and of the clock, once each time it changes.
+  void NoteDangers(const LeaderRow& row, absl::Duration uncertainty);
   void SetStatus(absl::Time sent, const LeaderRow& row, const PgRows& members, uint64_t revision)
       ABSL_LOCKS_EXCLUDED(mu_);
   void Lead(const LeaderRow& row, const PgRows& hints);
@@ -128,7 +133,6 @@ class PostgresFleet : public Fleet {
   void Say() ABSL_LOCKS_EXCLUDED(mu_);
 
   bool leads() const { return lease_ != nullptr; }
-  PgValue Me() const { return PgValue::Text(member_->id); }
   // Of the lease: empty where another one leads.
   std::vector<PgValue> TermValues() const {
     return {PgValue::Number(leads() ? static_cast<int64_t>(lease_->term.number) : -1),
@@ -137,6 +141,7 @@ class PostgresFleet : public Fleet {
 
   // Constant after construction, or Start.
   const PostgresFleetOptions options_;
+  const Membership& membership_;
   const int wake_fd_;
   FleetListener* listener_ = nullptr;
   std::function<uint64_t()> view_revision_;
@@ -149,19 +154,19 @@ class PostgresFleet : public Fleet {
   Backoff backoff_{kFirstReconnect, kLastReconnect};
   absl::Time connect_at_ = absl::InfinitePast();
   absl::Time next_look_ = absl::InfinitePast();
-  std::shared_ptr<MemberLease> member_;
-  bool registered_ = false;
   std::shared_ptr<LeaderLease> lease_;  // Null while this process does not lead.
   bool may_lead_ = true;
   absl::Time may_lead_at_ = absl::InfinitePast();
   absl::Time give_up_at_ = absl::InfinitePast();
   bool has_others_ = false;
+  bool is_skewed_ = false;
+  bool has_been_synchronous_ = false;
+  bool may_lose_ = false;     // Logged.
   uint64_t wanted_ = 0;       // What the listener was told.
   std::string reading_seen_;  // Likewise.
 
   mutable Mutex mu_;
   CondVar retired_;
-  std::shared_ptr<MemberLease> known_member_ ABSL_GUARDED_BY(mu_);
   Outbox outbox_ ABSL_GUARDED_BY(mu_);
   FleetStatus status_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
@@ -214,11 +219,6 @@ void PostgresFleet::Retire() {
 FleetStatus PostgresFleet::status() const {
   MutexLock lock(mu_);
   return status_;
-}
-
-std::shared_ptr<const MemberLease> PostgresFleet::membership() const {
-  MutexLock lock(mu_);
-  return known_member_;
 }
 
 void PostgresFleet::Hint(std::string upstream_id) {
@@ -344,12 +344,6 @@ void PostgresFleet::TakeOrders() {
 
 void PostgresFleet::Leave() {
   if (leads()) StandDown("it stops", /*tell=*/true);
-  std::vector<PgRows> rows;
-  if (session_ != nullptr && registered_)
-    Ask({{"UPDATE finetune.replicas SET expires = 0 WHERE id = $1::text", {Me()}},
-         {kNotify, {PgValue::Text(kToAll)}}},
-        rows);
-  member_->End();
   calls_.Stop();
   std::vector<WantDone> wants;
   {
@@ -409,30 +403,8 @@ bool PostgresFleet::Ask(const std::vector<PgQuery>& queries, std::vector<PgRows>
 
 // ---- Looks ----
 
-void PostgresFleet::SetMember(absl::Time trusted_until) {
-  if (member_ != nullptr) member_->End();
-  member_ = std::make_shared<MemberLease>(MakeUuid(), trusted_until);
-  registered_ = false;
-  MutexLock lock(mu_);
-  known_member_ = member_;
-}
-
 std::vector<PgQuery> PostgresFleet::LookQueries() {
-  const PgValue member_lease = Nanos(options_.member_lease);
   std::vector<PgQuery> queries;
-  if (registered_) {
-    // Late, too: who was given up for dead has no row.
-    queries.push_back({"UPDATE finetune.replicas SET seen = " NOW ", expires = " NOW
-                       " + $2::bigint WHERE id = $1::text RETURNING expires",
-                       {Me(), member_lease}});
-  } else {
-    queries.push_back(
-        {"INSERT INTO finetune.replicas (id, seen, name, version, started, expires) "
-         "VALUES ($1::text, " NOW ", $3::text, $4::text, $5::bigint, " NOW
-         " + $2::bigint) RETURNING expires",
-         {Me(), member_lease, PgValue::Text(options_.me.name), PgValue::Text(options_.me.version),
-          PgValue::Number(absl::ToUnixNanos(options_.me.started))}});
-  }
   std::vector<PgValue> renewal = TermValues();
   renewal.push_back(Nanos(options_.leader_lease));
   queries.push_back(
@@ -441,8 +413,10 @@ std::vector<PgQuery> PostgresFleet::LookQueries() {
        " RETURNING expires",
        std::move(renewal)});
   queries.push_back(
-      {"SELECT term, holder, expires - " NOW ", reading, wanted, " NOW " FROM finetune.leader"});
-  queries.push_back({"SELECT id, name, version, started FROM finetune.replicas WHERE expires > " NOW
+      {"SELECT term, holder, expires - " NOW ", reading, wanted, " NOW
+       ", (current_setting('synchronous_standby_names') <> '')::int::bigint, (SELECT count(*) FROM "
+       "pg_stat_replication) FROM finetune.leader"});
+  queries.push_back({"SELECT id, name, version, started FROM finetune.members WHERE expires > " NOW
                      " ORDER BY name, started, id"});
   queries.push_back({"SELECT revision FROM finetune.meta"});
   queries.push_back(
@@ -454,11 +428,6 @@ std::vector<PgQuery> PostgresFleet::LookQueries() {
 }
 
 void PostgresFleet::LookAround() {
-  // Whoever was away for longer than its lease may have been given up for dead.
-  if (registered_ && !member_->Holds(SteadyNow())) {
-    if (leads()) StandDown("it was away", /*tell=*/false);
-    SetMember(absl::InfinitePast());
-  }
   std::vector<PgRows> rows;
   const absl::Time sent = SteadyNow();
   next_look_ = sent + options_.interval;
@@ -466,37 +435,39 @@ void PostgresFleet::LookAround() {
 }
 
 void PostgresFleet::TakeLook(absl::Time sent, const std::vector<PgRows>& rows) {
-  const PgRows& leader = rows[2];
-  if (leader.size() != 1 || rows[4].size() != 1) {
+  const PgRows& leader = rows[1];
+  if (leader.size() != 1 || rows[3].size() != 1) {
     Drop(PgUnavailable({"", "a table of the fleet's lacks its row"}));
     return;
   }
-  clock_.Note(sent, SteadyNow(), absl::FromUnixNanos(leader.Number(0, 5)));
-  if (rows[0].size() == 1) {
-    registered_ = true;
-    member_->Renew(sent + options_.member_lease - options_.caution);
-  } else {
-    if (leads()) StandDown("it was given up for dead", /*tell=*/false);
-    SetMember(absl::InfinitePast());
-    next_look_ = absl::InfinitePast();
-    return;
-  }
-  if (leads() && rows[1].size() == 1)
+  const absl::Time said = absl::FromUnixNanos(leader.Number(0, 5));
+  const absl::Time received = SteadyNow();
+  const absl::Duration uncertainty = (received - sent) / 2;
+  clock_.Note(sent, received, said);
+  if (leads() && rows[0].size() == 1)
     lease_->Renew(sent + options_.leader_lease - options_.caution);
   else if (leads())
     StandDown("its lease was not renewed in time", /*tell=*/false);
+  // It was given up for dead, and goes on as another member.
+  if (leads() && lease_->term.holder != membership_.id())
+    StandDown("it has another name now", /*tell=*/true);
+  if (session_ == nullptr) return;
   const LeaderRow row{
       .term = {static_cast<uint64_t>(leader.Number(0, 0)), std::string(leader.Bytes(0, 1))},
       .left = absl::Nanoseconds(leader.Number(0, 2)),
       .reading = std::string(leader.Bytes(0, 3)),
-      .wanted = static_cast<uint64_t>(leader.Number(0, 4))};
-  SetStatus(sent, row, rows[3], static_cast<uint64_t>(rows[4].Number(0, 0)));
-  calls_.Show(PostgresCalls::PictureOf(rows[6], rows[7], clock_));
+      .wanted = static_cast<uint64_t>(leader.Number(0, 4)),
+      .is_synchronous = leader.Number(0, 6) != 0,
+      .standbys = leader.Number(0, 7),
+      .skew = WallNow() - uncertainty - said};
+  NoteDangers(row, uncertainty);
+  SetStatus(sent, row, rows[2], static_cast<uint64_t>(rows[3].Number(0, 0)));
+  calls_.Show(PostgresCalls::PictureOf(rows[5], rows[6], clock_));
   // Somebody came who can take over what this one was about to leave.
   if (leads() && !may_lead_ && has_others_) StandDown("it is about to stop", /*tell=*/true);
   if (session_ == nullptr) return;
   if (leads())
-    Lead(row, rows[5]);
+    Lead(row, rows[4]);
   else
     Follow(row);
 }
@@ -504,6 +475,7 @@ void PostgresFleet::TakeLook(absl::Time sent, const std::vector<PgRows>& rows) {
 void PostgresFleet::SetStatus(absl::Time sent, const LeaderRow& row, const PgRows& members,
                               uint64_t revision) {
   const bool is_complete = view_revision_() >= revision;
+  const std::string me = membership_.id();
   std::vector<FleetMember> all;
   std::string leader_name;
   for (int i = 0; i < members.size(); ++i) {
@@ -512,7 +484,7 @@ void PostgresFleet::SetStatus(absl::Time sent, const LeaderRow& row, const PgRow
               .name = std::string(members.Bytes(i, 1)),
               .version = std::string(members.Bytes(i, 2)),
               .started = absl::FromUnixNanos(members.Number(i, 3))};
-    member.is_me = member.id == member_->id;
+    member.is_me = member.id == me;
     member.leads = row.left > absl::ZeroDuration() && member.id == row.term.holder;
     if (member.leads) leader_name = member.name;
   }
@@ -525,6 +497,29 @@ void PostgresFleet::SetStatus(absl::Time sent, const LeaderRow& row, const PgRow
   status_.seen = sent;
   status_.reachable = true;
   if (is_complete) status_.complete = sent;
+  status_.skew = row.skew;
+  status_.is_synchronous = row.is_synchronous;
+  status_.standbys = row.standbys;
+}
+
+void PostgresFleet::NoteDangers(const LeaderRow& row, absl::Duration uncertainty) {
+  const absl::Duration skew = absl::AbsDuration(row.skew);
+  if (skew > kMostSkew + uncertainty && !std::exchange(is_skewed_, true)) {
+    Log(LogLevel::kWarning, "this machine's clock is not the database's",
+        {{"ahead_s", absl::ToDoubleSeconds(row.skew)}});
+  } else if (skew < kMostSkew && std::exchange(is_skewed_, false)) {
+    Log(LogLevel::kInfo, "this machine's clock is the database's again");
+  }
+  // A server without a standby has never promised more.
+  const bool is_expected = row.standbys > 0 || has_been_synchronous_;
+  has_been_synchronous_ = has_been_synchronous_ || row.is_synchronous;
+  if (!row.is_synchronous && is_expected && !std::exchange(may_lose_, true)) {
+    Log(LogLevel::kWarning,
+        "commits are acknowledged before a standby has them: a failover loses the latest",
+        {{"standbys", row.standbys}});
+  } else if (row.is_synchronous && std::exchange(may_lose_, false)) {
+    Log(LogLevel::kInfo, "commits are acknowledged once a standby has them");
+  }
 }
 
 void PostgresFleet::Lead(const LeaderRow& row, const PgRows& hints) {
@@ -544,7 +539,7 @@ void PostgresFleet::Follow(const LeaderRow& row) {
     if (const auto reading = DecodeReading(row.reading, clock_)) listener_->OnReading(*reading);
   }
   const absl::Time now = SteadyNow();
-  if (!may_lead_) return;
+  if (!may_lead_ || membership_.is_lost()) return;
   if (row.left > absl::ZeroDuration()) {
     next_look_ = std::min(next_look_, now + row.left + kAfterExpiry);
   } else if (now < may_lead_at_) {
@@ -555,6 +550,7 @@ void PostgresFleet::Follow(const LeaderRow& row) {
 }
 
 void PostgresFleet::TakeOver() {
+  const std::string me = membership_.id();
   std::vector<PgQuery> queries = {
       {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
       {"SET LOCAL synchronous_commit = on"},
@@ -562,7 +558,7 @@ void PostgresFleet::TakeOver() {
       {"SELECT seq FROM finetune.meta FOR UPDATE"},
       {"UPDATE finetune.leader SET term = term + 1, holder = $1::text, expires = " NOW
        " + $2::bigint WHERE expires < " NOW " RETURNING term, wanted",
-       {Me(), Nanos(options_.leader_lease)}}};
+       {PgValue::Text(me), Nanos(options_.leader_lease)}}};
   if (calls() != nullptr)
     for (PgQuery& query : PostgresCalls::LimitQueries(options_.calls_per_minute))
       queries.push_back(std::move(query));
@@ -577,9 +573,9 @@ void PostgresFleet::TakeOver() {
   }
   next_look_ = absl::InfinitePast();
   if (rows[3].size() != 1) return;
-  lease_ = std::make_shared<LeaderLease>(
-      LeaderTerm{static_cast<uint64_t>(rows[3].Number(0, 0)), member_->id},
-      sent + options_.leader_lease - options_.caution);
+  lease_ =
+      std::make_shared<LeaderLease>(LeaderTerm{static_cast<uint64_t>(rows[3].Number(0, 0)), me},
+                                    sent + options_.leader_lease - options_.caution);
   wanted_ = static_cast<uint64_t>(rows[3].Number(0, 1));
   Log(LogLevel::kInfo, "leads from now on", {{"term", lease_->term.number}});
   listener_->OnLead(lease_);
@@ -658,8 +654,9 @@ void PostgresFleet::Say() {
 
 }  // namespace
 
-std::unique_ptr<Fleet> MakePostgresFleet(const PostgresFleetOptions& options) {
-  return std::make_unique<PostgresFleet>(options);
+std::unique_ptr<Fleet> MakePostgresFleet(const PostgresFleetOptions& options,
+                                         const Membership& membership) {
+  return std::make_unique<PostgresFleet>(options, membership);
 }
 
 }  // namespace finetune

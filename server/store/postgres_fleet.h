@@ -3,19 +3,18 @@
 #include <memory>
 
 #include "server/store/fleet.h"
+#include "server/store/membership.h"
 #include "server/store/pg_connection.h"
 
 namespace finetune {
 
 struct PostgresFleetOptions {
   PgTarget target;
-  FleetMember me;  // Without an id.
   // What the account allows. More than 2,000 are counted by each process alone.
   int calls_per_minute = 50;
   // How often what others share is looked at.
   absl::Duration interval = absl::Seconds(2);
   absl::Duration leader_lease = absl::Seconds(6);
-  absl::Duration member_lease = absl::Seconds(8);
   // A lease is trusted for so much less than others give it.
   absl::Duration caution = absl::Seconds(1);
   // How long one question may take.
@@ -29,7 +28,9 @@ struct PostgresFleetOptions {
 // The processes that have their record in one PostgreSQL database, through its tables `members`,
 // `leader`, `hints` and `upstream_calls`. All times there are by the database's clock. It has a
 // thread ("fleet") and a connection of its own, so that a commit that waits delays no lease; what it
-// writes there may be lost by a server that crashes, but for a take-over and for calls.
-std::unique_ptr<Fleet> MakePostgresFleet(const PostgresFleetOptions& options);
+// writes there may be lost by a server that crashes, but for a take-over and for calls. Who is a
+// member is the store's to say: `membership` is this process's there, and outlives it.
+std::unique_ptr<Fleet> MakePostgresFleet(const PostgresFleetOptions& options,
+                                         const Membership& membership);
 
 }  // namespace finetune

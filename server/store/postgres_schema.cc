@@ -72,10 +72,6 @@ constexpr const char* kForm2[] = {
     "expires bigint NOT NULL DEFAULT 0, reading bytea NOT NULL DEFAULT '', "
     "wanted bigint NOT NULL DEFAULT 0)" SMALL_AND_BUSY,
     "INSERT INTO finetune.leader DEFAULT VALUES ON CONFLICT DO NOTHING",
-    // Who may lead; `members` are those whose submissions have an owner.
-    "CREATE TABLE IF NOT EXISTS finetune.replicas (id text PRIMARY KEY, seen bigint NOT NULL, "
-    "name text NOT NULL, version text NOT NULL, started bigint NOT NULL, expires bigint NOT "
-    "NULL)" SMALL_AND_BUSY,
     "CREATE TABLE IF NOT EXISTS finetune.hints (upstream_id text COLLATE \"C\" PRIMARY KEY, "
     "at bigint NOT NULL)" SMALL_AND_BUSY,
     // One row for each call that the account allows in a minute.

@@ -83,6 +83,7 @@ class PostgresStore : public Store {
   bool TakeMembers(const PgRows& rows, absl::Time asked, StoreNews& news);
 
   const PostgresOptions options_;
+  const absl::Time opened_ = SteadyNow();
   std::unique_ptr<PostgresSession> session_;  // Null while there is no connection.
   bool joined_ = false;                       // On this connection.
   bool started_ = false;
@@ -174,11 +175,13 @@ void PostgresStore::AddMember(std::vector<PgQuery>& queries) {
   const std::string me = membership().id();
   queries.push_back(
       {"INSERT INTO finetune.members (id, name, version, last_batch, seen, started, expires) "
-       "SELECT $1::text, $2::text, $3::text, 0, now, now, now + $4::bigint FROM (SELECT "
+       "SELECT $1::text, $2::text, $3::text, 0, now, now - $5::bigint, now + $4::bigint FROM "
+       "(SELECT "
        "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT (id) DO "
        "UPDATE SET seen = excluded.seen, expires = excluded.expires",
        {PgValue::Text(me), PgValue::Text(options_.name), PgValue::Text(FINETUNE_VERSION),
-        PgValue::Number(absl::ToInt64Nanoseconds(options_.lease))}});
+        PgValue::Number(absl::ToInt64Nanoseconds(options_.lease)),
+        PgValue::Number(absl::ToInt64Nanoseconds(SteadyNow() - opened_))}});
   // Those of earlier processes.
   queries.push_back(
       {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM clock_timestamp() - "

@@ -190,6 +190,7 @@ class Store {
   // Whether other processes may write to the same record.
   virtual bool is_shared() const { return false; }
   Membership& membership() { return membership_; }
+  const Membership& membership() const { return membership_; }
 
   // What it is, in OpenTelemetry's words for `db.system`.
   virtual std::string_view system() const = 0;

@@ -1,10 +1,13 @@
 """One replica reads Segmind; when it goes, another one does, soon, and webhooks work at any of them meanwhile."""
 
+import json
+import os
 import pathlib
 import signal
 import tempfile
 import time
 import unittest
+import urllib.request
 import uuid
 
 import fleet_world
@@ -76,9 +79,8 @@ class Leader(Replicas):
         self.take_over(lambda replica: replica.end(), 10)
 
     def test_after_sigterm_another_one_leads_within_a_second(self):
-        # The time is that from the signal, not from the drain's end; on a busy machine it takes longer, and a lease that nobody gives up
-        # takes six seconds.
-        self.take_over(lambda replica: replica.signal(signal.SIGTERM), 3)
+        # From the signal, not from the drain's end. A busy machine may be slow once; a lease that nobody gives up takes six seconds.
+        self.take_over(lambda replica: replica.signal(signal.SIGTERM), 1 if os.getloadavg()[0] < 4 else 3)
         for replica in self.world.replicas:
             with replica.lock:
                 gateway = replica.gateway
@@ -96,6 +98,35 @@ class Leader(Replicas):
         self.assertEqual(self.leader(), new)
         self.assertEqual(self.state_at(old, made.name), State.TRAINED)
         self.assertEqual(self.state_at(new, made.name), State.TRAINED)
+
+
+class Status(Replicas):
+    def test_all_show_all_members_and_what_is_wrong_with_the_database_or_a_clock(self):
+        leader = self.leader()
+        for replica in self.world.replicas:
+            status = wait_until("all members", lambda r=replica: (lambda s: s if len(s.replicas) == 3 else None)(r.status()), seconds=15)
+            self.assertEqual([(one.name, one.leader) for one in status.replicas],
+                             [(f"replica-{n}", n == leader.number) for n in range(3)])
+            # So does the page, which says what every status answer says.
+            with urllib.request.urlopen(f"{replica.gateway.admin_url}/page/events", timeout=10) as page:
+                said = next(json.loads(line[5:]) for line in page if line.startswith(b"data:") and b'"replicas"' in line)
+            self.assertEqual(len(said["status"]["replicas"]), 3)
+        self.assertEqual([(r.metrics()["finetune_gateway_store_synchronous"], r.metrics()["finetune_gateway_store_standbys"])
+                          for r in self.world.replicas], [(0, 0)] * 3)
+        behind = self.world.replicas[(leader.number + 1) % 3]
+        behind.set_clock(-60)
+        wait_until("its clock to be missed", lambda: behind.metrics()["finetune_gateway_clock_skew_seconds"] < -59, seconds=10)
+        self.assertIn("this machine's clock is not the database's", behind.gateway.log)
+        behind.set_clock(0)
+        wait_until("its clock to be right", lambda: abs(behind.metrics()["finetune_gateway_clock_skew_seconds"]) < 1, seconds=10)
+        # A standby that nobody waits for; and one that is waited for.
+        self.world.standby_mode = "asynchronous"
+        self.world.add_standby()
+        wait_until("it to be warned of", lambda: "before a standby has them" in leader.gateway.log, seconds=10)
+        self.world.primary.sql("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+        self.world.primary.sql("SELECT pg_reload_conf()")
+        wait_until("commits to wait for it", lambda: leader.metrics()["finetune_gateway_store_synchronous"] == 1, seconds=10)
+        self.create(leader)
 
 
 class Webhooks(Replicas):

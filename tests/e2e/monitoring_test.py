@@ -32,7 +32,8 @@ def dashboard():
 
 
 # What a gateway has to tell that shares its record (postgres_test.py).
-OF_A_FLEET = {"finetune_gateway_leader", "finetune_gateway_store_lag_seconds", "finetune_gateway_store_reachable"}
+OF_A_FLEET = {"finetune_gateway_leader", "finetune_gateway_store_lag_seconds", "finetune_gateway_store_reachable",
+              "finetune_gateway_store_synchronous", "finetune_gateway_store_standbys", "finetune_gateway_clock_skew_seconds"}
 
 
 def quicker(rules):

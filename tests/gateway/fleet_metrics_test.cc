@@ -47,6 +47,19 @@ TEST_F(FleetMetricsTest, ShowWhoLeadsAndWhoIsThere) {
   EXPECT_THAT(scrape, HasSubstr("\nfinetune_gateway_store_reachable 0"));
 }
 
+TEST_F(FleetMetricsTest, ShowWhatTheDatabasePromisesAndTheClock) {
+  std::string scrape = Scrape();
+  EXPECT_THAT(scrape, HasSubstr("\nfinetune_gateway_store_synchronous 0"));
+  EXPECT_THAT(scrape, HasSubstr("\nfinetune_gateway_store_standbys 0"));
+  fleet_.told.is_synchronous = true;
+  fleet_.told.standbys = 2;
+  fleet_.told.skew = absl::Milliseconds(-1'500);
+  scrape = Scrape();
+  EXPECT_THAT(scrape, HasSubstr("\nfinetune_gateway_store_synchronous 1"));
+  EXPECT_THAT(scrape, HasSubstr("\nfinetune_gateway_store_standbys 2"));
+  EXPECT_THAT(scrape, HasSubstr("\nfinetune_gateway_clock_skew_seconds -1.5"));
+}
+
 TEST_F(FleetMetricsTest, TheLagCountsFromTheStartAsLongAsNothingWasSeen) {
   clock_.Advance(absl::Seconds(20));
   EXPECT_THAT(Scrape(), HasSubstr("\nfinetune_gateway_store_lag_seconds 20"));

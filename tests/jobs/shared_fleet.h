@@ -34,7 +34,6 @@ class SharedFleet {
     void Retire() override {}
     bool is_shared() const override { return true; }
     FleetStatus status() const override { return {}; }
-    std::shared_ptr<const MemberLease> membership() const override { return membership_; }
     void Hint(std::string id) override {
       if (FleetListener* leader = fleet_.leader()) leader->OnHints({id});
     }
@@ -59,8 +58,6 @@ class SharedFleet {
     friend class SharedFleet;
     SharedFleet& fleet_;
     const std::string name_;
-    const std::shared_ptr<const MemberLease> membership_ =
-        std::make_shared<const MemberLease>(name_, absl::InfiniteFuture());
     FleetListener* listener_ = nullptr;  // Guarded by the fleet's lock.
   };
 

@@ -11,6 +11,7 @@
 #include "server/base/error.h"
 #include "server/base/mutex.h"
 #include "server/store/postgres_schema.h"
+#include "server/store/postgres_store.h"
 #include "tests/store/postgres_server.h"
 
 namespace finetune {
@@ -24,20 +25,25 @@ class Member : public FleetListener {
  public:
   Member(const PostgresServer& server, const std::string& name,
          const std::function<void(PostgresFleetOptions&)>& change = {}) {
+    auto store = OpenPostgresStore({.target = {.url = server.Url("record")},
+                                    .name = name,
+                                    .lease = absl::Milliseconds(1'200)});
+    EXPECT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    EXPECT_TRUE(store_->Load().ok());
     PostgresFleetOptions options{.target = {.url = server.Url("record")},
-                                 .me = {.name = name, .version = "1.2.3"},
                                  .interval = absl::Milliseconds(200),
                                  .leader_lease = absl::Milliseconds(900),
-                                 .member_lease = absl::Milliseconds(1'200),
                                  .caution = absl::Milliseconds(200),
                                  .stand_back = absl::Milliseconds(500)};
     if (change) change(options);
-    fleet_ = MakePostgresFleet(options);
+    fleet_ = MakePostgresFleet(options, store_->membership());
     fleet_->Start(*this, [this] { return revision_.load(); });
   }
   ~Member() override { fleet_->Stop(); }
 
   Fleet& fleet() { return *fleet_; }
+  Membership& membership() { return store_->membership(); }
   void SetRevision(uint64_t revision) { revision_ = revision; }
   // Its thread stands still, as if the process were stopped, until Continue.
   void Pause() {
@@ -107,6 +113,7 @@ class Member : public FleetListener {
   CondVar changed_;
   bool paused_ ABSL_GUARDED_BY(mu_) = false;
   std::shared_ptr<const LeaderLease> lease_;  // Guarded by mu_, in lambdas, too.
+  std::unique_ptr<Store> store_;
   std::unique_ptr<Fleet> fleet_;
 };
 
@@ -145,7 +152,7 @@ TEST_F(PostgresFleetTest, OneLeadsAndAnotherFollowsItAtOnceWhenItStops) {
   const FleetStatus status = b.fleet().status();
   EXPECT_EQ(status.leader_name, "a");
   EXPECT_EQ(status.term, a->lease()->term);
-  EXPECT_EQ(status.members[0].version, "1.2.3");
+  EXPECT_EQ(status.members[0].version, FINETUNE_VERSION);
   EXPECT_TRUE(status.members[0].leads);
   EXPECT_TRUE(status.members[1].is_me);
   const auto first = a->lease();
@@ -164,20 +171,39 @@ TEST_F(PostgresFleetTest, WhoeverWasStoppedTrustsItselfNoLongerThanOthersWait) {
   Member b(server_, "b");
   b.Await([&] { return b.fleet().status().members.size() == 2; });
   const auto before = a.lease();
-  const auto member = a.fleet().membership();
   EXPECT_TRUE(before->Holds(SteadyNow()));
   a.Pause();
   b.fleet().Wake();  // Its thread is in OnWake from now on.
   b.AwaitLead();
   EXPECT_FALSE(before->Holds(SteadyNow()));
-  b.Await([&] { return !member->Holds(SteadyNow()); });
-  // Long enough for others to have settled what it had begun.
-  b.Await([&] { return b.fleet().status().members.size() == 1; });
   a.Continue();
   a.AwaitFollow();
-  a.Await([&] { return a.fleet().membership()->id != member->id; });
   EXPECT_TRUE(b.lease()->Holds(SteadyNow()));
-  b.Await([&] { return b.fleet().status().members.size() == 2; });
+}
+
+TEST_F(PostgresFleetTest, WhoWasGivenUpForDeadLeadsNoMoreUnderItsOldName) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  const auto before = a.lease();
+  EXPECT_EQ(before->term.holder, a.membership().id());
+  a.membership().Lose(before->term.holder);
+  a.membership().Join("another", SteadyNow() + absl::Seconds(10));
+  a.Await([&] { return !before->Holds(SteadyNow()); });
+  a.Await([&] { return a.leads() && a.lease()->term.holder == "another"; });
+}
+
+TEST_F(PostgresFleetTest, KnowsWhetherCommitsWaitForAStandby) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  EXPECT_FALSE(a.fleet().status().is_synchronous);
+  EXPECT_LT(absl::AbsDuration(a.fleet().status().skew), absl::Seconds(1));
+  // Nobody commits any more now, but for those who do not wait.
+  Execute("ALTER SYSTEM SET synchronous_standby_names = 'somebody'");
+  Execute("SELECT pg_reload_conf()");
+  a.Await([&] { return a.fleet().status().is_synchronous; });
+  Execute("ALTER SYSTEM RESET synchronous_standby_names");
+  Execute("SELECT pg_reload_conf()");
+  a.Await([&] { return !a.fleet().status().is_synchronous; });
 }
 
 TEST_F(PostgresFleetTest, WhoRetiresLeadsNoMoreButStaysAMember) {
@@ -371,7 +397,6 @@ TEST(SoloFleet, LeadsFromTheStartAndNeedsNobody) {
   fleet.Start(listener, [] { return uint64_t{0}; });
   ASSERT_NE(listener.lease_, nullptr);
   EXPECT_TRUE(listener.lease_->Holds(SteadyNow() + absl::Hours(24 * 365)));
-  EXPECT_TRUE(fleet.membership()->Holds(SteadyNow() + absl::Hours(24 * 365)));
   EXPECT_EQ(fleet.calls(), nullptr);
   EXPECT_FALSE(fleet.is_shared());
   EXPECT_EQ(fleet.status().leader_name, "pod");

@@ -91,6 +91,24 @@ function showGateway() {
     if (value.textContent !== text) value.textContent = text;
     value.dataset.tone = tone;
   });
+  showReplicas();
+}
+
+// Of those that share the record: there is nothing to say of one gateway with a file.
+function showReplicas() {
+  const replicas = status.replicas ?? [];
+  byId("fleet").hidden = replicas.length === 0;
+  byId("replicas").replaceChildren(...replicas.map((replica) => {
+    // Of itself alone a replica knows how far it is behind.
+    const isThis = replica.name === status.replica;
+    const cells = [replica.name, replica.leader ? "yes" : "", replica.version];
+    const times = [
+      replica.startTime ? `${duration(clock() - Date.parse(replica.startTime))} ago` : "",
+      isThis && status.storeLag ? `${duration(parseFloat(status.storeLag) * 1000)} ago` : "",
+    ];
+    return element("tr", {}, ...cells.map((text) => element("td", { textContent: text ?? "" })),
+      ...times.map((text) => element("td", { className: "number", textContent: text })));
+  }));
 }
 
 function connection(name, text) {
