@@ -1,6 +1,6 @@
 """Three replicas on one PostgreSQL while everything around them fails: no job twice, none lost, no change missed, nothing goes back.
 
-FINETUNE_NEMESIS says for how many seconds each world is hurt (default 25; an hour at night), FINETUNE_SEED in which order.
+FINETUNE_NEMESIS says for how many seconds each world is hurt (default 10; an hour at night), FINETUNE_SEED in which order.
 """
 
 import collections
@@ -20,7 +20,7 @@ from fleet_world import FleetWorld, in_words
 from harness import Emulator, EndToEnd, job, svc, wait_until
 
 NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
-SECONDS = float(os.environ.get("FINETUNE_NEMESIS", 3600 if NIGHTLY else 25))
+SECONDS = float(os.environ.get("FINETUNE_NEMESIS", 3600 if NIGHTLY else 10))
 SEED = int(os.environ.get("FINETUNE_SEED", random.randrange(1 << 30)))
 
 

@@ -20,7 +20,7 @@ from harness import Emulator, EndToEnd, Gateway, wait_until
 
 INSIDE = bool(os.environ.get("FINETUNE_INSIDE"))
 NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
-SECONDS = float(os.environ.get("FINETUNE_PARTITIONS", 600 if NIGHTLY else 20))
+SECONDS = float(os.environ.get("FINETUNE_PARTITIONS", 600 if NIGHTLY else 10))
 
 
 def missing():
@@ -87,7 +87,7 @@ class FarReplica(Replica):
     def make_gateway(self, *flags, env):
         return Gateway(
             self.folder, f"http://{self.namespace.here}:{self.world.upstream_port}", "--store",
-            f"postgresql://admin@{self.namespace.here}/postgres?sslmode=disable", "--store_password_file", self.world.primary.password,
+            f"postgresql://admin@{self.namespace.here}/postgres?sslmode=disable", "--store_password_file", self.world.password,
             "--allow_insecure", *flags, env=env, prefix=self.namespace.inside, host=self.namespace.there)
 
     def heal(self):

@@ -71,7 +71,7 @@ class Replica:
     def make_gateway(self, *flags, env):
         return Gateway(
             self.folder, f"http://127.0.0.1:{self.segmind.port}", "--store", f"postgresql://admin@127.0.0.1:{self.database.port}/postgres",
-            "--store_password_file", self.world.primary.password, "--replica_name", f"replica-{self.number}", *flags, env=env)
+            "--store_password_file", self.world.password, "--replica_name", f"replica-{self.number}", *flags, env=env)
 
     def end(self, seconds=None):
         """SIGKILL; or SIGTERM, and so many seconds to drain."""
@@ -246,6 +246,9 @@ class FleetWorld(crash_world.World):
         self.standby_mode = standby
         self.primary = primary or postgres.Server(*SETTINGS)
         self.servers = [self.primary]
+        # Every server has it, and none of them is there to the end.
+        self.password = self.folder / "database-password"
+        self.password.write_text(postgres.PASSWORD)
         self.standby = self.replication = None
         if standby != "none":
             self.add_standby()
