@@ -185,7 +185,7 @@ TEST_F(PostgresFleetTest, WhoWasGivenUpForDeadLeadsNoMoreUnderItsOldName) {
   Member a(server_, "a");
   a.AwaitLead();
   const auto before = a.lease();
-  EXPECT_EQ(before->term.holder, a.membership().id());
+  EXPECT_EQ(before->term.holder, a.store().membership().id());
   Execute("UPDATE finetune.members SET expires = 0");
   a.Await([&] { return a.store().membership().is_lost(); });
   ASSERT_TRUE(a.store().CheckWritable().ok()) << "it comes back";
