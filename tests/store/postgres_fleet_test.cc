@@ -43,7 +43,6 @@ class Member : public FleetListener {
   ~Member() override { fleet_->Stop(); }
 
   Fleet& fleet() { return *fleet_; }
-  Store& store() { return *store_; }
   void SetRevision(uint64_t revision) { revision_ = revision; }
   // Its thread stands still, as if the process were stopped, until Continue.
   void Pause() {
@@ -179,20 +178,6 @@ TEST_F(PostgresFleetTest, WhoeverWasStoppedTrustsItselfNoLongerThanOthersWait) {
   a.Continue();
   a.AwaitFollow();
   EXPECT_TRUE(b.lease()->Holds(SteadyNow()));
-}
-
-TEST_F(PostgresFleetTest, WhoWasGivenUpForDeadLeadsNoMoreUnderItsOldName) {
-  Member a(server_, "a");
-  a.AwaitLead();
-  const auto before = a.lease();
-  EXPECT_EQ(before->term.holder, a.store().membership().id());
-  Execute("UPDATE finetune.members SET expires = 0");
-  a.Await([&] { return a.store().membership().is_lost(); });
-  ASSERT_TRUE(a.store().CheckWritable().ok()) << "it comes back";
-  const std::string name = a.store().membership().id();
-  EXPECT_NE(name, before->term.holder);
-  a.Await([&] { return !before->Holds(SteadyNow()); });
-  a.Await([&] { return a.leads() && a.lease()->term.holder == name; });
 }
 
 TEST_F(PostgresFleetTest, KnowsWhetherCommitsWaitForAStandby) {
