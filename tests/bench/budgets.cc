@@ -1,10 +1,9 @@
 // What a budget adds to the commit that records a submission. Prints one JSON object: what a commit
 // takes, with and without budgets, after few and after many jobs of the month: CPU time in SQLite,
 // elapsed time in PostgreSQL, where it makes a database for each run.
+#include <grpcpp/impl/grpc_library.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <grpcpp/impl/grpc_library.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -158,7 +157,7 @@ std::pair<double, double> Measure(const Place& place, int jobs, int repeats) {
 }  // namespace finetune::bench
 
 int main(int argc, char** argv) {
-  using namespace finetune::bench;  // NOLINT: a program of one file.
+  using namespace finetune::bench;                         // NOLINT: a program of one file.
   const grpc::internal::GrpcLibraryInitializer uses_grpc;  // Its slices, without a server.
   int few = 10, many = 5'000, repeats = 400;
   Place place;

@@ -189,7 +189,7 @@ class SegmindReader {
   // this is gone.
   const std::shared_ptr<ListReader> reader_;
   bool reader_is_new_ = true;
-  std::string last_doubt_;  // About what the last list told of submissions; empty: none.
+  std::string last_doubt_;     // About what the last list told of submissions; empty: none.
   uint64_t reader_loads_ = 0;  // Catalog::loads, as of the lists that reader_ knows.
   uint64_t last_recorded_ = 0;
   absl::flat_hash_map<std::string, absl::Time> hinted_;

@@ -52,14 +52,8 @@ void UnaryCall::RunHere(Step step) {
 
 bool UnaryCall::IsHere() const { return here == this; }
 
-bool UnaryCall::IsAlone() const { return here == nullptr && route_.gate.unary_calls() == 1; }
-
 void UnaryCall::Later(absl::AnyInvocable<void() &&> step) {
   later_ = std::move(step);
-  if (IsAlone()) {
-    later_event_.Expect();
-    return later_event_.OnEvent(true);
-  }
   if (!alarm_) alarm_.emplace();
   alarm_->Set(&route_.queue, gpr_inf_past(GPR_CLOCK_MONOTONIC), later_event_.Begin());
 }

@@ -52,8 +52,7 @@ struct UnaryRoute {
 //
 // Answers are sent by the threads of the call's queue: whoever answers from another thread writes
 // to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
-// has no reason to. Only a call that is alone in the process is answered by whoever has the answer:
-// there is nobody to meet or to keep waiting, and its client waits for one thread less.
+// has no reason to.
 class UnaryCall final : public QueuedCall {
  public:
   // Asks for a call, and for the next one as soon as it came. It is counted in and, unless it is
@@ -99,8 +98,7 @@ class UnaryCall final : public QueuedCall {
   void ReplyBytes(const grpc::ByteBuffer& bytes);
   void Fail(const absl::Status& status);
 
-  // Runs `step`, which may answer, on a thread of the call's queue; within this, if the call is
-  // alone and this thread is at no call. At most one at a time.
+  // Runs `step`, which may answer, on a thread of the call's queue. At most one at a time.
   void Later(absl::AnyInvocable<void() &&> step);
 
  private:
@@ -119,7 +117,6 @@ class UnaryCall final : public QueuedCall {
   template <typename Step>
   void RunHere(Step step);
   bool IsHere() const;
-  bool IsAlone() const;
 
   const UnaryRoute route_;
   grpc::ServerContext context_;

@@ -47,67 +47,29 @@ TEST_F(UnaryCallTest, AnswersFromAnyThread) {
   for (auto& thread : threads) thread.join();
 }
 
-// What ran the two steps of a call whose first one was brought by another thread, and that thread.
-struct Steps {
-  std::thread::id first, second, bringer;
-};
-
-class UnaryCallSteps : public UnaryCallTest {
- protected:
-  // `company`: a second call waits meanwhile.
-  Steps Run(bool company) {
-    Steps steps;
-    std::thread other;
-    UnaryCall* waiting = nullptr;
-    Notification waits, begun;
-    Serve([&](auto request, UnaryCall& call) {
-      if (request.name() == "waits") {
-        waiting = &call;
-        return waits.Notify();
-      }
-      other = std::thread([&, request] {
-        // The handler's own thread may still be at the call, and its step waits for nothing.
+TEST_F(UnaryCallTest, RunsStepsOneAfterAnotherOnThreadsOfItsQueue) {
+  std::vector<std::thread::id> ran;
+  std::thread other;
+  Notification begun;
+  Serve([&](auto request, UnaryCall& call) {
+    other = std::thread([&, request] {
+      call.Later([&, request] {
+        ran.push_back(std::this_thread::get_id());
         call.Later([&, request] {
-          steps.first = std::this_thread::get_id();
-          call.Later([&, request] {
-            steps.second = std::this_thread::get_id();
-            call.Reply(Named(request.name()));
-          });
+          ran.push_back(std::this_thread::get_id());
+          call.Reply(Named(request.name()));
         });
       });
-      begun.Notify();
     });
-    std::thread client;
-    if (company) {
-      client = std::thread([&] {
-        grpc::ClientContext context;
-        EXPECT_EQ(Get(context, "waits").second, "done");
-      });
-      waits.WaitForNotification();
-    }
-    grpc::ClientContext context;
-    EXPECT_EQ(Get(context, "a").second, "a");
-    begun.WaitForNotification();
-    steps.bringer = other.get_id();
-    other.join();
-    if (company) {
-      waiting->Reply(Named("done"));
-      client.join();
-    }
-    return steps;
-  }
-};
-
-TEST_F(UnaryCallSteps, RunOneAfterAnotherOnThreadsOfItsQueue) {
-  const Steps steps = Run(/*company=*/true);
-  EXPECT_EQ(steps.first, steps.second);  // The queue of waits has one.
-  EXPECT_NE(steps.first, steps.bringer);
-}
-
-TEST_F(UnaryCallSteps, BeginWhereTheyAreBroughtIfTheCallIsAlone) {
-  const Steps steps = Run(/*company=*/false);
-  EXPECT_EQ(steps.first, steps.bringer);
-  EXPECT_NE(steps.second, steps.bringer);
+    begun.Notify();
+  });
+  grpc::ClientContext context;
+  EXPECT_EQ(Get(context, "a").second, "a");
+  begun.WaitForNotification();
+  ASSERT_EQ(ran.size(), 2);
+  EXPECT_EQ(ran[0], ran[1]);  // The queue of waits has one.
+  EXPECT_NE(ran[0], other.get_id());
+  other.join();
 }
 
 TEST_F(UnaryCallTest, TellsOnceThatItsClientIsGoneAndIsAnsweredAllTheSame) {
