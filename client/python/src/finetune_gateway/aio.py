@@ -102,15 +102,19 @@ class Client:
     async def _ready(self, timeout: float) -> rpc.FineTuneServiceStub:
         """A stub with a connection; UnreachableError if none comes about in time."""
         channel = self._current_channel()
+        ready = asyncio.ensure_future(channel.channel_ready())
         try:
-            await asyncio.wait_for(channel.channel_ready(), timeout)
-        except asyncio.TimeoutError:
-            why = await self._why_unreachable()
-            raise errors.UnreachableError(unreachable.sentence(self._settings.target, timeout, why)) from None
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the end.
+            if not (await asyncio.wait({ready}, timeout=timeout))[0]:
+                why = await self._why_unreachable()
+                raise errors.UnreachableError(unreachable.sentence(self._settings.target, timeout, why))
+            ready.result()
         except (grpc.aio.UsageError, asyncio.CancelledError):
             if self._closed:
                 raise errors.ClientClosedError() from None
             raise
+        finally:
+            ready.cancel()
         self._reached = channel
         return rpc.FineTuneServiceStub(channel)
 
@@ -281,11 +285,12 @@ class _SharedWatch:
         self._client = client
         self._view = WatchView()
         self._ever_heard = False
+        self._closing = False
         self._task: asyncio.Task | None = None
 
     @property
     def ended(self) -> bool:
-        return self._task is not None and self._task.done()
+        return self._closing or (self._task is not None and self._task.done())
 
     def add(self, subscriber: Subscriber) -> None:
         self._view.add(subscriber)
@@ -299,6 +304,7 @@ class _SharedWatch:
 
     async def close(self) -> None:
         self._view.end(errors.ClientClosedError())
+        self._closing = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -306,7 +312,8 @@ class _SharedWatch:
 
     async def _run(self) -> None:
         backoff = Backoff()
-        while True:
+        # Before Python 3.12, asyncio.wait_for loses a cancellation that comes together with a message.
+        while not self._closing:
             error = None
             try:
                 await self._read(backoff)
@@ -323,7 +330,7 @@ class _SharedWatch:
         stream = self._client.stub().WatchFineTunes(
             self._view.request(), metadata=self._client.metadata(), wait_for_ready=True)
         try:
-            while True:
+            while not self._closing:
                 response = await asyncio.wait_for(stream.read(), SILENCE)
                 if response is grpc.aio.EOF:
                     return
