@@ -64,7 +64,7 @@ std::vector<Flag> MakeFlags() {
        "PEM file with authorities to trust for Segmind and its storage, besides those in the "
        "system's directory, such as a company's own for a proxy that inspects TLS. Without it, "
        "SSL_CERT_FILE; SSL_CERT_DIR counts as well. Reread when it changes."},
-      {"max_upstream_answer_bytes", "134217728", Whole(&Config::max_upstream_answer_bytes, 1 << 20),
+      {"max_upstream_answer_bytes", "67108864", Whole(&Config::max_upstream_answer_bytes, 1 << 20),
        "The longest answer of Segmind's that is read, compressed or not. A longer one counts as "
        "malformed. A list takes about five times its size in memory."},
       {"max_listed_jobs", "100000", Whole(&Config::max_listed_jobs, 1),
