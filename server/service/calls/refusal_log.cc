@@ -8,6 +8,7 @@ RefusalLog::~RefusalLog() {
   Clock::TimerId timer;
   {
     MutexLock lock(mu_);
+    stopping_ = true;
     timer = timer_;
   }
   clock_.Cancel(timer);
@@ -23,17 +24,22 @@ bool RefusalLog::HasOwnLine(pb::ErrorReason::Reason reason, const std::string& c
   if (found == refusals_.end()) {
     if (refusals_.size() >= kMost) return true;
     found = refusals_.emplace(key, Refusals{reason, caller}).first;
-    if (timer_ == Clock::kNoTimer) timer_ = clock_.RunAfter(kPeriod, [this] { EndPeriod(); });
+    if (timer_ == Clock::kNoTimer) BeginPeriod();
   }
   return ++found->second.count <= kLinesEach;
 }
 
+void RefusalLog::BeginPeriod() {
+  timer_ = clock_.RunAfter(kPeriod, [this] { EndPeriod(); });
+}
+
 void RefusalLog::EndPeriod() {
-  {
-    MutexLock lock(mu_);
-    timer_ = Clock::kNoTimer;
-  }
   WriteCounts();
+  MutexLock lock(mu_);
+  if (stopping_) return;
+  timer_ = Clock::kNoTimer;
+  // Refused meanwhile.
+  if (!refusals_.empty()) BeginPeriod();
 }
 
 void RefusalLog::WriteCounts() {

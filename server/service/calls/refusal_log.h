@@ -45,6 +45,7 @@ class RefusalLog {
   // Callers beyond these have a line for each refusal: they are no flood.
   static constexpr size_t kMost = 1'000;
 
+  void BeginPeriod() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EndPeriod() ABSL_LOCKS_EXCLUDED(mu_);
   void WriteCounts() ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -54,8 +55,9 @@ class RefusalLog {
 
   Mutex mu_;
   absl::flat_hash_map<std::string, Refusals> refusals_ ABSL_GUARDED_BY(mu_);
-  // Set while there are any.
+  // Runs while there are any, and until its callback has ended.
   Clock::TimerId timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace finetune

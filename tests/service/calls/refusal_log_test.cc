@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -28,11 +29,13 @@ class RefusalLogTest : public ::testing::Test {
 
   ManualClock clock_;
   std::vector<std::string> counts_;
+  int64_t refused_meanwhile_ = 0;
   std::optional<RefusalLog> log_{
       std::in_place, clock_,
       [this](pb::ErrorReason::Reason reason, const std::string& caller, int64_t calls) {
         counts_.push_back(
             absl::StrCat(caller, " ", pb::ErrorReason::Reason_Name(reason), " ", calls));
+        OwnLines(std::exchange(refused_meanwhile_, 0), caller);
       }};
 };
 
@@ -50,6 +53,15 @@ TEST_F(RefusalLogTest, ManyAreCountedByCallerAndReason) {
   clock_.Advance(RefusalLog::kPeriod);
   EXPECT_THAT(counts_,
               UnorderedElementsAre("mallory CLIENT_QUOTA_EXCEEDED 4990", "mallory OVERLOADED 690"));
+}
+
+TEST_F(RefusalLogTest, WhoIsRefusedWhileCountsAreWrittenIsInTheNextOnes) {
+  OwnLines(100, "mallory");
+  refused_meanwhile_ = 30;
+  clock_.Advance(RefusalLog::kPeriod);
+  clock_.Advance(RefusalLog::kPeriod);
+  EXPECT_THAT(counts_, UnorderedElementsAre("mallory CLIENT_QUOTA_EXCEEDED 90",
+                                            "mallory CLIENT_QUOTA_EXCEEDED 20"));
 }
 
 TEST_F(RefusalLogTest, EachPeriodBeginsAnew) {
