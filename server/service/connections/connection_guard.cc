@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <tuple>
@@ -78,7 +80,10 @@ constexpr int64_t kSentPerByte = 256;
 constexpr int64_t kAheadOfReading = 2 * kMb;
 
 // How many descriptors may be taken, whatever the limit: a connection without a call holds 15 KB.
-constexpr int64_t kMostFiles = 16'384;
+// More than all watches there may be, each on a connection of its own.
+constexpr int64_t kMostFiles = 32'768;
+// How long it does not look for connections to cut once there was none.
+constexpr absl::Duration kNothingToCut = absl::Seconds(1);
 // What a client sends, and is sent, without a call.
 constexpr int64_t kGreetingRead = 200;
 constexpr int64_t kGreetingSent = 300;
@@ -110,8 +115,8 @@ class Statm {
 
 // A new descriptor gets the lowest number that is free.
 int64_t LowestFreeDescriptor() {
-  const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return INT64_MAX;
+  const int fd = eventfd(0, EFD_CLOEXEC);
+  if (fd < 0) return errno == EMFILE ? INT64_MAX : 0;
   close(fd);
   return fd;
 }
@@ -164,8 +169,8 @@ void ConnectionGuard::Stop() {
 void ConnectionGuard::Run() {
   absl::Time next_look = absl::InfinitePast();
   while (true) {
-    FreeDescriptors();
     absl::Time now = SteadyNow();
+    FreeDescriptors(now);
     if (now >= next_look) {
       const absl::Duration used = ProcessorTime();
       const absl::Duration pause = Look(now);
@@ -325,8 +330,8 @@ void ConnectionGuard::Cut(const Suspect& suspect) {
        {"resident_bytes", last_}});
 }
 
-void ConnectionGuard::FreeDescriptors() {
-  if (process_.open_files() < process_.most_files) return;
+void ConnectionGuard::FreeDescriptors(absl::Time now) {
+  if (now < next_cut_ || process_.open_files() < process_.most_files) return;
   const CallsOfPeers calls = lasting_calls_.ByPeer();
   std::vector<TcpConnection> idle = process_.connections();
   std::erase_if(idle, [&](const TcpConnection& connection) {
@@ -344,7 +349,10 @@ void ConnectionGuard::FreeDescriptors() {
     if (count == process_.most_files / 2) break;
     if (process_.cut(connection)) ++count;
   }
-  if (count == 0) return;
+  if (count == 0) {
+    next_cut_ = now + kNothingToCut;
+    return;
+  }
   cut_.Increment(static_cast<double>(count));
   Log(LogLevel::kWarning, "cut connections without a call: too many descriptors are taken",
       {{"connections", count}, {"most", process_.most_files}});

@@ -71,8 +71,8 @@ class ConnectionGuard {
 
   // Looks at time `now`, and says when to look again.
   absl::Duration Look(absl::Time now);
-  // Cuts connections without a call if most descriptors are taken.
-  void FreeDescriptors();
+  // Cuts connections without a call if too many descriptors are taken at time `now`.
+  void FreeDescriptors(absl::Time now);
 
  private:
   // What is known of a connection, since it began.
@@ -123,6 +123,7 @@ class ConnectionGuard {
   absl::Time judges_from_;
   absl::Time alarm_ends_;
   absl::Duration pause_;
+  absl::Time next_cut_ = absl::InfinitePast();
   absl::Time next_census_ = absl::InfinitePast();
   int census_ = 0;
   absl::flat_hash_map<ino_t, Seen> seen_;  // By the socket.

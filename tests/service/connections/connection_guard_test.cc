@@ -114,11 +114,25 @@ TEST_F(ConnectionGuardTest, CutsConnectionsWithoutACallWhenMostDescriptorsAreTak
   connections_["quiet"] = {.read_bytes = 5000, .sent_bytes = 9000, .idle = absl::Minutes(1)};
   connections_["mute"] = {.read_bytes = 60, .sent_bytes = 80, .idle = absl::Milliseconds(1)};
   connections_["deaf"] = {.idle = absl::Milliseconds(2)};
-  guard_.FreeDescriptors();
+  guard_.FreeDescriptors(clock_.Now());
   EXPECT_THAT(cut_, IsEmpty());
   open_files_ = 6;
-  guard_.FreeDescriptors();
+  guard_.FreeDescriptors(clock_.Now());
   EXPECT_THAT(cut_, ElementsAre("deaf", "mute", "quiet")) << "half of what may be open";
+}
+
+TEST_F(ConnectionGuardTest, LooksSeldomForConnectionsToCutWhileAllHaveCalls) {
+  connections_["watches"] = {.read_bytes = 100, .idle = absl::Hours(1)};
+  Admit("watches");
+  open_files_ = 6;
+  for (int i = 0; i < 25; ++i) {
+    guard_.FreeDescriptors(clock_.Now());
+    clock_.Advance(absl::Milliseconds(40));
+  }
+  EXPECT_EQ(looks_at_connections_, 1);
+  connections_["mute"] = {.read_bytes = 60, .sent_bytes = 80};
+  guard_.FreeDescriptors(clock_.Now());
+  EXPECT_THAT(cut_, ElementsAre("mute"));
 }
 
 TEST_F(ConnectionGuardTest, CutsWhoSendsHeadersWithoutEnd) {
