@@ -352,7 +352,10 @@ SubmissionSearch SegmindReader::SearchIn(const ListRead& read, const RollCall& r
                           .absences = candidates_.absences(),
                           .settle_lists = options_.settle_lists,
                           .settle_time = options_.settle_time};
-  if (!recorder_.has_unsettled()) return search;
+  if (!recorder_.has_unsettled()) {
+    last_doubt_.clear();
+    return search;
+  }
   const std::string doubt = missing_.DoubtOf(roll);
   search.counts_absence = doubt.empty();
   // Once, and not for each list.
