@@ -127,19 +127,17 @@ bool ParsePlace(const std::string& text, StorePlace& place) {
 
 constexpr char kCopyStore[] = "copy-store";
 constexpr char kCopyStoreHelp[] =
-    "finetune-gateway copy-store: moves a record from a file into PostgreSQL, or back, while no "
-    "gateway uses it.\n\n"
-    "  --from STORE, --to STORE\n"
-    "      sqlite:PATH and postgresql://USER@HOST:PORT/DATABASE, or the other way round. What is "
-    "to "
-    "be written to must be empty.\n"
-    "  --store_password_file FILE\n"
-    "      The database's password.\n"
-    "  --store_ca_file FILE\n"
-    "      Certificate authorities that the database's certificate must come from, PEM.\n\n"
-    "Names, resume tokens and request_ids go on to mean what they did. A gateway refuses the "
-    "record "
-    "that was moved from.\n";
+    R"(finetune-gateway copy-store: moves a record from a file into PostgreSQL, or back, while no gateway uses it.
+
+  --from STORE, --to STORE
+      sqlite:PATH and postgresql://USER@HOST:PORT/DATABASE, or the other way round. The place that it moves to has no record yet.
+  --store_password_file FILE
+      The database's password.
+  --store_ca_file FILE
+      Certificate authorities that the database's certificate must come from, PEM.
+
+Names, resume tokens and request_ids go on to mean what they did. A gateway refuses the record that was moved from.
+)";
 
 int RunCopyStore(const std::vector<std::string>& arguments) {
   std::map<std::string, std::string> given = {

@@ -24,13 +24,13 @@ class PathTemplate {
   static absl::StatusOr<PathTemplate> ParseTemplate(std::string_view text);
 
   std::string Fill(const JsonTree& value) const;
-  // What the first path to a field that such a message cannot have says in the field's place, and
-  // the message that lacks it. Nullopt if there is none, as far as is known: what free-form JSON
-  // and maps hold is not.
+  // A field that a path asks for, and the kind of message that does not have it.
   struct Unknown {
     std::string member;
     const google::protobuf::Descriptor* of;
   };
+  // The first one, for messages of this kind; nullopt if there is none. What free-form JSON and
+  // maps hold is not known.
   std::optional<Unknown> FindUnknown(const google::protobuf::Descriptor& message) const;
 
  private:

@@ -133,9 +133,10 @@ int Session::Fail(const absl::Status& status, std::string_view time_flag) {
 void Session::Print(const google::protobuf::Message& message) {
   std::string json;
   if (!google::protobuf::util::MessageToJsonString(message, &json).ok()) return;
-  if (const std::string warning = format.WarningFor(*message.GetDescriptor());
-      printed == 0 && !warning.empty())
-    err << "finetune: " << Printable(warning) << "\n";
+  if (printed == 0) {
+    const std::string warning = format.WarningFor(*message.GetDescriptor());
+    if (!warning.empty()) err << "finetune: " << Printable(warning) << "\n";
+  }
   out << format.Write(json, printed++ == 0) << std::flush;
 }
 

@@ -88,10 +88,7 @@ absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url&
   const absl::Duration left = deadline - SteadyNow();
   if (left <= absl::ZeroDuration()) return absl::DeadlineExceededError("the deadline has passed");
   CurlHandle handle = std::move(spare);
-  if (handle == nullptr)
-    handle.reset(curl_easy_init());
-  else
-    curl_easy_reset(handle.get());
+  if (handle == nullptr) handle.reset(curl_easy_init());
   CURL* const curl = handle.get();
   if (curl == nullptr || curl_easy_setopt(curl, CURLOPT_URL, url.text().c_str()) != CURLE_OK)
     return absl::InternalError("libcurl has no memory");

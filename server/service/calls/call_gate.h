@@ -73,8 +73,8 @@ struct Call {
 // The gate that every call passes, whatever its method: it is counted, authenticated, held to its
 // caller's role, limits and share of what all callers share, given a deadline, traced, and written
 // to the access log (a sample of the cheap ones; all that change something or are refused, as audit
-// lines, which are counted where there are many). Ends streams and waits when their caller may no longer make them. Thread-safe; outlives
-// the server's calls.
+// lines, which are counted where there are many). Ends streams and waits when their caller may no
+// longer make them. Thread-safe; outlives the server's calls.
 class CallGate {
  public:
   struct Options {
