@@ -126,7 +126,7 @@ absl::Status Catalog::Load(const StoreState& state) {
   ByName<&FineTuneVersion::id>::Set by_id;
   ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id;
   ByName<&FineTuneVersion::upstream_request_id>::Set by_upstream_request_id;
-  ByName<&FineTuneVersion::marker>::Set foreign_by_marker;
+  ByName<&FineTuneVersion::marker>::Set foreign_by_marker, submitted_by_marker;
   by_id.reserve(versions.size());
   by_upstream_id.reserve(versions.size());
   WriterLock lock(mu_);
@@ -136,6 +136,7 @@ absl::Status Catalog::Load(const StoreState& state) {
   by_upstream_id_.swap(by_upstream_id);
   by_upstream_request_id_.swap(by_upstream_request_id);
   foreign_by_marker_.swap(foreign_by_marker);
+  submitted_by_marker_.swap(submitted_by_marker);
   active_by_creator_.clear();
   for (const VersionPtr& version : versions) Reindex(nullptr, version);
   view_ = *std::move(view);
@@ -207,11 +208,11 @@ void Catalog::Reindex(const VersionPtr& old, const VersionPtr& version) {
   if (version != nullptr && version->active()) ++active_by_creator_[version->creator];
   if (version != nullptr) NoteRead(version->read);
   if (old != nullptr) {
-    const auto it = foreign_by_marker_.find(std::string_view(old->marker));
-    if (it != foreign_by_marker_.end() && (*it)->id == old->id) foreign_by_marker_.erase(it);
+    auto& marked = MarkedLike(*old);
+    const auto it = marked.find(std::string_view(old->marker));
+    if (it != marked.end() && (*it)->id == old->id) marked.erase(it);
   }
-  if (version != nullptr && version->request_id.empty() && !version->marker.empty())
-    foreign_by_marker_.insert(version);
+  if (version != nullptr && !version->marker.empty()) MarkedLike(*version).insert(version);
 }
 
 void Catalog::SetLineage(Lineage lineage) {
@@ -280,10 +281,15 @@ VersionPtr Catalog::FindUpstream(std::string_view upstream_id) const {
 }
 
 VersionPtr Catalog::FindForeignByMarker(std::string_view marker) const {
-  if (marker.empty()) return nullptr;
   ReaderLock lock(mu_);
   const auto it = foreign_by_marker_.find(marker);
   return it == foreign_by_marker_.end() ? nullptr : *it;
+}
+
+VersionPtr Catalog::FindSubmittedByMarker(std::string_view marker) const {
+  ReaderLock lock(mu_);
+  const auto it = submitted_by_marker_.find(marker);
+  return it == submitted_by_marker_.end() ? nullptr : *it;
 }
 
 int64_t Catalog::ActiveOf(std::string_view creator) const {

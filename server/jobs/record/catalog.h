@@ -113,6 +113,8 @@ class Catalog {
 
   // A job with this marker that no submission in the record made; null if there is none.
   VersionPtr FindForeignByMarker(std::string_view marker) const ABSL_LOCKS_EXCLUDED(mu_);
+  // The job with that marker that a submission in the record made, or was to make.
+  VersionPtr FindSubmittedByMarker(std::string_view marker) const ABSL_LOCKS_EXCLUDED(mu_);
 
   // This creator's jobs in a state that is not terminal.
   int64_t ActiveOf(std::string_view creator) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -183,6 +185,11 @@ class Catalog {
   absl::StatusOr<std::shared_ptr<CatalogView>> MakeView(std::vector<VersionPtr>& versions,
                                                         uint64_t revision) const;
 
+  ByName<&FineTuneVersion::marker>::Set& MarkedLike(const FineTuneVersion& version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return version.request_id.empty() ? foreign_by_marker_ : submitted_by_marker_;
+  }
+
   const Options options_;
   prometheus::Gauge& fine_tunes_gauge_;
   prometheus::Gauge& active_gauge_;
@@ -198,6 +205,7 @@ class Catalog {
   ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::upstream_request_id>::Set by_upstream_request_id_ ABSL_GUARDED_BY(mu_);
   ByName<&FineTuneVersion::marker>::Set foreign_by_marker_ ABSL_GUARDED_BY(mu_);
+  ByName<&FineTuneVersion::marker>::Set submitted_by_marker_ ABSL_GUARDED_BY(mu_);
   // Without those that have none.
   absl::flat_hash_map<std::string, int64_t> active_by_creator_ ABSL_GUARDED_BY(mu_);
   std::deque<ChangePtr> window_ ABSL_GUARDED_BY(mu_);

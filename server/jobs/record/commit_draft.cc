@@ -116,6 +116,7 @@ void CommitDraft::Put(Record record) {
     own_upstream_[name] = *id;
   if (const std::string& name = record.upstream_request_id(); !name.empty())
     own_upstream_.try_emplace(name, *id);
+  if (!record.marker().empty()) marked_[record.marker()].insert(*id);
   PutOwn(*std::move(id), std::move(record));
 }
 
@@ -226,11 +227,26 @@ std::optional<record::Intent> CommitDraft::FindIntentByMarker(std::string_view m
 std::vector<record::Intent> CommitDraft::UnsettledIntents() { return intents_.Unsettled(); }
 
 std::optional<Record> CommitDraft::FindForeignByMarker(std::string_view marker) {
-  const VersionPtr version = catalog_.FindForeignByMarker(marker);
-  if (version == nullptr) return std::nullopt;
-  auto record = Find(version->id);
-  if (!record || !record->request_id().empty()) return std::nullopt;
-  return record;
+  return FindByMarker(marker, /*submitted=*/false, catalog_.FindForeignByMarker(marker));
+}
+
+std::optional<Record> CommitDraft::FindSubmittedByMarker(std::string_view marker) {
+  return FindByMarker(marker, /*submitted=*/true, catalog_.FindSubmittedByMarker(marker));
+}
+
+std::optional<Record> CommitDraft::FindByMarker(std::string_view marker, bool submitted,
+                                                const VersionPtr& committed) {
+  if (marker.empty()) return std::nullopt;
+  std::vector<std::string> ids;
+  if (committed != nullptr) ids.push_back(committed->id);
+  if (const auto it = marked_.find(std::string(marker)); it != marked_.end())
+    ids.insert(ids.end(), it->second.begin(), it->second.end());
+  for (const std::string& id : ids) {
+    auto record = Find(id);
+    if (record && record->marker() == marker && record->request_id().empty() != submitted)
+      return record;
+  }
+  return std::nullopt;
 }
 
 void CommitDraft::PutIntent(record::Intent intent) {

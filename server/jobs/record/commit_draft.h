@@ -45,6 +45,7 @@ class CommitDraft : public Draft {
   std::optional<record::Intent> FindIntentByMarker(std::string_view marker) override;
   std::vector<record::Intent> UnsettledIntents() override;
   std::optional<record::FineTuneRecord> FindForeignByMarker(std::string_view marker) override;
+  std::optional<record::FineTuneRecord> FindSubmittedByMarker(std::string_view marker) override;
   void PutIntent(record::Intent intent) override;
   void DeleteIntent(const std::string& caller, const std::string& request_id) override;
   absl::StatusOr<Spending> SpendingOf(const std::string& caller) override;
@@ -95,6 +96,9 @@ class CommitDraft : public Draft {
   uint64_t NextRevision() const { return base_revision_ + changes_.size() + 1; }
   // The next change, to the job as `written`.
   void AddChange(const std::string& id, Written written, std::optional<Written> base);
+  // With this marker, by a submission of the record or by none; `committed` may be null.
+  std::optional<Record> FindByMarker(std::string_view marker, bool submitted,
+                                     const VersionPtr& committed);
   std::optional<Written> BaseOf(const std::string& id) const;
   int64_t CountActive(const std::string& caller) const;
   // For the ledger: what mutations that went well have put.
@@ -117,6 +121,10 @@ class CommitDraft : public Draft {
   std::vector<std::string> own_order_;
   UpstreamIds own_upstream_;
   absl::Status own_error_;
+
+  // Ids of jobs that any mutation of this commit has put, by marker; whether they have it is asked
+  // of the job.
+  absl::flat_hash_map<std::string, absl::flat_hash_set<std::string>> marked_;
 
   // The mutations that went well.
   absl::flat_hash_map<std::string, Written> done_records_;

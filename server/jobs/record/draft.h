@@ -46,8 +46,10 @@ class Draft {
   // Among the unsettled (PREPARED, UNKNOWN).
   virtual std::optional<record::Intent> FindIntentByMarker(std::string_view marker) = 0;
   virtual std::vector<record::Intent> UnsettledIntents() = 0;
-  // A committed job with this marker that no submission in the record made.
+  // A job with this marker that no submission in the record made; and the one that a submission
+  // made, or was to make.
   virtual std::optional<record::FineTuneRecord> FindForeignByMarker(std::string_view marker) = 0;
+  virtual std::optional<record::FineTuneRecord> FindSubmittedByMarker(std::string_view marker) = 0;
   virtual void PutIntent(record::Intent intent) = 0;
   // Ends an intent whose job nobody has seen: it becomes REFUSED.
   virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;

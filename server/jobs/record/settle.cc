@@ -101,6 +101,24 @@ void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why, ui
   draft.PutIntent(std::move(intent));
 }
 
+bool AcceptLost(Draft& draft, record::Intent& intent) {
+  auto record = draft.FindForeignByMarker(intent.marker());
+  if (!record) return false;
+  const pb::FineTune& seen = record->fine_tune();
+  const pb::FineTune& wanted = intent.fine_tune();
+  const auto differs = [](const std::string& a, const std::string& b) {
+    return !a.empty() && !b.empty() && a != b;
+  };
+  if (differs(seen.instance_prompt(), wanted.instance_prompt()) ||
+      differs(seen.data_source_uri(), wanted.data_source_uri()) ||
+      differs(seen.base_model(), wanted.base_model()))
+    return false;
+  const std::string id = TakeOver(draft, intent, *std::move(record));
+  intent.set_fine_tune_id(id);
+  intent.set_state(record::Intent::ACCEPTED);
+  return true;
+}
+
 std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Reading& reading) {
   const std::string id = intent.fine_tune_id();
   std::optional<record::FineTuneRecord> record = draft.Find(id);
@@ -110,6 +128,9 @@ std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Rea
     if (!record) return TakeOver(draft, intent, *std::move(other));
     Retire(draft, *std::move(other));
   }
+  // Its answer names it otherwise than lists do, and they made it visible.
+  const bool answered = reading.source == pb::StateTransition::SUBMIT;
+  if (answered && !other && !record && AcceptLost(draft, intent)) return intent.fine_tune_id();
   const bool known_already = record && !record->fine_tune().upstream_id().empty();
   if (!record) record = RecordOf(intent);
   // A list that showed the job already, however early it began, saw it later than the submission's
@@ -130,24 +151,6 @@ std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Rea
   draft.Put(*std::move(record));
   MarkAccepted(draft, std::move(intent), id);
   return id;
-}
-
-bool AcceptLost(Draft& draft, record::Intent& intent) {
-  auto record = draft.FindForeignByMarker(intent.marker());
-  if (!record) return false;
-  const pb::FineTune& seen = record->fine_tune();
-  const pb::FineTune& wanted = intent.fine_tune();
-  const auto differs = [](const std::string& a, const std::string& b) {
-    return !a.empty() && !b.empty() && a != b;
-  };
-  if (differs(seen.instance_prompt(), wanted.instance_prompt()) ||
-      differs(seen.data_source_uri(), wanted.data_source_uri()) ||
-      differs(seen.base_model(), wanted.base_model()))
-    return false;
-  const std::string id = TakeOver(draft, intent, *std::move(record));
-  intent.set_fine_tune_id(id);
-  intent.set_state(record::Intent::ACCEPTED);
-  return true;
 }
 
 absl::Status Reinstate(Draft& draft, record::FineTuneRecord record, const Reading& reading) {

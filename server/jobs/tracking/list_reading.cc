@@ -26,9 +26,8 @@ constexpr int kMostWithOneMarker = 8;
 // One run of RecordList.
 class ListRecording {
  public:
-  ListRecording(const ListReading& reading, const Catalog& catalog, Draft& draft,
-                ListOutcome& outcome)
-      : list_(reading), catalog_(catalog), draft_(draft), outcome_(outcome) {}
+  ListRecording(const ListReading& reading, Draft& draft, ListOutcome& outcome)
+      : list_(reading), draft_(draft), outcome_(outcome) {}
 
   absl::Status Run() {
     unsettled_ = draft_.UnsettledIntents();
@@ -43,6 +42,12 @@ class ListRecording {
   }
 
  private:
+  // A job of this gateway, and what it is called at Segmind as far as is known.
+  struct Lost {
+    std::string id;
+    std::string upstream_id;
+  };
+
   Reading ReadingOf(const UpstreamJob& item) {
     Reading reading{.job = item, .read = list_.read, .ended = list_.ended, .time = list_.time};
     for (const std::string* name : {&item.id, &item.request_id}) {
@@ -66,8 +71,10 @@ class ListRecording {
                           .time = list_.time,
                           .source = reading.source};
       if (lost) {
-        candidate.lost_id = IdOf(lost->name()).value_or("");
-        candidate.lost_upstream_id = lost->upstream_id();
+        candidate.lost_id = lost->id;
+        candidate.lost_upstream_id = lost->upstream_id;
+      } else if (const auto open = FindOpen(item)) {
+        candidate.lost_id = open->fine_tune_id();
       }
       outcome_.candidates.push_back(std::move(candidate));
       // It is not made visible before it is known whose it is.
@@ -132,33 +139,29 @@ class ListRecording {
 
   // The job of this gateway that may be this one, by its marker and all that lists tell: its
   // submission was given up, or lists do not have what its answer called it.
-  std::optional<pb::FineTune> FindLost(const UpstreamJob& item) {
-    if (!item.name) return std::nullopt;
-    const std::string marker = StripMarker(*item.name).marker;
+  std::optional<Lost> FindLost(const UpstreamJob& item) {
+    const std::string marker = MarkerOf(item);
     if (marker.empty() || draft_.FindIntentByMarker(marker)) return std::nullopt;
-    if (!list_.not_listed) IndexNotListed();
-    auto found = list_.not_listed->find(marker);
-    if (found == list_.not_listed->end()) return std::nullopt;
-    auto record = draft_.Find(found->second);
+    auto record = draft_.FindSubmittedByMarker(marker);
     if (!record || !IsNotListed(record->fine_tune().upstream_id())) return std::nullopt;
     record::Intent asked;
     asked.set_marker(marker);
     *asked.mutable_fine_tune() = record->fine_tune();
     if (LikenessOf(asked, item, false).contradicted) return std::nullopt;
-    if (!known_.contains(item.id) && ++with_marker_of_[found->second] > kMostWithOneMarker)
+    const std::string id = IdOf(record->fine_tune().name()).value_or("");
+    if (!known_.contains(item.id) && ++with_marker_of_[id] > kMostWithOneMarker)
       return std::nullopt;
-    return asked.fine_tune();
+    return Lost{id, asked.fine_tune().upstream_id()};
   }
 
-  void IndexNotListed() {
-    auto& not_listed = list_.not_listed.emplace();
-    const ViewPtr view = catalog_.view();
-    for (size_t i = 0; i < view->size(); ++i) {
-      const FineTuneVersion& version = *view->at(i);
-      if (!version.marker.empty() && !version.request_id.empty() &&
-          IsNotListed(version.upstream_id))
-        not_listed.emplace(version.marker, version.id);
-    }
+  // The submission with its marker that is still under way.
+  std::optional<record::Intent> FindOpen(const UpstreamJob& item) {
+    const std::string marker = MarkerOf(item);
+    return marker.empty() ? std::nullopt : draft_.FindIntentByMarker(marker);
+  }
+
+  static std::string MarkerOf(const UpstreamJob& item) {
+    return item.name ? StripMarker(*item.name).marker : "";
   }
 
   bool IsNotListed(const std::string& upstream_id) const {
@@ -172,11 +175,20 @@ class ListRecording {
     all.Add(list_.found);
     all.Add(outcome_.candidates);
     search.candidates = all.Snapshot();
+    // Since they were found a submission may have been answered, under this name or another.
+    for (Candidate& candidate : search.candidates) {
+      if (candidate.lost_id.empty()) continue;
+      if (auto lost = FindLost(candidate.job)) {
+        candidate.lost_id = std::move(lost->id);
+        candidate.lost_upstream_id = std::move(lost->upstream_id);
+      } else if (!FindOpen(candidate.job)) {
+        candidate.lost_id.clear();
+      }
+    }
     return SearchSubmissions(search, draft_, outcome_.search);
   }
 
   const ListReading& list_;
-  const Catalog& catalog_;
   Draft& draft_;
   ListOutcome& outcome_;
   std::vector<record::Intent> unsettled_;
@@ -203,10 +215,9 @@ void ListOutcome::Add(ListOutcome slice) {
   search = std::move(slice.search);
 }
 
-absl::Status RecordList(const ListReading& reading, const Catalog& catalog, Draft& draft,
-                        ListOutcome& outcome) {
+absl::Status RecordList(const ListReading& reading, Draft& draft, ListOutcome& outcome) {
   outcome = ListOutcome();
-  return ListRecording(reading, catalog, draft, outcome).Run();
+  return ListRecording(reading, draft, outcome).Run();
 }
 
 }  // namespace finetune

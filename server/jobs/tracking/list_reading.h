@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "server/jobs/record/catalog.h"
 #include "server/jobs/record/recorder.h"
 #include "server/jobs/tracking/submission_search.h"
 #include "server/segmind/upstream_job.h"
@@ -30,9 +29,6 @@ struct ListReading {
   std::vector<Candidate> found;
   // Other slices follow: not until the last one is it known what the list shows of a submission.
   bool more = false;
-  // Jobs of this gateway that the list does not have, by marker. The slices of a list share it: it
-  // is made when it is first needed, for that looks at every job. Recorder's thread only.
-  mutable std::optional<absl::flat_hash_map<std::string, std::string>> not_listed;
 };
 
 // What is to be done once it is recorded.
@@ -65,7 +61,6 @@ struct ListOutcome {
 
 // Joins the items into the jobs, makes records of jobs from elsewhere, and looks for submissions
 // whose outcome is not known.
-absl::Status RecordList(const ListReading& reading, const Catalog& catalog, Draft& draft,
-                        ListOutcome& outcome);
+absl::Status RecordList(const ListReading& reading, Draft& draft, ListOutcome& outcome);
 
 }  // namespace finetune

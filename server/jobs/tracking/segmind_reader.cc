@@ -410,7 +410,7 @@ void SegmindReader::RecordSlice(const std::shared_ptr<Recording>& recording,
       [recording, loads = reader_loads_, &catalog = catalog_](Draft& draft) {
         if (catalog.loads() != loads)
           return absl::UnavailableError("the record was loaded anew meanwhile");
-        return RecordList(recording->reading, catalog, draft, recording->slice);
+        return RecordList(recording->reading, draft, recording->slice);
       },
       [this, worker = worker_, recording](const absl::Status& status) {
         worker->Post([this, recording, status] { OnSliceRecorded(recording, status); });

@@ -105,9 +105,20 @@ class Search {
   }
 
   bool IsLost(const Candidate& candidate) const {
-    if (candidate.lost_id.empty()) return false;
-    const auto record = draft_.Find(candidate.lost_id);
+    const std::string& id = candidate.lost_id;
+    // While it is open, the intent is what is searched for.
+    const bool open = std::any_of(intents_.begin(), intents_.end(),
+                                  [&](const auto& intent) { return intent.fine_tune_id() == id; });
+    if (id.empty() || open) return false;
+    const auto record = draft_.Find(id);
     return record && record->fine_tune().upstream_id() == candidate.lost_upstream_id;
+  }
+
+  // Since it was found, the submission with its marker was answered under another name.
+  bool IsAnsweredOtherwise(size_t c) const {
+    if (!is_free_[c] || candidate(c).lost_id.empty()) return false;
+    const auto record = draft_.Find(candidate(c).lost_id);
+    return record && record->fine_tune().upstream_id() != candidate(c).lost_upstream_id;
   }
 
   absl::Status AdoptFirstOf(const std::string& id, const std::vector<size_t>& marked) {
@@ -237,6 +248,8 @@ class Search {
       awaited = awaited || !IsUnknown(i) || IsUnread(i) || IsWaitedFor(i, c);
     }
     if (waits_for_details_[c]) may_be_one = awaited = true;
+    // Only a list tells whether that job is another one.
+    if (IsAnsweredOtherwise(c) && search_.list_read == 0) may_be_one = awaited = true;
     if (may_be_one && !candidate(c).details_read) {
       if (!candidate(c).details_put_off) result_.wanted.push_back(id);
     } else if (!awaited) {

@@ -26,8 +26,8 @@ struct Candidate {
   bool details_read = false;
   // Details could not be read for now: they are asked for with the next list.
   bool details_put_off = false;
-  // The job of this gateway whose marker it carries, though its submission was given up or lists do
-  // not have it; empty if there is none. And what that job was called at Segmind.
+  // The job of this gateway whose marker it carries, though its submission was under way or given
+  // up, or lists do not have it; empty if there is none. And what that job was called at Segmind.
   std::string lost_id;
   std::string lost_upstream_id;
 };

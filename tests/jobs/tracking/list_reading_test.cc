@@ -36,17 +36,15 @@ class ListReadingTest : public ::testing::Test {
   ListOutcome Record(std::vector<UpstreamJob> items) { return Record(ReadingOf(std::move(items))); }
   ListOutcome Record(const ListReading& reading) {
     ListOutcome outcome;
-    EXPECT_TRUE(
-        jobs_.Run([&](Draft& draft) { return RecordList(reading, jobs_.catalog, draft, outcome); })
-            .ok());
+    EXPECT_TRUE(jobs_.Run([&](Draft& draft) { return RecordList(reading, draft, outcome); }).ok());
     return outcome;
   }
   FineTune Job(const std::string& upstream_id) {
     const VersionPtr version = jobs_.catalog.FindUpstream(upstream_id);
     return version == nullptr ? FineTune() : ToRecord(*version).fine_tune();
   }
-  // A submission whose answer was lost.
-  record::Intent Lose() {
+  // A submission whose answer is awaited.
+  record::Intent Begin() {
     record::Intent intent;
     intent.set_caller("alice");
     intent.set_request_id("r");
@@ -54,14 +52,22 @@ class ListReadingTest : public ::testing::Test {
     intent.set_state(record::Intent::PREPARED);
     intent.set_marker(MakeMarker("key", "alice", "r", 0));
     intent.mutable_fine_tune()->set_display_name("cats");
+    Run([&](Draft& draft) { draft.PutIntent(intent); });
+    return intent;
+  }
+  // One whose answer was lost.
+  record::Intent Lose() {
+    const record::Intent intent = Begin();
+    Run([&](Draft& draft) { BecomeUnknown(draft, intent, "lost", 0); });
+    return intent;
+  }
+  void Run(const std::function<void(Draft&)>& mutate) {
     EXPECT_TRUE(jobs_
                     .Run([&](Draft& draft) {
-                      draft.PutIntent(intent);
-                      BecomeUnknown(draft, intent, "lost", 0);
+                      mutate(draft);
                       return absl::OkStatus();
                     })
                     .ok());
-    return intent;
   }
 
   JobsFixture jobs_;
@@ -145,6 +151,67 @@ TEST_F(ListReadingTest, SearchesForALostSubmissionOnceAllSlicesOfTheListAreThere
   EXPECT_EQ(outcome.candidates.size(), 1u);
   EXPECT_EQ(outcome.search.unsettled, 1);
   EXPECT_THAT(outcome.search.wanted, ElementsAre("x"));
+}
+
+// A list shows the job before the submission's answer comes, and the answer calls it otherwise.
+TEST_F(ListReadingTest, AJobWhoseAnswerCalledItOtherwiseIsNotShownTwiceHoweverLateItsDetailsAre) {
+  const record::Intent intent = Begin();
+  const std::string name = AddMarker("cats", intent.marker());
+  const ListOutcome outcome = Record({Item("x", "QUEUED", name)});
+  ASSERT_EQ(outcome.candidates.size(), 1u);
+  EXPECT_THAT(outcome.search.wanted, ElementsAre("x"));
+
+  Run([&](Draft& draft) {
+    EXPECT_EQ(Accept(draft, intent,
+                     {.job = Item("queue-1", "", name),
+                      .read = ++reads_,
+                      .time = kTime,
+                      .source = pb::StateTransition::SUBMIT}),
+              "lost");
+  });
+  SubmissionSearch again{.candidates = outcome.candidates};
+  again.candidates[0].details_read = true;
+  SearchResult result;
+  Run([&](Draft& draft) { EXPECT_TRUE(SearchSubmissions(again, draft, result).ok()); });
+  EXPECT_THAT(result.dropped, IsEmpty());
+  EXPECT_EQ(jobs_.catalog.view()->size(), 1u);
+
+  ListReading next = ReadingOf({});
+  next.search.candidates = again.candidates;
+  next.search.list_read = reads_;
+  next.has = [](const std::string& id) { return id == "x"; };
+  EXPECT_THAT(Record(next).search.adopted, ElementsAre("x"));
+  EXPECT_EQ(jobs_.catalog.view()->size(), 1u);
+  EXPECT_EQ(IdOf(Job("x").name()), "lost");
+}
+
+// Nothing of it is committed yet when the list is recorded.
+TEST_F(ListReadingTest, AnAnswerAndTheListThatNamesItsJobOtherwiseMayBeOfOneCommit) {
+  const record::Intent intent = Begin();
+  const std::string name = AddMarker("cats", intent.marker());
+  ListReading reading = ReadingOf({Item("x", "QUEUED", name)});
+  reading.has = [](const std::string& id) { return id == "x"; };
+  ListOutcome outcome;
+  Run([&](Draft& draft) {
+    Accept(draft, intent,
+           {.job = Item("queue-1", ""), .time = kTime, .source = pb::StateTransition::SUBMIT});
+    EXPECT_TRUE(RecordList(reading, draft, outcome).ok());
+  });
+  ASSERT_EQ(outcome.candidates.size(), 1u);
+  EXPECT_EQ(outcome.candidates[0].lost_id, "lost");
+  EXPECT_EQ(jobs_.catalog.view()->size(), 1u);
+}
+
+TEST_F(ListReadingTest, AJobThatIsShownAlreadyIsItsAnswersUnderAnotherName) {
+  Record({Item("x", "QUEUED", AddMarker("cats", MakeMarker("key", "alice", "r", 0)))});
+  ASSERT_EQ(jobs_.catalog.view()->size(), 1u);
+  const record::Intent intent = Begin();
+  Run([&](Draft& draft) {
+    Accept(draft, intent,
+           {.job = Item("queue-1", ""), .time = kTime, .source = pb::StateTransition::SUBMIT});
+  });
+  EXPECT_EQ(jobs_.catalog.view()->size(), 1u);
+  EXPECT_EQ(Job("x").creator(), "alice");
 }
 
 }  // namespace
