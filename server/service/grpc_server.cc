@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,12 @@ absl::Duration ProcessorTime() {
   timespec used{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
   return absl::DurationFromTimespec(used);
+}
+
+// Where there is no second processor, a second thread only takes from the first.
+std::function<int64_t()> RefusedCalls(const CallGate& gate) {
+  if (std::thread::hardware_concurrency() == 1) return [] { return int64_t{0}; };
+  return [&gate] { return gate.refused_calls(); };
 }
 
 // Takes out the services that were not asked for: gRPC's library for reflection serves it in every
@@ -187,8 +194,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const Options& opt
   made->health_.Accept(*made->queues_);
   made->unknown_methods_->Accept(*made->queues_);
   made->queues_->Start();
-  made->spare_readers_ =
-      std::make_unique<SpareReaders>(made->queues_->arrivals(), kSpareReaders, ProcessorTime);
+  made->spare_readers_ = std::make_unique<SpareReaders>(
+      made->queues_->arrivals(), kSpareReaders,
+      SpareReaders::Work{.used = ProcessorTime,
+                         .refused = RefusedCalls(gate),
+                         .also = [&queues = *made->queues_] { queues.RunSome(); }});
   made->spare_readers_->Start();
   return made;
 }

@@ -113,6 +113,11 @@ CallGate::CallGate(Options options, Authenticator& authenticator, Clock& clock, 
 }
 
 absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Call& call) {
+  RETURN_IF_ERROR(Begin(method, context, call));
+  return Enter(call);
+}
+
+absl::Status CallGate::Begin(Method method, grpc::ServerContextBase* context, Call& call) {
   methods_[static_cast<int>(method)].OnStarted();
   call.method = method;
   call.context = context;
@@ -128,14 +133,19 @@ absl::Status CallGate::Admit(Method method, grpc::ServerContextBase* context, Ca
   if (tracer_.enabled() || !cheap)
     call.span = tracer_.Start(call.start, SpanKind::kServer, span_names_[static_cast<int>(method)],
                               TraceOf(*context));
-  return Check(call);
+  return Authenticate(call);
 }
 
-absl::Status CallGate::Check(Call& call) {
-  const uint64_t judgements = lasting_.judgements();
+absl::Status CallGate::Authenticate(Call& call) {
+  call.judgements = lasting_.judgements();
   ASSIGN_OR_RETURN(Admission admission,
                    authenticator_.Authenticate(*call.context, clock_.WallNow()));
   call.caller = std::move(admission.caller);
+  call.good_until = admission.good_until;
+  return absl::OkStatus();
+}
+
+absl::Status CallGate::Enter(Call& call) {
   const Rule& rule = RuleOf(call.method);
   if (call.caller->role < rule.least_role)
     return RoleNotAllowed(rule.name, rule.least_role, call.caller->role);
@@ -146,7 +156,7 @@ absl::Status CallGate::Check(Call& call) {
   call.lasting = std::make_shared<LastingCall>(rule.name, rule.least_role, *call.context, call.peer,
                                                call.caller);
   if (call.method == Method::kUploadDataset) call.lasting->CountUploaded(0);
-  lasting_.Add(call.lasting, admission.good_until, judgements);
+  lasting_.Add(call.lasting, call.good_until, call.judgements);
   return absl::OkStatus();
 }
 
@@ -202,6 +212,7 @@ void CallGate::End(Call& call, const absl::Status& status, double messages_sent,
   const pb::ErrorReason::Reason reason =
       status.ok() ? pb::ErrorReason::REASON_UNSPECIFIED : ReasonAtEnd(status);
   if (!status.ok()) CountRefusal(reason);
+  if (absl::IsResourceExhausted(status)) refused_calls_.fetch_add(1, std::memory_order_relaxed);
   WriteLog(call, status, reason, took);
   if (!call.span.recording()) return;
   const Rule& rule = RuleOf(call.method);

@@ -59,6 +59,9 @@ struct Call {
   FairShare::Slot place;
   FairShare::Slot answer;
   std::vector<FairShare::Slot> more;
+  // Until when its credential is good, and the judgement that this rests on (LastingCalls).
+  absl::Time good_until = absl::InfiniteFuture();
+  uint64_t judgements = 0;
   // Set for streams and waits that were admitted; null for all other calls.
   std::shared_ptr<LastingCall> lasting;
   // For the log: the job that it is about and, for calls that are always logged, who is at the
@@ -103,6 +106,10 @@ class CallGate {
   // RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED, UNAVAILABLE /
   // ISSUER_KEYS_UNAVAILABLE.
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
+  // The same in two steps, between which the call may wait: it is known whose it is; and it may be
+  // made.
+  absl::Status Begin(Method method, grpc::ServerContextBase* context, Call& call);
+  absl::Status Enter(Call& call);
   void End(Call& call, const absl::Status& status, double messages_sent,
            double messages_received = 1);
 
@@ -120,11 +127,14 @@ class CallGate {
   // For a method that no service has.
   void CountUnknownMethod(absl::Duration took);
 
+  // So far: because of what their callers took, or all together.
+  int64_t refused_calls() const { return refused_calls_.load(std::memory_order_relaxed); }
+
   // Unary calls under way.
   int64_t unary_calls() const { return Of(Share::kCalls).used() + Of(Share::kWaits).used(); }
 
  private:
-  absl::Status Check(Call& call);
+  absl::Status Authenticate(Call& call);
   absl::Status CheckLimits(Call& call);
   // The policy's limit on what callers share, for the caller of `call`.
   std::optional<int64_t> OwnLimit(const Call& call, Share share) const;
@@ -153,6 +163,7 @@ class CallGate {
   UntakenAnswers untaken_answers_;
   RefusalLog refusal_log_;
   std::atomic<uint32_t> cheap_calls_ = 0;
+  std::atomic<int64_t> refused_calls_ = 0;
 };
 
 }  // namespace finetune

@@ -10,11 +10,16 @@
 namespace finetune {
 namespace {
 
-void Run(grpc::CompletionQueue& queue) {
-  void* tag = nullptr;
-  bool ok = false;
-  while (queue.Next(&tag, &ok)) static_cast<QueueEvent*>(tag)->OnEvent(ok);
-}
+// How many events are taken before it is looked whether more wait: where none does, that is a look
+// at the sockets in vain.
+constexpr int kLookEvery = 32;
+// How many calls are gathered before some of them are run, and how many these are. Whoever calls
+// seldom stands in gRPC's queue behind all that others have sent, so that this is to be shorter than
+// the lines here.
+constexpr int kGathered = 64;
+constexpr int kRun = 8;
+// So many events are taken for that at most, whatever they are.
+constexpr int kEvents = 4 * kGathered;
 
 }  // namespace
 
@@ -33,9 +38,42 @@ CallQueues::~CallQueues() { Shutdown(); }
 void CallQueues::Start() {
   for (int i = 0; i < threads_; ++i)
     running_.push_back(
-        std::make_unique<Thread>(absl::StrCat("calls-", i), [this] { Run(*arrivals_); }));
-  running_.push_back(std::make_unique<Thread>("waits", [this] { Run(*waits_); }));
+        std::make_unique<Thread>(absl::StrCat("calls-", i), [this] { ServeArrivals(); }));
+  running_.push_back(std::make_unique<Thread>("waits", [this] {
+    void* tag = nullptr;
+    bool ok = false;
+    while (waits_->Next(&tag, &ok)) static_cast<QueueEvent*>(tag)->OnEvent(ok);
+  }));
 }
+
+void CallQueues::ServeArrivals() {
+  void* tag = nullptr;
+  bool ok = false;
+  for (int events = 1; arrivals_->Next(&tag, &ok); ++events) {
+    static_cast<QueueEvent*>(tag)->OnEvent(ok);
+    if (events % kLookEvery != 0) continue;
+    while (TakeTurns()) continue;
+  }
+}
+
+bool CallQueues::TakeTurns() {
+  void* tag = nullptr;
+  bool ok = false;
+  bool many = false;
+  {
+    ArrivalTurns::Gathering gathering(turns_);
+    const gpr_timespec at_once = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    for (int events = 0;
+         events < kEvents && gathering.arrivals() < kGathered &&
+         arrivals_->AsyncNext(&tag, &ok, at_once) == grpc::CompletionQueue::GOT_EVENT;
+         ++events)
+      static_cast<QueueEvent*>(tag)->OnEvent(ok);
+    many = gathering.arrivals() > 1;
+  }
+  return turns_.RunSome(kRun) || many;
+}
+
+void CallQueues::RunSome() { turns_.RunSome(kRun); }
 
 void CallQueues::Shutdown() {
   if (std::exchange(shut_down_, true)) return;

@@ -9,6 +9,7 @@
 
 #include "server/base/thread.h"
 #include "server/base/turn_queue.h"
+#include "server/service/calls/arrival_turns.h"
 
 namespace finetune {
 
@@ -54,6 +55,9 @@ class CallQueues {
   // before they are asked for until they are gone.
   const std::shared_ptr<CallCount>& calls() const { return calls_; }
 
+  // For whoever helps those threads: runs some of the calls that wait for their turn.
+  void RunSome();
+
   // Where every call arrives, and short ones end.
   grpc::ServerCompletionQueue& arrivals() { return *arrivals_; }
   // Handles what takes longer than a look into memory, so that the threads that read sockets need
@@ -65,11 +69,17 @@ class CallQueues {
   grpc::CompletionQueue& waits() { return *waits_; }
 
  private:
+  void ServeArrivals();
+  // Takes what has come, and runs some of it in turn. False once there was little to take and
+  // nothing is left to run.
+  bool TakeTurns();
+
   const int threads_;
   const std::unique_ptr<grpc::ServerCompletionQueue> arrivals_;
   const std::unique_ptr<grpc::CompletionQueue> waits_;
   const std::shared_ptr<CallCount> calls_ = std::make_shared<CallCount>();
   TurnQueue aside_{"handlers"};
+  ArrivalTurns turns_;
   std::vector<std::unique_ptr<Thread>> running_;
   bool shut_down_ = false;
 };

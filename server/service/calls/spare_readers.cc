@@ -17,6 +17,8 @@ constexpr absl::Duration kIdle = absl::Milliseconds(1);
 constexpr absl::Duration kPatience = absl::Milliseconds(20);
 // Unless it has waited this many times as long: somebody is kept by something else.
 constexpr int kMostPatience = 12;
+// Calls that are refused between two looks when one helps in any case.
+constexpr int64_t kManyRefused = 20;
 // Looks that must go well before one helps less.
 constexpr int kCalm = 20;
 // How long a spare thread waits for an event before it asks whether it is still needed.
@@ -24,9 +26,8 @@ constexpr int64_t kTurnMs = 50;
 
 }  // namespace
 
-SpareReaders::SpareReaders(grpc::CompletionQueue& queue, int most,
-                           std::function<absl::Duration()> used)
-    : queue_(queue), most_(most), used_(std::move(used)) {}
+SpareReaders::SpareReaders(grpc::CompletionQueue& queue, int most, Work work)
+    : queue_(queue), most_(most), work_(std::move(work)) {}
 
 void SpareReaders::Start() {
   for (int i = 0; i < most_; ++i)
@@ -53,15 +54,21 @@ void SpareReaders::Stop() {
 }
 
 void SpareReaders::Guard() {
-  absl::Duration used = used_();
+  absl::Duration used = work_.used();
   int calm = 0;
   while (Sleep(kInterval)) {
-    const absl::Duration before = std::exchange(used, used_());
+    const absl::Duration before = std::exchange(used, work_.used());
+    const bool many_refused = ManyRefused();
     bool helping;
     {
       MutexLock lock(mu_);
+      if (many_refused && wanted_ == 0) {
+        wanted_ = 1;
+        changed_.NotifyAll();
+      }
       helping = wanted_ > 0;
     }
+    if (many_refused) calm = 0;
     if (!helping && used - before < kIdle) continue;
     calm = Try() ? calm + 1 : 0;
     if (calm < kCalm || !helping) continue;
@@ -69,6 +76,11 @@ void SpareReaders::Guard() {
     MutexLock lock(mu_);
     --wanted_;
   }
+}
+
+bool SpareReaders::ManyRefused() {
+  const int64_t refused = work_.refused();
+  return refused - std::exchange(refused_, refused) > kManyRefused;
 }
 
 bool SpareReaders::Sleep(absl::Duration time) {
@@ -87,9 +99,9 @@ bool SpareReaders::Try() {
   }
   alarm_.Set(&queue_, gpr_inf_past(GPR_CLOCK_MONOTONIC), static_cast<QueueEvent*>(&ping_));
   bool at_once = true;
-  absl::Duration used = used_();
+  absl::Duration used = work_.used();
   for (int waits = 1; !AwaitPing(kPatience); ++waits) {
-    const absl::Duration now_used = used_();
+    const absl::Duration now_used = work_.used();
     if (now_used - used < kPatience && waits < kMostPatience) continue;
     at_once = false;
     used = now_used;
@@ -140,6 +152,7 @@ void SpareReaders::Help(int number) {
       case grpc::CompletionQueue::SHUTDOWN:
         return;
     }
+    work_.also();
   }
 }
 

@@ -23,11 +23,24 @@ namespace finetune {
 // before they have used much of the processor, for which they may have to wait. As many
 // connections as there are threads in all could still keep all of them.
 //
+// One also helps while many calls are refused: whoever sends more than it may sends hundreds at
+// once, which are too few to be noticed so, and others wait for them. It does not help always,
+// because threads hand the waiting for sockets to each other at each event.
+//
 // Start and Stop are for the owner, Stop before the queue is shut down; the rest is its own.
 class SpareReaders {
  public:
-  // `used`: the processor time so far of all that may be busy with the queue.
-  SpareReaders(grpc::CompletionQueue& queue, int most, std::function<absl::Duration()> used);
+  // What it looks at, and does besides. Any thread.
+  struct Work {
+    // The processor time so far of all that may be busy with the queue.
+    std::function<absl::Duration()> used;
+    // How many calls were refused so far because their callers had what they may have.
+    std::function<int64_t()> refused;
+    // What else those whose work it is do after each event.
+    std::function<void()> also;
+  };
+
+  SpareReaders(grpc::CompletionQueue& queue, int most, Work work);
   ~SpareReaders() { Stop(); }
 
   void Start();
@@ -44,6 +57,8 @@ class SpareReaders {
     SpareReaders& owner_;
   };
 
+  // Whether one is to help however soon events are taken.
+  bool ManyRefused();
   void Guard() ABSL_LOCKS_EXCLUDED(mu_);
   // True if it is to go on after so long.
   bool Sleep(absl::Duration time) ABSL_LOCKS_EXCLUDED(mu_);
@@ -58,11 +73,12 @@ class SpareReaders {
   // Constant after construction.
   grpc::CompletionQueue& queue_;
   const int most_;
-  const std::function<absl::Duration()> used_;
+  const Work work_;
 
   // Guard's thread only.
   Ping ping_{*this};
   grpc::Alarm alarm_;
+  int64_t refused_ = 0;  // When it was looked last.
 
   Mutex mu_;
   CondVar changed_;

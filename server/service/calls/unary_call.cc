@@ -25,13 +25,30 @@ void UnaryCall::Request(void* tag) {
 void UnaryCall::OnArrived() {
   Accept(route_);
   finished_.Expect();  // It is answered, whatever happens.
+  turn_.Expect();      // The handler may use it after it has answered.
+  known_ = route_.gate.Begin(route_.method.method, &context_, call_);
+  ArrivalTurns::RunInTurn(call_.caller == nullptr ? nullptr : sharer().get(), *this);
+}
+
+void UnaryCall::OnTurn() {
   RunHere([this] {
-    absl::Status status = route_.gate.Admit(route_.method.method, &context_, call_);
-    if (!status.ok()) return Fail(status);
+    if (absl::Status status = Enter(); !status.ok()) return Fail(status);
     if (request_.Length() > route_.method.aside_beyond) return HandleAside();
     route_.method.handle(request_, *this);
     request_.Clear();
   });
+  turn_.OnEvent(true);
+}
+
+absl::Status UnaryCall::Enter() {
+  if (!known_.ok()) return std::exchange(known_, absl::OkStatus());
+  {
+    MutexLock lock(mu_);
+    if (cancelled_)
+      return absl::CancelledError(
+          "the client went, or its deadline passed, before it was its turn");
+  }
+  return route_.gate.Enter(call_);
 }
 
 void UnaryCall::HandleAside() {

@@ -53,10 +53,10 @@ struct UnaryRoute {
 // Answers are sent by the threads of the call's queue: whoever answers from another thread writes
 // to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
 // has no reason to.
-class UnaryCall final : public QueuedCall {
+class UnaryCall final : public QueuedCall, private ArrivalTurns::Entry {
  public:
-  // Asks for a call, and for the next one as soon as it came. It is counted in and, unless it is
-  // refused (and then answered), handled.
+  // Asks for a call, and for the next one as soon as it came. When it is its caller's turn, it is
+  // counted in and, unless it is refused (and then answered), handled.
   static void Accept(const UnaryRoute& route);
 
   const Caller& caller() const { return *call_.caller; }
@@ -108,9 +108,14 @@ class UnaryCall final : public QueuedCall {
   void Request(void* tag) override;
   void OnArrived() override;
   void OnGone(bool cancelled) override;
+  // ArrivalTurns::Entry.
+  void OnTurn() override;
+
+  absl::Status Enter() ABSL_LOCKS_EXCLUDED(mu_);
   void OnLater(bool);
   void OnFinished(bool sent);
   void OnHandledAside(bool) {}
+  void OnTurnEnded(bool) {}
 
   void HandleAside();
   // Runs `step` as the call that this thread is at.
@@ -123,6 +128,7 @@ class UnaryCall final : public QueuedCall {
   grpc::ByteBuffer request_;
   UnaryMethod::Writer writer_{&context_};
   Call call_;
+  absl::Status known_;  // Whether it is known whose it is.
   Mutex mu_;
   absl::AnyInvocable<void() &&> on_cancel_ ABSL_GUARDED_BY(mu_);
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
@@ -132,6 +138,7 @@ class UnaryCall final : public QueuedCall {
   absl::Status answer_;  // What it was answered with.
   UntakenAnswers::Place untaken_;
   Operation<UnaryCall> later_event_{*this, &UnaryCall::OnLater};
+  Operation<UnaryCall> turn_{*this, &UnaryCall::OnTurnEnded};
   Operation<UnaryCall> aside_{*this, &UnaryCall::OnHandledAside};
   Operation<UnaryCall> finished_{*this, &UnaryCall::OnFinished};
 };

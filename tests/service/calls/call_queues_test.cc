@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <thread>
+#include <vector>
 
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/service/calls/queue_event.h"
@@ -69,6 +70,64 @@ TEST_F(CallQueuesTest, TellUntilTheLastCallHasLeft) {
   queues_->calls()->Leave();
   stopper.join();
   queues_->Shutdown();
+}
+
+// A call that comes; `order` gets its caller when it is run.
+class Arrival final : public QueueEvent, private ArrivalTurns::Entry {
+ public:
+  Arrival(const Sharer& sharer, std::vector<const Sharer*>& order)
+      : sharer_(sharer), order_(order) {}
+  void OnEvent(bool) override { ArrivalTurns::RunInTurn(&sharer_, *this); }
+
+  grpc::Alarm alarm;
+
+ private:
+  void OnTurn() override { order_.push_back(&sharer_); }
+
+  const Sharer& sharer_;
+  std::vector<const Sharer*>& order_;
+};
+
+class Hold final : public QueueEvent {
+ public:
+  void OnEvent(bool) override {
+    begun.Notify();
+    over.WaitForNotification();
+  }
+  Notification begun, over;
+};
+
+TEST(CallQueuesOfOneThread, WhatOneCallerSendsAtOnceWaitsForItself) {
+  constexpr int kFlood = 200;
+  grpc::health::v1::Health::AsyncService service;
+  grpc::ServerBuilder builder;
+  builder.RegisterService(&service);
+  CallQueues queues(builder, 1);
+  const auto server = builder.BuildAndStart();
+  queues.Start();
+  const auto post = [&](grpc::Alarm& alarm, QueueEvent& event) {
+    alarm.Set(&queues.arrivals(), gpr_inf_past(GPR_CLOCK_MONOTONIC), &event);
+  };
+  const Sharer mallory("mallory"), alice("alice");
+  std::vector<const Sharer*> order;  // Of the thread, until it is joined.
+  Hold hold;
+  grpc::Alarm held;
+  post(held, hold);
+  hold.begun.WaitForNotification();
+  std::vector<std::unique_ptr<Arrival>> arrivals;
+  for (int i = 0; i < kFlood; ++i) arrivals.push_back(std::make_unique<Arrival>(mallory, order));
+  arrivals.push_back(std::make_unique<Arrival>(alice, order));
+  for (const auto& arrival : arrivals) post(arrival->alarm, *arrival);
+  hold.over.Notify();
+  Event last;
+  grpc::Alarm alarm;
+  post(alarm, last);
+  last.happened.WaitForNotification();
+  server->Shutdown();
+  queues.Shutdown();
+  ASSERT_EQ(order.size(), arrivals.size());
+  const auto turn = std::find(order.begin(), order.end(), &alice) - order.begin();
+  EXPECT_LT(turn, kFlood / 4) << "of " << kFlood << " that came before";
 }
 
 TEST(CallQueuesWithoutServer, ComeAndGo) {

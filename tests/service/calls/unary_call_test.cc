@@ -133,5 +133,33 @@ TEST_F(UnaryCallTest, EndsWhenItsAnswerIsNotTaken) {
   while (queue.Next(&tag, &ok)) continue;
 }
 
+// More come than are looked at one by one: several threads gather and run them.
+TEST_F(UnaryCallTest, AnswersEachOfManyAtOnce) {
+  Serve([](pb::GetFineTuneRequest request, UnaryCall& call) { call.Reply(Named(request.name())); });
+  struct Open {
+    grpc::ClientContext context;
+    pb::FineTune answer;
+    grpc::Status status;
+    std::unique_ptr<grpc::ClientAsyncResponseReader<pb::FineTune>> reader;
+  };
+  constexpr int kCalls = 2000;
+  std::vector<Open> calls(kCalls);
+  grpc::CompletionQueue queue;
+  for (int i = 0; i < kCalls; ++i) {
+    pb::GetFineTuneRequest request;
+    request.set_name(absl::StrCat("fineTunes/", i));
+    calls[i].reader = stub_->AsyncGetFineTune(&calls[i].context, request, &queue);
+    calls[i].reader->Finish(&calls[i].answer, &calls[i].status, &calls[i]);
+  }
+  void* tag = nullptr;
+  bool ok = false;
+  for (int i = 0; i < kCalls; ++i) ASSERT_TRUE(queue.Next(&tag, &ok));
+  queue.Shutdown();
+  for (int i = 0; i < kCalls; ++i) {
+    EXPECT_TRUE(calls[i].status.ok()) << calls[i].status.error_message();
+    EXPECT_EQ(calls[i].answer.name(), absl::StrCat("fineTunes/", i));
+  }
+}
+
 }  // namespace
 }  // namespace finetune

@@ -1,0 +1,59 @@
+#include "server/service/calls/arrival_turns.h"
+
+#include <utility>
+
+namespace finetune {
+namespace {
+
+thread_local ArrivalTurns::Gathering* gathering = nullptr;
+
+}  // namespace
+
+ArrivalTurns::Gathering::Gathering(ArrivalTurns& turns) : turns_(turns) { gathering = this; }
+
+ArrivalTurns::Gathering::~Gathering() { gathering = nullptr; }
+
+void ArrivalTurns::RunInTurn(const Sharer* sharer, Entry& entry) {
+  if (gathering == nullptr) return entry.OnTurn();
+  ++gathering->arrivals_;
+  gathering->turns_.Add(sharer, entry);
+}
+
+void ArrivalTurns::Add(const Sharer* sharer, Entry& entry) {
+  MutexLock lock(mu_);
+  Line& line = lines_[sharer];
+  if (line.first == nullptr) {
+    line.first = &entry;
+    turns_.push_back(sharer);
+  } else {
+    line.last->next_ = &entry;
+  }
+  line.last = &entry;
+}
+
+ArrivalTurns::Entry* ArrivalTurns::TakeNext() {
+  MutexLock lock(mu_);
+  if (turns_.empty()) return nullptr;
+  const Sharer* sharer = turns_.front();
+  turns_.pop_front();
+  const auto line = lines_.find(sharer);
+  Entry* entry = line->second.first;
+  line->second.first = std::exchange(entry->next_, nullptr);
+  if (line->second.first != nullptr)
+    turns_.push_back(sharer);
+  else
+    lines_.erase(line);
+  return entry;
+}
+
+bool ArrivalTurns::RunSome(int most) {
+  for (int i = 0; i < most; ++i) {
+    Entry* entry = TakeNext();
+    if (entry == nullptr) return false;
+    entry->OnTurn();
+  }
+  MutexLock lock(mu_);
+  return !turns_.empty();
+}
+
+}  // namespace finetune
