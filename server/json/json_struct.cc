@@ -47,8 +47,7 @@ bool ConvertNumber(const JsonValue& value, StructBudget& budget, Value& out) {
 
 void ConvertArray(const JsonValue& array, StructBudget& budget, ListValue& out) {
   for (const JsonValue& item : array.GetArray()) {
-    Value converted;
-    if (Convert(item, budget, converted)) *out.add_values() = std::move(converted);
+    if (!Convert(item, budget, *out.add_values())) out.mutable_values()->RemoveLast();
   }
 }
 
@@ -83,19 +82,32 @@ bool Convert(const JsonValue& value, StructBudget& budget, Value& out) {
 
 Struct ToStruct(const JsonValue& object, StructBudget& budget) {
   Struct out;
-  if (!object.IsObject()) return out;
+  AddMembers(object, budget, out);
+  return out;
+}
+
+void AddMembers(const JsonValue& object, StructBudget& budget, Struct& out) {
+  if (!object.IsObject()) return;
   Nested(budget, [&] {
     for (const auto& member : object.GetObject())
       AddToStruct(RawText(member.name), member.value, budget, out);
   });
-  return out;
 }
 
 bool AddToStruct(std::string_view name, const JsonValue& value, StructBudget& budget, Struct& out) {
   std::string key;
+  if (!ConvertText(name, budget, &key)) return false;
+  auto& fields = *out.mutable_fields();
+  const auto [field, is_new] = fields.try_emplace(std::move(key));
+  if (is_new) {
+    if (Convert(value, budget, field->second)) return true;
+    fields.erase(field);
+    return false;
+  }
+  // What is there already stays if this does not fit.
   Value converted;
-  if (!ConvertText(name, budget, &key) || !Convert(value, budget, converted)) return false;
-  (*out.mutable_fields())[std::move(key)] = std::move(converted);
+  if (!Convert(value, budget, converted)) return false;
+  field->second = std::move(converted);
   return true;
 }
 

@@ -22,6 +22,8 @@ struct StructBudget {
 // that is not finite, is dropped; a whole number beyond kMaxExactWhole becomes text. Nothing if it
 // is no object.
 google::protobuf::Struct ToStruct(const JsonValue& object, StructBudget& budget);
+// The same, added to `out`.
+void AddMembers(const JsonValue& object, StructBudget& budget, google::protobuf::Struct& out);
 
 // Adds one member. False, and nothing changes, if it does not fit into `budget`.
 bool AddToStruct(std::string_view name, const JsonValue& value, StructBudget& budget,

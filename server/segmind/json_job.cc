@@ -176,8 +176,8 @@ void SetBilled(const JsonValue& value, Target& target) {
 void SetModelInformation(const JsonValue& value, Target& target) {
   if (!value.IsObject()) return;
   StructBudget budget;
-  google::protobuf::Struct& information =
-      target.job.model_information.emplace(ToStruct(value, budget));
+  google::protobuf::Struct& information = target.job.model_information.emplace();
+  AddMembers(value, budget, information);
   RemoveSignatures(information);
   target.scrubber.Scrub(information);
 }
@@ -432,14 +432,18 @@ bool TakeIds(Ids& ids, UpstreamJob& job) {
 
 std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubber) {
   std::optional<UpstreamJob> job;
-  if (!object.IsObject()) return job;
-  Target target{.scrubber = scrubber, .job = job.emplace(), .ids = {}};
+  if (!ReadJob(object, scrubber, job.emplace())) job.reset();
+  return job;
+}
+
+bool ReadJob(const JsonValue& object, const Scrubber& scrubber, UpstreamJob& job) {
+  if (!object.IsObject()) return false;
+  Target target{.scrubber = scrubber, .job = job, .ids = {}};
   for (const auto& member : object.GetObject()) {
     if (member.value.IsNull()) continue;
     if (const Reader* reader = ReaderOf(RawText(member.name))) (*reader)(member.value, target);
   }
-  if (!TakeIds(target.ids, *job)) job.reset();
-  return job;
+  return TakeIds(target.ids, job);
 }
 
 std::optional<std::string> JobIdOf(std::string_view text, JsonParser& parser,

@@ -16,6 +16,8 @@ namespace finetune {
 // A job's object, of any of the answers; nullopt if it is no object, or has no id that can name
 // something. `scrubber` cleans all texts: they are kept and shown.
 std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubber);
+// The same into `job`, which is new. False if there is none; `job` is good for nothing then.
+bool ReadJob(const JsonValue& object, const Scrubber& scrubber, UpstreamJob& job);
 
 // The UpstreamJob::id alone that JobOf would give for this text, mostly without making a tree of
 // it; empty if it would give no job. Nullopt if it cannot be parsed, of which the parser then knows

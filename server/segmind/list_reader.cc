@@ -81,8 +81,25 @@ struct Item {
 // A job of the last list.
 struct Slot {
   std::string id;
-  Digest digest;
+  Digest digest;          // All zeros: not known.
   uint32_t next = kNone;  // The slot of the item behind it in the last list.
+};
+
+// A set of slots by their ids, which are found without a copy of them.
+struct SlotHash {
+  using is_transparent = void;
+  size_t operator()(std::string_view id) const {
+    return absl::HashOf(absl::string_view(id.data(), id.size()));
+  }
+  size_t operator()(uint32_t slot) const { return (*this)((*slots)[slot].id); }
+  const std::vector<Slot>* slots;
+};
+struct SlotEqual {
+  using is_transparent = void;
+  bool operator()(uint32_t a, uint32_t b) const { return a == b; }
+  bool operator()(uint32_t slot, std::string_view id) const { return (*slots)[slot].id == id; }
+  bool operator()(std::string_view id, uint32_t slot) const { return (*slots)[slot].id == id; }
+  const std::vector<Slot>* slots;
 };
 
 }  // namespace
@@ -91,6 +108,7 @@ struct ListReader::Memory {
   // An item whose job is new in this list or differs from the last one.
   struct News {
     uint32_t item;
+    uint32_t slot;  // The job's, or kNone if it is new.
     std::string id;
   };
   struct Comparison {
@@ -111,12 +129,15 @@ struct ListReader::Memory {
   uint32_t Recall(const Digest& digest, uint32_t& guess) const;
   absl::StatusOr<Comparison> Compare(const std::vector<Item>& items, const UpstreamList& limits,
                                      size_t most);
-  absl::Status Look(const Item& item, const UpstreamList& limits, bool whole,
-                    std::optional<UpstreamJob>& job, std::string& id);
-  bool IsFirst(std::string_view id, std::vector<bool>& listed,
+  absl::Status Look(const Item& item, const UpstreamList& limits, UpstreamJob* job,
+                    std::string& id);
+  bool IsFirst(const News& news, std::vector<bool>& listed,
                absl::flat_hash_set<std::string_view>& new_ids) const;
+  uint32_t Find(std::string_view id) const;
+  uint32_t AddSlot(std::string id);
   void Learn(std::vector<Item>& items, Comparison& comparison);
   void Drop(uint32_t slot);
+  void IndexDigests();
   void CountUnreadTimes(const std::vector<UpstreamJob>& jobs) const;
 
   JsonParser parser;
@@ -131,7 +152,7 @@ struct ListReader::Memory {
   std::vector<Slot> slots;    // Free ones have no id.
   std::vector<uint32_t> free_slots;
   absl::flat_hash_map<Digest, uint32_t> by_digest;
-  absl::flat_hash_map<std::string, uint32_t> by_id;
+  absl::flat_hash_set<uint32_t, SlotHash, SlotEqual> by_id{0, SlotHash{&slots}, SlotEqual{&slots}};
   // What it said to be gone; after Forget that is owed to the next delta.
   std::vector<std::string> last_gone;
   absl::flat_hash_set<std::string> owed_gone;
@@ -210,10 +231,8 @@ std::vector<UpstreamJob> ListReader::MoreChanged(size_t most) {
     // That it is a job was seen when the list was read.
     const JsonValue* value = memory.parser.Parse(rest.items[i]);
     if (value == nullptr) continue;
-    std::optional<UpstreamJob> job =
-        JobOf(*value, ScrubberFor(rest.items[i], ScrubberOr(rest.scrubber)));
-    if (!job) continue;
-    jobs.push_back(*std::move(job));
+    const Scrubber& scrubber = ScrubberFor(rest.items[i], ScrubberOr(rest.scrubber));
+    if (!ReadJob(*value, scrubber, jobs.emplace_back())) jobs.pop_back();
   }
   memory.CountUnreadTimes(jobs);
   rest.items.resize(begin);
@@ -234,9 +253,7 @@ void ListReader::Forget() {
   memory.last_gone.clear();
 }
 
-bool ListReader::Has(std::string_view id) const {
-  return memory_->by_id.contains(absl::string_view(id.data(), id.size()));
-}
+bool ListReader::Has(std::string_view id) const { return memory_->Find(id) != kNone; }
 
 absl::Status ListReader::Memory::Split(std::string_view array, std::vector<Item>& items) {
   if (items.empty()) expected = first;
@@ -267,16 +284,16 @@ uint32_t ListReader::Memory::Recall(const Digest& digest, uint32_t& guess) const
   return found->second;
 }
 
-// What an item is: all of it, or by its id alone. None, and no id, if it cannot be read.
-absl::Status ListReader::Memory::Look(const Item& item, const UpstreamList& limits, bool whole,
-                                      std::optional<UpstreamJob>& job, std::string& id) {
+// What an item is: `job`, where that is wanted, and its id. No id if it cannot be read; what is in
+// `job` is good for nothing then.
+absl::Status ListReader::Memory::Look(const Item& item, const UpstreamList& limits,
+                                      UpstreamJob* job, std::string& id) {
   const Scrubber& scrubber = ScrubberOr(limits.scrubber);
   bool parsed = false;
-  if (whole) {
+  if (job != nullptr) {
     const JsonValue* value = parser.Parse(item.text);
     parsed = value != nullptr;
-    if (parsed) job = JobOf(*value, ScrubberFor(item.text, scrubber));
-    if (job) id = job->id;
+    if (parsed && ReadJob(*value, ScrubberFor(item.text, scrubber), *job)) id = job->id;
   } else if (std::optional<std::string> found = JobIdOf(item.text, parser, scrubber)) {
     parsed = true;
     id = *std::move(found);
@@ -285,13 +302,18 @@ absl::Status ListReader::Memory::Look(const Item& item, const UpstreamList& limi
   return absl::OkStatus();
 }
 
+// The slot of a job that the last list had, or kNone.
+uint32_t ListReader::Memory::Find(std::string_view id) const {
+  const auto known = by_id.find(id);
+  return known == by_id.end() ? kNone : *known;
+}
+
 // Whether nothing was seen of this job yet.
-bool ListReader::Memory::IsFirst(std::string_view id, std::vector<bool>& listed,
+bool ListReader::Memory::IsFirst(const News& news, std::vector<bool>& listed,
                                  absl::flat_hash_set<std::string_view>& new_ids) const {
-  const auto known = by_id.find(absl::string_view(id.data(), id.size()));
-  if (known == by_id.end()) return new_ids.insert(id).second;
-  if (listed[known->second]) return false;
-  listed[known->second] = true;
+  if (news.slot == kNone) return new_ids.insert(news.id).second;
+  if (listed[news.slot]) return false;
+  listed[news.slot] = true;
   return true;
 }
 
@@ -306,25 +328,26 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
                                      [](const Item& item) { return item.slot == kNone; });
   comparison.news.reserve(unknown);
   comparison.changed.reserve(std::min<size_t>(unknown, most));
+  if (items.size() > by_id.size()) new_ids.reserve(items.size() - by_id.size());
   for (size_t i = items.size(); i-- > 0;) {
     if (items[i].slot != kNone) {
       listed[items[i].slot] = true;
       continue;
     }
-    std::optional<UpstreamJob> job;
-    std::string id;
-    RETURN_IF_ERROR(Look(items[i], limits, comparison.changed.size() < most, job, id));
-    if (id.empty()) {
-      ++comparison.skipped;
-      continue;
+    const bool whole = comparison.changed.size() < most;
+    News news{.item = static_cast<uint32_t>(i), .slot = kNone, .id = {}};
+    RETURN_IF_ERROR(Look(items[i], limits, whole ? &comparison.changed.emplace_back() : nullptr,
+                         news.id));
+    bool is_news = !news.id.empty();
+    if (!is_news) ++comparison.skipped;
+    if (is_news) {
+      news.slot = Find(news.id);
+      // First to where it stays: it is noted by its own id.
+      comparison.news.push_back(std::move(news));
+      is_news = IsFirst(comparison.news.back(), listed, new_ids);
+      if (!is_news) comparison.news.pop_back();
     }
-    comparison.news.push_back({static_cast<uint32_t>(i), std::move(id)});
-    if (!IsFirst(comparison.news.back().id, listed, new_ids)) {
-      comparison.news.pop_back();
-      continue;
-    }
-    if (!job) continue;
-    comparison.changed.push_back(*std::move(job));
+    if (whole && !is_news) comparison.changed.pop_back();
   }
   if (!items.empty() && comparison.skipped == items.size())
     return MalformedList("none of its items is a job");
@@ -347,32 +370,44 @@ void ListReader::Memory::Drop(uint32_t slot) {
   slots[slot].digest = Digest();
 }
 
+// A slot for a job that there was none for.
+uint32_t ListReader::Memory::AddSlot(std::string id) {
+  if (free_slots.empty()) {
+    free_slots.push_back(static_cast<uint32_t>(slots.size()));
+    slots.emplace_back();
+  }
+  const uint32_t slot = free_slots.back();
+  free_slots.pop_back();
+  slots[slot].id = std::move(id);
+  by_id.insert(slot);
+  return slot;
+}
+
+void ListReader::Memory::IndexDigests() {
+  by_digest.clear();
+  by_digest.reserve(by_id.size());
+  for (uint32_t slot = 0; slot < slots.size(); ++slot)
+    if (!(slots[slot].digest == Digest())) by_digest[slots[slot].digest] = slot;
+}
+
 void ListReader::Memory::Learn(std::vector<Item>& items, Comparison& comparison) {
   for (uint32_t slot : comparison.gone) {
     Drop(slot);
-    by_id.erase(slots[slot].id);
+    by_id.erase(slot);
     slots[slot] = Slot();
     free_slots.push_back(slot);
   }
   by_id.reserve(by_id.size() + comparison.added);
-  by_digest.reserve(by_id.size() + comparison.added);
+  // Where most have changed, a new table is made sooner than the old one is mended.
+  const bool anew = comparison.news.size() > by_digest.size() / 2;
   for (News& news : comparison.news) {
-    const auto [known, is_new] = by_id.try_emplace(news.id, 0);
-    if (is_new) {
-      if (free_slots.empty()) {
-        free_slots.push_back(static_cast<uint32_t>(slots.size()));
-        slots.emplace_back();
-      }
-      known->second = free_slots.back();
-      free_slots.pop_back();
-      slots[known->second].id = std::move(news.id);
-    }
-    const uint32_t slot = known->second;
-    Drop(slot);
+    const uint32_t slot = news.slot == kNone ? AddSlot(std::move(news.id)) : news.slot;
+    if (!anew) Drop(slot);
     slots[slot].digest = items[news.item].digest;
-    by_digest[slots[slot].digest] = slot;
+    if (!anew) by_digest[slots[slot].digest] = slot;
     items[news.item].slot = slot;
   }
+  if (anew) IndexDigests();
   uint32_t* link = &first;
   for (const Item& item : items) {
     if (item.slot == kNone) continue;
