@@ -208,4 +208,23 @@ std::string_view Url::path_and_query() const {
   return rest.substr(0, rest.find('#'));
 }
 
+std::string PercentDecoded(std::string_view text) {
+  const auto is_hex = [&](size_t at) {
+    return at < text.size() && absl::ascii_isxdigit(static_cast<unsigned char>(text[at]));
+  };
+  std::string decoded;
+  decoded.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    uint32_t byte = 0;
+    if (text[i] == '%' && is_hex(i + 1) && is_hex(i + 2) &&
+        absl::SimpleHexAtoi(absl::string_view(text.data() + i + 1, 2), &byte)) {
+      decoded += static_cast<char>(byte);
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
+
 }  // namespace finetune

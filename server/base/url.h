@@ -48,4 +48,7 @@ class Url {
 // Whether a host's name may hold it.
 bool IsHostCharacter(char c);
 
+// With what its percent signs stand for; one that stands for nothing stays.
+std::string PercentDecoded(std::string_view text);
+
 }  // namespace finetune

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/base/url.h"
 
 namespace finetune {
 namespace {
@@ -48,27 +49,6 @@ bool IsOneOf(string_view name, const string_view* begin, const string_view* end)
   return std::find(begin, end, name) != end;
 }
 
-int HexDigit(char c) {
-  const char lower = absl::ascii_tolower(static_cast<unsigned char>(c));
-  if (lower >= '0' && lower <= '9') return lower - '0';
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-std::string Decoded(string_view text) {
-  std::string decoded;
-  decoded.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && HexDigit(text[i + 1]) >= 0 &&
-        HexDigit(text[i + 2]) >= 0) {
-      decoded += static_cast<char>(HexDigit(text[i + 1]) << 4 | HexDigit(text[i + 2]));
-      i += 2;
-    } else {
-      decoded += text[i];
-    }
-  }
-  return decoded;
-}
-
 std::string PercentEncoded(string_view text) {
   constexpr char kHex[] = "0123456789ABCDEF";
   std::string encoded;
@@ -85,7 +65,9 @@ std::string PercentEncoded(string_view text) {
 std::string NameOf(string_view parameter) {
   const string_view name = parameter.substr(0, parameter.find('='));
   if (name.size() > 3 * kMaxName) return "";
-  return absl::AsciiStrToLower(absl::StrContains(name, "%") ? Decoded(name) : std::string(name));
+  return absl::AsciiStrToLower(absl::StrContains(name, "%")
+                                   ? PercentDecoded({name.data(), name.size()})
+                                   : std::string(name));
 }
 
 bool IsCloudName(string_view name) {
@@ -200,7 +182,8 @@ class Cleaner {
   bool CleanValue(string_view parameter, std::string& cleaned) const {
     if (nesting_ >= kMaxNesting || !absl::StrContains(parameter, "%")) return false;
     const size_t equals = std::min(parameter.find('='), parameter.size());
-    const std::string value = Decoded(parameter.substr(std::min(equals + 1, parameter.size())));
+    const string_view encoded = parameter.substr(std::min(equals + 1, parameter.size()));
+    const std::string value = PercentDecoded({encoded.data(), encoded.size()});
     std::string inner;
     if (!Cleaner(value, nesting_ + 1).Run(inner)) return false;
     cleaned = absl::StrCat(parameter.substr(0, equals), "=", PercentEncoded(inner));

@@ -70,6 +70,11 @@ const Scrubber& ScrubberFor(std::string_view item, const Scrubber& scrubber) {
   return has('\\') || has('%') || scrubber.Finds(item) ? scrubber : NothingToScrub();
 }
 
+// Whether an item without a name may be a job: it has members.
+bool TellsSomething(std::string_view item) {
+  return item.substr(0, 1) == "{" && SkipSpace(item.substr(1)).substr(0, 1) != "}";
+}
+
 constexpr uint32_t kNone = 0xffffffff;
 
 struct Item {
@@ -117,6 +122,7 @@ struct ListReader::Memory {
     std::vector<uint32_t> gone;
     size_t added = 0;  // Of the news, those of jobs that the last list did not have.
     size_t skipped = 0;
+    size_t nameless = 0;
   };
   // What is still to be made of the last list's news, and how.
   struct Rest {
@@ -146,6 +152,7 @@ struct ListReader::Memory {
   size_t body_size = 0;  // 0: none, or forgotten.
   size_t total = 0;
   size_t skipped = 0;
+  size_t nameless = 0;
   std::string more;
   uint32_t first = kNone;
   uint32_t expected = kNone;  // While a list is split: the slot of the next item, probably.
@@ -182,6 +189,7 @@ absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_v
     memory.last_gone.clear();
     delta.total = memory.total;
     delta.skipped = memory.skipped;
+    delta.nameless = memory.nameless;
     delta.more = more.value_or(memory.more);
     delta.unchanged = true;
     return delta;
@@ -210,6 +218,7 @@ absl::StatusOr<ListDelta> ListReader::ReadBodies(const std::vector<std::string_v
   memory.more = delta.more;
   memory.total = delta.total = items.size();
   memory.skipped = delta.skipped = comparison.skipped;
+  memory.nameless = delta.nameless = comparison.nameless;
   delta.changed = std::move(comparison.changed);
   std::reverse(delta.changed.begin(), delta.changed.end());
   delta.more_changed = comparison.news.size() - delta.changed.size();
@@ -339,7 +348,10 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
     RETURN_IF_ERROR(Look(items[i], limits, whole ? &comparison.changed.emplace_back() : nullptr,
                          news.id));
     bool is_news = !news.id.empty();
-    if (!is_news) ++comparison.skipped;
+    if (!is_news) {
+      ++comparison.skipped;
+      if (TellsSomething(items[i].text)) ++comparison.nameless;
+    }
     if (is_news) {
       news.slot = Find(news.id);
       // First to where it stays: it is noted by its own id.

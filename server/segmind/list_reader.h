@@ -29,6 +29,8 @@ struct ListDelta {
   size_t total = 0;
   // Items that could not be read (no id, not an object), left out.
   size_t skipped = 0;
+  // Those of them that may be jobs all the same: objects that tell something.
+  size_t nameless = 0;
   // Why this is not known to be the whole list, such as a next page that could not be had. A job
   // that is missing from it proves nothing then.
   std::string more;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr absl::Duration kBelieved = absl::Hours(24);
 constexpr absl::Duration kInsteadOfMore = absl::Hours(1);
+// What is older is of no use, however old it is.
+constexpr absl::Duration kOldest = absl::Hours(24 * 365);
 // A number of seconds that is greater is a point in time.
 constexpr double kFirstPoint = 1e9;
 
@@ -31,6 +33,14 @@ std::optional<absl::Duration> DelayIn(std::string_view header, absl::Time now) {
 
 std::optional<absl::Time> DateOf(const HttpResponse& response) {
   return TimeOfText(response.Header("date"));
+}
+
+absl::Duration AgeOf(const HttpResponse& response) {
+  const std::string_view header = response.Header("age");
+  double seconds = 0;
+  const bool said = absl::SimpleAtod(absl::string_view(header.data(), header.size()), &seconds);
+  if (!said || !(seconds > 0)) return absl::ZeroDuration();
+  return std::min(absl::Seconds(seconds), kOldest);
 }
 
 std::optional<absl::Duration> RetryDelayIn(const HttpResponse& response, absl::Time now) {

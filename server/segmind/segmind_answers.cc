@@ -10,6 +10,7 @@
 #include "server/base/micros.h"
 #include "server/base/url.h"
 #include "server/base/url_signature.h"
+#include "server/segmind/error_words.h"
 #include "server/segmind/json_job.h"
 
 namespace finetune {
@@ -23,7 +24,7 @@ HttpRequest JsonRequest(const char* method, std::string url, std::string body) {
   HttpRequest request;
   request.method = method;
   request.url = std::move(url);
-  request.headers = {{"Accept", "application/json"}};
+  request.headers = {{"Accept", "application/json"}, {"Cache-Control", "no-cache"}};
   if (!body.empty()) request.headers.emplace_back("Content-Type", "application/json");
   request.body = std::move(body);
   request.max_body_bytes = kMaxAnswer;
@@ -69,6 +70,26 @@ bool SameId(const std::string& a, const std::string& b) { return absl::EqualsIgn
 absl::Status Malformed(const CallSubject& subject, const ExchangeResult& result,
                        std::string_view why) {
   return MalformedAnswer(subject, result.response, why, *result.scrubber);
+}
+
+bool SaysSomething(const JsonValue* value) {
+  if (value == nullptr || (value->IsBool() && !value->GetBool())) return false;
+  if (value->IsString()) return value->GetStringLength() > 0;
+  if (value->IsArray()) return !value->Empty();
+  return !value->IsObject() || !value->ObjectEmpty();
+}
+
+// Whether an answer says that it went wrong, whatever its code. A job that it names by
+// `finetune_id` was made all the same; its other ids may be the call's own.
+bool IsComplaint(const JsonValue& answer, const ErrorBody& body) {
+  if (body.names_job) return false;
+  for (const char* name : {"error", "errors", "error_message", "errorMessage"})
+    if (SaysSomething(MemberOf(answer, name))) return true;
+  const JsonValue* success = MemberOf(answer, "success");
+  if (success != nullptr && !BoolOf(*success).value_or(true)) return true;
+  const JsonValue* status = MemberOf(answer, "status");
+  return status != nullptr && status->IsString() &&
+         StateOf(RawText(*status)) == pb::FineTune::FAILED;
 }
 
 }  // namespace
@@ -117,6 +138,7 @@ HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_
   HttpRequest request =
       JsonRequest("GET", absl::StrCat(url, "/finetune/request/file/download"), "");
   request.headers = {{"Accept", "text/plain, application/json"},
+                     {"Cache-Control", "no-cache"},
                      {"Content-Type", "application/x-www-form-urlencoded"}};
   request.body = absl::StrCat("cloud_storage_url=", FormEncoded(cloud_storage_url));
   return request;
@@ -133,8 +155,15 @@ SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& 
       outcome.status = Malformed(subject, result, "it has no finetune_id");
       return outcome;
     }
+    const ErrorBody body = ReadErrorBody(result.response.body, *result.scrubber);
+    if (IsComplaint(*answer, body)) {
+      outcome.status = Malformed(subject, result, absl::StrCat("it is an error: ", body.words));
+      return outcome;
+    }
     outcome.kind = Kind::kAccepted;
     outcome.job = *std::move(job);
+    // That the call went well: no job has ended that was made a moment ago.
+    if (StateOf(outcome.job.status) == pb::FineTune::AVAILABLE) outcome.job.status.clear();
     return outcome;
   }
   if (result.no_key) {

@@ -1,5 +1,6 @@
 #include "server/segmind/segmind_client.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/strip.h"
@@ -39,7 +40,8 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
   // The request for the page behind the one that `result` is, if there is one.
   std::optional<HttpRequest> Take(ExchangeResult result) {
     const bool is_first = pager.pages() == 0;
-    if (is_first) answer.start_time = result.start_time;
+    answer.start_time =
+        is_first ? result.start_time : std::min(answer.start_time, result.start_time);
     if (!result.status.ok()) {
       // Some pages are better than none, as long as it is said.
       if (is_first)

@@ -45,7 +45,8 @@ struct SubmitOutcome {
 
 struct ListAnswer {
   UpstreamList pages;
-  // When the read of the first page began: what it shows is at least as new.
+  // When the read of the first page began, or a copy in a cache was made: what it shows is at least
+  // as new.
   absl::Time start_time;
   // What Segmind's clock said meanwhile, by its `Date` header.
   std::optional<absl::Time> upstream_time;

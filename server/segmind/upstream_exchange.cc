@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/log.h"
 #include "server/http/call_span.h"
+#include "server/segmind/retry_time.h"
 
 namespace finetune {
 namespace {
@@ -242,8 +243,9 @@ void UpstreamExchange::OnAnswer(const FlightPtr& flight, HttpResponse response) 
   const ExchangeCall& call = flight->call;
   const int code = response.code;
   credits_.NoteHeader(response.Header("x-remaining-credits"), flight->start_time);
-  ExchangeResult result{
-      .sent = true, .scrubber = flight->scrubber, .start_time = flight->start_time};
+  ExchangeResult result{.sent = true,
+                        .scrubber = flight->scrubber,
+                        .start_time = flight->start_time - AgeOf(response)};
   if (code >= 200 && code < 300) {
     NoteAnswer(call.subject.call, code, absl::OkStatus());
     result.response = std::move(response);

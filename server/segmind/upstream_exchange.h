@@ -43,7 +43,8 @@ struct ExchangeResult {
   bool refused = false;   // AnswerVerdict's: Segmind's definite no.
   // For what is made of the answer: of the key of the last try.
   std::shared_ptr<const Scrubber> scrubber;
-  absl::Time start_time;  // When the last try began.
+  // When the last try began; earlier by the age of the copy if a cache answered.
+  absl::Time start_time;
 };
 
 // Makes calls to Segmind: waits for the rate limit, adds the key, sends, reads the key again after

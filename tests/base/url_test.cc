@@ -142,5 +142,12 @@ TEST(Url, FollowsALocation) {
     EXPECT_THAT(to(location), HasSubstr("refused")) << location;
 }
 
+TEST(PercentDecoded, UndoesWhatStandsForSomething) {
+  EXPECT_EQ(PercentDecoded("a%20b%2fc%2Fd%C3%BC%00"), std::string("a b/c/d\u00fc\0", 10));
+  for (const char* plain : {"", "a+b", "%", "100%", "%2", "%zz", "%-1", "%0x1", "% 1"})
+    EXPECT_EQ(PercentDecoded(plain), plain);
+  EXPECT_EQ(PercentDecoded("%2520"), "%20");
+}
+
 }  // namespace
 }  // namespace finetune

@@ -9,7 +9,7 @@ import uuid
 
 from google.protobuf import duration_pb2
 
-from harness import EndToEnd, State, job, svc, wait_until
+from harness import EndToEnd, State, grpc, job, svc, wait_until
 
 
 class OddSegmind:
@@ -88,9 +88,12 @@ class OddUpstream(EndToEnd):
         return {j.upstream_id: j for j in self.gateway.stub.ListFineTunes(svc.ListFineTunesRequest(
             freshness=svc.Freshness(max_staleness=duration_pb2.Duration())), timeout=20).fine_tunes}
 
-    def create(self, request_id):
+    def create(self, request_id, timeout=20):
         return self.gateway.stub.CreateFineTune(svc.CreateFineTuneRequest(
-            request_id=request_id, fine_tune=job(f"{self.segmind.url}/cats.zip")), timeout=20)
+            request_id=request_id, fine_tune=job(f"{self.segmind.url}/cats.zip")), timeout=timeout)
+
+    def lose_answers(self):
+        self.segmind.submitted = lambda item: None
 
     def test_a_list_in_any_shape_is_read(self):
         self.segmind.list_body = lambda items: b"null"
@@ -114,6 +117,55 @@ class OddUpstream(EndToEnd):
         wait_until("the job under its name in lists", lambda: self.segmind.items[0]["finetune_id"] in self.listed())
         self.segmind.items[0]["status"] = "available"
         wait_until("its end", lambda: [(j.name, j.state) for j in self.listed().values()] == [(made.name, State.Value("AVAILABLE"))])
+
+    def test_an_answer_that_says_success_says_nothing_of_the_job(self):
+        self.start()
+        self.segmind.submitted = lambda item: {"finetune_id": item["finetune_id"], "status": "success"}
+        made = self.create(str(uuid.uuid4()))
+        self.assertEqual([t.state for t in made.transitions], [State.Value("QUEUED")])
+
+    def test_an_error_under_code_200_is_no_job(self):
+        self.start()
+
+        def refuse(item):
+            self.segmind.items.remove(item)
+            return {"error": "Insufficient credits", "request_id": "trace-7"}
+
+        self.segmind.submitted = refuse
+        one = str(uuid.uuid4())
+        refused = self.create(one)
+        self.assertEqual((refused.state, refused.upstream_id), (State.Value("FAILED"), ""))
+        self.assertIn("Insufficient credits", refused.failure.message)
+        self.segmind.submitted = lambda item: {"finetune_id": item["finetune_id"]}
+        self.assertEqual(self.create(one).state, State.Value("QUEUED"))
+
+    def test_a_list_out_of_a_cache_is_as_old_as_it_says(self):
+        self.start()
+        self.lose_answers()
+        self.segmind.list_body, self.segmind.list_headers = lambda items: b"[]", {"Age": "600"}
+        one = str(uuid.uuid4())
+        # Lists enough, and time enough, to give up a submission.
+        self.assertEqual(self.create(one, timeout=6).state, State.Value("SUBMIT_UNKNOWN"))
+        fresh = svc.ListFineTunesRequest(freshness=svc.Freshness(max_staleness=duration_pb2.Duration()))
+        self.refused(grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", self.gateway.stub.ListFineTunes, fresh, timeout=3)
+        self.segmind.list_body, self.segmind.list_headers = lambda items: json.dumps(items).encode(), {"Age": "0"}
+        self.assertEqual(self.create(one).state, State.Value("QUEUED"))
+        self.assertEqual(self.segmind.submits, 1)
+
+    def test_a_job_under_an_id_that_cannot_be_read_is_there_all_the_same(self):
+        self.segmind.add()
+        self.start()
+        self.lose_answers()
+        unreadable = {"id": None, "finetune_id": "x" * 10000}
+        self.segmind.list_body = lambda items: json.dumps(items[:1] + [{**item, **unreadable} for item in items[1:]]).encode()
+        one = str(uuid.uuid4())
+        self.assertEqual(self.create(one, timeout=4).state, State.Value("SUBMIT_UNKNOWN"))
+        self.gateway.kill()
+        self.start()
+        self.assertEqual(self.create(one, timeout=4).state, State.Value("SUBMIT_UNKNOWN"))
+        self.segmind.list_body = lambda items: json.dumps(items).encode()
+        self.assertEqual(self.create(one).state, State.Value("QUEUED"))
+        self.assertEqual(self.segmind.submits, 1)
 
     def test_a_submission_that_is_listed_only_after_it_was_given_up_is_not_made_again(self):
         self.start()

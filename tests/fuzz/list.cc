@@ -32,6 +32,7 @@ void Fuzz(std::string_view input) {
     for (const UpstreamJob& job : whole->changed) want[job.id] = job.status;
     CHECK(known == want);
     CHECK(whole->total == delta->total && whole->skipped == delta->skipped);
+    CHECK(whole->nameless == delta->nameless && whole->nameless <= whole->skipped);
 
     // An id that is read alone is the job's.
     UpstreamList pages;

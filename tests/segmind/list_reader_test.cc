@@ -200,6 +200,7 @@ TEST(ListReader, LeavesOutWhatIsNoJob) {
   EXPECT_THAT(Ids(delta.changed), ElementsAre("a"));
   EXPECT_EQ(delta.total, 8);
   EXPECT_EQ(delta.skipped, 7);
+  EXPECT_EQ(delta.nameless, 2) << "those with something to tell";
 }
 
 TEST(ListReader, RefusesWhatIsNoListAndForgetsNothing) {
@@ -386,6 +387,7 @@ TEST(ListReader, NeverCrashesOnHostileLists) {
     const absl::StatusOr<ListDelta> none = sliced.Read(pages, 0);
     ASSERT_TRUE(none.ok()) << variation.name;
     EXPECT_EQ(none->skipped, delta->skipped) << variation.name;
+    EXPECT_EQ(none->nameless, delta->nameless) << variation.name;
     EXPECT_EQ(Ids(sliced.MoreChanged(1000)), Ids(delta->changed)) << variation.name;
   }
 }

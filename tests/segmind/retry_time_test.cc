@@ -45,6 +45,19 @@ TEST(RetryTime, IsTheLongerOfTwo) {
             absl::Seconds(50));
 }
 
+TEST(Age, IsWhatACacheSays) {
+  const auto age = [](const char* value) {
+    return AgeOf({.code = 200, .headers = {{"age", value}}, .body = ""});
+  };
+  EXPECT_EQ(age("90"), absl::Seconds(90));
+  EXPECT_EQ(age(" 2.5 "), absl::Milliseconds(2500));
+  for (const char* none : {"", "0", "-5", "soon", "nan", "-inf"})
+    EXPECT_EQ(age(none), absl::ZeroDuration()) << none;
+  for (const char* absurd : {"inf", "99999999999999999999", "1e300"})
+    EXPECT_EQ(age(absurd), absl::Hours(24 * 365)) << absurd;
+  EXPECT_EQ(AgeOf({}), absl::ZeroDuration());
+}
+
 TEST(RetryTime, CountsFromTheClockOfWhoeverAnswered) {
   EXPECT_EQ(Delay({{"date", "Tue, 31 Dec 2024 23:00:00 GMT"},
                    {"retry-after", "Tue, 31 Dec 2024 23:00:30 GMT"}}),

@@ -88,6 +88,49 @@ TEST(SubmitOutcomes, AreOpenWhereA2xxNamesNoJob) {
   }
 }
 
+TEST(SubmitOutcomes, AreOpenWhereA2xxSaysThatItWentWrong) {
+  for (const char* body :
+       {R"({"error":"Insufficient credits","request_id":"r-1"})",
+        R"({"errors":[{"msg":"no"}],"id":"r-1"})", R"({"id":7,"error":{"message":"no"}})",
+        R"({"success":false,"message":"no","request_id":"r-1"})",
+        R"({"status":"error","message":"no","request_id":"r-1"})",
+        R"({"status":"FAILED","detail":"no","id":"r-1","finetune_id":null})"}) {
+    const SubmitOutcome outcome = SubmitOutcomeOf({UpstreamCall::kSubmit}, Answered(body));
+    EXPECT_EQ(outcome.kind, Kind::kUnknown) << body;
+    EXPECT_EQ(ReasonOf(outcome.status), pb::ErrorReason::UPSTREAM_MALFORMED) << body;
+  }
+  EXPECT_THAT(std::string(SubmitOutcomeOf({UpstreamCall::kSubmit},
+                                          Answered(R"({"error":"Insufficient credits","id":"r"})"))
+                              .status.message()),
+              HasSubstr("Insufficient credits"));
+}
+
+TEST(SubmitOutcomes, AreAJobWhereA2xxNamesOneWhateverElseItSays) {
+  for (const char* body :
+       {R"({"error":"the queue is long","finetune_id":"f"})", R"({"error":null,"id":"f"})",
+        R"({"error":"","errors":[],"error_message":{},"id":"f"})",
+        R"({"success":true,"message":"submitted","request_id":"f"})",
+        R"({"status":"failed","finetune":{"id":"f"}})"}) {
+    const SubmitOutcome outcome = SubmitOutcomeOf({UpstreamCall::kSubmit}, Answered(body));
+    EXPECT_EQ(outcome.kind, Kind::kAccepted) << body;
+    EXPECT_EQ(outcome.job.id, "f") << body;
+  }
+}
+
+TEST(SubmitOutcomes, TellOfNoJobThatItHasEndedWellAtOnce) {
+  for (const char* word : {"success", "SUCCEEDED", "done", "Completed", "ready"}) {
+    const SubmitOutcome outcome =
+        SubmitOutcomeOf({UpstreamCall::kSubmit},
+                        Answered(std::string(R"({"finetune_id":"f","status":")") + word + "\"}"));
+    EXPECT_EQ(outcome.kind, Kind::kAccepted) << word;
+    EXPECT_EQ(outcome.job.status, "") << word;
+  }
+  EXPECT_EQ(SubmitOutcomeOf({UpstreamCall::kSubmit},
+                            Answered(R"({"finetune_id":"f","status":"REQUESTED"})"))
+                .job.status,
+            "REQUESTED");
+}
+
 TEST(Details, AreBelievedAboutTheJobThatWasAskedForAlone) {
   const CallSubject subject{UpstreamCall::kDetails, "uuid"};
   const auto read = ReadDetails(subject, Answered(Sample("details.json")));

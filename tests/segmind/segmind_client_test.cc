@@ -488,6 +488,15 @@ TEST_F(Client, FollowsAListFromPageToPage) {
   EXPECT_EQ(client_->calls_left(), 48);
 }
 
+TEST_F(Client, AListIsAsOldAsItsOldestPage) {
+  http_.Script(200, R"({"jobs":[{"id":"a"}],"next_page":2})");
+  http_.Script(
+      FakeHttpClient::Answer(200, R"({"jobs":[{"id":"b"}],"next_page":null})", {{"age", "30"}}));
+  GetList(absl::Minutes(1));
+  ASSERT_TRUE(list_ && list_->ok());
+  EXPECT_EQ((*list_)->start_time, clock_.Now() - absl::Seconds(30));
+}
+
 TEST_F(Client, KeepsThePagesThatCame) {
   http_.Script(200, R"({"jobs":[{"id":"a"}],"next_page":2})");
   http_.Script(404, R"({"error":"no such page"})");

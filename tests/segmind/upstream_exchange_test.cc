@@ -75,6 +75,13 @@ TEST_F(UpstreamExchangeTest, SendsTheKeyApartAndHandsOnWhatCame) {
   EXPECT_EQ(exchange_->calls_left(), left - 1);
 }
 
+TEST_F(UpstreamExchangeTest, AnAnswerFromACacheIsAsOldAsItSays) {
+  http_.Script(FakeHttpClient::Answer(200, "body", {{"age", "90"}}));
+  const Result result = Start(Call());
+  ASSERT_TRUE(*result);
+  EXPECT_EQ((*result)->start_time, clock_.Now() - absl::Seconds(90));
+}
+
 TEST_F(UpstreamExchangeTest, TriesAgainWhatMayDoLaterAndEndsWithSegmindsLastWord) {
   http_.Script(FakeHttpClient::Failure(absl::UnavailableError("reset"), true));
   http_.Script(200, "{}");

@@ -4,7 +4,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "server/base/time_proto.h"
+#include "server/base/url.h"
 
 namespace finetune {
 namespace {
@@ -40,11 +42,30 @@ std::string Plain(std::string_view text) {
   return plain;
 }
 
+// As a page would show it that was written with it.
+std::string Unescaped(const std::string& text) {
+  return absl::StrReplaceAll(text, {{"&lt;", "<"},
+                                    {"&gt;", ">"},
+                                    {"&quot;", "\""},
+                                    {"&#34;", "\""},
+                                    {"&#39;", "'"},
+                                    {"&#x27;", "'"},
+                                    {"&apos;", "'"},
+                                    {"&amp;", "&"}});
+}
+
+// What is left where emoji, accents or quotes were lost on the way. Too little tells nothing.
+bool IsSameInLetters(const std::string& a, const std::string& b) {
+  const std::string letters = Folded(a);
+  return letters.size() >= kLeastText && letters == Folded(b);
+}
+
 Match MatchText(const std::string& shown, const std::string& wanted) {
   if (shown.empty() || wanted.empty()) return Match::kUnknown;
-  const std::string a = Plain(shown);
-  const std::string b = Plain(wanted);
+  const std::string a = Plain(Unescaped(shown));
+  const std::string b = Plain(Unescaped(wanted));
   if (a == b) return Match::kSame;
+  if (IsSameInLetters(a, b)) return Match::kUnknown;
   // Cut short, or with something put before or behind: neither for nor against.
   const bool part = std::min(a.size(), b.size()) >= kLeastText &&
                     (absl::StrContains(a, b) || absl::StrContains(b, a));
@@ -58,11 +79,12 @@ Match MatchWord(const std::string& shown, const std::string& wanted) {
   return a == b ? Match::kSame : Match::kOther;
 }
 
-// Signatures come and go, and Segmind may keep a copy of its own under the same file name.
+// Signatures come and go, each writes other characters with percent signs, and Segmind may keep a
+// copy of its own under the same file name.
 Match MatchUrl(const std::string& shown, const std::string& wanted) {
   if (shown.empty() || wanted.empty()) return Match::kUnknown;
   const auto bare = [](std::string_view url) {
-    return std::string(url.substr(0, url.find_first_of("?#")));
+    return PercentDecoded(url.substr(0, url.find_first_of("?#")));
   };
   const std::string a = bare(shown);
   const std::string b = bare(wanted);

@@ -16,8 +16,8 @@
 namespace finetune {
 namespace {
 
-// A list with more jobs that may be a submission's says that they are not told apart by what lists
-// show; the details of so many are not read.
+// So many jobs that may be a submission's are looked into at once, and as many that carry a marker:
+// jobs without one that are not told apart by what lists show keep no others out.
 constexpr size_t kMostCandidates = 50;
 
 // How many of the jobs that carry the marker of a given-up submission are looked into.
@@ -34,6 +34,7 @@ class ListRecording {
     for (const auto* candidates : {&list_.search.candidates, &list_.found}) {
       for (const Candidate& candidate : *candidates) {
         known_.insert(candidate.job.id);
+        Count(candidate);
         if (!candidate.lost_id.empty()) ++with_marker_of_[candidate.lost_id];
       }
     }
@@ -64,9 +65,10 @@ class ListRecording {
     auto record = FindRecordOf(draft_, item);
     const bool is_own = record && !record->request_id().empty();
     const auto lost = record ? std::nullopt : FindLost(item);
-    if (!is_own && (lost || MayBeSubmitted(item, record ? record->shown_read() : list_.ended))) {
+    const uint64_t shown_read = record ? record->shown_read() : list_.ended;
+    if (!is_own && (lost || MayBeSubmitted(item, shown_read))) {
       Candidate candidate{.job = item,
-                          .shown_read = record ? record->shown_read() : list_.ended,
+                          .shown_read = shown_read,
                           .read = list_.read,
                           .time = list_.time,
                           .source = reading.source};
@@ -76,9 +78,10 @@ class ListRecording {
       } else if (const auto open = FindOpen(item)) {
         candidate.lost_id = open->fine_tune_id();
       }
-      outcome_.candidates.push_back(std::move(candidate));
+      const bool is_marked = !candidate.lost_id.empty();
+      const bool taken = Take(std::move(candidate));
       // It is not made visible before it is known whose it is.
-      if (!record) return absl::OkStatus();
+      if (!record && (taken || is_marked)) return absl::OkStatus();
     }
     if (record) {
       JoinKnown(reading, *std::move(record));
@@ -92,11 +95,25 @@ class ListRecording {
 
   bool MayBeSubmitted(const UpstreamJob& item, uint64_t shown_read) const {
     if (known_.contains(item.id)) return true;
-    if (outcome_.candidates.size() + known_.size() >= kMostCandidates) return false;
     return std::any_of(unsettled_.begin(), unsettled_.end(), [&](const record::Intent& intent) {
       return shown_read >= intent.prepared_read() && !LikenessOf(intent, item, false).none;
     });
   }
+
+  // False if there is no room for it now.
+  bool Take(Candidate candidate) {
+    if (!known_.contains(candidate.job.id)) {
+      if ((candidate.lost_id.empty() ? unmarked_ : marked_) >= kMostCandidates) {
+        outcome_.too_many = true;
+        return false;
+      }
+      Count(candidate);
+    }
+    outcome_.candidates.push_back(std::move(candidate));
+    return true;
+  }
+
+  void Count(const Candidate& candidate) { ++(candidate.lost_id.empty() ? unmarked_ : marked_); }
 
   void JoinKnown(const Reading& reading, record::FineTuneRecord record) {
     const UpstreamJob& item = reading.job;
@@ -175,6 +192,7 @@ class ListRecording {
     all.Add(list_.found);
     all.Add(outcome_.candidates);
     search.candidates = all.Snapshot();
+    if (outcome_.too_many || list_.too_many) search.counts_absence = false;
     // Since they were found a submission may have been answered, under this name or another.
     for (Candidate& candidate : search.candidates) {
       if (candidate.lost_id.empty()) continue;
@@ -194,6 +212,8 @@ class ListRecording {
   std::vector<record::Intent> unsettled_;
   absl::flat_hash_set<std::string> known_;                // Candidates from before.
   absl::flat_hash_map<std::string, int> with_marker_of_;  // How many, by Candidate::lost_id.
+  size_t marked_ = 0;                                     // Candidates with a lost_id, and others.
+  size_t unmarked_ = 0;
 };
 
 template <typename T>
@@ -209,6 +229,7 @@ void ListOutcome::Add(ListOutcome slice) {
   Append(std::move(slice.pending), pending);
   Append(std::move(slice.incomplete), incomplete);
   Append(std::move(slice.candidates), candidates);
+  too_many = too_many || slice.too_many;
   Append(std::move(slice.hint_times), hint_times);
   Append(std::move(slice.without_marker), without_marker);
   Append(std::move(slice.unknown_words), unknown_words);

@@ -27,6 +27,7 @@ struct ListReading {
   SubmissionSearch search;
   // Candidates that slices of the same list brought before this one.
   std::vector<Candidate> found;
+  bool too_many = false;  // As ListOutcome's.
   // Other slices follow: not until the last one is it known what the list shows of a submission.
   bool more = false;
 };
@@ -48,6 +49,9 @@ struct ListOutcome {
   std::vector<std::string> incomplete;
   // New to the search.
   std::vector<Candidate> candidates;
+  // Others may be submissions, too, and had no room among the candidates: the absence of one says
+  // nothing until they were read again.
+  bool too_many = false;
   SearchResult search;
   // Arrival times of hints that were about jobs in this list.
   std::vector<absl::Time> hint_times;

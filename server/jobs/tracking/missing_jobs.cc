@@ -44,8 +44,9 @@ std::string MissingJobs::DoubtOf(const RollCall& list) const {
   if (!list.more.empty()) return list.more;
   if (list.total * 2 < trusted_total_)
     return absl::StrCat("it has ", list.total, " jobs where ", trusted_total_, " were");
-  if (!list.all_new && list.skipped > usual_skipped_)
-    return absl::StrCat(list.skipped, " of its items cannot be read");
+  if (list.start_time < list.asked) return "it is a cache's copy from before it was asked for";
+  if (list.nameless > usual_nameless_)
+    return absl::StrCat(list.nameless, " of its items cannot be read");
   if (IsPageLength(list.total) && longest_ <= list.total)
     return absl::StrCat("its ", list.total, " jobs may be a page");
   const ViewPtr view = catalog_.view();
@@ -76,8 +77,8 @@ void MissingJobs::Note(const RollCall& list, bool looked_for) {
   }
   if (list.all_new || looked_for || list.start_time - looked_at_all_ >= kLookAtAllEvery)
     FindMissing(list);
-  // What is unreadable may be what is looked for.
-  if (!looked_for || list.all_new) usual_skipped_ = list.skipped;
+  // What is unreadable may be what is looked for, also in the first list after a start.
+  if (!looked_for) usual_nameless_ = list.nameless;
   if (list.total * 2 >= trusted_total_ && list.more.empty()) trusted_total_ = list.total;
   longest_ = std::max(longest_, list.total);
   last_list_ = std::max(last_list_, list.start_time);

@@ -12,9 +12,11 @@ namespace finetune {
 
 // One list, as far as it says which jobs there are.
 struct RollCall {
-  absl::Time start_time;  // Steady.
+  absl::Time asked = absl::InfinitePast();  // Steady.
+  // Steady. What it shows is at least as new; before it was asked for where a cache answered.
+  absl::Time start_time;
   size_t total = 0;
-  size_t skipped = 0;             // Items that cannot be read.
+  size_t nameless = 0;            // Items that may be jobs, with no id that can be read.
   std::string more;               // Why it is not all there is, in its own words.
   bool all_new = false;           // The first one, or the first after one was forgotten.
   std::vector<std::string> gone;  // UpstreamJob::id of those that the list before had.
@@ -73,8 +75,8 @@ class MissingJobs {
   absl::Time looked_at_all_ = absl::InfinitePast();
   absl::Time last_list_ = absl::InfinitePast();
   size_t trusted_total_ = 0;
-  size_t usual_skipped_ = 0;
-  size_t longest_ = 0;  // Of all lists.
+  size_t usual_nameless_ = 0;  // Of lists that came while nothing was looked for.
+  size_t longest_ = 0;         // Of all lists.
   std::string partial_;
 };
 

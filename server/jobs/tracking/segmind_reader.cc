@@ -334,9 +334,10 @@ void SegmindReader::TakeNextList() {
 }
 
 RollCall SegmindReader::RollCallOf(const ListRead& read, ListDelta& delta) {
-  return {.start_time = read.answer.start_time,
+  return {.asked = read.asked,
+          .start_time = read.answer.start_time,
           .total = delta.total,
-          .skipped = delta.skipped,
+          .nameless = delta.nameless,
           .more = std::move(delta.more),
           .all_new = std::exchange(reader_is_new_, false),
           .gone = std::move(delta.gone),
@@ -356,7 +357,9 @@ SubmissionSearch SegmindReader::SearchIn(const ListRead& read, const RollCall& r
     last_doubt_.clear();
     return search;
   }
-  const std::string doubt = missing_.DoubtOf(roll);
+  const std::string doubt = too_many_candidates_
+                                ? "more jobs may be submissions than are looked into at once"
+                                : missing_.DoubtOf(roll);
   search.counts_absence = doubt.empty();
   // Once, and not for each list.
   if (doubt != std::exchange(last_doubt_, doubt) && !doubt.empty())
@@ -396,6 +399,7 @@ void SegmindReader::RecordSlice(const std::shared_ptr<Recording>& recording,
   ListReading& reading = recording->reading;
   reading.items = std::move(items);
   reading.found = recording->outcome.candidates;
+  reading.too_many = recording->outcome.too_many;
   reading.more = more;
   for (const UpstreamJob& item : reading.items) details_.DropDoubt(item.id);
   if (more)
@@ -454,6 +458,7 @@ void SegmindReader::OnListRecorded(const Recording& recording, const absl::Statu
   Follow(outcome);
   FollowMissing(recording.roll, now);
   TakeSearch(outcome.search, /*of_list=*/true);
+  NoteTooMany(recording);
   SetInterest();
   pace_.OnListRecorded(read.asked, start);
   ServeWanted(start);
@@ -462,6 +467,13 @@ void SegmindReader::OnListRecorded(const Recording& recording, const absl::Statu
   credits_.Begin(now);
   TakeNextList();
   Pump();
+}
+
+// Those that had no room among the candidates come again with each list until they have.
+void SegmindReader::NoteTooMany(const Recording& recording) {
+  if (recording.roll.all_new || recording.outcome.too_many || !recorder_.has_unsettled())
+    too_many_candidates_ = recording.outcome.too_many;
+  if (too_many_candidates_) ForgetLists();
 }
 
 // What the list leaves to be asked.

@@ -150,6 +150,7 @@ class SegmindReader {
   void FollowMissing(const RollCall& roll, absl::Time now);
   void NoteWords(const ListOutcome& outcome);
   void NoteMarkers(const ListOutcome& outcome);
+  void NoteTooMany(const Recording& recording);
 
   void SearchAgain();
   void TakeSearch(const SearchResult& result, bool of_list);
@@ -189,8 +190,9 @@ class SegmindReader {
   // this is gone.
   const std::shared_ptr<ListReader> reader_;
   bool reader_is_new_ = true;
-  std::string last_doubt_;     // About what the last list told of submissions; empty: none.
-  uint64_t reader_loads_ = 0;  // Catalog::loads, as of the lists that reader_ knows.
+  bool too_many_candidates_ = false;  // Some of the last list had no room.
+  std::string last_doubt_;            // About what the last list told of submissions; empty: none.
+  uint64_t reader_loads_ = 0;         // Catalog::loads, as of the lists that reader_ knows.
   uint64_t last_recorded_ = 0;
   absl::flat_hash_map<std::string, absl::Time> hinted_;
   // Tickets that wait for a list, since when; and what others were told last.

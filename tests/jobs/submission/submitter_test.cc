@@ -318,6 +318,40 @@ TEST_F(SubmitterTest, ALostAnswerIsFoundByItsMarker) {
   }
 }
 
+// As of an outage in which Segmind goes on to take jobs.
+TEST_F(SubmitterTest, HoweverManyAnswersAreLostAtOnceEachJobIsFound) {
+  constexpr int kLost = 130;
+  for (const bool markers : {true, false}) {
+    const int before = segmind_.taken();
+    options_.submitter.markers = markers;
+    segmind_.set_submit_fate([] { return Fate::kLostAfter; });
+    segmind_.set_list_fate([] { return Fate::kServerError; });
+    StartProcess();
+    std::vector<CreateReply> replies;
+    for (int i = 0; i < kLost; ++i) {
+      FineTune asked = Request(absl::StrCat("cats ", i));
+      // Without markers one must be told from the other by something else.
+      if (!markers) asked.set_instance_prompt(absl::StrCat("a photo of TOK cat number ", 100 + i));
+      replies.push_back(Create(absl::StrCat("r", i), absl::Seconds(10), std::move(asked)));
+    }
+    for (const CreateReply& reply : replies) ASSERT_TRUE(Await(reply).ok());
+    segmind_.set_list_fate([] { return Fate::kFine; });
+    ASSERT_TRUE(RunUntil([&] {
+      return std::none_of(replies.begin(), replies.end(), [&](const CreateReply& reply) {
+        return Job((*reply.get())->id).state() == FineTune::SUBMIT_UNKNOWN;
+      });
+    })) << markers;
+    for (const CreateReply& reply : replies)
+      EXPECT_EQ(Job((*reply.get())->id).state(), FineTune::QUEUED) << markers;
+    EXPECT_EQ(segmind_.taken() - before, kLost);
+    if (markers) {
+      EXPECT_EQ(JobCount(), static_cast<size_t>(kLost));
+    }
+    process_.reset();
+    segmind_.set_submit_fate(nullptr);
+  }
+}
+
 TEST_F(SubmitterTest, AnAnswerThatNamesTheJobOtherwiseThanListsDoMakesNoSecondJob) {
   StartProcess();
   segmind_.set_answered_id(R"("request_id":"queue-1")");

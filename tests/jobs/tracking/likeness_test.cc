@@ -106,6 +106,34 @@ TEST_F(LikenessTest, LooksThroughWhatSegmindDoesToTexts) {
   EXPECT_FALSE(Of().none);
 }
 
+TEST_F(LikenessTest, WhatIsWrittenOtherwiseContradictsNothing) {
+  pb::FineTune& wanted = *intent_.mutable_fine_tune();
+  wanted.set_instance_prompt("TOK cat & dog \U0001F408 in a caf\u00e9, \"studio\" light");
+  wanted.set_data_source_uri("https://data.test/~me/my cats%2B\u00e9.zip");
+  job_.fields.set_data_source_uri("https://data.test/%7Eme/my%20cats+%C3%A9.zip?x=1");
+  for (const char* prompt :
+       {"TOK cat &amp; dog \U0001F408 in a caf\u00e9, &quot;studio&quot; light",
+        "TOK cat & dog  in a caf\u00e9, \u201cstudio\u201d light",
+        "TOK cat & dog ? in a caf?, \"studio\" light",
+        "TOK cat & dog \u00f0\u0178 in a caf\u00c3\u00a9, \"studio\" light"}) {
+    job_.fields.set_instance_prompt(prompt);
+    EXPECT_TRUE(Of().clear) << prompt;
+    EXPECT_TRUE(Of().same_data) << prompt;
+  }
+  job_.fields.set_instance_prompt("TOK cat & cow \U0001F408 in a caf\u00e9, \"studio\" light");
+  EXPECT_FALSE(Of().clear) << "another word";
+}
+
+TEST_F(LikenessTest, FewLettersDoNotMakeTextsOfOtherScriptsOne) {
+  intent_.mutable_fine_tune()->set_instance_prompt("TOK \u732b");
+  job_.fields.set_instance_prompt("TOK \u72d7");
+  EXPECT_FALSE(Of().clear);
+  job_.name = "my cats";
+  intent_.mutable_fine_tune()->set_instance_prompt("a photo of a TOK \u732b");
+  job_.fields.set_instance_prompt("a photo of a TOK \u72d7");
+  EXPECT_FALSE(Of().clear) << "the letters alone do not tell which";
+}
+
 TEST_F(LikenessTest, AnythingElseIsAnotherJob) {
   UpstreamJob other;
   other.id = "other";

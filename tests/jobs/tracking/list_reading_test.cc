@@ -109,6 +109,30 @@ TEST_F(ListReadingTest, SaysThatAWebhookHadHintedAtAJob) {
   EXPECT_EQ(Job("a").transitions(0).source(), pb::StateTransition::WEBHOOK);
 }
 
+TEST_F(ListReadingTest, WhatMayBeASubmissionAndHasNoRoomProvesNoAbsence) {
+  Lose();
+  std::vector<UpstreamJob> items;
+  for (int i = 0; i < 60; ++i) items.push_back(Item(absl::StrCat("a", i), "QUEUED", "cats"));
+  ListReading reading = ReadingOf(items);
+  reading.search.counts_absence = true;
+  reading.search.list_read = reading.read;
+  const ListOutcome outcome = Record(reading);
+  EXPECT_EQ(outcome.candidates.size(), 50u);
+  EXPECT_TRUE(outcome.too_many);
+  EXPECT_THAT(outcome.search.absences, IsEmpty());
+  EXPECT_EQ(jobs_.catalog.Find("lost")->state, FineTune::SUBMIT_UNKNOWN);
+}
+
+TEST_F(ListReadingTest, JobsThatAreAlikeKeepOutNoneThatCarriesAMarker) {
+  const record::Intent lost = Lose();
+  std::vector<UpstreamJob> items;
+  for (int i = 0; i < 60; ++i) items.push_back(Item(absl::StrCat("a", i), "QUEUED", "cats"));
+  items.push_back(Item("marked", "QUEUED", AddMarker("cats", lost.marker())));
+  const ListOutcome outcome = Record(items);
+  EXPECT_EQ(outcome.candidates.size(), 51u);
+  EXPECT_EQ(outcome.candidates.back().lost_id, "lost");
+}
+
 TEST_F(ListReadingTest, NamesTheWordsThatNobodyKnows) {
   const ListOutcome outcome = Record({Item("a", "POLISHING"), Item("b", "QUEUED")});
   ASSERT_EQ(outcome.unknown_words.size(), 1u);

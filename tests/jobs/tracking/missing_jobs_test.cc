@@ -92,12 +92,33 @@ TEST_F(MissingJobsTest, AListThatLostHalfOfItsJobsOrCannotBeReadProvesNothing) {
   missing_.Begin();
   Read();
   RollCall unreadable = List();
-  unreadable.skipped = 1;
+  unreadable.nameless = 1;
   EXPECT_NE(missing_.DoubtOf(unreadable), "");
   missing_.Note(unreadable, false);
   EXPECT_EQ(missing_.DoubtOf(unreadable), "") << "it has always been so";
   for (int i = 0; i < 15; ++i) Hide(std::to_string(i));
   EXPECT_NE(missing_.DoubtOf(List()), "");
+}
+
+// As after a restart, when nothing is known of how lists usually are.
+TEST_F(MissingJobsTest, WhatCannotBeReadInTheFirstListMayBeWhatIsLookedFor) {
+  Make("a");
+  missing_.Begin();
+  for (int i = 0; i < 4; ++i) {
+    RollCall list = List();
+    list.nameless = 1;
+    EXPECT_NE(missing_.DoubtOf(list), "") << i;
+    missing_.Note(list, /*looked_for=*/true);
+  }
+}
+
+TEST_F(MissingJobsTest, ACopyFromBeforeItWasAskedForProvesNothing) {
+  missing_.Begin();
+  RollCall copy = List();
+  copy.asked = copy.start_time + absl::Seconds(1);
+  EXPECT_NE(missing_.DoubtOf(copy), "");
+  copy.asked = copy.start_time;
+  EXPECT_EQ(missing_.DoubtOf(copy), "");
 }
 
 TEST_F(MissingJobsTest, AListOfAPagesLengthMayBeAPage) {
