@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "server/base/error.h"
 #include "server/json/json.h"
+#include "server/segmind/upstream_job.h"
 
 namespace finetune {
 namespace {
@@ -158,7 +159,34 @@ void ReadJson(const JsonValue& value, const Scrubber& scrubber, ErrorBody& body)
   if (!body.words.empty()) body.kind = BodyKind::kError;
 }
 
+bool SaysSomething(const JsonValue& value) {
+  if (value.IsNull() || (value.IsBool() && !value.GetBool())) return false;
+  if (value.IsString()) return value.GetStringLength() > 0;
+  if (value.IsArray()) return !value.Empty();
+  if (value.IsObject()) return !value.ObjectEmpty();
+  return !value.IsNumber() || value.GetDouble() != 0;
+}
+
+template <size_t kCount>
+bool IsOneOf(std::string_view name, const std::string_view (&names)[kCount]) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+constexpr std::string_view kErrorNames[] = {"error", "errors", "error_message", "errorMessage"};
+constexpr std::string_view kSuccessNames[] = {"success", "succeeded", "ok"};
+constexpr std::string_view kStatusNames[] = {"status", "code", "status_code", "statusCode"};
+
+bool IsErrorCode(double code) { return code >= 400 && code < 600; }
+
 }  // namespace
+
+bool IsComplaint(std::string_view name, const JsonValue& value) {
+  if (IsOneOf(name, kErrorNames)) return SaysSomething(value);
+  if (IsOneOf(name, kSuccessNames)) return !BoolOf(value).value_or(true);
+  if (!IsOneOf(name, kStatusNames)) return false;
+  if (const std::optional<double> code = DoubleOf(value)) return IsErrorCode(*code);
+  return value.IsString() && StateOf(RawText(value)) == pb::FineTune::FAILED;
+}
 
 ErrorBody ReadErrorBody(std::string_view raw, const Scrubber& scrubber) {
   ErrorBody body;

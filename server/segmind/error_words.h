@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/json/json.h"
 #include "server/segmind/scrubber.h"
 
 namespace finetune {
@@ -30,6 +31,10 @@ struct ErrorBody {
 };
 
 ErrorBody ReadErrorBody(std::string_view body, const Scrubber& scrubber);
+
+// Whether a member of an answer's object says that it went wrong, whatever its HTTP code: some
+// services answer 200 with `"success":false`.
+bool IsComplaint(std::string_view name, const JsonValue& value);
 
 // `text` without what is as good as a key: API keys, bearer tokens, what signs a URL.
 std::string WithoutCredentials(std::string_view text, const Scrubber& scrubber);

@@ -1,5 +1,6 @@
 #include "server/segmind/segmind_answers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -72,24 +73,13 @@ absl::Status Malformed(const CallSubject& subject, const ExchangeResult& result,
   return MalformedAnswer(subject, result.response, why, *result.scrubber);
 }
 
-bool SaysSomething(const JsonValue* value) {
-  if (value == nullptr || (value->IsBool() && !value->GetBool())) return false;
-  if (value->IsString()) return value->GetStringLength() > 0;
-  if (value->IsArray()) return !value->Empty();
-  return !value->IsObject() || !value->ObjectEmpty();
-}
-
-// Whether an answer says that it went wrong, whatever its code. A job that it names by
-// `finetune_id` was made all the same; its other ids may be the call's own.
-bool IsComplaint(const JsonValue& answer, const ErrorBody& body) {
-  if (body.names_job) return false;
-  for (const char* name : {"error", "errors", "error_message", "errorMessage"})
-    if (SaysSomething(MemberOf(answer, name))) return true;
-  const JsonValue* success = MemberOf(answer, "success");
-  if (success != nullptr && !BoolOf(*success).value_or(true)) return true;
-  const JsonValue* status = MemberOf(answer, "status");
-  return status != nullptr && status->IsString() &&
-         StateOf(RawText(*status)) == pb::FineTune::FAILED;
+// Whether an answer says that it went wrong. A job that it names by `finetune_id` was made all the
+// same; its other ids may be the call's own.
+bool Complains(const JsonValue& answer, const ErrorBody& body) {
+  if (body.names_job || !answer.IsObject()) return false;
+  return std::any_of(answer.MemberBegin(), answer.MemberEnd(), [](const auto& member) {
+    return IsComplaint(RawText(member.name), member.value);
+  });
 }
 
 }  // namespace
@@ -156,7 +146,7 @@ SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& 
       return outcome;
     }
     const ErrorBody body = ReadErrorBody(result.response.body, *result.scrubber);
-    if (IsComplaint(*answer, body)) {
+    if (Complains(*answer, body)) {
       outcome.status = Malformed(subject, result, absl::StrCat("it is an error: ", body.words));
       return outcome;
     }

@@ -14,6 +14,7 @@
 #include "server/base/status_macros.h"
 #include "server/base/url.h"
 #include "server/json/list_scanner.h"
+#include "server/segmind/error_words.h"
 
 namespace finetune {
 namespace {
@@ -41,6 +42,7 @@ enum class Says {
   kPage,     // Which page this is.
   kPages,    // How many there are.
   kOffset,   // How many jobs stand before this page's.
+  kLimit,    // How many a page has at most.
   kNested,   // An object that says these things.
 };
 
@@ -93,6 +95,12 @@ constexpr PageWord kPageWords[] = {
     {"lastpage", Says::kPages},
     {"offset", Says::kOffset, "offset"},
     {"skip", Says::kOffset, "skip"},
+    {"limit", Says::kLimit},
+    {"pagesize", Says::kLimit},
+    {"perpage", Says::kLimit},
+    {"maxresults", Says::kLimit},
+    {"maxitems", Says::kLimit},
+    {"pagelimit", Says::kLimit},
     {"pagination", Says::kNested},
     {"paging", Says::kNested},
     {"pageinfo", Says::kNested},
@@ -138,7 +146,10 @@ class PageHints {
   // `key` without its quotes.
   void Note(std::string_view key, const JsonValue& value, int depth = 0) {
     const PageWord* word = FindWord(key);
-    if (word == nullptr || value.IsNull()) return;
+    if (word == nullptr) return;
+    const bool tells_end = word->says == Says::kHasMore || word->says == Says::kNext;
+    tells_end_ = tells_end_ || tells_end;
+    if (value.IsNull()) return;
     switch (word->says) {
       case Says::kHasMore:
         has_more_ = has_more_ || BoolOf(value).value_or(false);
@@ -161,6 +172,9 @@ class PageHints {
         offset_ = NumberOf(value);
         offset_parameter_ = word->parameter;
         return;
+      case Says::kLimit:
+        limit_ = NumberOf(value);
+        return;
       case Says::kNested:
         return NoteMembers(value, depth);
     }
@@ -174,8 +188,13 @@ class PageHints {
       page.more = absl::StrCat("it is page ", *page_, " of ", *pages_);
     if (!next_.empty() || next_unknown_) page.more = "it names a next page";
     page.next = next_;
-    if (page.more.empty() && !total_) return;
+    // A page that is full ends where nothing says so.
+    const bool may_be_full = limit_ && *limit_ > 0 && !tells_end_ && !pages_ && !total_;
+    if (page.more.empty() && !total_ && !may_be_full) return;
     const size_t items = CountItems(page.array);
+    if (may_be_full && items >= *limit_)
+      page.more = absl::StrCat("it has ", items, " jobs, as many as a page may");
+    if (page.more.empty() && !total_) return;
     if (page.more.empty() && page_.value_or(0) <= 1 && offset_.value_or(0) == 0 && *total_ > items)
       page.more = absl::StrCat("it says that there are ", *total_, ", and has ", items);
     if (page.more.empty() && offset_ && total_ && *offset_ + items < *total_)
@@ -257,6 +276,8 @@ class PageHints {
   std::optional<size_t> page_;
   std::optional<size_t> pages_;
   std::optional<size_t> offset_;
+  std::optional<size_t> limit_;
+  bool tells_end_ = false;  // It has a word for whether others follow.
   absl::string_view page_parameter_;
   absl::string_view offset_parameter_;
 };
@@ -310,7 +331,7 @@ class ArrayFinder {
       if (none || body.substr(0, 1) == "[") {
         page.array = none ? kNoItems : body;
         if (wraps > 0) hints_.Judge(page);
-        return page;
+        return complains_ ? Complaining(std::move(page)) : page;
       }
       if (body.substr(0, 1) != "{") break;
       ASSIGN_OR_RETURN(body, Unwrap(body));
@@ -319,6 +340,14 @@ class ArrayFinder {
   }
 
  private:
+  // What it has is there, and what it lacks may be, too.
+  static absl::StatusOr<UpstreamPage> Complaining(UpstreamPage page) {
+    if (PageHints::CountItems(page.array) == 0)
+      return MalformedList("it is an error, and has no jobs");
+    if (page.more.empty()) page.more = "it says that it went wrong";
+    return page;
+  }
+
   absl::StatusOr<std::string_view> Unwrap(std::string_view object) {
     Candidates candidates;
     std::string_view rest = SkipSpace(object.substr(1));
@@ -328,12 +357,15 @@ class ArrayFinder {
       if (key[0] != '"' || rest.substr(0, 1) != ":") return MalformedList("it is not JSON");
       rest = SkipSpace(rest.substr(1));
       ASSIGN_OR_RETURN(const std::string_view value, Take(rest));
-      if (value[0] != '[') {
+      const std::string_view name = key.substr(1, key.size() - 2);
+      const bool is_list = value[0] == '[' && name != "errors";
+      if (!is_list) {
         const JsonValue* parsed = parser_.Parse(value);
         if (parsed == nullptr && !parser_.refused()) return MalformedList("it is not JSON");
-        if (parsed != nullptr) hints_.Note(key.substr(1, key.size() - 2), *parsed);
+        if (parsed != nullptr) hints_.Note(name, *parsed);
+        complains_ = complains_ || (parsed != nullptr && IsComplaint(name, *parsed));
       }
-      candidates.Add(key, value);
+      if (is_list || value[0] != '[') candidates.Add(key, value);
       rest = SkipSpace(rest);
       if (rest.substr(0, 1) == "}") break;
       if (rest.substr(0, 1) != ",") return MalformedList("it is not JSON");
@@ -355,6 +387,7 @@ class ArrayFinder {
 
   JsonParser& parser_;
   PageHints hints_;
+  bool complains_ = false;
 };
 
 // `<URL>; rel="next", …` (RFC 8288): the URL, or nothing.
@@ -384,6 +417,7 @@ std::string NextInLink(absl::string_view header) {
 
 // What headers say about pages, where the body says nothing.
 void AddHeaders(const HttpResponse& response, UpstreamPage& page) {
+  if (response.code == 206 && page.more.empty()) page.more = "its HTTP code says that it is a part";
   std::string next = NextInLink(View(response.Header("link")));
   size_t number = 0;
   if (next.empty() && absl::SimpleAtoi(View(response.Header("x-next-page")), &number) && number > 0)

@@ -167,6 +167,16 @@ class OddUpstream(EndToEnd):
         self.assertEqual(self.create(one).state, State.Value("QUEUED"))
         self.assertEqual(self.segmind.submits, 1)
 
+    def test_a_list_under_code_200_that_says_it_failed_is_none(self):
+        self.start()
+        self.lose_answers()
+        self.segmind.list_body = lambda items: json.dumps({"data": [], "success": False, "message": "timeout"}).encode()
+        one = str(uuid.uuid4())
+        self.assertEqual(self.create(one, timeout=6).state, State.Value("SUBMIT_UNKNOWN"))
+        self.segmind.list_body = lambda items: json.dumps({"data": items, "success": True}).encode()
+        self.assertEqual(self.create(one).state, State.Value("QUEUED"))
+        self.assertEqual(self.segmind.submits, 1)
+
     def test_a_submission_that_is_listed_only_after_it_was_given_up_is_not_made_again(self):
         self.start()
         self.segmind.submitted = lambda item: None

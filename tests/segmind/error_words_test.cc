@@ -110,5 +110,27 @@ TEST(ErrorWords, NeverCrashOnHostileBodies) {
     EXPECT_TRUE(IsValidUtf8(Read(variation.body).words)) << variation.name;
 }
 
+TEST(Complaints, AreToldFromWhatIsFine) {
+  const auto complains = [](const std::string& object) {
+    JsonParser parser;
+    const JsonValue* value = parser.Parse(object);
+    EXPECT_NE(value, nullptr) << object;
+    return value != nullptr &&
+           std::any_of(value->MemberBegin(), value->MemberEnd(), [](const auto& member) {
+             return IsComplaint(RawText(member.name), member.value);
+           });
+  };
+  for (const char* bad :
+       {R"({"error":"no"})", R"({"error":true})", R"({"errors":{"a":1}})", R"({"error":7})",
+        R"({"error_message":"no"})", R"({"success":false})", R"({"success":"False"})",
+        R"({"ok":0})", R"({"status":"failed"})", R"({"status":404})", R"({"code":"500"})"})
+    EXPECT_TRUE(complains(bad)) << bad;
+  for (const char* fine :
+       {R"({"error":null,"errors":[],"error_message":""})", R"({"error":false,"success":true})",
+        R"({"error":{},"ok":1,"code":0,"status":200})", R"({"status":"REQUESTED","code":"E7"})",
+        R"({"message":"error","detail":"failed","success":"maybe"})"})
+    EXPECT_FALSE(complains(fine)) << fine;
+}
+
 }  // namespace
 }  // namespace finetune

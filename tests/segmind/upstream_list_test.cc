@@ -38,11 +38,35 @@ TEST(UpstreamPage, IsWholeWhereNothingSaysOtherwise) {
         Wrapped(R"("has_more":false,"next":null,"next_cursor":"","page":1,"total_pages":1)"),
         Wrapped(R"("pagination":{"next":null,"total":2},"links":{"self":"/x","next":""})"),
         Wrapped(R"("offset":0,"limit":50,"total":2)"), Wrapped(R"("next_offset":0)"),
+        Wrapped(R"("limit":3)"), Wrapped(R"("limit":2,"next":null)"),
+        Wrapped(R"("per_page":2,"has_more":false)"), Wrapped(R"("limit":2,"total":2)"),
+        Wrapped(R"("error":null,"errors":[],"success":true,"code":200)"),
+        Wrapped(R"("error":"","ok":1,"status":"success","message":"fine")"),
         Wrapped(R"("total":{"value":7},"status":"ok","nextday":"Monday","remaining":12)"),
         Wrapped(R"("total":0)", kNone)}) {
     const UpstreamPage page = Page(body);
     EXPECT_EQ(page.more, "") << body;
     EXPECT_EQ(page.next, "") << body;
+  }
+}
+
+TEST(UpstreamPage, MayBeAllOrNotWhereItIsAsLongAsAPageMayBe) {
+  for (const char* members :
+       {R"("limit":2)", R"("perPage":"2")", R"("pagination":{"page_size":2})"})
+    EXPECT_THAT(Page(Wrapped(members)).more, HasSubstr("as many as a page may")) << members;
+  EXPECT_EQ(Page(Wrapped(R"("limit":2,"page":1)")).next, "?page=2");
+  EXPECT_EQ(Page(Wrapped(R"("limit":2,"offset":0)")).next, "?offset=2");
+}
+
+TEST(UpstreamPage, ThatSaysThatItWentWrongIsNotAllThereIs) {
+  for (const char* members :
+       {R"("success":false)", R"("ok":"false","message":"timeout")", R"("error":"try later")",
+        R"("errors":[{"message":"no"}])", R"("status":"error")", R"("status":503)",
+        R"("statusCode":"500")", R"("error":{"code":7})"}) {
+    EXPECT_THAT(Page(Wrapped(members)).more, HasSubstr("went wrong")) << members;
+    JsonParser parser;
+    const auto none = ReadUpstreamPage(Wrapped(members, kNone), parser);
+    EXPECT_EQ(ReasonOf(none.status()), pb::ErrorReason::UPSTREAM_MALFORMED) << members;
   }
 }
 
@@ -100,6 +124,12 @@ TEST(UpstreamPager, FollowsPagesToTheirEnd) {
   const UpstreamList pages = std::move(pager).Finish();
   EXPECT_EQ(pages.more, "");
   EXPECT_THAT(pages.bodies, SizeIs(3));
+}
+
+TEST(UpstreamPager, TakesAPartForAPart) {
+  UpstreamPager pager(kUrl, 1 << 20);
+  EXPECT_EQ(pager.Take({206, {}, kTwo}), std::nullopt);
+  EXPECT_NE(std::move(pager).Finish().more, "");
 }
 
 TEST(UpstreamPager, FollowsWhatHeadersSay) {
