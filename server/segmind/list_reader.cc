@@ -345,8 +345,8 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
     }
     const bool whole = comparison.changed.size() < most;
     News news{.item = static_cast<uint32_t>(i), .slot = kNone, .id = {}};
-    RETURN_IF_ERROR(Look(items[i], limits, whole ? &comparison.changed.emplace_back() : nullptr,
-                         news.id));
+    RETURN_IF_ERROR(
+        Look(items[i], limits, whole ? &comparison.changed.emplace_back() : nullptr, news.id));
     bool is_news = !news.id.empty();
     if (!is_news) {
       ++comparison.skipped;

@@ -3,6 +3,7 @@
 
   simulate.py            the table of deploy/README.md, and what the simulation says of runs that were measured
   simulate.py --check    the latter alone; fails where it is further than a quarter from what was measured
+  simulate.py --write    puts the table into deploy/README.md, after a complete run of the measurements
   simulate.py --replicas 30 --streams 333 --subscriptions 100 --changes 50 --reads 2000 ...    one fleet of your own
 
 A change is committed in the database's one turn, heard of by every replica, applied there, and then told to that replica's streams, one
@@ -217,6 +218,14 @@ def table(costs):
                    f"{outcome.memory_mb:.0f} | {first_to_end(costs, fleet, outcome)} |")
 
 
+def write_table(page, lines):
+    """In the place of the table with the same head."""
+    old = page.read_text(encoding="utf-8").splitlines()
+    begin = old.index(lines[0])
+    end = next(i for i in range(begin, len(old)) if not old[i].startswith("|"))
+    page.write_text("\n".join([*old[:begin], *lines, *old[end:]]) + "\n", encoding="utf-8")
+
+
 def measured(results):
     """Runs on this machine: what was told when, the fleet that was, and on how many cores beside its clients."""
     def last(runs):
@@ -253,6 +262,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", default=HERE / "RESULTS.json", type=pathlib.Path, help="the costs (default: %(default)s)")
     parser.add_argument("--check", action="store_true", help="compare with measured runs, and fail where it is too far off")
+    parser.add_argument("--write", action="store_true", help="put the table into deploy/README.md")
     own = parser.add_argument_group("one fleet of your own")
     for field in dataclasses.fields(Fleet):
         if field.name != "client":
@@ -275,7 +285,9 @@ def main():
         for what, most in limits(costs, fleet).items():
             print(f"at most, {what}: {most:,.0f}")
         return
-    if not options.check:
+    if options.write:
+        write_table(HERE.parents[1] / "deploy/README.md", list(table(costs)))
+    elif not options.check:
         print("\n".join(table(costs)))
         print()
         if not costs.fleet_is_measured:

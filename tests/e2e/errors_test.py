@@ -107,7 +107,7 @@ class Errors(EndToEnd):
         for fault, code, reason in (
                 ({"kind": "status", "code": 400, "body": '{"error":"steps too large"}'}, Code.INVALID_ARGUMENT, "UPSTREAM_REJECTED"),
                 ({"kind": "no_credits"}, Code.RESOURCE_EXHAUSTED, "UPSTREAM_CREDITS_EXHAUSTED"),
-                ({"kind": "rate_limited"}, Code.RESOURCE_EXHAUSTED, "UPSTREAM_RATE_LIMITED"),
+                ({"kind": "rate_limited", "seconds": 3}, Code.RESOURCE_EXHAUSTED, "UPSTREAM_RATE_LIMITED"),
                 ({"kind": "retired"}, Code.FAILED_PRECONDITION, "UPSTREAM_RETIRED")):
             with self.subTest(reason):
                 self.emulator.fault("submit", count=-1, **fault)

@@ -80,7 +80,8 @@ class Process:
                 return None
             return text.strip() or None
 
-        return wait_until(f"{self.name} to listen", read, seconds=120)
+        # As often as tests/bench/sections/start.py wants to know it.
+        return wait_until(f"{self.name} to listen", read, seconds=120, step=0.002)
 
     def kill(self):
         if self.popen.poll() is None:

@@ -23,7 +23,9 @@ function watchUntilAvailable() {
   let onSynced;
   const synced = new Promise((resolve) => { onSynced = resolve; });
   const available = new Promise((resolve, reject) => {
-    const stream = client.watchFineTunes({ delivery: 'EVERY' }, deadline(120));
+    // Not gRPC's deadline, whose timer keeps the process until then, also when the stream has ended.
+    const stream = client.watchFineTunes({ delivery: 'EVERY' });
+    setTimeout(() => reject(new Error('the job is not available after two minutes')), 120_000).unref();
     stream.on('data', (response) => {
       if (response.event === 'synced') onSynced();
       if (response.event !== 'change') return;
@@ -42,6 +44,7 @@ function download(url) {
   return new Promise((resolve, reject) => {
     http.get(url, (response) => {
       if (response.statusCode >= 300 && response.statusCode < 400) {
+        response.resume();  // Else its connection, and with it this process, stays until the server gives up.
         download(new URL(response.headers.location, url)).then(resolve, reject);
         return;
       }
