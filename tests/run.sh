@@ -33,7 +33,7 @@ run_tests() {
 waits='^(e2e|clients|deploy)$'
 failed=
 run_tests "$(nproc)" "$@" -LE "$waits" || failed=1
-run_tests "$((4 * $(nproc)))" "$@" -L "$waits" || failed=1
+run_tests "$((3 * $(nproc)))" "$@" -L "$waits" || failed=1
 [[ ! $failed ]]
 if [[ $nightly ]]; then tests/fuzz/run.sh 600; fi
 if [[ -s .build/$preset/left-out.txt ]]; then
