@@ -56,8 +56,8 @@ class FollowedReadsTest : public Rig {
   }
   // Whatever is under way or queued anywhere is done when this returns.
   void Lead(SharedFleet::Member& member) {
-    fleet_.Lead(member);
     const int lists = lists_;
+    fleet_.Lead(member);
     ASSERT_TRUE(RunUntil([&] { return lists_ > lists; }));
     const absl::Time begun = clock_.Now();
     ASSERT_TRUE(RunUntil([&] {
@@ -145,8 +145,8 @@ TEST_F(FollowedReadsTest, AWebhookAtOneThatFollowsIsReadByTheLeader) {
 TEST_F(FollowedReadsTest, WhoWaitsIsServedByWhoeverLeadsNext) {
   Lead(*a_member_);
   list_fate_ = Fate::kHeld;
-  auto at_leader = Refresh(*a_), at_follower = Refresh(*b_);
   const int lists = lists_;
+  auto at_leader = Refresh(*a_), at_follower = Refresh(*b_);
   ASSERT_TRUE(RunUntil([&] { return lists_ > lists; }));
   list_fate_ = Fate::kFine;
   fleet_.Lead(*b_member_);
@@ -167,8 +167,8 @@ TEST_F(FollowedReadsTest, ALeaderThatDoesNotKnowThatItIsOneNoMoreWritesNothing) 
   Lead(*a_member_);
   AddJob("x");
   list_fate_ = Fate::kHeld;
-  auto reply = Refresh(*a_);
   const int lists = lists_;
+  auto reply = Refresh(*a_);
   ASSERT_TRUE(RunUntil([&] { return lists_ > lists; }));
   // It was stopped while the answer was on its way, and another one took over.
   list_fate_ = Fate::kFine;
