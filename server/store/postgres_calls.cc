@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/base/clock.h"
+#include "server/store/postgres_now.h"
 #include "server/store/postgres_session.h"
 
 namespace finetune {
@@ -10,14 +11,13 @@ namespace {
 
 // A little more than a minute, because calls travel at different speeds. In nanoseconds, and by the
 // statement's own time: a transaction that waited for a row must not judge by when it began.
-#define NOW "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
-#define A_WINDOW_AGO NOW " - 60500000000"
+#define A_WINDOW_AGO PG_NOW " - 60500000000"
 
-constexpr char kTake[] = "UPDATE finetune.upstream_calls SET at = " NOW
+constexpr char kTake[] = "UPDATE finetune.upstream_calls SET at = " PG_NOW
                          ", kind = $1::bigint WHERE slot = (SELECT slot FROM "
                          "finetune.upstream_calls WHERE at <= " A_WINDOW_AGO
                          " ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED) AND NOT EXISTS (SELECT FROM "
-                         "finetune.upstream_hold WHERE until > " NOW ") RETURNING slot, at";
+                         "finetune.upstream_hold WHERE until > " PG_NOW ") RETURNING slot, at";
 
 // A grant that took longer than this is too old to use: others count it from when it was given.
 constexpr absl::Duration kStale = absl::Milliseconds(300);
