@@ -94,23 +94,17 @@ PgTarget TargetOf(const Config& config) {
           .ca_file = config.store_ca_file};
 }
 
-// Without the database there is nothing to serve: waits for it, unless it says no or the process is
-// to end.
-absl::StatusOr<std::unique_ptr<Store>> OpenPostgresWhenThere(
-    const Config& config, const std::function<bool()>& should_stop) {
-  const PostgresOptions options{
-      .target = TargetOf(config),
-      .name = ReplicaName(config),
-      // It may have been sent as late as its gateway counted as alive, and taken as long as it may.
-      .caution = kMemberLease + config.submit_timeout + config.settle_time};
+// Without the database there is nothing to serve: tries until it is there, unless it says no or the
+// process is to end.
+absl::Status AwaitDatabase(const std::function<absl::Status()>& attempt,
+                           const std::function<bool()>& should_stop) {
   Backoff pauses(absl::Milliseconds(100), absl::Seconds(2));
   absl::Time log_at = absl::InfinitePast();
   while (true) {
-    auto store = OpenPostgresStore(options);
-    if (!absl::IsUnavailable(store.status()) || should_stop()) return store;
+    absl::Status status = attempt();
+    if (!absl::IsUnavailable(status) || should_stop()) return status;
     if (SteadyNow() >= log_at) {
-      Log(LogLevel::kError, "waiting for the database",
-          {{"error", std::string(store.status().message())}});
+      Log(LogLevel::kError, "waiting for the database", {{"error", std::string(status.message())}});
       log_at = SteadyNow() + kLogWaitEvery;
     }
     const absl::Time until = SteadyNow() + pauses.Next();
@@ -123,7 +117,19 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
   if (config.postgres_url.empty()) {
     return OpenSqliteStore(config.sqlite_path, {.accept_lost_record = config.accept_lost_record});
   }
-  return OpenPostgresWhenThere(config, should_stop);
+  const PostgresOptions options{
+      .target = TargetOf(config),
+      .name = ReplicaName(config),
+      // It may have been sent as late as its gateway counted as alive, and taken as long as it may.
+      .caution = kMemberLease + config.submit_timeout + config.settle_time};
+  std::unique_ptr<Store> store;
+  const auto open = [&] {
+    auto opened = OpenPostgresStore(options);
+    if (opened.ok()) store = *std::move(opened);
+    return opened.status();
+  };
+  RETURN_IF_ERROR(AwaitDatabase(open, should_stop));
+  return store;
 }
 
 std::unique_ptr<Fleet> MakeFleet(const Config& config, const Store& store, absl::Time started) {
@@ -203,7 +209,9 @@ absl::Status Gateway::OpenRecord(const std::function<bool()>& should_stop) {
   recorder_ =
       std::make_unique<Recorder>(Recorder::Options{.forget_lost_after = config_.forget_lost_after},
                                  *store_, *catalog_, *clock_, metrics_);
-  if (absl::Status loaded = recorder_->Load(); !loaded.ok()) return Blame("store", loaded);
+  const auto load = [this] { return recorder_->Load(); };
+  const absl::Status loaded = recorder_->is_shared() ? AwaitDatabase(load, should_stop) : load();
+  if (!loaded.ok()) return Blame("store", loaded);
   had_jobs_ = catalog_->view()->size() > 0;
   job_metrics_ = std::make_unique<JobMetrics>(*clock_, metrics_);
   job_metrics_->Load(*catalog_->view());

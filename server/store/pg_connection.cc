@@ -94,7 +94,27 @@ absl::StatusOr<Settings> SettingsOf(const PgTarget& target) {
   return settings;
 }
 
+// It became a standby, or is one: the primary is elsewhere. (The second is what a transaction that
+// begins as one that writes is told there.)
+bool IsOfStandby(absl::string_view state) { return state == "25006" || state == "0A000"; }
+
 }  // namespace
+
+bool PgError::passes() const {
+  // Insufficient resources, operator intervention, system error; conflicts with others.
+  for (const char* kind : {"53", "57", "58", "40"})
+    if (absl::StartsWith(state, kind)) return true;
+  return state == "55P03" || IsOfStandby(state);
+}
+
+std::string PgError::words() const {
+  const char* const why = state == "53100"     ? "its disk is full"
+                          : state == "53200"   ? "it has no memory left"
+                          : state == "53300"   ? "it has no connection left"
+                          : IsOfStandby(state) ? "it can only be read"
+                                               : nullptr;
+  return why == nullptr ? message : absl::StrCat(why, " (", message, ")");
+}
 
 PgValue PgValue::Number(int64_t number) {
   std::string bytes;
@@ -251,6 +271,8 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
         broken_ = true;
         return error;
       }
+      // Whoever has the connection looks for the primary.
+      if (IsOfStandby(error.state)) broken_ = true;
     }
     rows.emplace_back(result);
   }

@@ -29,6 +29,12 @@ struct PgError {
   std::string message;
   bool ok() const { return message.empty(); }
   bool broken() const { return !ok() && state.empty(); }
+  // The server answered, and may answer the same question otherwise once it has room, memory or
+  // connections again, has started, can be written, or others have let go of what it needs.
+  bool passes() const;
+  // The message, and before it what operators should look at, where the server's words are about
+  // something else.
+  std::string words() const;
 };
 
 // A value for a statement's parameter, in PostgreSQL's binary form. The SQL says its type.

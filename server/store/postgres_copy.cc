@@ -46,7 +46,7 @@ class Database {
   absl::Status Ask(const std::vector<PgQuery>& queries) {
     const PgError error = session_->connection().Run(queries, SteadyNow() + kPatience, rows_);
     if (error.ok()) return absl::OkStatus();
-    return absl::UnavailableError(absl::StrCat("the database ", name_, ": ", error.message));
+    return absl::UnavailableError(absl::StrCat("the database ", name_, ": ", error.words()));
   }
   // The last Ask's answers.
   const std::vector<PgRows>& rows() const { return rows_; }

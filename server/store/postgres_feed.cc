@@ -99,9 +99,9 @@ void PostgresFeed::Run() {
     }
     const absl::Time until = SteadyNow() + Turn();
     bool notified = false;
-    if (connection_ != nullptr) {
+    if (session_ != nullptr) {
       std::vector<std::string> from;
-      if (!connection_->Wait(wake_fd_, until, from).ok()) Drop();
+      if (!session_->connection().Wait(wake_fd_, until, from).ok()) Drop();
       const std::string me = membership_.id();
       notified = std::any_of(from.begin(), from.end(),
                              [&](const std::string& member) { return member != me; });
@@ -121,7 +121,7 @@ absl::Duration PostgresFeed::Turn() {
     if (!KeepAlive() || !SendAnnouncement() || !Look(is_new)) Drop();
     if (is_new) WakeFollower();
   }
-  absl::Time next = connection_ == nullptr ? connect_at_ : std::min(look_at_, sign_at_);
+  absl::Time next = session_ == nullptr ? connect_at_ : std::min(look_at_, sign_at_);
   MutexLock lock(mu_);
   if (writer_wants_ && for_writer_ == nullptr) next = std::min(next, open_at_);
   return std::max(absl::ZeroDuration(), next - SteadyNow());
@@ -153,21 +153,19 @@ void PostgresFeed::OpenForWriter() {
 }
 
 bool PostgresFeed::EnsureConnection() {
-  if (connection_ != nullptr) return true;
+  if (session_ != nullptr) return true;
   if (SteadyNow() < connect_at_) return false;
   const absl::Time deadline = SteadyNow() + options_.patience;
-  auto opened = PgConnection::Open(options_.target, deadline);
+  auto opened = PostgresSession::OpenBeside(options_.target, deadline);
   if (opened.ok()) {
     std::vector<PgRows> rows;
-    connection_ = *std::move(opened);
+    session_ = *std::move(opened);
     // A notification says nothing that is not in the tables, and so need not reach the disk.
-    if (connection_
-            ->Run({{"SET synchronous_commit = off"},
-                   {"SET lock_timeout = '2s'"},
-                   {"SET tcp_user_timeout = '5s'"},
-                   {"SET statement_timeout = '4s'"},
-                   {"LISTEN finetune_commits"}},
-                  deadline, rows)
+    if (session_->connection()
+            .Run({{"SET synchronous_commit = off"},
+                  {"SET statement_timeout = '4s'"},
+                  {"LISTEN finetune_commits"}},
+                 deadline, rows)
             .ok()) {
       connects_.Reset();
       look_at_ = sign_at_ = absl::InfinitePast();
@@ -179,7 +177,7 @@ bool PostgresFeed::EnsureConnection() {
 }
 
 void PostgresFeed::Drop() {
-  connection_ = nullptr;
+  session_ = nullptr;
   connect_at_ = SteadyNow() + connects_.Next();
 }
 
@@ -189,12 +187,12 @@ bool PostgresFeed::KeepAlive() {
   if (id.empty() || now < sign_at_ || membership_.is_lost()) return true;
   sign_at_ = now + options_.lease / 4;
   std::vector<PgRows> rows;
-  const PgError error = connection_->Run(
+  const PgError error = session_->connection().Run(
       {{"UPDATE finetune.members SET expires = (extract(epoch FROM clock_timestamp()) * "
         "1e9)::bigint + $1::bigint WHERE id = $2::text AND expires > 0 RETURNING id",
         {PgValue::Number(absl::ToInt64Nanoseconds(options_.lease)), PgValue::Text(id)}}},
       now + options_.patience, rows);
-  if (!error.ok()) return !connection_->broken();
+  if (!error.ok()) return !session_->connection().broken();
   if (rows[0].size() == 1) {
     // As of before the question.
     membership_.Renew(id, now + options_.lease - kLeaseMargin);
@@ -211,10 +209,10 @@ bool PostgresFeed::SendAnnouncement() {
     if (!std::exchange(announce_, false)) return true;
   }
   std::vector<PgRows> rows;
-  (void)connection_->Run(
+  (void)session_->connection().Run(
       {{"SELECT pg_notify('finetune_commits', $1::text)", {PgValue::Text(membership_.id())}}},
       SteadyNow() + options_.patience, rows);
-  return !connection_->broken();
+  return !session_->connection().broken();
 }
 
 bool PostgresFeed::Look(bool& is_new) {
@@ -222,13 +220,13 @@ bool PostgresFeed::Look(bool& is_new) {
   if (now < look_at_) return true;
   look_at_ = now + options_.poll_interval;
   std::vector<PgRows> rows;
-  const PgError error = connection_->Run(
+  const PgError error = session_->connection().Run(
       {{"SELECT era, seq, (SELECT count(*) FROM finetune.members WHERE expires BETWEEN 1 AND "
         "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint OR (id = $1::text AND seen_era <> "
         "era AND id = ANY (awaits))) FROM finetune.meta JOIN finetune.eras USING (era)",
         {PgValue::Text(membership_.id())}}},
       now + options_.patience, rows);
-  if (!error.ok() || rows[0].size() != 1) return !connection_->broken();
+  if (!error.ok() || rows[0].size() != 1) return !session_->connection().broken();
   MutexLock lock(mu_);
   is_new = static_cast<uint64_t>(rows[0].Number(0, 0)) != taken_.era ||
            static_cast<uint64_t>(rows[0].Number(0, 1)) != taken_.seq || rows[0].Number(0, 2) > 0;

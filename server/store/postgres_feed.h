@@ -80,7 +80,7 @@ class PostgresFeed {
   const int wake_fd_;
 
   // Feed's thread only.
-  std::unique_ptr<PgConnection> connection_;
+  std::unique_ptr<PostgresSession> session_;
   absl::Time connect_at_ = absl::InfinitePast();
   absl::Time look_at_ = absl::InfinitePast();
   absl::Time sign_at_ = absl::InfinitePast();

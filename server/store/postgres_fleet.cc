@@ -34,6 +34,7 @@ constexpr absl::Duration kLastReconnect = absl::Seconds(2);
 // A lease that has just run out may be the other's to renew for this long.
 constexpr absl::Duration kAfterExpiry = absl::Milliseconds(20);
 constexpr absl::Duration kRetirePatience = absl::Milliseconds(500);
+constexpr absl::Duration kLogRefusalEvery = absl::Minutes(1);
 constexpr int kMostShared = 2'000;
 
 class PostgresFleet : public Fleet {
@@ -82,12 +83,14 @@ class PostgresFleet : public Fleet {
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
   void TakeOrders() ABSL_LOCKS_EXCLUDED(mu_);
   bool Connect();
-  // False if it failed; a connection that broke is dropped.
-  bool Ask(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows);
+  // A connection that broke is dropped.
+  PgError Ask(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows);
   void Drop(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
 
   void LookAround();
-  void TakeLook(absl::Time sent, const std::vector<PgRows>& rows) ABSL_LOCKS_EXCLUDED(mu_);
+  // `could_write`: the leader asked for its lease to be renewed.
+  void TakeLook(absl::Time sent, const std::vector<PgRows>& rows, bool could_write)
+      ABSL_LOCKS_EXCLUDED(mu_);
   void SetStatus(absl::Time sent, const FleetLook& look) ABSL_LOCKS_EXCLUDED(mu_);
   void Lead(const FleetLook& look);
   void Follow(const FleetLook& look);
@@ -118,6 +121,7 @@ class PostgresFleet : public Fleet {
   FleetLeadership leadership_;
   bool has_others_ = false;
   FleetDangers dangers_;
+  absl::Time log_refusal_at_ = absl::InfinitePast();
   uint64_t wanted_ = 0;       // What the listener was told.
   std::string reading_seen_;  // Likewise.
 
@@ -320,30 +324,38 @@ void PostgresFleet::Drop(const absl::Status& why) {
         {{"error", std::string(why.message())}});
 }
 
-bool PostgresFleet::Ask(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows) {
+PgError PostgresFleet::Ask(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows) {
   PgConnection& connection = session_->connection();
-  const PgError error = connection.Run(queries, SteadyNow() + options_.patience, rows);
-  if (error.ok()) return true;
+  PgError error = connection.Run(queries, SteadyNow() + options_.patience, rows);
+  if (error.ok()) return error;
   if (!connection.broken()) {
     std::vector<PgRows> ignored;
     (void)connection.Run({{"ROLLBACK"}}, SteadyNow() + options_.patience, ignored);
-    Log(LogLevel::kWarning, "the database refused what a gateway tells the others",
-        {{"error", error.message}});
+    if (SteadyNow() >= log_refusal_at_) {
+      Log(LogLevel::kWarning, "the database refuses what a gateway tells the others",
+          {{"error", error.words()}});
+      log_refusal_at_ = SteadyNow() + kLogRefusalEvery;
+    }
   }
   if (connection.broken()) Drop(PgUnavailable(error));
-  return false;
+  return error;
 }
 
 // ---- Looks ----
 
 void PostgresFleet::LookAround() {
   std::vector<PgRows> rows;
-  const absl::Time sent = SteadyNow();
+  absl::Time sent = SteadyNow();
   next_look_ = sent + options_.interval;
-  if (Ask(LookQueries(leadership_.term(), options_.leader_lease), rows)) TakeLook(sent, rows);
+  const PgError error = Ask(LookQueries(leadership_.term(), options_.leader_lease), rows);
+  if (error.ok()) return TakeLook(sent, rows, /*could_write=*/true);
+  if (session_ == nullptr) return;
+  // What is there can be seen all the same.
+  sent = SteadyNow();
+  if (Ask(LookOnlyQueries(), rows).ok()) TakeLook(sent, rows, /*could_write=*/false);
 }
 
-void PostgresFleet::TakeLook(absl::Time sent, const std::vector<PgRows>& rows) {
+void PostgresFleet::TakeLook(absl::Time sent, const std::vector<PgRows>& rows, bool could_write) {
   const std::optional<FleetLook> look = LookOf(rows, sent, membership_.id(), clock_);
   if (!look) {
     Drop(PgUnavailable({"", "a table of the fleet's lacks its row"}));
@@ -351,7 +363,7 @@ void PostgresFleet::TakeLook(absl::Time sent, const std::vector<PgRows>& rows) {
   }
   if (leads() && look->is_renewed)
     leadership_.Renew(sent);
-  else if (leads())
+  else if (leads() && could_write)
     StandDown("its lease was not renewed in time", /*tell=*/false);
   // It was given up for dead, and goes on as another member.
   if (leads() && leadership_.term()->holder != membership_.id())
@@ -421,7 +433,7 @@ void PostgresFleet::TakeOver() {
   queries.push_back(NotifyFleetQuery(kFleetToAll));
   std::vector<PgRows> rows;
   const absl::Time sent = SteadyNow();
-  if (!Ask(queries, rows)) return;
+  if (!Ask(queries, rows).ok()) return;
   if (session_->connection().warned()) {
     Drop(PgUnavailable({"", "it did not say that it was committed for good"}));
     return;
@@ -454,10 +466,10 @@ void PostgresFleet::Say() {
   const std::vector<PgQuery> queries = outbox_.Take(leadership_.term(), clock_);
   if (queries.empty()) return;
   std::vector<PgRows> rows;
-  if (Ask(queries, rows))
+  if (const PgError error = Ask(queries, rows); error.ok())
     outbox_.OnSaid(rows);
   else
-    outbox_.OnNotSaid(/*is_lost=*/session_ == nullptr);
+    outbox_.OnNotSaid(error);
 }
 
 }  // namespace

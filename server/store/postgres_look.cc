@@ -23,11 +23,9 @@ void TakeMembers(const PgRows& rows, const std::string& me, FleetLook& look) {
   }
 }
 
-}  // namespace
-
-std::vector<PgQuery> LookQueries(const LeaderTerm* term, absl::Duration lease) {
+std::vector<PgQuery> Queries(PgQuery renewal, PgQuery hints) {
   std::vector<PgQuery> queries;
-  queries.push_back(RenewQuery(term, lease));
+  queries.push_back(std::move(renewal));
   queries.push_back(
       {"SELECT term, holder, expires - " PG_NOW ", reading, wanted, " PG_NOW
        ", (current_setting('synchronous_standby_names') <> '')::int::bigint, (SELECT count(*) FROM "
@@ -36,12 +34,24 @@ std::vector<PgQuery> LookQueries(const LeaderTerm* term, absl::Duration lease) {
       {"SELECT id, name, version, started FROM finetune.members WHERE expires > " PG_NOW
        " ORDER BY name, started, id"});
   queries.push_back({"SELECT revision FROM finetune.meta"});
-  queries.push_back(
+  queries.push_back(std::move(hints));
+  for (PgQuery& query : PostgresCalls::PictureQueries()) queries.push_back(std::move(query));
+  return queries;
+}
+
+}  // namespace
+
+std::vector<PgQuery> LookQueries(const LeaderTerm* term, absl::Duration lease) {
+  return Queries(
+      RenewQuery(term, lease),
       {"DELETE FROM finetune.hints WHERE EXISTS (SELECT FROM finetune.leader WHERE term = "
        "$1::bigint AND holder = $2::text) RETURNING upstream_id",
        TermValues(term)});
-  for (PgQuery& query : PostgresCalls::PictureQueries()) queries.push_back(std::move(query));
-  return queries;
+}
+
+std::vector<PgQuery> LookOnlyQueries() {
+  constexpr char kNothing[] = "SELECT WHERE false";
+  return Queries({kNothing}, {kNothing});
 }
 
 std::optional<FleetLook> LookOf(const std::vector<PgRows>& rows, absl::Time sent,

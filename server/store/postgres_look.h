@@ -33,6 +33,8 @@ struct FleetLook {
 
 // Asks for all of it. Of the leader, whose term it is, the look renews the lease and takes the hints.
 std::vector<PgQuery> LookQueries(const LeaderTerm* term, absl::Duration lease);
+// The same where nothing can be written, be it because the disk is full.
+std::vector<PgQuery> LookOnlyQueries();
 
 // What was asked at `sent` and answered now; also sets the clock. `me` is this process's name. Nullopt
 // if a table lacks its row.

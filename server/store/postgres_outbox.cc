@@ -102,10 +102,10 @@ void PostgresOutbox::OnSaid(const std::vector<PgRows>& rows) {
     std::move(done)(static_cast<uint64_t>(rows[0].Number(0, 0)));
 }
 
-void PostgresOutbox::OnNotSaid(bool is_lost) {
+void PostgresOutbox::OnNotSaid(const PgError& error) {
   for (Fleet::WantDone& done : std::exchange(taken_.wants, {}))
-    std::move(done)(PgUnavailable({"", "it did not answer"}));
-  if (!is_lost) return;
+    std::move(done)(PgUnavailable(error));
+  if (!error.broken() && !error.passes()) return;
   MutexLock lock(mu_);
   waiting_.wake |= taken_.wake;
   if (!waiting_.reading) waiting_.reading = std::move(taken_.reading);

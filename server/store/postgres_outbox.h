@@ -39,9 +39,9 @@ class PostgresOutbox {
   std::vector<PgQuery> Take(const LeaderTerm* term, const DatabaseClock& clock)
       ABSL_LOCKS_EXCLUDED(mu_);
   void OnSaid(const std::vector<PgRows>& rows);
-  // What the database refuses is refused again; a lost connection (`is_lost`) loses nothing but
-  // tickets.
-  void OnNotSaid(bool is_lost) ABSL_LOCKS_EXCLUDED(mu_);
+  // Nothing but tickets is lost where it may be said later; what the database refuses for good is
+  // dropped.
+  void OnNotSaid(const PgError& error) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Content {

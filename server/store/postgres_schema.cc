@@ -105,8 +105,7 @@ absl::Status Refusal(const PgConnection& connection, const PgError& error) {
                      connection.database(), " (", error.message, "): GRANT CREATE ON DATABASE ",
                      connection.database(), " TO ", connection.user()));
   }
-  // lock_not_available
-  if (error.broken() || error.state == "55P03") return absl::UnavailableError(error.message);
+  if (error.broken() || error.passes()) return absl::UnavailableError(error.words());
   return absl::FailedPreconditionError(absl::StrCat("the tables cannot be made: ", error.message));
 }
 

@@ -39,11 +39,14 @@ constexpr const char* kSettings[] = {
      "('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, false)"),
 };
 
+// Why there is no session: whoever wanted one says for what.
+absl::Status Unavailable(const PgError& error) { return absl::UnavailableError(error.words()); }
+
 }  // namespace
 
 absl::Status PgUnavailable(const PgError& error) {
   return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
-               absl::StrCat("the database cannot be used now: ", error.message))
+               absl::StrCat("the database cannot be used now: ", error.words()))
       .RetryAfter(absl::Seconds(1));
 }
 
@@ -57,7 +60,7 @@ absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::Open(
   std::vector<PgRows> rows;
   const PgError error = session->connection_->Run(
       {{"SELECT pg_relation_filenode('finetune.meta')::text"}}, deadline, rows);
-  if (!error.ok()) return PgUnavailable(error);
+  if (!error.ok()) return Unavailable(error);
   absl::StrAppend(&session->server_, "/", std::string(rows[0].Bytes(0, 0)));
   return session;
 }
@@ -82,7 +85,7 @@ absl::Status PostgresSession::CheckServer(absl::Time deadline) {
   PgError error = connection_->Run({{"SELECT pg_is_in_recovery()::int::bigint, "
                                      "current_setting('server_encoding')"}},
                                    deadline, rows);
-  if (!error.ok()) return PgUnavailable(error);
+  if (!error.ok()) return Unavailable(error);
   if (rows[0].Number(0, 0) != 0) {
     return absl::FailedPreconditionError(
         "it is a standby, which cannot be written: give the address of the primary (or of the "
@@ -106,7 +109,7 @@ absl::Status PostgresSession::CheckServer(absl::Time deadline) {
   if (!error.ok() && !error.broken())
     error = connection_->Run({{"SELECT extract(epoch FROM pg_postmaster_start_time())::text"}},
                              deadline, rows);
-  if (!error.ok()) return PgUnavailable(error);
+  if (!error.ok()) return Unavailable(error);
   server_ = rows[0].Bytes(0, 0);
   return absl::OkStatus();
 }
@@ -116,7 +119,7 @@ absl::Status PostgresSession::Set(absl::Time deadline) {
   for (const char* sql : kSettings) queries.push_back({sql});
   std::vector<PgRows> rows;
   const PgError error = connection_->Run(queries, deadline, rows);
-  if (error.broken()) return PgUnavailable(error);
+  if (error.broken() || error.passes()) return Unavailable(error);
   if (!error.ok())
     return absl::FailedPreconditionError(
         absl::StrCat("a session cannot be set up: ", error.message));
@@ -135,7 +138,7 @@ absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time dea
     return error;
   };
   int64_t mine = 0, others = 0, again = 0;
-  if (const PgError error = ask(*connection_, mine); !error.ok()) return PgUnavailable(error);
+  if (const PgError error = ask(*connection_, mine); !error.ok()) return Unavailable(error);
   // A pooler reports a number of its own here.
   if (mine == connection_->backend()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto other, PgConnection::Open(target, deadline));
@@ -143,7 +146,7 @@ absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time dea
   if (error.ok()) error = ask(*other, others);
   // While the other one is within a transaction.
   if (error.ok()) error = ask(*connection_, again);
-  if (!error.ok()) return PgUnavailable(error);
+  if (!error.ok()) return Unavailable(error);
   if (mine != others && mine == again) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "there is a pooler in between that shares connections between transactions: give the "
@@ -155,7 +158,7 @@ absl::Status PostgresSession::TakeLock(Use use, absl::Time deadline) {
   std::vector<PgRows> rows;
   while (true) {
     const PgError error = connection_->Run({{take}}, SteadyNow() + absl::Seconds(5), rows);
-    if (!error.ok()) return PgUnavailable(error);
+    if (!error.ok()) return Unavailable(error);
     if (rows[0].Number(0, 0) != 0) return absl::OkStatus();
     if (SteadyNow() > deadline) break;
     absl::SleepFor(kLockInterval);

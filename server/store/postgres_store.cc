@@ -26,6 +26,16 @@ constexpr absl::Duration kLoadPatience = absl::Minutes(2);
 constexpr int64_t kMaxRead = 10'000;
 constexpr size_t kMaxEras = 1'000;
 
+// With the database's name in front of what is wrong.
+absl::StatusOr<std::unique_ptr<PostgresSession>> OpenSession(const PostgresOptions& options) {
+  auto session = PostgresSession::Open(options.target, PostgresSession::Use::kShared,
+                                       SteadyNow() + options.patience, options.lock_patience);
+  if (session.ok()) return session;
+  return absl::Status(session.status().code(),
+                      absl::StrCat("the database ", ShownPgUrl(options.target.url), ": ",
+                                   session.status().message()));
+}
+
 // As Store says, but for the feed's thread. The turn is a transaction that holds the row of `meta`.
 class PostgresStore : public Store {
  public:
@@ -300,6 +310,10 @@ absl::Status PostgresStore::LookAtClock(StoreState& state) {
 
 absl::StatusOr<StoreState> PostgresStore::Load() {
   if (!started_) {
+    // A load before this one may have failed.
+    if (session_ == nullptr) {
+      ASSIGN_OR_RETURN(session_, OpenSession(options_));
+    }
     RETURN_IF_ERROR(Join(/*starting=*/true));
     started_ = true;
     feed_.Start();
@@ -519,14 +533,8 @@ absl::StatusOr<StoreNews> PostgresStore::Read(const StorePoint& known) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Store>> OpenPostgresStore(const PostgresOptions& options) {
-  auto session = PostgresSession::Open(options.target, PostgresSession::Use::kShared,
-                                       SteadyNow() + options.patience, options.lock_patience);
-  if (!session.ok()) {
-    return absl::Status(session.status().code(),
-                        absl::StrCat("the database ", ShownPgUrl(options.target.url), ": ",
-                                     session.status().message()));
-  }
-  return std::make_unique<PostgresStore>(options, *std::move(session));
+  ASSIGN_OR_RETURN(auto session, OpenSession(options));
+  return std::make_unique<PostgresStore>(options, std::move(session));
 }
 
 }  // namespace finetune

@@ -93,14 +93,14 @@ TEST_F(PostgresOutboxTest, TellsAReadingOnlyInTheTermThatItIsOf) {
       9u);
 }
 
-TEST_F(PostgresOutboxTest, AConnectionThatIsLostLosesTicketsAlone) {
+TEST_F(PostgresOutboxTest, WhatMayBeSaidLaterLosesTicketsAlone) {
   Want();
   outbox_.AddHint("a");
   outbox_.AddWake();
   outbox_.SetReading({.revision = 7});
   EXPECT_FALSE(outbox_.Take(&term_, clock_).empty());
   outbox_.AddHint("b");
-  outbox_.OnNotSaid(/*is_lost=*/true);
+  outbox_.OnNotSaid({"", "the connection was lost"});
   ASSERT_EQ(tickets_.size(), 1u);
   EXPECT_EQ(ReasonOf(tickets_[0].status()), pb::ErrorReason::STORE_UNAVAILABLE);
   Say(&term_);
@@ -110,7 +110,11 @@ TEST_F(PostgresOutboxTest, AConnectionThatIsLostLosesTicketsAlone) {
       7u);
   outbox_.AddHint("c");
   EXPECT_FALSE(outbox_.Take(nullptr, clock_).empty());
-  outbox_.OnNotSaid(/*is_lost=*/false);
+  // disk_full: there will be room again.
+  outbox_.OnNotSaid({"53100", "could not extend file"});
+  EXPECT_FALSE(outbox_.Take(nullptr, clock_).empty());
+  // What is wrong with it will be so the next time.
+  outbox_.OnNotSaid({"22021", "invalid byte sequence"});
   EXPECT_TRUE(outbox_.Take(nullptr, clock_).empty());
 }
 
