@@ -462,7 +462,7 @@ absl::Status Gateway::Readiness() const {
   if (!had_jobs_ && catalog_->observe_time() == absl::InfinitePast())
     return absl::UnavailableError(absl::StrCat(
         "the record is empty and Segmind has not been read yet (",
-        pb::GatewayStatus::UpstreamState_Name(segmind_->state()), "); the log says why"));
+        pb::GatewayStatus::UpstreamState_Name(tracker_->upstream_state()), "); the log says why"));
   const bool patient = std::chrono::steady_clock::now() < started_ + kIssuerPatience;
   if (patient && policy_ && !policy_->HasAllKeys())
     return absl::UnavailableError("waiting for the keys of the policy's JWT issuers");
@@ -578,7 +578,7 @@ void Gateway::UpdateMetrics() {
   const absl::Time observed = std::max(catalog_->observe_time(), start_time_);
   view_age_->Set(absl::ToDoubleSeconds(clock_->Now() - observed));
   calls_left_->Set(segmind_->calls_left());
-  upstream_state_->Set(segmind_->state());
+  upstream_state_->Set(tracker_->upstream_state());
   segmind_->credits().UpdateMetrics(clock_->Now());
   store_writable_->Set(recorder_->store_status().ok() ? 1 : 0);
   job_metrics_->UpdateAges();

@@ -256,6 +256,8 @@ void SegmindClient::EndQueue() { core_->exchange().EndQueue(); }
 
 pb::GatewayStatus::UpstreamState SegmindClient::state() const { return core_->exchange().state(); }
 
+void SegmindClient::ForgetLists() { core_->exchange().ForgetHealth(UpstreamCall::kList); }
+
 int SegmindClient::calls_left() const { return core_->exchange().calls_left(); }
 
 }  // namespace finetune

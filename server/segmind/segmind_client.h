@@ -148,6 +148,8 @@ class SegmindClient {
 
   // How Segmind answers, for GetGatewayStatus: of the latest calls.
   pb::GatewayStatus::UpstreamState state() const;
+  // Another process reads the list from now on: how it went here says nothing any more.
+  void ForgetLists();
   // Calls left in the current minute.
   int calls_left() const;
 

@@ -144,6 +144,11 @@ pb::GatewayStatus::UpstreamState UpstreamExchange::state() const {
   return health_.state(now);
 }
 
+void UpstreamExchange::ForgetHealth(UpstreamCall call) {
+  MutexLock lock(mu_);
+  health_.Forget(call);
+}
+
 void UpstreamExchange::Cancel(const FlightPtr& flight) {
   Finish(flight, {.status = Error(absl::StatusCode::kCancelled,
                                   pb::ErrorReason::UPSTREAM_UNAVAILABLE, "the caller is gone")

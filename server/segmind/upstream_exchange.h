@@ -69,6 +69,8 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
 
   pb::GatewayStatus::UpstreamState state() const ABSL_LOCKS_EXCLUDED(mu_);
+  // Such calls are made no more: the state does not rest on them.
+  void ForgetHealth(UpstreamCall call) ABSL_LOCKS_EXCLUDED(mu_);
   int calls_left() const { return limiter_->calls_left(); }
 
  private:

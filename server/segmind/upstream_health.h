@@ -18,6 +18,8 @@ class UpstreamHealth {
   };
 
   void Note(UpstreamCall call, Answer answer, absl::Time now);
+  // Such calls are made no more: how the latest went says nothing.
+  void Forget(UpstreamCall call) { latest_[static_cast<size_t>(call)] = {}; }
   // Whether Segmind takes new jobs, by its latest answer to a submit.
   void NoteRetired(bool retired) { retired_ = retired; }
 

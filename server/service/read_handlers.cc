@@ -248,14 +248,9 @@ pb::GatewayStatus ReadHandlers::CommonStatus() const {
   const absl::Time observed = parts_.catalog.observe_time();
   const ViewPtr view = parts_.catalog.view();
   status.set_version(FINETUNE_VERSION);
-  const bool never_read = observed == absl::InfinitePast();
-  const auto state = parts_.segmind.state();
-  // Before the first good read nothing says that Segmind is well.
-  // And a list that does not show all jobs is an answer that fails in part.
-  const bool doubtful = never_read || parts_.tracker.list_is_partial();
-  status.set_upstream_state(
-      doubtful && state == pb::GatewayStatus::HEALTHY ? pb::GatewayStatus::DEGRADED : state);
-  if (!never_read) *status.mutable_observe_time() = ToProto(parts_.clock.ToWall(observed));
+  status.set_upstream_state(parts_.tracker.upstream_state());
+  if (observed != absl::InfinitePast())
+    *status.mutable_observe_time() = ToProto(parts_.clock.ToWall(observed));
   if (const absl::Time webhook = parts_.last_webhook_time(); webhook != absl::InfinitePast())
     *status.mutable_last_webhook_time() = ToProto(webhook);
   status.set_revision(view->revision());

@@ -14,6 +14,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/base/call_budget.h"
+#include "server/base/error.h"
+#include "server/base/trace.h"
 #include "server/store/store.h"
 
 namespace finetune {
@@ -59,6 +61,15 @@ struct FleetReading {
     absl::Time time;
   };
   std::optional<Credits> credits;
+  // How Segmind answers the leader; unspecified: it does not say.
+  pb::GatewayStatus::UpstreamState upstream_state = pb::GatewayStatus::UPSTREAM_STATE_UNSPECIFIED;
+};
+
+// Somebody heard of a job at Segmind.
+struct FleetHint {
+  std::string upstream_id;
+  // Of the call that said so, without its `tracestate`; often none.
+  TraceContext trace;
 };
 
 struct FleetMember {
@@ -73,7 +84,7 @@ struct FleetMember {
 struct FleetStatus {
   LeaderTerm term;                   // Number 0 if nobody has led yet.
   bool leads = false;                // This process.
-  std::string leader_name;           // Empty while nobody leads, as far as is known.
+  std::string leader_name;           // Empty while nobody leads, or nobody can be seen to.
   std::vector<FleetMember> members;  // Those alive, by name.
   // When what others share was last seen (steady), and whether it can be seen now.
   absl::Time seen = absl::InfinitePast();
@@ -98,7 +109,7 @@ class FleetListener {
 
   // To the leader: somebody heard of these jobs at Segmind; somebody submitted something; somebody
   // waits for a list that begins after this (FleetReading.served has the ticket then).
-  virtual void OnHints(const std::vector<std::string>& upstream_ids) = 0;
+  virtual void OnHints(const std::vector<FleetHint>& hints) = 0;
   virtual void OnWake() = 0;
   virtual void OnWanted(uint64_t ticket) = 0;
 
@@ -126,7 +137,7 @@ class Fleet {
   virtual FleetStatus status() const = 0;
 
   // Of those who follow, for the leader. Hints are kept while nobody can be told.
-  virtual void Hint(std::string upstream_id) = 0;
+  virtual void Hint(FleetHint hint) = 0;
   virtual void Wake() = 0;
   // Asks for a list that begins after now: the ticket that FleetReading will have served. Exactly
   // once; UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked.
@@ -154,7 +165,7 @@ class SoloFleet : public Fleet {
   void Retire() override {}
   bool is_shared() const override { return false; }
   FleetStatus status() const override;
-  void Hint(std::string) override {}
+  void Hint(FleetHint) override {}
   void Wake() override {}
   void WantRead(WantDone done) override;
   void Tell(const FleetReading&) override {}

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "server/base/backoff.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
@@ -36,6 +37,7 @@ constexpr absl::Duration kAfterExpiry = absl::Milliseconds(20);
 constexpr absl::Duration kRetirePatience = absl::Milliseconds(500);
 constexpr absl::Duration kLogRefusalEvery = absl::Minutes(1);
 constexpr int kMostShared = 2'000;
+constexpr size_t kMostTraces = 1'000;
 
 class PostgresFleet : public Fleet {
  public:
@@ -61,7 +63,7 @@ class PostgresFleet : public Fleet {
   void Retire() override ABSL_LOCKS_EXCLUDED(mu_);
   bool is_shared() const override { return true; }
   FleetStatus status() const override ABSL_LOCKS_EXCLUDED(mu_);
-  void Hint(std::string upstream_id) override ABSL_LOCKS_EXCLUDED(mu_);
+  void Hint(FleetHint hint) override ABSL_LOCKS_EXCLUDED(mu_);
   void Wake() override ABSL_LOCKS_EXCLUDED(mu_);
   void WantRead(WantDone done) override ABSL_LOCKS_EXCLUDED(mu_);
   void Tell(const FleetReading& reading) override ABSL_LOCKS_EXCLUDED(mu_);
@@ -122,12 +124,14 @@ class PostgresFleet : public Fleet {
   bool has_others_ = false;
   FleetDangers dangers_;
   absl::Time log_refusal_at_ = absl::InfinitePast();
-  uint64_t wanted_ = 0;       // What the listener was told.
-  std::string reading_seen_;  // Likewise.
+  uint64_t wanted_ = 0;                                    // What the listener was told.
+  std::string reading_seen_;                               // Likewise.
+  absl::flat_hash_map<std::string, TraceContext> traces_;  // Of hints that are in the table.
 
   mutable Mutex mu_;
   CondVar retired_;
   FleetStatus status_ ABSL_GUARDED_BY(mu_);
+  absl::Time leader_until_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();  // As it was seen.
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool retiring_ ABSL_GUARDED_BY(mu_) = false;
   bool is_retired_ ABSL_GUARDED_BY(mu_) = false;
@@ -167,12 +171,23 @@ void PostgresFleet::Retire() {
 }
 
 FleetStatus PostgresFleet::status() const {
-  MutexLock lock(mu_);
-  return status_;
+  FleetStatus status;
+  absl::Time leader_until;
+  {
+    MutexLock lock(mu_);
+    status = status_;
+    leader_until = leader_until_;
+  }
+  // Nobody was seen to have renewed it since.
+  if (SteadyNow() > leader_until) {
+    status.leader_name.clear();
+    for (FleetMember& member : status.members) member.leads = false;
+  }
+  return status;
 }
 
-void PostgresFleet::Hint(std::string upstream_id) {
-  outbox_.AddHint(std::move(upstream_id));
+void PostgresFleet::Hint(FleetHint hint) {
+  outbox_.AddHint(std::move(hint));
   WakeThread();
 }
 
@@ -258,6 +273,9 @@ void PostgresFleet::Rest() {
   for (const std::string& word : said) {
     if (word == (leads() ? kFleetToLeader : kFleetToAll)) next_look_ = absl::InfinitePast();
     if (word == kFleetWake && leads()) listener_->OnWake();
+    if (auto hint = leads() ? HintOfTraceWord(word) : std::nullopt;
+        hint && traces_.size() < kMostTraces)
+      traces_.emplace(std::move(hint->upstream_id), std::move(hint->trace));
   }
 }
 
@@ -391,6 +409,7 @@ void PostgresFleet::SetStatus(absl::Time sent, const FleetLook& look) {
   status_.leads = leads();
   status_.leader_name = look.leader_name;
   status_.members = look.members;
+  leader_until_ = sent + look.left;
   status_.seen = sent;
   status_.reachable = true;
   if (is_complete) status_.complete = sent;
@@ -404,7 +423,14 @@ void PostgresFleet::Lead(const FleetLook& look) {
     wanted_ = look.wanted;
     listener_->OnWanted(wanted_);
   }
-  if (!look.hints.empty()) listener_->OnHints(look.hints);
+  if (look.hints.empty()) return;
+  std::vector<FleetHint> hints;
+  for (const std::string& id : look.hints) {
+    const auto trace = traces_.find(id);
+    hints.push_back({id, trace == traces_.end() ? TraceContext() : trace->second});
+  }
+  traces_.clear();
+  listener_->OnHints(hints);
 }
 
 void PostgresFleet::Follow(const FleetLook& look) {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/base/utf8.h"
 #include "server/store/postgres_leader.h"
 #include "server/store/postgres_now.h"
@@ -13,22 +14,37 @@ namespace {
 
 constexpr size_t kMostHints = 1'000;
 constexpr size_t kLongestHint = 255;
+constexpr char kTrace[] = "trace ";
 
 absl::Status Stopping() { return PgUnavailable({"", "the gateway is stopping"}); }
 
 }  // namespace
 
-PgQuery NotifyFleetQuery(const char* word) {
+PgQuery NotifyFleetQuery(std::string_view word) {
   return {"SELECT pg_notify('finetune_fleet', $1::text)", {PgValue::Text(word)}};
 }
 
-void PostgresOutbox::AddHint(std::string upstream_id) {
+std::string FleetTraceWord(const FleetHint& hint) {
+  return absl::StrCat(kTrace, hint.trace.Traceparent(), " ", hint.upstream_id);
+}
+
+std::optional<FleetHint> HintOfTraceWord(std::string_view word) {
+  constexpr std::string_view kBegin = kTrace;
+  if (word.substr(0, kBegin.size()) != kBegin) return std::nullopt;
+  word.remove_prefix(kBegin.size());
+  const size_t end = word.find(' ');
+  if (end == word.npos) return std::nullopt;
+  const auto trace = ParseTraceparent(word.substr(0, end));
+  if (!trace) return std::nullopt;
+  return FleetHint{std::string(word.substr(end + 1)), *trace};
+}
+
+void PostgresOutbox::AddHint(FleetHint hint) {
   // It comes from outside. What no text of the database's can hold is no name of Segmind's.
-  if (ValidUtf8(upstream_id, kLongestHint) != upstream_id ||
-      upstream_id.find('\0') != std::string::npos)
-    upstream_id.clear();
+  std::string& id = hint.upstream_id;
+  if (ValidUtf8(id, kLongestHint) != id || id.find('\0') != std::string::npos) id.clear();
   MutexLock lock(mu_);
-  if (waiting_.hints.size() < kMostHints) waiting_.hints.push_back(std::move(upstream_id));
+  if (waiting_.hints.size() < kMostHints) waiting_.hints.push_back(std::move(hint));
 }
 
 void PostgresOutbox::AddWake() {
@@ -83,14 +99,20 @@ std::vector<PgQuery> PostgresOutbox::Take(const LeaderTerm* term, const Database
   // First, for OnSaid.
   if (!taken_.wants.empty()) queries.push_back(WantQuery());
   if (!taken_.hints.empty()) {
+    std::vector<std::string> ids;
+    for (const FleetHint& hint : taken_.hints) ids.push_back(hint.upstream_id);
     queries.push_back({"INSERT INTO finetune.hints SELECT unnest($1::text[]), " PG_NOW
                        " ON CONFLICT DO NOTHING",
-                       {PgValue::Texts(taken_.hints)}});
+                       {PgValue::Texts(ids)}});
   }
   if (taken_.reading) {
     queries.push_back(TellQuery(*term, EncodeReading(*taken_.reading, clock)));
     queries.push_back(NotifyFleetQuery(kFleetToAll));
   }
+  // Before the word that makes the leader look for the hints.
+  for (const FleetHint& hint : taken_.hints)
+    if (hint.trace.valid() && hint.trace.sampled)
+      queries.push_back(NotifyFleetQuery(FleetTraceWord(hint)));
   if (!taken_.hints.empty() || !taken_.wants.empty())
     queries.push_back(NotifyFleetQuery(kFleetToLeader));
   if (taken_.wake) queries.push_back(NotifyFleetQuery(kFleetWake));
@@ -109,8 +131,8 @@ void PostgresOutbox::OnNotSaid(const PgError& error) {
   MutexLock lock(mu_);
   waiting_.wake |= taken_.wake;
   if (!waiting_.reading) waiting_.reading = std::move(taken_.reading);
-  for (std::string& id : taken_.hints)
-    if (waiting_.hints.size() < kMostHints) waiting_.hints.push_back(std::move(id));
+  for (FleetHint& hint : taken_.hints)
+    if (waiting_.hints.size() < kMostHints) waiting_.hints.push_back(std::move(hint));
 }
 
 }  // namespace finetune

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "server/base/mutex.h"
@@ -15,13 +16,17 @@ namespace finetune {
 inline constexpr char kFleetToLeader[] = "to leader";
 inline constexpr char kFleetToAll[] = "to all";
 inline constexpr char kFleetWake[] = "wake";
-PgQuery NotifyFleetQuery(const char* word);
+PgQuery NotifyFleetQuery(std::string_view word);
+// The word that a hint's trace is in, and the hint again; nullopt for any other word. Hints are in a
+// table, and go on without what is said beside it.
+std::string FleetTraceWord(const FleetHint& hint);
+std::optional<FleetHint> HintOfTraceWord(std::string_view word);
 
 // What this process wants said to the other members, until it has been. Thread-safe except for what
 // only the fleet's thread may call.
 class PostgresOutbox {
  public:
-  void AddHint(std::string upstream_id) ABSL_LOCKS_EXCLUDED(mu_);
+  void AddHint(FleetHint hint) ABSL_LOCKS_EXCLUDED(mu_);
   void AddWake() ABSL_LOCKS_EXCLUDED(mu_);
   // `done` as Fleet::WantRead's.
   void AddWant(Fleet::WantDone done) ABSL_LOCKS_EXCLUDED(mu_);
@@ -45,7 +50,7 @@ class PostgresOutbox {
 
  private:
   struct Content {
-    std::vector<std::string> hints;
+    std::vector<FleetHint> hints;
     bool wake = false;
     std::vector<Fleet::WantDone> wants;
     std::optional<FleetReading> reading;

@@ -45,6 +45,7 @@ std::string EncodeReading(const FleetReading& reading, const DatabaseClock& cloc
     bytes.mutable_credits()->set_micros(reading.credits->micros);
     bytes.mutable_credits()->set_time(ToNumber(reading.credits->time, clock));
   }
+  bytes.set_upstream_state(reading.upstream_state);
   return bytes.SerializeAsString();
 }
 
@@ -71,6 +72,8 @@ std::optional<FleetReading> DecodeReading(std::string_view given, const Database
   }
   if (bytes.has_credits() && bytes.credits().micros() >= 0)
     reading.credits = {bytes.credits().micros(), FromNumber(bytes.credits().time(), clock)};
+  if (pb::GatewayStatus::UpstreamState_IsValid(bytes.upstream_state()))
+    reading.upstream_state = static_cast<pb::GatewayStatus::UpstreamState>(bytes.upstream_state());
   return reading;
 }
 

@@ -5,10 +5,13 @@ import os
 import pathlib
 import signal
 import tempfile
+import threading
 import time
 import unittest
 import urllib.request
 import uuid
+
+import grpc
 
 import fleet_world
 from fleet_world import FleetWorld
@@ -127,6 +130,86 @@ class Status(Replicas):
         self.world.primary.sql("SELECT pg_reload_conf()")
         wait_until("commits to wait for it", lambda: leader.metrics()["finetune_gateway_store_synchronous"] == 1, seconds=10)
         self.create(leader)
+
+
+class UpstreamState(Replicas):
+    def test_all_say_of_segmind_what_the_leader_sees(self):
+        leader = self.leader()
+        follower = self.world.replicas[(leader.number + 1) % 3]
+
+        def said(state, *replicas):
+            for replica in replicas:
+                wait_until(f"{svc.GatewayStatus.UpstreamState.Name(state)} at {replica.number}",
+                           lambda r=replica: r.status().upstream_state == state, seconds=20)
+                self.assertEqual(replica.metrics()["finetune_gateway_upstream_state"], state)
+        said(svc.GatewayStatus.HEALTHY, *self.world.replicas)
+        # Another replica may be tried, with the same key.
+        self.emulator.fault("any", "key_revoked", count=-1)
+        said(svc.GatewayStatus.CREDENTIAL_REJECTED, follower, leader)
+        self.emulator.clear_faults()
+        said(svc.GatewayStatus.HEALTHY, *self.world.replicas)
+        # Who neither reads Segmind nor hears of whoever does knows nothing of it.
+        leader = self.leader()
+        follower = self.world.replicas[(leader.number + 1) % 3]
+        follower.database.cut()
+        said(svc.GatewayStatus.DEGRADED, follower)
+        status = follower.status()
+        self.assertGreater(status.store_lag.seconds, 3)
+        self.assertFalse(any(one.leader for one in status.replicas), status)
+        self.assertEqual(leader.status().upstream_state, svc.GatewayStatus.HEALTHY)
+        follower.database.heal()
+        said(svc.GatewayStatus.HEALTHY, follower)
+
+
+class OtherName(Replicas):
+    """The leader is given up for dead as a member of the fleet, and goes on under another name."""
+
+    flags = ("--active_poll_interval", "1h", "--idle_poll_interval", "1h", "--submit_timeout", "8s", "--settle_time", "30s")
+
+    def test_what_it_had_under_way_is_settled_once_and_nothing_of_its_term_is_kept(self):
+        leader = self.leader()
+        others = [r for r in self.world.replicas if r is not leader]
+        made = self.create(others[0])
+        term = leader.status().leader_term
+        # A submission whose answer waits, and a list that was read before the news of a job's end.
+        self.emulator.fault("submit", "latency", ms=6000)
+        self.emulator.fault("list", "latency", ms=6000)
+        lists = self.emulator.calls("list")
+        request_id = str(uuid.uuid4())
+        answers = []
+
+        def create(replica):
+            try:
+                answers.append(replica.stub.CreateFineTune(svc.CreateFineTuneRequest(
+                    request_id=request_id, fine_tune=job(name="under way")), timeout=30))
+            except grpc.RpcError as error:
+                answers.append(error)
+        submitting = [threading.Thread(target=create, args=(replica,)) for replica in (leader, others[1])]
+        submitting[0].start()
+        wait_until("it to be sent", lambda: self.emulator.calls("submit") >= 2)
+        reading = threading.Thread(target=lambda: leader.stub.ListFineTunes(
+            svc.ListFineTunesRequest(freshness={"max_staleness": {}}), timeout=30))
+        reading.start()
+        wait_until("it to read", lambda: self.emulator.calls("list") > lists)
+        self.emulator.call("POST", f"/emulator/jobs/{made.upstream_id}", {"status": "TRAINING_COMPLETED"})
+        submitting[1].start()
+        # As another member does that has missed its signs of life.
+        self.world.primary.sql("UPDATE finetune.members SET expires = 0 WHERE name = 'replica-%d'" % leader.number)
+        wait_until("it to go on under another name", lambda: "it has another name now" in leader.gateway.log, seconds=15)
+        new = self.leader()
+        wait_until("a later term", lambda: new.status().leader_term > term)
+        for thread in (*submitting, reading):
+            thread.join(40)
+        self.assertEqual(len({answer.name for answer in answers}), 1, answers)
+        self.assertEqual(len(self.emulator.submits()), 2)
+        self.assertEqual(self.emulator.call("GET", "/emulator/duplicates"), [])
+        job_now = wait_until("its outcome", lambda: (lambda j: j if j.upstream_id else None)(
+            others[0].stub.GetFineTune(svc.GetFineTuneRequest(name=answers[0].name), timeout=10)))
+        self.assertEqual(job_now.upstream_id, next(one["id"] for one in self.emulator.jobs() if one["id"] != made.upstream_id))
+        self.assertEqual(wait_until("all to be members", lambda: (lambda n: n if n == 3 else None)(len(new.status().replicas)), seconds=15), 3)
+        self.assertEqual(self.world.primary.sql("SELECT count(*) FROM finetune.intents WHERE state < 3").stdout, "0\n")
+        for replica in self.world.replicas:
+            self.assertEqual(self.state_at(replica, made.name), State.TRAINED)
 
 
 class Webhooks(Replicas):

@@ -16,6 +16,7 @@ import uuid
 import grpc
 
 import fleet_world
+import postgres
 from fleet_world import FleetWorld, in_words
 from harness import Emulator, EndToEnd, job, svc, wait_until
 
@@ -92,6 +93,14 @@ class Nemesis:
         self.world.primary.kill()
         self.some(0, 3)
         self.world.primary.start()
+
+    def fill_the_databases_disk(self):
+        """The server may end for it, and is started again by whoever made room."""
+        disk = self.world.primary.disk
+        disk.fill(left=self.chance.randint(0, 1 << 20))
+        self.some(0.5, 6)
+        disk.free()
+        self.world.primary.come_back()
 
     # --- links
 
@@ -176,6 +185,8 @@ class Nemesis:
 
     def run(self, seconds, faults):
         """Each kind once, in any order, before any of them again."""
+        if self.world.primary.disk is not None:
+            faults = [*faults, Nemesis.fill_the_databases_disk]
         end = time.monotonic() + seconds
         deck = []
         while time.monotonic() < end and not self.world.wrong:
@@ -194,18 +205,18 @@ def report(what, world, nemesis):
 
 @unittest.skipIf(fleet_world.missing(), fleet_world.missing())
 class Fleet(EndToEnd):
-    def world(self, *flags, replicas=3, standby="none", time_scale=20, primary=None):
+    def world(self, *flags, time_scale=20, **more):
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         emulator = Emulator(folder, "--check_datasets=false", time_scale=time_scale)
         self.processes.append(emulator)
-        world = FleetWorld(folder, emulator, *flags, replicas=replicas, standby=standby, primary=primary)
+        world = FleetWorld(folder, emulator, *flags, **more)
         self.addCleanup(world.end)
         return world.start_all()
 
 
 class Hurt(Fleet):
     def play(self, what, faults, **more):
-        world = self.world(**more).load()
+        world = self.world(own_disk=postgres.Disk.missing() is None, **more).load()
         wait_until("some jobs", lambda: len(world.acked) >= 3)
         nemesis = Nemesis(world, SEED)
         nemesis.run(SECONDS, faults)

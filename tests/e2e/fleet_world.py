@@ -70,7 +70,7 @@ class Replica:
 
     def make_gateway(self, *flags, env):
         return Gateway(
-            self.folder, f"http://127.0.0.1:{self.segmind.port}", "--store", f"postgresql://admin@127.0.0.1:{self.database.port}/postgres",
+            self.folder, f"http://127.0.0.1:{self.segmind.port}", "--store", f"postgresql://{self.world.user}@127.0.0.1:{self.database.port}/postgres",
             "--store_password_file", self.world.password, "--replica_name", f"replica-{self.number}", *flags, env=env)
 
     def end(self, seconds=None):
@@ -233,9 +233,12 @@ class Labeller(threading.Thread):
 
 
 class FleetWorld(crash_world.World):
-    """`standby`: none, asynchronous or synchronous. Thread-safe but for what hurts and heals."""
+    """`standby`: none, asynchronous or synchronous; `user`: as whom replicas come to the database; `own_disk`: of each server.
 
-    def __init__(self, folder, emulator, *flags, replicas=3, standby="none", primary=None):
+    Thread-safe but for what hurts and heals.
+    """
+
+    def __init__(self, folder, emulator, *flags, replicas=3, standby="none", primary=None, user="admin", own_disk=False):
         super().__init__(folder, emulator)
         self.flags = FLAGS + flags
         self.links = Links()
@@ -244,8 +247,13 @@ class FleetWorld(crash_world.World):
         self.changes = {}  # etag → what it names.
         self.losses = 0  # Times that acknowledged commits were taken away.
         self.standby_mode = standby
-        self.primary = primary or postgres.Server(*SETTINGS)
+        self.own_disk = own_disk
+        self.primary = primary or postgres.Server(*SETTINGS, own_disk=own_disk)
         self.servers = [self.primary]
+        self.user = user
+        if user != "admin":
+            self.primary.sql(f"CREATE ROLE {user} LOGIN PASSWORD '{postgres.PASSWORD}'")
+            self.primary.sql(f"GRANT CREATE ON DATABASE postgres TO {user}")
         # Every server has it, and none of them is there to the end.
         self.password = self.folder / "database-password"
         self.password.write_text(postgres.PASSWORD)
@@ -261,7 +269,7 @@ class FleetWorld(crash_world.World):
     def add_standby(self):
         """Follows the primary over a link of its own; synchronously if this world is so."""
         self.replication = self.links.link(self.primary.socket)
-        self.standby = postgres.Server(*SETTINGS, standby_of={"host": "127.0.0.1", "port": self.replication.port})
+        self.standby = postgres.Server(*SETTINGS, standby_of={"host": "127.0.0.1", "port": self.replication.port}, own_disk=self.own_disk)
         self.servers.append(self.standby)
         wait_until("the standby to stream", lambda: "streaming" in self.primary.sql("SELECT state FROM pg_stat_replication").stdout)
         if self.standby_mode == "synchronous":

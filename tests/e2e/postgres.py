@@ -18,15 +18,54 @@ FOLDERS = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
 PASSWORD = "geheim"
 
 
+class Disk:
+    """A folder that is a file system of its own, in memory, which can be full and have room again. It ends with `remove`."""
+
+    ROOM = "2g"  # What is not used costs nothing.
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.ROOM},mode=755", "none", self.folder], check=True, capture_output=True)
+
+    def _resize(self, size):
+        subprocess.run(["mount", "-o", f"remount,size={size}", self.folder], check=True, capture_output=True)
+
+    def fill(self, left=0):
+        """From now on so many bytes are free."""
+        state = os.statvfs(self.folder)
+        self._resize((state.f_blocks - state.f_bfree) * state.f_frsize + left)
+
+    def free(self):
+        self._resize(self.ROOM)
+
+    def remove(self):
+        subprocess.run(["umount", "--lazy", self.folder], check=False, capture_output=True)
+
+    @staticmethod
+    def missing():
+        """Why there can be none here; None if there can."""
+        folder = tempfile.mkdtemp(dir="/tmp")
+        try:
+            Disk(folder).remove()
+        except (OSError, subprocess.CalledProcessError) as error:
+            return f"mounts are not permitted here: {(getattr(error, 'stderr', None) or str(error).encode()).decode().strip()[:200]}"
+        finally:
+            os.rmdir(folder)
+        return None
+
+
 class Server:
     """One PostgreSQL, on a socket in its folder and, for the networks of `allow`, at the addresses of `listen`, port 5432. Its folder goes with `remove`.
 
-    `standby_of` is what it follows: {"host": …, "port": …}, such as a server's `place`.
+    `standby_of` is what it follows: {"host": …, "port": …}, such as a server's `place`. With `own_disk` all of it is on a file system of
+    its own, `disk`.
     """
 
-    def __init__(self, *settings, standby_of=None, folder=None, listen="", allow=None):
+    def __init__(self, *settings, standby_of=None, folder=None, listen="", allow=None, own_disk=False):
         self.bin = pathlib.Path(FOLDERS[-1])
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.disk = Disk(self.folder) if own_disk else None
         self.data = self.folder / "data"
         self.socket = self.folder / ".s.PGSQL.5432"
         self.settings = list(settings)
@@ -67,6 +106,14 @@ class Server:
         if wait:
             wait_until("PostgreSQL to answer", self.answers)
         return self
+
+    def come_back(self):
+        """It may have ended, or be about to: it is started as often as need be, as whatever watches over servers does."""
+        def back():
+            if self.popen.poll() is not None:
+                self.start(wait=False)
+            return self.answers()
+        wait_until("PostgreSQL to come back", back, step=0.2)
 
     def answers(self):
         return self.sql("SELECT 1", check=False).returncode == 0
@@ -144,4 +191,6 @@ class Server:
         if self.popen is not None and self.popen.poll() is None:
             self.signal_all(signal.SIGCONT)
             self.stop(signal.SIGQUIT)
+        if self.disk is not None:
+            self.disk.remove()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -275,6 +275,8 @@ void FakeSegmind::Handle(HttpRequest request, HttpClient::Done done) {
     if (access && access_fate_) fate = access_fate_();
   }
   if (fate == Fate::kServerError) return std::move(done)(Answer(503, "<html>busy</html>"));
+  if (fate == Fate::kKeyRefused)
+    return std::move(done)(Answer(401, R"({"error":"Unauthorized. API key is invalid"})"));
   if (fate == Fate::kLostAfter) return std::move(done)(Lost(true));
   HttpResult result = list      ? List()
                       : details ? Details(request)

@@ -28,6 +28,7 @@ enum class Fate {
   kTruncated,         // Taken; the answer breaks off, as valid HTTP.
   kPageAfter,         // A page of somebody in between, 404, taken.
   kNoCredits,         // 402 in Segmind's own words; nothing is taken.
+  kKeyRefused,        // 401 likewise; not of submits.
   kHeld,              // Taken; the answer waits for Release().
   kHeldBefore,        // Waits for Release() and is taken then.
   kHeldRefused,       // Waits for Release() and is refused then.

@@ -33,9 +33,17 @@ class SharedFleet {
     }
     void Retire() override {}
     bool is_shared() const override { return true; }
-    FleetStatus status() const override { return {}; }
-    void Hint(std::string id) override {
-      if (FleetListener* leader = fleet_.leader()) leader->OnHints({id});
+    FleetStatus status() const override {
+      MutexLock lock(fleet_.mu_);
+      FleetStatus status;
+      status.reachable = !fleet_.away_;
+      status.leads = fleet_.leader_ == this;
+      if (fleet_.leader_ != nullptr && !fleet_.away_) status.leader_name = fleet_.leader_->name_;
+      return status;
+    }
+    void Hint(FleetHint hint) override {
+      hint.trace.tracer = nullptr;  // As one that another process began.
+      if (FleetListener* leader = fleet_.leader()) leader->OnHints({std::move(hint)});
     }
     void Wake() override {
       if (FleetListener* leader = fleet_.leader()) leader->OnWake();

@@ -27,6 +27,14 @@ TEST_F(Health, FollowsTheLatestAnswers) {
   EXPECT_EQ(After(U::kList, Answer::kGood), Status::HEALTHY);
 }
 
+TEST_F(Health, WhatIsNotAskedAnyMoreSaysNothing) {
+  EXPECT_EQ(After(U::kList, Answer::kKeyRefused), Status::CREDENTIAL_REJECTED);
+  EXPECT_EQ(After(U::kSubmit, Answer::kFailed), Status::CREDENTIAL_REJECTED);
+  health_.Forget(U::kList);
+  EXPECT_EQ(health_.state(now_), Status::DEGRADED);
+  EXPECT_EQ(After(U::kSubmit, Answer::kGood), Status::HEALTHY);
+}
+
 TEST_F(Health, DoesNotFlapWhileOneKindFails) {
   for (int i = 0; i < 10; ++i) {
     EXPECT_EQ(After(U::kDetails, Answer::kFailed), Status::DEGRADED);

@@ -11,7 +11,7 @@ namespace {
 struct Listener : FleetListener {
   void OnLead(std::shared_ptr<const LeaderLease> given) override { lease = std::move(given); }
   void OnFollow() override { ADD_FAILURE(); }
-  void OnHints(const std::vector<std::string>&) override {}
+  void OnHints(const std::vector<FleetHint>&) override {}
   void OnWake() override {}
   void OnWanted(uint64_t) override {}
   void OnReading(const FleetReading&) override {}

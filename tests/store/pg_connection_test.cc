@@ -39,6 +39,22 @@ TEST(PgValue, HasAnArraysDimensionsBeforeItsElements) {
                    2, 0, 0, 0, 1, 0, 0, 0, 2, 'a', 'b', 255, 255, 255, 255}));
 }
 
+TEST(PgError, SaysWhatOperatorsShouldLookAt) {
+  EXPECT_EQ((PgError{"53100", "could not extend file \"base/5/1\""}).words(),
+            "its disk is full (could not extend file \"base/5/1\")");
+  EXPECT_EQ((PgError{"42P01", "no such table"}).words(), "no such table");
+  EXPECT_EQ((PgError{"", "the connection broke"}).words(), "the connection broke");
+}
+
+TEST(PgError, TellsWhatPassesFromWhatStays) {
+  // disk_full, out_of_memory, too_many_connections, cannot_connect_now, io_error,
+  // serialization_failure, lock_not_available, read_only_sql_transaction.
+  for (const char* state : {"53100", "53200", "53300", "57P03", "58030", "40001", "55P03", "25006"})
+    EXPECT_TRUE((PgError{state, "x"}).passes()) << state;
+  for (const char* state : {"", "42501", "42P01", "22021", "23505"})
+    EXPECT_FALSE((PgError{state, "x"}).passes()) << state;
+}
+
 TEST(PgTarget, APasswordInTheUrlIsRefusedAndNotQuoted) {
   for (const char* url :
        {"postgresql://me:hunter2@db/record", "postgresql://me:hun/ter2@db/record",
@@ -154,6 +170,21 @@ TEST_F(PgConnectionTest, IsBrokenByItsServersEnd) {
   const PgError error = other->Run({{"SELECT 1"}}, Soon(), rows_);
   EXPECT_FALSE(error.ok());
   EXPECT_TRUE(other->broken());
+}
+
+TEST_F(PgConnectionTest, OneToAStandbyIsNoUse) {
+  ASSERT_TRUE(Run({{"ALTER SYSTEM SET wal_level = 'replica'"}}).ok());
+  const PostgresStandby standby(server_);
+  ASSERT_TRUE(standby.running());
+  for (const char* sql : {"CREATE TABLE t (i int)", "BEGIN READ WRITE"}) {
+    connection_ = PgConnection::Open({.url = standby.Url("postgres")}, Soon()).value();
+    EXPECT_TRUE(Run({{"SELECT 1"}}).ok());
+    EXPECT_FALSE(connection_->broken());
+    const PgError error = Run({{sql}});
+    EXPECT_TRUE(connection_->broken()) << sql;
+    EXPECT_TRUE(error.passes());
+    EXPECT_THAT(error.words(), HasSubstr("can only be read")) << error.message;
+  }
 }
 
 TEST_F(PgConnectionTest, NotesWarningsOfTheLatestRunAlone) {

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <future>
+#include <map>
 #include <thread>
 
 #include "server/base/clock.h"
@@ -80,8 +81,13 @@ class Member : public FleetListener {
   void OnFollow() override {
     Note([&] { lease_ = nullptr; });
   }
-  void OnHints(const std::vector<std::string>& ids) override {
-    Note([&] { hints_.insert(hints_.end(), ids.begin(), ids.end()); });
+  void OnHints(const std::vector<FleetHint>& hints) override {
+    Note([&] {
+      for (const FleetHint& hint : hints) {
+        hints_.push_back(hint.upstream_id);
+        traces_[hint.upstream_id] = hint.trace.Traceparent();
+      }
+    });
   }
   void OnWake() override {
     Note([&] { ++wakes_; });
@@ -94,6 +100,7 @@ class Member : public FleetListener {
   }
 
   std::vector<std::string> hints_;
+  std::map<std::string, std::string> traces_;
   int wakes_ = 0;
   uint64_t wanted_ = 0;
   FleetReading reading_;
@@ -216,14 +223,19 @@ TEST_F(PostgresFleetTest, TellsTheLeaderWhatOthersHeardAndWant) {
   Member a(server_, "a");
   a.AwaitLead();
   Member b(server_, "b");
-  b.fleet().Hint("job-1");
-  b.fleet().Hint("job-1");
+  const std::string traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  b.fleet().Hint({"job-1", *ParseTraceparent(traceparent)});
+  b.fleet().Hint({"job-1", {}});
+  b.fleet().Hint({"job-2", {}});
   // What no text can hold must not keep the rest from being told.
-  b.fleet().Hint(std::string("job\0x", 5));
-  b.fleet().Hint("\xff\xfe");
+  b.fleet().Hint({std::string("job\0x", 5), {}});
+  b.fleet().Hint({"\xff\xfe", {}});
   b.fleet().Wake();
-  a.Await([&] { return a.wakes_ == 1 && a.hints_.size() >= 2; });
-  EXPECT_THAT(a.hints_, testing::IsSupersetOf({"job-1", ""}));
+  a.Await([&] { return a.wakes_ == 1 && a.hints_.size() >= 3; });
+  EXPECT_THAT(a.hints_, testing::IsSupersetOf({"job-1", "job-2", ""}));
+  // What is read upon it goes on with the caller's trace.
+  EXPECT_EQ(a.traces_.at("job-1"), traceparent);
+  EXPECT_EQ(a.traces_.at("job-2"), TraceContext().Traceparent());
   const auto ticket = Want(b.fleet());
   ASSERT_TRUE(ticket.ok()) << ticket.status();
   a.Await([&] { return a.wanted_ == *ticket; });
@@ -351,8 +363,10 @@ TEST_F(PostgresFleetTest, WithoutTheDatabaseNothingIsGrantedAndNobodyLeads) {
   EXPECT_EQ(ReasonOf(Want(a.fleet()).status()), pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_EQ(ReasonOf(AskCall(a.fleet()).status()), pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_FALSE(a.fleet().status().reachable);
+  a.Await([&] { return a.fleet().status().leader_name.empty(); });
+  EXPECT_FALSE(a.fleet().status().members.at(0).leads);
   // Said while nobody could hear it.
-  a.fleet().Hint("job-1");
+  a.fleet().Hint({"job-1", {}});
   a.fleet().Wake();
   server_.Start();
   a.AwaitLead();
@@ -375,7 +389,7 @@ TEST(SoloFleet, LeadsFromTheStartAndNeedsNobody) {
    public:
     void OnLead(std::shared_ptr<const LeaderLease> lease) override { lease_ = std::move(lease); }
     void OnFollow() override {}
-    void OnHints(const std::vector<std::string>&) override {}
+    void OnHints(const std::vector<FleetHint>&) override {}
     void OnWake() override {}
     void OnWanted(uint64_t) override {}
     void OnReading(const FleetReading&) override {}

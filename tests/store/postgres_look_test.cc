@@ -71,6 +71,17 @@ TEST_F(PostgresLookTest, HasTheCallsThatAllHaveMade) {
   EXPECT_THAT(Look()->calls.calls, SizeIs(2));
 }
 
+TEST_F(PostgresLookTest, SeesAllWhereNothingCanBeWritten) {
+  Execute("UPDATE finetune.leader SET term = 3, holder = 'me', reading = 'news'");
+  Execute("INSERT INTO finetune.hints VALUES ('a', 1)");
+  Execute("SET default_transaction_read_only = on");
+  const auto look = LookOf(AskAll(LookOnlyQueries()), SteadyNow(), "me", clock_);
+  ASSERT_TRUE(look);
+  EXPECT_EQ(look->reading, "news");
+  EXPECT_FALSE(look->is_renewed);
+  EXPECT_THAT(look->hints, IsEmpty());
+}
+
 TEST_F(PostgresLookTest, ATableThatLacksItsRowShowsNothing) {
   Execute("DELETE FROM finetune.leader");
   EXPECT_FALSE(Look());

@@ -49,10 +49,10 @@ class PostgresOutboxTest : public PreparedDatabase {
 
 TEST_F(PostgresOutboxTest, SaysAllThatWaitsOnceAndTellsTheLeader) {
   EXPECT_TRUE(outbox_.Take(nullptr, clock_).empty());
-  outbox_.AddHint("a");
-  outbox_.AddHint("a");
-  outbox_.AddHint("b");
-  outbox_.AddHint(std::string("no\0text", 7));
+  outbox_.AddHint({"a", {}});
+  outbox_.AddHint({"a", {}});
+  outbox_.AddHint({"b", {}});
+  outbox_.AddHint({std::string("no\0text", 7), {}});
   EXPECT_THAT(Say(), ElementsAre(kFleetToLeader));
   EXPECT_THAT(Hints(), UnorderedElementsAre("a", "b", ""));
   EXPECT_TRUE(outbox_.Take(nullptr, clock_).empty());
@@ -60,10 +60,25 @@ TEST_F(PostgresOutboxTest, SaysAllThatWaitsOnceAndTellsTheLeader) {
   EXPECT_THAT(Say(), ElementsAre(kFleetWake));
 }
 
+TEST_F(PostgresOutboxTest, SaysWhichTraceAHintIsOfIfThatIsRecorded) {
+  const std::string traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  outbox_.AddHint({"a b", *ParseTraceparent(traceparent)});
+  outbox_.AddHint(
+      {"c", *ParseTraceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")});
+  const std::vector<std::string> words = Say();
+  ASSERT_THAT(words, ElementsAre("trace " + traceparent + " a b", kFleetToLeader));
+  const auto hint = HintOfTraceWord(words[0]);
+  EXPECT_EQ(hint->upstream_id, "a b");
+  EXPECT_EQ(hint->trace.Traceparent(), traceparent);
+  // Others may say whatever they like.
+  for (const char* word : {"", "to leader", "trace ", "trace x", "trace x y", "trace 00-0-0-0 y"})
+    EXPECT_FALSE(HintOfTraceWord(word)) << word;
+}
+
 TEST_F(PostgresOutboxTest, EachQuestionGetsTheTicketOfItsTurn) {
   Want();
   Want();
-  outbox_.AddHint("a");
+  outbox_.AddHint({"a", {}});
   Say();
   Want();
   Say();
@@ -95,11 +110,11 @@ TEST_F(PostgresOutboxTest, TellsAReadingOnlyInTheTermThatItIsOf) {
 
 TEST_F(PostgresOutboxTest, WhatMayBeSaidLaterLosesTicketsAlone) {
   Want();
-  outbox_.AddHint("a");
+  outbox_.AddHint({"a", {}});
   outbox_.AddWake();
   outbox_.SetReading({.revision = 7});
   EXPECT_FALSE(outbox_.Take(&term_, clock_).empty());
-  outbox_.AddHint("b");
+  outbox_.AddHint({"b", {}});
   outbox_.OnNotSaid({"", "the connection was lost"});
   ASSERT_EQ(tickets_.size(), 1u);
   EXPECT_EQ(ReasonOf(tickets_[0].status()), pb::ErrorReason::STORE_UNAVAILABLE);
@@ -108,7 +123,7 @@ TEST_F(PostgresOutboxTest, WhatMayBeSaidLaterLosesTicketsAlone) {
   EXPECT_EQ(
       DecodeReading(Ask({"SELECT reading FROM finetune.leader"}).Bytes(0, 0), clock_)->revision,
       7u);
-  outbox_.AddHint("c");
+  outbox_.AddHint({"c", {}});
   EXPECT_FALSE(outbox_.Take(nullptr, clock_).empty());
   // disk_full: there will be room again.
   outbox_.OnNotSaid({"53100", "could not extend file"});

@@ -365,6 +365,21 @@ TEST_F(PostgresStoreTest, AnAnswerThatIsLostIsFoundOut) {
   }
 }
 
+TEST_F(PostgresStoreTest, AStartThatTheDatabaseInterruptsCanBeTriedAgain) {
+  ASSERT_TRUE(Start().ok());
+  ASSERT_TRUE(Commit(NewJob("a")).why.ok());
+  store_.reset();
+  auto opened = OpenPostgresStore({.target = {.url = server_.Url("record")}});
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  store_ = *std::move(opened);
+  server_.Stop();
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(absl::IsUnavailable(store_->Load().status()));
+  server_.Start();
+  const auto state = store_->Load();
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->records.size(), 1u);
+}
+
 TEST_F(PostgresStoreTest, GoesOnAfterARestartOfTheServerInANewEra) {
   ASSERT_TRUE(Start().ok());
   ASSERT_TRUE(Commit(NewJob("a")).why.ok());

@@ -39,11 +39,13 @@ TEST(ReadingBytes, GoThroughTheDatabasesTimeAndMakeNothingLookNewer) {
   reading.revision = 41;
   reading.partial = true;
   reading.failed = 9;
+  reading.upstream_state = pb::GatewayStatus::CREDENTIAL_REJECTED;
   const auto read = DecodeReading(EncodeReading(reading, leaders), others);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->revision, 41u);
   EXPECT_TRUE(read->partial);
   EXPECT_EQ(read->failed, 9u);
+  EXPECT_EQ(read->upstream_state, pb::GatewayStatus::CREDENTIAL_REJECTED);
   EXPECT_TRUE(read->failure.ok());
   EXPECT_LE(read->list_time, reading.list_time);
   EXPECT_GE(read->list_time, reading.list_time - absl::Seconds(3));

@@ -449,8 +449,9 @@ type GatewayStatus_UpstreamState int32
 const (
 	GatewayStatus_UPSTREAM_STATE_UNSPECIFIED GatewayStatus_UpstreamState = 0
 	GatewayStatus_HEALTHY                    GatewayStatus_UpstreamState = 1
-	// Answers fail or are limited, or no list has been read since the gateway
-	// started; memory is served.
+	// Answers fail or are limited, no list has been read since the gateway
+	// started, or the replica that answers does not hear of one that reads
+	// Segmind; memory is served.
 	GatewayStatus_DEGRADED GatewayStatus_UpstreamState = 2
 	// Segmind takes no new jobs.
 	GatewayStatus_RETIRED GatewayStatus_UpstreamState = 3
@@ -2205,7 +2206,8 @@ type GatewayStatus struct {
 	Version       string                      `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	UpstreamState GatewayStatus_UpstreamState `protobuf:"varint,2,opt,name=upstream_state,json=upstreamState,proto3,enum=segmind.finetune.v1.GatewayStatus_UpstreamState" json:"upstream_state,omitempty"`
 	// Absent until a list has been read since the gateway started.
-	ObserveTime         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
+	ObserveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
+	// At the replica that answers.
 	LastWebhookTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_webhook_time,json=lastWebhookTime,proto3" json:"last_webhook_time,omitempty"`
 	Revision            uint64                 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	FineTuneCount       int64                  `protobuf:"varint,6,opt,name=fine_tune_count,json=fineTuneCount,proto3" json:"fine_tune_count,omitempty"`

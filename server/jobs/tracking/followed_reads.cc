@@ -109,10 +109,11 @@ void FollowedReads::TakeReading() {
   FleetReading reading = *std::move(reading_);
   reading_.reset();
   reading_waits_ = false;
-  list_is_partial_ = reading.partial;
   const bool is_served = ticket_ != 0 && reading.served >= ticket_;
   const bool has_failed = ticket_ != 0 && !is_served && reading.failed >= ticket_;
   if (reading.list_time != absl::InfinitePast()) {
+    list_is_partial_ = reading.partial;
+    metrics_.SetListIsPartial(reading.partial);
     const absl::Time list = is_served ? std::max(reading.list_time, asked_) : reading.list_time;
     catalog_.SetObserveTime(list, std::move(reading.not_shown));
     metrics_.SetObserveTime(clock_.ToWall(list));
@@ -132,7 +133,7 @@ void FollowedReads::HintUnserved() {
     const auto [hint, is_new] = hinted_.try_emplace(id, known);
     if (!is_new && hint->second == known) continue;
     hint->second = known;
-    fleet_.Hint(version->upstream_id);
+    fleet_.Hint({version->upstream_id, {}});
   }
 }
 

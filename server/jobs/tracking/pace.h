@@ -46,6 +46,8 @@ class Pace {
 
   absl::Time recorded_start() const { return recorded_start_; }
   int failures() const { return failures_; }
+  // A list has ended, well or not.
+  bool has_tried() const { return failures_ > 0 || recorded_start_ != absl::InfinitePast(); }
 
  private:
   absl::Duration Interval() const;

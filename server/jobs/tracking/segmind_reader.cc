@@ -215,6 +215,7 @@ void SegmindReader::TellOthers() {
   told_.not_shown = missing_.not_shown();
   told_.revision = catalog_.view()->revision();
   told_.partial = list_is_partial_;
+  told_.upstream_state = segmind_.state();
   told_.credits = std::nullopt;
   if (const auto credits = segmind_.credits().At(clock_.Now()))
     told_.credits = {credits->micros, credits->time};
@@ -253,6 +254,9 @@ void SegmindReader::Pump() {
     next = std::min({next, NextListStart(), details_.queue().NextStart(), unknown_words_.NextDue(),
                      credits_.NextStart()});
   }
+  // Whatever call it was that went otherwise than those before.
+  if (lease_ != nullptr && pace_.has_tried() && segmind_.state() != told_.upstream_state)
+    TellOthers();
   SetTimer(next);
 }
 

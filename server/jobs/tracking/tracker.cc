@@ -5,6 +5,19 @@
 #include "server/base/error.h"
 
 namespace finetune {
+namespace {
+
+using UpstreamState = pb::GatewayStatus::UpstreamState;
+
+// Of what two processes say, what callers should know.
+UpstreamState Worse(UpstreamState a, UpstreamState b) {
+  for (const UpstreamState state : {pb::GatewayStatus::CREDENTIAL_REJECTED,
+                                    pb::GatewayStatus::DEGRADED, pb::GatewayStatus::RETIRED})
+    if (a == state || b == state) return state;
+  return pb::GatewayStatus::HEALTHY;
+}
+
+}  // namespace
 
 Tracker::Tracker(const Options& options, const Parts& parts) : options_(options), parts_(parts) {
   if (parts.fleet.is_shared()) {
@@ -58,7 +71,7 @@ void Tracker::Hint(std::string upstream_id, const TraceContext& trace) {
   if (const auto reader = this->reader())
     reader->Hint(std::move(upstream_id), trace);
   else
-    parts_.fleet.Hint(std::move(upstream_id));
+    parts_.fleet.Hint({std::move(upstream_id), trace});
 }
 
 void Tracker::Refresh(std::string id, absl::Time not_before, absl::Time deadline,
@@ -81,7 +94,7 @@ void Tracker::Complete(std::string upstream_id) {
   if (const auto reader = this->reader())
     reader->Complete(std::move(upstream_id));
   else
-    parts_.fleet.Hint(std::move(upstream_id));
+    parts_.fleet.Hint({std::move(upstream_id), {}});
 }
 
 void Tracker::Wake() {
@@ -132,15 +145,31 @@ void Tracker::OnFollow() {
     if (stopped_) return;
     reader = last_reader_ = std::exchange(reader_, nullptr);
   }
-  list_is_partial_ = false;
+  told_state_ = pb::GatewayStatus::UPSTREAM_STATE_UNSPECIFIED;
+  parts_.segmind.ForgetLists();
   if (reader != nullptr) reader->StandDown();
 }
 
-void Tracker::OnHints(const std::vector<std::string>& upstream_ids) {
-  for (const std::string& id : upstream_ids) Hint(id);
+void Tracker::OnHints(const std::vector<FleetHint>& hints) {
+  for (const FleetHint& hint : hints) {
+    TraceContext trace = hint.trace;
+    trace.tracer = options_.tracer;
+    Hint(hint.upstream_id, trace);
+  }
+}
+
+pb::GatewayStatus::UpstreamState Tracker::upstream_state() const {
+  UpstreamState state = parts_.segmind.state();
+  bool is_known = !list_is_partial_ && parts_.catalog.observe_time() != absl::InfinitePast();
+  if (followed_ != nullptr && reader() == nullptr) {
+    state = Worse(state, told_state_);
+    is_known = is_known && !parts_.fleet.status().leader_name.empty();
+  }
+  return state == pb::GatewayStatus::HEALTHY && !is_known ? pb::GatewayStatus::DEGRADED : state;
 }
 
 void Tracker::OnReading(const FleetReading& reading) {
+  told_state_ = reading.upstream_state;
   if (reading.credits)
     parts_.segmind.credits().Note(reading.credits->micros, reading.credits->time);
   followed_->OnReading(reading);

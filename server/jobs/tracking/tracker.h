@@ -42,7 +42,8 @@ class Tracker : private FleetListener, private CommitListener {
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
   // A webhook said something about a job: look now. Never blocks. The read and its commit belong to
-  // `trace`, unless it takes a list or another process reads.
+  // `trace`, unless it takes a list; where another process reads, that one's do, but without what
+  // other systems added (`tracestate`).
   void Hint(std::string upstream_id, const TraceContext& trace = {}) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Calls back once memory includes a read of Segmind that began at `not_before` (steady) or later:
@@ -70,12 +71,16 @@ class Tracker : private FleetListener, private CommitListener {
   const UpstreamClock& upstream_clock() const { return upstream_clock_; }
   // Whether lists are known not to show all jobs.
   bool list_is_partial() const { return list_is_partial_; }
+  // How Segmind is, for GetGatewayStatus: by what this process's calls met and, where another one
+  // reads Segmind, by that one's word. Not HEALTHY before a list has been read, while lists are
+  // known not to show all jobs, or while nobody is seen to read them.
+  pb::GatewayStatus::UpstreamState upstream_state() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   // FleetListener.
   void OnLead(std::shared_ptr<const LeaderLease> lease) override ABSL_LOCKS_EXCLUDED(mu_);
   void OnFollow() override ABSL_LOCKS_EXCLUDED(mu_);
-  void OnHints(const std::vector<std::string>& upstream_ids) override;
+  void OnHints(const std::vector<FleetHint>& hints) override;
   void OnWake() override { Wake(); }
   void OnWanted(uint64_t ticket) override ABSL_LOCKS_EXCLUDED(mu_);
   void OnReading(const FleetReading& reading) override;
@@ -95,6 +100,9 @@ class Tracker : private FleetListener, private CommitListener {
   // Thread-safe themselves.
   UpstreamClock upstream_clock_;
   std::atomic<bool> list_is_partial_{false};
+  // The leader's word, as far as another process leads.
+  std::atomic<pb::GatewayStatus::UpstreamState> told_state_{
+      pb::GatewayStatus::UPSTREAM_STATE_UNSPECIFIED};
 
   mutable Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;

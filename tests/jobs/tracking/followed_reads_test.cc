@@ -1,6 +1,8 @@
 // Two processes on one record, of which one reads Segmind.
 #include "server/jobs/tracking/followed_reads.h"
 
+#include "absl/algorithm/container.h"
+#include "tests/base/span_collector.h"
 #include "tests/jobs/rig.h"
 #include "tests/jobs/shared_fleet.h"
 
@@ -8,6 +10,7 @@ namespace finetune {
 namespace {
 
 using pb::FineTune;
+using UpstreamState = pb::GatewayStatus::UpstreamState;
 
 class FollowedReadsTest : public Rig {
  protected:
@@ -15,6 +18,7 @@ class FollowedReadsTest : public Rig {
     // Lists come when they are asked for.
     options_.tracker.active_poll_interval = options_.tracker.idle_poll_interval = absl::Hours(1);
     options_.tracker.settle_time = absl::Hours(3);
+    options_.tracker.tracer = &tracer_;
   }
   void SetUp() override {
     for (auto& [process, member] : {std::tie(a_, a_member_), std::tie(b_, b_member_)}) {
@@ -66,6 +70,8 @@ class FollowedReadsTest : public Rig {
     }));
   }
 
+  SpanCollector spans_;
+  Tracer tracer_{{}, spans_, clock_};
   SharedRecord record_;
   SharedFleet fleet_{record_};
   std::atomic<int> lists_{0};
@@ -115,6 +121,89 @@ TEST_F(FollowedReadsTest, AReadThatFailsIsToldToThoseWhoWaitForIt) {
   auto again = Refresh(*b_);
   ASSERT_TRUE(RunUntil([&] { return again.ready(); }));
   EXPECT_TRUE(again.get().ok()) << again.get();
+}
+
+TEST_F(FollowedReadsTest, WhatOneThatFollowsSaysOfSegmindIsTheLeadersWord) {
+  const auto said = [&](UpstreamState state) {
+    return RunUntil([&] {
+      return a_->tracker.upstream_state() == state && b_->tracker.upstream_state() == state;
+    });
+  };
+  // Nobody has read it.
+  EXPECT_TRUE(said(pb::GatewayStatus::DEGRADED));
+  Lead(*a_member_);
+  EXPECT_TRUE(said(pb::GatewayStatus::HEALTHY));
+  for (const auto& [fate, state] :
+       {std::pair(Fate::kServerError, pb::GatewayStatus::DEGRADED),
+        std::pair(Fate::kKeyRefused, pb::GatewayStatus::CREDENTIAL_REJECTED),
+        std::pair(Fate::kFine, pb::GatewayStatus::HEALTHY)}) {
+    list_fate_ = fate;
+    auto reply = Refresh(*a_);
+    ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
+    EXPECT_EQ(reply.get().ok(), fate == Fate::kFine);
+    EXPECT_TRUE(said(state)) << pb::GatewayStatus::UpstreamState_Name(b_->tracker.upstream_state());
+  }
+  // Whoever leads next may have another key, and whoever did has no say any more.
+  list_fate_ = Fate::kKeyRefused;
+  auto reply = Refresh(*a_);
+  ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
+  EXPECT_TRUE(said(pb::GatewayStatus::CREDENTIAL_REJECTED));
+  list_fate_ = Fate::kFine;
+  Lead(*b_member_);
+  EXPECT_TRUE(said(pb::GatewayStatus::HEALTHY));
+  // What cannot be heard is not known; what its own calls meet, it knows.
+  fleet_.SetAway(true);
+  EXPECT_EQ(a_->tracker.upstream_state(), pb::GatewayStatus::DEGRADED);
+  EXPECT_EQ(b_->tracker.upstream_state(), pb::GatewayStatus::HEALTHY);
+  fleet_.SetAway(false);
+  EXPECT_TRUE(said(pb::GatewayStatus::HEALTHY));
+}
+
+TEST_F(FollowedReadsTest, AllKnowThatListsDoNotShowAllJobs) {
+  AddJob("x");
+  AddJob("y");
+  Lead(*a_member_);
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "y") == FineTune::TRAINING; }));
+  const auto refresh = [&] {
+    auto reply = Refresh(*a_);
+    return RunUntil([&] { return reply.ready(); });
+  };
+  const auto gauge = [](Process& process) {
+    const std::string text =
+        prometheus::TextSerializer().Serialize(process.metrics.registry()->Collect());
+    const size_t at = text.find("\nfinetune_gateway_list_partial ");
+    return text.substr(text.find(' ', at) + 1, 1);
+  };
+  segmind_.set_page(1, /*says_so=*/true);
+  ASSERT_TRUE(refresh());
+  ASSERT_TRUE(RunUntil([&] { return b_->tracker.list_is_partial(); }));
+  EXPECT_EQ(b_->tracker.upstream_state(), pb::GatewayStatus::DEGRADED);
+  EXPECT_EQ(gauge(*b_), "1");
+  // It stays true for whoever leads next, and is over for all once it is.
+  Lead(*b_member_);
+  EXPECT_EQ(gauge(*a_) + gauge(*b_), "11");
+  segmind_.set_page(SIZE_MAX);
+  auto reply = Refresh(*b_);
+  ASSERT_TRUE(RunUntil([&] { return reply.ready() && !a_->tracker.list_is_partial(); }));
+  EXPECT_FALSE(b_->tracker.list_is_partial());
+  EXPECT_EQ(gauge(*a_) + gauge(*b_), "00");
+}
+
+TEST_F(FollowedReadsTest, WhatTheLeaderReadsUponAHintBelongsToTheHintsTrace) {
+  AddJob("x");
+  Lead(*a_member_);
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::TRAINING; }));
+  segmind_.Change("x", [](FakeJob& job) { job.status = "AVAILABLE"; });
+  const Span hint = tracer_.Start(clock_.Now(), SpanKind::kServer, "webhook", {});
+  b_->tracker.Hint("x", hint.context());
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*a_, "x") == FineTune::AVAILABLE; }));
+  const auto of_hint = [&](const char* name) {
+    return absl::c_count_if(spans_.Named(name), [&](const SpanRecord& span) {
+      return span.parent_id == hint.context().span_id;
+    });
+  };
+  EXPECT_EQ(of_hint("GET /finetune/request/details"), 1);
+  EXPECT_EQ(of_hint("store commit"), 1);
 }
 
 TEST_F(FollowedReadsTest, WithoutTheDatabaseARefreshIsRefusedAtOnce) {

@@ -761,7 +761,10 @@ export interface GatewayStatus {
   version: string;
   upstreamState: GatewayStatus_UpstreamState;
   /** Absent until a list has been read since the gateway started. */
-  observeTime: Date | undefined;
+  observeTime:
+    | Date
+    | undefined;
+  /** At the replica that answers. */
   lastWebhookTime: Date | undefined;
   revision: bigint;
   fineTuneCount: bigint;
@@ -801,8 +804,9 @@ export enum GatewayStatus_UpstreamState {
   UPSTREAM_STATE_UNSPECIFIED = 0,
   HEALTHY = 1,
   /**
-   * DEGRADED - Answers fail or are limited, or no list has been read since the gateway
-   * started; memory is served.
+   * DEGRADED - Answers fail or are limited, no list has been read since the gateway
+   * started, or the replica that answers does not hear of one that reads
+   * Segmind; memory is served.
    */
   DEGRADED = 2,
   /** RETIRED - Segmind takes no new jobs. */
