@@ -5,10 +5,12 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import unittest
 import uuid
 
-from harness import SOURCE, EndToEnd, State, job, svc, wait_until
+import fleet_world
+from harness import SOURCE, Emulator, EndToEnd, State, job, svc, wait_until
 
 HERE = SOURCE / "tests/e2e/browser"
 
@@ -93,6 +95,27 @@ class Pictures(InABrowser):
                 wait_until("these to end", lambda: count(State.AVAILABLE, State.FAILED) == i + 1, seconds=120)
         wait_until("the last to be trained", lambda: count(State.TRAINING) == 3, seconds=60)
         self.play("gateway_page.js", "pictures", admin=gateway.admin_url, folder=os.environ["FINETUNE_PICTURES"], job="skyline")
+
+
+@unittest.skipIf(fleet_world.missing(), fleet_world.missing())
+class FleetPage(InABrowser):
+    def test_a_fleets_replicas_and_what_one_that_is_cut_off_knows(self):
+        emulator = Emulator(self.folder, "--check_datasets=false", time_scale=0)
+        self.processes.append(emulator)
+        world = fleet_world.FleetWorld(self.folder, emulator)
+        self.addCleanup(world.end)
+        world.start_all()
+        leader = wait_until("a leader", lambda: next((r for r in world.replicas if r.metrics().get("finetune_gateway_leader") == 1), None))
+        shown = world.replicas[(leader.number + 1) % 3]
+        wait_until("all members", lambda: len(shown.status().replicas) == 3)
+        pictures = pathlib.Path(os.environ.get("FINETUNE_PICTURES", self.folder))
+        # The browser says when.
+        (pictures / "cut").unlink(missing_ok=True)
+        cutting = threading.Thread(target=lambda: (wait_until("the cut", (pictures / "cut").exists, seconds=200), shown.database.cut()))
+        cutting.start()
+        self.play("gateway_page.js", "fleet", admin=shown.gateway.admin_url, replica=f"replica-{shown.number}", leader=f"replica-{leader.number}",
+                  folder=str(pictures))
+        cutting.join()
 
 
 class EmulatorPage(InABrowser):

@@ -98,13 +98,15 @@ function showGateway() {
 function showReplicas() {
   const replicas = status.replicas ?? [];
   byId("fleet").hidden = replicas.length === 0;
+  byId("unread").hidden = !heard || replicas.some((replica) => replica.leader);
   byId("replicas").replaceChildren(...replicas.map((replica) => {
     // Of itself alone a replica knows how far it is behind.
     const isThis = replica.name === status.replica;
-    const cells = [replica.name, replica.leader ? "yes" : "", replica.version];
+    const leads = replica.leader ? "yes" : "–";
+    const cells = [isThis ? `${replica.name} (this one)` : replica.name, heard ? leads : "unknown", replica.version];
     const times = [
       replica.startTime ? `${duration(clock() - Date.parse(replica.startTime))} ago` : "",
-      isThis && status.storeLag ? `${duration(parseFloat(status.storeLag) * 1000)} ago` : "",
+      isThis && status.storeLag ? `${duration(parseFloat(status.storeLag) * 1000)} ago` : "–",
     ];
     return element("tr", {}, ...cells.map((text) => element("td", { textContent: text ?? "" })),
       ...times.map((text) => element("td", { className: "number", textContent: text })));

@@ -1,6 +1,7 @@
 // What a person sees of the gateway's page.
 
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { call, otherSite, Relay } from "./browser.js";
 
 const isLive = (page) => page.waitForSelector("#connection[data-state=live]");
@@ -46,6 +47,34 @@ export async function trouble({ browser, given }) {
   await call(`${given.emulator}/emulator/faults`, { kind: "key_revoked" });
   await page.locator("#gateway dd", { hasText: "Key refused: Segmind refuses the gateway's API key." }).waitFor();
   await page.waitForFunction(() => /^[2-9]s ago$/.test(document.querySelectorAll("#gateway dd")[1].textContent));
+}
+
+// Several replicas, of which `leader` reads Segmind, and the page is one of the others'.
+export async function fleet({ browser, given }) {
+  const page = await browser.open(given.admin);
+  await isLive(page);
+  const cells = () => page.locator("#replicas tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+  await page.waitForFunction(() => document.querySelectorAll("#replicas tr").length === 3);
+  for (const [name, reads, , started, upToDate] of await cells()) {
+    const isThis = name.endsWith(" (this one)");
+    assert.equal(isThis, name.startsWith(given.replica), name);
+    assert.equal(reads, name === given.leader ? "yes" : "–", name);
+    assert.match(started, /^\d.* ago$/, name);
+    assert.match(upToDate, isThis ? /^\d+s ago$/ : /^–$/, name);
+  }
+  assert.ok(await page.locator("#unread").isHidden());
+  await browser.isAccessible(page);
+  await page.screenshot({ path: `${given.folder}/fleet.png` });
+  await page.setViewportSize({ width: 420, height: 900 });
+  await page.screenshot({ path: `${given.folder}/fleet-narrow.png` });
+  await page.setViewportSize({ width: 1280, height: 800 });
+  // It is cut off from the others, and says what it no longer knows.
+  fs.writeFileSync(`${given.folder}/cut`, "");
+  await page.locator("#unread").waitFor();
+  await page.locator("#gateway dd", { hasText: "Degraded" }).waitFor();
+  assert.deepEqual((await cells()).map((row) => row[1]), ["–", "–", "–"]);
+  await page.waitForFunction(() => [...document.querySelectorAll("#replicas td:last-child")].some((cell) => /^([5-9]|\d\d)s ago$/.test(cell.textContent)));
+  await page.screenshot({ path: `${given.folder}/fleet-cut-off.png` });
 }
 
 export async function breakAndResume({ browser, given }) {
