@@ -3,10 +3,13 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/reflection.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
 #include "server/base/time_proto.h"
 #include "server/json/json_struct.h"
@@ -22,6 +25,15 @@ void WriteTime(const google::protobuf::Timestamp& time, JsonWriter& writer) {
   writer.String(absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", FromProto(time), absl::UTCTimeZone()));
 }
 
+void WriteDuration(const google::protobuf::Duration& duration, JsonWriter& writer) {
+  const bool is_negative = duration.seconds() < 0 || duration.nanos() < 0;
+  std::string text = absl::StrFormat("%s%d.%09d", is_negative ? "-" : "",
+                                     std::abs(duration.seconds()), std::abs(duration.nanos()));
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  writer.String(text + "s");
+}
+
 void WriteStruct(const google::protobuf::Struct& members, JsonWriter& writer) {
   writer.StartObject();
   for (const auto& [name, value] : members.fields()) {
@@ -35,6 +47,8 @@ void WriteAny(const Message& message, JsonWriter& writer) {
   const auto* descriptor = message.GetDescriptor();
   if (descriptor == google::protobuf::Timestamp::descriptor())
     WriteTime(static_cast<const google::protobuf::Timestamp&>(message), writer);
+  else if (descriptor == google::protobuf::Duration::descriptor())
+    WriteDuration(static_cast<const google::protobuf::Duration&>(message), writer);
   else if (descriptor == google::protobuf::Struct::descriptor())
     WriteStruct(static_cast<const google::protobuf::Struct&>(message), writer);
   else if (descriptor == google::protobuf::Value::descriptor())

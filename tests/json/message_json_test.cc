@@ -3,6 +3,9 @@
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
 #include "server/json/json.h"
 
@@ -58,6 +61,23 @@ TEST(MessageJson, WritesNamesTimesAndBigNumbersAsProto3JsonDoes) {
   EXPECT_STREQ((*json)["parameters"]["integers"]["seed"].GetString(), "9007199254740993");
   EXPECT_EQ(text.find('\n'), text.npos);
   EXPECT_EQ(JsonOf(pb::FineTune()), "{}");
+}
+
+TEST(MessageJson, WritesADurationAsSecondsForBrowsers) {
+  pb::GatewayStatus status;
+  for (const auto& [seconds, nanos, text] : {std::tuple(0, 0, "0s"),
+                                             {17, 0, "17s"},
+                                             {100, 500'000'000, "100.5s"},
+                                             {0, 1, "0.000000001s"},
+                                             {-3, -20'000'000, "-3.02s"},
+                                             {0, -500'000'000, "-0.5s"}}) {
+    status.mutable_store_lag()->set_seconds(seconds);
+    status.mutable_store_lag()->set_nanos(nanos);
+    EXPECT_EQ(JsonOf(status), absl::StrCat("{\"storeLag\":\"", text, "\"}"));
+    pb::GatewayStatus read;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(JsonOf(status), &read).ok());
+    EXPECT_EQ(read.SerializeAsString(), status.SerializeAsString());
+  }
 }
 
 TEST(MessageJson, WritesAnEnumWithoutANameAsANumber) {
