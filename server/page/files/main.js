@@ -103,13 +103,11 @@ function showReplicas() {
     // Of itself alone a replica knows how far it is behind.
     const isThis = replica.name === status.replica;
     const leads = replica.leader ? "yes" : "–";
-    const cells = [isThis ? `${replica.name} (this one)` : replica.name, heard ? leads : "unknown", replica.version];
-    const times = [
-      replica.startTime ? `${duration(clock() - Date.parse(replica.startTime))} ago` : "",
-      isThis && status.storeLag ? `${duration(parseFloat(status.storeLag) * 1000)} ago` : "–",
-    ];
-    return element("tr", {}, ...cells.map((text) => element("td", { textContent: text ?? "" })),
-      ...times.map((text) => element("td", { className: "number", textContent: text })));
+    const started = replica.startTime ? `${duration(clock() - Date.parse(replica.startTime))} ago` : "";
+    const upToDate = isThis && status.storeLag ? `${duration(parseFloat(status.storeLag) * 1000)} ago` : "–";
+    const cells = [[isThis ? `${replica.name} (this one)` : replica.name, ""], [heard ? leads : "unknown", ""], [replica.version ?? "", "wide"],
+      [started, "wide number"], [upToDate, "number"]];
+    return element("tr", {}, ...cells.map(([textContent, className]) => element("td", { textContent, className })));
   }));
 }
 

@@ -66,6 +66,7 @@ export async function fleet({ browser, given }) {
   await browser.isAccessible(page);
   await page.screenshot({ path: `${given.folder}/fleet.png` });
   await page.setViewportSize({ width: 420, height: 900 });
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is wider than the screen");
   await page.screenshot({ path: `${given.folder}/fleet-narrow.png` });
   await page.setViewportSize({ width: 1280, height: 800 });
   // It is cut off from the others, and says what it no longer knows.
