@@ -1,66 +1,18 @@
 #include "server/jobs/submission/submission.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "server/base/error.h"
 #include "server/base/log.h"
-#include "server/base/quota.h"
-#include "server/base/sha256.h"
-#include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
 #include "server/jobs/record/marker.h"
 #include "server/jobs/record/settle.h"
-#include "server/segmind/job_fields.h"
-#include "server/segmind/job_signatures.h"
+#include "server/jobs/submission/submission_input.h"
 
 namespace finetune {
 namespace {
-
-// With what signs its URLs: to be sent, and not to be kept.
-pb::FineTune SignedInputOf(const pb::FineTune& fine_tune) {
-  pb::FineTune input = InputOf(fine_tune);
-  if (input.visibility() == pb::FineTune::VISIBILITY_UNSPECIFIED)
-    input.set_visibility(pb::FineTune::PRIVATE);
-  return input;
-}
-
-// The same as it is kept, shown and compared: a repeat may bring a URL that was signed anew.
-pb::FineTune UnsignedInputOf(const pb::FineTune& fine_tune) {
-  pb::FineTune input = SignedInputOf(fine_tune);
-  RemoveSignatures(input);
-  return input;
-}
-
-// The same by the record. What cannot be counted is refused.
-absl::Status CheckSpendingOf(Draft& draft, const std::string& caller,
-                             const SpendingLimits& limits) {
-  if (!limits.any()) return absl::OkStatus();
-  auto spending = draft.SpendingOf(caller);
-  if (!spending.ok()) return spending.status();
-  return CheckSpending(caller, *spending, limits, draft.now());
-}
-
-// The record may lack attempts that came to nothing before, too.
-constexpr int kLostAttempts = 3;
-
-void SetAttempt(Draft& draft, int attempt, bool marked, record::Intent& intent) {
-  intent.set_attempt(attempt);
-  if (!marked) return;
-  intent.set_marker(MakeMarker(draft.marker_key(), intent.caller(), intent.request_id(), attempt));
-}
-
-bool AcceptLostAttempt(Draft& draft, int first, record::Intent& intent) {
-  for (int attempt = first; attempt < first + kLostAttempts; ++attempt) {
-    SetAttempt(draft, attempt, /*marked=*/true, intent);
-    if (AcceptLost(draft, intent)) return true;
-  }
-  return false;
-}
 
 absl::Status NotBegun() {
   return Error(absl::StatusCode::kDeadlineExceeded, pb::ErrorReason::OVERLOADED,
@@ -94,104 +46,7 @@ absl::Status NotRecorded() {
       .RetryAfter(absl::Seconds(1));
 }
 
-prometheus::Counter& Outcomes(Metrics& metrics, const char* outcome) {
-  return metrics.Counter("finetune_gateway_submissions_total", "Submissions by outcome.",
-                         {{"outcome", outcome}});
-}
-
-// What refuses a submission before there is a job. All that is rarer counts as `other`.
-constexpr pb::ErrorReason::Reason kRefusals[] = {
-    pb::ErrorReason::INVALID_FIELD,         pb::ErrorReason::UPSTREAM_REJECTED,
-    pb::ErrorReason::UPSTREAM_RETIRED,      pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,
-    pb::ErrorReason::UPSTREAM_RATE_LIMITED, pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED,
-    pb::ErrorReason::UPSTREAM_UNAVAILABLE,  pb::ErrorReason::OVERLOADED,
-    pb::ErrorReason::SERVER_DRAINING};
-
-prometheus::Counter& NotMade(Metrics& metrics, const std::string& reason) {
-  return metrics.Counter("finetune_gateway_submissions_not_made_total",
-                         "Submissions that made no job, by reason.", {{"reason", reason}});
-}
-
 }  // namespace
-
-prometheus::Counter& SubmissionParts::NotMadeFor(pb::ErrorReason::Reason reason) const {
-  const auto found = not_made.find(reason);
-  return found == not_made.end() ? not_made_otherwise : *found->second;
-}
-
-absl::Status CheckSpending(const std::string& caller, const Spending& spending,
-                           const SpendingLimits& limits, absl::Time now) {
-  if (limits.creates_per_day && spending.creates.count >= *limits.creates_per_day) {
-    const absl::Duration until_free = spending.creates.oldest + kSpendingWindow - now;
-    return QuotaExceeded(caller, "creates_per_day", absl::StrCat(*limits.creates_per_day),
-                         std::clamp(until_free, absl::Seconds(1), kSpendingWindow));
-  }
-  if (limits.active_jobs && spending.active_jobs >= *limits.active_jobs) {
-    return QuotaExceeded(caller, "active_jobs", absl::StrCat(*limits.active_jobs),
-                         absl::Minutes(1));
-  }
-  return absl::OkStatus();
-}
-
-std::string FingerprintOf(const pb::FineTune& fine_tune) {
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    UnsignedInputOf(fine_tune).SerializeToCodedStream(&coded);
-  }
-  return Sha256Of(bytes);
-}
-
-absl::Status SubmitterDraining() {
-  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
-               "the gateway is stopping: send the same request_id again")
-      .RetryAfter(absl::Seconds(1));
-}
-
-SubmissionParts::SubmissionParts(Submitter::Options the_options, SegmindClient& the_segmind,
-                                 Recorder& the_recorder, Catalog& the_catalog, Tracker& the_tracker,
-                                 Clock& the_clock, Metrics& the_metrics)
-    : options(the_options),
-      segmind(the_segmind),
-      recorder(the_recorder),
-      catalog(the_catalog),
-      tracker(the_tracker),
-      clock(the_clock),
-      metrics(the_metrics),
-      accepted(Outcomes(metrics, "accepted")),
-      refused(Outcomes(metrics, "refused")),
-      not_sent(Outcomes(metrics, "not_sent")),
-      unknown(Outcomes(metrics, "unknown")),
-      repeated(Outcomes(metrics, "repeated")),
-      not_made_otherwise(NotMade(metrics, "other")) {
-  for (const pb::ErrorReason::Reason reason : kRefusals)
-    not_made[reason] = &NotMade(metrics, pb::ErrorReason::Reason_Name(reason));
-}
-
-bool SubmissionParts::MaySend(const std::string& owner) const {
-  return !released && recorder.membership().Holds(owner, SteadyNow());
-}
-
-prometheus::Counter& SubmissionParts::BudgetRefusals(const std::string& budget) const {
-  return metrics.Counter("finetune_gateway_budget_refusals_total",
-                         "Submissions that a budget had no room for.", {{"budget", budget}});
-}
-
-prometheus::Counter& SubmissionParts::BudgetWarnings(const std::string& budget) const {
-  return metrics.Counter(
-      "finetune_gateway_budget_warnings_total",
-      "Submissions beyond a soft budget, or beyond the share of one from which it warns.",
-      {{"budget", budget}});
-}
-
-prometheus::Counter& SubmissionParts::EstimatedCost(const std::string& team,
-                                                    const std::string& unit) const {
-  return metrics.Counter("finetune_gateway_estimated_cost_total",
-                         "What submissions that Segmind took at once were estimated at.",
-                         {{"team", team}, {"unit", unit}});
-}
 
 Submission::Submission(std::shared_ptr<SubmissionParts> parts, CreateCall call,
                        std::string fingerprint, Moved moved)
@@ -220,91 +75,6 @@ void Submission::Add(absl::Time deadline, SubmissionCallers::Done done) {
 }
 
 // ---- Its way ----
-
-struct Submission::Preparation {
-  record::Intent intent;
-  SpendingLimits limits;
-  std::shared_ptr<const Spender> spender;
-  bool markers = true;
-  const Membership& membership;
-  std::optional<int64_t> credits_left;  // Where the account must be able to pay for it.
-  std::shared_ptr<Prepared> prepared;
-
-  absl::Status operator()(Draft& draft) {
-    *prepared = Prepared();
-    int attempt = 0;
-    auto found = draft.FindIntent(intent.caller(), intent.request_id());
-    if (!found.ok()) return found.status();
-    if (found->has_value()) {
-      record::Intent& earlier = **found;
-      if (earlier.fingerprint() != intent.fingerprint()) {
-        return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::REQUEST_ID_REUSED,
-                     "this request_id came before with other parameters")
-            .Field("request_id", "came before with other parameters");
-      }
-      if (earlier.state() != record::Intent::NOT_SUBMITTED) {
-        // PREPARED by this process, with no submission for it: a commit whose failure was reported
-        // came through, and nothing was sent.
-        prepared->is_own =
-            earlier.state() == record::Intent::PREPARED && membership.IsMine(earlier.owner());
-        if (prepared->is_own && earlier.owner() != draft.owner()) {
-          earlier.set_owner(draft.owner());
-          draft.PutIntent(earlier);
-        }
-        prepared->intent = std::move(earlier);
-        return absl::OkStatus();
-      }
-      attempt = earlier.attempt() + 1;
-    }
-    return Begin(draft, attempt);
-  }
-
-  absl::Status Begin(Draft& draft, int attempt) {
-    record::Intent& made = prepared->intent;
-    made = intent;
-    made.set_owner(draft.owner());
-    *made.mutable_create_time() = ToProto(draft.now());
-    const absl::Status labelled = SetCharge(draft.now());
-    if (markers && AcceptLostAttempt(draft, attempt, made)) return absl::OkStatus();
-    SetAttempt(draft, attempt, markers, made);
-    // Reserved by the intent, in this very commit.
-    RETURN_IF_ERROR(labelled);
-    RETURN_IF_ERROR(CheckSpendingOf(draft, intent.caller(), limits));
-    RETURN_IF_ERROR(CheckBudgets(draft));
-    RETURN_IF_ERROR(CheckCredits(made.charge(), credits_left));
-    prepared->is_own = true;
-    draft.PutIntent(made);
-    return absl::OkStatus();
-  }
-
-  // Not OK if a rule forbids the labels.
-  absl::Status SetCharge(absl::Time now) {
-    record::Intent& made = prepared->intent;
-    absl::Status labelled;
-    if (spender != nullptr) {
-      const auto labels = LabelsFor(*spender, made.fine_tune());
-      labelled = labels.status();
-      if (labels.ok())
-        *made.mutable_fine_tune()->mutable_labels() = {labels->begin(), labels->end()};
-      *made.mutable_charge() = ChargeOf(*spender, made.fine_tune(), now);
-    } else {
-      *made.mutable_charge()->mutable_time() = ToProto(now);
-    }
-    ShowCharge(made.charge(), *made.mutable_fine_tune());
-    return labelled;
-  }
-
-  // What cannot be counted is refused.
-  absl::Status CheckBudgets(Draft& draft) {
-    if (spender == nullptr || spender->rules->budgets.empty()) return absl::OkStatus();
-    const record::Intent& made = prepared->intent;
-    const auto& labels = made.fine_tune().labels();
-    auto uses = UsesOf(draft, made.caller(), *spender, {labels.begin(), labels.end()});
-    if (!uses.ok()) return uses.status();
-    prepared->verdict = JudgeCharge(*uses, made.charge(), draft.now());
-    return prepared->verdict.refusal;
-  }
-};
 
 void Submission::Prepare() {
   record::Intent intent;

@@ -1,75 +1,17 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "server/base/backoff.h"
-#include "server/base/worker.h"
+#include "server/jobs/submission/preparation.h"
 #include "server/jobs/submission/submission_callers.h"
+#include "server/jobs/submission/submission_parts.h"
 #include "server/jobs/submission/submitter.h"
 
 namespace finetune {
-
-// SHA-256 over what a caller asks for: equal for equal requests.
-std::string FingerprintOf(const pb::FineTune& fine_tune);
-
-// UNAVAILABLE / SERVER_DRAINING.
-absl::Status SubmitterDraining();
-
-// What the submissions of one Submitter share. It lives as long as any callback that is under way.
-struct SubmissionParts {
-  SubmissionParts(Submitter::Options options, SegmindClient& segmind, Recorder& recorder,
-                  Catalog& catalog, Tracker& tracker, Clock& clock, Metrics& metrics);
-
-  // Constant after construction.
-  const Submitter::Options options;
-  SegmindClient& segmind;
-  Recorder& recorder;
-  Catalog& catalog;
-  Tracker& tracker;
-  Clock& clock;
-  Metrics& metrics;
-
-  // By name: those that had no room for a submission, and those that warned of one; and what those
-  // that Segmind took were estimated at.
-  prometheus::Counter& BudgetRefusals(const std::string& budget) const;
-  prometheus::Counter& BudgetWarnings(const std::string& budget) const;
-  prometheus::Counter& EstimatedCost(const std::string& team, const std::string& unit) const;
-
-  // Millionths of a credit, where a submission must be within them; nullopt while that is unknown.
-  std::optional<int64_t> CreditsLeft() const {
-    if (!options.require_credits) return std::nullopt;
-    const auto told = segmind.credits().At(clock.Now());
-    return told ? std::optional(told->micros) : std::nullopt;
-  }
-
-  prometheus::Counter& accepted;
-  prometheus::Counter& refused;
-  prometheus::Counter& not_sent;
-  prometheus::Counter& unknown;
-  prometheus::Counter& repeated;
-  // Submissions that made no job, by reason.
-  prometheus::Counter& NotMadeFor(pb::ErrorReason::Reason reason) const;
-
-  std::map<pb::ErrorReason::Reason, prometheus::Counter*> not_made;
-  prometheus::Counter& not_made_otherwise;
-
-  // Whether the POST of what is owned under that name may begin now. Thread-safe.
-  bool MaySend(const std::string& owner) const;
-
-  // Submitter's thread only.
-  bool draining = false;
-
-  // Others take over what is open: nothing more is sent.
-  std::atomic<bool> released = false;
-
-  // Callbacks come back through it, and are dropped once it has stopped.
-  Worker worker{"submitter"};
-};
 
 // One (caller, request_id) on its way to Segmind: from before the intent is recorded until its
 // outcome is durable and known, which is what keeps a second POST from being made. All calls with
@@ -129,15 +71,6 @@ class Submission : public std::enable_shared_from_this<Submission> {
     kOver,
   };
 
-  // What the first mutation found.
-  struct Prepared {
-    record::Intent intent;
-    // Nothing was sent for it yet, and it is this process's to send.
-    bool is_own = false;
-    BudgetVerdict verdict;
-  };
-  // What the first mutation does.
-  struct Preparation;
   // What the last mutation made of the outcome.
   struct Ended {
     std::string fine_tune_id;  // Empty if there is no job.

@@ -9,6 +9,7 @@
 #include "server/base/status_macros.h"
 #include "server/jobs/record/settle.h"
 #include "server/jobs/submission/submission.h"
+#include "server/jobs/submission/submission_input.h"
 
 namespace finetune {
 namespace {

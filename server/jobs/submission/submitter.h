@@ -15,22 +15,11 @@
 #include "server/base/mutex.h"
 #include "server/jobs/record/recorder.h"
 #include "server/jobs/submission/budget_check.h"
+#include "server/jobs/submission/spending_limits.h"
 #include "server/jobs/tracking/tracker.h"
 #include "server/segmind/segmind_client.h"
 
 namespace finetune {
-
-// How much a caller may spend; not limited where absent.
-struct SpendingLimits {
-  std::optional<int64_t> creates_per_day;
-  std::optional<int64_t> active_jobs;
-
-  bool any() const { return creates_per_day || active_jobs; }
-};
-
-// Whether a caller that has spent so much may have one more job. CLIENT_QUOTA_EXCEEDED.
-absl::Status CheckSpending(const std::string& caller, const Spending& spending,
-                           const SpendingLimits& limits, absl::Time now);
 
 // What a submission's callers are told beside the job. Written before they are answered.
 struct CreateNotes {
