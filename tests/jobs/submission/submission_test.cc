@@ -1,5 +1,6 @@
 #include "server/jobs/submission/submission.h"
 
+#include "server/jobs/submission/submission_input.h"
 #include "tests/jobs/rig.h"
 
 namespace finetune {
@@ -256,27 +257,6 @@ TEST_F(SubmissionTest, ADrainShowsWhatIsUnderWayInTime) {
   ASSERT_TRUE(RunUntil([&] { return reply.ready(); }));
   EXPECT_LE(clock_.Now() - begun, absl::Seconds(3));
   EXPECT_EQ(State(reply), pb::FineTune::SUBMIT_UNKNOWN);
-}
-
-TEST(Fingerprint, IsEqualForWhatIsAskedForAndForNothingElse) {
-  pb::FineTune job;
-  job.set_data_source_uri("https://h/d.zip?sig=1");
-  job.set_base_model("FLUX");
-  const std::string fingerprint = FingerprintOf(job);
-  pb::FineTune same = job;
-  same.set_data_source_uri("https://h/d.zip?sig=2");
-  same.set_state(pb::FineTune::FAILED);
-  same.set_visibility(pb::FineTune::PRIVATE);
-  EXPECT_EQ(FingerprintOf(same), fingerprint);
-  for (const auto& change : std::vector<std::function<void(pb::FineTune&)>>{
-           [](auto& j) { j.set_data_source_uri("https://h/e.zip?sig=1"); },
-           [](auto& j) { j.set_visibility(pb::FineTune::PUBLIC); },
-           [](auto& j) { j.mutable_parameters()->set_steps(3); },
-           [](auto& j) { (*j.mutable_labels())["a"] = "b"; }}) {
-    pb::FineTune other = job;
-    change(other);
-    EXPECT_NE(FingerprintOf(other), fingerprint) << other.ShortDebugString();
-  }
 }
 
 }  // namespace
