@@ -18,12 +18,6 @@ namespace {
 // Mutations that share one commit.
 constexpr size_t kMaxBatch = 256;
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
-constexpr absl::Duration kKeepIntents = absl::Hours(24 * 7);
-constexpr absl::Duration kKeepRefusals = absl::Minutes(10);
-constexpr absl::Duration kForgetIntentsEvery = absl::Minutes(10);
-constexpr absl::Duration kForgetJobsEvery = absl::Minutes(1);
-// What may be forgotten in one commit.
-constexpr size_t kMaxForgotten = 1'000;
 // Times that a turn is begun anew to catch up with the others.
 constexpr int kMaxCatchUps = 5;
 
@@ -31,20 +25,6 @@ absl::Status StoreUnavailable(const absl::Status& cause) {
   if (cause.ok() || ReasonOf(cause) == pb::ErrorReason::STORE_UNAVAILABLE) return cause;
   return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
                absl::StrCat("the store cannot be written: ", cause.message()))
-      .RetryAfter(kRetryAfter);
-}
-
-// The record is known to lack submissions, and nobody can tell which.
-absl::Status RecordIsLost(const std::string& how) {
-  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, how)
-      .RetryAfter(absl::Minutes(1));
-}
-
-absl::Status MayBeThere() {
-  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
-               "nothing was sent to Segmind: the database's server was replaced or restarted, and "
-               "until it is known what it may have lost, a submission that it does not know may "
-               "have been made before; send the same request_id again")
       .RetryAfter(kRetryAfter);
 }
 
@@ -67,12 +47,8 @@ Recorder::Recorder(const Options& options, Store& store, Catalog& catalog, Clock
                                         "How long a commit took.", kLatencyBuckets)),
       store_errors_total_(metrics.Counter("finetune_gateway_store_errors_total",
                                           "Commits and probes that the store refused.")),
-      forgotten_total_(metrics.Counter(
-          "finetune_gateway_forgotten_fine_tunes_total",
-          "Fine-tunes of others that were LOST for so long that they were forgotten.")),
-      lost_commits_total_(metrics.Counter(
-          "finetune_gateway_lost_commits_total",
-          "Commits that this gateway has seen and that the database has lost, as a failover may.")),
+      lost_(catalog, clock, metrics),
+      forgetting_(options.forget_lost_after, catalog, clock, metrics),
       worker_("recorder") {}
 
 Recorder::~Recorder() { Stop(); }
@@ -86,10 +62,9 @@ absl::Status Recorder::Load() {
   {
     ASSIGN_OR_RETURN(const StoreState state, store_.Load());
     RETURN_IF_ERROR(TakeState(state));
-    lost_ = state.lost;
+    lost_.Load(state.lost);
     marker_key_ = state.marker_key;
   }
-  if (!lost_.empty()) Log(LogLevel::kError, lost_);
   // The serialised records were as large as what is kept: give that back.
   malloc_trim(0);
   store_.Follow([this] {
@@ -106,7 +81,7 @@ absl::Status Recorder::TakeState(const StoreState& state) {
   reads_.clear();
   ShowIntents(state.unsettled_intents);
   point_ = state.point;
-  forgotten_through_ = catalog_.window_start();
+  forgetting_.OnLoaded();
   return absl::OkStatus();
 }
 
@@ -114,52 +89,15 @@ absl::Status Recorder::Reload() {
   ASSIGN_OR_RETURN(const StoreState state, store_.Load());
   Log(LogLevel::kWarning, "the record is loaded anew: what came between is not kept",
       {{"revision", catalog_.view()->revision()}, {"now", state.point.revision}});
-  NoteLost(state);
+  lost_.NoteReloaded(state, point_);
   for (CommitListener* listener : Listeners()) listener->OnReloading();
   absl::Status taken = TakeState(state);
   for (CommitListener* listener : Listeners()) listener->OnReloaded();
   return taken;
 }
 
-void Recorder::NoteLost(const StoreState& state) {
-  const uint64_t common = CommonSeq(state.lineage, point_, state.point.seq);
-  if (common >= point_.seq) return;
-  lost_commits_total_.Increment(static_cast<double>(point_.seq - common));
-  std::vector<record::Intent> lost = recent_.After(common);
-  Log(LogLevel::kError, "the database has lost commits that were acknowledged",
-      {{"commits", point_.seq - common}, {"submissions", lost.size()}});
-  to_bring_back_.insert(to_bring_back_.end(), std::make_move_iterator(lost.begin()),
-                        std::make_move_iterator(lost.end()));
-  recent_.GoBackTo(common);
-  has_lost_ = true;
-}
-
-absl::Status Recorder::WhyNotSubmit() {
-  if (!lost_.empty()) return RecordIsLost(lost_);
-  bool cautious = has_lost_;
-  // What is awaited of this process comes with this very commit.
-  if (caution_ && caution_->awaits_others) {
-    const absl::Time listed = catalog_.list_time();
-    cautious = cautious || catalog_.numbers().SharedTime(listed).value_or(clock_.ToWall(listed)) <=
-                               caution_->until;
-  }
-  if (cautious != std::exchange(was_cautious_, cautious))
-    Log(LogLevel::kWarning, cautious
-                                ? "new submissions wait: the database may lack some that were made"
-                                : "new submissions need not wait any more");
-  return cautious ? MayBeThere() : absl::OkStatus();
-}
-
 bool Recorder::IsAwaited() const {
-  return has_lost_ || !to_bring_back_.empty() || (caution_ && caution_->awaits_me) ||
-         (members_ && !members_->ended.empty());
-}
-
-// Before anything else is done in the new history: a repeated request must find them.
-void Recorder::BringBackLost(CommitDraft& draft) {
-  for (const record::Intent& intent : to_bring_back_) {
-    (void)draft.EndMutation(BringBack(draft, intent, catalog_.numbers().NotBeforeNow()));
-  }
+  return lost_.IsAwaited() || (members_ && !members_->ended.empty());
 }
 
 void Recorder::PostFollow(Done done) {
@@ -262,7 +200,7 @@ void Recorder::RunQueue() {
 
 absl::Status Recorder::RunTurn(std::vector<Item>& items) {
   ASSIGN_OR_RETURN(const std::optional<LeaderTerm> leader, BeginTurn(items));
-  const absl::Status refusal = WhyNotSubmit();
+  const absl::Status refusal = lost_.WhyNotSubmit();
   CommitDraft draft({.catalog = catalog_,
                      .store = store_,
                      .unsettled = unsettled_,
@@ -271,7 +209,7 @@ absl::Status Recorder::RunTurn(std::vector<Item>& items) {
                      .marker_key = marker_key_,
                      .owner = owner_},
                     catalog_.numbers().SharedTime(clock_.Now()).value_or(clock_.WallNow()));
-  BringBackLost(draft);
+  lost_.BringThemBack(draft);
   SettleOwnerless(draft);
   for (Item& item : items) {
     if (item.needs.term && leader && *item.needs.term != *leader) {
@@ -282,7 +220,7 @@ absl::Status Recorder::RunTurn(std::vector<Item>& items) {
     item.result = draft.EndMutation(item.mutation(draft));
     item.wrote = draft.writes() > before;
   }
-  ForgetLostJobs(draft);
+  forgetting_.ForgetLostJobs(draft);
   if (draft.empty() && !IsAwaited()) {
     store_.Abandon();
   } else {
@@ -291,9 +229,7 @@ absl::Status Recorder::RunTurn(std::vector<Item>& items) {
     ShowIntents(draft.intents());
     Show(draft.changes());
     TellOfIntents(draft.intents());
-    to_bring_back_.clear();
-    has_lost_ = false;
-    if (caution_) caution_->awaits_me = false;
+    lost_.OnCommitted();
   }
   for (const auto& [id, read] : draft.newer_reads()) {
     uint64_t& known = reads_[id];
@@ -361,21 +297,15 @@ absl::Status Recorder::AskIfOpen() {
 absl::Status Recorder::Commit(CommitDraft& draft, const std::vector<Item>& items) {
   StoreBatch batch = draft.TakeBatch();
   if (members_) batch.ended_members = members_->ended;
-  batch.has_lost = has_lost_;
-  batch.ends_caution = caution_ && caution_->awaits_others && !was_cautious_;
-  SetWhatToForget(batch);
+  lost_.Describe(batch);
+  forgetting_.Describe(point_, batch);
   const absl::Time start = SteadyNow();
   CommitOutcome outcome = store_.Commit(batch);
   if (outcome.kind == CommitOutcome::Kind::kOpen) outcome.why = Settle(outcome.why);
   const absl::Time end = SteadyNow();
   commit_seconds_.Observe(absl::ToDoubleSeconds(end - start));
   TraceCommit(items, start, end, outcome.why);
-  if (outcome.why.ok()) {
-    forgotten_through_ = std::max(forgotten_through_, batch.forget_changes_through);
-    if (batch.forget_intents_before != absl::InfinitePast()) {
-      forget_intents_at_ = clock_.Now() + kForgetIntentsEvery;
-    }
-  }
+  if (outcome.why.ok()) forgetting_.OnCommitted(batch);
   SetStoreStatus(StoreUnavailable(outcome.why));
   return outcome.why;
 }
@@ -409,42 +339,6 @@ void Recorder::TraceCommit(const std::vector<Item>& items, absl::Time start, abs
     }
     span.EndAt(end);
   }
-}
-
-// Whoever made them knows them at Segmind no more, and nobody asked this gateway for them.
-void Recorder::ForgetLostJobs(CommitDraft& draft) {
-  if (options_.forget_lost_after == absl::InfiniteDuration() || clock_.Now() < forget_jobs_at_)
-    return;
-  forget_jobs_at_ = clock_.Now() + kForgetJobsEvery;
-  const absl::Time before = draft.now() - options_.forget_lost_after;
-  const ViewPtr view = catalog_.view();
-  size_t forgotten = 0;
-  for (size_t i = 0; i < view->size() && forgotten < kMaxForgotten; ++i) {
-    const FineTuneVersion& version = *view->at(i);
-    if (version.state != pb::FineTune::LOST || !version.creator.empty() ||
-        version.update_time > before) {
-      continue;
-    }
-    // A mutation of this very commit may have found it again.
-    const auto record = draft.Find(version.id);
-    if (!record || record->fine_tune().state() != pb::FineTune::LOST) continue;
-    draft.Forget(version.id);
-    ++forgotten;
-  }
-  (void)draft.EndMutation(absl::OkStatus());
-  forgotten_total_.Increment(static_cast<double>(forgotten));
-}
-
-void Recorder::SetWhatToForget(StoreBatch& batch) {
-  const uint64_t revision = point_.revision + batch.changes.size();
-  const size_t kept = catalog_.options().window_changes;
-  const uint64_t through = std::max(catalog_.window_start(), revision > kept ? revision - kept : 0);
-  if (through > forgotten_through_) batch.forget_changes_through = through;
-  if (clock_.Now() < forget_intents_at_) return;
-  const absl::Time now = clock_.WallNow();
-  batch.forget_intents_before = now - kKeepIntents;
-  batch.forget_refusals_before = now - kKeepRefusals;
-  batch.forget_spending_before = now - kKeepSpending;
 }
 
 void Recorder::FollowStore() {
@@ -485,7 +379,7 @@ void Recorder::SettleOwnerless(CommitDraft& draft) {
 absl::Status Recorder::TakeIn(const StoreNews& news) {
   if (news.clock) catalog_.numbers().SetClock(*news.clock);
   if (news.members) members_ = news.members;
-  caution_ = news.caution;
+  lost_.set_caution(news.caution);
   if (news.point == point_) return absl::OkStatus();
   if (news.lineage) catalog_.SetLineage(*news.lineage);
   std::vector<ChangePtr> changes;
@@ -531,8 +425,7 @@ void Recorder::ShowIntents(const std::vector<record::Intent>& intents) {
 
 void Recorder::TellOfIntents(const std::vector<record::Intent>& intents) {
   if (intents.empty()) return;
-  if (store_.is_shared())
-    for (const record::Intent& intent : intents) recent_.Note(point_.seq, intent);
+  if (store_.is_shared()) lost_.NoteCommitted(point_.seq, intents);
   for (CommitListener* listener : Listeners()) listener->OnIntents(intents);
 }
 

@@ -16,8 +16,9 @@
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/commit_draft.h"
 #include "server/jobs/record/draft.h"
+#include "server/jobs/record/forgetting.h"
 #include "server/jobs/record/intent_table.h"
-#include "server/jobs/record/recent_intents.h"
+#include "server/jobs/record/lost_commits.h"
 #include "server/store/store.h"
 
 namespace finetune {
@@ -108,10 +109,8 @@ class Recorder {
   absl::Status AskIfOpen();
   void TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
                    const absl::Status& status) const;
-  void ForgetLostJobs(CommitDraft& draft);
   // Takes over what members owned whose time has run out.
   void SettleOwnerless(CommitDraft& draft);
-  void SetWhatToForget(StoreBatch& batch);
   void FollowStore() ABSL_LOCKS_EXCLUDED(mu_);
   absl::Status ReadNews();
   // Has others' commits looked for; `done`, if any, hears when that was done. Not after Stop.
@@ -120,11 +119,6 @@ class Recorder {
   absl::Status TakeIn(const StoreNews& news);
   // Shows what is there, whatever came between.
   absl::Status Reload();
-  // Of what was seen and is not in this history, the submissions are to be brought back.
-  void NoteLost(const StoreState& state);
-  void BringBackLost(CommitDraft& draft);
-  // What a new submission is told if the record may lack one with its request_id; OK otherwise.
-  absl::Status WhyNotSubmit();
   // Whether others wait for a commit of this process, whatever is in it.
   bool IsAwaited() const;
   absl::Status TakeState(const StoreState& state);
@@ -145,12 +139,9 @@ class Recorder {
   prometheus::Counter& changes_total_;
   prometheus::Histogram& commit_seconds_;
   prometheus::Counter& store_errors_total_;
-  prometheus::Counter& forgotten_total_;
-  prometheus::Counter& lost_commits_total_;
 
   // Recorder's thread only, after Load.
-  StorePoint point_;  // What is shown.
-  std::string lost_;
+  StorePoint point_;   // What is shown.
   bool open_ = false;  // The last commit's outcome is still not known.
   IntentTable unsettled_;
   CommitDraft::Reads reads_;
@@ -158,15 +149,8 @@ class Recorder {
   std::string owner_;
   // As of the latest news.
   std::optional<StoreMembers> members_;
-  std::optional<StoreCaution> caution_;
-  bool was_cautious_ = false;  // In the latest turn.
-  // Commits that this process saw are gone, and no commit of its says so yet.
-  bool has_lost_ = false;
-  RecentIntents recent_;  // Where others share the record.
-  std::vector<record::Intent> to_bring_back_;
-  uint64_t forgotten_through_ = 0;
-  absl::Time forget_intents_at_ = absl::InfinitePast();
-  absl::Time forget_jobs_at_ = absl::InfinitePast();
+  LostCommits lost_;
+  Forgetting forgetting_;
 
   // Written by the recorder's thread, as unsettled_ is.
   std::atomic<bool> has_unsettled_{false};
