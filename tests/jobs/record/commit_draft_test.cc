@@ -1,7 +1,7 @@
 #include "server/jobs/record/commit_draft.h"
 
 #include "server/base/time_proto.h"
-#include "tests/jobs/store_fixture.h"
+#include "tests/jobs/record/draft_rig.h"
 
 namespace finetune {
 namespace {
@@ -28,27 +28,8 @@ record::FineTuneRecord JobOf(const std::string& creator, const std::string& id,
   return record;
 }
 
-class CommitDraftTest : public ::testing::Test {
+class CommitDraftTest : public DraftRig {
  protected:
-  CommitDraftTest() {
-    const auto state = store_->Load();
-    EXPECT_TRUE(state.ok() && catalog_.Load(*state).ok());
-    EXPECT_TRUE(store_->Begin(state->point, {}).ok());
-    Next();
-  }
-  // What was drafted is in the catalog, and another draft begins.
-  void Next() {
-    if (draft_) {
-      catalog_.Apply(draft_->changes());
-      for (const record::Intent& intent : draft_->intents()) unsettled_.Put(intent);
-    }
-    draft_.emplace(CommitDraft::Base{catalog_, *store_, unsettled_, reads_, refusal_, key_, owner_},
-                   kNow);
-  }
-  void Put(const record::FineTuneRecord& record) {
-    draft_->Put(record);
-    ASSERT_TRUE(draft_->EndMutation(absl::OkStatus()).ok());
-  }
   std::vector<std::string> Changed() const {
     std::vector<std::string> changed;
     for (const ChangePtr& change : draft_->changes())
@@ -57,15 +38,6 @@ class CommitDraftTest : public ::testing::Test {
                                      change->forgotten() ? " forgotten" : ""));
     return changed;
   }
-
-  Metrics metrics_;
-  std::unique_ptr<Store> store_ = OpenSqliteStore(":memory:").value();
-  Catalog catalog_{{}, metrics_};
-  IntentTable unsettled_;
-  CommitDraft::Reads reads_;
-  absl::Status refusal_;
-  std::string key_ = "key", owner_ = "me";
-  std::optional<CommitDraft> draft_;
 };
 
 TEST_F(CommitDraftTest, AMutationSeesItsOwnPutsAndThoseBeforeIt) {
