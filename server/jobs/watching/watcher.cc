@@ -84,8 +84,7 @@ absl::Status ShardWatcher::BeginLocked() {
     StartOverLocked(why);
     return absl::OkStatus();
   }
-  skip_snapshot_ = spec_.skip_snapshot;
-  StartSnapshotLocked();
+  StartSnapshotLocked(spec_.skip_snapshot);
   return absl::OkStatus();
 }
 
@@ -115,33 +114,16 @@ bool ShardWatcher::ResumeLocked(pb::Restart::Reason& why) {
   return true;
 }
 
-void ShardWatcher::StartSnapshotLocked() {
+void ShardWatcher::StartSnapshotLocked(bool skip) {
   phase_ = Phase::kSnapshot;
-  const ViewPtr view = context_->catalog.view();
-  floor_ = snapshot_revision_ = view->revision();
-  snapshot_next_ = 0;
-  if (skip_snapshot_) return;
-  if (spec_.ids.empty()) {
-    snapshot_ = context_->snapshots.Of(view, context_->clock.Now());
-    return;
-  }
-  for (const std::string& id : spec_.ids) {
-    // The catalog knows the latest version; where the job stands in the view never changes.
-    const VersionPtr latest = context_->catalog.Find(id);
-    if (latest == nullptr) continue;
-    const size_t index = view->LowerBound(latest->first_revision);
-    if (index < view->size() && view->at(index)->id == id) named_.push_back(view->at(index));
-  }
-  std::sort(named_.begin(), named_.end(),
-            [](const VersionPtr& a, const VersionPtr& b) { return a->revision < b->revision; });
+  walk_.Begin(spec_, skip, *context_);
+  floor_ = walk_.revision();
 }
 
 void ShardWatcher::StartOverLocked(pb::Restart::Reason reason) {
   phase_ = Phase::kReset;
   reset_ = reason;
-  skip_snapshot_ = false;
-  snapshot_ = nullptr;
-  named_.clear();
+  walk_.End();
   pending_ = nullptr;
   ready_ = nullptr;
   behind_ = false;
@@ -255,60 +237,30 @@ ShardWatcher::Step ShardWatcher::ResetStepLocked() {
   if (spec_.fail_on_gap) return {.kind = Step::Kind::kFinish, .status = Expired()};
   const pb::Restart::Reason reason = *std::exchange(reset_, std::nullopt);
   context_->metrics.CountReset(reason);
-  StartSnapshotLocked();
+  StartSnapshotLocked(/*skip=*/false);
   return {
       .kind = Step::Kind::kWrite, .message = WatchMessage::kReset, .bytes = EncodeReset(reason)};
 }
 
 ShardWatcher::Step ShardWatcher::SnapshotStepLocked(absl::Time now, size_t walk) {
-  if (!skip_snapshot_) {
-    Step step = spec_.ids.empty() ? WalkLocked(now, walk) : NextNamedLocked();
-    if (step.kind != Step::Kind::kNothing) return step;
+  grpc::ByteBuffer job;
+  switch (walk_.Next(spec_, now, walk, job)) {
+    case SnapshotWalk::Result::kJob:
+      return {
+          .kind = Step::Kind::kWrite, .message = WatchMessage::kSnapshot, .bytes = std::move(job)};
+    case SnapshotWalk::Result::kEnough:
+      return {.kind = Step::Kind::kAside};
+    case SnapshotWalk::Result::kTakenAway:
+      StartOverLocked(pb::Restart::TOO_SLOW);
+      return {.kind = Step::Kind::kAgain};
+    case SnapshotWalk::Result::kEnd:
+      break;
   }
-  const ResumePoint point = context_->catalog.PointAt(snapshot_revision_);
+  const ResumePoint point = context_->catalog.PointAt(walk_.revision());
   phase_ = Phase::kLive;
-  snapshot_ = nullptr;
-  named_ = {};
+  walk_.End();
   return {
       .kind = Step::Kind::kWrite, .message = WatchMessage::kSynced, .bytes = EncodeSynced(point)};
-}
-
-ShardWatcher::Step ShardWatcher::WalkLocked(absl::Time now, size_t walk) {
-  const ViewPtr view = snapshot_->View(now);
-  if (view == nullptr) {
-    StartOverLocked(pb::Restart::TOO_SLOW);
-    return {.kind = Step::Kind::kAgain};
-  }
-  const size_t cost = 1 + spec_.filter->comparisons();
-  size_t next = snapshot_next_;
-  size_t spent = 0;
-  bool enough = false;
-  const FineTuneVersion* found = nullptr;
-  view->by_revision().Ascend(next, [&](const FineTuneVersion& version) {
-    enough = spent >= walk;
-    if (enough) return false;
-    spent += cost;
-    ++next;
-    if (spec_.filter->Matches(version)) found = &version;
-    return found == nullptr;
-  });
-  snapshot_next_ = next;
-  if (found != nullptr) return SnapshotOf(*found);
-  return {.kind = enough ? Step::Kind::kAside : Step::Kind::kNothing};
-}
-
-ShardWatcher::Step ShardWatcher::NextNamedLocked() {
-  while (snapshot_next_ < named_.size()) {
-    const FineTuneVersion& version = *named_[snapshot_next_++];
-    if (spec_.filter->Matches(version)) return SnapshotOf(version);
-  }
-  return {};
-}
-
-ShardWatcher::Step ShardWatcher::SnapshotOf(const FineTuneVersion& version) const {
-  return {.kind = Step::Kind::kWrite,
-          .message = WatchMessage::kSnapshot,
-          .bytes = EncodeChange(version, pb::Change::SNAPSHOT, spec_.view, "")};
 }
 
 ShardWatcher::Step ShardWatcher::LiveStepLocked() {
@@ -461,8 +413,8 @@ std::optional<absl::Time> ShardWatcher::OnTimer(absl::Time now, DeliveryTally& t
     MutexLock lock(mu_);
     if (ended_) return std::nullopt;
     // A client that does not read must not keep jobs as they once were.
-    if (phase_ == Phase::kSnapshot && context_->catalog.window_start() > snapshot_revision_) {
-      released = snapshot_;
+    if (phase_ == Phase::kSnapshot && context_->catalog.window_start() > walk_.revision()) {
+      released = walk_.End();
       StartOverLocked(pb::Restart::TOO_SLOW);
     }
     if (!ending_ && now >= end_at_) {

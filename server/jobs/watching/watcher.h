@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "server/base/mutex.h"
+#include "server/jobs/watching/snapshot_walk.h"
 #include "server/jobs/watching/watch_context.h"
 #include "server/jobs/watching/watch_hub.h"
 #include "server/jobs/watching/watch_pending.h"
@@ -56,7 +57,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
 
  private:
   enum class Phase {
-    kSnapshot,  // Walks the jobs as they were at snapshot_revision_.
+    kSnapshot,  // Walks the jobs as they were when it began.
     kLive,      // Follows the changes after floor_.
     kReset,     // Must start over, once the client reads again; follows nothing.
   };
@@ -85,17 +86,13 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   absl::Status BeginLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Continues after the token; false if that cannot be done, and why.
   bool ResumeLocked(pb::Restart::Reason& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void StartSnapshotLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void StartSnapshotLocked(bool skip) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void StartOverLocked(pb::Restart::Reason reason) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Step NextLocked(absl::Time now, size_t walk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step FarewellLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step ResetStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step SnapshotStepLocked(absl::Time now, size_t walk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The next job of the snapshot; kNothing if there is none.
-  Step WalkLocked(absl::Time now, size_t walk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Step NextNamedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  Step SnapshotOf(const FineTuneVersion& version) const;
   Step LiveStepLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Step HeartbeatLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // EVERY: fills ready_ from the catalog.
@@ -129,12 +126,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   // All that concerns it up to here was sent, or is in the snapshot, pending_ or ready_.
   uint64_t floor_ ABSL_GUARDED_BY(mu_) = 0;
   std::optional<pb::Restart::Reason> reset_ ABSL_GUARDED_BY(mu_);  // To announce.
-  bool skip_snapshot_ ABSL_GUARDED_BY(mu_) = false;
-  uint64_t snapshot_revision_ ABSL_GUARDED_BY(mu_) = 0;
-  // All jobs, or those that it names.
-  WatchSnapshotPtr snapshot_ ABSL_GUARDED_BY(mu_);
-  std::vector<VersionPtr> named_ ABSL_GUARDED_BY(mu_);
-  size_t snapshot_next_ ABSL_GUARDED_BY(mu_) = 0;
+  SnapshotWalk walk_ ABSL_GUARDED_BY(mu_);
   // LATEST; null when empty.
   std::unique_ptr<WatchPending> pending_ ABSL_GUARDED_BY(mu_);
   // EVERY; null when empty. `behind_`: the catalog has more after floor_.
