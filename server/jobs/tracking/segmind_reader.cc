@@ -11,11 +11,6 @@
 namespace finetune {
 namespace {
 
-// For a list with all its tries.
-constexpr absl::Duration kListDeadline = absl::Seconds(150);
-// Bytes that are read sooner than another thread is woken.
-constexpr size_t kShortList = size_t{64} << 10;
-constexpr size_t kMaxUnknownHints = 1000;
 // A lease that has lapsed may be renewed, or ended for good.
 constexpr absl::Duration kLookAtLease = absl::Milliseconds(200);
 // So many lists that fail one after another are worth a try from elsewhere.
@@ -50,7 +45,6 @@ SegmindReader::SegmindReader(const Options& options, const Parts& parts,
       list_is_partial_(parts.list_is_partial),
       pace_(PaceOptions(options)),
       refreshes_(catalog_),
-      reader_(std::make_shared<ListReader>()),
       missing_(catalog_),
       unknown_words_(options.unknown_state_timeout),
       candidates_(options.settle_time),
@@ -68,6 +62,25 @@ SegmindReader::SegmindReader(const Options& options, const Parts& parts,
                {.on_search_news = [this] { SearchAgain(); },
                 .on_observed = [this] { TellOthers(); },
                 .on_step = [this] { Pump(); }}),
+      lists_({.segmind = segmind_,
+              .recorder = recorder_,
+              .catalog = catalog_,
+              .clock = clock_,
+              .metrics = metrics_,
+              .upstream_clock = upstream_clock_,
+              .pace = pace_,
+              .missing = missing_,
+              .candidates = candidates_,
+              .unknown_words = unknown_words_,
+              .details = details_},
+             {.settle_lists = options.settle_lists,
+              .settle_time = options.settle_time,
+              .tracer = options.tracer},
+             worker_,
+             {.on_recorded = [this](const ListPoller::Recorded& list) { OnList(list); },
+              .on_failed = [this](absl::Time asked,
+                                  const absl::Status& status) { OnListFailed(asked, status); },
+              .on_step = [this] { Pump(); }}),
       credits_(segmind_, clock_, options.credits_poll_interval, worker_, [this] {
         TellOthers();
         Pump();
@@ -101,6 +114,7 @@ void SegmindReader::Stop() {
 
 void SegmindReader::End(const absl::Status& why) {
   ended_ = why;
+  lists_.Stop(why);
   details_.Stop();
   credits_.Stop();
   clock_.Cancel(timer_);
@@ -159,7 +173,7 @@ void SegmindReader::TakeHint(const std::string& upstream_id, absl::Time time,
     details_.queue().Add(upstream_id, DetailsQueue::kHint, {time, trace});
   } else {
     // Perhaps a submission whose answer has yet to come: a list shows the name, too.
-    if (hinted_.size() < kMaxUnknownHints) hinted_.try_emplace(upstream_id, time);
+    lists_.NoteHint(upstream_id, time);
     pace_.Want(time);
   }
 }
@@ -224,10 +238,6 @@ void SegmindReader::TellOthers() {
 
 // ---- The pace ----
 
-absl::Time SegmindReader::NextListStart() {
-  return pace_.NextStart(lists_.size(), recording_, segmind_.calls_left());
-}
-
 void SegmindReader::SetInterest() {
   Pace::Interest interest = Pace::Interest::kIdle;
   if (!candidates_.empty() || missing_.undecided() || details_.has_doubts() ||
@@ -249,10 +259,10 @@ void SegmindReader::Pump() {
     details_.queue().set_slow_interval(absl::Minutes(1) / std::max(1.0, pace_.rate() / 4.0));
     for (const std::string& id : unknown_words_.TakeDue(now)) RecordDormant(id);
     details_.Start(now);
-    if (NextListStart() <= now) StartList(now);
+    if (lists_.NextStart() <= now) lists_.Start(now);
     credits_.Start(now);
-    next = std::min({next, NextListStart(), details_.queue().NextStart(), unknown_words_.NextDue(),
-                     credits_.NextStart()});
+    next = std::min({next, lists_.NextStart(), details_.queue().NextStart(),
+                     unknown_words_.NextDue(), credits_.NextStart()});
   }
   // Whatever call it was that went otherwise than those before.
   if (lease_ != nullptr && pace_.has_tried() && segmind_.state() != told_.upstream_state)
@@ -279,219 +289,25 @@ void SegmindReader::SetTimer(absl::Time when) {
 
 // ---- Lists ----
 
-void SegmindReader::StartList(absl::Time now) {
-  const uint64_t number = catalog_.NextRead();
-  auto span = std::make_shared<Span>(
-      options_.tracer ? options_.tracer->Start(now, SpanKind::kInternal, "poll", {}) : Span());
-  lists_[number] = {.number = number,
-                    .begun = catalog_.numbers().NotAfterNow(),
-                    .asked = now,
-                    .span = span,
-                    .answer = {}};
-  pace_.OnListBegun(now);
-  segmind_.GetList({now + kListDeadline, span->context()},
-                   [this, worker = worker_, number](absl::StatusOr<ListAnswer> answer) {
-                     const bool is_short = answer.ok() && answer->pages.bytes() <= kShortList;
-                     auto task = [this, number, answer = std::move(answer)]() mutable {
-                       OnList(number, std::move(answer));
-                     };
-                     if (is_short)
-                       worker->RunOrPost(std::move(task));
-                     else
-                       worker->Post(std::move(task));
-                   });
-}
-
-void SegmindReader::OnList(uint64_t number, absl::StatusOr<ListAnswer> answer) {
-  ListRead ended = std::move(lists_.at(number));
-  lists_.erase(number);
-  if (answer.ok()) {
-    ended.answer = *std::move(answer);
-    ended.ended = catalog_.numbers().NotBeforeNow();
-    if (ended.answer.upstream_time)
-      upstream_clock_.NoteDate(ended.answer.start_time, clock_.Now(), *ended.answer.upstream_time);
-    answers_.push_back(std::move(ended));
-    TakeNextList();
-  } else {
-    OnListFailed(ended, answer.status());
-  }
-  Pump();
-}
-
-void SegmindReader::TakeNextList() {
-  while (!recording_ && !answers_.empty()) {
-    ListRead read = std::move(answers_.front());
-    answers_.pop_front();
-    // Two were under way and the later one came first: this one has nothing new.
-    if (read.number < last_recorded_) continue;
-    // The record may lack what earlier lists showed.
-    if (const uint64_t loads = catalog_.loads(); loads != std::exchange(reader_loads_, loads))
-      ForgetLists();
-    absl::StatusOr<ListDelta> delta = reader_->Read(read.answer.pages, kListSlice);
-    if (!delta.ok() || delta->more_changed == 0) read.answer.pages = UpstreamList();
-    if (delta.ok()) {
-      RecordDelta(std::move(read), *std::move(delta));
-    } else {
-      OnListFailed(read, delta.status());
-    }
-  }
-}
-
-RollCall SegmindReader::RollCallOf(const ListRead& read, ListDelta& delta) {
-  return {.asked = read.asked,
-          .start_time = read.answer.start_time,
-          .total = delta.total,
-          .nameless = delta.nameless,
-          .more = std::move(delta.more),
-          .all_new = std::exchange(reader_is_new_, false),
-          .gone = std::move(delta.gone),
-          // The reader stays as it is until this is recorded.
-          .has = [this](std::string_view id) { return reader_->Has(id); }};
-}
-
-SubmissionSearch SegmindReader::SearchIn(const ListRead& read, const RollCall& roll) {
-  candidates_.AskAgain();
-  SubmissionSearch search{.candidates = candidates_.Snapshot(),
-                          .list_read = read.begun,
-                          .list_time = read.answer.start_time,
-                          .absences = candidates_.absences(),
-                          .settle_lists = options_.settle_lists,
-                          .settle_time = options_.settle_time};
-  if (!recorder_.has_unsettled()) {
-    last_doubt_.clear();
-    return search;
-  }
-  const std::string doubt = too_many_candidates_
-                                ? "more jobs may be submissions than are looked into at once"
-                                : missing_.DoubtOf(roll);
-  search.counts_absence = doubt.empty();
-  // Once, and not for each list.
-  if (doubt != std::exchange(last_doubt_, doubt) && !doubt.empty())
-    Log(LogLevel::kWarning, "Segmind's list does not tell whether a submission was made",
-        {{"why", doubt}, {"items", roll.total}});
-  return search;
-}
-
-void SegmindReader::RecordDelta(ListRead read, ListDelta delta) {
-  recording_ = true;
-  metrics_.CountPoll(!delta.unchanged);
-  if (delta.skipped > 0)
-    Log(LogLevel::kWarning, "items of Segmind's list cannot be read", {{"items", delta.skipped}});
-  auto recording = std::make_shared<Recording>();
-  ListReading& reading = recording->reading;
-  reading.read = read.number;
-  reading.ended = read.ended;
-  reading.time = clock_.ToWall(read.answer.start_time);
-  reading.hinted = hinted_;
-  reading.has = [reader = reader_](const std::string& id) { return reader->Has(id); };
-  candidates_.KeepOnly([this](const std::string& id) { return reader_->Has(id); });
-  recording->roll = RollCallOf(read, delta);
-  const size_t changed = delta.changed.size() + delta.more_changed;
-  read.span->Set("finetune.list.items", static_cast<int64_t>(recording->roll.total));
-  read.span->Set("finetune.list.changed", static_cast<int64_t>(changed));
-  recording->read = std::move(read);
-  RecordSlice(recording, std::move(delta.changed), delta.more_changed > 0);
-}
-
-void SegmindReader::ForgetLists() {
-  reader_->Forget();
-  reader_is_new_ = true;
-}
-
-void SegmindReader::RecordSlice(const std::shared_ptr<Recording>& recording,
-                                std::vector<UpstreamJob> items, bool more) {
-  ListReading& reading = recording->reading;
-  reading.items = std::move(items);
-  reading.found = recording->outcome.candidates;
-  reading.too_many = recording->outcome.too_many;
-  reading.more = more;
-  for (const UpstreamJob& item : reading.items) details_.DropDoubt(item.id);
-  if (more)
-    reading.search.candidates = candidates_.Snapshot();
-  else
-    reading.search = SearchIn(recording->read, recording->roll);
-  // Most reads have no news: who waits for one need not wait for the recorder's thread, too.
-  if (reading.items.empty() && candidates_.empty() && reading.found.empty() &&
-      !recorder_.has_unsettled())
-    return OnListRecorded(*recording, absl::OkStatus());
-  recorder_.Record(
-      [recording, loads = reader_loads_, &catalog = catalog_](Draft& draft) {
-        if (catalog.loads() != loads)
-          return absl::UnavailableError("the record was loaded anew meanwhile");
-        return RecordList(recording->reading, draft, recording->slice);
-      },
-      [this, worker = worker_, recording](const absl::Status& status) {
-        worker->Post([this, recording, status] { OnSliceRecorded(recording, status); });
-      },
-      recording->read.span->context());
-}
-
-void SegmindReader::OnSliceRecorded(const std::shared_ptr<Recording>& recording,
-                                    const absl::Status& status) {
-  if (status.ok()) recording->outcome.Add(std::exchange(recording->slice, ListOutcome()));
-  if (!status.ok() || !recording->reading.more) return OnListRecorded(*recording, status);
-  if (!ended_.ok()) return OnListRecorded(*recording, ended_);
-  std::vector<UpstreamJob> items = reader_->MoreChanged(kListSlice);
-  const bool more = reader_->more_changed() > 0;
-  if (!more) recording->read.answer.pages = UpstreamList();
-  RecordSlice(recording, std::move(items), more);
-}
-
-void SegmindReader::OnListRecorded(const Recording& recording, const absl::Status& status) {
-  const ListRead& read = recording.read;
-  const ListOutcome& outcome = recording.outcome;
-  recording_ = false;
-  if (!status.ok()) {
-    // What changed has to be said again; but for what the slices before left to be asked.
-    ForgetLists();
-    Follow(outcome);
-    OnListFailed(read, status);
-    TakeNextList();
-    return Pump();
-  }
-  const absl::Time start = read.answer.start_time;
+void SegmindReader::OnList(const ListPoller::Recorded& list) {
   const absl::Time now = clock_.Now();
-  if (pace_.failures() > 0) Log(LogLevel::kInfo, "Segmind's list can be read again");
-  last_recorded_ = std::max(last_recorded_, read.number);
-  candidates_.Add(outcome.candidates);
-  missing_.Note(recording.roll, recorder_.has_unsettled());
-  catalog_.SetObserveTime(start, missing_.not_shown());
-  metrics_.SetObserveTime(recording.reading.time);
-  absl::erase_if(hinted_, [&](const auto& hint) { return hint.second <= start; });
-  for (absl::Time time : outcome.hint_times) metrics_.ObserveConfirm(now - time);
-  Follow(outcome);
-  FollowMissing(recording.roll, now);
-  TakeSearch(outcome.search, /*of_list=*/true);
-  NoteTooMany(recording);
+  FollowMissing(list.roll, now);
+  TakeSearch(list.search, /*of_list=*/true);
   SetInterest();
-  pace_.OnListRecorded(read.asked, start);
-  ServeWanted(start);
+  pace_.OnListRecorded(list.asked, list.start);
+  ServeWanted(list.start);
   TellOthers();
   refreshes_.FinishServed();
   credits_.Begin(now);
-  TakeNextList();
-  Pump();
 }
 
-// Those that had no room among the candidates come again with each list until they have.
-void SegmindReader::NoteTooMany(const Recording& recording) {
-  if (recording.roll.all_new || recording.outcome.too_many || !recorder_.has_unsettled())
-    too_many_candidates_ = recording.outcome.too_many;
-  if (too_many_candidates_) ForgetLists();
-}
-
-// What the list leaves to be asked.
-void SegmindReader::Follow(const ListOutcome& outcome) {
-  details_.Doubt(outcome.doubtful);
-  for (const std::string& id : outcome.stale) details_.queue().Add(id, DetailsQueue::kConfirm);
-  for (const std::string& id : outcome.pending) details_.queue().Add(id, DetailsQueue::kPending);
-  for (const std::string& id : outcome.incomplete) {
-    const VersionPtr version = catalog_.FindUpstream(id);
-    if (version == nullptr || version->details_known) continue;
-    details_.queue().Add(id, DetailsQueue::kBackfill, {}, version->first_revision);
-  }
-  NoteWords(outcome);
-  NoteMarkers(outcome);
+void SegmindReader::OnListFailed(absl::Time asked, const absl::Status& status) {
+  refreshes_.Fail(asked, status);
+  FailWanted(asked, status);
+  // Without the store, or at the end of its term, another one would not fare better.
+  if (pace_.failures() >= kGiveUpAfter && !absl::IsAborted(status) &&
+      ReasonOf(status) != pb::ErrorReason::STORE_UNAVAILABLE)
+    fleet_.GiveUp();
 }
 
 // Jobs that lists do not show are followed one by one; those that somebody waits for at once.
@@ -517,46 +333,6 @@ void SegmindReader::FollowMissing(const RollCall& roll, absl::Time now) {
           {{"why", partial}, {"items", roll.total}});
   }
   metrics_.SetListIsPartial(!partial.empty());
-}
-
-void SegmindReader::NoteWords(const ListOutcome& outcome) {
-  const absl::Time now = clock_.Now();
-  for (const ListOutcome::UnknownWord& unknown : outcome.unknown_words) {
-    // A time that lies ahead was made by another clock.
-    const absl::Time since = std::min(clock_.FromWall(unknown.since), now);
-    if (!unknown_words_.Note(unknown.upstream_id, unknown.word, since)) continue;
-    metrics_.CountUnknownWord();
-    Log(LogLevel::kWarning, "Segmind has a word for a job's state that is not known",
-        {{"word", unknown.word}, {"upstream_id", unknown.upstream_id}});
-  }
-}
-
-void SegmindReader::NoteMarkers(const ListOutcome& outcome) {
-  for (const std::string& id : outcome.without_marker) {
-    if (!markers_checked_.insert(id).second) continue;
-    metrics_.CountMissingMarker();
-    Log(LogLevel::kWarning,
-        "Segmind does not show the marker of a job that was submitted: if an answer is lost, its "
-        "job is known by prompt, data and time alone",
-        {{"upstream_id", id}});
-  }
-}
-
-void SegmindReader::OnListFailed(const ListRead& read, const absl::Status& status) {
-  metrics_.CountFailedPoll();
-  read.span->Fail(absl::StatusCodeToString(status.code()), std::string(status.message()));
-  pace_.OnListFailed(clock_.Now(), RetryDelayOf(status).value_or(absl::ZeroDuration()));
-  Log(LogLevel::kWarning, "Segmind's list could not be read or recorded",
-      {{"trace_id", read.span->context().TraceId()},
-       {"span_id", read.span->context().SpanId()},
-       {"error", status.ToString()},
-       {"failures", pace_.failures()}});
-  refreshes_.Fail(read.asked, status);
-  FailWanted(read.asked, status);
-  // Without the store, or at the end of its term, another one would not fare better.
-  if (pace_.failures() >= kGiveUpAfter && !absl::IsAborted(status) &&
-      ReasonOf(status) != pb::ErrorReason::STORE_UNAVAILABLE)
-    fleet_.GiveUp();
 }
 
 // ---- Submissions whose outcome is not known ----

@@ -1,14 +1,11 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/worker.h"
@@ -17,14 +14,13 @@
 #include "server/jobs/tracking/credits_reader.h"
 #include "server/jobs/tracking/details_reader.h"
 #include "server/jobs/tracking/leader_recorder.h"
-#include "server/jobs/tracking/list_reading.h"
+#include "server/jobs/tracking/list_poller.h"
 #include "server/jobs/tracking/missing_jobs.h"
 #include "server/jobs/tracking/pace.h"
 #include "server/jobs/tracking/refresh_calls.h"
 #include "server/jobs/tracking/tracking_metrics.h"
 #include "server/jobs/tracking/unknown_words.h"
 #include "server/jobs/tracking/upstream_clock.h"
-#include "server/segmind/list_reader.h"
 #include "server/segmind/segmind_client.h"
 #include "server/store/fleet.h"
 
@@ -38,9 +34,9 @@ namespace finetune {
 // Callbacks of Segmind, of the recorder and of the clock may come when it is gone: they hold the
 // worker alone, which then drops their tasks. Owned by the Tracker.
 //
-// Keeps the threads and calls the parts: Pace says when, DetailsReader reads single jobs,
-// MissingJobs says what a list's silence is worth, Candidates what may be a lost submission. After
-// each step Pump() starts what is due and sets one timer for the next.
+// Keeps the threads and calls the parts: Pace says when, ListPoller reads lists and DetailsReader
+// single jobs, MissingJobs says what a list's silence is worth, Candidates what may be a lost
+// submission. After each step Pump() starts what is due and sets one timer for the next.
 class SegmindReader {
  public:
   struct Options {
@@ -95,27 +91,6 @@ class SegmindReader {
   void Want(uint64_t ticket);
 
  private:
-  struct ListRead {
-    uint64_t number = 0;         // Catalog::NextRead, as it began.
-    uint64_t begun = 0;          // ReadNumbers::NotAfterNow, likewise.
-    uint64_t ended = 0;          // And as it ended.
-    absl::Time asked;            // At most the answer's start_time.
-    std::shared_ptr<Span> span;  // Ends when the last copy of the read is gone.
-    ListAnswer answer;
-  };
-
-  // A list that is being recorded, slice by slice from its end, so that nobody who has something to
-  // record or wants a job meanwhile waits for all of it.
-  struct Recording {
-    ListRead read;
-    RollCall roll;
-    // Of the slice that is under way: the recorder's until it is done.
-    ListReading reading;
-    ListOutcome slice;
-    // Of the slices before.
-    ListOutcome outcome;
-  };
-
   void TakeHint(const std::string& upstream_id, absl::Time time, const TraceContext& trace);
   void End(const absl::Status& why);
   void AddRefresh(std::string id, absl::Time not_before, absl::Time deadline,
@@ -123,7 +98,6 @@ class SegmindReader {
 
   void Pump();
   void SetTimer(absl::Time when);
-  absl::Time NextListStart();
   void SetInterest();
   bool MayRead(absl::Time now) const { return lease_ == nullptr || lease_->Holds(now); }
 
@@ -132,25 +106,9 @@ class SegmindReader {
   void FailWanted(absl::Time asked, const absl::Status& status);
   void TellOthers();
 
-  void StartList(absl::Time now);
-  void OnList(uint64_t number, absl::StatusOr<ListAnswer> answer);
-  void TakeNextList();
-  // The next one is told as if it were the first.
-  void ForgetLists();
-  void RecordDelta(ListRead read, ListDelta delta);
-  // Records these items, and then those in front of them; `more`: there are such.
-  void RecordSlice(const std::shared_ptr<Recording>& recording, std::vector<UpstreamJob> items,
-                   bool more);
-  void OnSliceRecorded(const std::shared_ptr<Recording>& recording, const absl::Status& status);
-  RollCall RollCallOf(const ListRead& read, ListDelta& delta);
-  SubmissionSearch SearchIn(const ListRead& read, const RollCall& roll);
-  void OnListRecorded(const Recording& recording, const absl::Status& status);
-  void OnListFailed(const ListRead& read, const absl::Status& status);
-  void Follow(const ListOutcome& outcome);
+  void OnList(const ListPoller::Recorded& list);
+  void OnListFailed(absl::Time asked, const absl::Status& status);
   void FollowMissing(const RollCall& roll, absl::Time now);
-  void NoteWords(const ListOutcome& outcome);
-  void NoteMarkers(const ListOutcome& outcome);
-  void NoteTooMany(const Recording& recording);
 
   void SearchAgain();
   void TakeSearch(const SearchResult& result, bool of_list);
@@ -182,19 +140,6 @@ class SegmindReader {
   Pace pace_;
   RefreshCalls refreshes_;
 
-  // Lists: under way (by number), read, and the last one.
-  absl::flat_hash_map<uint64_t, ListRead> lists_;
-  std::deque<ListRead> answers_;
-  bool recording_ = false;
-  // While a list is being recorded, the recorder's thread looks into it, too, and may still when
-  // this is gone.
-  const std::shared_ptr<ListReader> reader_;
-  bool reader_is_new_ = true;
-  bool too_many_candidates_ = false;  // Some of the last list had no room.
-  std::string last_doubt_;            // About what the last list told of submissions; empty: none.
-  uint64_t reader_loads_ = 0;         // Catalog::loads, as of the lists that reader_ knows.
-  uint64_t last_recorded_ = 0;
-  absl::flat_hash_map<std::string, absl::Time> hinted_;
   // Tickets that wait for a list, since when; and what others were told last.
   std::map<uint64_t, absl::Time> wanted_;
   FleetReading told_;
@@ -204,9 +149,9 @@ class SegmindReader {
   // The search for submissions.
   Candidates candidates_;
   int unsettled_ = 0;
-  absl::flat_hash_set<std::string> markers_checked_;
 
   DetailsReader details_;
+  ListPoller lists_;
   CreditsReader credits_;
 };
 
