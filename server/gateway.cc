@@ -1,12 +1,6 @@
 #include "server/gateway.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <functional>
 #include <future>
 #include <optional>
@@ -16,26 +10,20 @@
 #include "absl/strings/str_cat.h"
 #include "server/access/key_fetch.h"
 #include "server/access/policy_authenticator.h"
-#include "server/base/backoff.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
-#include "server/base/utf8.h"
-#include "server/base/uuid.h"
 #include "server/http/curl_http_client.h"
 #include "server/http/curl_streamer.h"
+#include "server/open_store.h"
+#include "server/port_file.h"
 #include "server/segmind/api_key.h"
 #include "server/service/listener_probe.h"
 #include "server/startup_warnings.h"
-#include "server/store/postgres_fleet.h"
 #include "server/store/postgres_store.h"
-#include "server/store/sqlite_store.h"
 
 namespace finetune {
 namespace {
 
-constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
-// Callers who do not need an issuer that is away are served after this time.
-constexpr auto kIssuerPatience = std::chrono::seconds(10);
 // Before gRPC ends what is left: creates are told what is known of them.
 constexpr absl::Duration kLastAnswers = absl::Seconds(1);
 constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
@@ -43,7 +31,6 @@ constexpr int kWatchThreads = 4;  // At least.
 // What a collector that hangs may cost at the end.
 constexpr absl::Duration kLastExport = absl::Seconds(2);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
-constexpr absl::Duration kLogWaitEvery = absl::Seconds(10);
 
 // One takes a get for less CPU than two, and serves some 60,000 a second: more than one only where
 // there are many CPUs.
@@ -76,74 +63,6 @@ CallGate::Options GateOptions(const Config& config) {
   return options;
 }
 
-std::string ReplicaName(const Config& config) {
-  std::string name = config.replica_name;
-  const char* const host = std::getenv("HOSTNAME");
-  if (name.empty() && host != nullptr) name = host;
-  if (name.empty()) {
-    char machine[256] = "";
-    gethostname(machine, sizeof(machine) - 1);
-    name = machine;
-  }
-  return ValidUtf8(name, 255);
-}
-
-PgTarget TargetOf(const Config& config) {
-  return {.url = config.postgres_url,
-          .password_file = config.store_password_file,
-          .ca_file = config.store_ca_file};
-}
-
-// Without the database there is nothing to serve: tries until it is there, unless it says no or the
-// process is to end.
-absl::Status AwaitDatabase(const std::function<absl::Status()>& attempt,
-                           const std::function<bool()>& should_stop) {
-  Backoff pauses(absl::Milliseconds(100), absl::Seconds(2));
-  absl::Time log_at = absl::InfinitePast();
-  while (true) {
-    absl::Status status = attempt();
-    if (!absl::IsUnavailable(status) || should_stop()) return status;
-    if (SteadyNow() >= log_at) {
-      Log(LogLevel::kError, "waiting for the database", {{"error", std::string(status.message())}});
-      log_at = SteadyNow() + kLogWaitEvery;
-    }
-    const absl::Time until = SteadyNow() + pauses.Next();
-    while (SteadyNow() < until && !should_stop()) absl::SleepFor(absl::Milliseconds(50));
-  }
-}
-
-absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
-                                                 const std::function<bool()>& should_stop) {
-  if (config.postgres_url.empty()) {
-    return OpenSqliteStore(config.sqlite_path, {.accept_lost_record = config.accept_lost_record});
-  }
-  const PostgresOptions options{
-      .target = TargetOf(config),
-      .name = ReplicaName(config),
-      // It may have been sent as late as its gateway counted as alive, and taken as long as it may.
-      .caution = kMemberLease + config.submit_timeout + config.settle_time};
-  std::unique_ptr<Store> store;
-  const auto open = [&] {
-    auto opened = OpenPostgresStore(options);
-    if (opened.ok()) store = *std::move(opened);
-    return opened.status();
-  };
-  RETURN_IF_ERROR(AwaitDatabase(open, should_stop));
-  return store;
-}
-
-std::unique_ptr<Fleet> MakeFleet(const Config& config, const Store& store, absl::Time started) {
-  if (config.postgres_url.empty()) {
-    return std::make_unique<SoloFleet>(FleetMember{.id = MakeUuid(),
-                                                   .name = ReplicaName(config),
-                                                   .version = FINETUNE_VERSION,
-                                                   .started = started});
-  }
-  return MakePostgresFleet(
-      {.target = TargetOf(config), .calls_per_minute = config.upstream_calls_per_minute},
-      store.membership());
-}
-
 std::string Shown(const Address& address, int port) {
   return absl::StrCat(address.host, ":", port);
 }
@@ -169,9 +88,18 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   OpenTracer();
   RETURN_IF_ERROR(OpenRecord(should_stop));
   RETURN_IF_ERROR(OpenSegmind());
+  MakeReadiness();
   MakeDoors();
   MakeService();
-  RegisterMetrics();
+  gateway_metrics_ = std::make_unique<GatewayMetrics>(GatewayMetrics::Parts{.catalog = *catalog_,
+                                                                            .recorder = *recorder_,
+                                                                            .segmind = *segmind_,
+                                                                            .tracker = *tracker_,
+                                                                            .clock = *clock_,
+                                                                            .metrics = metrics_},
+                                                      start_time_);
+  if (fleet_->is_shared())
+    fleet_metrics_ = std::make_unique<FleetMetrics>(*fleet_, *clock_, metrics_);
   return absl::OkStatus();
 }
 
@@ -212,7 +140,6 @@ absl::Status Gateway::OpenRecord(const std::function<bool()>& should_stop) {
   const auto load = [this] { return recorder_->Load(); };
   const absl::Status loaded = recorder_->is_shared() ? AwaitDatabase(load, should_stop) : load();
   if (!loaded.ok()) return Blame("store", loaded);
-  had_jobs_ = catalog_->view()->size() > 0;
   job_metrics_ = std::make_unique<JobMetrics>(*clock_, metrics_);
   job_metrics_->Load(*catalog_->view());
   job_waits_ = std::make_unique<JobWaits>(*catalog_, *clock_);
@@ -264,6 +191,17 @@ absl::Status Gateway::OpenSegmind() {
   return absl::OkStatus();
 }
 
+void Gateway::MakeReadiness() {
+  readiness_ = std::make_unique<Readiness>(Readiness::Parts{
+      .catalog = *catalog_,
+      .clock = *clock_,
+      .started = start_time_,
+      .upstream_state =
+          [this] { return pb::GatewayStatus::UpstreamState_Name(tracker_->upstream_state()); },
+      .has_all_keys =
+          policy_ == nullptr ? std::function<bool()>() : [this] { return policy_->HasAllKeys(); }});
+}
+
 void Gateway::MakeDoors() {
   webhook_door_ = std::make_unique<WebhookDoor>(
       *tokens_,
@@ -281,7 +219,7 @@ void Gateway::MakeDoors() {
       metrics_, [this] { UpdateMetrics(); },
       [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
       [this] {
-        RETURN_IF_ERROR(Readiness());
+        RETURN_IF_ERROR(readiness_->status());
         return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout);
       },
       page_door_.get());
@@ -392,8 +330,12 @@ absl::Status Gateway::Start() {
   if (absl::Status opened = OpenDoors(); !opened.ok()) return opened;
   tracker_->Start();
   idle_memory_.Start();
-  FollowReadiness();
-  RETURN_IF_ERROR(WritePorts());
+  readiness_->Follow([this] { grpc_server_->SetServing(true); });
+  if (!config_.port_file.empty()) {
+    Ports ports{.grpc = grpc_server_->port(), .admin = admin_server_->port()};
+    if (webhook_server_) ports.webhook = webhook_server_->port();
+    RETURN_IF_ERROR(WritePortFile(config_.port_file, ports));
+  }
   Log(LogLevel::kInfo, "serving",
       {{"version", FINETUNE_VERSION},
        {"grpc", Shown(config_.listen, grpc_server_->port())},
@@ -442,47 +384,9 @@ absl::Status Gateway::OpenDoors() {
   return absl::OkStatus();
 }
 
-absl::Status Gateway::WritePorts() const {
-  if (config_.port_file.empty()) return absl::OkStatus();
-  // Whole or not at all: readers may look at any time.
-  const std::string draft = absl::StrCat(config_.port_file, ".", getpid(), ".tmp");
-  std::ofstream file(draft);
-  file << "{\"grpc\": " << grpc_server_->port()
-       << ", \"webhook\": " << (webhook_server_ ? std::to_string(webhook_server_->port()) : "null")
-       << ", \"admin\": " << admin_server_->port() << "}\n";
-  file.close();
-  if (!file || std::rename(draft.c_str(), config_.port_file.c_str()) != 0)
-    return absl::InvalidArgumentError(
-        absl::StrCat("--port_file: cannot write '", config_.port_file, "'"));
-  return absl::OkStatus();
-}
-
-absl::Status Gateway::Readiness() const {
-  if (draining_) return absl::UnavailableError("draining");
-  if (!had_jobs_ && catalog_->observe_time() == absl::InfinitePast())
-    return absl::UnavailableError(absl::StrCat(
-        "the record is empty and Segmind has not been read yet (",
-        pb::GatewayStatus::UpstreamState_Name(tracker_->upstream_state()), "); the log says why"));
-  const bool patient = std::chrono::steady_clock::now() < started_ + kIssuerPatience;
-  if (patient && policy_ && !policy_->HasAllKeys())
-    return absl::UnavailableError("waiting for the keys of the policy's JWT issuers");
-  return absl::OkStatus();
-}
-
-void Gateway::FollowReadiness() {
-  MutexLock lock(mu_);
-  if (!following_) return;
-  if (Readiness().ok()) {
-    grpc_server_->SetServing(true);
-    Log(LogLevel::kInfo, "ready", {{"fine_tunes", catalog_->view()->size()}});
-    return;
-  }
-  follow_timer_ = clock_->RunAfter(kFollowInterval, [this] { FollowReadiness(); });
-}
-
 void Gateway::Drain() {
   Log(LogLevel::kInfo, "draining");
-  draining_ = true;
+  readiness_->Drain();
   // Another one reads Segmind while this one ends its calls.
   fleet_->Retire();
   grpc_server_->SetServing(false);
@@ -493,9 +397,11 @@ void Gateway::Drain() {
 
 void Gateway::Close(absl::Duration grace) {
   if (std::exchange(closed_, true)) return;
-  draining_ = true;
   long_work_.Hurry();
-  StopFollowing();
+  if (readiness_) {
+    readiness_->Drain();
+    readiness_->Stop();
+  }
   if (grpc_server_) {
     auto ended = std::make_shared<std::promise<void>>();
     // Jitter spreads the reconnections of many watchers; a few need none.
@@ -530,16 +436,6 @@ void Gateway::Close(absl::Duration grace) {
   admin_server_.reset();
 }
 
-void Gateway::StopFollowing() {
-  Clock::TimerId timer = Clock::kNoTimer;
-  {
-    MutexLock lock(mu_);
-    following_ = false;
-    timer = follow_timer_;
-  }
-  clock_->Cancel(timer);
-}
-
 void Gateway::CloseGrpc(absl::Time deadline) {
   // A call that waits would keep the server from shutting down, whatever its own deadline.
   const Clock::TimerId last_resort = clock_->RunAt(deadline, [this] {
@@ -554,33 +450,8 @@ void Gateway::CloseGrpc(absl::Time deadline) {
 
 Gateway::~Gateway() { Close(absl::ZeroDuration()); }
 
-void Gateway::RegisterMetrics() {
-  metrics_
-      .Gauge("finetune_gateway_build_info", "1, with the version.", {{"version", FINETUNE_VERSION}})
-      .Set(1);
-  view_age_ = &metrics_.Gauge("finetune_gateway_view_age_seconds",
-                              "Since the newest whole read of Segmind that the view includes "
-                              "began; since the start, before the first.");
-  calls_left_ = &metrics_.Gauge("finetune_gateway_upstream_calls_left",
-                                "Calls left in this minute of Segmind's rate limit.");
-  upstream_state_ = &metrics_.Gauge(
-      "finetune_gateway_upstream_state",
-      "How Segmind answers: 1 healthy, 2 degraded, 3 retired, 4 the API key is refused.");
-  store_writable_ = &metrics_.Gauge("finetune_gateway_store_writable",
-                                    "Whether the last write to the store succeeded.");
-  if (fleet_->is_shared())
-    fleet_metrics_ = std::make_unique<FleetMetrics>(*fleet_, *clock_, metrics_);
-  metrics_.Gauge("process_start_time_seconds", "When the process started, since 1970.")
-      .Set(absl::ToDoubleSeconds(clock_->ToWall(start_time_) - absl::UnixEpoch()));
-}
-
 void Gateway::UpdateMetrics() {
-  const absl::Time observed = std::max(catalog_->observe_time(), start_time_);
-  view_age_->Set(absl::ToDoubleSeconds(clock_->Now() - observed));
-  calls_left_->Set(segmind_->calls_left());
-  upstream_state_->Set(tracker_->upstream_state());
-  segmind_->credits().UpdateMetrics(clock_->Now());
-  store_writable_->Set(recorder_->store_status().ok() ? 1 : 0);
+  gateway_metrics_->Update();
   job_metrics_->UpdateAges();
   if (fleet_metrics_) fleet_metrics_->Update();
   process_metrics_.Update();

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <atomic>
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,11 +12,11 @@
 #include "server/base/clock.h"
 #include "server/base/long_work.h"
 #include "server/base/metrics.h"
-#include "server/base/mutex.h"
 #include "server/base/reread_files.h"
 #include "server/base/trace.h"
 #include "server/config.h"
 #include "server/fleet_metrics.h"
+#include "server/gateway_metrics.h"
 #include "server/idle_memory.h"
 #include "server/jobs/record/catalog.h"
 #include "server/jobs/record/job_metrics.h"
@@ -34,6 +32,7 @@
 #include "server/page/page_door.h"
 #include "server/process_limits.h"
 #include "server/process_metrics.h"
+#include "server/readiness.h"
 #include "server/segmind/segmind_client.h"
 #include "server/service/calls/call_gate.h"
 #include "server/service/connections/connection_guard.h"
@@ -79,6 +78,7 @@ class Gateway {
   absl::Status OpenFiles();
   absl::Status OpenRecord(const std::function<bool()>& should_stop);
   absl::Status OpenSegmind();
+  void MakeReadiness();
   void MakeDoors();
   void MakeService();
   absl::Status OpenCredentials();
@@ -91,15 +91,7 @@ class Gateway {
   absl::Status OpenPolicy();
   void LogWarnings() const;
   absl::Status OpenDoors();
-  absl::Status WritePorts() const;
-  void RegisterMetrics();
   void UpdateMetrics();
-  // Whether reads are worth serving, or why not: there must be something in the record, however
-  // old, or a good read of Segmind.
-  absl::Status Readiness() const;
-  // Keeps gRPC health's answer equal to Readiness.
-  void FollowReadiness() ABSL_LOCKS_EXCLUDED(mu_);
-  void StopFollowing() ABSL_LOCKS_EXCLUDED(mu_);
   // Ends streams within `grace`, then calls within as much again, then all the rest. Idempotent.
   void Close(absl::Duration grace);
   // Calls to Segmind that are still under way after `deadline` are cancelled.
@@ -107,9 +99,6 @@ class Gateway {
 
   const Config config_;
   absl::Time start_time_;
-  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  bool had_jobs_ = false;
-  std::atomic<bool> draining_ = false;
   bool closed_ = false;
 
   // In the order of their dependencies.
@@ -147,6 +136,7 @@ class Gateway {
   std::unique_ptr<AdminDoor> admin_door_;
   std::unique_ptr<PolicyFile> policy_;  // Null without one.
   std::unique_ptr<Authenticator> authenticator_;
+  std::unique_ptr<Readiness> readiness_;
   std::unique_ptr<CallGate> gate_;
   std::unique_ptr<FineTuneService> service_;
   std::shared_ptr<grpc::ServerCredentials> credentials_;
@@ -155,17 +145,10 @@ class Gateway {
   std::unique_ptr<HttpServer> webhook_server_;
   std::unique_ptr<HttpServer> admin_server_;
 
-  prometheus::Gauge* view_age_ = nullptr;
-  prometheus::Gauge* calls_left_ = nullptr;
-  prometheus::Gauge* upstream_state_ = nullptr;
-  prometheus::Gauge* store_writable_ = nullptr;
+  std::unique_ptr<GatewayMetrics> gateway_metrics_;
   std::unique_ptr<FleetMetrics> fleet_metrics_;  // Null where one gateway has the record.
   ProcessMetrics process_metrics_{metrics_};
   IdleMemory idle_memory_{*clock_, metrics_};
-
-  Mutex mu_;
-  bool following_ ABSL_GUARDED_BY(mu_) = true;
-  Clock::TimerId follow_timer_ ABSL_GUARDED_BY(mu_) = Clock::kNoTimer;
 };
 
 }  // namespace finetune

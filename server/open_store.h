@@ -1,0 +1,32 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/config.h"
+#include "server/store/fleet.h"
+#include "server/store/store.h"
+
+namespace finetune {
+
+// What this gateway is called among several: by its flag, its environment or its machine.
+std::string ReplicaName(const Config& config);
+
+// Without the database there is nothing to serve: tries until it is there, unless it says no or the
+// process is to end.
+absl::Status AwaitDatabase(const std::function<absl::Status()>& attempt,
+                           const std::function<bool()>& should_stop);
+
+// The record that the configuration names. Waits for a database that is not there until
+// `should_stop`. Errors are one sentence that says what to do.
+absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
+                                                 const std::function<bool()>& should_stop);
+
+// Those that share this record; `started` is this process's, by the time of day. `store` outlives
+// it.
+std::unique_ptr<Fleet> MakeFleet(const Config& config, const Store& store, absl::Time started);
+
+}  // namespace finetune
