@@ -5,6 +5,7 @@
 
 #include "server/base/status_macros.h"
 #include "server/service/calls/message_bytes.h"
+#include "server/service/visible_job.h"
 
 namespace finetune {
 namespace {
@@ -45,6 +46,7 @@ FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
       sessions_(parts.catalog, parts.recorder),
       reads_(parts),
       writes_(parts),
+      spending_(parts),
       unary_({
           Unary<pb::CreateFineTuneRequest>(
               Method::kCreateFineTune, 0, &FineTuneService::RequestCreateFineTune,
@@ -69,7 +71,7 @@ FineTuneService::FineTuneService(const ServiceParts& parts, CallGate& gate)
               [this](auto read, auto& call) { reads_.Status(std::move(read), call); }),
           Unary<pb::GetSpendingRequest>(
               Method::kGetSpending, 0, &FineTuneService::RequestGetSpending,
-              [this](auto read, auto& call) { reads_.Spending(std::move(read), call); }),
+              [this](auto read, auto& call) { spending_.Get(read, call); }),
       }),
       upload_(Upload()),
       download_(Download()) {}

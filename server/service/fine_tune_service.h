@@ -6,11 +6,14 @@
 #include "server/service/calls/call_gate.h"
 #include "server/service/calls/call_queues.h"
 #include "server/service/calls/unary_call.h"
-#include "server/service/handlers.h"
+#include "server/service/read_handlers.h"
 #include "server/service/requests/session.h"
+#include "server/service/service_parts.h"
+#include "server/service/spending_handler.h"
 #include "server/service/transfers/download_weights.h"
 #include "server/service/transfers/upload_dataset.h"
 #include "server/service/watches/watch_stream.h"
+#include "server/service/write_handlers.h"
 
 namespace finetune {
 
@@ -68,6 +71,7 @@ class FineTuneService final
   Sessions sessions_;
   ReadHandlers reads_;
   WriteHandlers writes_;
+  SpendingHandler spending_;
   const std::vector<UnaryMethod> unary_;
   const UploadMethod upload_;
   const DownloadMethod download_;

@@ -1,10 +1,11 @@
+#include "server/service/spending_handler.h"
+
 #include <memory>
 #include <utility>
 
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/jobs/submission/spending_report.h"
-#include "server/service/handlers.h"
 #include "server/service/requests/violations.h"
 #include "server/spending/period.h"
 
@@ -49,7 +50,7 @@ absl::StatusOr<SpendingSpec> CheckSpendingRequest(const pb::GetSpendingRequest& 
 
 }  // namespace
 
-void ReadHandlers::Spending(const pb::GetSpendingRequest& request, UnaryCall& call) {
+void SpendingHandler::Get(const pb::GetSpendingRequest& request, UnaryCall& call) {
   auto spec = CheckSpendingRequest(request, call.caller(), parts_.clock.WallNow());
   if (!spec.ok()) return call.Fail(spec.status());
   auto report = std::make_shared<SpendingReport>(*spec);

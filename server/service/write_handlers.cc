@@ -1,15 +1,17 @@
+#include "server/service/write_handlers.h"
+
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "server/base/uuid.h"
 #include "server/segmind/job_signatures.h"
-#include "server/service/handlers.h"
 #include "server/service/requests/create_check.h"
 #include "server/service/requests/dataset_url.h"
 #include "server/service/requests/field_rules.h"
 #include "server/service/requests/update_check.h"
 #include "server/service/requests/violations.h"
+#include "server/service/visible_job.h"
 
 namespace finetune {
 namespace {
