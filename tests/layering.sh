@@ -1,5 +1,6 @@
 #!/bin/bash
-# Fails if a file includes something from a room that does not lie below its own (or beside it, where the list allows none).
+# Fails if a file includes something from a room that does not lie below its own (or beside it, where the list allows none), and if
+# a unit of the service has no test of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # Each room, and the rooms that it may use beside itself. What a room may not use by name it may not use at all.
@@ -52,4 +53,10 @@ while IFS=: read -r file include; do complain "$file" "$include"; done \
   < <(grep -rHoE '#include [<"]rapidjson/[^>"]*[>"]' --include='*.h' --include='*.cc' server | grep -v '^server/json/' || true)
 while IFS=: read -r file include; do complain "$file" "$include"; done \
   < <(grep -rHoE '#include <(sqlite3|libpq)[^>]*>' --include='*.h' --include='*.cc' server | grep -v '^server/store/' || true)
+# Tests mirror the service: each unit has a file of its own that states what it promises; those at the root have theirs in gateway/.
+while IFS= read -r unit; do
+  test=tests/${unit#server/}_test.cc
+  [[ $unit == server/*/* ]] || test=tests/gateway/${unit#server/}_test.cc
+  [[ -f $test || $unit == server/main ]] || { echo "layering: $unit.cc has no $test" >&2; failed=1; }
+done < <(find server -name '*.cc' | sed 's/\.cc$//' | LC_ALL=C sort)
 exit $failed

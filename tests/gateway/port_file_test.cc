@@ -26,14 +26,14 @@ class PortFileTest : public ::testing::Test {
 
 TEST_F(PortFileTest, IsJsonAndLeavesNothingElseBehind) {
   ASSERT_TRUE(WritePortFile(Path(), {.grpc = 1, .webhook = 2, .admin = 3}).ok());
-  EXPECT_EQ(*ReadFile(Path()), "{\"grpc\": 1, \"webhook\": 2, \"admin\": 3}\n");
+  EXPECT_EQ(ReadFile(Path())->text, "{\"grpc\": 1, \"webhook\": 2, \"admin\": 3}\n");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1);
 }
 
 TEST_F(PortFileTest, ReplacesAnEarlierOneAndSaysWhichPortThereIsNot) {
   ASSERT_TRUE(WritePortFile(Path(), {.grpc = 1, .webhook = 2, .admin = 3}).ok());
   ASSERT_TRUE(WritePortFile(Path(), {.grpc = 4, .webhook = std::nullopt, .admin = 5}).ok());
-  EXPECT_EQ(*ReadFile(Path()), "{\"grpc\": 4, \"webhook\": null, \"admin\": 5}\n");
+  EXPECT_EQ(ReadFile(Path())->text, "{\"grpc\": 4, \"webhook\": null, \"admin\": 5}\n");
 }
 
 TEST_F(PortFileTest, NamesTheFlagAndTheFileThatCannotBeWritten) {

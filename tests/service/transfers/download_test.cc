@@ -3,22 +3,13 @@
 #include <gmock/gmock.h>
 
 #include "server/base/crc32c.h"
+#include "tests/service/transfers/sample_weights.h"
 #include "tests/service/transfers/transfer_rig.h"
 
 namespace finetune {
 namespace {
 
 using ::testing::HasSubstr;
-
-// Weights with a header of its own, and so many bytes in all.
-std::string Weights(size_t size) {
-  const std::string header = R"({"w":{}})";
-  std::string bytes;
-  for (int i = 0; i < 8; ++i) bytes += static_cast<char>(header.size() >> (8 * i));
-  bytes += header;
-  while (bytes.size() < size) bytes += static_cast<char>('a' + bytes.size() % 23);
-  return bytes;
-}
 
 // Takes all messages, at once or when it is told to.
 class Receiver : public DownloadReceiver {

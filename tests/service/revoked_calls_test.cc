@@ -1,5 +1,4 @@
-#include "server/service/calls/lasting_calls.h"
-
+// Streams and waits whose callers may not make them any longer, through the whole service.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,7 +15,7 @@ Admission Known(const std::string& identity, Role role = Role::kSubmitter, bool 
 }
 
 // Streams and waits of `alice`, who may be told to be somebody else.
-class LastingCallsTest : public ::testing::Test {
+class RevokedCalls : public ::testing::Test {
  protected:
   struct Watch {
     std::unique_ptr<grpc::ClientContext> context = Context("alice");
@@ -54,7 +53,7 @@ class LastingCallsTest : public ::testing::Test {
   ServiceWorld world_;
 };
 
-TEST_F(LastingCallsTest, EndAsTheirCallerWouldBeRefusedNow) {
+TEST_F(RevokedCalls, EndAsTheirCallerWouldBeRefusedNow) {
   Change(Known("alice", Role::kSubmitter, true));
   EXPECT_EQ(ReasonOfEnd(Error(absl::StatusCode::kUnauthenticated,
                               pb::ErrorReason::CREDENTIALS_INVALID, "gone")),
@@ -63,7 +62,7 @@ TEST_F(LastingCallsTest, EndAsTheirCallerWouldBeRefusedNow) {
   EXPECT_EQ(ReasonOfEnd(Known("alicia", Role::kSubmitter, true)), "14 ACCESS_CHANGED");
 }
 
-TEST_F(LastingCallsTest, GoOnWhileTheirCallerMayMakeThem) {
+TEST_F(RevokedCalls, GoOnWhileTheirCallerMayMakeThem) {
   const auto watch = StartWatch();
   Change(Known("alice", Role::kAdmin, true));
   Change(Known("alice"));
@@ -77,7 +76,7 @@ TEST_F(LastingCallsTest, GoOnWhileTheirCallerMayMakeThem) {
   EXPECT_EQ(watch->End().error_code(), grpc::StatusCode::CANCELLED);
 }
 
-TEST_F(LastingCallsTest, EndWhenTheirTokenDoes) {
+TEST_F(RevokedCalls, EndWhenTheirTokenDoes) {
   world_.authenticator.Tell(
       "alice", Known("alice", Role::kSubmitter, false, absl::Now() + absl::Seconds(1)));
   const grpc::Status ended = StartWatch()->End();
@@ -85,7 +84,7 @@ TEST_F(LastingCallsTest, EndWhenTheirTokenDoes) {
   EXPECT_EQ(ReasonIn(ended), "ACCESS_CHANGED");
 }
 
-TEST_F(LastingCallsTest, WaitsEndToo) {
+TEST_F(RevokedCalls, WaitsEndToo) {
   world_.Put("a", pb::FineTune::TRAINING, "alice");
   const auto wait = [&] {
     return std::async(std::launch::async, [&] {
@@ -104,7 +103,7 @@ TEST_F(LastingCallsTest, WaitsEndToo) {
   EXPECT_EQ(ReasonIn(wait().get()), "ACCESS_CHANGED");
 }
 
-TEST_F(LastingCallsTest, AChangeBetweenTheJudgementAndTheBeginningIsNotMissed) {
+TEST_F(RevokedCalls, AChangeBetweenTheJudgementAndTheBeginningIsNotMissed) {
   LastingCalls calls(world_.authenticator, *world_.clock);
   grpc::CallbackServerContext context;  // Without `who`: everything is allowed.
   const uint64_t before = calls.judgements();
