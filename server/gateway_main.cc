@@ -36,7 +36,8 @@ void LogOfGrpc(gpr_log_func_args* line) {
   Log(level, "grpc", {{"text", line->message}, {"file", line->file}, {"line", line->line}});
 }
 
-// Exit codes: 0 after a drain, --help or a --check that finds nothing, 1 if the start failed, 2 for an unknown flag.
+// Exit codes: 0 after a drain, --help or a --check that finds nothing, 1 if the start failed, 2 for
+// an unknown flag.
 int Fail(const absl::Status& status, int code = 1) {
   FlushLog();
   const std::string message(status.message());

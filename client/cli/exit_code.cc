@@ -18,8 +18,8 @@ std::string WaitAdvice(const absl::Status& status, std::string_view otherwise) {
   return absl::StrCat("Try again in ", ShortDuration(std::max(*delay, absl::Seconds(1))), ".");
 }
 
-// Fields of the job go by their flags here; but in a filter they are words of its language, and what
-// Segmind says is quoted.
+// Fields of the job go by their flags here; but in a filter they are words of its language, and
+// what Segmind says is quoted.
 std::string InWordsFor(std::string_view field, std::string_view sentence) {
   if (field == "filter" || field == "order_by") return std::string(sentence);
   return InWordsOfFlags(sentence);

@@ -56,8 +56,8 @@ std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectOptions& 
 
 // A channel with connections of its own: channels of different purposes do not share them, so that
 // watches never hold up calls when a server limits the streams of a connection. This machine itself
-// is never reached through a proxy. Calls over it that are no streams never see less than an earlier
-// one of them saw, whichever of several gateways answers.
+// is never reached through a proxy. Calls over it that are no streams never see less than an
+// earlier one of them saw, whichever of several gateways answers.
 std::shared_ptr<grpc::Channel> MakeChannel(
     const std::string& target, const ConnectOptions& options,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials);

@@ -12,8 +12,8 @@
 namespace finetune::inline client {
 
 // The newest token of a session (metadata `finetune-session`): the number before its dot grows with
-// what the gateways have committed; the rest is theirs alone. Thread-safe. Outlives the calls of its
-// channel.
+// what the gateways have committed; the rest is theirs alone. Thread-safe. Outlives the calls of
+// its channel.
 class Session {
  public:
   // Empty before the first.

@@ -28,8 +28,9 @@ class AccessPolicy {
     absl::FunctionRef<std::shared_ptr<RemoteKeys>(const KeyLocation& location)> remote;
   };
 
-  // Relative paths start at `folder`. Callers of `previous` (may be null) go on with what they use
-  // there. INVALID_ARGUMENT in one sentence, which says where it is wrong and quotes no token.
+  // Relative paths start at `folder`. Callers that `previous` (may be null) knows, too, keep
+  // what they are using. INVALID_ARGUMENT in one sentence, which says where it is wrong and quotes no
+  // token.
   static absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& json,
                                                                    const std::string& folder,
                                                                    const KeySources& sources,
@@ -42,7 +43,7 @@ class AccessPolicy {
   CallerPtr FindBySpiffeId(std::string_view id) const { return Find(by_spiffe_id_, id); }
   CallerPtr FindByDnsName(std::string_view name) const { return Find(by_dns_name_, name); }
 
-  // Whether there are callers who can be known by their certificate.
+  // Whether any caller can be recognised by a client certificate.
   bool knows_certificates() const { return !by_spiffe_id_.empty() || !by_dns_name_.empty(); }
 
   size_t size() const { return by_name_.size(); }

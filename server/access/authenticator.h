@@ -17,13 +17,13 @@ class Authenticator {
   virtual ~Authenticator() = default;
 
   // UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID; UNAVAILABLE /
-  // ISSUER_KEYS_UNAVAILABLE if that cannot be told just now.
+  // ISSUER_KEYS_UNAVAILABLE if that cannot be decided right now.
   virtual absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context,
                                                  absl::Time now) = 0;
 };
 
-// Without a policy whoever reaches the port may do everything: one caller without a name, of whom
-// each machine has a share.
+// For a gateway without a policy: whoever reaches the port may do everything. All are one caller
+// without a name; what callers share is shared between machines instead.
 std::unique_ptr<Authenticator> MakeOpenAuthenticator();
 
 }  // namespace finetune

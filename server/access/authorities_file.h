@@ -8,8 +8,9 @@
 
 namespace finetune {
 
-// Certificates of authorities, reread when their file changes, for those who take a file's path, as
-// libcurl does: what path() names holds what was checked last, whatever becomes of the file.
+// CA certificates, reread when their file changes, for libraries that want a path, such as libcurl.
+// The file at path() holds the last certificates that passed the check, whatever becomes of the
+// source.
 class AuthoritiesFile {
  public:
   // INVALID_ARGUMENT in one sentence if the file cannot be read or holds no certificates.
@@ -26,8 +27,8 @@ class AuthoritiesFile {
   absl::Status Take(RereadFiles::Read read) const;
 
   const std::string source_;
-  // A file in memory. Another one takes its number when there is something new, so that who reads
-  // meets the one or the other, and never half of both.
+  // A file in memory. When the certificates change, another file takes over its descriptor, so that
+  // a reader sees the old ones or the new ones, never half of each.
   const int file_;
   const std::string path_;
   const std::shared_ptr<RereadFiles> files_;

@@ -31,20 +31,20 @@ struct CallerLimits {
 
 // Who makes a call. Immutable once made.
 struct Caller {
-  // As it appears in `creator`; empty where nobody is told apart.
+  // As it appears in `creator`; empty where callers are not told apart.
   std::string identity;
   Role role = Role::kViewer;
   // Otherwise only the jobs that it created; others' are NOT_FOUND to it.
   bool sees_all = false;
   CallerLimits limits;
-  // What it does just now; the same for as long as the process knows the caller, whatever its
-  // limits become. Null: counted together with all others without one.
+  // What it is using at the moment; the same object for as long as the process knows the caller,
+  // even if its limits change. Null: counted together with all other callers that have none.
   std::shared_ptr<CallerUse> use;
   // What its jobs cost, and may cost. Null where no policy is set.
   std::shared_ptr<const Spender> spender = nullptr;
 };
 
-// What a credential says: whose it is, and when it ends. Other than JWTs have no known end.
+// What a credential says: whose it is, and when it ends. Only JWTs have a known end.
 struct Admission {
   std::shared_ptr<const Caller> caller;  // Never null.
   absl::Time good_until = absl::InfiniteFuture();

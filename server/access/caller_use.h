@@ -19,7 +19,7 @@ class CallerUse : public Sharer {
   // one may come, in whole milliseconds.
   absl::Status TakeCall(const Caller& caller, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Of what may come at once.
+  // How many of the calls that may come at once have come.
   int64_t calls_used(double calls_per_second, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

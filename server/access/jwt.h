@@ -23,7 +23,7 @@ struct JwtIssuer {
   std::function<bool()> look_again = nullptr;
 };
 
-// What a token says that was verified.
+// What a verified token says.
 struct JwtClaims {
   const JwtIssuer* issuer = nullptr;
   std::string subject;
@@ -38,12 +38,13 @@ bool LooksLikeJwt(std::string_view token);
 
 // Verifies a token in the compact form of RFC 7515: its signature by a key of its issuer, with the
 // algorithm of that key, then `iss`, `aud`, `exp` (required) and `nbf`. INVALID_ARGUMENT with the
-// cause, which quotes nothing of the token. UNAVAILABLE if its key is not here and is on the way.
+// cause, which quotes nothing of the token. UNAVAILABLE if its key is still being fetched.
 absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<JwtIssuer>& issuers,
                                     absl::Time now);
 
-// Whether the claim is this value, or a list that holds it, as policy.proto says: booleans and whole
-// numbers as they are written, `scope` and `scp` word by word, and names with dots also as paths.
+// Whether the claim is this value, or a list that holds it, as policy.proto says: booleans and
+// whole numbers as they are written, `scope` and `scp` word by word, and names with dots also as
+// paths.
 bool HasClaim(const google::protobuf::Struct& claims, const std::string& name,
               std::string_view value);
 

@@ -11,8 +11,7 @@
 
 namespace finetune {
 
-// The signature algorithms of JWTs that are taken. What signs with a shared secret, or not at all,
-// is not among them.
+// The JWT signature algorithms that are accepted: none with a shared secret, and not `none`.
 enum class JwtAlgorithm { kRs256, kEs256 };
 
 // The public keys of a JSON Web Key Set (RFC 7517). A key verifies for its own algorithm only,
@@ -20,7 +19,8 @@ enum class JwtAlgorithm { kRs256, kEs256 };
 class KeySet {
  public:
   // Keys of other kinds are left out, and so are those that are malformed, weak or too many, which
-  // skipped() then tells of. INVALID_ARGUMENT if it is no key set, or if no key is left.
+  // skipped() then tells of. INVALID_ARGUMENT if it is not a key set, or if no key
+  // is left.
   static absl::StatusOr<KeySet> Parse(const std::string& json);
 
   // Why keys that were meant to be used are not, each in a sentence without a subject's name.

@@ -13,10 +13,10 @@
 
 namespace finetune {
 
-// The tokens that were found good, so that one is digested, or its signature verified, at its first
-// call and not at every one. What it says holds under one policy only: a policy has its own, and
-// takes it along when it goes. What was refused is not in it. Holds the tokens themselves, wiped
-// when they are let go, up to a bound of memory. Thread-safe.
+// Tokens that were found valid, so that a token is hashed, or its signature verified, at its first
+// call only. The answers hold under one policy: each policy has its own KnownTokens, which go when
+// it goes. Refused tokens are not kept. Holds the tokens themselves, within a bound of memory, and
+// wipes those that it drops. Thread-safe.
 class KnownTokens {
  public:
   // Nullopt if it is not known, or not good at `now`.

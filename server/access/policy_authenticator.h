@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// Knows callers by the policy: by their bearer token if they send one, or else by their client
-// certificate's SPIFFE URI and DNS names, which must not be those of two callers. `policy`
+// Recognises callers by the policy: by the bearer token if the call has one, otherwise by the SPIFFE
+// URI and the DNS names of the client certificate, which must not belong to two callers. `policy`
 // outlives it.
 std::unique_ptr<Authenticator> MakePolicyAuthenticator(const PolicyFile& policy);
 

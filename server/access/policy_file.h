@@ -17,13 +17,13 @@
 
 namespace finetune {
 
-// The policy in force: what --policy_file and the key files that it names say, reread when one of
-// them changes and when keys that are fetched have changed. One that is bad is refused as a whole,
-// and the one before stays. Thread-safe. What Open is given outlives it.
+// The policy in force, as --policy_file and the key files that it names say. Reread when one of
+// these files or a fetched key set changes; a bad policy is refused as a whole, and the one before
+// it stays in force. Thread-safe. What Open is given outlives it.
 class PolicyFile {
  public:
-  // INVALID_ARGUMENT in one sentence if the file cannot be read or is no policy. Keys that are to
-  // be fetched are not waited for. What `fetch` has begun ends before the PolicyFile goes.
+  // INVALID_ARGUMENT in one sentence if the file cannot be read or is not a policy. Does not wait
+  // for keys that have to be fetched. Fetches end before the PolicyFile goes away.
   static absl::StatusOr<std::unique_ptr<PolicyFile>> Open(const std::string& path,
                                                           MakeFetchKeys make_fetch,
                                                           FileRereader& rereader, Clock& clock,
@@ -35,8 +35,8 @@ class PolicyFile {
   // Whether all keys that the policy names are there.
   bool HasAllKeys() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Runs after each change, one at a time, on any thread, until Stop. Once, before there is a change
-  // that matters.
+  // Runs `action` after each change, one run at a time, on any thread, until Stop. To be called
+  // once, before any change that matters.
   void OnChangeDo(std::function<void()> action) ABSL_LOCKS_EXCLUDED(mu_);
   // Stops following the files and fetching keys. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);

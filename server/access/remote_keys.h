@@ -25,7 +25,7 @@ struct KeyLocation {
   auto operator<=>(const KeyLocation&) const = default;
 };
 
-// Fetches the text of one location's key set; handed in from where HTTP is known. `done` runs
+// Fetches the text of one location's key set; provided by the code that knows HTTP. `done` runs
 // exactly once, on any thread, perhaps before this returns. May read files, and blocks for nothing
 // else.
 using KeysFetched = absl::AnyInvocable<void(absl::StatusOr<std::string>) &&>;
@@ -46,7 +46,7 @@ class RemoteKeys : public std::enable_shared_from_this<RemoteKeys> {
   // Runs tasks, one after another, on a thread that may block; after Stop it may drop them.
   using Post = std::function<void(std::function<void()>)>;
 
-  // Begins to fetch. `on_change` is posted when text() has become another one. What it is given
+  // Begins to fetch. `on_change` is posted when text() has changed. What it is given
   // outlives Stop and the fetch under way.
   static std::shared_ptr<RemoteKeys> Start(const KeyLocation& location, FetchKeys fetch,
                                            Clock& clock, KeyFetchMetrics metrics, Post post,
@@ -59,7 +59,7 @@ class RemoteKeys : public std::enable_shared_from_this<RemoteKeys> {
   // again soon is worth while. Never blocks; fetches at most once in ten seconds.
   bool LookAgain() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Begins nothing any more, and heeds nothing that comes. Idempotent.
+  // Stops fetching, and ignores what still arrives. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

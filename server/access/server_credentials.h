@@ -16,7 +16,7 @@ namespace finetune {
 class CertificatesInForce;
 
 // The service's certificate and key, and the authorities of client certificates, reread when their
-// files change: connections that are made from then on use them, those that are open go on. gRPC is
+// files change: new connections use the new ones, and open connections go on. gRPC is
 // given only what was checked, because its own watcher of files ends the process when it meets a
 // bad one. Thread-safe. What Open is given outlives it.
 class ServerCertificates {

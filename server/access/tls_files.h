@@ -27,8 +27,8 @@ struct Validity {
   bool Includes(absl::Time time) const { return begin <= time && time < end; }
 };
 
-// What TLS files say, checked: the key belongs to the certificate, and OpenSSL takes all of it. As
-// PEM that was written anew, so that who is given it meets nothing else that stood in the files.
+// What TLS files say, checked: the key belongs to the certificate, and OpenSSL takes all of it. Rewritten
+// as PEM, so that whoever gets it sees nothing else that was in the files.
 struct TlsMaterial {
   std::string cert_chain;
   std::string key;  // A secret.
@@ -40,16 +40,16 @@ struct TlsMaterial {
   }
 };
 
-// Files that are given need the others beside them. INVALID_ARGUMENT, saying which.
+// Some files need others with them. INVALID_ARGUMENT, saying which one is missing.
 absl::Status CheckTlsFlags(const TlsFiles& files);
 
 using ReadTlsFile = absl::FunctionRef<absl::StatusOr<std::string>(const std::string& path)>;
 
-// INVALID_ARGUMENT, in one sentence that names the flag and the file. Files that are enabled.
+// `files` must be enabled. INVALID_ARGUMENT, in one sentence that names the flag and the file.
 absl::StatusOr<TlsMaterial> ReadTlsMaterial(const TlsFiles& files, ReadTlsFile read);
 
-// The certificates of authorities in `text`, written anew. INVALID_ARGUMENT, calling the text `name`,
-// if there is none, or one that does not do.
+// The CA certificates in `text`, rewritten as PEM. INVALID_ARGUMENT, calling the text `name`, if
+// there is none, or if one of them cannot be used.
 absl::StatusOr<std::string> CheckAuthorities(const std::string& text, const std::string& name);
 
 }  // namespace finetune

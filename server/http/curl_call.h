@@ -24,8 +24,8 @@ class CurlCall {
   CurlCall(const CurlCall&) = delete;
   CurlCall& operator=(const CurlCall&) = delete;
 
-  // Makes the handle, out of `spare` if that is one. INVALID_ARGUMENT if the request cannot be sent,
-  // DEADLINE_EXCEEDED if it is too late.
+  // Makes the handle, out of `spare` if that is one. INVALID_ARGUMENT if the request cannot be
+  // sent, DEADLINE_EXCEEDED if it is too late.
   absl::Status Prepare(const CurlCallOptions& options, CurlHandle spare);
   // The handle, for the next call; after Completed, in no multi handle any more.
   CurlHandle TakeHandle() { return std::move(handle_); }

@@ -37,7 +37,8 @@ absl::Status InitCurl();
 std::string ProxyOf(const CurlOptions& options, const Url& url);
 
 // A handle for one request to `url` that ends at `deadline` and follows no redirect. `spare`: one
-// whose request is over, after curl_easy_reset, which costs less than another. DEADLINE_EXCEEDED, INTERNAL.
+// whose request is over, after curl_easy_reset, which costs less than another. DEADLINE_EXCEEDED,
+// INTERNAL.
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
                                           const std::string& proxy, absl::Time deadline,
                                           CurlHandle spare = nullptr);

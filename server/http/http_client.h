@@ -53,9 +53,9 @@ struct HttpResponse {
 
 // What became of a call. An answer with any code is a success of the transport; `status` speaks of
 // the transport alone: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED, ABORTED
-// (may_send said no), RESOURCE_EXHAUSTED (body or headers too long), DATA_LOSS (a body shorter than announced),
-// INVALID_ARGUMENT (a URL or a header that cannot be sent). Its message names the host, and shows
-// no path or header.
+// (may_send said no), RESOURCE_EXHAUSTED (body or headers too long), DATA_LOSS (a body shorter than
+// announced), INVALID_ARGUMENT (a URL or a header that cannot be sent). Its message names the host,
+// and shows no path or header.
 struct HttpResult {
   absl::Status status;
   HttpResponse response;  // Only when status is OK.

@@ -40,8 +40,8 @@ inline constexpr double kMaxExactWhole = 9007199254740992.0;
 // A string of Segmind's longer than this is cut.
 inline constexpr size_t kMaxJsonString = size_t{64} << 10;
 
-// Parses one text after another into a tree, reusing its memory. Deep nesting is refused, so that no
-// input uses up the stack. Not thread-safe.
+// Parses one text after another into a tree, reusing its memory. Deep nesting is refused, so that
+// no input uses up the stack. Not thread-safe.
 class JsonParser {
  public:
   JsonParser();

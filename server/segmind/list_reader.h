@@ -19,8 +19,8 @@ inline constexpr size_t kListSlice = 128;
 
 // What a `list` says that the one before did not.
 struct ListDelta {
-  // Items that are new or differ from the last list, in the list's order: the last ones of them, and
-  // how many more there are in front of these.
+  // Items that are new or differ from the last list, in the list's order: the last ones of them,
+  // and how many more there are in front of these.
   std::vector<UpstreamJob> changed;
   size_t more_changed = 0;
   // UpstreamJob::id of items that the last list had and this one has not.

@@ -13,9 +13,9 @@ struct StorePlace {
   PgTarget database;
 };
 
-// Moves a record, which no gateway may have open, to a place that has none: revisions, tokens, page
-// tokens and request_ids go on. All of it or nothing; afterwards no gateway starts on the old place
-// any more. Errors are one sentence.
+// Moves a record, which no gateway may have open, to a place that has none: revisions, resume
+// tokens, page tokens and request_ids stay valid. Moves all of it or nothing; afterwards no gateway
+// starts on the old place. Errors are one sentence.
 absl::Status CopyStore(const StorePlace& from, const StorePlace& to);
 
 }  // namespace finetune

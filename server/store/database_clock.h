@@ -4,9 +4,9 @@
 
 namespace finetune {
 
-// How the database's clock stands to this process's steady one, as far as its latest answer tells:
-// it said its time at some moment between a question and its answer. What is converted is never
-// later than the truth, so that no age looks smaller than it is. A value.
+// Converts between the database's clock and this process's steady one, as well as the latest answer
+// tells: the database read its clock at some moment between the question and the answer. A converted
+// time is never later than the true one, so that no age looks smaller than it is. A value.
 class DatabaseClock {
  public:
   void Note(absl::Time sent, absl::Time received, absl::Time said) {

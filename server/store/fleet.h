@@ -20,22 +20,22 @@
 
 namespace finetune {
 
-// A right that ends by itself unless it is renewed. It is trusted until a steady time that lies
-// before the one at which others take it for ended. Thread-safe.
+// A right that ends by itself unless it is renewed. It is trusted until a steady time before the one
+// at which the others consider it ended. Thread-safe.
 class Lease {
  public:
   explicit Lease(absl::Time trusted_until) { Renew(trusted_until); }
 
   bool Holds(absl::Time now) const { return absl::ToUnixNanos(now) < until_; }
   void Renew(absl::Time trusted_until) { until_ = absl::ToUnixNanos(trusted_until); }
-  // For good: whoever gets the right anew gets another lease.
+  // For good: a right that is given again comes with another lease.
   void End() { until_ = absl::ToUnixNanos(absl::InfinitePast()); }
 
  private:
   std::atomic<int64_t> until_;
 };
 
-// The leader's right to read Segmind. Without it nothing new is begun; what was begun is fenced: the
+// The leader's right to read Segmind. Without it nothing new begins; what has begun is fenced: the
 // recorder writes nothing of a term that is over (TurnNeeds.term).
 struct LeaderLease : Lease {
   LeaderLease(LeaderTerm given, absl::Time trusted_until)
@@ -98,12 +98,12 @@ struct FleetStatus {
   int64_t standbys = 0;
 };
 
-// Who is told what concerns it. On the fleet's thread: must not block.
+// Hears what concerns its process. Called on the fleet's thread: must not block.
 class FleetListener {
  public:
   virtual ~FleetListener() = default;
 
-  // This process leads from now on, while the lease holds; and: no longer.
+  // From now on this process leads, while the lease holds; from now on it does not.
   virtual void OnLead(std::shared_ptr<const LeaderLease> lease) = 0;
   virtual void OnFollow() = 0;
 
@@ -117,16 +117,16 @@ class FleetListener {
   virtual void OnReading(const FleetReading& reading) = 0;
 };
 
-// The processes that share one record, and who of them does what only one may do: read Segmind.
+// The processes that share one record, and which of them does what only one may do: read Segmind.
 // Thread-safe; `Start` and `Stop` are for the owner.
 class Fleet {
  public:
   virtual ~Fleet() = default;
 
-  // Tells the listener from now until Stop has returned. Nobody leads before OnLead.
-  // `view_revision` is what this process shows. Once.
+  // Calls the listener from now until Stop has returned. Nobody leads before OnLead.
+  // `view_revision` is what this process shows. To be called once.
   virtual void Start(FleetListener& listener, std::function<uint64_t()> view_revision) = 0;
-  // Leads no more: others need not wait until its lease ends. Idempotent.
+  // Gives up the lead, so that the others need not wait until its lease ends. Idempotent.
   virtual void Stop() = 0;
   // Lets another one lead, as soon as there is one, and never leads again; waits a moment until
   // others know it. For a drain.
@@ -139,8 +139,8 @@ class Fleet {
   // Of those who follow, for the leader. Hints are kept while nobody can be told.
   virtual void Hint(FleetHint hint) = 0;
   virtual void Wake() = 0;
-  // Asks for a list that begins after now: the ticket that FleetReading will have served. Exactly
-  // once; UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked.
+  // Asks for a list that begins from now on. `done` gets, exactly once, the ticket that
+  // FleetReading.served will reach; or UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked.
   using WantDone = absl::AnyInvocable<void(absl::StatusOr<uint64_t>) &&>;
   virtual void WantRead(WantDone done) = 0;
 
@@ -155,7 +155,7 @@ class Fleet {
   virtual CallBudget* calls() = 0;
 };
 
-// One process that has the record to itself: it leads, always.
+// One process that has the record to itself: it always leads.
 class SoloFleet : public Fleet {
  public:
   explicit SoloFleet(FleetMember me);

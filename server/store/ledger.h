@@ -12,10 +12,11 @@
 
 namespace finetune {
 
-// What the gateway's submissions cost, and whose they are, kept in the record when jobs are
-// forgotten: rows of how many jobs there are of one kind, and totals of those rows for budgets.
+// What the gateway's submissions cost, and whose they are. It stays in the record when jobs are
+// forgotten: rows that count the jobs of one kind, and totals of those rows for budgets.
 
-// Time is counted in quarters of an hour since 1970: in every zone of today days begin with one.
+// Time is counted in quarters of an hour since 1970: in every time zone in use today, a day begins
+// with one.
 using Quarter = int64_t;
 inline constexpr Quarter kForever = std::numeric_limits<int64_t>::max();
 Quarter QuarterOf(absl::Time time);
@@ -24,14 +25,14 @@ absl::Time StartOf(Quarter quarter);
 // How long rows and totals are kept.
 inline constexpr absl::Duration kKeepSpending = absl::Hours(24 * 400);
 
-// What became of a job. Stored: the numbers stay.
+// What became of a job. The numbers are stored: never change them.
 enum class JobOutcome : int64_t {
   kOpen = 1,  // It goes on, or is not known to exist.
   kAvailable = 2,
   kFailed = 3,
   kCancelled = 4,
   kLost = 5,
-  kDormant = 6,  // Its state has not been known for long.
+  kDormant = 6,  // Its state has been unknown for a long time.
 };
 
 // One kind of job.
@@ -88,8 +89,8 @@ int64_t AmountOf(const std::string& measure, const SpendingKey& key, const Spend
 // What they add to that total.
 int64_t AmountIn(const TotalKey& total, const SpendingRows& rows);
 
-// What commits do to totals: adds `amount` to all totals of the subject and the measure whose time
-// holds the quarter.
+// What commits do to totals: `amount` is added to all totals of the subject and the measure whose
+// time includes the quarter.
 struct TotalChange {
   std::string subject;
   std::string measure;

@@ -10,7 +10,7 @@
 namespace finetune {
 
 // A stretch of the record's history within which nothing can have been lost unnoticed. Every start
-// on a file begins one: the file may be an older copy that was put back.
+// on a file begins one: the file may be an older copy that was restored.
 struct Era {
   uint64_t id = 0;  // Random, never 0.
   // The record at its beginning.
@@ -23,15 +23,15 @@ struct Era {
 // A new era's id.
 uint64_t MakeEraId();
 
-// Where something stood in the record: its era with the count of changes (revision) or of commits
-// (seq) at that moment.
+// The history of a record as eras. A point in it is an era with the count of changes (revision) or
+// of commits (seq) at that moment.
 //
-// Numbers alone do not name a moment: after an older copy was put back they are given out once
-// more. A point belongs to this history if its era does and if the next era began at it or after
-// it; what an era had beyond its successor's beginning was lost.
+// Numbers alone do not name a moment: after an older copy is restored they are given out a second
+// time. A point belongs to this history if its era does and if the next era began at or after it;
+// what an era had beyond its successor's beginning was lost.
 class Lineage {
  public:
-  // What tokens of the first format, which know no eras, are taken for.
+  // The era that tokens of the first format, which have none, are taken to be of.
   static constexpr uint64_t kFirstEra = 0;
 
   Lineage() = default;

@@ -23,7 +23,7 @@ class Membership {
   std::vector<std::string> all() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether this process has, or had, that name.
   bool IsMine(const std::string& id) const ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether what is owned under that name is this process's, and will be until `when`.
+  // Whether this process owns what is owned under that name, and will until `when`.
   bool Holds(const std::string& id, absl::Time when) const ABSL_LOCKS_EXCLUDED(mu_);
 
   // From now on it has this name, which counts until then.

@@ -15,15 +15,15 @@
 
 namespace finetune {
 
-// Where a PostgreSQL database is, and how to get in.
+// Where a PostgreSQL database is, and how to log in.
 struct PgTarget {
   std::string url;            // postgresql://…, without a password.
   std::string password_file;  // Read at each connection; empty: none is needed.
   std::string ca_file;        // Empty: libpq's own.
 };
 
-// What went wrong, in PostgreSQL's five letters (empty if the connection broke) and its words, of
-// which there are always some.
+// What went wrong: PostgreSQL's five-character code (empty if the connection broke) and its message,
+// which is never empty.
 struct PgError {
   std::string state;
   std::string message;
@@ -59,7 +59,7 @@ class PgValue {
   std::string bytes_;
 };
 
-// Revisions and numbers of commits, which a database has as bigints.
+// Revisions and numbers of commits, which the database keeps as bigints.
 inline int64_t Signed(uint64_t number) { return static_cast<int64_t>(number); }
 
 struct PgQuery {
@@ -91,29 +91,28 @@ class PgRows {
   std::shared_ptr<PGresult> result_;
 };
 
-// A connection that is never waited for beyond a deadline. Not thread-safe.
+// A connection on which nothing waits beyond a deadline. Not thread-safe.
 class PgConnection {
  public:
   // FAILED_PRECONDITION, in a sentence that names no secret, if the target makes no sense;
-  // UNAVAILABLE if nobody is there, or who is there does not let us in.
+  // UNAVAILABLE if no server answers, or if it does not let us in.
   static absl::StatusOr<std::unique_ptr<PgConnection>> Open(const PgTarget& target,
                                                             absl::Time deadline);
 
-  // Sends all of them at once and gathers what they answer; what follows one that fails is not run.
-  // Without an error `rows` has those of each query.
-  // After a broken connection, or a deadline, only the destructor may follow; `rows` has what was
-  // answered until then.
+  // Sends all of them at once and collects the answers; queries after one that fails are not run.
+  // Without an error, `rows` has the rows of each query. After a broken connection, or a deadline,
+  // only the destructor may follow; `rows` has what was answered until then.
   PgError Run(const std::vector<PgQuery>& queries, absl::Time deadline, std::vector<PgRows>& rows);
 
-  // Waits until a session has notified on a channel that this one listens to, until `wake` (a
-  // descriptor; -1: none) can be read, or until the deadline. What was notified until then, within
-  // Run, too, is put to `payloads`.
+  // Waits until a session notifies a channel that this one listens to, until `wake` (a descriptor;
+  // -1: none) can be read, or until the deadline. Appends all notifications until then, also those
+  // that came within Run, to `payloads`.
   PgError Wait(int wake, absl::Time deadline, std::vector<std::string>& payloads);
 
   bool broken() const { return broken_; }
   // Whether the server has warned since the last call of Run began.
   bool warned() const { return warned_; }
-  // The number of the server's process, as whoever took the connection says.
+  // The number of the server's process, as told by whatever accepted the connection.
   int backend() const { return PQbackendPID(connection_.get()); }
   int server_version() const { return PQserverVersion(connection_.get()); }
   std::string user() const { return PQuser(connection_.get()); }
@@ -138,10 +137,10 @@ class PgConnection {
   bool warned_ = false;
 };
 
-// Whether the target makes sense, without a look at whether anybody is there. As PgConnection::Open.
+// Whether the target makes sense; does not connect. Errors as PgConnection::Open.
 absl::Status CheckPgTarget(const PgTarget& target);
 
-// How a store is shown: without what a URL may hold beside the place.
+// How a store is shown: only the place, without anything else that a URL may hold.
 std::string ShownPgUrl(const std::string& url);
 
 }  // namespace finetune

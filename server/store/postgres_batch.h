@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// What a batch does to the record as it is at `base`, as statements: as many for a thousand changes
-// as for one. Without what becomes of `meta`, members and eras.
+// The statements that apply a batch to the record at `base`: as many for a thousand changes as for
+// one. They leave `meta`, members and eras alone.
 std::vector<PgQuery> BatchQueries(const StoreBatch& batch, const StorePoint& base);
 
 }  // namespace finetune

@@ -11,9 +11,9 @@
 
 namespace finetune {
 
-// The account's calls a minute as rows of one table, one for each call that may be made in a
-// minute. A call takes the row that was taken longest ago, if that was more than a minute ago.
-// Whoever takes one at the same time gets another row, or none. Thread-safe except for what only
+// The account's calls per minute as rows of one table: one row for each call that may be made in a
+// minute. A call takes the row that was taken longest ago, if that was more than a minute ago;
+// whoever takes one at the same time gets another row, or none. Thread-safe except for what only
 // the fleet's thread may call; that thread's owner outlives it.
 class PostgresCalls : public CallBudget {
  public:
@@ -25,10 +25,10 @@ class PostgresCalls : public CallBudget {
   void Follow(std::function<void(const Picture&)> listener) override ABSL_LOCKS_EXCLUDED(mu_);
 
   // Fleet's thread, from here on.
-  // Answers all that was asked. Not OK if the connection can no longer be used.
+  // Answers everything that was asked. Not OK if the connection can no longer be used.
   PgError Run(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Refuses all that was asked: nobody can be asked.
+  // Refuses everything that was asked, because the database cannot be reached.
   void Refuse(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
   // From now on refuses at once.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);

@@ -28,8 +28,8 @@ inline constexpr absl::Duration kLeaseMargin = absl::Seconds(1);
 // that has it. It notices when others have committed: their notification is a wake-up, which may
 // get lost, and a look once a second is the truth. It tells the others of commits, in transactions
 // of their own, because a notification holds a lock of the whole server's until its transaction
-// ends. It keeps the process's membership alive. And it opens the writer's connection anew when that
-// was lost, so that nobody who wants to write waits for a server that is away. Thread-safe.
+// ends. It keeps the process's membership alive. And it opens the writer's connection anew when
+// that was lost, so that nobody who wants to write waits for a server that is away. Thread-safe.
 class PostgresFeed {
  public:
   struct Options {
@@ -51,9 +51,9 @@ class PostgresFeed {
 
   // As Store::Follow.
   void Follow(std::function<void()> wake) ABSL_LOCKS_EXCLUDED(mu_, wake_mu_);
-  // This much is known here: there is no news up to it.
+  // This process knows the record up to here: nothing before it is news.
   void Take(const StorePoint& point) ABSL_LOCKS_EXCLUDED(mu_);
-  // The others are told that there is something new.
+  // Tells the others that there is something new.
   void Announce() ABSL_LOCKS_EXCLUDED(mu_);
 
   // A new connection for the writer, who has lost its own. Waits for the first attempt to make one;

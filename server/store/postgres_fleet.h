@@ -10,17 +10,17 @@ namespace finetune {
 
 struct PostgresFleetOptions {
   PgTarget target;
-  // What the account allows. More than 2,000 are counted by each process alone.
+  // What the account allows. Above 2,000 each process counts by itself.
   int calls_per_minute = 50;
-  // How often what others share is looked at.
+  // How often it looks at what the others share.
   absl::Duration interval = absl::Seconds(2);
   absl::Duration leader_lease = absl::Seconds(6);
-  // A lease is trusted for so much less than others give it.
+  // A lease is trusted for this much less than the others grant.
   absl::Duration caution = absl::Seconds(1);
   // How long one question may take.
   absl::Duration patience = absl::Seconds(2);
-  // The least time between two times that a leader gives up, and for how long it then does not lead
-  // unless nobody else does.
+  // The least time between two times that a leader gives up, and how long it then leaves the lead to
+  // the others, if any of them takes it.
   absl::Duration give_up_every = absl::Minutes(5);
   absl::Duration stand_back = absl::Seconds(10);
 };

@@ -8,7 +8,7 @@
 
 namespace finetune {
 
-// The ledger's tables in a database, as statements and what they answer.
+// The ledger's tables in a database: the statements, and what their rows mean.
 
 // Statements that make the tables, for databases that lack them.
 inline constexpr const char* kPostgresLedgerTables[] = {
@@ -32,7 +32,7 @@ inline constexpr const char* kPostgresLedgerTables[] = {
      "CHECK (ledger_seq = seq)"),
 };
 
-// What a batch changes; as many statements for a thousand rows as for one.
+// Adds the statements for what a batch changes: as many for a thousand rows as for one.
 void AddLedgerQueries(const StoreBatch& batch, std::vector<PgQuery>& queries);
 
 // One statement each, and its rows.

@@ -13,7 +13,7 @@
 
 namespace finetune {
 
-// What the tables of the record are asked, and what their rows mean. The ledger's are in
+// The queries on the tables of the record, and what their rows mean. The ledger's are in
 // postgres_ledger.h.
 
 // See PointOf. The second takes the turn.
@@ -26,7 +26,7 @@ inline constexpr char kSelectChanges[] =
     "BY revision";
 
 // What came after `known`: members, changes, intents, eras, caution, in this order. One row more
-// than `most` of each shows that there are more. `names`: all that this process has had.
+// than `most` of each shows that there are more. `names`: all names that this process has had.
 std::vector<PgQuery> NewsQueries(const StorePoint& known, int64_t most,
                                  const std::vector<std::string>& names);
 // The first changes after a revision.
@@ -39,7 +39,7 @@ StoredChange ChangeOf(const PgRows& rows, int row);
 std::vector<StoredChange> ChangesOf(const PgRows& rows);
 // DATA_LOSS.
 absl::StatusOr<std::vector<record::Intent>> IntentsOf(const PgRows& rows);
-// Nullopt if nobody is awaited any more.
+// Nullopt once nobody's commit is awaited.
 std::optional<StoreCaution> CautionOf(const PgRows& rows);
 
 }  // namespace finetune

@@ -6,11 +6,11 @@ namespace finetune {
 
 // The form of the tables that this version reads and writes, in meta.schema_form. Later forms only
 // add to it, so that replicas of two versions work side by side while one replaces the other;
-// meta.least_form says which versions may still start. Those before the third only read beside it.
+// meta.least_form says which versions may still start. Versions of forms before the third can only read beside it.
 inline constexpr int64_t kPostgresForm = 3;
 
-// Makes the tables, or adds to them what this version's form has, in place, while gateways of the
-// older form go on. Whoever else is about to do the same waits. FAILED_PRECONDITION, in one
+// Makes the tables, or extends them in place to this version's form, while gateways of the older
+// form go on. Anybody else who is about to do the same waits. FAILED_PRECONDITION, in one
 // sentence, if a right is missing or if the tables are of a newer version that no longer supports
 // this one; UNAVAILABLE if others hold the tables.
 absl::Status PreparePostgresTables(PgConnection& connection, const std::string& epoch,

@@ -9,11 +9,11 @@
 
 namespace finetune {
 
-// Why a question to the database failed, as the recorder's callers get it.
+// Why a query failed, as the recorder's callers get it.
 absl::Status PgUnavailable(const PgError& error);
 
-// A connection on which the record may be written. It holds a lock of the server's: gateways share
-// it, and whoever moves the record has it alone. Losing the connection is losing the lock. Not
+// A connection on which the record may be written. It holds a lock in the server, which gateways
+// share and which whoever moves the record holds alone. Losing the connection loses the lock. Not
 // thread-safe.
 class PostgresSession {
  public:
@@ -31,8 +31,8 @@ class PostgresSession {
 
   PgConnection& connection() { return *connection_; }
 
-  // This server, as long as it runs: another one, or the same one restarted, may lack commits, or
-  // have some that nobody was told of.
+  // Identifies this server until it stops: another one, or the same one restarted, may lack commits,
+  // or have some that nobody was told about.
   const std::string& server() const { return server_; }
 
  private:

@@ -18,11 +18,11 @@ struct PostgresOptions {
   absl::Duration lock_patience = absl::Seconds(10);
   // Shown to operators, in the table of members.
   std::string name;
-  // How often others' commits are looked for, whatever was notified.
+  // How often it looks for others' commits, even without a notification.
   absl::Duration poll_interval = absl::Seconds(1);
   // How long a gateway counts as alive without a sign of life.
   absl::Duration lease = kMemberLease;
-  // What was submitted, by whomever, is shown by lists of Segmind's that begin this much later.
+  // A list of Segmind's shows every submission that was made at least this long before it began.
   absl::Duration caution = absl::Minutes(3);
 };
 

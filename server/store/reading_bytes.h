@@ -11,7 +11,7 @@ namespace finetune {
 
 // A reading as the leader leaves it to the others, in the database's time.
 std::string EncodeReading(const FleetReading& reading, const DatabaseClock& clock);
-// nullopt if these bytes are none: another version's, say.
+// Nullopt if the bytes are not a reading, for instance if another version wrote them.
 std::optional<FleetReading> DecodeReading(std::string_view bytes, const DatabaseClock& clock);
 
 }  // namespace finetune

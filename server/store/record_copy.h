@@ -13,7 +13,7 @@
 
 namespace finetune {
 
-// What a record has only once.
+// What there is once per record.
 struct RecordHead {
   std::string epoch;
   std::string marker_key;
@@ -49,7 +49,7 @@ class RecordSource {
   virtual absl::Status ReadChanges(const TakeRow<StoredChange>& take) = 0;
   virtual absl::Status ReadIntents(const TakeRow<record::Intent>& take) = 0;
   virtual absl::Status ReadSpending(const TakeRow<SpendingRow>& take) = 0;
-  // From now on no gateway starts here: it is told where the record went.
+  // From now on a gateway that starts here is refused, and told where the record went.
   virtual absl::Status MarkMoved(const std::string& to) = 0;
 };
 

@@ -8,13 +8,13 @@
 
 namespace finetune {
 
-// A checksum over the fields of a row, in their order: what was written is what is read, or the
-// disk changed it. No protection against those who mean to.
+// A checksum over the fields of a row, in order: shows whether the disk changed what was written.
+// No protection against a deliberate change.
 //
 //   RowSum("fine_tunes").Add(id).Add(record).value()
 class RowSum {
  public:
-  // Equal rows of two tables have two sums.
+  // Equal rows of different tables have different sums.
   explicit RowSum(std::string_view table) { Add(table); }
 
   RowSum& Add(std::string_view bytes) {

@@ -9,8 +9,8 @@
 namespace finetune {
 namespace {
 
-// fine_tunes are stored in the order in which they are loaded: by their first revision. `sum` is the
-// row's checksum everywhere.
+// fine_tunes are stored in the order in which they are loaded: by their first revision. `sum` is
+// the row's checksum everywhere.
 constexpr char kSchema[] = R"(
   CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),

@@ -32,8 +32,8 @@ struct StoredChange {
 // (caller, request_id).
 using IntentKey = std::pair<std::string, std::string>;
 
-// What is committed together, or not at all. It is made on the point that the turn's Begin found:
-// its changes have the revisions after that, without a gap.
+// What is committed together, or not at all. It follows the point that the turn's Begin found: its
+// changes have the revisions after that, without a gap.
 struct StoreBatch {
   std::vector<StoredChange> changes;
   std::vector<record::Intent> put_intents;
@@ -42,16 +42,16 @@ struct StoreBatch {
   // Intents settled before this may go, and those that were refused before the second.
   absl::Time forget_intents_before = absl::InfinitePast();
   absl::Time forget_refusals_before = absl::InfinitePast();
-  // Members whose time has run out, and what they owned was taken over.
+  // Members whose time has run out; what they owned was taken over.
   std::vector<std::string> ended_members;
-  // What is counted from now on, as the ledger before this batch has it; then what the batch changes
-  // in the ledger and in all totals that are counted.
+  // What is counted from now on, as the ledger before this batch has it; then what the batch
+  // changes in the ledger and in all totals that are counted.
   std::vector<std::pair<TotalKey, int64_t>> new_totals;
   SpendingRows spending;
   // Of the ledger, what was submitted before this may go, and totals that ended before.
   absl::Time forget_spending_before = absl::InfinitePast();
-  // Whoever commits this has seen commits that are not in the record any more, and this brings back
-  // what can be: there may be more.
+  // Whoever commits this has seen commits that are no longer in the record, and restores what it can
+  // with it: there may be more.
   bool has_lost = false;
   // What the record may lack is known by now: see StoreCaution.
   bool ends_caution = false;
@@ -66,7 +66,8 @@ struct StorePoint {
   bool operator==(const StorePoint&) const = default;
 };
 
-// A look at the database's clock: it showed `time` between two moments of this process's steady one.
+// A look at the database's clock: it showed `time` between two moments of this process's steady
+// one.
 struct StoreClock {
   absl::Time time;
   absl::Time asked;
@@ -85,7 +86,7 @@ struct StoreState {
   std::vector<StoredChange> changes;
   // Where several processes may share the record.
   std::optional<StoreClock> clock;
-  // Random bytes that were made with the store: see MakeMarker.
+  // Random bytes, made with the store: see MakeMarker.
   std::string marker_key;
   // PREPARED and UNKNOWN ones.
   std::vector<record::Intent> unsettled_intents;
@@ -115,16 +116,16 @@ struct TurnNeeds {
 // Who shares the record.
 struct StoreMembers {
   std::vector<std::string> live;
-  // Their time has run out, and nobody has taken over yet what they own.
+  // Their time has run out, and nobody has yet taken over what they own.
   std::vector<std::string> ended;
 };
 
-// The record may lack commits that were acknowledged, for its server is another one or was
-// restarted, and not everybody who may have made some has committed since: whoever does brings
-// back what it knows of (StoreBatch.has_lost). A request_id that the record does not know may have
-// been submitted.
+// The record may lack acknowledged commits: its server was replaced or restarted, and not every
+// process that may have made some has committed since. Each restores what it knows of them with its
+// next commit (StoreBatch.has_lost). Until then, a request_id that the record does not know may have
+// been submitted all the same.
 struct StoreCaution {
-  // What was submitted before is shown by lists that began later than this, by the store's clock.
+  // A list that began later than this, by the store's clock, shows what was submitted before.
   absl::Time until;
   // Whose commits are awaited.
   bool awaits_me = false;
@@ -159,7 +160,7 @@ struct CommitOutcome {
     kWritten,
     // Nothing of it is there. A later commit may succeed without anything being reopened.
     kNotWritten,
-    // Nobody knows: the connection broke, say, before the answer came. See Settle.
+    // Nobody knows, because the connection broke before the answer came, say. See Settle.
     kOpen,
   };
   Kind kind = Kind::kWritten;

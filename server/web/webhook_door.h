@@ -15,8 +15,8 @@ namespace finetune {
 
 // The public door: POST /webhooks/segmind/{token}. What a webhook says is a hint that is passed on
 // and confirmed by a read; nothing else is believed. Whatever comes with a good token means that
-// something has happened, whether it can be read or not. Without one nothing is shown and no body is
-// read: a wrong token is as unknown as a wrong path. Thread-safe.
+// something has happened, whether it can be read or not. Without one nothing is shown and no body
+// is read: a wrong token is as unknown as a wrong path. Thread-safe.
 class WebhookDoor : public WebDoor {
  public:
   // Told of the job that an event names, or of "" where it names none: then all of them are to be

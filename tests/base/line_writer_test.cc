@@ -84,7 +84,8 @@ TEST(LineWriter, HasWrittenAllAfterAFlush) {
   EXPECT_EQ(std::string(buffer, 4), "a\nb\n");
 }
 
-// Nobody reads: what waits stays bounded, nobody waits for long, and afterwards a line says what is missing.
+// Nobody reads: what waits stays bounded, nobody waits for long, and afterwards a line says what is
+// missing.
 TEST(LineWriter, DropsTheOldestWhereNobodyReadsAndSaysHowMany) {
   Pipe pipe;
   auto writer = std::make_unique<LineWriter>(pipe.writer(), 100'000, TellDropped);

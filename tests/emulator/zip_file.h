@@ -11,8 +11,8 @@
 
 namespace finetune::emulator {
 
-// A zip with these entries, open for reading; its name is gone already. libzip removes a file that it
-// would leave without entries: then it is the bare end record.
+// A zip with these entries, open for reading; its name is gone already. libzip removes a file that
+// it would leave without entries: then it is the bare end record.
 inline FILE* OpenZip(const std::vector<std::string>& names) {
   std::string path = testing::TempDir() + "emulator-zip-XXXXXX";
   close(mkstemp(path.data()));

@@ -13,8 +13,8 @@
 
 namespace finetune {
 
-// Several processes on one record in memory, of which the test says who leads. Outlives its members.
-// Thread-safe.
+// Several processes on one record in memory, of which the test says who leads. Outlives its
+// members. Thread-safe.
 class SharedFleet {
  public:
   explicit SharedFleet(SharedRecord& record) : record_(record) {}

@@ -83,9 +83,9 @@ class Catalog {
 
   Catalog(Options options, Metrics& metrics);
 
-  // Fills it from the store: before anything reads it, and when what came between is not known; then
-  // all of it is replaced at once, and those who follow changes have to begin anew. DATA_LOSS, with
-  // nothing replaced, if a record cannot be read, or if they do not fit one another.
+  // Fills it from the store: before anything reads it, and when what came between is not known;
+  // then all of it is replaced at once, and those who follow changes have to begin anew. DATA_LOSS,
+  // with nothing replaced, if a record cannot be read, or if they do not fit one another.
   absl::Status Load(const StoreState& state);
   // Another era began.
   void SetLineage(Lineage lineage) ABSL_LOCKS_EXCLUDED(mu_);

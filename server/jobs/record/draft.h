@@ -58,8 +58,8 @@ class Draft {
   // to reserve it. The store may fail to answer.
   virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
 
-  // What budgets count, in the order of `keys`: with what earlier mutations of this commit add to it,
-  // and without what this one has put. Committing a new intent in the mutation that asked is to
+  // What budgets count, in the order of `keys`: with what earlier mutations of this commit add to
+  // it, and without what this one has put. Committing a new intent in the mutation that asked is to
   // reserve it. The store may fail to answer.
   virtual absl::StatusOr<std::vector<int64_t>> TotalsOf(const std::vector<TotalKey>& keys) = 0;
   // The ledger as it is committed. The store may fail to answer.

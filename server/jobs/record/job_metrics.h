@@ -21,7 +21,8 @@ namespace finetune {
 // Counts jobs as operators look at them: how many are in which state, how long they wait and train,
 // whose they are, and how they end. It is fed with changes as they become visible, whoever
 // committed them, so replicas of one record each count all of it; what ended before this process
-// began is not counted again. Base models and callers are bounded, the rest is `other`. Thread-safe.
+// began is not counted again. Base models and callers are bounded, the rest is `other`.
+// Thread-safe.
 class JobMetrics : public CommitListener {
  public:
   // Jobs made elsewhere, and through this gateway by nobody in particular, in place of a caller.

@@ -20,9 +20,9 @@ template <typename Order>
 class VersionList {
  public:
   using Key = typename Order::Key;
-  // A chunk has at most twice as many; what is appended fills chunks of this size. Two neighbours of
-  // which one has become small are made one where they fit, so that a list has few chunks wherever
-  // it shrinks.
+  // A chunk has at most twice as many; what is appended fills chunks of this size. Two neighbours
+  // of which one has become small are made one where they fit, so that a list has few chunks
+  // wherever it shrinks.
   static constexpr size_t kChunk = 256;
 
   class Editor;

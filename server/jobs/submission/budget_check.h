@@ -49,8 +49,8 @@ BudgetVerdict JudgeCharge(const std::vector<BudgetUse>& uses, const record::Char
                           absl::Time now);
 
 // Whether the account, which has so many millionths of a credit left, can pay for it;
-// UPSTREAM_CREDITS_EXHAUSTED. A job without a price in credits needs more than none. Nullopt: unknown,
-// so Segmind decides.
+// UPSTREAM_CREDITS_EXHAUSTED. A job without a price in credits needs more than none. Nullopt:
+// unknown, so Segmind decides.
 absl::Status CheckCredits(const record::Charge& charge, std::optional<int64_t> credits_left);
 
 }  // namespace finetune

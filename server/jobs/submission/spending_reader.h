@@ -19,8 +19,8 @@ class SpendingReader {
 
   explicit SpendingReader(Recorder& recorder) : recorder_(recorder) {}
 
-  // Gives the rows to `take`, in order, and ends with `done`; both on the recorder's thread. What is
-  // committed meanwhile may be in it or not. STORE_UNAVAILABLE.
+  // Gives the rows to `take`, in order, and ends with `done`; both on the recorder's thread. What
+  // is committed meanwhile may be in it or not. STORE_UNAVAILABLE.
   void Read(const Store::SpendingQuery& query, std::function<void(const SpendingRows&)> take,
             absl::AnyInvocable<void(absl::Status) &&> done);
 

@@ -56,8 +56,8 @@ struct SubmissionParts;
 
 // Spends money, so it is exact: intent committed, then the POST, then the outcome committed. One
 // (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe; its own work is
-// done by one thread at a time, its own ("submitter") or whoever brings it what is short. What it is
-// made of outlives its Stop.
+// done by one thread at a time, its own ("submitter") or whoever brings it what is short. What it
+// is made of outlives its Stop.
 class Submitter : public CommitListener {
  public:
   struct Options {

@@ -103,7 +103,8 @@ absl::Status CheckFits(const UpdateCall& call, const pb::FineTune& fine_tune) {
 
 // A job's updates run one after another in the order in which they came: each in steps that call
 // back, on whatever thread, perhaps before the call that began them returns. A class of its own
-// because callbacks of Segmind and of the recorder may come when the Updater is gone: they hold this.
+// because callbacks of Segmind and of the recorder may come when the Updater is gone: they hold
+// this.
 class Updater::Core : public std::enable_shared_from_this<Core> {
  public:
   using UpdateDone = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;

@@ -47,11 +47,11 @@ class Updater {
   ~Updater();
 
   // The job afterwards. NOT_FOUND, ABORTED / ETAG_MISMATCH, INVALID_ARGUMENT / INVALID_FIELD for a
-  // label to be removed that the job does not have, for an unnamed one that it does not have and for
-  // one that spending is counted by,
-  // FAILED_PRECONDITION while Segmind's id is unknown, RESOURCE_EXHAUSTED / OVERLOADED while
-  // kMaxPerJob updates of this job wait, and Segmind's errors. One that is cancelled ends with
-  // CANCELLED, wherever it is: what Segmind made of its visibility by then, the next list tells.
+  // label to be removed that the job does not have, for an unnamed one that it does not have and
+  // for one that spending is counted by, FAILED_PRECONDITION while Segmind's id is unknown,
+  // RESOURCE_EXHAUSTED / OVERLOADED while kMaxPerJob updates of this job wait, and Segmind's
+  // errors. One that is cancelled ends with CANCELLED, wherever it is: what Segmind made of its
+  // visibility by then, the next list tells.
   void Update(UpdateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
 
  private:

@@ -124,7 +124,8 @@ void FollowedReads::TakeReading() {
   if (ticket_ == 0 && !asking_) HintUnserved();
 }
 
-// What is left of those that asked before the list was served waits for jobs that lists do not show.
+// What is left of those that asked before the list was served waits for jobs that lists do not
+// show.
 void FollowedReads::HintUnserved() {
   for (const std::string& id : refreshes_.ids()) {
     const VersionPtr version = catalog_.Find(id);

@@ -30,9 +30,9 @@ namespace finetune {
 // pace of its own; details for hints and for what lists lack), joins the answers into the jobs,
 // settles submissions whose outcome is unknown, and repairs what webhooks missed. All it knows
 // beside the record it learns anew with each term. Thread-safe; its own work is done by one thread
-// at a time: its own ("tracker") or, where that is idle and little is to be done, whoever brings it.
-// Callbacks of Segmind, of the recorder and of the clock may come when it is gone: they hold the
-// worker alone, which then drops their tasks. Owned by the Tracker.
+// at a time: its own ("tracker") or, where that is idle and little is to be done, whoever brings
+// it. Callbacks of Segmind, of the recorder and of the clock may come when it is gone: they hold
+// the worker alone, which then drops their tasks. Owned by the Tracker.
 //
 // Keeps the threads and calls the parts: Pace says when, ListPoller reads lists and DetailsReader
 // single jobs, MissingJobs says what a list's silence is worth, Candidates what may be a lost
@@ -87,7 +87,8 @@ class SegmindReader {
   void NoteSubmitted(std::string upstream_id, absl::Time begin, absl::Time end);
   void OnSettled(std::function<void(const std::string& fine_tune_id)> listener);
 
-  // Other processes wait for a list that begins from now on: the fleet is told of it by this ticket.
+  // Other processes wait for a list that begins from now on: the fleet is told of it by this
+  // ticket.
   void Want(uint64_t ticket);
 
  private:

@@ -37,8 +37,8 @@ class WatchContext {
   absl::Status Admit() ABSL_LOCKS_EXCLUDED(mu_);
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Changes before and after each time that the catalog is filled anew. What is read from it is good
-  // if this is what it was when the watcher came.
+  // Changes before and after each time that the catalog is filled anew. What is read from it is
+  // good if this is what it was when the watcher came.
   uint64_t reloads() const { return reloads_.load(std::memory_order_acquire); }
   void NextReload() { reloads_.fetch_add(1, std::memory_order_acq_rel); }
 

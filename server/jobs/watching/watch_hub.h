@@ -119,8 +119,8 @@ class WatchHub : public CommitListener {
                                                  std::optional<size_t> home = std::nullopt);
 
   void OnCommitted(absl::Span<const ChangePtr> changes) override;
-  // Ends all streams with UNAVAILABLE and RetryInfo: what was sent is resumed, here or elsewhere, by
-  // the ordinary rules.
+  // Ends all streams with UNAVAILABLE and RetryInfo: what was sent is resumed, here or elsewhere,
+  // by the ordinary rules.
   void OnReloading() override;
   void OnReloaded() override;
 

@@ -42,8 +42,8 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
 
   // Ends each watcher at a random time within `over`, and by force `patience` after that.
   void EndAll(absl::Duration over, absl::Duration patience) ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends the watchers that were there before the catalog was filled anew, and forgets what they were
-  // to be told.
+  // Ends the watchers that were there before the catalog was filled anew, and forgets what they
+  // were to be told.
   void EndOutdated() ABSL_LOCKS_EXCLUDED(mu_);
   // Ends a watcher that joined while EndAll ran and may have been overlooked.
   void EndIfLate(const std::shared_ptr<ShardWatcher>& watcher) ABSL_LOCKS_EXCLUDED(mu_);

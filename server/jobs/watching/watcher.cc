@@ -11,9 +11,9 @@
 namespace finetune {
 namespace {
 
-// Comparisons of a snapshot's jobs that the hub's threads make, some 50 microseconds' worth; and those
-// that are made aside before the next caller's turn comes, nearly a millisecond's worth: its changes
-// wait for the lock meanwhile.
+// Comparisons of a snapshot's jobs that the hub's threads make, some 50 microseconds' worth; and
+// those that are made aside before the next caller's turn comes, nearly a millisecond's worth: its
+// changes wait for the lock meanwhile.
 constexpr size_t kQuickWalk = 2'000;
 constexpr size_t kLongWalk = 25'000;
 // Changes that EVERY reads before letting go of the lock.

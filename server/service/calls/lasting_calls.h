@@ -99,7 +99,8 @@ class LastingCalls {
 
   // By what gRPC calls the other end.
   CallsOfPeers ByPeer() ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether ByPeer includes what uploads have read that end from now on, and whose calls are let in.
+  // Whether ByPeer includes what uploads have read that end from now on, and whose calls are let
+  // in.
   void KeepAccounts(bool keep) ABSL_LOCKS_EXCLUDED(mu_);
   bool keeps_accounts() const { return keeps_accounts_.load(std::memory_order_relaxed); }
   // While it does: a call from there was let in.

@@ -16,11 +16,11 @@
 namespace finetune {
 
 // Threads that take a queue's events, and with them read sockets, while those whose work that is do
-// not come to it. GRPC reads from a connection as long as it has more, parses it there and then, and
-// reads from no other meanwhile: one client that sends without end would keep a thread for itself,
-// and all others waiting. "calls-guard" looks 20 times a second whether an event of its own is taken
-// at once, unless the threads are idle; one spare thread after another helps until it is. At once:
-// before they have used much of the processor, for which they may have to wait. As many
+// not come to it. GRPC reads from a connection as long as it has more, parses it there and then,
+// and reads from no other meanwhile: one client that sends without end would keep a thread for
+// itself, and all others waiting. "calls-guard" looks 20 times a second whether an event of its own
+// is taken at once, unless the threads are idle; one spare thread after another helps until it is.
+// At once: before they have used much of the processor, for which they may have to wait. As many
 // connections as there are threads in all could still keep all of them.
 //
 // One also helps while many calls are refused: whoever sends more than it may sends hundreds at

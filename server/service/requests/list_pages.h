@@ -40,7 +40,8 @@ class ListPages {
 
   // How many comparisons its page still takes: none, if it is there already.
   size_t CostOf(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
-  // A serialised pb::ListFineTunesResponse of the catalog as it is now; `work` is what it is made in.
+  // A serialised pb::ListFineTunesResponse of the catalog as it is now; `work` is what it is made
+  // in.
   grpc::ByteBuffer Page(const ListQuery& query, LongWork::Piece& work) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -13,12 +13,12 @@
 namespace finetune {
 
 // What a client and the gateways tell each other, so that what a client has seen or written at one
-// gateway is there at the next: in a request's metadata the newest token that it has, or nothing, and
-// in the answer's initial metadata one that covers the answer: of two, the newer one has the greater
-// number before its dot.
+// gateway is there at the next: in a request's metadata the newest token that it has, or nothing,
+// and in the answer's initial metadata one that covers the answer: of two, the newer one has the
+// greater number before its dot.
 inline constexpr const char* kSessionKey = "finetune-session";
-// "1" in the answer's initial metadata if what the token stands for was lost, as a failover may lose
-// it: the answer is from what is there.
+// "1" in the answer's initial metadata if what the token stands for was lost, as a failover may
+// lose it: the answer is from what is there.
 inline constexpr const char* kSessionLostKey = "finetune-session-lost";
 
 // Keeps sessions, for those who send a token. Thread-safe; outlived by what it is made of.

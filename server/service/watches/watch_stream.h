@@ -31,8 +31,8 @@ class WatchMethod {
                        void* tag) = 0;
   // Looks at what a call wants by what is known then; may run more than once.
   using Look = std::function<absl::StatusOr<WatchSpec>()>;
-  // Admits a call, or says why it is refused; sets `done` in either case. `lasting`, where it is set
-  // too, ends the stream when it is revoked.
+  // Admits a call, or says why it is refused; sets `done` in either case. `lasting`, where it is
+  // set too, ends the stream when it is revoked.
   virtual absl::StatusOr<Look> Admit(grpc::ServerContext& context, const grpc::ByteBuffer& request,
                                      WatchStreamDone& done,
                                      std::shared_ptr<LastingCall>& lasting) = 0;

@@ -19,7 +19,8 @@ class BudgetHistory : public BudgetRig {
 
   void ChangePolicy(std::mt19937& random) {
     auto rules = NewRules(random);
-    // One that comes and goes, and changes its size: only counted right, for it may be below its use.
+    // One that comes and goes, and changes its size: only counted right, for it may be below its
+    // use.
     if (random() % 2 == 0)
       rules->budgets.push_back({.name = "extra",
                                 .of = Budget::Of::kTeam,
@@ -91,8 +92,8 @@ class BudgetHistory : public BudgetRig {
       for (const char* measure : {"jobs", "open", "unit:credits"})
         keys.push_back({.subject = subject, .measure = measure});
     Snapshot seen = Look(keys);
-    // A look may share its commit with others, whose part of it the draft shows and the catalog does
-    // not yet.
+    // A look may share its commit with others, whose part of it the draft shows and the catalog
+    // does not yet.
     for (int i = 0; i < 50 && !IsConsistent(seen); ++i) seen = Look(keys);
     EXPECT_EQ(seen.ledger, seen.sum.rows());
     for (const auto& [key, amount] : seen.totals)

@@ -1,6 +1,6 @@
-// Budgets of several gateways that share a record, over random histories: creates anywhere, repeats,
-// refusals, lost answers, commits whose answer is lost, deaths, changes of the policy, and clocks that
-// are set on over the ends of days, weeks and months.
+// Budgets of several gateways that share a record, over random histories: creates anywhere,
+// repeats, refusals, lost answers, commits whose answer is lost, deaths, changes of the policy, and
+// clocks that are set on over the ends of days, weeks and months.
 #include <cstdlib>
 #include <random>
 
