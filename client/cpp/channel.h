@@ -13,8 +13,8 @@
 
 namespace finetune::inline client {
 
-// How to reach the gateway, and how long to try. Files are read again when they change; what can be
-// read only once, such as a pipe, keeps what it gave.
+// How to reach the gateway, and how long to try. Files are read again when they change; a pipe,
+// which can be read only once, keeps what it gave.
 struct ConnectOptions {
   // TLS, with the system's certificate authorities unless `tls_ca` is set. Implied by any of the
   // files.
@@ -56,8 +56,8 @@ std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectOptions& 
 
 // A channel with connections of its own: channels of different purposes do not share them, so that
 // watches never hold up calls when a server limits the streams of a connection. This machine itself
-// is never reached through a proxy. Calls over it that are no streams never see less than an
-// earlier one of them saw, whichever of several gateways answers.
+// is never reached through a proxy. No call on it, streams aside, sees less than an
+// earlier one saw, whichever of several gateways answers.
 std::shared_ptr<grpc::Channel> MakeChannel(
     const std::string& target, const ConnectOptions& options,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials);

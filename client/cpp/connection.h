@@ -19,9 +19,9 @@ namespace finetune::inline client {
 
 namespace pb = ::segmind::finetune::v1;
 
-// One gateway as one client reaches it: a channel for calls and one for watches, and the token. The
-// new channels are made when the TLS files hold another good set; what is under way goes on over
-// the old ones. Thread-safe. Shared by a client and its watchers.
+// How one client reaches one gateway: a channel for calls, one for watches, and the token. Makes new
+// channels when the TLS files hold another good set; what is under way goes on over the old ones.
+// Thread-safe. Shared by a client and its watchers.
 class Connection {
  public:
   using Stub = pb::FineTuneService::StubInterface;
@@ -32,7 +32,7 @@ class Connection {
   static absl::StatusOr<std::shared_ptr<Connection>> Open(std::string target,
                                                           ConnectOptions options);
 
-  // Over which to make a call that begins now.
+  // The channel for a call that begins now.
   std::shared_ptr<Stub> calls() ABSL_LOCKS_EXCLUDED(mu_);
   std::shared_ptr<Stub> watches() ABSL_LOCKS_EXCLUDED(mu_);
 

@@ -1,5 +1,5 @@
-// What this machine's own files and disks refuse: never taken for a word of the gateway or of a
-// storage.
+// Errors of this machine's own files and disks, never to be confused with those of the gateway or
+// of a storage.
 #pragma once
 
 #include <string>
@@ -19,8 +19,8 @@ absl::Status LocalFileError(std::string_view what, std::string_view path, std::s
 bool IsLocalFileError(const absl::Status& status);
 
 // Locks the open regular file against other processes, if it is still the one that `path` names.
-// FAILED_PRECONDITION while another holds the lock; UNAVAILABLE if the name is gone or another
-// file's by now: open it again.
+// FAILED_PRECONDITION while another holds the lock; UNAVAILABLE if the name is gone or belongs
+// to another file by now: open it again.
 absl::Status LockNamed(int file, const std::string& path);
 
 // Makes the names in the file's folder durable.

@@ -1,4 +1,4 @@
-// What a client has seen is there at whichever gateway it asks next.
+// What a client has seen at one gateway it also finds at the next.
 #pragma once
 
 #include <grpcpp/support/client_interceptor.h>
@@ -18,7 +18,7 @@ class Session {
  public:
   // Empty before the first.
   std::string token() const ABSL_LOCKS_EXCLUDED(mu_);
-  // An answer's; `lost`: what the one before stands for is gone, so this one counts.
+  // The token of an answer. `lost`: what the earlier token stands for is gone, so this one counts.
   void Take(const std::string& token, bool lost) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -27,8 +27,8 @@ class Session {
   uint64_t number_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
-// Gives a channel's calls that are no streams the session's token, and the session what their
-// answers say.
+// Sends the session's token with each call of a channel that is not a stream, and takes the
+// session's new one from the answer.
 std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface> MakeSessionInterceptors();
 
 }  // namespace finetune::inline client

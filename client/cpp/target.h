@@ -8,7 +8,7 @@
 
 namespace finetune::inline client {
 
-// INVALID_ARGUMENT for what is no address, such as one with https:// before it.
+// INVALID_ARGUMENT for what is not an address, such as one with https:// in front.
 absl::Status CheckTarget(const std::string& target);
 
 struct HostAndPort {

@@ -22,7 +22,7 @@ struct TlsPem {
 };
 
 // The files of TLS as one set that fits together: a good one is kept until the files hold the next.
-// That a certificate has expired is no fault, because the files may change while a channel lives.
+// An expired certificate is not an error, because the files may change while a channel lives.
 // Not thread-safe.
 class TlsFiles {
  public:

@@ -11,8 +11,8 @@
 
 namespace finetune::inline client {
 
-// What is to be trained with, looked at before a byte is sent: a zip, or the zip of a folder of
-// images. Sending it again costs time, and a training that fails costs money.
+// Training data, checked before a byte is sent: a zip, or the zip of a folder of images. Sending it
+// again costs time, and a training that fails costs money.
 struct TrainingData {
   // The zip to send, and what it is called at its other end.
   std::string path;
@@ -20,7 +20,7 @@ struct TrainingData {
   int64_t size_bytes = 0;
   int image_count = 0;
   int caption_count = 0;
-  // What was done with a folder, and what training may do badly with; one sentence each.
+  // What was done with a folder, and what may make the training worse; one sentence each.
   std::vector<std::string> warnings;
   // Why training with it cannot end well; one sentence each.
   std::vector<std::string> faults;

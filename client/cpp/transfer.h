@@ -70,9 +70,9 @@ absl::StatusOr<DownloadedWeights> DownloadWeights(FineTuneClient& client, const 
                                                   const std::string& path,
                                                   const DownloadOptions& options = {});
 
-// For those who fetch by other ways: ends a download whose last attempt ended with `status`. A
-// whole file that is weights, as far as the options ask for it, gets its name; one that is not
-// leaves nothing; of a broken one what has come stays for the next time.
+// For callers that fetch by other means: ends a download whose last attempt ended with `status`. A
+// complete file gets its name if it passes the check that the options ask for, and is removed if it
+// does not; of a broken one, what has arrived stays for the next attempt.
 absl::StatusOr<DownloadedWeights> FinishDownload(PartialFile& file, absl::Status status,
                                                  const DownloadOptions& options,
                                                  int64_t resumed_bytes);

@@ -58,7 +58,7 @@ class WatchView {
   // from inside of which this is called). Any thread.
   void Remove(const std::shared_ptr<Subscriber>& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Whether there is anybody to tell, as of the last Add() and Prune().
+  // Whether there are subscribers, as of the last Add() and Prune().
   bool watched() const { return !to_all_.empty() || !to_name_.empty(); }
 
   // Forgets everything, as at the beginning. Only without subscribers.

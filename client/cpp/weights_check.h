@@ -1,4 +1,4 @@
-// Whether a file is what weights are: .safetensors.
+// Whether a file is weights in the .safetensors format.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ absl::Status CheckWeightsStart(std::string_view start);
 // all there. DATA_LOSS if not; LocalFileError() if the file cannot be read.
 absl::Status CheckWeightsFile(int file, std::string_view path);
 
-// Whether one of the two said that it is no weights: the bytes came whole, and are what they are.
+// Whether one of the two said that the file is not weights: all bytes came, so that trying again
+// does not help.
 bool IsNoWeights(const absl::Status& status);
 
 }  // namespace finetune::inline client
