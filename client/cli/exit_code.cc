@@ -38,7 +38,7 @@ std::string AdviceByReason(const absl::Status& status) {
     case pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED:
       return "Segmind's account needs more credits.";
     case pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED:
-      return "The gateway's own API key is refused: tell who operates the gateway.";
+      return "The gateway's own API key is refused: tell whoever operates the gateway.";
     case pb::ErrorReason::UPSTREAM_RETIRED:
       return "Segmind takes no new jobs; get, list, watch and download still work.";
     case pb::ErrorReason::CREDENTIALS_MISSING:
@@ -46,7 +46,7 @@ std::string AdviceByReason(const absl::Status& status) {
     case pb::ErrorReason::CREDENTIALS_INVALID:
       return "The token or certificate is not valid here, or has expired.";
     case pb::ErrorReason::ROLE_NOT_ALLOWED:
-      return "Your identity may not do this: ask who operates the gateway.";
+      return "Your identity may not do this: ask whoever operates the gateway.";
     case pb::ErrorReason::STORE_UNAVAILABLE:
       return "The gateway cannot write its store; reads still work. Try again later.";
     case pb::ErrorReason::CHECKSUM_MISMATCH:

@@ -171,7 +171,8 @@ std::vector<std::string> NextSteps(const pb::FineTune& job) {
     case pb::FineTune::CANCELLED:
       return {"Somebody stopped it at Segmind: create a new one if it is still wanted."};
     case pb::FineTune::LOST:
-      return {"Segmind no longer lists it: ask who has the account whether it was deleted there."};
+      return {
+          "Segmind no longer lists it: ask whoever has the account whether it was deleted there."};
     case pb::FineTune::SUBMIT_UNKNOWN:
       return {"Do not create it again: the gateway is finding out whether Segmind has it.",
               absl::StrCat("finetune wait ", id)};

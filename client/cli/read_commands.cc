@@ -217,8 +217,9 @@ int WhoAmI(Session& session, FineTuneClient& client) {
   const pb::CallerIdentity& caller = status->caller();
   const std::string role = RoleOf(caller);
   if (caller.name().empty()) {
-    session.out << "Nobody in particular: this gateway has no policy, and who reaches it may do "
-                   "everything.\n";
+    session.out
+        << "Nobody in particular: this gateway has no policy, and whoever reaches it may do "
+           "everything.\n";
   } else {
     session.out << "name          " << Printable(caller.name()) << "\n";
     if (!role.empty()) session.out << "role          " << role << "\n";

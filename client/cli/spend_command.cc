@@ -158,7 +158,7 @@ void AddSpend(CLI::App& app, Session& session) {
                       "The first day, such as 2026-11-01; since the month began if not given");
   command->add_option("--until", flags->until, "The day after the last one");
   command->add_option("--zone", flags->zone,
-                      "In which days begin, such as Europe/Berlin; else UTC");
+                      "The time zone that days begin in, such as Europe/Berlin; else UTC");
   command->add_flag("--days", flags->days, "By day instead of by month");
   command->footer(
       "Examples:\n"

@@ -168,7 +168,7 @@ Cause Unverified(const Handshake& handshake, const HostAndPort& target,
                  const ConnectOptions& options) {
   switch (handshake.verify_result()) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return {"its certificate has expired", "Tell who operates the gateway."};
+      return {"its certificate has expired", "Tell whoever operates the gateway."};
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return {"its certificate is not valid yet", "Look at this machine's clock."};
     case X509_V_ERR_HOSTNAME_MISMATCH:
