@@ -108,10 +108,10 @@ TEST_F(CallGateTest, CountsUnaryCallsAsLongAsTheyAreUnderWay) {
 }
 
 TEST_F(CallGateTest, WaitsWatchesAndTransfersTakeNoShortCallsPlace) {
-  Make({.calls = FairShare::Limits::Of(2),
-        .waits = FairShare::Limits::Of(1),
-        .watches = FairShare::Limits::Of(1),
-        .transfers = FairShare::Limits::Of(1)});
+  Make({.calls = {.total = 2},
+        .waits = {.total = 1},
+        .watches = {.total = 1},
+        .transfers = {.total = 1}});
   Is("alice");
   std::vector<std::unique_ptr<Made>> made;
   for (const Method lasting :
@@ -149,7 +149,7 @@ TEST_F(CallGateTest, TakesCallsNoFasterThanTheirCallerMay) {
 }
 
 TEST_F(CallGateTest, WhatACallTookOfWhatAllShareComesBackAtItsEnd) {
-  Make({.answer_bytes = FairShare::Limits::Of(1'000), .checks = FairShare::Limits::Of(1)});
+  Make({.answer_bytes = {.total = 1'000}, .checks = {.total = 1}});
   Is("alice");
   const auto first = Admit(Method::kGetFineTune), second = Admit(Method::kGetFineTune);
   EXPECT_TRUE(gate_->Take(first->call, Share::kChecks).ok());
