@@ -23,7 +23,7 @@ bool IsAbout(const UpstreamJob& job, const record::FineTuneRecord& record, Draft
 
 }  // namespace
 
-DetailsReader::DetailsReader(const Parts& parts, absl::Duration settle_time,
+DetailsReader::DetailsReader(const ReadingParts& parts, absl::Duration settle_time,
                              std::shared_ptr<Worker> worker, Listener listener)
     : parts_(parts),
       settle_time_(settle_time),

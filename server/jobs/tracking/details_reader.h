@@ -7,17 +7,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "server/base/clock.h"
 #include "server/base/worker.h"
-#include "server/jobs/tracking/candidates.h"
 #include "server/jobs/tracking/details_queue.h"
-#include "server/jobs/tracking/leader_recorder.h"
-#include "server/jobs/tracking/missing_jobs.h"
-#include "server/jobs/tracking/pace.h"
-#include "server/jobs/tracking/refresh_calls.h"
-#include "server/jobs/tracking/tracking_metrics.h"
-#include "server/jobs/tracking/upstream_clock.h"
-#include "server/segmind/segmind_client.h"
+#include "server/jobs/tracking/reading_parts.h"
 
 namespace finetune {
 
@@ -26,19 +18,6 @@ namespace finetune {
 // jobs are gone. Part of the SegmindReader, which outlives it; tracker thread only.
 class DetailsReader {
  public:
-  // All outlive it.
-  struct Parts {
-    SegmindClient& segmind;
-    LeaderRecorder& recorder;
-    Catalog& catalog;
-    Clock& clock;
-    TrackingMetrics& metrics;
-    UpstreamClock& upstream_clock;
-    Pace& pace;
-    MissingJobs& missing;
-    Candidates& candidates;
-    RefreshCalls& refreshes;
-  };
   // Called on the tracker's thread.
   struct Listener {
     // Details that the search for submissions had asked for are there, or cannot be had.
@@ -51,8 +30,8 @@ class DetailsReader {
 
   // Answers of others come back through `worker`, whose tasks are the tracker's thread.
   // `settle_time`: how long Segmind may take to show a job that it accepted.
-  DetailsReader(const Parts& parts, absl::Duration settle_time, std::shared_ptr<Worker> worker,
-                Listener listener);
+  DetailsReader(const ReadingParts& parts, absl::Duration settle_time,
+                std::shared_ptr<Worker> worker, Listener listener);
 
   // Once the catalog is loaded: what its records lack is to be read.
   void AddBackfills();
@@ -97,7 +76,7 @@ class DetailsReader {
   void OnUnknownId(const Read& read);
   void RecordLost(const Read& read);
 
-  const Parts parts_;
+  const ReadingParts parts_;
   const absl::Duration settle_time_;
   const std::shared_ptr<Worker> worker_;
   const Listener listener_;

@@ -17,9 +17,12 @@ constexpr size_t kMaxUnknownHints = 1000;
 
 }  // namespace
 
-ListPoller::ListPoller(const Parts& parts, const Options& options, std::shared_ptr<Worker> worker,
-                       Listener listener)
+ListPoller::ListPoller(const ReadingParts& parts, UnknownWords& unknown_words,
+                       DetailsReader& details, const Options& options,
+                       std::shared_ptr<Worker> worker, Listener listener)
     : parts_(parts),
+      unknown_words_(unknown_words),
+      details_(details),
       options_(options),
       worker_(std::move(worker)),
       listener_(std::move(listener)),
@@ -160,7 +163,7 @@ void ListPoller::RecordSlice(const std::shared_ptr<Recording>& recording,
   reading.found = recording->outcome.candidates;
   reading.too_many = recording->outcome.too_many;
   reading.more = more;
-  for (const UpstreamJob& item : reading.items) parts_.details.DropDoubt(item.id);
+  for (const UpstreamJob& item : reading.items) details_.DropDoubt(item.id);
   if (more)
     reading.search.candidates = parts_.candidates.Snapshot();
   else
@@ -231,15 +234,13 @@ void ListPoller::NoteTooMany(const Recording& recording) {
 
 // What the list leaves to be asked.
 void ListPoller::Follow(const ListOutcome& outcome) {
-  parts_.details.Doubt(outcome.doubtful);
-  for (const std::string& id : outcome.stale)
-    parts_.details.queue().Add(id, DetailsQueue::kConfirm);
-  for (const std::string& id : outcome.pending)
-    parts_.details.queue().Add(id, DetailsQueue::kPending);
+  details_.Doubt(outcome.doubtful);
+  for (const std::string& id : outcome.stale) details_.queue().Add(id, DetailsQueue::kConfirm);
+  for (const std::string& id : outcome.pending) details_.queue().Add(id, DetailsQueue::kPending);
   for (const std::string& id : outcome.incomplete) {
     const VersionPtr version = parts_.catalog.FindUpstream(id);
     if (version == nullptr || version->details_known) continue;
-    parts_.details.queue().Add(id, DetailsQueue::kBackfill, {}, version->first_revision);
+    details_.queue().Add(id, DetailsQueue::kBackfill, {}, version->first_revision);
   }
   NoteWords(outcome);
   NoteMarkers(outcome);
@@ -250,7 +251,7 @@ void ListPoller::NoteWords(const ListOutcome& outcome) {
   for (const ListOutcome::UnknownWord& unknown : outcome.unknown_words) {
     // A time that lies ahead was made by another clock.
     const absl::Time since = std::min(parts_.clock.FromWall(unknown.since), now);
-    if (!parts_.unknown_words.Note(unknown.upstream_id, unknown.word, since)) continue;
+    if (!unknown_words_.Note(unknown.upstream_id, unknown.word, since)) continue;
     parts_.metrics.CountUnknownWord();
     Log(LogLevel::kWarning, "Segmind has a word for a job's state that is not known",
         {{"word", unknown.word}, {"upstream_id", unknown.upstream_id}});

@@ -8,20 +8,14 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "server/base/clock.h"
 #include "server/base/trace.h"
 #include "server/base/worker.h"
-#include "server/jobs/tracking/candidates.h"
 #include "server/jobs/tracking/details_reader.h"
-#include "server/jobs/tracking/leader_recorder.h"
 #include "server/jobs/tracking/list_reading.h"
 #include "server/jobs/tracking/missing_jobs.h"
-#include "server/jobs/tracking/pace.h"
-#include "server/jobs/tracking/tracking_metrics.h"
+#include "server/jobs/tracking/reading_parts.h"
 #include "server/jobs/tracking/unknown_words.h"
-#include "server/jobs/tracking/upstream_clock.h"
 #include "server/segmind/list_reader.h"
-#include "server/segmind/segmind_client.h"
 
 namespace finetune {
 
@@ -31,20 +25,6 @@ namespace finetune {
 // SegmindReader, which outlives it; tracker thread only.
 class ListPoller {
  public:
-  // All outlive it.
-  struct Parts {
-    SegmindClient& segmind;
-    LeaderRecorder& recorder;
-    Catalog& catalog;
-    Clock& clock;
-    TrackingMetrics& metrics;
-    UpstreamClock& upstream_clock;
-    Pace& pace;
-    MissingJobs& missing;
-    Candidates& candidates;
-    UnknownWords& unknown_words;
-    DetailsReader& details;
-  };
   // As SegmindReader::Options.
   struct Options {
     int settle_lists = 3;
@@ -68,8 +48,9 @@ class ListPoller {
   };
 
   // Answers of others come back through `worker`, whose tasks are the tracker's thread.
-  ListPoller(const Parts& parts, const Options& options, std::shared_ptr<Worker> worker,
-             Listener listener);
+  // Both references outlive it.
+  ListPoller(const ReadingParts& parts, UnknownWords& unknown_words, DetailsReader& details,
+             const Options& options, std::shared_ptr<Worker> worker, Listener listener);
 
   // When the next list may begin.
   absl::Time NextStart() const;
@@ -121,7 +102,9 @@ class ListPoller {
   void NoteMarkers(const ListOutcome& outcome);
   void NoteTooMany(const Recording& recording);
 
-  const Parts parts_;
+  const ReadingParts parts_;
+  UnknownWords& unknown_words_;
+  DetailsReader& details_;
   const Options options_;
   const std::shared_ptr<Worker> worker_;
   const Listener listener_;

@@ -48,31 +48,11 @@ SegmindReader::SegmindReader(const Options& options, const Parts& parts,
       missing_(catalog_),
       unknown_words_(options.unknown_state_timeout),
       candidates_(options.settle_time),
-      details_({.segmind = segmind_,
-                .recorder = recorder_,
-                .catalog = catalog_,
-                .clock = clock_,
-                .metrics = metrics_,
-                .upstream_clock = upstream_clock_,
-                .pace = pace_,
-                .missing = missing_,
-                .candidates = candidates_,
-                .refreshes = refreshes_},
-               options.settle_time, worker_,
+      details_(Shared(), options.settle_time, worker_,
                {.on_search_news = [this] { SearchAgain(); },
                 .on_observed = [this] { TellOthers(); },
                 .on_step = [this] { Pump(); }}),
-      lists_({.segmind = segmind_,
-              .recorder = recorder_,
-              .catalog = catalog_,
-              .clock = clock_,
-              .metrics = metrics_,
-              .upstream_clock = upstream_clock_,
-              .pace = pace_,
-              .missing = missing_,
-              .candidates = candidates_,
-              .unknown_words = unknown_words_,
-              .details = details_},
+      lists_(Shared(), unknown_words_, details_,
              {.settle_lists = options.settle_lists,
               .settle_time = options.settle_time,
               .tracer = options.tracer},
@@ -85,6 +65,19 @@ SegmindReader::SegmindReader(const Options& options, const Parts& parts,
         TellOthers();
         Pump();
       }) {}
+
+ReadingParts SegmindReader::Shared() {
+  return {.segmind = segmind_,
+          .recorder = recorder_,
+          .catalog = catalog_,
+          .clock = clock_,
+          .metrics = metrics_,
+          .upstream_clock = upstream_clock_,
+          .pace = pace_,
+          .missing = missing_,
+          .candidates = candidates_,
+          .refreshes = refreshes_};
+}
 
 SegmindReader::~SegmindReader() { Stop(); }
 

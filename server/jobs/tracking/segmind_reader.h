@@ -17,6 +17,7 @@
 #include "server/jobs/tracking/list_poller.h"
 #include "server/jobs/tracking/missing_jobs.h"
 #include "server/jobs/tracking/pace.h"
+#include "server/jobs/tracking/reading_parts.h"
 #include "server/jobs/tracking/refresh_calls.h"
 #include "server/jobs/tracking/tracking_metrics.h"
 #include "server/jobs/tracking/unknown_words.h"
@@ -92,6 +93,8 @@ class SegmindReader {
   void Want(uint64_t ticket);
 
  private:
+  // What lists and details share of this.
+  ReadingParts Shared();
   void TakeHint(const std::string& upstream_id, absl::Time time, const TraceContext& trace);
   void End(const absl::Status& why);
   void AddRefresh(std::string id, absl::Time not_before, absl::Time deadline,

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "server/base/error.h"
+#include "server/base/time_proto.h"
 #include "tests/jobs/store_fixture.h"
 
 namespace finetune {
@@ -48,6 +49,7 @@ TEST(CheckSpending, CountsByTheRecordEachCallerForItself) {
   intent.set_state(record::Intent::PREPARED);
   ASSERT_TRUE(jobs.Run([&](Draft& draft) {
                     EXPECT_TRUE(CheckSpendingOf(draft, "alice", limits).ok());
+                    *intent.mutable_create_time() = ToProto(draft.now());
                     draft.PutIntent(intent);
                     return absl::OkStatus();
                   })

@@ -3,10 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "server/jobs/record/merge.h"
-#include "tests/base/notification.h"
-#include "tests/fakes/fake_segmind.h"
-#include "tests/fakes/fixed_key.h"
-#include "tests/jobs/store_fixture.h"
+#include "tests/jobs/tracking/reading_rig.h"
 
 namespace finetune {
 namespace {
@@ -14,33 +11,16 @@ namespace {
 using pb::FineTune;
 
 // A reader with all that it talks to, and the tracker's thread, which takes one step at a time.
-class DetailsReaderTest : public ::testing::Test {
+class DetailsReaderTest : public ReadingRig {
  protected:
   DetailsReaderTest() {
-    SegmindClient::Options options;
-    options.url = "http://segmind.test";
-    client_ =
-        std::make_unique<SegmindClient>(options, *connection_, key_, jobs_.clock, jobs_.metrics);
     reader_ = std::make_unique<DetailsReader>(
-        DetailsReader::Parts{.segmind = *client_,
-                             .recorder = recorder_,
-                             .catalog = jobs_.catalog,
-                             .clock = jobs_.clock,
-                             .metrics = metrics_,
-                             .upstream_clock = upstream_clock_,
-                             .pace = pace_,
-                             .missing = missing_,
-                             .candidates = candidates_,
-                             .refreshes = refreshes_},
-        absl::Minutes(2), worker_,
+        Parts(), absl::Minutes(2), worker_,
         DetailsReader::Listener{.on_search_news = [this] { ++search_news_; },
                                 .on_observed = [] {},
                                 .on_step = [this] { OnStep(); }});
   }
-  ~DetailsReaderTest() override {
-    worker_->Stop();
-    connection_->Shutdown();
-  }
+  ~DetailsReaderTest() override { worker_->Stop(); }
 
   // A job that the record has and Segmind knows by the same name.
   void AddJob(const std::string& id, const std::string& status = "TRAINING") {
@@ -79,21 +59,6 @@ class DetailsReaderTest : public ::testing::Test {
         steps);
   }
 
-  JobsFixture jobs_;
-  LeaderRecorder recorder_{*jobs_.recorder};
-  FixedKey key_;
-  FakeSegmind segmind_{jobs_.clock};
-  std::unique_ptr<HttpClient> connection_ = segmind_.Connect();
-  std::unique_ptr<SegmindClient> client_;
-  TrackingMetrics metrics_{jobs_.metrics};
-  UpstreamClock upstream_clock_;
-  Pace pace_{{.active_interval = absl::Seconds(15),
-              .idle_interval = absl::Minutes(5),
-              .settle_interval = absl::Seconds(5)}};
-  MissingJobs missing_{jobs_.catalog};
-  Candidates candidates_{absl::ZeroDuration()};
-  RefreshCalls refreshes_{jobs_.catalog};
-  std::shared_ptr<Worker> worker_ = std::make_shared<Worker>("tracker");
   std::unique_ptr<DetailsReader> reader_;
   // Worker's thread only.
   int steps_left_ = 0;

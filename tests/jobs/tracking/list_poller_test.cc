@@ -2,10 +2,7 @@
 
 #include "server/base/error.h"
 #include "server/jobs/record/marker.h"
-#include "tests/base/notification.h"
-#include "tests/fakes/fake_segmind.h"
-#include "tests/fakes/fixed_key.h"
-#include "tests/jobs/store_fixture.h"
+#include "tests/jobs/tracking/reading_rig.h"
 
 namespace finetune {
 namespace {
@@ -15,39 +12,14 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 // A poller with all that it talks to, and the tracker's thread, which takes one step at a time.
-class ListPollerTest : public ::testing::Test {
+class ListPollerTest : public ReadingRig {
  protected:
   ListPollerTest() {
-    SegmindClient::Options options;
-    options.url = "http://segmind.test";
-    client_ =
-        std::make_unique<SegmindClient>(options, *connection_, key_, jobs_.clock, jobs_.metrics);
     details_ = std::make_unique<DetailsReader>(
-        DetailsReader::Parts{.segmind = *client_,
-                             .recorder = recorder_,
-                             .catalog = jobs_.catalog,
-                             .clock = jobs_.clock,
-                             .metrics = metrics_,
-                             .upstream_clock = upstream_clock_,
-                             .pace = pace_,
-                             .missing = missing_,
-                             .candidates = candidates_,
-                             .refreshes = refreshes_},
-        absl::Minutes(2), worker_,
+        Parts(), absl::Minutes(2), worker_,
         DetailsReader::Listener{.on_search_news = [] {}, .on_observed = [] {}, .on_step = [] {}});
     poller_ = std::make_unique<ListPoller>(
-        ListPoller::Parts{.segmind = *client_,
-                          .recorder = recorder_,
-                          .catalog = jobs_.catalog,
-                          .clock = jobs_.clock,
-                          .metrics = metrics_,
-                          .upstream_clock = upstream_clock_,
-                          .pace = pace_,
-                          .missing = missing_,
-                          .candidates = candidates_,
-                          .unknown_words = unknown_words_,
-                          .details = *details_},
-        ListPoller::Options(), worker_,
+        Parts(), unknown_words_, *details_, ListPoller::Options(), worker_,
         ListPoller::Listener{.on_recorded =
                                  [this](const ListPoller::Recorded& list) {
                                    // As the SegmindReader does.
@@ -62,10 +34,7 @@ class ListPollerTest : public ::testing::Test {
                                  },
                              .on_step = [] {}});
   }
-  ~ListPollerTest() override {
-    worker_->Stop();
-    connection_->Shutdown();
-  }
+  ~ListPollerTest() override { worker_->Stop(); }
 
   void AddJob(const std::string& id, const std::string& status = "TRAINING") {
     FakeJob job;
@@ -80,14 +49,6 @@ class ListPollerTest : public ::testing::Test {
     return version == nullptr ? FineTune() : ToRecord(*version).fine_tune();
   }
 
-  void Do(const std::function<void()>& what) {
-    Notification done;
-    worker_->Post([&] {
-      what();
-      done.Notify();
-    });
-    done.WaitForNotification();
-  }
   // Until so many lists were recorded or have failed.
   void Poll(int lists = 1) {
     Notification done;
@@ -102,22 +63,7 @@ class ListPollerTest : public ::testing::Test {
     if (--lists_left_ == 0 && all_ended_ != nullptr) std::exchange(all_ended_, nullptr)->Notify();
   }
 
-  JobsFixture jobs_;
-  LeaderRecorder recorder_{*jobs_.recorder};
-  FixedKey key_;
-  FakeSegmind segmind_{jobs_.clock};
-  std::unique_ptr<HttpClient> connection_ = segmind_.Connect();
-  std::unique_ptr<SegmindClient> client_;
-  TrackingMetrics metrics_{jobs_.metrics};
-  UpstreamClock upstream_clock_;
-  Pace pace_{{.active_interval = absl::Seconds(15),
-              .idle_interval = absl::Minutes(5),
-              .settle_interval = absl::Seconds(5)}};
-  MissingJobs missing_{jobs_.catalog};
-  Candidates candidates_{absl::ZeroDuration()};
-  RefreshCalls refreshes_{jobs_.catalog};
   UnknownWords unknown_words_{absl::Hours(24)};
-  std::shared_ptr<Worker> worker_ = std::make_shared<Worker>("tracker");
   std::unique_ptr<DetailsReader> details_;
   std::unique_ptr<ListPoller> poller_;
   // Worker's thread only, but while no list is under way.
