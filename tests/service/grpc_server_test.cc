@@ -57,10 +57,11 @@ TEST_F(GrpcServerTest, SaysWhyItCannotListen) {
   for (const auto& [host, why] : std::vector<std::pair<std::string, std::string>>{
            {"127.0.0.1", "Address already in use"},
            {"192.0.2.1", "Cannot assign requested address"}}) {
+    FineTuneService service(world_.parts, world_.gate);
     const auto second = GrpcServer::Start({.host = host,
                                            .port = world_.server->port(),
                                            .credentials = grpc::InsecureServerCredentials()},
-                                          world_.service, world_.gate);
+                                          service, world_.gate);
     ASSERT_FALSE(second.ok());
     EXPECT_TRUE(absl::IsUnavailable(second.status()));
     EXPECT_THAT(std::string(second.status().message()),

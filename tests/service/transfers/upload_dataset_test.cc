@@ -90,8 +90,8 @@ TEST_F(UploadDatasetTest, StorageNeverHasADatasetThatIsNotWhatItWasSaidToBe) {
   Writer writer = Begin(static_cast<int64_t>(zip.size()) + 1);
   Send(writer, zip);
   writer->WritesDone();
-  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_FALSE(ending_.Wait().first.ok());
+  EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_TRUE(absl::IsDataLoss(ending_.Wait().first));
   EXPECT_EQ(storage_.stored(), "");
 }
 
