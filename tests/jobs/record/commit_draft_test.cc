@@ -9,18 +9,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
-
-record::Intent Intent(const std::string& request_id, record::Intent::State state) {
-  record::Intent intent;
-  intent.set_caller("alice");
-  intent.set_request_id(request_id);
-  intent.set_fine_tune_id("job-" + request_id);
-  intent.set_state(state);
-  *intent.mutable_create_time() = ToProto(kNow);
-  return intent;
-}
-
 record::FineTuneRecord JobOf(const std::string& creator, const std::string& id,
                              pb::FineTune::State state = pb::FineTune::QUEUED) {
   record::FineTuneRecord record = MakeJob(id, state);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "server/base/time_proto.h"
 #include "server/jobs/record/commit_draft.h"
 #include "tests/jobs/store_fixture.h"
 
@@ -28,6 +29,15 @@ class DraftRig : public ::testing::Test {
     }
     draft_.emplace(CommitDraft::Base{catalog_, *store_, unsettled_, reads_, refusal_, key_, owner_},
                    now);
+  }
+  static record::Intent Intent(const std::string& request_id, record::Intent::State state) {
+    record::Intent intent;
+    intent.set_caller("alice");
+    intent.set_request_id(request_id);
+    intent.set_fine_tune_id("job-" + request_id);
+    intent.set_state(state);
+    *intent.mutable_create_time() = ToProto(kNow);
+    return intent;
   }
   void Put(const record::FineTuneRecord& record) {
     draft_->Put(record);

@@ -7,15 +7,6 @@
 namespace finetune {
 namespace {
 
-record::Intent Intent(const std::string& request_id, record::Intent::State state) {
-  record::Intent intent;
-  intent.set_caller("alice");
-  intent.set_request_id(request_id);
-  intent.set_fine_tune_id("job-" + request_id);
-  intent.set_state(state);
-  return intent;
-}
-
 class LostCommitsTest : public DraftRig {
  protected:
   static constexpr StorePoint kShown{.era = 7, .seq = 9, .revision = 9};

@@ -5,6 +5,7 @@
 #include "tests/base/span_collector.h"
 #include "tests/jobs/rig.h"
 #include "tests/jobs/shared_fleet.h"
+#include "tests/jobs/tracking/fake_jobs.h"
 
 namespace finetune {
 namespace {
@@ -39,14 +40,7 @@ class FollowedReadsTest : public Rig {
   }
 
   void AddJob(const std::string& id, const std::string& status = "TRAINING") {
-    FakeJob job;
-    job.id = id;
-    job.name = "job " + id;
-    job.data_source = "https://data.test/" + id;
-    job.prompt = "prompt of " + id;
-    job.status = status;
-    job.created = job.visible = clock_.Now();
-    segmind_.Add(job);
+    AddFakeJob(segmind_, clock_, id, status);
   }
   static FineTune::State StateAt(Process& process, const std::string& id) {
     const VersionPtr version = process.catalog.FindUpstream(id);

@@ -2,6 +2,7 @@
 
 #include "server/base/error.h"
 #include "server/jobs/record/marker.h"
+#include "tests/jobs/tracking/fake_jobs.h"
 #include "tests/jobs/tracking/reading_rig.h"
 
 namespace finetune {
@@ -37,12 +38,7 @@ class ListPollerTest : public ReadingRig {
   ~ListPollerTest() override { worker_->Stop(); }
 
   void AddJob(const std::string& id, const std::string& status = "TRAINING") {
-    FakeJob job;
-    job.id = id;
-    job.name = "display of " + id;
-    job.status = status;
-    job.created = job.visible = jobs_.clock.Now();
-    segmind_.Add(job);
+    AddFakeJob(segmind_, jobs_.clock, id, status);
   }
   FineTune Job(const std::string& upstream_id) {
     const VersionPtr version = jobs_.catalog.FindUpstream(upstream_id);

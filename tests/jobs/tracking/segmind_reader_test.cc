@@ -5,6 +5,7 @@
 #include "tests/fakes/fixed_key.h"
 #include "tests/jobs/rig.h"
 #include "tests/jobs/store_fixture.h"
+#include "tests/jobs/tracking/fake_jobs.h"
 
 namespace finetune {
 namespace {
@@ -86,12 +87,7 @@ class SegmindReaderTest : public ::testing::Test {
     return reply;
   }
   void AddJob(const std::string& id, const std::string& status) {
-    FakeJob job;
-    job.id = id;
-    job.name = "job " + id;
-    job.status = status;
-    job.created = job.visible = jobs_.clock.Now();
-    segmind_.Add(job);
+    AddFakeJob(segmind_, jobs_.clock, id, status);
   }
 
   JobsFixture jobs_;

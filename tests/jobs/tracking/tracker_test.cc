@@ -3,6 +3,7 @@
 #include "server/jobs/record/marker.h"
 #include "tests/base/span_collector.h"
 #include "tests/jobs/rig.h"
+#include "tests/jobs/tracking/fake_jobs.h"
 
 namespace finetune {
 namespace {
@@ -12,14 +13,7 @@ using pb::FineTune;
 class TrackerTest : public Rig {
  protected:
   void AddJob(const std::string& id, const std::string& status = "TRAINING") {
-    FakeJob job;
-    job.id = id;
-    job.name = "job " + id;
-    job.data_source = "https://data.test/" + id;
-    job.prompt = "prompt of " + id;
-    job.status = status;
-    job.created = job.visible = clock_.Now();
-    segmind_.Add(job);
+    AddFakeJob(segmind_, clock_, id, status);
   }
   void SetStatus(const std::string& id, const std::string& status) {
     segmind_.Change(id, [&](FakeJob& job) { job.status = status; });
