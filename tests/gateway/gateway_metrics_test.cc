@@ -21,6 +21,7 @@ class GatewayMetricsTest : public Rig {
         std::make_unique<GatewayMetrics>(GatewayMetrics::Parts{.catalog = process_->catalog,
                                                                .recorder = process_->recorder,
                                                                .segmind = process_->client,
+                                                               .tracker = process_->tracker,
                                                                .clock = clock_,
                                                                .metrics = process_->metrics},
                                          start_);
@@ -48,6 +49,7 @@ TEST_F(GatewayMetricsTest, SayHowOldTheViewIsByItsNewestReadOrByTheStart) {
   GatewayMetrics other({.catalog = unread,
                         .recorder = process_->recorder,
                         .segmind = process_->client,
+                        .tracker = process_->tracker,
                         .clock = clock_,
                         .metrics = process_->metrics},
                        clock_.Now() - absl::Seconds(7));
