@@ -61,6 +61,11 @@ void Candidates::Add(std::vector<Candidate> seen) {
 void Candidates::Take(const SearchResult& result, bool with_absences) {
   for (const auto* gone : {&result.adopted, &result.dropped})
     for (const std::string& id : *gone) jobs_.erase(id);
+  if (!result.dropped.empty()) {
+    auto dropped = std::make_shared<Ids>(*dropped_);
+    dropped->insert(result.dropped.begin(), result.dropped.end());
+    dropped_ = std::move(dropped);
+  }
   if (with_absences) absences_ = result.absences;
   for (const std::string& id : result.settled) told_.erase(id);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,13 @@ class Candidates {
   // What a search came to. Its dropped candidates are to be forgotten.
   void Take(const SearchResult& result, bool with_absences);
 
+  // Those that were dropped since a submission began to be looked for, by UpstreamJob::id: they are
+  // no submission that was known then, and were there before any later one.
+  using Ids = absl::flat_hash_set<std::string>;
+  const std::shared_ptr<const Ids>& dropped() const { return dropped_; }
+  // Nothing is looked for any more.
+  void ForgetDropped() { dropped_ = std::make_shared<const Ids>(); }
+
   bool Has(const std::string& upstream_id) const { return jobs_.contains(upstream_id); }
   bool empty() const { return jobs_.empty(); }
 
@@ -63,6 +71,7 @@ class Candidates {
 
   absl::flat_hash_map<std::string, Known> jobs_;  // By UpstreamJob::id.
   Absences absences_;
+  std::shared_ptr<const Ids> dropped_ = std::make_shared<const Ids>();
   absl::flat_hash_set<std::string> told_;
 };
 

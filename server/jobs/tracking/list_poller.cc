@@ -143,6 +143,8 @@ void ListPoller::RecordDelta(ListRead read, ListDelta delta) {
   reading.hinted = hinted_;
   reading.has = [reader = reader_](const std::string& id) { return reader->Has(id); };
   parts_.candidates.KeepOnly([this](const std::string& id) { return reader_->Has(id); });
+  if (!parts_.recorder.has_unsettled()) parts_.candidates.ForgetDropped();
+  reading.dropped = parts_.candidates.dropped();
   recording->roll = RollCallOf(read, delta);
   const size_t changed = delta.changed.size() + delta.more_changed;
   read.span->Set("finetune.list.items", static_cast<int64_t>(recording->roll.total));

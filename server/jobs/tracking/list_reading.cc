@@ -95,6 +95,7 @@ class ListRecording {
 
   bool MayBeSubmitted(const UpstreamJob& item, uint64_t shown_read) const {
     if (known_.contains(item.id)) return true;
+    if (list_.dropped != nullptr && list_.dropped->contains(item.id)) return false;
     return std::any_of(unsettled_.begin(), unsettled_.end(), [&](const record::Intent& intent) {
       return shown_read >= intent.prepared_read() && !LikenessOf(intent, item, false).none;
     });

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "server/jobs/record/recorder.h"
 #include "server/jobs/tracking/submission_search.h"
 #include "server/segmind/upstream_job.h"
@@ -28,6 +30,8 @@ struct ListReading {
   // Candidates that slices of the same list brought before this one.
   std::vector<Candidate> found;
   bool too_many = false;  // As ListOutcome's.
+  // Jobs that were candidates and are nobody's, by UpstreamJob::id; may be null.
+  std::shared_ptr<const absl::flat_hash_set<std::string>> dropped;
   // Other slices follow: not until the last one is it known what the list shows of a submission.
   bool more = false;
 };

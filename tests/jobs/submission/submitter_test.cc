@@ -352,6 +352,30 @@ TEST_F(SubmitterTest, HoweverManyAnswersAreLostAtOnceEachJobIsFound) {
   }
 }
 
+// A sweep that somebody made there himself, and a gateway that has read no list yet.
+TEST_F(SubmitterTest, JobsThatAreAlikeAreLookedIntoOnceEachBeforeASubmissionIsGivenUp) {
+  constexpr int kAlike = 130;
+  segmind_.set_list_fate([] { return Fate::kServerError; });
+  segmind_.NextSubmits({Fate::kLostBefore});
+  StartProcess();
+  auto lost = Await(Create("r1"));
+  ASSERT_TRUE(lost.ok());
+  for (int i = 0; i < kAlike; ++i) {
+    FakeJob alike;
+    alike.id = absl::StrCat("alike-", i);
+    alike.name = "sweep";
+    alike.data_source = Request().data_source_uri();
+    alike.prompt = absl::StrCat("prompt ", 100 + i);
+    segmind_.Add(alike);
+  }
+  segmind_.set_list_fate([] { return Fate::kFine; });
+  ASSERT_TRUE(RunUntil([&] { return Job((*lost)->id).state() != FineTune::SUBMIT_UNKNOWN; }));
+  EXPECT_EQ(Job((*lost)->id).state(), FineTune::FAILED);
+  EXPECT_EQ(JobCount(), kAlike + 1u);
+  // Not again with each list.
+  EXPECT_LE(segmind_.details(), 4 * kAlike);
+}
+
 TEST_F(SubmitterTest, AnAnswerThatNamesTheJobOtherwiseThanListsDoMakesNoSecondJob) {
   StartProcess();
   segmind_.set_answered_id(R"("request_id":"queue-1")");
