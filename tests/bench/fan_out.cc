@@ -1,5 +1,6 @@
 #include "tests/bench/fan_out.h"
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -8,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "segmind/finetune/v1/fine_tune_service.pb.h"
 #include "tests/bench/changes.h"
 #include "tests/bench/labeller.h"
@@ -26,9 +28,18 @@ std::vector<std::string> Lines(const std::string& path) {
   return lines;
 }
 
-std::unique_ptr<RawStreams> OpenAll(const FanOutOptions& options, Receipts& receipts) {
-  auto streams = (options.frames ? MakeFrameStreams : MakeGrpcStreams)(
-      options.target, options.connections, receipts);
+using AllStreams = std::vector<std::unique_ptr<RawStreams>>;
+
+std::vector<std::string> TargetsOf(const FanOutOptions& options) {
+  return absl::StrSplit(options.target, ',');
+}
+
+AllStreams OpenAll(const FanOutOptions& options, Receipts& receipts) {
+  AllStreams all;
+  const std::vector<std::string> targets = TargetsOf(options);
+  for (const std::string& target : targets)
+    all.push_back((options.frames ? MakeFrameStreams : MakeGrpcStreams)(
+        target, std::max<int>(1, options.connections / targets.size()), receipts));
   const std::vector<std::string> names = Lines(options.names_file);
   StreamPlan plan;
   plan.method = "/segmind.finetune.v1.FineTuneService/WatchFineTunes";
@@ -42,9 +53,9 @@ std::unique_ptr<RawStreams> OpenAll(const FanOutOptions& options, Receipts& rece
     request.set_filter(absl::StrReplaceAll(options.filter, {{"{}", absl::StrCat(group)}}));
     if (!names.empty()) request.add_names(names[group % names.size()]);
     plan.requests = {request.SerializeAsString()};
-    streams->Open(plan);
+    all[i % all.size()]->Open(plan);
   }
-  return streams;
+  return all;
 }
 
 }  // namespace
@@ -54,7 +65,7 @@ bool RunFanOut(const FanOutOptions& options) {
                                options.concerned > 0 ? options.concerned : options.streams,
                                options.changes};
   Receipts receipts(changes.deliveries);
-  Labeller labeller(options.target, options.job);
+  Labeller labeller(TargetsOf(options).front(), options.job);
   const MakeChange make = [&](int) { return labeller.Change(); };
   const std::vector<double> alone = MakeAlone(make, options.changes);
   const int64_t memory_before = ResidentBytes(options.pid);
@@ -83,8 +94,10 @@ bool RunHold(const FanOutOptions& options) {
   if (!receipts.AwaitReady(options.streams)) return false;
   std::cout << R"({"ready": )" << options.streams << "}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
-    std::cout << R"({"lowest_revision": )" << streams->LowestRevision() << R"(, "ended": )"
-              << receipts.ended() << "}" << std::endl;
+    uint64_t lowest = UINT64_MAX;
+    for (const auto& each : streams) lowest = std::min(lowest, each->LowestRevision());
+    std::cout << R"({"lowest_revision": )" << lowest << R"(, "ended": )" << receipts.ended() << "}"
+              << std::endl;
   }
   return true;
 }

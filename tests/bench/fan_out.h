@@ -5,6 +5,8 @@
 namespace finetune::bench {
 
 struct FanOutOptions {
+  // Several are separated by commas; each has its part of the streams and of the connections. The
+  // first one is where changes are made.
   std::string target;
   int pid = 0;  // The server's, for CPU and memory.
   int streams = 10'000;

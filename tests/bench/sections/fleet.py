@@ -14,11 +14,15 @@ import postgres
 from fleet_world import missing
 from peers import Etcd
 from report import percentile
-from servers import QUIET, Emulator, Gateway, Ours, end_with_us, ft, resident_kb, svc, wait_until
+from servers import QUIET, Emulator, Gateway, Ours, end_with_us, ft, load, resident_kb, svc, wait_until
 
 TITLE = "Three replicas on PostgreSQL"
 JOBS = 100
 POLL = 0.05  # Seconds.
+MANY, QUICK_MANY = 100_000, 10_000
+WATCHERS, QUICK_WATCHERS = 9_999, 999
+# A list of so many jobs is longer than what a gateway reads by default.
+LONG_LISTS = ("--max_upstream_answer_bytes", str(1 << 28))
 
 
 class Fleet:
@@ -36,17 +40,23 @@ class Fleet:
                 "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'").stdout.strip() == "1")
         self.emulator = Emulator(self.folder, "--list_size", str(jobs), "--check_datasets=false", time_scale=0)
         end_with_us(self.emulator.popen)
+        began = time.perf_counter()
         self.gateways = [self.start(n) for n in range(3)]
         for gateway in self.gateways:
-            gateway.ready()
-            wait_until("the replica to know all jobs", lambda g=gateway: g.stub.GetGatewayStatus(
-                svc.GetGatewayStatusRequest(), timeout=30).fine_tune_count >= jobs, seconds=120)
-        self.jobs = [job.name for job in self.gateways[0].stub.ListFineTunes(svc.ListFineTunesRequest(page_size=jobs), timeout=30).fine_tunes]
+            self.await_all(gateway, jobs)
+        self.import_seconds = time.perf_counter() - began
+        self.jobs = [job.name for job in self.gateways[0].stub.ListFineTunes(svc.ListFineTunesRequest(page_size=JOBS), timeout=30).fine_tunes]
+
+    @staticmethod
+    def await_all(gateway, jobs):
+        wait_until("the replica to be ready", lambda: gateway.admin("/readyz")[0] == 200, seconds=120, step=0.005)
+        wait_until("the replica to know all jobs", lambda: gateway.stub.GetGatewayStatus(
+            svc.GetGatewayStatusRequest(), timeout=30).fine_tune_count >= jobs, seconds=120, step=0.005)
 
     def start(self, number):
         folder = self.folder / str(number)
         folder.mkdir(exist_ok=True)
-        gateway = Gateway(folder, self.emulator.url, *QUIET, *self.server.flags, "--replica_name", f"replica-{number}")
+        gateway = Gateway(folder, self.emulator.url, *QUIET, *LONG_LISTS, *self.server.flags, "--replica_name", f"replica-{number}")
         end_with_us(gateway.popen)
         return gateway
 
@@ -168,6 +178,52 @@ def take_overs(fleet, number, count):
     return times
 
 
+def watchers(fleet, streams):
+    """One change to watchers of all three replicas, and to a third as many at one of them."""
+    def run(targets, count):
+        return load("fan-out", "--target", ",".join(targets), "--pid", fleet.gateways[0].popen.pid, "--streams", count, "--connections",
+                    30 * len(targets), "--frames", "--changes", 10, "--job", fleet.jobs[0])
+
+    addresses = [gateway.address for gateway in fleet.gateways]
+    return run(addresses, streams), run(addresses[:1], streams // 3)
+
+
+def database_load(server, seconds):
+    """Transactions a second that nobody asked for, and the database's processor time a second."""
+    def now():
+        server.sql("SELECT pg_stat_clear_snapshot()")
+        count = server.sql("SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database WHERE datname IS NOT NULL").stdout
+        return int(count.strip()), time.perf_counter()
+
+    before, began = now()
+    time.sleep(seconds)
+    after, ended = now()
+    return (after - before) / (ended - began)
+
+
+def many_jobs(report, options):
+    """What a record of 100,000 jobs costs a fleet."""
+    jobs = QUICK_MANY if options.quick else MANY
+    fleet = Fleet(jobs)
+    a, b = fleet.gateways[0].stub, fleet.gateways[1].stub
+    change = until_seen(a, b, fleet.jobs[0], 50)
+    follower = next(gateway for gateway in fleet.gateways if gateway is not fleet.leader(fleet.gateways))
+    number = fleet.gateways.index(follower)
+    follower.terminate(60)
+    follower.close()
+    began = time.perf_counter()
+    fleet.gateways[number] = fleet.start(number)
+    fleet.await_all(fleet.gateways[number], jobs)
+    start = time.perf_counter() - began
+    memory = max(resident_kb(gateway.popen.pid) / 1024 for gateway in fleet.gateways)
+    fleet.close()
+    report.keep(f"{jobs} jobs", {"import_s": fleet.import_seconds, "start_s": start, "change_ms": change, "resident_mb": memory})
+    report.say(f"- {jobs:,} jobs: {fleet.import_seconds:.1f} s from the start of three replicas on an empty database until all of them have read them from "
+               f"Segmind; a replica that starts anew has them after {start:.2f} s; a change at A is seen at B after {percentile(change, 50):.2f} ms, p99 "
+               f"{percentile(change, 99):.2f}; {memory:.0f} MB resident at most")
+    report.limit(f"start of a replica with {jobs:,} jobs, s", start, 2, absolute=True)
+
+
 def measure(report, options):
     if why := missing():
         report.say(f"Left out: {why}.")
@@ -200,6 +256,8 @@ def measure(report, options):
     watched, polled = until_seen(a, b, fleet.jobs[0], count), until_polled(a, b, fleet.jobs[0], count // 5)
     report.keep("change at A until B has it, ms", {"watch": watched, "poll": polled})
     idle = [resident_kb(gateway.popen.pid) / 1024 for gateway in fleet.gateways]
+    transactions = database_load(fleet.server, 5 if options.quick else 20)
+    everywhere, third = watchers(fleet, QUICK_WATCHERS if options.quick else WATCHERS)
     killed, asked = take_overs(fleet, signal.SIGKILL, 1 if options.quick else 3), take_overs(fleet, signal.SIGTERM, 1 if options.quick else 3)
     fleet.close()
     synchronous = Fleet(standby=True)
@@ -214,6 +272,17 @@ def measure(report, options):
     report.keep("take-over, s", {"SIGKILL": killed, "SIGTERM": asked})
     report.keep("resident MB of a replica", idle)
     report.say(f"- another replica leads after a kill -9: {', '.join(f'{t:.1f}' for t in killed)} s; after SIGTERM: {', '.join(f'{t:.2f}' for t in asked)} s")
-    report.say(f"- resident memory of a replica with {JOBS} jobs: {max(idle):.0f} MB")
+    report.say(f"- resident memory of a replica with {JOBS} jobs: {max(idle):.0f} MB; the database's transactions while nobody asks for anything, of three "
+               f"replicas and Segmind's list every hour: {transactions:.1f} a second")
+    report.keep("watchers", {"of three": everywhere, "a third at one": third})
+    last = [run["last_ms"] for run in (everywhere, third)]
+    streams = QUICK_WATCHERS if options.quick else WATCHERS
+    report.say(f"- a change to {streams:,} watchers of three replicas: the last one has it after {last[0]:.1f} ms, where {streams // 3:,} of one replica have it "
+               f"after {last[1]:.1f}: all three replicas, the database and the generator share the cores here, so that what three machines would do at once is "
+               "done in turn")
+    report.keep("idle transactions a second", transactions)
+    many_jobs(report, options)
     report.say()
+    report.limit("a delivery of a change to watchers of three replicas against one to a third of them at one", last[0] / 3 / last[1], 1.2)
+    report.limit("resident memory of an idle replica, MB", max(idle), 35, absolute=True)
     report.limit("change at A until a watcher at B has it, p99, ms", percentile(watched, 99), 20, absolute=True)
