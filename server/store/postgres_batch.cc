@@ -16,8 +16,12 @@ class Queries {
     AddIntents(batch);
     AddLedgerQueries(batch, queries_);
     if (batch.forget_changes_through > 0) {
-      queries_.push_back({"DELETE FROM finetune.changes WHERE revision <= $1::bigint",
-                          {PgValue::Number(Signed(batch.forget_changes_through))}});
+      // From below, too: what went stays in the index, for each such look to walk over, until the
+      // table is vacuumed.
+      queries_.push_back(
+          {"DELETE FROM finetune.changes WHERE revision > $1::bigint AND revision <= $2::bigint",
+           {PgValue::Number(Signed(batch.forget_changes_after)),
+            PgValue::Number(Signed(batch.forget_changes_through))}});
     }
     if (batch.forget_intents_before != absl::InfinitePast()) {
       queries_.push_back({"DELETE FROM finetune.intents WHERE settle_time < $1::bigint",

@@ -39,6 +39,8 @@ struct StoreBatch {
   std::vector<record::Intent> put_intents;
   // Changes up to this revision need no longer be kept for resuming watchers.
   uint64_t forget_changes_through = 0;
+  // Those up to this revision are gone already, as far as this process knows of this era.
+  uint64_t forget_changes_after = 0;
   // Intents settled before this may go, and those that were refused before the second.
   absl::Time forget_intents_before = absl::InfinitePast();
   absl::Time forget_refusals_before = absl::InfinitePast();

@@ -96,6 +96,13 @@ TEST_F(PostgresBatchTest, ChangesThatNobodyResumesFromAreNotKept) {
   EXPECT_THAT(Jobs(), ElementsAre("a 1 4 a4"));
 }
 
+TEST_F(PostgresBatchTest, ChangesThatWentBeforeAreNotLookedFor) {
+  Write(
+      {.changes = {Change(1, "a", "a1"), Change(2, "a", "a2", "a1"), Change(3, "a", "a3", "a2")}});
+  Write({.forget_changes_through = 2, .forget_changes_after = 1});
+  EXPECT_THAT(Changes(), ElementsAre("1 1 a1", "3 1 a3 a2"));
+}
+
 TEST_F(PostgresBatchTest, AnIntentIsReplacedByItsNextStateAndForgottenAfterItsEnd) {
   const absl::Time ended = absl::FromUnixSeconds(100);
   Write({.put_intents = {MakeIntent("open", record::Intent::UNKNOWN),

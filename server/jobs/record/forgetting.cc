@@ -23,6 +23,11 @@ Forgetting::Forgetting(absl::Duration forget_lost_after, const Catalog& catalog,
           "finetune_gateway_forgotten_fine_tunes_total",
           "Fine-tunes of others that were LOST for so long that they were forgotten.")) {}
 
+void Forgetting::OnLoaded() {
+  forgotten_through_ = catalog_.window_start();
+  gone_ = {};
+}
+
 // Whoever made them knows them at Segmind no more, and nobody asked this gateway for them.
 void Forgetting::ForgetLostJobs(CommitDraft& draft) {
   if (forget_lost_after_ == absl::InfiniteDuration() || clock_.Now() < forget_jobs_at_) return;
@@ -50,7 +55,10 @@ void Forgetting::Describe(const StorePoint& point, StoreBatch& batch) const {
   const uint64_t revision = point.revision + batch.changes.size();
   const size_t kept = catalog_.options().window_changes;
   const uint64_t through = std::max(catalog_.window_start(), revision > kept ? revision - kept : 0);
-  if (through > forgotten_through_) batch.forget_changes_through = through;
+  if (through > forgotten_through_) {
+    batch.forget_changes_through = through;
+    if (gone_.era == point.era) batch.forget_changes_after = gone_.revision;
+  }
   if (clock_.Now() < forget_intents_at_) return;
   const absl::Time now = clock_.WallNow();
   batch.forget_intents_before = now - kKeepIntents;
@@ -58,8 +66,10 @@ void Forgetting::Describe(const StorePoint& point, StoreBatch& batch) const {
   batch.forget_spending_before = now - kKeepSpending;
 }
 
-void Forgetting::OnCommitted(const StoreBatch& batch) {
+void Forgetting::OnCommitted(const StorePoint& point, const StoreBatch& batch) {
   forgotten_through_ = std::max(forgotten_through_, batch.forget_changes_through);
+  if (batch.forget_changes_through > 0)
+    gone_ = {.era = point.era, .revision = batch.forget_changes_through};
   if (batch.forget_intents_before != absl::InfinitePast())
     forget_intents_at_ = clock_.Now() + kForgetIntentsEvery;
 }

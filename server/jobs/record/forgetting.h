@@ -21,14 +21,14 @@ class Forgetting {
              Metrics& metrics);
 
   // The catalog was filled.
-  void OnLoaded() { forgotten_through_ = catalog_.window_start(); }
+  void OnLoaded();
 
   // Now and then, some of those that are due. Nobody asked this gateway for them.
   void ForgetLostJobs(CommitDraft& draft);
   // What may go with a commit on this point.
   void Describe(const StorePoint& point, StoreBatch& batch) const;
-  // That commit is durable.
-  void OnCommitted(const StoreBatch& batch);
+  // That commit on that point is durable.
+  void OnCommitted(const StorePoint& point, const StoreBatch& batch);
 
  private:
   const absl::Duration forget_lost_after_;
@@ -37,6 +37,8 @@ class Forgetting {
   prometheus::Counter& forgotten_total_;
 
   uint64_t forgotten_through_ = 0;
+  // What commits of this process forgot: `revision`, in this era. What a failover lost is another.
+  StorePoint gone_;
   absl::Time forget_intents_at_ = absl::InfinitePast();
   absl::Time forget_jobs_at_ = absl::InfinitePast();
 };

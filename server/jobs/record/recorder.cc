@@ -305,7 +305,7 @@ absl::Status Recorder::Commit(CommitDraft& draft, const std::vector<Item>& items
   const absl::Time end = SteadyNow();
   commit_seconds_.Observe(absl::ToDoubleSeconds(end - start));
   TraceCommit(items, start, end, outcome.why);
-  if (outcome.why.ok()) forgetting_.OnCommitted(batch);
+  if (outcome.why.ok()) forgetting_.OnCommitted(point_, batch);
   SetStoreStatus(StoreUnavailable(outcome.why));
   return outcome.why;
 }
