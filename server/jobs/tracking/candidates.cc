@@ -61,13 +61,18 @@ void Candidates::Add(std::vector<Candidate> seen) {
 void Candidates::Take(const SearchResult& result, bool with_absences) {
   for (const auto* gone : {&result.adopted, &result.dropped})
     for (const std::string& id : *gone) jobs_.erase(id);
-  if (!result.dropped.empty()) {
+  if (!result.dropped.empty() && result.loads == loads_) {
     auto dropped = std::make_shared<Ids>(*dropped_);
     dropped->insert(result.dropped.begin(), result.dropped.end());
     dropped_ = std::move(dropped);
   }
   if (with_absences) absences_ = result.absences;
   for (const std::string& id : result.settled) told_.erase(id);
+}
+
+void Candidates::ForgetDropped(uint64_t loads) {
+  loads_ = loads;
+  if (!dropped_->empty()) dropped_ = std::make_shared<const Ids>();
 }
 
 void Candidates::TakeDetails(const std::string& upstream_id, const UpstreamJob& details,

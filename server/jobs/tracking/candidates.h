@@ -36,11 +36,12 @@ class Candidates {
   void Take(const SearchResult& result, bool with_absences);
 
   // Those that were dropped since a submission began to be looked for, by UpstreamJob::id: they are
-  // no submission that was known then, and were there before any later one.
+  // no submission that was known then, and were there before any later one. But a record that is
+  // loaded anew may know less, and have one to look for that it had found.
   using Ids = absl::flat_hash_set<std::string>;
   const std::shared_ptr<const Ids>& dropped() const { return dropped_; }
-  // Nothing is looked for any more.
-  void ForgetDropped() { dropped_ = std::make_shared<const Ids>(); }
+  // Nothing is looked for any more; or the record was loaded anew, as often as `loads` says.
+  void ForgetDropped(uint64_t loads);
 
   bool Has(const std::string& upstream_id) const { return jobs_.contains(upstream_id); }
   bool empty() const { return jobs_.empty(); }
@@ -72,6 +73,7 @@ class Candidates {
   absl::flat_hash_map<std::string, Known> jobs_;  // By UpstreamJob::id.
   Absences absences_;
   std::shared_ptr<const Ids> dropped_ = std::make_shared<const Ids>();
+  uint64_t loads_ = 0;  // Of the record that dropped_ rests on.
   absl::flat_hash_set<std::string> told_;
 };
 

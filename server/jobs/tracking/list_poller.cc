@@ -83,8 +83,11 @@ void ListPoller::TakeNextList() {
     // Two were under way and the later one came first: this one has nothing new.
     if (read.number < last_recorded_) continue;
     // The record may lack what earlier lists showed.
-    if (const uint64_t loads = parts_.catalog.loads(); loads != std::exchange(reader_loads_, loads))
+    if (const uint64_t loads = parts_.catalog.loads();
+        loads != std::exchange(reader_loads_, loads)) {
       ForgetLists();
+      parts_.candidates.ForgetDropped(loads);
+    }
     absl::StatusOr<ListDelta> delta = reader_->Read(read.answer.pages, kListSlice);
     if (!delta.ok() || delta->more_changed == 0) read.answer.pages = UpstreamList();
     if (delta.ok()) {
@@ -143,7 +146,7 @@ void ListPoller::RecordDelta(ListRead read, ListDelta delta) {
   reading.hinted = hinted_;
   reading.has = [reader = reader_](const std::string& id) { return reader->Has(id); };
   parts_.candidates.KeepOnly([this](const std::string& id) { return reader_->Has(id); });
-  if (!parts_.recorder.has_unsettled()) parts_.candidates.ForgetDropped();
+  if (!parts_.recorder.has_unsettled()) parts_.candidates.ForgetDropped(reader_loads_);
   reading.dropped = parts_.candidates.dropped();
   recording->roll = RollCallOf(read, delta);
   const size_t changed = delta.changed.size() + delta.more_changed;
@@ -178,7 +181,9 @@ void ListPoller::RecordSlice(const std::shared_ptr<Recording>& recording,
       [recording, loads = reader_loads_, &catalog = parts_.catalog](Draft& draft) {
         if (catalog.loads() != loads)
           return absl::UnavailableError("the record was loaded anew meanwhile");
-        return RecordList(recording->reading, draft, recording->slice);
+        absl::Status status = RecordList(recording->reading, draft, recording->slice);
+        recording->slice.search.loads = loads;
+        return status;
       },
       [this, worker = worker_, recording](const absl::Status& status) {
         worker->Post([this, recording, status] { OnSliceRecorded(recording, status); });

@@ -338,7 +338,11 @@ void SegmindReader::SearchAgain() {
   search->absences = candidates_.absences();
   auto result = std::make_shared<SearchResult>();
   recorder_.Record(
-      [search, result](Draft& draft) { return SearchSubmissions(*search, draft, *result); },
+      [search, result, &catalog = catalog_](Draft& draft) {
+        absl::Status status = SearchSubmissions(*search, draft, *result);
+        result->loads = catalog.loads();
+        return status;
+      },
       [this, worker = worker_, result](const absl::Status& status) {
         if (!status.ok()) return;  // The next list searches again.
         worker->Post([this, result] {

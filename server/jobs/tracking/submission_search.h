@@ -77,6 +77,8 @@ struct SearchResult {
   std::vector<Unlike> unlike;
   Absences absences;
   int unsettled = 0;
+  // Catalog::loads of the record in which it was searched.
+  uint64_t loads = 0;
 };
 
 // Within one mutation. A candidate becomes a submission's job only if it alone is clearly that, all

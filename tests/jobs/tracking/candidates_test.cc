@@ -1,6 +1,7 @@
 #include "server/jobs/tracking/candidates.h"
 
-#include "gtest/gtest.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 namespace finetune {
 namespace {
@@ -71,6 +72,21 @@ TEST(Candidates, ForgetWhatIsDecidedAndWhatListsNoLongerHave) {
   candidates.KeepOnly([](const std::string& id) { return id == "d"; });
   ASSERT_EQ(candidates.Snapshot().size(), 1u);
   EXPECT_TRUE(candidates.Has("d"));
+}
+
+TEST(Candidates, RememberWhatWasDroppedOfThisRecordAlone) {
+  Candidates candidates(absl::Minutes(2));
+  candidates.ForgetDropped(/*loads=*/1);
+  SearchResult result;
+  result.loads = 1;
+  result.dropped = {"a"};
+  candidates.Take(result, true);
+  EXPECT_THAT(*candidates.dropped(), testing::ElementsAre("a"));
+  // A record that lost commits may have to find again what it had found.
+  candidates.ForgetDropped(/*loads=*/2);
+  EXPECT_THAT(*candidates.dropped(), testing::IsEmpty());
+  candidates.Take(result, true);
+  EXPECT_THAT(*candidates.dropped(), testing::IsEmpty()) << "it was searched in the one before";
 }
 
 TEST(Candidates, TellOfAnUndecidedSubmissionOnceUntilItIsDecided) {

@@ -258,8 +258,11 @@ TEST_F(TrackerTest, RecordsALongListInSlicesTheOldestJobsFirst) {
   constexpr size_t kJobs = 3 * kListSlice + 5;
   for (size_t i = 0; i < kJobs; ++i) AddJob(absl::StrCat("j", i), "AVAILABLE");
   Commits commits;
-  StartProcess();
+  process_ = std::make_unique<Process>(options_, OpenSqliteStore(":memory:").value(),
+                                       segmind_.Connect(), clock_);
+  ASSERT_TRUE(process_->Load().ok());
   process_->recorder.AddListener(&commits);
+  process_->tracker.Start();
   ASSERT_TRUE(RunUntil([&] { return process_->catalog.observe_time() > absl::InfinitePast(); }));
   EXPECT_EQ(JobCount(), kJobs);
   // Backfilled details follow, a job each.
