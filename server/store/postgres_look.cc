@@ -50,7 +50,7 @@ std::vector<PgQuery> LookQueries(const LeaderTerm* term, absl::Duration lease) {
 }
 
 std::vector<PgQuery> LookOnlyQueries() {
-  constexpr char kNothing[] = "SELECT WHERE false";
+  static constexpr char kNothing[] = "SELECT WHERE false";
   return Queries({kNothing}, {kNothing});
 }
 
