@@ -7,6 +7,25 @@ namespace {
 
 thread_local ArrivalTurns::Gathering* gathering = nullptr;
 
+// After so many calls of one caller it counts as alone: half a minute of a flood, so that whoever
+// calls now and then does not come as a surprise.
+constexpr int kAlone = 1'000'000;
+
+struct Callers {
+  const Sharer* last = nullptr;
+  bool any = false;
+  int until_alone = 0;
+
+  void Note(const Sharer* sharer) {
+    if (std::exchange(any, true) && sharer != last)
+      until_alone = kAlone;
+    else if (until_alone > 0)
+      --until_alone;
+    last = sharer;
+  }
+};
+thread_local Callers callers;
+
 }  // namespace
 
 ArrivalTurns::Gathering::Gathering(ArrivalTurns& turns) : turns_(turns) { gathering = this; }
@@ -14,10 +33,13 @@ ArrivalTurns::Gathering::Gathering(ArrivalTurns& turns) : turns_(turns) { gather
 ArrivalTurns::Gathering::~Gathering() { gathering = nullptr; }
 
 void ArrivalTurns::RunInTurn(const Sharer* sharer, Entry& entry) {
+  callers.Note(sharer);
   if (gathering == nullptr) return entry.OnTurn();
   ++gathering->arrivals_;
   gathering->turns_.Add(sharer, entry);
 }
+
+bool ArrivalTurns::HasSeveralCallers() { return callers.until_alone > 0; }
 
 void ArrivalTurns::Add(const Sharer* sharer, Entry& entry) {
   MutexLock lock(mu_);

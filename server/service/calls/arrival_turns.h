@@ -47,6 +47,10 @@ class ArrivalTurns {
   // nobody knows, who are one; lives until then.
   static void RunInTurn(const Sharer* sharer, Entry& entry);
 
+  // Whether this thread has run calls of several callers, of late: one that calls alone need not be
+  // gathered, which costs a twentieth of a get.
+  static bool HasSeveralCallers();
+
   // Runs up to `most`; false if nothing is left to run.
   bool RunSome(int most) ABSL_LOCKS_EXCLUDED(mu_);
 

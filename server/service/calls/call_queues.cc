@@ -51,7 +51,7 @@ void CallQueues::ServeArrivals() {
   bool ok = false;
   for (int events = 1; arrivals_->Next(&tag, &ok); ++events) {
     static_cast<QueueEvent*>(tag)->OnEvent(ok);
-    if (events % kLookEvery != 0) continue;
+    if (events % kLookEvery != 0 || !ArrivalTurns::HasSeveralCallers()) continue;
     while (TakeTurns()) continue;
   }
 }

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace finetune {
@@ -83,6 +84,21 @@ TEST_F(ArrivalTurnsTest, ACallThatIsAddedWhileOthersRunHasItsTurn) {
   }
   EXPECT_FALSE(turns_.RunSome(2));
   EXPECT_THAT(ran_, ElementsAre("a1", "a2"));
+}
+
+TEST_F(ArrivalTurnsTest, ACallerThatCallsAloneIsToldFromSeveral) {
+  std::thread([&] {
+    Arrive(&alice_, "a1");
+    Arrive(&alice_, "a2");
+    EXPECT_FALSE(ArrivalTurns::HasSeveralCallers());
+    Arrive(nullptr, "n1");
+    Arrive(&alice_, "a3");
+    EXPECT_TRUE(ArrivalTurns::HasSeveralCallers());
+    // A lone flood of a while later.
+    Call call("flood", ran_);
+    for (int i = 0; i < 1'000'000; ++i) ArrivalTurns::RunInTurn(&alice_, call);
+    EXPECT_FALSE(ArrivalTurns::HasSeveralCallers());
+  }).join();
 }
 
 }  // namespace

@@ -115,6 +115,7 @@ TEST(CallQueuesOfOneThread, WhatOneCallerSendsAtOnceWaitsForItself) {
   post(held, hold);
   hold.begun.WaitForNotification();
   std::vector<std::unique_ptr<Arrival>> arrivals;
+  arrivals.push_back(std::make_unique<Arrival>(alice, order));
   for (int i = 0; i < kFlood; ++i) arrivals.push_back(std::make_unique<Arrival>(mallory, order));
   arrivals.push_back(std::make_unique<Arrival>(alice, order));
   for (const auto& arrival : arrivals) post(arrival->alarm, *arrival);
@@ -126,7 +127,7 @@ TEST(CallQueuesOfOneThread, WhatOneCallerSendsAtOnceWaitsForItself) {
   server->Shutdown();
   queues.Shutdown();
   ASSERT_EQ(order.size(), arrivals.size());
-  const auto turn = std::find(order.begin(), order.end(), &alice) - order.begin();
+  const auto turn = std::find(order.begin() + 1, order.end(), &alice) - order.begin();
   EXPECT_LT(turn, kFlood / 4) << "of " << kFlood << " that came before";
 }
 
