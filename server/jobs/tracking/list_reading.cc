@@ -64,7 +64,9 @@ class ListRecording {
     const Reading reading = ReadingOf(item);
     auto record = FindRecordOf(draft_, item);
     const bool is_own = record && !record->request_id().empty();
-    const auto lost = record ? std::nullopt : FindLost(item);
+    auto lost = record ? std::nullopt : FindLost(item);
+    if (lost && !known_.contains(item.id) && ++with_marker_of_[lost->id] > kMostWithOneMarker)
+      lost.reset();
     const uint64_t shown_read = record ? record->shown_read() : list_.ended;
     if (!is_own && (lost || MayBeSubmitted(item, shown_read))) {
       Candidate candidate{.job = item,
@@ -166,10 +168,7 @@ class ListRecording {
     asked.set_marker(marker);
     *asked.mutable_fine_tune() = record->fine_tune();
     if (LikenessOf(asked, item, false).contradicted) return std::nullopt;
-    const std::string id = IdOf(record->fine_tune().name()).value_or("");
-    if (!known_.contains(item.id) && ++with_marker_of_[id] > kMostWithOneMarker)
-      return std::nullopt;
-    return Lost{id, asked.fine_tune().upstream_id()};
+    return Lost{IdOf(record->fine_tune().name()).value_or(""), record->fine_tune().upstream_id()};
   }
 
   // The submission with its marker that is still under way.
