@@ -209,6 +209,23 @@ TEST_F(ListReadingTest, AJobWhoseAnswerCalledItOtherwiseIsNotShownTwiceHoweverLa
   EXPECT_EQ(IdOf(Job("x").name()), "lost");
 }
 
+TEST_F(ListReadingTest, AllCopiesUnderALostMarkerAreLookedIntoBeforeAnyIsAnothers) {
+  const record::Intent intent = Lose();
+  Run([&](Draft& draft) {
+    Abandon(draft, intent, absl::NotFoundError("not there"), pb::StateTransition::RECONCILE);
+  });
+  std::vector<UpstreamJob> items;
+  for (int i = 0; i < 8; ++i)
+    items.push_back(Item(absl::StrCat("x", i), "QUEUED", AddMarker("cats", intent.marker())));
+  ListReading reading = ReadingOf(std::move(items));
+  reading.search.list_read = reading.read;
+  const ListOutcome outcome = Record(reading);
+  EXPECT_EQ(outcome.candidates.size(), 8u);
+  EXPECT_EQ(outcome.search.wanted.size(), 8u);
+  EXPECT_THAT(outcome.search.dropped, IsEmpty());
+  EXPECT_EQ(jobs_.catalog.view()->size(), 1u);
+}
+
 // Nothing of it is committed yet when the list is recorded.
 TEST_F(ListReadingTest, AnAnswerAndTheListThatNamesItsJobOtherwiseMayBeOfOneCommit) {
   const record::Intent intent = Begin();
