@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -83,6 +84,8 @@ absl::StatusOr<Settings> SettingsOf(const PgTarget& target) {
     settings["password"] = std::string(absl::StripAsciiWhitespace(password.text));
   }
   if (!target.ca_file.empty()) settings["sslrootcert"] = target.ca_file;
+  // What callers write, whatever the environment or the URL says.
+  settings["client_encoding"] = "UTF8";
   settings.try_emplace("sslmode", IsLocal(settings) ? "prefer" : "verify-full");
   settings.try_emplace("application_name", "finetune-gateway");
   settings.try_emplace("connect_timeout", "3");
@@ -94,9 +97,36 @@ absl::StatusOr<Settings> SettingsOf(const PgTarget& target) {
   return settings;
 }
 
+// The part of a list that belongs to the place with this number; one value is for all places.
+std::string PartOf(const std::string& list, size_t number) {
+  const std::vector<std::string> parts = absl::StrSplit(list, ',');
+  return parts.size() == 1 ? list : number < parts.size() ? parts[number] : "";
+}
+
+// One for each place that the URL names. libpq would try them within one attempt, and wait at one
+// that is silent for as long as there is patience for all.
+std::vector<Settings> PlacesOf(const Settings& settings) {
+  constexpr const char* kLists[] = {"host", "hostaddr", "port"};
+  const auto count = [&](const char* name) -> size_t {
+    const auto found = settings.find(name);
+    return found == settings.end() ? 1 : absl::c_count(found->second, ',') + 1;
+  };
+  std::vector<Settings> places(std::max(count("host"), count("hostaddr")), settings);
+  for (size_t i = 0; i < places.size(); ++i) {
+    for (const char* name : kLists) {
+      if (auto found = places[i].find(name); found != places[i].end())
+        found->second = PartOf(found->second, i);
+    }
+    // One of them is the primary.
+    if (places.size() > 1) places[i].try_emplace("target_session_attrs", "read-write");
+  }
+  return places;
+}
+
 // It became a standby, or is one: the primary is elsewhere. (The second is what a transaction that
 // begins as one that writes is told there.)
-bool IsOfStandby(absl::string_view state) { return state == "25006" || state == "0A000"; }
+constexpr char kNotSupported[] = "0A000";
+bool IsOfStandby(absl::string_view state) { return state == "25006" || state == kNotSupported; }
 
 }  // namespace
 
@@ -156,6 +186,20 @@ int64_t PgRows::Number(int row, int column) const {
 absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::Open(const PgTarget& target,
                                                                  absl::Time deadline) {
   ASSIGN_OR_RETURN(const Settings settings, SettingsOf(target));
+  const std::vector<Settings> places = PlacesOf(settings);
+  std::string why;
+  for (size_t i = 0; i < places.size(); ++i) {
+    const absl::Duration left = deadline - SteadyNow();
+    const auto others = static_cast<int64_t>(places.size() - i);
+    auto connection = OpenPlace(places[i], deadline - left + left / others);
+    if (connection.ok()) return connection;
+    absl::StrAppend(&why, why.empty() ? "" : "; ", connection.status().message());
+  }
+  return absl::UnavailableError(why);
+}
+
+absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::OpenPlace(
+    const std::map<std::string, std::string>& settings, absl::Time deadline) {
   std::vector<const char*> keywords;
   std::vector<const char*> values;
   for (const auto& [keyword, value] : settings) {
@@ -271,8 +315,10 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
         broken_ = true;
         return error;
       }
-      // Whoever has the connection looks for the primary.
-      if (IsOfStandby(error.state)) broken_ = true;
+      // Whoever has the connection looks for the primary. (Some servers say of a function, too,
+      // that it is not supported.)
+      const bool begins = absl::StartsWith(queries[rows.size()].sql, "BEGIN");
+      if (IsOfStandby(error.state) && (begins || error.state != kNotSupported)) broken_ = true;
     }
     rows.emplace_back(result);
   }

@@ -3,6 +3,7 @@
 #include <libpq-fe.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -95,7 +96,8 @@ class PgRows {
 class PgConnection {
  public:
   // FAILED_PRECONDITION, in a sentence that names no secret, if the target makes no sense;
-  // UNAVAILABLE if no server answers, or if it does not let us in.
+  // UNAVAILABLE if no server answers, or if it does not let us in. Of several places in the URL each
+  // has its share of the time, and the first that can be written is taken.
   static absl::StatusOr<std::unique_ptr<PgConnection>> Open(const PgTarget& target,
                                                             absl::Time deadline);
 
@@ -124,6 +126,8 @@ class PgConnection {
   };
   explicit PgConnection(PGconn* connection) : connection_(connection) {}
 
+  static absl::StatusOr<std::unique_ptr<PgConnection>> OpenPlace(
+      const std::map<std::string, std::string>& settings, absl::Time deadline);
   static void OnNotice(void* self, const PGresult* notice);
   PgError Broken(std::string_view why);
   // Until there is something to read, or room to write if that is wanted. False at the deadline.

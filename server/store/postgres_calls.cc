@@ -19,6 +19,21 @@ constexpr char kTake[] = "UPDATE finetune.upstream_calls SET at = " PG_NOW
                          " ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED) AND NOT EXISTS (SELECT FROM "
                          "finetune.upstream_hold WHERE until > " PG_NOW ") RETURNING slot, at";
 
+// Counts calls again that are not in the table, wherever there is room: others may have been granted
+// their rows since.
+constexpr char kBringBack[] =
+    "WITH made AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) "
+    "WITH ORDINALITY AS u (slot, at, time, kind, n)), lost AS (SELECT m.*, row_number() OVER "
+    "(ORDER BY n DESC) AS turn FROM made AS m WHERE NOT EXISTS (SELECT FROM "
+    "finetune.upstream_calls AS c WHERE c.slot = m.slot AND c.at = m.at)), free AS (SELECT slot "
+    "FROM finetune.upstream_calls WHERE at <= " A_WINDOW_AGO
+    " ORDER BY at LIMIT (SELECT count(*) FROM lost) FOR UPDATE SKIP LOCKED), places AS (SELECT "
+    "slot, row_number() OVER () AS turn FROM free) UPDATE finetune.upstream_calls AS c SET at = "
+    "least(lost.time, " PG_NOW
+    "), kind = lost.kind FROM lost JOIN places USING (turn) WHERE c.slot = places.slot RETURNING "
+    "lost.n, c.slot, c.at";
+constexpr absl::Duration kWindow = absl::Milliseconds(60'500);
+
 // A grant that took longer than this is too old to use: others count it from when it was given.
 constexpr absl::Duration kStale = absl::Milliseconds(300);
 
@@ -66,12 +81,14 @@ PgError PostgresCalls::Run(PgConnection& connection, const DatabaseClock& clock,
   Waiting waiting = Take();
   PgError error;
   std::vector<PgRows> rows;
+  if (may_lack_) error = BringBack(connection, clock, patience);
   if (waiting.hold_until != absl::InfinitePast()) {
     const absl::Time until = clock.ToDatabaseAtMost(waiting.hold_until);
-    error =
-        connection.Run({{"UPDATE finetune.upstream_hold SET until = greatest(until, $1::bigint)",
-                         {PgValue::Number(absl::ToUnixNanos(until))}}},
-                       SteadyNow() + patience, rows);
+    if (error.ok())
+      error =
+          connection.Run({{"UPDATE finetune.upstream_hold SET until = greatest(until, $1::bigint)",
+                           {PgValue::Number(absl::ToUnixNanos(until))}}},
+                         SteadyNow() + patience, rows);
     if (!error.ok()) {
       // Kept, to be written as soon as that is possible.
       MutexLock lock(mu_);
@@ -87,6 +104,36 @@ PgError PostgresCalls::Run(PgConnection& connection, const DatabaseClock& clock,
       std::move(asked.done)(PgUnavailable(error));
   }
   return error;
+}
+
+PgError PostgresCalls::BringBack(PgConnection& connection, const DatabaseClock& clock,
+                                 absl::Duration patience) {
+  const absl::Time now = SteadyNow();
+  while (!made_.empty() && made_.front().granted < now - kWindow) made_.pop_front();
+  std::vector<PgValue> slots, ats, times, kinds;
+  for (const Made& made : made_) {
+    slots.push_back(PgValue::Number(made.slot));
+    ats.push_back(PgValue::Number(made.at));
+    times.push_back(PgValue::Number(absl::ToUnixNanos(clock.ToDatabaseAtMost(made.granted))));
+    kinds.push_back(PgValue::Number(made.kind));
+  }
+  std::vector<PgRows> rows;
+  if (!made_.empty()) {
+    const auto numbers = [](const std::vector<PgValue>& values) {
+      return PgValue::Array(PgValue::kBigint, values);
+    };
+    const PgError error = connection.Run(
+        {{kBringBack, {numbers(slots), numbers(ats), numbers(times), numbers(kinds)}}},
+        now + patience, rows);
+    if (!error.ok()) return error;
+    for (int i = 0; i < rows[0].size(); ++i) {
+      Made& made = made_[static_cast<size_t>(rows[0].Number(i, 0)) - 1];
+      made.slot = rows[0].Number(i, 1);
+      made.at = rows[0].Number(i, 2);
+    }
+  }
+  may_lack_ = false;
+  return {};
 }
 
 PgError PostgresCalls::RunOne(PgConnection& connection, const DatabaseClock& clock,
@@ -105,8 +152,11 @@ PgError PostgresCalls::RunOne(PgConnection& connection, const DatabaseClock& clo
     return error;
   }
   answer.picture = PictureOf(rows[3], rows[4], clock);
-  if (rows[2].size() == 1 && SteadyNow() - sent < kStale)
-    answer.granted = IdOf(rows[2].Number(0, 0), rows[2].Number(0, 1));
+  if (rows[2].size() == 1 && SteadyNow() - sent < kStale) {
+    made_.push_back({rows[2].Number(0, 0), rows[2].Number(0, 1), kind, SteadyNow()});
+    answer.granted = IdOf(made_.back().slot, made_.back().at);
+    while (made_.front().granted < made_.back().granted - kWindow) made_.pop_front();
+  }
   return {};
 }
 

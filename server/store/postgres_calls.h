@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -25,6 +26,9 @@ class PostgresCalls : public CallBudget {
   void Follow(std::function<void(const Picture&)> listener) override ABSL_LOCKS_EXCLUDED(mu_);
 
   // Fleet's thread, from here on.
+  // The connection is another one, and its server may have lost calls that this process made, as
+  // after a failover: they are counted anew before anything is granted.
+  void OnConnected() { may_lack_ = true; }
   // Answers everything that was asked. Not OK if the connection can no longer be used.
   PgError Run(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -51,11 +55,24 @@ class PostgresCalls : public CallBudget {
     absl::Time hold_until = absl::InfinitePast();
   };
 
+  // A call of this process.
+  struct Made {
+    int64_t slot = 0;
+    int64_t at = 0;  // By the database's clock.
+    int kind = 0;
+    absl::Time granted;  // Steady.
+  };
+
   Waiting Take() ABSL_LOCKS_EXCLUDED(mu_);
+  PgError BringBack(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience);
   PgError RunOne(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience,
                  int kind, Answer& answer);
 
   const std::function<void()> wake_;
+
+  // Fleet's thread only.
+  std::deque<Made> made_;  // In the last minute, oldest first.
+  bool may_lack_ = false;
 
   Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;

@@ -324,6 +324,7 @@ bool PostgresFleet::Connect() {
     return false;
   }
   session_ = *std::move(session);
+  calls_.OnConnected();
   backoff_.Reset();
   next_look_ = absl::InfinitePast();
   return true;

@@ -32,6 +32,10 @@ constexpr const char* kSettings[] = {
     "SET default_transaction_isolation = 'read committed'",
     "SET default_transaction_read_only = off",
     "SET statement_timeout = 0",
+    // Not all versions have both. A role's default would end the writer's connection between two
+    // submissions, or a long load.
+    ("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', "
+     "'transaction_timeout')"),
     "SET search_path = pg_catalog",
     // A commit is on the disk when it is acknowledged, whatever the server's default; `on` leaves
     // stronger ones alone.
@@ -106,7 +110,8 @@ absl::Status PostgresSession::CheckServer(absl::Time deadline) {
       "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), "
       "extract(epoch FROM pg_postmaster_start_time()))";
   error = connection_->Run({{full}}, deadline, rows);
-  if (!error.ok() && !error.broken())
+  // For good: one that was interrupted would be taken for another server.
+  if (!error.ok() && !error.broken() && (!error.passes() || error.state == "0A000"))
     error = connection_->Run({{"SELECT extract(epoch FROM pg_postmaster_start_time())::text"}},
                              deadline, rows);
   if (!error.ok()) return Unavailable(error);

@@ -25,6 +25,8 @@ constexpr absl::Duration kLoadPatience = absl::Minutes(2);
 // What Read tells at most: as much as is kept for those who resume, by default.
 constexpr int64_t kMaxRead = 10'000;
 constexpr size_t kMaxEras = 1'000;
+// Within which a connection that was lost before says so.
+constexpr absl::Duration kAtOnce = absl::Milliseconds(500);
 
 // With the database's name in front of what is wrong.
 absl::StatusOr<std::unique_ptr<PostgresSession>> OpenSession(const PostgresOptions& options) {
@@ -74,6 +76,10 @@ class PostgresStore : public Store {
   absl::Status Run(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows,
                    std::optional<absl::Time> deadline = std::nullopt);
   absl::Status EnsureOpen();
+  // As EnsureOpen and Run, for what a turn or a look begins with, as `make` says then. Where the
+  // connection turns out to have been lost since its last use, they are asked anew on another.
+  template <typename Make>
+  absl::Status RunFirst(const Make& make, std::vector<PgRows>& rows, absl::Time& asked);
   void Drop();
   // Registers this process, under another name if it was taken over from. Begins an era if this
   // server has not been known, or at a start where nobody is alive.
@@ -148,6 +154,21 @@ absl::Status PostgresStore::EnsureOpen() {
   }
   if (joined_ && !membership().is_lost()) return absl::OkStatus();
   return Join(/*starting=*/false);
+}
+
+template <typename Make>
+absl::Status PostgresStore::RunFirst(const Make& make, std::vector<PgRows>& rows,
+                                     absl::Time& asked) {
+  const bool may_be_stale = session_ != nullptr;
+  RETURN_IF_ERROR(EnsureOpen());
+  asked = SteadyNow();
+  absl::Status status = Run(make(), rows);
+  // Not where it took its time: then nobody answers.
+  if (status.ok() || !may_be_stale || session_ != nullptr || SteadyNow() - asked > kAtOnce)
+    return status;
+  RETURN_IF_ERROR(EnsureOpen());
+  asked = SteadyNow();
+  return Run(make(), rows);
 }
 
 // Members are awaited if commits of theirs may be gone: all but those that left in order or were
@@ -348,15 +369,18 @@ absl::StatusOr<StoreState> PostgresStore::Load() {
 }
 
 absl::StatusOr<StoreNews> PostgresStore::Begin(const StorePoint& known, const TurnNeeds& needs) {
-  RETURN_IF_ERROR(EnsureOpen());
-  std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"}, {kLockMeta}};
-  for (PgQuery& query : NewsQueries(known, kMaxNews, membership().all()))
-    queries.push_back(std::move(query));
-  // A take-over locks the row of meta, too.
-  queries.push_back({"SELECT term, holder FROM finetune.leader"});
+  const auto questions = [&] {
+    std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+                                    {kLockMeta}};
+    for (PgQuery& query : NewsQueries(known, kMaxNews, membership().all()))
+      queries.push_back(std::move(query));
+    // A take-over locks the row of meta, too.
+    queries.push_back({"SELECT term, holder FROM finetune.leader"});
+    return queries;
+  };
   std::vector<PgRows> rows;
-  const absl::Time asked = SteadyNow();
-  RETURN_IF_ERROR(Run(queries, rows));
+  absl::Time asked;
+  RETURN_IF_ERROR(RunFirst(questions, rows, asked));
   auto news = NewsOf(rows, 1, known, kMaxNews, asked);
   if (!news.ok() || news->is_behind || news->must_load) {
     Abandon();
@@ -515,15 +539,17 @@ absl::Status PostgresStore::CheckWritable() {
 }
 
 absl::StatusOr<StoreNews> PostgresStore::Read(const StorePoint& known) {
-  RETURN_IF_ERROR(EnsureOpen());
-  std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
-                                  {kSelectMeta}};
-  for (PgQuery& query : NewsQueries(known, kMaxRead, membership().all()))
-    queries.push_back(std::move(query));
-  queries.push_back({"COMMIT"});
+  const auto questions = [&] {
+    std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+                                    {kSelectMeta}};
+    for (PgQuery& query : NewsQueries(known, kMaxRead, membership().all()))
+      queries.push_back(std::move(query));
+    queries.push_back({"COMMIT"});
+    return queries;
+  };
   std::vector<PgRows> rows;
-  const absl::Time asked = SteadyNow();
-  RETURN_IF_ERROR(Run(queries, rows));
+  absl::Time asked;
+  RETURN_IF_ERROR(RunFirst(questions, rows, asked));
   ASSIGN_OR_RETURN(StoreNews news, NewsOf(rows, 1, known, kMaxRead, asked));
   news.must_load = news.must_load || std::exchange(news.is_behind, false);
   if (!news.must_load) feed_.Take(news.point);

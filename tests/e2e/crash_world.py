@@ -15,7 +15,7 @@ from harness import Gateway, State, ft, reason_of, svc, wait_until
 
 # Answers after which no job was made, and the same request_id may try again.
 REFUSALS = {"UPSTREAM_REJECTED", "UPSTREAM_CREDITS_EXHAUSTED", "UPSTREAM_RATE_LIMITED", "UPSTREAM_CREDENTIAL_REJECTED",
-            "UPSTREAM_RETIRED"}
+            "UPSTREAM_RETIRED", "CLIENT_QUOTA_EXCEEDED"}
 # The channel's own word for a gateway that died.
 BROKEN = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
 FLAGS = ("--settle_lists", "3", "--settle_time", "1s", "--active_poll_interval", "100ms", "--idle_poll_interval", "300ms",
@@ -52,7 +52,8 @@ class MortalGateway(Gateway):
 class Submission:
     """One request_id and what its caller was told."""
 
-    def __init__(self):
+    def __init__(self, metadata=None):
+        self.metadata = metadata  # Of each of its calls: who asks.
         self.request_id = str(uuid.uuid4())
         self.display_name = f"crash-{self.request_id[:8]}"
         self.job = None  # The final answer: a job, or ...
@@ -150,7 +151,7 @@ class World:
             submission.history.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {what}")
 
         try:
-            job = self.stub().CreateFineTune(submission.request(self.emulator), timeout=timeout)
+            job = self.stub().CreateFineTune(submission.request(self.emulator), timeout=timeout, metadata=submission.metadata)
         except ValueError:  # The channel was closed meanwhile.
             return "again"
         except grpc.RpcError as error:

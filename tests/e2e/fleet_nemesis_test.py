@@ -1,6 +1,6 @@
 """Three replicas on one PostgreSQL while everything around them fails: no job twice, none lost, no change missed, nothing goes back.
 
-FINETUNE_NEMESIS says for how many seconds each world is hurt (default 10; an hour at night), FINETUNE_SEED in which order.
+FINETUNE_NEMESIS says for how many seconds each world is hurt (default 10; 40 minutes at night), FINETUNE_SEED in which order.
 """
 
 import collections
@@ -9,6 +9,7 @@ import pathlib
 import random
 import signal
 import tempfile
+import threading
 import time
 import unittest
 import uuid
@@ -21,7 +22,7 @@ from fleet_world import FleetWorld, in_words
 from harness import Emulator, EndToEnd, job, svc, wait_until
 
 NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
-SECONDS = float(os.environ.get("FINETUNE_NEMESIS", 3600 if NIGHTLY else 10))
+SECONDS = float(os.environ.get("FINETUNE_NEMESIS", 2400 if NIGHTLY else 10))
 SEED = int(os.environ.get("FINETUNE_SEED", random.randrange(1 << 30)))
 
 
@@ -80,6 +81,21 @@ class Nemesis:
         self.some(0.2, 8)
         self.world.primary.signal_all(signal.SIGCONT)
 
+    def pause_a_process_of_the_database(self):
+        """Any: one that writes the log or the tables, one that sends the log, or one that serves a gateway."""
+        pid = self.chance.choice([self.world.primary.popen.pid, *self.world.primary.processes()])
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            self.some(0.2, 8)
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+    def pause_segmind(self):
+        self.world.emulator.popen.send_signal(signal.SIGSTOP)
+        self.some(0.2, 6)
+        self.world.emulator.popen.send_signal(signal.SIGCONT)
+
     def end_a_backend(self):
         backends = self.world.primary.backends()
         if backends:
@@ -101,6 +117,8 @@ class Nemesis:
         self.some(0.5, 6)
         disk.free()
         self.world.primary.come_back()
+
+    OF_DISKS = [fill_the_databases_disk]
 
     # --- links
 
@@ -125,16 +143,29 @@ class Nemesis:
     def lose_answers_of_the_database(self):
         self.hurt(self.replica().database, lambda link: link.blackhole("down"))
 
-    def break_off_in_a_message(self):
-        direction = self.chance.choice(("up", "down"))
-        replica = self.replica()
-        replica.database.stop_after(direction, self.chance.randint(1, 4000))
+    def break_off(self, link):
+        link.stop_after(self.chance.choice(("up", "down")), self.chance.randint(1, 4000))
         self.some(0.5, 8)
-        replica.database.reset()
-        replica.database.heal()
+        link.reset()
+        link.heal()
+
+    def break_off_in_a_message(self):
+        self.break_off(self.replica().database)
+
+    def break_off_in_a_message_of_segmind(self):
+        self.break_off(self.replica().segmind)
+
+    def break_off_in_a_message_of_callers(self):
+        self.break_off(self.replica().door)
 
     def delay_the_database(self):
         self.hurt(self.replica().database, lambda link: link.slow(self.chance.uniform(0.02, 0.3)))
+
+    def delay_segmind(self):
+        self.hurt(self.replica().segmind, lambda link: link.slow(self.chance.uniform(0.05, 1.5)))
+
+    def delay_callers(self):
+        self.hurt(self.replica().door, lambda link: link.slow(self.chance.uniform(0.02, 0.5)))
 
     def reset_connections_to_the_database(self):
         self.replica().database.reset()
@@ -162,7 +193,28 @@ class Nemesis:
         self.some(1, 8)
         replica.set_clock(0)
 
+    # --- two at once
+
+    def hurt_twice(self):
+        """Two links, or the clocks and a link, at the same time; they may be those of one replica."""
+        first, second = self.chance.sample(self.MILD, 2)
+        for fault in (first, second):
+            self.done[fault.__name__.replace("_", " ")] += 1
+            self.world.remember(fault.__name__)
+        beside = threading.Thread(target=first, args=(self,))
+        beside.start()
+        second(self)
+        beside.join()
+
     # --- the standby
+
+    def pause_the_standby(self):
+        self.world.standby.signal_all(signal.SIGSTOP)
+        self.some(0.2, 8)
+        self.world.standby.signal_all(signal.SIGCONT)
+
+    def delay_the_standby(self):
+        self.hurt(self.world.replication, lambda link: link.slow(self.chance.uniform(0.02, 0.3)))
 
     def standby_goes_away(self):
         self.world.replication.blackhole("up", "down")
@@ -177,16 +229,52 @@ class Nemesis:
         old.remove()
         self.world.add_standby()
 
-    ALONE = [kill_a_replica, kill_all_replicas, replace_a_replica, pause_a_replica, pause_a_backend, pause_the_database, end_a_backend,
-             end_all_backends, crash_the_database, cut_from_the_database, cut_all_from_the_database, lose_questions_to_the_database,
-             lose_answers_of_the_database, break_off_in_a_message, delay_the_database, reset_connections_to_the_database,
-             cut_from_segmind, lose_answers_of_segmind, cut_from_callers, segmind_loses_answers, segmind_fails, set_a_clock]
-    WITH_STANDBY = [*ALONE, standby_goes_away, standby_goes_away, fail_over, fail_over]
+    # --- what was acknowledged is lost
+
+    def lose_the_tail_in_a_failover(self):
+        self.world.lose_the_tail()
+        self.some(0.5, 5)
+        self.world.losses += 1
+        self.fail_over()
+
+    def put_a_snapshot_back(self):
+        server = self.world.primary
+        server.signal_all(signal.SIGSTOP)
+        server.snapshot("snapshot")
+        server.signal_all(signal.SIGCONT)
+        self.some(0.5, 5)
+        self.world.losses += 1
+        server.kill()
+        server.put_back("snapshot")
+        server.start()
+        # It has seen more than the primary now.
+        self.world.standby.remove()
+        self.world.add_standby()
+
+    def have_two_primaries(self):
+        """One replica stays with the old one for a while, and what it writes there is lost."""
+        self.world.losses += 1
+        old = self.world.fail_over(stay_behind=1)
+        self.some(0.5, 5)
+        self.world.replicas[0].database.retarget(self.world.primary.socket)
+        old.kill()
+        old.remove()
+        self.world.add_standby()
+
+    MILD = [pause_a_replica, pause_a_backend, end_a_backend, end_all_backends, cut_from_the_database, cut_all_from_the_database,
+            lose_questions_to_the_database, lose_answers_of_the_database, break_off_in_a_message, delay_the_database,
+            reset_connections_to_the_database, cut_from_segmind, lose_answers_of_segmind, delay_segmind, cut_from_callers, delay_callers,
+            segmind_loses_answers, segmind_fails, set_a_clock, pause_segmind]
+    ALONE = [*MILD, kill_a_replica, kill_all_replicas, replace_a_replica, pause_the_database, pause_a_process_of_the_database,
+             crash_the_database, break_off_in_a_message_of_segmind, break_off_in_a_message_of_callers, hurt_twice, hurt_twice]
+    WITH_STANDBY = [*ALONE, standby_goes_away, standby_goes_away, pause_the_standby, delay_the_standby, fail_over, fail_over]
+    WITH_LOSSES = [*ALONE, standby_goes_away, pause_the_standby, fail_over, lose_the_tail_in_a_failover, lose_the_tail_in_a_failover,
+                   put_a_snapshot_back, put_a_snapshot_back, have_two_primaries]
 
     def run(self, seconds, faults):
         """Each kind once, in any order, before any of them again."""
         if self.world.primary.disk is not None:
-            faults = [*faults, Nemesis.fill_the_databases_disk]
+            faults = [*faults, *self.OF_DISKS]
         end = time.monotonic() + seconds
         deck = []
         while time.monotonic() < end and not self.world.wrong:
@@ -216,7 +304,7 @@ class Fleet(EndToEnd):
 
 class Hurt(Fleet):
     def play(self, what, faults, **more):
-        world = self.world(own_disk=postgres.Disk.missing() is None, **more).load()
+        world = self.world(own_disk=postgres.Disk.missing() is None, limited=True, **more).load()
         wait_until("some jobs", lambda: len(world.acked) >= 3)
         nemesis = Nemesis(world, SEED)
         nemesis.run(SECONDS, faults)
@@ -224,12 +312,19 @@ class Hurt(Fleet):
         world.check(self)
         report(what, world, nemesis)
         self.assertGreater(len(world.acked), 3)
+        return world
 
     def test_on_one_server(self):
         self.play("One server", Nemesis.ALONE)
 
     def test_with_a_synchronous_standby(self):
         self.play("A synchronous standby", Nemesis.WITH_STANDBY, standby="synchronous")
+
+    def test_where_acknowledged_commits_are_lost(self):
+        """All of it, and again and again the database forgets what it has said. Whoever saw that starts over; nothing is made twice."""
+        world = self.play("Lost commits", Nemesis.WITH_LOSSES, standby="asynchronous")
+        for watcher in world.watchers:
+            self.assertLessEqual({reason for _, reason in watcher.restarts}, {"OTHER_HISTORY"})
 
 
 class Lost(Fleet):

@@ -87,8 +87,8 @@ class FarReplica(Replica):
     def make_gateway(self, *flags, env):
         return Gateway(
             self.folder, f"http://{self.namespace.here}:{self.world.upstream_port}", "--store",
-            f"postgresql://admin@{self.namespace.here}/postgres?sslmode=disable", "--store_password_file", self.world.password,
-            "--allow_insecure", *flags, env=env, prefix=self.namespace.inside, host=self.namespace.there)
+            f"postgresql://admin@{self.namespace.here}/postgres?sslmode=disable&application_name=finetune-gateway-{self.number}", "--store_password_file", self.world.password,
+            "--allow_insecure", "--replica_name", f"replica-{self.number}", *flags, env=env, prefix=self.namespace.inside, host=self.namespace.there)
 
     def heal(self):
         super().heal()
@@ -135,6 +135,13 @@ class Partitions(Nemesis):
         for replica in self.world.replicas:
             replica.namespace.heal()
 
+    def cut_off_a_replica_while_the_disk_is_full(self):
+        self.world.primary.disk.fill(left=self.chance.randint(0, 1 << 20))
+        self.cut_off_a_replica()
+        self.world.primary.disk.free()
+        self.world.primary.come_back()
+
+    OF_DISKS = [*Nemesis.OF_DISKS, cut_off_a_replica_while_the_disk_is_full]
     KINDS = [cut_off_a_replica, lose_what_goes_to_the_database, lose_what_the_database_says, lose_what_segmind_says,
              cut_off_all_from_the_database]
 
@@ -146,7 +153,7 @@ class Inside(EndToEnd):
         folder = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
         emulator = Emulator(folder, "--check_datasets=false", time_scale=20, listen="0.0.0.0:0")
         self.processes.append(emulator)
-        primary = postgres.Server(*SETTINGS, listen="*", allow="10.9.0.0/16")
+        primary = postgres.Server(*SETTINGS, listen="*", allow="10.9.0.0/16", own_disk=postgres.Disk.missing() is None)
         world = FarWorld(folder, emulator, primary)
         self.addCleanup(world.end)
         world.start_all().load()

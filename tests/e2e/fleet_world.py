@@ -15,6 +15,7 @@ import urllib.error
 import grpc
 
 import crash_world
+import credentials
 import postgres
 from harness import BIN, Gateway, State, ft, reason_of, rpc, svc, wait_until
 from links import Links
@@ -28,6 +29,9 @@ FLAGS = ("--settle_lists", "3", "--settle_time", "12s", "--active_poll_interval"
 CHANNEL = [("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
            ("grpc.max_reconnect_backoff_ms", 500), ("grpc.max_receive_message_length", 64 << 20),
            ("grpc.keepalive_time_ms", 10000), ("grpc.keepalive_timeout_ms", 3000)]
+# What each of those callers may make in a day who have a limit.
+CREATES_A_DAY = 3
+SPENDERS = 40
 
 
 def missing():
@@ -35,6 +39,31 @@ def missing():
     if not postgres.FOLDERS:
         return "there is no PostgreSQL here"
     return None
+
+
+def token_of(who):
+    return f"token-of-{who}-0123456789abcdef0123456789"
+
+
+def bearer(who):
+    return (("authorization", f"Bearer {token_of(who)}"),)
+
+
+class AsEverybody(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Calls that do not say who makes them are everybody's."""
+
+    @staticmethod
+    def _named(details):
+        metadata = tuple(details.metadata or ())
+        if not any(key == "authorization" for key, _ in metadata):
+            metadata += bearer("everybody")
+        return details._replace(metadata=metadata)
+
+    def intercept_unary_unary(self, continuation, details, request):
+        return continuation(self._named(details), request)
+
+    def intercept_unary_stream(self, continuation, details, request):
+        return continuation(self._named(details), request)
 
 
 class Replica:
@@ -51,7 +80,8 @@ class Replica:
         self.gateway = None
         self.lock = threading.Lock()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.door.port}", options=CHANNEL)
-        self.stub = rpc.FineTuneServiceStub(self.channel)
+        channel = grpc.intercept_channel(self.channel, AsEverybody()) if world.limited else self.channel
+        self.stub = rpc.FineTuneServiceStub(channel)
 
     def set_clock(self, ahead):
         with open(self.clock, "r+b" if self.clock.exists() else "wb") as file:
@@ -70,7 +100,7 @@ class Replica:
 
     def make_gateway(self, *flags, env):
         return Gateway(
-            self.folder, f"http://127.0.0.1:{self.segmind.port}", "--store", f"postgresql://{self.world.user}@127.0.0.1:{self.database.port}/postgres",
+            self.folder, f"http://127.0.0.1:{self.segmind.port}", "--store", f"postgresql://{self.world.user}@127.0.0.1:{self.database.port}/postgres?application_name=finetune-gateway-{self.number}",
             "--store_password_file", self.world.password, "--replica_name", f"replica-{self.number}", *flags, env=env)
 
     def end(self, seconds=None):
@@ -152,7 +182,11 @@ class Watcher(threading.Thread):
                 self.known.pop(job.name, None)
             else:
                 self.known[job.name] = job.etag
-            if response.change.type != svc.Change.SNAPSHOT:
+            is_new = response.change.type != svc.Change.SNAPSHOT
+            if job.transitions and job.transitions[-1].source == ft.StateTransition.POLL:
+                # The first change with a transition made it.
+                self.world.polled.setdefault((job.name, len(job.transitions)), response.revision if is_new else None)
+            if is_new:
                 self.changes += 1
                 self.world.note_change(response.revision, job)
                 if self.last is not None and response.revision != self.last + 1:
@@ -174,6 +208,7 @@ class Session(threading.Thread):
         self.world, self.number = world, number
         self.chance = random.Random(number)
         self.token, self.revision = "", 0
+        self.jobs = {}  # name → its revision, as it was read last.
         self.reads = 0
 
     def run(self):
@@ -186,6 +221,9 @@ class Session(threading.Thread):
                     job, call = replica.stub.GetFineTune.with_call(
                         svc.GetFineTuneRequest(name=self.chance.choice(acked)), timeout=3, metadata=metadata)
                     self.world.note(job)
+                    if job.revision < self.jobs.get(job.name, 0) and not self.world.losses:
+                        self.world.note_wrong(f"session {self.number}: {job.name} of {job.revision} after {self.jobs[job.name]}")
+                    self.jobs[job.name] = job.revision
                 else:
                     answer, call = replica.stub.ListFineTunes.with_call(svc.ListFineTunesRequest(page_size=5), timeout=3, metadata=metadata)
                     if answer.revision < self.revision and not self.world.losses:
@@ -232,19 +270,59 @@ class Labeller(threading.Thread):
                     self.world.note_wrong(f"labeller {self.number}: {error.code()} {reason_of(error)} {error.details()}")
 
 
+class Spender(threading.Thread):
+    """Makes jobs as one after another of those who may make few a day, beside others who do the same."""
+
+    def __init__(self, world, number):
+        super().__init__(daemon=True)
+        self.world = world
+        self.chance = random.Random(number)
+
+    def run(self):
+        began = time.monotonic()
+        while not self.world.stopped and not self.world.quiet:
+            who = f"spender-{int((time.monotonic() - began) / 8) % SPENDERS}"
+            submission = crash_world.Submission(metadata=bearer(who))
+            with self.world.lock:
+                self.world.spent.setdefault(who, []).append(submission)
+            self.world.submit(submission, self.chance, gives_up=1, longest=8.0)
+            time.sleep(self.chance.uniform(0.2, 1))
+
+
+# Who led and who wrote, of each change, as the database itself saw it within the commit.
+WHO_WROTE = """
+CREATE TABLE IF NOT EXISTS public.written (revision bigint, writer text, leader text, term bigint);
+CREATE OR REPLACE FUNCTION public.note_writer() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+  INSERT INTO public.written SELECT NEW.revision, current_setting('application_name'), (SELECT m.name FROM finetune.members AS m WHERE m.id = l.holder),
+    l.term FROM finetune.leader AS l;
+  RETURN NEW; END $$;
+CREATE OR REPLACE TRIGGER note_writer AFTER INSERT ON finetune.changes FOR EACH ROW EXECUTE FUNCTION public.note_writer();
+"""
+
+
 class FleetWorld(crash_world.World):
-    """`standby`: none, asynchronous or synchronous; `user`: as whom replicas come to the database; `own_disk`: of each server.
+    """`standby`: none, asynchronous or synchronous; `user`: as whom replicas come to the database; `own_disk`: of each server; `limited`: there
+    are callers who may make few jobs a day.
 
     Thread-safe but for what hurts and heals.
     """
 
-    def __init__(self, folder, emulator, *flags, replicas=3, standby="none", primary=None, user="admin", own_disk=False):
+    def __init__(self, folder, emulator, *flags, replicas=3, standby="none", primary=None, user="admin", own_disk=False, limited=False):
         super().__init__(folder, emulator)
         self.flags = FLAGS + flags
+        self.limited = limited
+        self.spent = {}  # Caller → its submissions.
+        if limited:
+            self.flags += ("--policy_file", credentials.write_policy(self.folder / "policy.json", [
+                credentials.caller("everybody", "ADMIN", token_of("everybody"), sees_all_jobs=True),
+                *(credentials.caller(f"spender-{n}", "SUBMITTER", token_of(f"spender-{n}"), limits={"creates_per_day": CREATES_A_DAY})
+                  for n in range(SPENDERS))]))
         self.links = Links()
         self.chance = random.Random()
         self.acked = []  # Names of jobs whose creation was acknowledged.
         self.changes = {}  # etag → what it names.
+        self.polled = {}  # (job, number of a transition that a list or its details told of) → the revision that made it, if a watcher saw it.
+        self.were_two_primaries = False
         self.losses = 0  # Times that acknowledged commits were taken away.
         self.standby_mode = standby
         self.own_disk = own_disk
@@ -286,6 +364,7 @@ class FleetWorld(crash_world.World):
         self.primary.promote()
         self.primary.sql("ALTER SYSTEM RESET synchronous_standby_names")
         self.primary.sql("SELECT pg_reload_conf()")
+        self.were_two_primaries = self.were_two_primaries or stay_behind > 0
         for replica in self.replicas[stay_behind:]:
             replica.database.retarget(self.primary.socket)
         self.standby = self.replication = None
@@ -296,17 +375,19 @@ class FleetWorld(crash_world.World):
             replica.start()
         for replica in self.replicas:
             replica.gateway.ready()
+        self.primary.sql(WHO_WROTE)
         return self
 
     def load(self, creators=3, watchers=4, sessions=4, labellers=2):
         self.watchers = [Watcher(self, n) for n in range(watchers)]
         self.sessions = [Session(self, n) for n in range(sessions)]
         self.labellers = [Labeller(self, n) for n in range(labellers)]
+        spenders = [Spender(self, n) for n in range(3 if self.limited else 0)]
         creating = [threading.Thread(target=self.create_on, args=(random.Random(n),), daemon=True) for n in range(creators)]
-        self.threads = [*self.watchers, *self.sessions, *self.labellers, *creating]
+        self.threads = [*self.watchers, *self.sessions, *self.labellers, *creating, *spenders]
         for thread in self.threads:
             thread.start()
-        self.creating = creating
+        self.creating = [*creating, *spenders]
         return self
 
     def create_on(self, chance):
@@ -409,7 +490,8 @@ class FleetWorld(crash_world.World):
 
     def check(self, test):
         busiest = self.emulator.call("GET", "/emulator/stats")["most_api_calls_in_a_minute"]
-        allowed = CALLS_A_MINUTE * (1 if self.has_leader() else len(self.replicas))
+        # Two databases at once cannot share a limit.
+        allowed = CALLS_A_MINUTE * (1 if self.has_leader() else len(self.replicas)) * (1 + self.were_two_primaries)
         if busiest > allowed:
             self.note_wrong(f"Segmind had {busiest} calls in a minute, and {allowed} are allowed")
         # Jobs go on changing; the emulator stops them, so that there is an end to compare.
@@ -437,12 +519,46 @@ class FleetWorld(crash_world.World):
             job = replica.stub.GetFineTune(svc.GetFineTuneRequest(name=labeller.job), timeout=10)
             if not labeller.acked <= int(job.labels.get(f"count-{labeller.number}", "0")) <= labeller.count:
                 self.note_wrong(f"labeller {labeller.number} was told {labeller.acked}, and {job.labels} is there")
+        self.check_limits()
+        self.check_writers()
         if self.losses:
             self.check_after_a_loss()
             # Until its details were read, a job that was lost and came back is known by its name alone.
             for submission in self.submissions:
                 self.seen.pop(submission.display_name, None)
         super().check(test)
+
+    def check_limits(self):
+        """No caller has made more in a day than it may; commits that were lost with the only gateway that knew of them count for nobody."""
+        if self.losses:
+            return
+        made = {submit["body"]["instance_prompt"].rsplit(" ", 1)[-1] for submit in self.emulator.submits()}
+        for who, submissions in self.spent.items():
+            count = sum(1 for submission in submissions if submission.request_id in made)
+            if count > CREATES_A_DAY:
+                self.note_wrong(f"{who} has made {count} jobs, and may make {CREATES_A_DAY} a day")
+        self.limits_reached = sum(1 for submissions in self.spent.values() if any(s.refusal == "CLIENT_QUOTA_EXCEEDED" for s in submissions))
+
+    def check_writers(self):
+        """What only a leader writes was written by whoever led within that very commit; terms only grow."""
+        if self.losses:
+            return
+        rows = [line.split("|") for line in self.primary.sql("SELECT revision, writer, leader, term FROM public.written ORDER BY revision").stdout.split()]
+        by_revision = {int(revision): (writer, leader) for revision, writer, leader, _ in rows}
+        terms = [int(term) for *_, term in rows]
+        if terms != sorted(terms):
+            self.note_wrong(f"a change of an older term came after one of a newer one: {terms}")
+        self.changes_of_leaders = 0
+        for (name, _), revision in self.polled.items():
+            writer, leader = by_revision.get(revision, ("", ""))
+            if revision is None or not writer.startswith("finetune-gateway-"):
+                continue
+            self.changes_of_leaders += 1
+            if writer.rsplit("-", 1)[1] != leader.rsplit("-", 1)[1]:
+                self.note_wrong(f"change {revision} of {name}, which a read of Segmind told of, was written by {writer} while {leader} led")
+        self.terms = len(set(terms))
+
+    limits_reached = changes_of_leaders = terms = 0
 
     def check_after_a_loss(self):
         """Every caller asks once more, as one may that has lost the answer: Segmind gets no second job for it."""
@@ -472,7 +588,8 @@ class FleetWorld(crash_world.World):
 
     def totals(self):
         return {**super().totals(), "watched": sum(w.changes for w in self.watchers), "streams": sum(w.streams for w in self.watchers),
-                "session reads": sum(s.reads for s in self.sessions), "labels": sum(l.acked for l in self.labellers)}
+                "session reads": sum(s.reads for s in self.sessions), "labels": sum(l.acked for l in self.labellers), "limits reached": self.limits_reached,
+                "changes that only a leader makes": self.changes_of_leaders, "terms": self.terms}
 
 
 def in_words(totals):

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "tests/store/postgres_server.h"
@@ -185,6 +187,44 @@ TEST_F(PgConnectionTest, OneToAStandbyIsNoUse) {
     EXPECT_TRUE(error.passes());
     EXPECT_THAT(error.words(), HasSubstr("can only be read")) << error.message;
   }
+}
+
+TEST_F(PgConnectionTest, OfSeveralPlacesTakesTheFirstThatCanBeWritten) {
+  ASSERT_TRUE(Run({{"ALTER SYSTEM SET wal_level = 'replica'"}}).ok());
+  const PostgresStandby standby(server_);
+  ASSERT_TRUE(standby.running());
+  // Takes connections, and never says a word.
+  const std::string silent = server_.folder() + "/silent";
+  std::filesystem::create_directories(silent);
+  const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  (silent + "/.s.PGSQL.5432").copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(listener, 10), 0);
+  const std::string url = absl::StrCat("postgresql://admin@/postgres?host=", silent, ",/no/where,",
+                                       standby.folder(), ",", server_.folder());
+  auto opened = PgConnection::Open({.url = url}, SteadyNow() + absl::Seconds(4));
+  close(listener);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  connection_ = *std::move(opened);
+  ASSERT_TRUE(Run({{"SELECT pg_is_in_recovery()::int::bigint"}}).ok());
+  EXPECT_EQ(rows_[0].Number(0, 0), 0);
+}
+
+TEST_F(PgConnectionTest, TextIsUtf8WhateverTheUrlSays) {
+  connection_ =
+      PgConnection::Open({.url = server_.Url("postgres") + "?client_encoding=LATIN1"}, Soon())
+          .value();
+  ASSERT_TRUE(Run({{"SELECT length($1::text)::bigint, $1::text", {PgValue::Text("日本")}}}).ok());
+  EXPECT_EQ(rows_[0].Number(0, 0), 2);
+  EXPECT_EQ(rows_[0].Bytes(0, 1), "日本");
+}
+
+TEST_F(PgConnectionTest, AFunctionThatIsNotSupportedSaysNothingOfStandbys) {
+  const PgError error =
+      Run({{"DO $$ BEGIN RAISE EXCEPTION 'not here' USING ERRCODE = '0A000'; END $$"}});
+  EXPECT_EQ(error.state, "0A000");
+  EXPECT_FALSE(connection_->broken());
 }
 
 TEST_F(PgConnectionTest, NotesWarningsOfTheLatestRunAlone) {

@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 TEST(PostgresCalls, AsksTheFleetsThreadForEachCallAndRefusesInOrder) {
   int woken = 0;
@@ -113,6 +114,38 @@ TEST_F(PostgresCallsTest, ALimitMayBeRaisedAndLowered) {
   EXPECT_TRUE(Ask(calls_, 1).granted.has_value());
   Allow(1);
   EXPECT_FALSE(Ask(calls_, 1).granted.has_value());
+}
+
+TEST_F(PostgresCallsTest, CallsThatTheServerHasLostAreCountedAgain) {
+  Allow(4);
+  ASSERT_TRUE(Ask(calls_, 1).granted.has_value());
+  ASSERT_TRUE(Ask(others_, 2).granted.has_value());
+  ASSERT_TRUE(Ask(calls_, 3).granted.has_value());
+  // A failover lost them, and somebody comes first who has none to bring back.
+  Execute("UPDATE finetune.upstream_calls SET at = 0, kind = 0");
+  PostgresCalls third([] {});
+  ASSERT_TRUE(Ask(third, 4).granted.has_value());
+  // A second time there is nothing to do.
+  for (int times = 0; times < 2; ++times) {
+    for (PostgresCalls* calls : {&calls_, &others_, &third}) {
+      calls->OnConnected();
+      EXPECT_TRUE(calls->Run(*connection_, clock_, absl::Seconds(30)).ok());
+    }
+  }
+  EXPECT_FALSE(Ask(calls_, 5).granted.has_value()) << "four were made within this minute";
+  std::vector<int> kinds;
+  for (const auto& call : Ask(third, 5).picture.calls) kinds.push_back(call.kind);
+  EXPECT_THAT(kinds, UnorderedElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(PostgresCallsTest, WhatIsNotLostIsCountedOnce) {
+  Allow(3);
+  ASSERT_TRUE(Ask(calls_, 1).granted.has_value());
+  calls_.OnConnected();
+  EXPECT_TRUE(Ask(calls_, 2).granted.has_value());
+  calls_.OnConnected();
+  EXPECT_TRUE(Ask(others_, 3).granted.has_value());
+  EXPECT_FALSE(Ask(calls_, 4).granted.has_value());
 }
 
 TEST_F(PostgresCallsTest, NobodyIsGrantedACallWhileTheAccountIsHeld) {

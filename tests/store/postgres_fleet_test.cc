@@ -44,6 +44,11 @@ class Member : public FleetListener {
   ~Member() override { fleet_->Stop(); }
 
   Fleet& fleet() { return *fleet_; }
+  // What its recorder does upon a word that it was taken for gone: it comes under another name.
+  void Rejoin() {
+    const std::string before = store_->membership().id();
+    while (store_->membership().id() == before) (void)store_->Read({});
+  }
   void SetRevision(uint64_t revision) { revision_ = revision; }
   // Its thread stands still, as if the process were stopped, until Continue.
   void Pause() {
@@ -299,6 +304,24 @@ TEST_F(PostgresFleetTest, StandsDownWhenTheRecorderWasFenced) {
   // Nobody else leads in truth: it does anew, once that lease has ended.
   a.Await([&] { return a.fleet().status().term.number > before->term.number; });
   EXPECT_FALSE(before->Holds(SteadyNow()));
+}
+
+TEST_F(PostgresFleetTest, ALeaderThatWasTakenForGoneLeadsAnewUnderItsOtherName) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  const auto before = a.lease();
+  // As who took over what it owned would leave it.
+  Execute("UPDATE finetune.members SET expires = 0");
+  a.Rejoin();
+  a.Await([&] { return a.fleet().status().term.number > before->term.number; });
+  EXPECT_FALSE(before->Holds(SteadyNow()));
+  a.AwaitLead();
+  EXPECT_NE(a.lease()->term.holder, before->term.holder);
+  const FleetStatus status = a.fleet().status();
+  EXPECT_EQ(status.term, a.lease()->term);
+  ASSERT_THAT(status.members, SizeIs(1)) << "the other name counts no more";
+  EXPECT_TRUE(status.members[0].is_me);
+  EXPECT_TRUE(status.members[0].leads);
 }
 
 TEST_F(PostgresFleetTest, NoMoreCallsAreGrantedThanTheAccountAllowsInAMinute) {

@@ -72,6 +72,16 @@ TEST_F(PostgresSessionTest, ACommitIsDurableWhateverTheServersDefaultIs) {
   EXPECT_EQ(Setting(**Open(Use::kShared), "synchronous_commit"), "remote_apply");
 }
 
+TEST_F(PostgresSessionTest, NoDefaultOfTheRolesEndsItWhileItRests) {
+  for (const char* name : {"idle_session_timeout", "statement_timeout"}) {
+    ASSERT_EQ(server_.Execute("record", absl::StrCat("ALTER ROLE admin SET ", name, " = '9s'")),
+              "");
+    auto session = Open(Use::kShared);
+    ASSERT_TRUE(session.ok()) << session.status();
+    EXPECT_EQ(Setting(**session, name), "0");
+  }
+}
+
 TEST_F(PostgresSessionTest, ARestartedServerIsAnotherOne) {
   const std::string before = (*Open(Use::kShared))->server();
   server_.Stop();

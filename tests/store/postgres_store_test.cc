@@ -399,6 +399,24 @@ TEST_F(PostgresStoreTest, GoesOnAfterARestartOfTheServerInANewEra) {
   EXPECT_TRUE(Start()->lineage.HasRevision(before.era, before.revision, point_.revision));
 }
 
+TEST_F(PostgresStoreTest, AConnectionThatWasLostAtRestFailsNobody) {
+  ASSERT_TRUE(Start().ok());
+  ASSERT_TRUE(Commit(NewJob("a")).why.ok());
+  const auto end_all = [&] {
+    // And waits until they are gone.
+    ASSERT_EQ(server_.Execute("postgres",
+                              "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE "
+                              "application_name = 'finetune-gateway' AND pid <> pg_backend_pid()"),
+              "");
+  };
+  end_all();
+  const CommitOutcome outcome = Commit(NewJob("b"));
+  EXPECT_TRUE(outcome.why.ok()) << outcome.why;
+  end_all();
+  const auto news = store_->Read(point_);
+  EXPECT_TRUE(news.ok()) << news.status();
+}
+
 TEST_F(PostgresStoreTest, ABackupThatIsPutBackIsAnotherHistory) {
   ASSERT_TRUE(Start().ok());
   ASSERT_TRUE(Commit(NewJob("a")).why.ok());

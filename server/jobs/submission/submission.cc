@@ -290,9 +290,13 @@ void Submission::Await() {
   phase_ = Phase::kAwaiting;
   if (parts_->draining) return Finish(SubmitterDraining());
   moved_();
+  // The very commit in which it was found may have told of its end.
+  if (heard_ && heard_->fine_tune_id() == intent_.fine_tune_id())
+    OnIntent(*std::exchange(heard_, std::nullopt));
 }
 
 void Submission::OnIntent(const record::Intent& intent) {
+  if (phase_ == Phase::kPreparing) heard_ = intent;
   if (phase_ != Phase::kAwaiting && phase_ != Phase::kSettling) return;
   const bool was_awaited = phase_ == Phase::kAwaiting;
   intent_ = intent;

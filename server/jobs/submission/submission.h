@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -119,6 +120,8 @@ class Submission : public std::enable_shared_from_this<Submission> {
   Phase phase_ = Phase::kPreparing;
   SubmissionCallers callers_;
   record::Intent intent_;
+  // What was heard of it while it was being prepared: may be newer than what was found then.
+  std::optional<record::Intent> heard_;
   absl::Time post_time_;
   uint64_t post_read_ = 0;
   SubmitOutcome outcome_;

@@ -6,6 +6,8 @@
 #include <random>
 
 #include "server/base/error.h"
+#include "server/jobs/record/settle.h"
+#include "tests/base/notification.h"
 #include "tests/jobs/rig.h"
 #include "tests/jobs/shared_memory_store.h"
 
@@ -119,6 +121,43 @@ TEST_F(SharedSubmissionTest, ARefusalIsHeardWhereverItIsAwaited) {
   EXPECT_EQ(Await(second).status(), refused) << "with all its details";
   EXPECT_EQ(segmind_.posts(), 1);
   ASSERT_TRUE(Await(CreateAt(b, "r")).ok()) << "the same request_id may submit again";
+}
+
+TEST_F(SharedSubmissionTest, AnEndThatComesWithTheVeryCommitThatFindsItIsHeard) {
+  Process &a = Start(), &b = Start();
+  segmind_.NextSubmits({Fate::kHeldRefused});
+  const CreateReply first = CreateAt(a, "r");
+  ASSERT_TRUE(RunUntil([&] { return segmind_.posts() == 1; }));
+  // One commit of b's: the repeated request finds the submission, and then its end is recorded
+  // there, as by a leader that learns of it from a list.
+  Notification begun, go;
+  b.recorder.Record(
+      [&](Draft&) {
+        begun.Notify();
+        go.WaitForNotification();
+        return absl::OkStatus();
+      },
+      [](const absl::Status&) {});
+  begun.WaitForNotification();
+  // Is queued on this thread: nothing else is under way there.
+  const CreateReply second = CreateAt(b, "r", absl::Hours(1));
+  Reply<absl::Status> ended;
+  b.recorder.Record(
+      [](Draft& draft) -> absl::Status {
+        auto intent = draft.FindIntent("alice", "r");
+        if (!intent.ok() || !intent->has_value()) return absl::InternalError("not found");
+        Abandon(draft, **std::move(intent), absl::ResourceExhaustedError("no"),
+                pb::StateTransition::POLL);
+        return absl::OkStatus();
+      },
+      ended.Taker());
+  go.Notify();
+  ASSERT_TRUE(ended.Wait().ok()) << ended.get();
+  Worker::AwaitIdleProcess();
+  ASSERT_TRUE(second.ready()) << "and not only in an hour";
+  EXPECT_EQ(second.get().status().message(), "no");
+  segmind_.Release();
+  EXPECT_FALSE(Await(first).ok());
 }
 
 TEST_F(SharedSubmissionTest, WhoJoinsIsToldInTimeThatNothingIsKnownYet) {

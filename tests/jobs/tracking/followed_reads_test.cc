@@ -267,6 +267,26 @@ TEST_F(FollowedReadsTest, ALeaderThatDoesNotKnowThatItIsOneNoMoreWritesNothing) 
   EXPECT_EQ(record_.point().revision, revision);
 }
 
+TEST_F(FollowedReadsTest, TheSameOneGoesOnInANewTermWithNothingOfTheOldOne) {
+  Lead(*a_member_);
+  AddJob("x");
+  list_fate_ = Fate::kHeld;
+  const int lists = lists_;
+  auto waits = Refresh(*b_);
+  ASSERT_TRUE(RunUntil([&] { return lists_ > lists; }));
+  // It was taken for gone, and came back under another name, while its list was on its way.
+  list_fate_ = Fate::kFine;
+  segmind_.Change("x", [](FakeJob& job) { job.status = "AVAILABLE"; });
+  fleet_.Lead(*a_member_);
+  ASSERT_TRUE(RunUntil([&] { return StateAt(*b_, "x") == FineTune::AVAILABLE && waits.ready(); }));
+  EXPECT_TRUE(waits.get().ok()) << waits.get();
+  const uint64_t revision = record_.point().revision;
+  segmind_.Release();
+  RunFor(absl::Seconds(5));
+  EXPECT_EQ(record_.point().revision, revision);
+  EXPECT_EQ(StateAt(*a_, "x"), FineTune::AVAILABLE);
+}
+
 TEST_F(FollowedReadsTest, NothingIsReadOnceTheLeaseHasLapsed) {
   Lead(*a_member_);
   fleet_.lease()->Renew(clock_.Now() + absl::Seconds(1));
