@@ -24,7 +24,7 @@ const (
 )
 
 // The stages of a job, in order. Segmind may skip stages and may add new
-// ones; clients must treat a value they do not know as "not terminal".
+// ones; clients must treat a value that they do not know as "not terminal".
 type FineTune_State int32
 
 const (
@@ -46,13 +46,13 @@ const (
 	FineTune_DEPLOYING FineTune_State = 6
 	// Terminal. Deployed and ready for inference. Upstream: AVAILABLE.
 	FineTune_AVAILABLE FineTune_State = 7
-	// Terminal. See `failure`. Upstream: FAILED. Or the search for a submission
-	// whose outcome was unknown ended without finding it.
+	// Terminal. See `failure`. Upstream: FAILED; or the gateway searched for a
+	// submission whose outcome was unknown, and Segmind does not have it.
 	FineTune_FAILED FineTune_State = 8
 	// Terminal unless it reappears. Segmind no longer lists the job.
 	FineTune_LOST FineTune_State = 9
 	// Terminal. Somebody stopped the job at Segmind. Upstream: CANCELLED and
-	// its like.
+	// similar words.
 	FineTune_CANCELLED FineTune_State = 10
 )
 
@@ -162,6 +162,7 @@ func (FineTune_Visibility) EnumDescriptor() ([]byte, []int) {
 	return file_segmind_finetune_v1_fine_tune_proto_rawDescGZIP(), []int{0, 1}
 }
 
+// What the gateway learned the state from.
 type StateTransition_Source int32
 
 const (
@@ -224,12 +225,17 @@ func (StateTransition_Source) EnumDescriptor() ([]byte, []int) {
 type Failure_Reason int32
 
 const (
-	Failure_REASON_UNSPECIFIED  Failure_Reason = 0
+	// Segmind gave no reason, or one that the gateway does not know.
+	Failure_REASON_UNSPECIFIED Failure_Reason = 0
+	// Segmind could not fetch the dataset.
 	Failure_DATASET_UNREACHABLE Failure_Reason = 1
-	Failure_DATASET_INVALID     Failure_Reason = 2
-	Failure_OUT_OF_MEMORY       Failure_Reason = 3
-	Failure_UPSTREAM_INTERNAL   Failure_Reason = 4
-	// The submission never reached Segmind; the same request_id may be sent
+	// Segmind fetched the dataset and cannot train on it.
+	Failure_DATASET_INVALID Failure_Reason = 2
+	// The training needed more memory than its machine has.
+	Failure_OUT_OF_MEMORY Failure_Reason = 3
+	// An error on Segmind's side.
+	Failure_UPSTREAM_INTERNAL Failure_Reason = 4
+	// Segmind does not have the submission; the same request_id may be sent
 	// again.
 	Failure_NOT_SUBMITTED Failure_Reason = 5
 )
@@ -285,19 +291,20 @@ func (Failure_Reason) EnumDescriptor() ([]byte, []int) {
 // model resource: the job is the model once it is trained.
 type FineTune struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resource name, `fineTunes/{fine_tune_id}`. Output only. The id is a UUID of
-	// the gateway's making, or Segmind's own for a job created elsewhere; it
-	// never changes.
+	// Resource name, `fineTunes/{fine_tune_id}`. Output only. The id is a UUID
+	// made by the gateway, or Segmind's own for a job created elsewhere. It never
+	// changes.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The caller's name for the job, as it was given, whatever Segmind makes of
-	// it; for a job created elsewhere Segmind's. Required on create.
+	// The caller's name for the job, exactly as given, even if Segmind changes
+	// it; for a job created elsewhere, Segmind's name. Required on create.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// URL of the zip of training images. Required on create. FAST_FLUX needs a
-	// public URL that answers HEAD and GET with Content-Length, under 100 MB. What
-	// signs it (X-Amz-Signature and the like) goes to Segmind, and is neither kept
-	// nor shown: a repeat of a create may bring it signed anew.
+	// http or https URL of the zip of training images. Required on create.
+	// FAST_FLUX needs a public URL that answers HEAD and GET with Content-Length,
+	// under 100 MB. A signature in it (X-Amz-Signature and the like) is sent to
+	// Segmind but neither kept nor shown, so a repeated create may bring the same
+	// URL with a new signature.
 	DataSourceUri string `protobuf:"bytes,3,opt,name=data_source_uri,json=dataSourceUri,proto3" json:"data_source_uri,omitempty"`
-	// Required on create.
+	// The prompt that describes the training images. Required on create.
 	InstancePrompt string `protobuf:"bytes,4,opt,name=instance_prompt,json=instancePrompt,proto3" json:"instance_prompt,omitempty"`
 	// The token in the prompts that stands for the subject. Required on create
 	// for every base model but KONTEXT.
@@ -309,76 +316,79 @@ type FineTune struct {
 	// `LORA` for the base models that take it.
 	TrainType string `protobuf:"bytes,8,opt,name=train_type,json=trainType,proto3" json:"train_type,omitempty"`
 	// GPU class for the base models that take it, such as NVIDIA_H100.
-	MachineType string              `protobuf:"bytes,9,opt,name=machine_type,json=machineType,proto3" json:"machine_type,omitempty"`
-	Parameters  *TrainingParameters `protobuf:"bytes,10,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	MachineType string `protobuf:"bytes,9,opt,name=machine_type,json=machineType,proto3" json:"machine_type,omitempty"`
+	// Hyperparameters; what is absent is Segmind's choice.
+	Parameters *TrainingParameters `protobuf:"bytes,10,opt,name=parameters,proto3" json:"parameters,omitempty"`
 	// Defaults to PRIVATE.
 	Visibility FineTune_Visibility `protobuf:"varint,11,opt,name=visibility,proto3,enum=segmind.finetune.v1.FineTune_Visibility" json:"visibility,omitempty"`
-	// Kept by the gateway; Segmind has none. At most 64 entries; keys and
-	// values follow the rules of Kubernetes labels.
+	// Labels of the caller's choice, kept by the gateway; Segmind has none. At
+	// most 64 entries; keys and values follow the rules of Kubernetes labels.
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	State  FineTune_State    `protobuf:"varint,20,opt,name=state,proto3,enum=segmind.finetune.v1.FineTune_State" json:"state,omitempty"`
 	// Segmind's own word for the state, verbatim, so that no new one is lost.
 	UpstreamStatus string `protobuf:"bytes,21,opt,name=upstream_status,json=upstreamStatus,proto3" json:"upstream_status,omitempty"`
 	// Segmind's finetune_id; empty until it is known.
 	UpstreamId string `protobuf:"bytes,35,opt,name=upstream_id,json=upstreamId,proto3" json:"upstream_id,omitempty"`
-	// Set when state is FAILED. Where Segmind says why, also when it is CANCELLED
-	// or while `upstream_status` is a word that the gateway does not know.
+	// Set when state is FAILED. Also set, if Segmind gives a reason, when it is
+	// CANCELLED or while `upstream_status` is a word that the gateway does not
+	// know.
 	Failure *Failure `protobuf:"bytes,22,opt,name=failure,proto3" json:"failure,omitempty"`
 	// The identity of the caller that created the job through this gateway;
 	// empty for a job created elsewhere.
 	Creator string `protobuf:"bytes,23,opt,name=creator,proto3" json:"creator,omitempty"`
-	// When the job was submitted; for a job created elsewhere, Segmind's word for
-	// it or, until that is known, when the gateway first saw it: see
-	// `create_time_estimated`.
+	// When the job was submitted. For a job created elsewhere: when Segmind says
+	// that it was created or, until that is known, when the gateway first saw it
+	// (see `create_time_estimated`).
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// Segmind has not told when this job was created: `create_time` is when the
-	// gateway first saw it. Becomes false once Segmind tells.
+	// True while Segmind has not said when this job was created: `create_time` is
+	// then when the gateway first saw it.
 	CreateTimeEstimated bool `protobuf:"varint,36,opt,name=create_time_estimated,json=createTimeEstimated,proto3" json:"create_time_estimated,omitempty"`
-	// When the gateway first saw that the job was being trained, and when it first
-	// saw that the job had ended (AVAILABLE, FAILED, CANCELLED or LOST). Absent
-	// until then, and where the gateway did not see it happen, as for a job that
-	// was already AVAILABLE when it was first listed. As exact as the poll
-	// interval, or the webhook, was.
+	// When the gateway first saw that the job was being trained, and when it
+	// first saw that the job had ended (AVAILABLE, FAILED, CANCELLED or LOST).
+	// Absent until then, and if the gateway did not see it happen, as for a job
+	// that was already AVAILABLE when it was first listed. They are as exact as
+	// the poll interval, or the webhook, allows.
 	TrainingStartTime *timestamppb.Timestamp `protobuf:"bytes,37,opt,name=training_start_time,json=trainingStartTime,proto3" json:"training_start_time,omitempty"`
 	EndTime           *timestamppb.Timestamp `protobuf:"bytes,38,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// When the job last changed in the gateway's record.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// When the read of Segmind began on which this rests. In a get: the newest
+	// When the read of Segmind began that this rests on. In a get: the newest
 	// read of all jobs. In a list and in a watch: the read that brought this
-	// job's last change; how fresh the whole is, the response itself says.
+	// job's last change; the response itself says how fresh the whole is.
 	ObserveTime *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
-	// Where the weights (.safetensors) can be fetched, without any signature;
-	// empty until there are any. An AVAILABLE job may have none. Private weights
-	// are fetched through DownloadWeights.
+	// URL of the weights (.safetensors), without any signature; empty until there
+	// are any. An AVAILABLE job may have none. Private weights are fetched
+	// through DownloadWeights.
 	WeightsUri string `protobuf:"bytes,27,opt,name=weights_uri,json=weightsUri,proto3" json:"weights_uri,omitempty"`
-	// Where inference is called; empty until AVAILABLE.
+	// URL to call for inference; empty until AVAILABLE.
 	InferenceUri string `protobuf:"bytes,28,opt,name=inference_uri,json=inferenceUri,proto3" json:"inference_uri,omitempty"`
 	// The model's name in inference URLs.
 	Slug string `protobuf:"bytes,29,opt,name=slug,proto3" json:"slug,omitempty"`
-	// Segmind has told the state, and the read that brings what belongs to it
-	// (weights_uri from TRAINED, inference_uri and slug once AVAILABLE) is still to
-	// come. Such a job is read before all others.
+	// True while the state is known but the read that brings what belongs to it
+	// is still to come: weights_uri from TRAINED on, inference_uri and slug once
+	// AVAILABLE. Such a job is read before all others.
 	DetailsPending bool `protobuf:"varint,39,opt,name=details_pending,json=detailsPending,proto3" json:"details_pending,omitempty"`
-	// Where the dataset lies, in Segmind's words, such as AWS_S3.
+	// Where the dataset is kept, in Segmind's words, such as AWS_S3.
 	SourceType string `protobuf:"bytes,30,opt,name=source_type,json=sourceType,proto3" json:"source_type,omitempty"`
 	// Free-form facts from Segmind about the trained model.
 	ModelInformation *structpb.Struct `protobuf:"bytes,31,opt,name=model_information,json=modelInformation,proto3" json:"model_information,omitempty"`
-	// Every state and upstream status that the gateway saw, oldest first; past
-	// 100, the first and the latest ones.
+	// Every state and upstream status that the gateway saw, oldest first; if
+	// there are more than 100, the first and the latest ones.
 	Transitions []*StateTransition `protobuf:"bytes,32,rep,name=transitions,proto3" json:"transitions,omitempty"`
-	// The revision of this job's last change; see WatchFineTunes.
+	// The revision of this job's last change: a number that grows with every
+	// change of any job, in the order in which WatchFineTunes delivers them.
 	Revision uint64 `protobuf:"varint,33,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Changes with every change of the job. Send it back in an update to have
 	// the update refused (ABORTED) if the job has changed meanwhile.
 	Etag string `protobuf:"bytes,34,opt,name=etag,proto3" json:"etag,omitempty"`
-	// What the job was estimated at when it was submitted, by the price list of
-	// the gateway's operator. Absent if no price fitted it.
+	// The estimate made when the job was submitted, from the price list of the
+	// gateway's operator. Absent if no price applied to it.
 	EstimatedCost *Cost `protobuf:"bytes,40,opt,name=estimated_cost,json=estimatedCost,proto3" json:"estimated_cost,omitempty"`
-	// Submitted through the gateway, and no price fitted it: nobody has said what
-	// it costs.
+	// True if the job was submitted through the gateway and no price applied to
+	// it, so that its cost is not known.
 	Unpriced bool `protobuf:"varint,41,opt,name=unpriced,proto3" json:"unpriced,omitempty"`
-	// What Segmind says that it costs. Spending is then counted by this, and not
-	// by the estimate.
+	// The cost according to Segmind. Spending is then counted by this instead of
+	// the estimate.
 	BilledCost    *Cost `protobuf:"bytes,42,opt,name=billed_cost,json=billedCost,proto3" json:"billed_cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -662,7 +672,7 @@ func (x *FineTune) GetBilledCost() *Cost {
 // An amount of credits or money.
 type Cost struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Such as `credits` or `USD`: what the operator's prices are in.
+	// The unit of the operator's prices, such as `credits` or `USD`.
 	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// In millionths of the unit.
 	Micros        int64 `protobuf:"varint,2,opt,name=micros,proto3" json:"micros,omitempty"`
@@ -724,11 +734,12 @@ type TrainingParameters struct {
 	FinetuneType *string `protobuf:"bytes,4,opt,name=finetune_type,json=finetuneType,proto3,oneof" json:"finetune_type,omitempty"`
 	// Every other parameter, by Segmind's own name; whole numbers are sent as
 	// integers. A name that has a field above is refused here, and so is a whole
-	// number beyond 2^53, because a Struct cannot hold all of those: see `integers`.
+	// number beyond 2^53, because a Struct cannot hold those exactly: use
+	// `integers`.
 	Extra *structpb.Struct `protobuf:"bytes,15,opt,name=extra,proto3" json:"extra,omitempty"`
-	// Whole numbers of any size, by Segmind's own name, such as a 64-bit seed. A
-	// number from Segmind is shown here if it is beyond 2^53, else in `extra`. A
-	// name may stand in one of the two.
+	// Whole numbers of up to 64 bits, such as a seed, by Segmind's own name. A
+	// number from Segmind is shown here if it is beyond 2^53, otherwise in
+	// `extra`. A name may be in only one of the two.
 	Integers      map[string]int64 `protobuf:"bytes,16,rep,name=integers,proto3" json:"integers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -806,14 +817,17 @@ func (x *TrainingParameters) GetIntegers() map[string]int64 {
 	return nil
 }
 
+// One step in a job's history.
 type StateTransition struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	State          FineTune_State         `protobuf:"varint,1,opt,name=state,proto3,enum=segmind.finetune.v1.FineTune_State" json:"state,omitempty"`
-	UpstreamStatus string                 `protobuf:"bytes,2,opt,name=upstream_status,json=upstreamStatus,proto3" json:"upstream_status,omitempty"`
-	Time           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
-	Source         StateTransition_Source `protobuf:"varint,4,opt,name=source,proto3,enum=segmind.finetune.v1.StateTransition_Source" json:"source,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	State FineTune_State         `protobuf:"varint,1,opt,name=state,proto3,enum=segmind.finetune.v1.FineTune_State" json:"state,omitempty"`
+	// Segmind's own word for the state.
+	UpstreamStatus string `protobuf:"bytes,2,opt,name=upstream_status,json=upstreamStatus,proto3" json:"upstream_status,omitempty"`
+	// When the gateway saw it.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Source        StateTransition_Source `protobuf:"varint,4,opt,name=source,proto3,enum=segmind.finetune.v1.StateTransition_Source" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StateTransition) Reset() {

@@ -28,10 +28,10 @@ type FineTuneView int32
 
 const (
 	FineTuneView_FINE_TUNE_VIEW_UNSPECIFIED FineTuneView = 0
-	// Without transitions and model_information. The default of a list and of a
-	// watch.
+	// Without transitions and model_information. The default for lists and
+	// watches.
 	FineTuneView_FINE_TUNE_VIEW_BASIC FineTuneView = 1
-	// Everything. What a get returns.
+	// Everything: what a get returns.
 	FineTuneView_FINE_TUNE_VIEW_FULL FineTuneView = 2
 )
 
@@ -84,12 +84,17 @@ const (
 	ErrorReason_INVALID_FIELD ErrorReason_Reason = 1
 	// INVALID_ARGUMENT: this request_id came before with other parameters.
 	ErrorReason_REQUEST_ID_REUSED ErrorReason_Reason = 2
-	// INVALID_ARGUMENT: the token is not from this gateway or not for this query.
-	ErrorReason_PAGE_TOKEN_INVALID   ErrorReason_Reason = 3
+	// INVALID_ARGUMENT: the token is not from this gateway or not for this
+	// query.
+	ErrorReason_PAGE_TOKEN_INVALID ErrorReason_Reason = 3
+	// INVALID_ARGUMENT: the token is not from this gateway or not for this
+	// query.
 	ErrorReason_RESUME_TOKEN_INVALID ErrorReason_Reason = 4
-	// OUT_OF_RANGE: changes after the token are no longer kept (GapPolicy FAIL).
+	// OUT_OF_RANGE: changes after the token are no longer kept (GapPolicy
+	// FAIL).
 	ErrorReason_RESUME_TOKEN_EXPIRED ErrorReason_Reason = 5
-	// NOT_FOUND.
+	// NOT_FOUND, with ResourceInfo: there is no such job, or the caller may not
+	// see it.
 	ErrorReason_FINE_TUNE_NOT_FOUND ErrorReason_Reason = 6
 	// ABORTED: the etag is not the job's current one.
 	ErrorReason_ETAG_MISMATCH ErrorReason_Reason = 7
@@ -101,38 +106,45 @@ const (
 	ErrorReason_UPSTREAM_CREDITS_EXHAUSTED ErrorReason_Reason = 10
 	// RESOURCE_EXHAUSTED, with RetryInfo: Segmind limits the rate.
 	ErrorReason_UPSTREAM_RATE_LIMITED ErrorReason_Reason = 11
-	// INTERNAL: Segmind refused the gateway's own API key. Never the caller's fault.
+	// INTERNAL: Segmind refused the gateway's own API key. Never the caller's
+	// fault.
 	ErrorReason_UPSTREAM_CREDENTIAL_REJECTED ErrorReason_Reason = 12
 	// FAILED_PRECONDITION: Segmind takes no new jobs; reads still work.
 	ErrorReason_UPSTREAM_RETIRED ErrorReason_Reason = 13
 	// UNAVAILABLE, with RetryInfo: no usable answer from Segmind.
 	ErrorReason_UPSTREAM_UNAVAILABLE ErrorReason_Reason = 14
-	// INTERNAL: an answer that the gateway cannot read.
+	// INTERNAL: the gateway cannot read an answer of Segmind or its storage, or
+	// the answer says that it could not read the gateway's request.
 	ErrorReason_UPSTREAM_MALFORMED ErrorReason_Reason = 15
-	// RESOURCE_EXHAUSTED, with QuotaFailure and RetryInfo: the caller's own limit,
-	// or a budget, whose name, rest and end the metadata have.
+	// RESOURCE_EXHAUSTED, with QuotaFailure and RetryInfo: the caller's own
+	// limit, or a budget; the metadata name it, what is left of it, and when it
+	// ends.
 	ErrorReason_CLIENT_QUOTA_EXCEEDED ErrorReason_Reason = 16
-	// UNAUTHENTICATED.
+	// UNAUTHENTICATED: the call carries neither a token nor a client
+	// certificate that the policy asks for.
 	ErrorReason_CREDENTIALS_MISSING ErrorReason_Reason = 17
+	// UNAUTHENTICATED: the token or certificate is not one of the policy's, or
+	// has expired.
 	ErrorReason_CREDENTIALS_INVALID ErrorReason_Reason = 18
-	// PERMISSION_DENIED.
+	// PERMISSION_DENIED: the caller's role does not allow this call.
 	ErrorReason_ROLE_NOT_ALLOWED ErrorReason_Reason = 19
-	// UNAVAILABLE, with RetryInfo: this server is going away, use another.
+	// UNAVAILABLE, with RetryInfo: this server is going away; use another one.
 	ErrorReason_SERVER_DRAINING ErrorReason_Reason = 20
 	// DATA_LOSS: bytes did not match the declared size or checksum.
 	ErrorReason_CHECKSUM_MISMATCH ErrorReason_Reason = 21
-	// UNAVAILABLE: the gateway's own store cannot be written.
+	// UNAVAILABLE: the gateway's own store cannot be written or reached.
 	ErrorReason_STORE_UNAVAILABLE ErrorReason_Reason = 22
 	// RESOURCE_EXHAUSTED, with RetryInfo: the gateway sheds load.
 	ErrorReason_OVERLOADED ErrorReason_Reason = 23
-	// UNAVAILABLE, with RetryInfo: the caller of an open stream or wait may see
-	// less than before, or its token has ended. Call again to be judged anew.
+	// UNAVAILABLE, with RetryInfo: the caller of an open stream or wait may now
+	// see less than before, or its token has expired. Call again to be checked
+	// anew.
 	ErrorReason_ACCESS_CHANGED ErrorReason_Reason = 24
-	// UNAVAILABLE, with RetryInfo: the keys of the token's issuer are not here
-	// yet, or the token's is looked for.
+	// UNAVAILABLE, with RetryInfo: the keys of the token's issuer have not been
+	// fetched yet, or the key that signed the token is being looked for.
 	ErrorReason_ISSUER_KEYS_UNAVAILABLE ErrorReason_Reason = 25
-	// ABORTED: the weights at their storage are not those of `generation` any
-	// more. Download them anew, from the start.
+	// ABORTED: the weights in storage are no longer those of `generation`.
+	// Download them anew, from the start.
 	ErrorReason_WEIGHTS_CHANGED ErrorReason_Reason = 26
 )
 
@@ -229,9 +241,10 @@ type WatchFineTunesRequest_Delivery int32
 
 const (
 	WatchFineTunesRequest_DELIVERY_UNSPECIFIED WatchFineTunesRequest_Delivery = 0
-	// A slow client gets the latest state of each job. The default.
+	// The default. A slow client gets the latest state of each job.
 	WatchFineTunesRequest_LATEST WatchFineTunesRequest_Delivery = 1
-	// Every transition, in a bounded queue; a client too slow for it is restarted.
+	// Every transition, from a bounded queue; a client that is too slow for it
+	// gets a Restart.
 	WatchFineTunesRequest_EVERY WatchFineTunesRequest_Delivery = 2
 )
 
@@ -280,9 +293,9 @@ type WatchFineTunesRequest_GapPolicy int32
 
 const (
 	WatchFineTunesRequest_GAP_POLICY_UNSPECIFIED WatchFineTunesRequest_GapPolicy = 0
-	// A restart, a snapshot, SYNCED, and on. The default.
+	// The default. A Restart, a snapshot, Synced, then changes as they happen.
 	WatchFineTunesRequest_RESTART WatchFineTunesRequest_GapPolicy = 1
-	// OUT_OF_RANGE, RESUME_TOKEN_EXPIRED.
+	// The stream ends with OUT_OF_RANGE / RESUME_TOKEN_EXPIRED.
 	WatchFineTunesRequest_FAIL WatchFineTunesRequest_GapPolicy = 2
 )
 
@@ -337,9 +350,9 @@ const (
 	Change_CREATED Change_Type = 2
 	// The job changed, or changed so that it now matches the filter.
 	Change_UPDATED Change_Type = 3
-	// The job still exists and no longer matches the filter; or it was made
-	// elsewhere, was LOST for long and is forgotten. After a resume it may name
-	// a job that this client never saw.
+	// The job still exists but no longer matches the filter; or it was made
+	// elsewhere, has been LOST for a long time and is now forgotten. After a
+	// resume it may name a job that this client never saw.
 	Change_LEFT_FILTER Change_Type = 4
 )
 
@@ -396,8 +409,8 @@ const (
 	Restart_EXPIRED Restart_Reason = 1
 	// The token is from another history.
 	Restart_OTHER_HISTORY Restart_Reason = 2
-	// The client was too slow: for Delivery EVERY, to read its snapshot, or so
-	// that too many jobs waited to be seen.
+	// The client read too slowly: for Delivery EVERY, for its snapshot, or so
+	// slowly that changes of too many jobs were waiting for it.
 	Restart_TOO_SLOW Restart_Reason = 3
 )
 
@@ -449,9 +462,9 @@ type GatewayStatus_UpstreamState int32
 const (
 	GatewayStatus_UPSTREAM_STATE_UNSPECIFIED GatewayStatus_UpstreamState = 0
 	GatewayStatus_HEALTHY                    GatewayStatus_UpstreamState = 1
-	// Answers fail or are limited, no list has been read since the gateway
-	// started, or the replica that answers does not hear of one that reads
-	// Segmind; memory is served.
+	// Calls to Segmind fail or are rate limited, no list has been read since
+	// the gateway started, or the replica that answers hears of none that reads
+	// Segmind. Reads are still answered from memory.
 	GatewayStatus_DEGRADED GatewayStatus_UpstreamState = 2
 	// Segmind takes no new jobs.
 	GatewayStatus_RETIRED GatewayStatus_UpstreamState = 3
@@ -508,11 +521,11 @@ type CallerIdentity_Role int32
 
 const (
 	CallerIdentity_ROLE_UNSPECIFIED CallerIdentity_Role = 0
-	// Reads.
+	// May read.
 	CallerIdentity_VIEWER CallerIdentity_Role = 1
-	// Reads, submits, and changes its own jobs.
+	// May read, submit, and change its own jobs.
 	CallerIdentity_SUBMITTER CallerIdentity_Role = 2
-	// Everything.
+	// May do everything.
 	CallerIdentity_ADMIN CallerIdentity_Role = 3
 )
 
@@ -565,12 +578,12 @@ const (
 	GetSpendingRequest_GROUP_BY_UNSPECIFIED GetSpendingRequest_GroupBy = 0
 	// The default.
 	GetSpendingRequest_CALLER GetSpendingRequest_GroupBy = 1
-	// As the policy had the caller's team when the job was submitted.
+	// By the team that the policy gave the caller when the job was submitted.
 	GetSpendingRequest_TEAM GetSpendingRequest_GroupBy = 2
 	// By base_model.
 	GetSpendingRequest_MODEL GetSpendingRequest_GroupBy = 3
-	// By the value of the label `label_key`, as it was submitted. Counted are
-	// labels that the policy names.
+	// By the value that the label `label_key` had when the job was submitted.
+	// Only labels that the policy names are counted.
 	GetSpendingRequest_LABEL GetSpendingRequest_GroupBy = 4
 )
 
@@ -669,8 +682,8 @@ func (GetSpendingRequest_Step) EnumDescriptor() ([]byte, []int) {
 	return file_segmind_finetune_v1_fine_tune_service_proto_rawDescGZIP(), []int{28, 1}
 }
 
-// The reasons in google.rpc.ErrorInfo, by their names. With each: its status
-// code, what comes with it, and what to do.
+// The reasons in google.rpc.ErrorInfo, by name, each with its status code, the
+// details that come with it, and what it means or what to do.
 type ErrorReason struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -708,16 +721,17 @@ func (*ErrorReason) Descriptor() ([]byte, []int) {
 }
 
 type CreateFineTuneRequest struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	FineTune *FineTune              `protobuf:"bytes,1,opt,name=fine_tune,json=fineTune,proto3" json:"fine_tune,omitempty"`
-	// A UUID of the caller's making. Required unless `validate_only` is set: repeat
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job to submit. Output only fields are ignored.
+	FineTune *FineTune `protobuf:"bytes,1,opt,name=fine_tune,json=fineTune,proto3" json:"fine_tune,omitempty"`
+	// A UUID made by the caller. Required unless `validate_only` is set: repeat
 	// the call with the same id until it is answered. The same id with the same
 	// parameters returns the same job, for at least 7 days.
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// Check everything, the dataset and the caller's quotas included, and submit
-	// nothing. Returns the job as it would be submitted, without a name. Without a
-	// data_source_uri all the rest is checked, as before an upload. It has the cost
-	// at which the job would be estimated.
+	// Check everything, including the dataset and the caller's quotas, and submit
+	// nothing. Returns the job as it would be submitted, with its estimated cost
+	// and without a name. Without a data_source_uri everything else is checked,
+	// as is useful before an upload.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -828,14 +842,14 @@ func (x *GetFineTuneRequest) GetFreshness() *Freshness {
 }
 
 // How fresh an answer from memory must be. Concurrent requests that need a
-// newer one share a single read of Segmind.
+// newer read of Segmind share a single one.
 type Freshness struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The answer may be at most this old; zero asks for a read of Segmind made
 	// after the call began. Absent: whatever memory holds.
 	MaxStaleness *durationpb.Duration `protobuf:"bytes,1,opt,name=max_staleness,json=maxStaleness,proto3,oneof" json:"max_staleness,omitempty"`
-	// The answer must include this revision, such as that of a job just created
-	// through another replica.
+	// The answer must include this revision, for example that of a job just
+	// created through another replica.
 	MinRevision   uint64 `protobuf:"varint,2,opt,name=min_revision,json=minRevision,proto3" json:"min_revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -887,21 +901,23 @@ func (x *Freshness) GetMinRevision() uint64 {
 
 type ListFineTunesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Default 50, at most 1000.
-	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Jobs on a page. Default 50, at most 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the page before; empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// AIP-160: comparisons of state, base_model, theme, visibility, creator,
 	// display_name, upstream_id, create_time, update_time and labels.KEY with
-	// = != < <= > >= and :, joined by AND, OR, NOT and parentheses. States in any
-	// case. A bare word or "quoted text" matches jobs in whose display_name,
-	// instance_prompt, trigger_word, base_model, creator or label values it stands,
-	// in any case.
+	// = != < <= > >= and :, joined by AND, OR, NOT and parentheses. States may be
+	// in any case. A bare word or "quoted text" matches jobs whose display_name,
+	// instance_prompt, trigger_word, base_model, creator or a label value
+	// contains it, in any case.
 	Filter    string       `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	View      FineTuneView `protobuf:"varint,4,opt,name=view,proto3,enum=segmind.finetune.v1.FineTuneView" json:"view,omitempty"`
 	Freshness *Freshness   `protobuf:"bytes,5,opt,name=freshness,proto3" json:"freshness,omitempty"`
-	// AIP-132: `create_time`, `update_time` or `display_name`, each with ` desc` if
-	// wanted, separated by commas. Default `create_time desc`. Jobs that are equal in
-	// all of these come in one fixed order. Part of what a page token is for.
+	// AIP-132: `create_time`, `update_time` or `display_name`, each optionally
+	// followed by ` desc`, separated by commas. Default `create_time desc`. Jobs
+	// that are equal in all of these come in one fixed order. A page token is
+	// valid only with the order that it was made for.
 	OrderBy       string `protobuf:"bytes,6,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -985,10 +1001,11 @@ type ListFineTunesResponse struct {
 	// Empty on the last page. Pages neither skip nor repeat a job that exists
 	// throughout and whose place in the order does not change meanwhile.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// Jobs that match, on all pages.
+	// How many jobs match, on all pages together.
 	TotalSize int32 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
-	// The age of the answer. Absent until the gateway has read Segmind since it
-	// started: the answer is then what its record held.
+	// When the read of Segmind began that the answer rests on. Absent until the
+	// gateway has read Segmind since it started: the answer is then what its
+	// record held.
 	ObserveTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
 	// The revision of memory when this page was made.
 	Revision      uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -1070,13 +1087,14 @@ type WatchFineTunesRequest struct {
 	Filter string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
 	// From an earlier response: continue right after it.
 	ResumeToken string `protobuf:"bytes,3,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Start with live changes, without a snapshot; SYNCED still comes first, with
+	// Start with live changes, without a snapshot; Synced still comes first, with
 	// a token to resume from. Ignored on resume.
 	SkipSnapshot bool                            `protobuf:"varint,4,opt,name=skip_snapshot,json=skipSnapshot,proto3" json:"skip_snapshot,omitempty"`
 	View         FineTuneView                    `protobuf:"varint,5,opt,name=view,proto3,enum=segmind.finetune.v1.FineTuneView" json:"view,omitempty"`
 	Delivery     WatchFineTunesRequest_Delivery  `protobuf:"varint,6,opt,name=delivery,proto3,enum=segmind.finetune.v1.WatchFineTunesRequest_Delivery" json:"delivery,omitempty"`
 	GapPolicy    WatchFineTunesRequest_GapPolicy `protobuf:"varint,7,opt,name=gap_policy,json=gapPolicy,proto3,enum=segmind.finetune.v1.WatchFineTunesRequest_GapPolicy" json:"gap_policy,omitempty"`
-	// A heartbeat when nothing else was sent for so long: 1 s to 60 s, default 15 s.
+	// A heartbeat is sent when nothing else was for this long: 1 s to 60 s,
+	// default 15 s.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,8,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -1177,10 +1195,11 @@ type WatchFineTunesResponse struct {
 	//	*WatchFineTunesResponse_Heartbeat
 	//	*WatchFineTunesResponse_Restart
 	Event isWatchFineTunesResponse_Event `protobuf_oneof:"event"`
-	// Opaque; resume from here. Empty in a restart and in the changes of a
+	// Opaque; resume from here. Empty in a Restart and in the changes of a
 	// snapshot: a client that breaks off there starts anew, without a token.
 	ResumeToken string `protobuf:"bytes,10,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
-	// Of the change; else the one up to which all was sent.
+	// The revision of the change; in other events, the one up to which everything
+	// has been sent.
 	Revision      uint64 `protobuf:"varint,11,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1287,8 +1306,8 @@ type WatchFineTunesResponse_Synced struct {
 }
 
 type WatchFineTunesResponse_Heartbeat struct {
-	// All up to resume_token was sent; sent when idle, before the server ends the
-	// stream, and once a resumed stream has caught up.
+	// Everything up to resume_token has been sent. Comes when the stream is
+	// idle, before the server ends it, and once a resumed stream has caught up.
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
@@ -1305,6 +1324,7 @@ func (*WatchFineTunesResponse_Heartbeat) isWatchFineTunesResponse_Event() {}
 
 func (*WatchFineTunesResponse_Restart) isWatchFineTunesResponse_Event() {}
 
+// A job that is new to the stream, changed, or left it.
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          Change_Type            `protobuf:"varint,1,opt,name=type,proto3,enum=segmind.finetune.v1.Change_Type" json:"type,omitempty"`
@@ -1484,7 +1504,8 @@ func (x *Restart) GetReason() Restart_Reason {
 
 type WaitFineTuneRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// `fineTunes/{fine_tune_id}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Default AVAILABLE. TRAINED is also met by DEPLOYING and AVAILABLE.
 	Until FineTune_State `protobuf:"varint,2,opt,name=until,proto3,enum=segmind.finetune.v1.FineTune_State" json:"until,omitempty"`
 	// Default: until shortly before the call's deadline; without a deadline, one
@@ -1546,9 +1567,11 @@ func (x *WaitFineTuneRequest) GetTimeout() *durationpb.Duration {
 }
 
 type WaitFineTuneResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FineTune      *FineTune              `protobuf:"bytes,1,opt,name=fine_tune,json=fineTune,proto3" json:"fine_tune,omitempty"`
-	Done          bool                   `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The job as it is now.
+	FineTune *FineTune `protobuf:"bytes,1,opt,name=fine_tune,json=fineTune,proto3" json:"fine_tune,omitempty"`
+	// It has reached the wanted state or a terminal one; false at the timeout.
+	Done          bool `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1599,9 +1622,9 @@ func (x *WaitFineTuneResponse) GetDone() bool {
 
 type UpdateFineTuneRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `name` says which; `etag`, if set, must match.
+	// `name` says which job; `etag`, if set, must match.
 	FineTune *FineTune `protobuf:"bytes,1,opt,name=fine_tune,json=fineTune,proto3" json:"fine_tune,omitempty"`
-	// `visibility`, `labels`, `labels.KEY`.
+	// What to change: `visibility`, `labels`, `labels.KEY`.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1709,7 +1732,7 @@ type UploadUrl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Secret: whoever has it can write the file.
 	UploadUri string `protobuf:"bytes,1,opt,name=upload_uri,json=uploadUri,proto3" json:"upload_uri,omitempty"`
-	// What to give CreateFineTune afterwards.
+	// What to give to CreateFineTune after the PUT.
 	DataSourceUri string `protobuf:"bytes,2,opt,name=data_source_uri,json=dataSourceUri,proto3" json:"data_source_uri,omitempty"`
 	// Headers that the PUT must carry.
 	RequiredHeaders map[string]string `protobuf:"bytes,3,rep,name=required_headers,json=requiredHeaders,proto3" json:"required_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -1839,12 +1862,12 @@ type isUploadDatasetRequest_Part interface {
 }
 
 type UploadDatasetRequest_Spec struct {
-	// First message.
+	// In the first message.
 	Spec *DatasetSpec `protobuf:"bytes,1,opt,name=spec,proto3,oneof"`
 }
 
 type UploadDatasetRequest_Chunk struct {
-	// The following ones, at most 1 MiB each.
+	// In all others, at most 1 MiB each.
 	Chunk []byte `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
 }
 
@@ -1853,13 +1876,15 @@ func (*UploadDatasetRequest_Spec) isUploadDatasetRequest_Part() {}
 func (*UploadDatasetRequest_Chunk) isUploadDatasetRequest_Part() {}
 
 type DatasetSpec struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	FileName string                 `protobuf:"bytes,1,opt,name=file_name,json=fileName,proto3" json:"file_name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A file name ending in `.zip`.
+	FileName string `protobuf:"bytes,1,opt,name=file_name,json=fileName,proto3" json:"file_name,omitempty"`
 	// Exact; Segmind's storage needs it before the first byte.
 	SizeBytes int64 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// Whether anyone may read the uploaded file. FAST_FLUX needs it.
 	PublicRead bool `protobuf:"varint,3,opt,name=public_read,json=publicRead,proto3" json:"public_read,omitempty"`
-	// Optional; checked before the upload is declared complete.
+	// SHA-256 of the zip, 32 bytes. Optional; checked before the upload is
+	// declared complete.
 	Sha256        []byte `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1924,13 +1949,15 @@ func (x *DatasetSpec) GetSha256() []byte {
 }
 
 type Dataset struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	DataSourceUri string                 `protobuf:"bytes,1,opt,name=data_source_uri,json=dataSourceUri,proto3" json:"data_source_uri,omitempty"`
-	SizeBytes     int64                  `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	Sha256        []byte                 `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to give to CreateFineTune.
+	DataSourceUri string `protobuf:"bytes,1,opt,name=data_source_uri,json=dataSourceUri,proto3" json:"data_source_uri,omitempty"`
+	SizeBytes     int64  `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// SHA-256 of the zip, 32 bytes.
+	Sha256 []byte `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// Images in the zip.
 	ImageCount int32 `protobuf:"varint,4,opt,name=image_count,json=imageCount,proto3" json:"image_count,omitempty"`
-	// What Segmind may refuse or do badly with, such as sub-folders.
+	// What Segmind may refuse or handle badly, such as sub-folders.
 	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2003,13 +2030,14 @@ func (x *Dataset) GetWarnings() []string {
 
 type DownloadWeightsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Start here, to continue a broken download.
+	// `fineTunes/{fine_tune_id}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The first byte to send, to continue a broken download.
 	ReadOffset int64 `protobuf:"varint,2,opt,name=read_offset,json=readOffset,proto3" json:"read_offset,omitempty"`
-	// Stop after that many bytes; zero for all.
+	// How many bytes to send at most; zero for all.
 	ReadLimit int64 `protobuf:"varint,3,opt,name=read_limit,json=readLimit,proto3" json:"read_limit,omitempty"`
-	// From the first response of an earlier download that is to be continued: if
-	// the file at its storage is another one by now, the call is refused with
+	// From the first response of the download that is to be continued: if the
+	// file in storage has been replaced since, the call is refused with
 	// WEIGHTS_CHANGED. Empty: whatever is there.
 	Generation    string `protobuf:"bytes,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2077,17 +2105,17 @@ func (x *DownloadWeightsRequest) GetGeneration() string {
 type DownloadWeightsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Chunk []byte                 `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
-	// Of this chunk's first byte.
+	// Where this chunk's first byte is in the file.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Of the whole file; in the first response.
+	// The size of the whole file; in the first response.
 	TotalSizeBytes int64 `protobuf:"varint,3,opt,name=total_size_bytes,json=totalSizeBytes,proto3" json:"total_size_bytes,omitempty"`
-	// The file's version at its storage, in the first response. Send it along when
-	// continuing.
+	// The version of the file in storage; in the first response. Send it along
+	// when you continue the download.
 	Generation string `protobuf:"bytes,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	// CRC-32C (Castagnoli) of this chunk.
 	Crc32C uint32 `protobuf:"fixed32,5,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
-	// SHA-256 of the whole file, 32 bytes, in the last response of a download that
-	// began at the first byte and came to the last one.
+	// SHA-256 of the whole file, 32 bytes; in the last response of a download
+	// that began at the first byte and reached the last one.
 	Sha256        []byte `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2202,36 +2230,41 @@ func (*GetGatewayStatusRequest) Descriptor() ([]byte, []int) {
 }
 
 type GatewayStatus struct {
-	state         protoimpl.MessageState      `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version of the gateway.
 	Version       string                      `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	UpstreamState GatewayStatus_UpstreamState `protobuf:"varint,2,opt,name=upstream_state,json=upstreamState,proto3,enum=segmind.finetune.v1.GatewayStatus_UpstreamState" json:"upstream_state,omitempty"`
-	// Absent until a list has been read since the gateway started.
+	// When the newest read of all jobs began. Absent until a list has been read
+	// since the gateway started.
 	ObserveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
-	// At the replica that answers.
-	LastWebhookTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_webhook_time,json=lastWebhookTime,proto3" json:"last_webhook_time,omitempty"`
-	Revision            uint64                 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
-	FineTuneCount       int64                  `protobuf:"varint,6,opt,name=fine_tune_count,json=fineTuneCount,proto3" json:"fine_tune_count,omitempty"`
-	ActiveFineTuneCount int64                  `protobuf:"varint,7,opt,name=active_fine_tune_count,json=activeFineTuneCount,proto3" json:"active_fine_tune_count,omitempty"`
-	WatcherCount        int64                  `protobuf:"varint,8,opt,name=watcher_count,json=watcherCount,proto3" json:"watcher_count,omitempty"`
+	// When the replica that answers last received a webhook.
+	LastWebhookTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_webhook_time,json=lastWebhookTime,proto3" json:"last_webhook_time,omitempty"`
+	// The revision of the latest change in memory.
+	Revision uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// All jobs in the record, and those of them that have not ended.
+	FineTuneCount       int64 `protobuf:"varint,6,opt,name=fine_tune_count,json=fineTuneCount,proto3" json:"fine_tune_count,omitempty"`
+	ActiveFineTuneCount int64 `protobuf:"varint,7,opt,name=active_fine_tune_count,json=activeFineTuneCount,proto3" json:"active_fine_tune_count,omitempty"`
+	// Open watch streams at the replica that answers.
+	WatcherCount int64 `protobuf:"varint,8,opt,name=watcher_count,json=watcherCount,proto3" json:"watcher_count,omitempty"`
 	// Calls left in the current window of Segmind's rate limit.
 	UpstreamCallsLeft int32 `protobuf:"varint,9,opt,name=upstream_calls_left,json=upstreamCallsLeft,proto3" json:"upstream_calls_left,omitempty"`
-	// What the caller may still do.
+	// The caller's limits, and how much of them is used.
 	Quotas []*QuotaUse `protobuf:"bytes,10,rep,name=quotas,proto3" json:"quotas,omitempty"`
-	// Who calls, as the gateway sees it.
+	// Who is calling, as the gateway sees it.
 	Caller *CallerIdentity `protobuf:"bytes,11,opt,name=caller,proto3" json:"caller,omitempty"`
-	// Which replica answers, such as the name of its pod.
+	// The replica that answers, such as the name of its pod.
 	Replica string `protobuf:"bytes,12,opt,name=replica,proto3" json:"replica,omitempty"`
-	// What keeps the record: `sqlite` or `postgresql`.
+	// Where the record is kept: `sqlite` or `postgresql`.
 	Store string `protobuf:"bytes,13,opt,name=store,proto3" json:"store,omitempty"`
-	// Where several replicas share one record: those that are alive, as far as the
-	// one that answers knows. Exactly one of them reads Segmind.
+	// Where several replicas share one record: those that are alive, as far as
+	// the one that answers knows. At most one of them reads Segmind.
 	Replicas []*ReplicaStatus `protobuf:"bytes,14,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	// How many times the reading of Segmind went to another replica, or began.
+	// How many times a replica has become the one that reads Segmind.
 	LeaderTerm uint64 `protobuf:"varint,15,opt,name=leader_term,json=leaderTerm,proto3" json:"leader_term,omitempty"`
-	// How long ago the replica that answers lacked nothing of the shared record. It
-	// grows while the replica cannot reach it.
+	// How long ago the replica that answers last had everything in the shared
+	// record. It grows while the replica cannot reach the record.
 	StoreLag *durationpb.Duration `protobuf:"bytes,16,opt,name=store_lag,json=storeLag,proto3" json:"store_lag,omitempty"`
-	// What Segmind's account has left. Absent while that is unknown.
+	// What is left in the account at Segmind. Absent while that is unknown.
 	Credits       *Credits `protobuf:"bytes,17,opt,name=credits,proto3" json:"credits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2386,10 +2419,10 @@ func (x *GatewayStatus) GetCredits() *Credits {
 	return nil
 }
 
-// Of Segmind's account, in millionths of a credit.
+// What is left in the account at Segmind.
 type Credits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// With those that are free.
+	// In millionths of a credit, free credits included.
 	Micros int64 `protobuf:"varint,1,opt,name=micros,proto3" json:"micros,omitempty"`
 	// When Segmind said so.
 	ObserveTime   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
@@ -2441,12 +2474,13 @@ func (x *Credits) GetObserveTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// One of several gateways that share a record.
 type ReplicaStatus struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version   string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// It reads Segmind for all of them.
+	// This one reads Segmind for all of them.
 	Leader        bool `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2512,8 +2546,8 @@ func (x *ReplicaStatus) GetLeader() bool {
 
 type CallerIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name that stands in `FineTune.creator` of this caller's jobs; empty where
-	// no policy is set.
+	// The name that this caller's jobs have in `FineTune.creator`; empty if no
+	// policy is set.
 	Name          string              `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Role          CallerIdentity_Role `protobuf:"varint,2,opt,name=role,proto3,enum=segmind.finetune.v1.CallerIdentity_Role" json:"role,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2567,15 +2601,16 @@ func (x *CallerIdentity) GetRole() CallerIdentity_Role {
 // A limit of the caller's, or a budget that its jobs count towards.
 type QuotaUse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Such as `creates_per_day`; `budget:NAME` for a budget of that name.
+	// Such as `creates_per_day`, or `budget:NAME` for the budget of that name.
 	Metric string `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
 	Limit  int64  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	Used   int64  `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
-	// Of a budget of money: what it is in. Limit and used are then millionths of it.
+	// The unit of a budget of money, such as `credits`; `limit` and `used` are
+	// then in millionths of it. Empty where things are counted.
 	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
-	// When a budget's period ends, and the next one begins with nothing used.
+	// When a budget's period ends and the next one begins, with nothing used.
 	ResetTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=reset_time,json=resetTime,proto3" json:"reset_time,omitempty"`
-	// Beyond it the gateway warns, and refuses nothing.
+	// Beyond this limit the gateway only warns.
 	Soft          bool `protobuf:"varint,6,opt,name=soft,proto3" json:"soft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2655,15 +2690,17 @@ func (x *QuotaUse) GetSoft() bool {
 
 type GetSpendingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Jobs submitted from start_time on (default: since the month began) and before
-	// end_time (default: all). Counted in quarters of an hour.
+	// Jobs submitted from start_time on (default: the beginning of this month)
+	// and before end_time (default: no end). Counted in quarters of an hour.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	EndTime   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// In which days and months begin, such as `Europe/Berlin`. Default UTC.
-	TimeZone      string                     `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
-	GroupBy       GetSpendingRequest_GroupBy `protobuf:"varint,4,opt,name=group_by,json=groupBy,proto3,enum=segmind.finetune.v1.GetSpendingRequest_GroupBy" json:"group_by,omitempty"`
-	LabelKey      string                     `protobuf:"bytes,5,opt,name=label_key,json=labelKey,proto3" json:"label_key,omitempty"`
-	Step          GetSpendingRequest_Step    `protobuf:"varint,6,opt,name=step,proto3,enum=segmind.finetune.v1.GetSpendingRequest_Step" json:"step,omitempty"`
+	// The time zone in which days and months begin, such as `Europe/Berlin`.
+	// Default UTC.
+	TimeZone string                     `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	GroupBy  GetSpendingRequest_GroupBy `protobuf:"varint,4,opt,name=group_by,json=groupBy,proto3,enum=segmind.finetune.v1.GetSpendingRequest_GroupBy" json:"group_by,omitempty"`
+	// With LABEL: which one.
+	LabelKey      string                  `protobuf:"bytes,5,opt,name=label_key,json=labelKey,proto3" json:"label_key,omitempty"`
+	Step          GetSpendingRequest_Step `protobuf:"varint,6,opt,name=step,proto3,enum=segmind.finetune.v1.GetSpendingRequest_Step" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2790,9 +2827,10 @@ type SpendingRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `2026-11` or `2026-11-26`.
 	Period string `protobuf:"bytes,1,opt,name=period,proto3" json:"period,omitempty"`
-	// Empty for jobs that have none, such as those of callers without a team.
+	// The caller, team, model or label value. Empty for jobs that have none, such
+	// as those of callers without a team.
 	Group string `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
-	// All jobs, and of those: how many go on or are not known to exist, and how
+	// All jobs, and of those: how many have not ended or may not exist, and how
 	// the others ended.
 	Jobs          int64 `protobuf:"varint,3,opt,name=jobs,proto3" json:"jobs,omitempty"`
 	OpenJobs      int64 `protobuf:"varint,4,opt,name=open_jobs,json=openJobs,proto3" json:"open_jobs,omitempty"`
@@ -2802,9 +2840,9 @@ type SpendingRow struct {
 	LostJobs      int64 `protobuf:"varint,8,opt,name=lost_jobs,json=lostJobs,proto3" json:"lost_jobs,omitempty"`
 	// How many had no price.
 	UnpricedJobs int64 `protobuf:"varint,9,opt,name=unpriced_jobs,json=unpricedJobs,proto3" json:"unpriced_jobs,omitempty"`
-	// What the others were estimated at, by unit.
+	// What the others cost, one entry for each unit.
 	Costs []*Cost `protobuf:"bytes,10,rep,name=costs,proto3" json:"costs,omitempty"`
-	// The part of it for jobs that failed: worth a question if they were billed.
+	// The part of it for jobs that failed: worth asking Segmind about if billed.
 	FailedCosts   []*Cost `protobuf:"bytes,11,rep,name=failed_costs,json=failedCosts,proto3" json:"failed_costs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -37,48 +37,64 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Segmind fine-tuning for internal services. Errors carry google.rpc details:
-// ErrorInfo always (domain `segmind-finetune-gateway`, reason from ErrorReason),
-// and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where they apply.
+// always ErrorInfo (domain `segmind-finetune-gateway`, reason from
+// ErrorReason), and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where
+// they apply. Any call may fail with the reasons for credentials, roles,
+// limits, load and draining; what else to expect is said with each call.
 type FineTuneServiceClient interface {
-	// Submits a job exactly once per request_id, however often it is called and
+	// Submits a job at most once per request_id, however often it is called and
 	// whatever breaks in between. Returns as soon as Segmind's answer is known,
-	// or with state SUBMIT_UNKNOWN when it is not. A refusal is an error and
-	// leaves no job; the same request_id may then be sent again.
+	// or with state SUBMIT_UNKNOWN if it stays unknown. A refusal is an error and
+	// leaves no job; the same request_id may then be sent again. Errors:
+	// INVALID_FIELD, REQUEST_ID_REUSED, CLIENT_QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+	// and those whose names begin with UPSTREAM.
 	CreateFineTune(ctx context.Context, in *CreateFineTuneRequest, opts ...grpc.CallOption) (*FineTune, error)
-	// Served from memory.
+	// One job, from memory. Errors: FINE_TUNE_NOT_FOUND; UPSTREAM_UNAVAILABLE if
+	// it cannot be made as fresh as the request asks.
 	GetFineTune(ctx context.Context, in *GetFineTuneRequest, opts ...grpc.CallOption) (*FineTune, error)
-	// Served from memory, newest first unless `order_by` says otherwise.
+	// The jobs that match, from memory, newest first unless `order_by` says
+	// otherwise. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID, and as in a get.
 	ListFineTunes(ctx context.Context, in *ListFineTunesRequest, opts ...grpc.CallOption) (*ListFineTunesResponse, error)
-	// Streams the current jobs that match, then SYNCED, then every change as it
-	// happens. A stream ends with OK only when the client ends it; a server that
-	// goes away says UNAVAILABLE with RetryInfo, and the client resumes with the
-	// last resume_token that it received.
+	// Streams the current jobs that match, then Synced, then every change as it
+	// happens. A stream ends with OK only when the client ends it. A server that
+	// goes away ends it with UNAVAILABLE and RetryInfo, and the client resumes
+	// with the last resume_token that it received. Errors: INVALID_FIELD,
+	// FINE_TUNE_NOT_FOUND, RESUME_TOKEN_INVALID, RESUME_TOKEN_EXPIRED,
+	// SERVER_DRAINING, ACCESS_CHANGED.
 	//
 	// Within one stream changes are in revision order, none twice. Across a
 	// resume no change is lost: a change may be merged into a later one of the
-	// same job (LATEST), and a gap that cannot be filled is announced by a restart
-	// and followed by a full snapshot.
+	// same job (LATEST), and a gap that cannot be filled is announced by a
+	// Restart, which a full snapshot follows.
 	WatchFineTunes(ctx context.Context, in *WatchFineTunesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchFineTunesResponse], error)
-	// Returns once the job reaches the wanted state or any terminal state, or at
-	// the timeout with `done` false.
+	// Returns once the job has reached the wanted state or any terminal state, or
+	// at the timeout with `done` false. Errors: FINE_TUNE_NOT_FOUND,
+	// SERVER_DRAINING, ACCESS_CHANGED.
 	WaitFineTune(ctx context.Context, in *WaitFineTuneRequest, opts ...grpc.CallOption) (*WaitFineTuneResponse, error)
-	// Changes visibility (at Segmind) and labels (in the gateway). A call that is
-	// cancelled, or whose deadline passes, while Segmind is being asked may have
-	// changed the visibility there: the next read of Segmind shows it. Its labels
-	// are then as they were.
+	// Changes visibility (at Segmind) and labels (in the gateway). If the call is
+	// cancelled, or its deadline passes, while Segmind is being asked, the
+	// visibility may have changed there, which the next read of Segmind shows;
+	// the labels then stay as they were. Errors: INVALID_FIELD,
+	// FINE_TUNE_NOT_FOUND, ETAG_MISMATCH, STORE_UNAVAILABLE, and those whose
+	// names begin with UPSTREAM.
 	UpdateFineTune(ctx context.Context, in *UpdateFineTuneRequest, opts ...grpc.CallOption) (*FineTune, error)
 	// A URL to which a client with internet access can PUT a dataset itself.
+	// Errors: INVALID_FIELD, and those whose names begin with UPSTREAM.
 	CreateUploadUrl(ctx context.Context, in *CreateUploadUrlRequest, opts ...grpc.CallOption) (*UploadUrl, error)
 	// Sends a dataset through the gateway to Segmind's storage: first a spec,
-	// then the bytes. Nothing is stored in the gateway.
+	// then the bytes. Nothing is stored in the gateway, so an upload that breaks
+	// off begins again. Errors: INVALID_FIELD, CHECKSUM_MISMATCH, and those whose
+	// names begin with UPSTREAM.
 	UploadDataset(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadDatasetRequest, Dataset], error)
-	// Streams the weights through the gateway.
+	// Streams the weights through the gateway, from any offset. Errors:
+	// FINE_TUNE_NOT_FOUND, WEIGHTS_NOT_READY, WEIGHTS_CHANGED, and those whose
+	// names begin with UPSTREAM.
 	DownloadWeights(ctx context.Context, in *DownloadWeightsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadWeightsResponse], error)
 	// How fresh and how healthy the gateway's view of Segmind is.
 	GetGatewayStatus(ctx context.Context, in *GetGatewayStatusRequest, opts ...grpc.CallOption) (*GatewayStatus, error)
-	// What jobs made through the gateway cost, and whose they are, for the last
-	// 400 days: those of all callers for one that sees all jobs, else the caller's
-	// own.
+	// What jobs made through the gateway cost, and whose they are, over the last
+	// 400 days. A caller that sees all jobs gets those of all callers, any other
+	// its own. Errors: INVALID_FIELD.
 	GetSpending(ctx context.Context, in *GetSpendingRequest, opts ...grpc.CallOption) (*GetSpendingResponse, error)
 }
 
@@ -226,48 +242,64 @@ func (c *fineTuneServiceClient) GetSpending(ctx context.Context, in *GetSpending
 // for forward compatibility.
 //
 // Segmind fine-tuning for internal services. Errors carry google.rpc details:
-// ErrorInfo always (domain `segmind-finetune-gateway`, reason from ErrorReason),
-// and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where they apply.
+// always ErrorInfo (domain `segmind-finetune-gateway`, reason from
+// ErrorReason), and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where
+// they apply. Any call may fail with the reasons for credentials, roles,
+// limits, load and draining; what else to expect is said with each call.
 type FineTuneServiceServer interface {
-	// Submits a job exactly once per request_id, however often it is called and
+	// Submits a job at most once per request_id, however often it is called and
 	// whatever breaks in between. Returns as soon as Segmind's answer is known,
-	// or with state SUBMIT_UNKNOWN when it is not. A refusal is an error and
-	// leaves no job; the same request_id may then be sent again.
+	// or with state SUBMIT_UNKNOWN if it stays unknown. A refusal is an error and
+	// leaves no job; the same request_id may then be sent again. Errors:
+	// INVALID_FIELD, REQUEST_ID_REUSED, CLIENT_QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+	// and those whose names begin with UPSTREAM.
 	CreateFineTune(context.Context, *CreateFineTuneRequest) (*FineTune, error)
-	// Served from memory.
+	// One job, from memory. Errors: FINE_TUNE_NOT_FOUND; UPSTREAM_UNAVAILABLE if
+	// it cannot be made as fresh as the request asks.
 	GetFineTune(context.Context, *GetFineTuneRequest) (*FineTune, error)
-	// Served from memory, newest first unless `order_by` says otherwise.
+	// The jobs that match, from memory, newest first unless `order_by` says
+	// otherwise. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID, and as in a get.
 	ListFineTunes(context.Context, *ListFineTunesRequest) (*ListFineTunesResponse, error)
-	// Streams the current jobs that match, then SYNCED, then every change as it
-	// happens. A stream ends with OK only when the client ends it; a server that
-	// goes away says UNAVAILABLE with RetryInfo, and the client resumes with the
-	// last resume_token that it received.
+	// Streams the current jobs that match, then Synced, then every change as it
+	// happens. A stream ends with OK only when the client ends it. A server that
+	// goes away ends it with UNAVAILABLE and RetryInfo, and the client resumes
+	// with the last resume_token that it received. Errors: INVALID_FIELD,
+	// FINE_TUNE_NOT_FOUND, RESUME_TOKEN_INVALID, RESUME_TOKEN_EXPIRED,
+	// SERVER_DRAINING, ACCESS_CHANGED.
 	//
 	// Within one stream changes are in revision order, none twice. Across a
 	// resume no change is lost: a change may be merged into a later one of the
-	// same job (LATEST), and a gap that cannot be filled is announced by a restart
-	// and followed by a full snapshot.
+	// same job (LATEST), and a gap that cannot be filled is announced by a
+	// Restart, which a full snapshot follows.
 	WatchFineTunes(*WatchFineTunesRequest, grpc.ServerStreamingServer[WatchFineTunesResponse]) error
-	// Returns once the job reaches the wanted state or any terminal state, or at
-	// the timeout with `done` false.
+	// Returns once the job has reached the wanted state or any terminal state, or
+	// at the timeout with `done` false. Errors: FINE_TUNE_NOT_FOUND,
+	// SERVER_DRAINING, ACCESS_CHANGED.
 	WaitFineTune(context.Context, *WaitFineTuneRequest) (*WaitFineTuneResponse, error)
-	// Changes visibility (at Segmind) and labels (in the gateway). A call that is
-	// cancelled, or whose deadline passes, while Segmind is being asked may have
-	// changed the visibility there: the next read of Segmind shows it. Its labels
-	// are then as they were.
+	// Changes visibility (at Segmind) and labels (in the gateway). If the call is
+	// cancelled, or its deadline passes, while Segmind is being asked, the
+	// visibility may have changed there, which the next read of Segmind shows;
+	// the labels then stay as they were. Errors: INVALID_FIELD,
+	// FINE_TUNE_NOT_FOUND, ETAG_MISMATCH, STORE_UNAVAILABLE, and those whose
+	// names begin with UPSTREAM.
 	UpdateFineTune(context.Context, *UpdateFineTuneRequest) (*FineTune, error)
 	// A URL to which a client with internet access can PUT a dataset itself.
+	// Errors: INVALID_FIELD, and those whose names begin with UPSTREAM.
 	CreateUploadUrl(context.Context, *CreateUploadUrlRequest) (*UploadUrl, error)
 	// Sends a dataset through the gateway to Segmind's storage: first a spec,
-	// then the bytes. Nothing is stored in the gateway.
+	// then the bytes. Nothing is stored in the gateway, so an upload that breaks
+	// off begins again. Errors: INVALID_FIELD, CHECKSUM_MISMATCH, and those whose
+	// names begin with UPSTREAM.
 	UploadDataset(grpc.ClientStreamingServer[UploadDatasetRequest, Dataset]) error
-	// Streams the weights through the gateway.
+	// Streams the weights through the gateway, from any offset. Errors:
+	// FINE_TUNE_NOT_FOUND, WEIGHTS_NOT_READY, WEIGHTS_CHANGED, and those whose
+	// names begin with UPSTREAM.
 	DownloadWeights(*DownloadWeightsRequest, grpc.ServerStreamingServer[DownloadWeightsResponse]) error
 	// How fresh and how healthy the gateway's view of Segmind is.
 	GetGatewayStatus(context.Context, *GetGatewayStatusRequest) (*GatewayStatus, error)
-	// What jobs made through the gateway cost, and whose they are, for the last
-	// 400 days: those of all callers for one that sees all jobs, else the caller's
-	// own.
+	// What jobs made through the gateway cost, and whose they are, over the last
+	// 400 days. A caller that sees all jobs gets those of all callers, any other
+	// its own. Errors: INVALID_FIELD.
 	GetSpending(context.Context, *GetSpendingRequest) (*GetSpendingResponse, error)
 	mustEmbedUnimplementedFineTuneServiceServer()
 }

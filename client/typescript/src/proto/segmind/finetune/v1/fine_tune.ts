@@ -15,24 +15,25 @@ import { Timestamp } from "../../../google/protobuf/timestamp.js";
  */
 export interface FineTune {
   /**
-   * Resource name, `fineTunes/{fine_tune_id}`. Output only. The id is a UUID of
-   * the gateway's making, or Segmind's own for a job created elsewhere; it
-   * never changes.
+   * Resource name, `fineTunes/{fine_tune_id}`. Output only. The id is a UUID
+   * made by the gateway, or Segmind's own for a job created elsewhere. It never
+   * changes.
    */
   name: string;
   /**
-   * The caller's name for the job, as it was given, whatever Segmind makes of
-   * it; for a job created elsewhere Segmind's. Required on create.
+   * The caller's name for the job, exactly as given, even if Segmind changes
+   * it; for a job created elsewhere, Segmind's name. Required on create.
    */
   displayName: string;
   /**
-   * URL of the zip of training images. Required on create. FAST_FLUX needs a
-   * public URL that answers HEAD and GET with Content-Length, under 100 MB. What
-   * signs it (X-Amz-Signature and the like) goes to Segmind, and is neither kept
-   * nor shown: a repeat of a create may bring it signed anew.
+   * http or https URL of the zip of training images. Required on create.
+   * FAST_FLUX needs a public URL that answers HEAD and GET with Content-Length,
+   * under 100 MB. A signature in it (X-Amz-Signature and the like) is sent to
+   * Segmind but neither kept nor shown, so a repeated create may bring the same
+   * URL with a new signature.
    */
   dataSourceUri: string;
-  /** Required on create. */
+  /** The prompt that describes the training images. Required on create. */
   instancePrompt: string;
   /**
    * The token in the prompts that stands for the subject. Required on create
@@ -47,14 +48,15 @@ export interface FineTune {
   trainType: string;
   /** GPU class for the base models that take it, such as NVIDIA_H100. */
   machineType: string;
+  /** Hyperparameters; what is absent is Segmind's choice. */
   parameters:
     | TrainingParameters
     | undefined;
   /** Defaults to PRIVATE. */
   visibility: FineTune_Visibility;
   /**
-   * Kept by the gateway; Segmind has none. At most 64 entries; keys and
-   * values follow the rules of Kubernetes labels.
+   * Labels of the caller's choice, kept by the gateway; Segmind has none. At
+   * most 64 entries; keys and values follow the rules of Kubernetes labels.
    */
   labels: { [key: string]: string };
   state: FineTune_State;
@@ -63,8 +65,9 @@ export interface FineTune {
   /** Segmind's finetune_id; empty until it is known. */
   upstreamId: string;
   /**
-   * Set when state is FAILED. Where Segmind says why, also when it is CANCELLED
-   * or while `upstream_status` is a word that the gateway does not know.
+   * Set when state is FAILED. Also set, if Segmind gives a reason, when it is
+   * CANCELLED or while `upstream_status` is a word that the gateway does not
+   * know.
    */
   failure:
     | Failure
@@ -75,24 +78,24 @@ export interface FineTune {
    */
   creator: string;
   /**
-   * When the job was submitted; for a job created elsewhere, Segmind's word for
-   * it or, until that is known, when the gateway first saw it: see
-   * `create_time_estimated`.
+   * When the job was submitted. For a job created elsewhere: when Segmind says
+   * that it was created or, until that is known, when the gateway first saw it
+   * (see `create_time_estimated`).
    */
   createTime:
     | Date
     | undefined;
   /**
-   * Segmind has not told when this job was created: `create_time` is when the
-   * gateway first saw it. Becomes false once Segmind tells.
+   * True while Segmind has not said when this job was created: `create_time` is
+   * then when the gateway first saw it.
    */
   createTimeEstimated: boolean;
   /**
-   * When the gateway first saw that the job was being trained, and when it first
-   * saw that the job had ended (AVAILABLE, FAILED, CANCELLED or LOST). Absent
-   * until then, and where the gateway did not see it happen, as for a job that
-   * was already AVAILABLE when it was first listed. As exact as the poll
-   * interval, or the webhook, was.
+   * When the gateway first saw that the job was being trained, and when it
+   * first saw that the job had ended (AVAILABLE, FAILED, CANCELLED or LOST).
+   * Absent until then, and if the gateway did not see it happen, as for a job
+   * that was already AVAILABLE when it was first listed. They are as exact as
+   * the poll interval, or the webhook, allows.
    */
   trainingStartTime: Date | undefined;
   endTime:
@@ -103,41 +106,44 @@ export interface FineTune {
     | Date
     | undefined;
   /**
-   * When the read of Segmind began on which this rests. In a get: the newest
+   * When the read of Segmind began that this rests on. In a get: the newest
    * read of all jobs. In a list and in a watch: the read that brought this
-   * job's last change; how fresh the whole is, the response itself says.
+   * job's last change; the response itself says how fresh the whole is.
    */
   observeTime:
     | Date
     | undefined;
   /**
-   * Where the weights (.safetensors) can be fetched, without any signature;
-   * empty until there are any. An AVAILABLE job may have none. Private weights
-   * are fetched through DownloadWeights.
+   * URL of the weights (.safetensors), without any signature; empty until there
+   * are any. An AVAILABLE job may have none. Private weights are fetched
+   * through DownloadWeights.
    */
   weightsUri: string;
-  /** Where inference is called; empty until AVAILABLE. */
+  /** URL to call for inference; empty until AVAILABLE. */
   inferenceUri: string;
   /** The model's name in inference URLs. */
   slug: string;
   /**
-   * Segmind has told the state, and the read that brings what belongs to it
-   * (weights_uri from TRAINED, inference_uri and slug once AVAILABLE) is still to
-   * come. Such a job is read before all others.
+   * True while the state is known but the read that brings what belongs to it
+   * is still to come: weights_uri from TRAINED on, inference_uri and slug once
+   * AVAILABLE. Such a job is read before all others.
    */
   detailsPending: boolean;
-  /** Where the dataset lies, in Segmind's words, such as AWS_S3. */
+  /** Where the dataset is kept, in Segmind's words, such as AWS_S3. */
   sourceType: string;
   /** Free-form facts from Segmind about the trained model. */
   modelInformation:
     | { [key: string]: any }
     | undefined;
   /**
-   * Every state and upstream status that the gateway saw, oldest first; past
-   * 100, the first and the latest ones.
+   * Every state and upstream status that the gateway saw, oldest first; if
+   * there are more than 100, the first and the latest ones.
    */
   transitions: StateTransition[];
-  /** The revision of this job's last change; see WatchFineTunes. */
+  /**
+   * The revision of this job's last change: a number that grows with every
+   * change of any job, in the order in which WatchFineTunes delivers them.
+   */
   revision: bigint;
   /**
    * Changes with every change of the job. Send it back in an update to have
@@ -145,27 +151,27 @@ export interface FineTune {
    */
   etag: string;
   /**
-   * What the job was estimated at when it was submitted, by the price list of
-   * the gateway's operator. Absent if no price fitted it.
+   * The estimate made when the job was submitted, from the price list of the
+   * gateway's operator. Absent if no price applied to it.
    */
   estimatedCost:
     | Cost
     | undefined;
   /**
-   * Submitted through the gateway, and no price fitted it: nobody has said what
-   * it costs.
+   * True if the job was submitted through the gateway and no price applied to
+   * it, so that its cost is not known.
    */
   unpriced: boolean;
   /**
-   * What Segmind says that it costs. Spending is then counted by this, and not
-   * by the estimate.
+   * The cost according to Segmind. Spending is then counted by this instead of
+   * the estimate.
    */
   billedCost: Cost | undefined;
 }
 
 /**
  * The stages of a job, in order. Segmind may skip stages and may add new
- * ones; clients must treat a value they do not know as "not terminal".
+ * ones; clients must treat a value that they do not know as "not terminal".
  */
 export enum FineTune_State {
   STATE_UNSPECIFIED = 0,
@@ -191,15 +197,15 @@ export enum FineTune_State {
   /** AVAILABLE - Terminal. Deployed and ready for inference. Upstream: AVAILABLE. */
   AVAILABLE = 7,
   /**
-   * FAILED - Terminal. See `failure`. Upstream: FAILED. Or the search for a submission
-   * whose outcome was unknown ended without finding it.
+   * FAILED - Terminal. See `failure`. Upstream: FAILED; or the gateway searched for a
+   * submission whose outcome was unknown, and Segmind does not have it.
    */
   FAILED = 8,
   /** LOST - Terminal unless it reappears. Segmind no longer lists the job. */
   LOST = 9,
   /**
    * CANCELLED - Terminal. Somebody stopped the job at Segmind. Upstream: CANCELLED and
-   * its like.
+   * similar words.
    */
   CANCELLED = 10,
   UNRECOGNIZED = -1,
@@ -323,7 +329,7 @@ export interface FineTune_LabelsEntry {
 
 /** An amount of credits or money. */
 export interface Cost {
-  /** Such as `credits` or `USD`: what the operator's prices are in. */
+  /** The unit of the operator's prices, such as `credits` or `USD`. */
   unit: string;
   /** In millionths of the unit. */
   micros: bigint;
@@ -343,15 +349,16 @@ export interface TrainingParameters {
   /**
    * Every other parameter, by Segmind's own name; whole numbers are sent as
    * integers. A name that has a field above is refused here, and so is a whole
-   * number beyond 2^53, because a Struct cannot hold all of those: see `integers`.
+   * number beyond 2^53, because a Struct cannot hold those exactly: use
+   * `integers`.
    */
   extra:
     | { [key: string]: any }
     | undefined;
   /**
-   * Whole numbers of any size, by Segmind's own name, such as a 64-bit seed. A
-   * number from Segmind is shown here if it is beyond 2^53, else in `extra`. A
-   * name may stand in one of the two.
+   * Whole numbers of up to 64 bits, such as a seed, by Segmind's own name. A
+   * number from Segmind is shown here if it is beyond 2^53, otherwise in
+   * `extra`. A name may be in only one of the two.
    */
   integers: { [key: string]: bigint };
 }
@@ -361,13 +368,17 @@ export interface TrainingParameters_IntegersEntry {
   value: bigint;
 }
 
+/** One step in a job's history. */
 export interface StateTransition {
   state: FineTune_State;
+  /** Segmind's own word for the state. */
   upstreamStatus: string;
+  /** When the gateway saw it. */
   time: Date | undefined;
   source: StateTransition_Source;
 }
 
+/** What the gateway learned the state from. */
 export enum StateTransition_Source {
   SOURCE_UNSPECIFIED = 0,
   /** SUBMIT - The gateway's own submission. */
@@ -431,13 +442,18 @@ export interface Failure {
 }
 
 export enum Failure_Reason {
+  /** REASON_UNSPECIFIED - Segmind gave no reason, or one that the gateway does not know. */
   REASON_UNSPECIFIED = 0,
+  /** DATASET_UNREACHABLE - Segmind could not fetch the dataset. */
   DATASET_UNREACHABLE = 1,
+  /** DATASET_INVALID - Segmind fetched the dataset and cannot train on it. */
   DATASET_INVALID = 2,
+  /** OUT_OF_MEMORY - The training needed more memory than its machine has. */
   OUT_OF_MEMORY = 3,
+  /** UPSTREAM_INTERNAL - An error on Segmind's side. */
   UPSTREAM_INTERNAL = 4,
   /**
-   * NOT_SUBMITTED - The submission never reached Segmind; the same request_id may be sent
+   * NOT_SUBMITTED - Segmind does not have the submission; the same request_id may be sent
    * again.
    */
   NOT_SUBMITTED = 5,

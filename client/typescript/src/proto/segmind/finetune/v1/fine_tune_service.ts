@@ -30,11 +30,11 @@ import { Cost, FineTune, FineTune_State, fineTune_StateFromJSON, fineTune_StateT
 export enum FineTuneView {
   FINE_TUNE_VIEW_UNSPECIFIED = 0,
   /**
-   * FINE_TUNE_VIEW_BASIC - Without transitions and model_information. The default of a list and of a
-   * watch.
+   * FINE_TUNE_VIEW_BASIC - Without transitions and model_information. The default for lists and
+   * watches.
    */
   FINE_TUNE_VIEW_BASIC = 1,
-  /** FINE_TUNE_VIEW_FULL - Everything. What a get returns. */
+  /** FINE_TUNE_VIEW_FULL - Everything: what a get returns. */
   FINE_TUNE_VIEW_FULL = 2,
   UNRECOGNIZED = -1,
 }
@@ -72,8 +72,8 @@ export function fineTuneViewToJSON(object: FineTuneView): string {
 }
 
 /**
- * The reasons in google.rpc.ErrorInfo, by their names. With each: its status
- * code, what comes with it, and what to do.
+ * The reasons in google.rpc.ErrorInfo, by name, each with its status code, the
+ * details that come with it, and what it means or what to do.
  */
 export interface ErrorReason {
 }
@@ -84,12 +84,25 @@ export enum ErrorReason_Reason {
   INVALID_FIELD = 1,
   /** REQUEST_ID_REUSED - INVALID_ARGUMENT: this request_id came before with other parameters. */
   REQUEST_ID_REUSED = 2,
-  /** PAGE_TOKEN_INVALID - INVALID_ARGUMENT: the token is not from this gateway or not for this query. */
+  /**
+   * PAGE_TOKEN_INVALID - INVALID_ARGUMENT: the token is not from this gateway or not for this
+   * query.
+   */
   PAGE_TOKEN_INVALID = 3,
+  /**
+   * RESUME_TOKEN_INVALID - INVALID_ARGUMENT: the token is not from this gateway or not for this
+   * query.
+   */
   RESUME_TOKEN_INVALID = 4,
-  /** RESUME_TOKEN_EXPIRED - OUT_OF_RANGE: changes after the token are no longer kept (GapPolicy FAIL). */
+  /**
+   * RESUME_TOKEN_EXPIRED - OUT_OF_RANGE: changes after the token are no longer kept (GapPolicy
+   * FAIL).
+   */
   RESUME_TOKEN_EXPIRED = 5,
-  /** FINE_TUNE_NOT_FOUND - NOT_FOUND. */
+  /**
+   * FINE_TUNE_NOT_FOUND - NOT_FOUND, with ResourceInfo: there is no such job, or the caller may not
+   * see it.
+   */
   FINE_TUNE_NOT_FOUND = 6,
   /** ETAG_MISMATCH - ABORTED: the etag is not the job's current one. */
   ETAG_MISMATCH = 7,
@@ -101,45 +114,60 @@ export enum ErrorReason_Reason {
   UPSTREAM_CREDITS_EXHAUSTED = 10,
   /** UPSTREAM_RATE_LIMITED - RESOURCE_EXHAUSTED, with RetryInfo: Segmind limits the rate. */
   UPSTREAM_RATE_LIMITED = 11,
-  /** UPSTREAM_CREDENTIAL_REJECTED - INTERNAL: Segmind refused the gateway's own API key. Never the caller's fault. */
+  /**
+   * UPSTREAM_CREDENTIAL_REJECTED - INTERNAL: Segmind refused the gateway's own API key. Never the caller's
+   * fault.
+   */
   UPSTREAM_CREDENTIAL_REJECTED = 12,
   /** UPSTREAM_RETIRED - FAILED_PRECONDITION: Segmind takes no new jobs; reads still work. */
   UPSTREAM_RETIRED = 13,
   /** UPSTREAM_UNAVAILABLE - UNAVAILABLE, with RetryInfo: no usable answer from Segmind. */
   UPSTREAM_UNAVAILABLE = 14,
-  /** UPSTREAM_MALFORMED - INTERNAL: an answer that the gateway cannot read. */
+  /**
+   * UPSTREAM_MALFORMED - INTERNAL: the gateway cannot read an answer of Segmind or its storage, or
+   * the answer says that it could not read the gateway's request.
+   */
   UPSTREAM_MALFORMED = 15,
   /**
-   * CLIENT_QUOTA_EXCEEDED - RESOURCE_EXHAUSTED, with QuotaFailure and RetryInfo: the caller's own limit,
-   * or a budget, whose name, rest and end the metadata have.
+   * CLIENT_QUOTA_EXCEEDED - RESOURCE_EXHAUSTED, with QuotaFailure and RetryInfo: the caller's own
+   * limit, or a budget; the metadata name it, what is left of it, and when it
+   * ends.
    */
   CLIENT_QUOTA_EXCEEDED = 16,
-  /** CREDENTIALS_MISSING - UNAUTHENTICATED. */
+  /**
+   * CREDENTIALS_MISSING - UNAUTHENTICATED: the call carries neither a token nor a client
+   * certificate that the policy asks for.
+   */
   CREDENTIALS_MISSING = 17,
+  /**
+   * CREDENTIALS_INVALID - UNAUTHENTICATED: the token or certificate is not one of the policy's, or
+   * has expired.
+   */
   CREDENTIALS_INVALID = 18,
-  /** ROLE_NOT_ALLOWED - PERMISSION_DENIED. */
+  /** ROLE_NOT_ALLOWED - PERMISSION_DENIED: the caller's role does not allow this call. */
   ROLE_NOT_ALLOWED = 19,
-  /** SERVER_DRAINING - UNAVAILABLE, with RetryInfo: this server is going away, use another. */
+  /** SERVER_DRAINING - UNAVAILABLE, with RetryInfo: this server is going away; use another one. */
   SERVER_DRAINING = 20,
   /** CHECKSUM_MISMATCH - DATA_LOSS: bytes did not match the declared size or checksum. */
   CHECKSUM_MISMATCH = 21,
-  /** STORE_UNAVAILABLE - UNAVAILABLE: the gateway's own store cannot be written. */
+  /** STORE_UNAVAILABLE - UNAVAILABLE: the gateway's own store cannot be written or reached. */
   STORE_UNAVAILABLE = 22,
   /** OVERLOADED - RESOURCE_EXHAUSTED, with RetryInfo: the gateway sheds load. */
   OVERLOADED = 23,
   /**
-   * ACCESS_CHANGED - UNAVAILABLE, with RetryInfo: the caller of an open stream or wait may see
-   * less than before, or its token has ended. Call again to be judged anew.
+   * ACCESS_CHANGED - UNAVAILABLE, with RetryInfo: the caller of an open stream or wait may now
+   * see less than before, or its token has expired. Call again to be checked
+   * anew.
    */
   ACCESS_CHANGED = 24,
   /**
-   * ISSUER_KEYS_UNAVAILABLE - UNAVAILABLE, with RetryInfo: the keys of the token's issuer are not here
-   * yet, or the token's is looked for.
+   * ISSUER_KEYS_UNAVAILABLE - UNAVAILABLE, with RetryInfo: the keys of the token's issuer have not been
+   * fetched yet, or the key that signed the token is being looked for.
    */
   ISSUER_KEYS_UNAVAILABLE = 25,
   /**
-   * WEIGHTS_CHANGED - ABORTED: the weights at their storage are not those of `generation` any
-   * more. Download them anew, from the start.
+   * WEIGHTS_CHANGED - ABORTED: the weights in storage are no longer those of `generation`.
+   * Download them anew, from the start.
    */
   WEIGHTS_CHANGED = 26,
   UNRECOGNIZED = -1,
@@ -298,20 +326,21 @@ export function errorReason_ReasonToJSON(object: ErrorReason_Reason): string {
 }
 
 export interface CreateFineTuneRequest {
+  /** The job to submit. Output only fields are ignored. */
   fineTune:
     | FineTune
     | undefined;
   /**
-   * A UUID of the caller's making. Required unless `validate_only` is set: repeat
+   * A UUID made by the caller. Required unless `validate_only` is set: repeat
    * the call with the same id until it is answered. The same id with the same
    * parameters returns the same job, for at least 7 days.
    */
   requestId: string;
   /**
-   * Check everything, the dataset and the caller's quotas included, and submit
-   * nothing. Returns the job as it would be submitted, without a name. Without a
-   * data_source_uri all the rest is checked, as before an upload. It has the cost
-   * at which the job would be estimated.
+   * Check everything, including the dataset and the caller's quotas, and submit
+   * nothing. Returns the job as it would be submitted, with its estimated cost
+   * and without a name. Without a data_source_uri everything else is checked,
+   * as is useful before an upload.
    */
   validateOnly: boolean;
 }
@@ -324,7 +353,7 @@ export interface GetFineTuneRequest {
 
 /**
  * How fresh an answer from memory must be. Concurrent requests that need a
- * newer one share a single read of Segmind.
+ * newer read of Segmind share a single one.
  */
 export interface Freshness {
   /**
@@ -335,23 +364,24 @@ export interface Freshness {
     | Duration
     | undefined;
   /**
-   * The answer must include this revision, such as that of a job just created
-   * through another replica.
+   * The answer must include this revision, for example that of a job just
+   * created through another replica.
    */
   minRevision: bigint;
 }
 
 export interface ListFineTunesRequest {
-  /** Default 50, at most 1000. */
+  /** Jobs on a page. Default 50, at most 1000. */
   pageSize: number;
+  /** The `next_page_token` of the page before; empty for the first page. */
   pageToken: string;
   /**
    * AIP-160: comparisons of state, base_model, theme, visibility, creator,
    * display_name, upstream_id, create_time, update_time and labels.KEY with
-   * = != < <= > >= and :, joined by AND, OR, NOT and parentheses. States in any
-   * case. A bare word or "quoted text" matches jobs in whose display_name,
-   * instance_prompt, trigger_word, base_model, creator or label values it stands,
-   * in any case.
+   * = != < <= > >= and :, joined by AND, OR, NOT and parentheses. States may be
+   * in any case. A bare word or "quoted text" matches jobs whose display_name,
+   * instance_prompt, trigger_word, base_model, creator or a label value
+   * contains it, in any case.
    */
   filter: string;
   view: FineTuneView;
@@ -359,9 +389,10 @@ export interface ListFineTunesRequest {
     | Freshness
     | undefined;
   /**
-   * AIP-132: `create_time`, `update_time` or `display_name`, each with ` desc` if
-   * wanted, separated by commas. Default `create_time desc`. Jobs that are equal in
-   * all of these come in one fixed order. Part of what a page token is for.
+   * AIP-132: `create_time`, `update_time` or `display_name`, each optionally
+   * followed by ` desc`, separated by commas. Default `create_time desc`. Jobs
+   * that are equal in all of these come in one fixed order. A page token is
+   * valid only with the order that it was made for.
    */
   orderBy: string;
 }
@@ -373,11 +404,12 @@ export interface ListFineTunesResponse {
    * throughout and whose place in the order does not change meanwhile.
    */
   nextPageToken: string;
-  /** Jobs that match, on all pages. */
+  /** How many jobs match, on all pages together. */
   totalSize: number;
   /**
-   * The age of the answer. Absent until the gateway has read Segmind since it
-   * started: the answer is then what its record held.
+   * When the read of Segmind began that the answer rests on. Absent until the
+   * gateway has read Segmind since it started: the answer is then what its
+   * record held.
    */
   observeTime:
     | Date
@@ -397,22 +429,28 @@ export interface WatchFineTunesRequest {
   /** From an earlier response: continue right after it. */
   resumeToken: string;
   /**
-   * Start with live changes, without a snapshot; SYNCED still comes first, with
+   * Start with live changes, without a snapshot; Synced still comes first, with
    * a token to resume from. Ignored on resume.
    */
   skipSnapshot: boolean;
   view: FineTuneView;
   delivery: WatchFineTunesRequest_Delivery;
   gapPolicy: WatchFineTunesRequest_GapPolicy;
-  /** A heartbeat when nothing else was sent for so long: 1 s to 60 s, default 15 s. */
+  /**
+   * A heartbeat is sent when nothing else was for this long: 1 s to 60 s,
+   * default 15 s.
+   */
   heartbeatInterval: Duration | undefined;
 }
 
 export enum WatchFineTunesRequest_Delivery {
   DELIVERY_UNSPECIFIED = 0,
-  /** LATEST - A slow client gets the latest state of each job. The default. */
+  /** LATEST - The default. A slow client gets the latest state of each job. */
   LATEST = 1,
-  /** EVERY - Every transition, in a bounded queue; a client too slow for it is restarted. */
+  /**
+   * EVERY - Every transition, from a bounded queue; a client that is too slow for it
+   * gets a Restart.
+   */
   EVERY = 2,
   UNRECOGNIZED = -1,
 }
@@ -451,9 +489,9 @@ export function watchFineTunesRequest_DeliveryToJSON(object: WatchFineTunesReque
 
 export enum WatchFineTunesRequest_GapPolicy {
   GAP_POLICY_UNSPECIFIED = 0,
-  /** RESTART - A restart, a snapshot, SYNCED, and on. The default. */
+  /** RESTART - The default. A Restart, a snapshot, Synced, then changes as they happen. */
   RESTART = 1,
-  /** FAIL - OUT_OF_RANGE, RESUME_TOKEN_EXPIRED. */
+  /** FAIL - The stream ends with OUT_OF_RANGE / RESUME_TOKEN_EXPIRED. */
   FAIL = 2,
   UNRECOGNIZED = -1,
 }
@@ -499,8 +537,8 @@ export interface WatchFineTunesResponse {
     | Synced
     | undefined;
   /**
-   * All up to resume_token was sent; sent when idle, before the server ends the
-   * stream, and once a resumed stream has caught up.
+   * Everything up to resume_token has been sent. Comes when the stream is
+   * idle, before the server ends it, and once a resumed stream has caught up.
    */
   heartbeat?:
     | Heartbeat
@@ -510,14 +548,18 @@ export interface WatchFineTunesResponse {
     | Restart
     | undefined;
   /**
-   * Opaque; resume from here. Empty in a restart and in the changes of a
+   * Opaque; resume from here. Empty in a Restart and in the changes of a
    * snapshot: a client that breaks off there starts anew, without a token.
    */
   resumeToken: string;
-  /** Of the change; else the one up to which all was sent. */
+  /**
+   * The revision of the change; in other events, the one up to which everything
+   * has been sent.
+   */
   revision: bigint;
 }
 
+/** A job that is new to the stream, changed, or left it. */
 export interface Change {
   type: Change_Type;
   fineTune: FineTune | undefined;
@@ -532,9 +574,9 @@ export enum Change_Type {
   /** UPDATED - The job changed, or changed so that it now matches the filter. */
   UPDATED = 3,
   /**
-   * LEFT_FILTER - The job still exists and no longer matches the filter; or it was made
-   * elsewhere, was LOST for long and is forgotten. After a resume it may name
-   * a job that this client never saw.
+   * LEFT_FILTER - The job still exists but no longer matches the filter; or it was made
+   * elsewhere, has been LOST for a long time and is now forgotten. After a
+   * resume it may name a job that this client never saw.
    */
   LEFT_FILTER = 4,
   UNRECOGNIZED = -1,
@@ -601,8 +643,8 @@ export enum Restart_Reason {
   /** OTHER_HISTORY - The token is from another history. */
   OTHER_HISTORY = 2,
   /**
-   * TOO_SLOW - The client was too slow: for Delivery EVERY, to read its snapshot, or so
-   * that too many jobs waited to be seen.
+   * TOO_SLOW - The client read too slowly: for Delivery EVERY, for its snapshot, or so
+   * slowly that changes of too many jobs were waiting for it.
    */
   TOO_SLOW = 3,
   UNRECOGNIZED = -1,
@@ -646,6 +688,7 @@ export function restart_ReasonToJSON(object: Restart_Reason): string {
 }
 
 export interface WaitFineTuneRequest {
+  /** `fineTunes/{fine_tune_id}`. */
   name: string;
   /** Default AVAILABLE. TRAINED is also met by DEPLOYING and AVAILABLE. */
   until: FineTune_State;
@@ -657,16 +700,20 @@ export interface WaitFineTuneRequest {
 }
 
 export interface WaitFineTuneResponse {
-  fineTune: FineTune | undefined;
+  /** The job as it is now. */
+  fineTune:
+    | FineTune
+    | undefined;
+  /** It has reached the wanted state or a terminal one; false at the timeout. */
   done: boolean;
 }
 
 export interface UpdateFineTuneRequest {
-  /** `name` says which; `etag`, if set, must match. */
+  /** `name` says which job; `etag`, if set, must match. */
   fineTune:
     | FineTune
     | undefined;
-  /** `visibility`, `labels`, `labels.KEY`. */
+  /** What to change: `visibility`, `labels`, `labels.KEY`. */
   updateMask: string[] | undefined;
 }
 
@@ -680,7 +727,7 @@ export interface CreateUploadUrlRequest {
 export interface UploadUrl {
   /** Secret: whoever has it can write the file. */
   uploadUri: string;
-  /** What to give CreateFineTune afterwards. */
+  /** What to give to CreateFineTune after the PUT. */
   dataSourceUri: string;
   /** Headers that the PUT must carry. */
   requiredHeaders: { [key: string]: string };
@@ -692,43 +739,50 @@ export interface UploadUrl_RequiredHeadersEntry {
 }
 
 export interface UploadDatasetRequest {
-  /** First message. */
+  /** In the first message. */
   spec?:
     | DatasetSpec
     | undefined;
-  /** The following ones, at most 1 MiB each. */
+  /** In all others, at most 1 MiB each. */
   chunk?: Buffer | undefined;
 }
 
 export interface DatasetSpec {
+  /** A file name ending in `.zip`. */
   fileName: string;
   /** Exact; Segmind's storage needs it before the first byte. */
   sizeBytes: bigint;
   /** Whether anyone may read the uploaded file. FAST_FLUX needs it. */
   publicRead: boolean;
-  /** Optional; checked before the upload is declared complete. */
+  /**
+   * SHA-256 of the zip, 32 bytes. Optional; checked before the upload is
+   * declared complete.
+   */
   sha256: Buffer;
 }
 
 export interface Dataset {
+  /** What to give to CreateFineTune. */
   dataSourceUri: string;
   sizeBytes: bigint;
+  /** SHA-256 of the zip, 32 bytes. */
   sha256: Buffer;
   /** Images in the zip. */
   imageCount: number;
-  /** What Segmind may refuse or do badly with, such as sub-folders. */
+  /** What Segmind may refuse or handle badly, such as sub-folders. */
   warnings: string[];
 }
 
 export interface DownloadWeightsRequest {
+  /** `fineTunes/{fine_tune_id}`. */
   name: string;
-  /** Start here, to continue a broken download. */
+  /** The first byte to send, to continue a broken download. */
   readOffset: bigint;
-  /** Stop after that many bytes; zero for all. */
+  /** How many bytes to send at most; zero for all. */
   readLimit: bigint;
   /**
-   * From the first response of an earlier download that is to be continued: if
-   * the file at its storage is another one by now, the call is refused with
+   * From the first response of the download that is to be continued: if the
+   * file in storage has been replaced since, the call is refused with
    * WEIGHTS_CHANGED. Empty: whatever is there.
    */
   generation: string;
@@ -736,20 +790,20 @@ export interface DownloadWeightsRequest {
 
 export interface DownloadWeightsResponse {
   chunk: Buffer;
-  /** Of this chunk's first byte. */
+  /** Where this chunk's first byte is in the file. */
   offset: bigint;
-  /** Of the whole file; in the first response. */
+  /** The size of the whole file; in the first response. */
   totalSizeBytes: bigint;
   /**
-   * The file's version at its storage, in the first response. Send it along when
-   * continuing.
+   * The version of the file in storage; in the first response. Send it along
+   * when you continue the download.
    */
   generation: string;
   /** CRC-32C (Castagnoli) of this chunk. */
   crc32c: number;
   /**
-   * SHA-256 of the whole file, 32 bytes, in the last response of a download that
-   * began at the first byte and came to the last one.
+   * SHA-256 of the whole file, 32 bytes; in the last response of a download
+   * that began at the first byte and reached the last one.
    */
   sha256: Buffer;
 }
@@ -758,45 +812,54 @@ export interface GetGatewayStatusRequest {
 }
 
 export interface GatewayStatus {
+  /** The version of the gateway. */
   version: string;
   upstreamState: GatewayStatus_UpstreamState;
-  /** Absent until a list has been read since the gateway started. */
+  /**
+   * When the newest read of all jobs began. Absent until a list has been read
+   * since the gateway started.
+   */
   observeTime:
     | Date
     | undefined;
-  /** At the replica that answers. */
-  lastWebhookTime: Date | undefined;
+  /** When the replica that answers last received a webhook. */
+  lastWebhookTime:
+    | Date
+    | undefined;
+  /** The revision of the latest change in memory. */
   revision: bigint;
+  /** All jobs in the record, and those of them that have not ended. */
   fineTuneCount: bigint;
   activeFineTuneCount: bigint;
+  /** Open watch streams at the replica that answers. */
   watcherCount: bigint;
   /** Calls left in the current window of Segmind's rate limit. */
   upstreamCallsLeft: number;
-  /** What the caller may still do. */
+  /** The caller's limits, and how much of them is used. */
   quotas: QuotaUse[];
-  /** Who calls, as the gateway sees it. */
+  /** Who is calling, as the gateway sees it. */
   caller:
     | CallerIdentity
     | undefined;
-  /** Which replica answers, such as the name of its pod. */
+  /** The replica that answers, such as the name of its pod. */
   replica: string;
-  /** What keeps the record: `sqlite` or `postgresql`. */
+  /** Where the record is kept: `sqlite` or `postgresql`. */
   store: string;
   /**
-   * Where several replicas share one record: those that are alive, as far as the
-   * one that answers knows. Exactly one of them reads Segmind.
+   * Where several replicas share one record: those that are alive, as far as
+   * the one that answers knows. At most one of them reads Segmind.
    */
   replicas: ReplicaStatus[];
-  /** How many times the reading of Segmind went to another replica, or began. */
+  /** How many times a replica has become the one that reads Segmind. */
   leaderTerm: bigint;
   /**
-   * How long ago the replica that answers lacked nothing of the shared record. It
-   * grows while the replica cannot reach it.
+   * How long ago the replica that answers last had everything in the shared
+   * record. It grows while the replica cannot reach the record.
    */
   storeLag:
     | Duration
     | undefined;
-  /** What Segmind's account has left. Absent while that is unknown. */
+  /** What is left in the account at Segmind. Absent while that is unknown. */
   credits: Credits | undefined;
 }
 
@@ -804,9 +867,9 @@ export enum GatewayStatus_UpstreamState {
   UPSTREAM_STATE_UNSPECIFIED = 0,
   HEALTHY = 1,
   /**
-   * DEGRADED - Answers fail or are limited, no list has been read since the gateway
-   * started, or the replica that answers does not hear of one that reads
-   * Segmind; memory is served.
+   * DEGRADED - Calls to Segmind fail or are rate limited, no list has been read since
+   * the gateway started, or the replica that answers hears of none that reads
+   * Segmind. Reads are still answered from memory.
    */
   DEGRADED = 2,
   /** RETIRED - Segmind takes no new jobs. */
@@ -858,28 +921,29 @@ export function gatewayStatus_UpstreamStateToJSON(object: GatewayStatus_Upstream
   }
 }
 
-/** Of Segmind's account, in millionths of a credit. */
+/** What is left in the account at Segmind. */
 export interface Credits {
-  /** With those that are free. */
+  /** In millionths of a credit, free credits included. */
   micros: bigint;
   /** When Segmind said so. */
   observeTime: Date | undefined;
 }
 
+/** One of several gateways that share a record. */
 export interface ReplicaStatus {
   name: string;
   version: string;
   startTime:
     | Date
     | undefined;
-  /** It reads Segmind for all of them. */
+  /** This one reads Segmind for all of them. */
   leader: boolean;
 }
 
 export interface CallerIdentity {
   /**
-   * The name that stands in `FineTune.creator` of this caller's jobs; empty where
-   * no policy is set.
+   * The name that this caller's jobs have in `FineTune.creator`; empty if no
+   * policy is set.
    */
   name: string;
   role: CallerIdentity_Role;
@@ -887,11 +951,11 @@ export interface CallerIdentity {
 
 export enum CallerIdentity_Role {
   ROLE_UNSPECIFIED = 0,
-  /** VIEWER - Reads. */
+  /** VIEWER - May read. */
   VIEWER = 1,
-  /** SUBMITTER - Reads, submits, and changes its own jobs. */
+  /** SUBMITTER - May read, submit, and change its own jobs. */
   SUBMITTER = 2,
-  /** ADMIN - Everything. */
+  /** ADMIN - May do everything. */
   ADMIN = 3,
   UNRECOGNIZED = -1,
 }
@@ -935,32 +999,39 @@ export function callerIdentity_RoleToJSON(object: CallerIdentity_Role): string {
 
 /** A limit of the caller's, or a budget that its jobs count towards. */
 export interface QuotaUse {
-  /** Such as `creates_per_day`; `budget:NAME` for a budget of that name. */
+  /** Such as `creates_per_day`, or `budget:NAME` for the budget of that name. */
   metric: string;
   limit: bigint;
   used: bigint;
-  /** Of a budget of money: what it is in. Limit and used are then millionths of it. */
+  /**
+   * The unit of a budget of money, such as `credits`; `limit` and `used` are
+   * then in millionths of it. Empty where things are counted.
+   */
   unit: string;
-  /** When a budget's period ends, and the next one begins with nothing used. */
+  /** When a budget's period ends and the next one begins, with nothing used. */
   resetTime:
     | Date
     | undefined;
-  /** Beyond it the gateway warns, and refuses nothing. */
+  /** Beyond this limit the gateway only warns. */
   soft: boolean;
 }
 
 export interface GetSpendingRequest {
   /**
-   * Jobs submitted from start_time on (default: since the month began) and before
-   * end_time (default: all). Counted in quarters of an hour.
+   * Jobs submitted from start_time on (default: the beginning of this month)
+   * and before end_time (default: no end). Counted in quarters of an hour.
    */
   startTime: Date | undefined;
   endTime:
     | Date
     | undefined;
-  /** In which days and months begin, such as `Europe/Berlin`. Default UTC. */
+  /**
+   * The time zone in which days and months begin, such as `Europe/Berlin`.
+   * Default UTC.
+   */
   timeZone: string;
   groupBy: GetSpendingRequest_GroupBy;
+  /** With LABEL: which one. */
   labelKey: string;
   step: GetSpendingRequest_Step;
 }
@@ -969,13 +1040,13 @@ export enum GetSpendingRequest_GroupBy {
   GROUP_BY_UNSPECIFIED = 0,
   /** CALLER - The default. */
   CALLER = 1,
-  /** TEAM - As the policy had the caller's team when the job was submitted. */
+  /** TEAM - By the team that the policy gave the caller when the job was submitted. */
   TEAM = 2,
   /** MODEL - By base_model. */
   MODEL = 3,
   /**
-   * LABEL - By the value of the label `label_key`, as it was submitted. Counted are
-   * labels that the policy names.
+   * LABEL - By the value that the label `label_key` had when the job was submitted.
+   * Only labels that the policy names are counted.
    */
   LABEL = 4,
   UNRECOGNIZED = -1,
@@ -1072,10 +1143,13 @@ export interface GetSpendingResponse {
 export interface SpendingRow {
   /** `2026-11` or `2026-11-26`. */
   period: string;
-  /** Empty for jobs that have none, such as those of callers without a team. */
+  /**
+   * The caller, team, model or label value. Empty for jobs that have none, such
+   * as those of callers without a team.
+   */
   group: string;
   /**
-   * All jobs, and of those: how many go on or are not known to exist, and how
+   * All jobs, and of those: how many have not ended or may not exist, and how
    * the others ended.
    */
   jobs: bigint;
@@ -1086,9 +1160,9 @@ export interface SpendingRow {
   lostJobs: bigint;
   /** How many had no price. */
   unpricedJobs: bigint;
-  /** What the others were estimated at, by unit. */
+  /** What the others cost, one entry for each unit. */
   costs: Cost[];
-  /** The part of it for jobs that failed: worth a question if they were billed. */
+  /** The part of it for jobs that failed: worth asking Segmind about if billed. */
   failedCosts: Cost[];
 }
 
@@ -4595,16 +4669,20 @@ export const SpendingRow: MessageFns<SpendingRow> = {
 
 /**
  * Segmind fine-tuning for internal services. Errors carry google.rpc details:
- * ErrorInfo always (domain `segmind-finetune-gateway`, reason from ErrorReason),
- * and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where they apply.
+ * always ErrorInfo (domain `segmind-finetune-gateway`, reason from
+ * ErrorReason), and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where
+ * they apply. Any call may fail with the reasons for credentials, roles,
+ * limits, load and draining; what else to expect is said with each call.
  */
 export type FineTuneServiceService = typeof FineTuneServiceService;
 export const FineTuneServiceService = {
   /**
-   * Submits a job exactly once per request_id, however often it is called and
+   * Submits a job at most once per request_id, however often it is called and
    * whatever breaks in between. Returns as soon as Segmind's answer is known,
-   * or with state SUBMIT_UNKNOWN when it is not. A refusal is an error and
-   * leaves no job; the same request_id may then be sent again.
+   * or with state SUBMIT_UNKNOWN if it stays unknown. A refusal is an error and
+   * leaves no job; the same request_id may then be sent again. Errors:
+   * INVALID_FIELD, REQUEST_ID_REUSED, CLIENT_QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+   * and those whose names begin with UPSTREAM.
    */
   createFineTune: {
     path: "/segmind.finetune.v1.FineTuneService/CreateFineTune",
@@ -4615,7 +4693,10 @@ export const FineTuneServiceService = {
     responseSerialize: (value: FineTune) => Buffer.from(FineTune.encode(value).finish()),
     responseDeserialize: (value: Buffer) => FineTune.decode(value),
   },
-  /** Served from memory. */
+  /**
+   * One job, from memory. Errors: FINE_TUNE_NOT_FOUND; UPSTREAM_UNAVAILABLE if
+   * it cannot be made as fresh as the request asks.
+   */
   getFineTune: {
     path: "/segmind.finetune.v1.FineTuneService/GetFineTune",
     requestStream: false,
@@ -4625,7 +4706,10 @@ export const FineTuneServiceService = {
     responseSerialize: (value: FineTune) => Buffer.from(FineTune.encode(value).finish()),
     responseDeserialize: (value: Buffer) => FineTune.decode(value),
   },
-  /** Served from memory, newest first unless `order_by` says otherwise. */
+  /**
+   * The jobs that match, from memory, newest first unless `order_by` says
+   * otherwise. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID, and as in a get.
+   */
   listFineTunes: {
     path: "/segmind.finetune.v1.FineTuneService/ListFineTunes",
     requestStream: false,
@@ -4636,15 +4720,17 @@ export const FineTuneServiceService = {
     responseDeserialize: (value: Buffer) => ListFineTunesResponse.decode(value),
   },
   /**
-   * Streams the current jobs that match, then SYNCED, then every change as it
-   * happens. A stream ends with OK only when the client ends it; a server that
-   * goes away says UNAVAILABLE with RetryInfo, and the client resumes with the
-   * last resume_token that it received.
+   * Streams the current jobs that match, then Synced, then every change as it
+   * happens. A stream ends with OK only when the client ends it. A server that
+   * goes away ends it with UNAVAILABLE and RetryInfo, and the client resumes
+   * with the last resume_token that it received. Errors: INVALID_FIELD,
+   * FINE_TUNE_NOT_FOUND, RESUME_TOKEN_INVALID, RESUME_TOKEN_EXPIRED,
+   * SERVER_DRAINING, ACCESS_CHANGED.
    *
    * Within one stream changes are in revision order, none twice. Across a
    * resume no change is lost: a change may be merged into a later one of the
-   * same job (LATEST), and a gap that cannot be filled is announced by a restart
-   * and followed by a full snapshot.
+   * same job (LATEST), and a gap that cannot be filled is announced by a
+   * Restart, which a full snapshot follows.
    */
   watchFineTunes: {
     path: "/segmind.finetune.v1.FineTuneService/WatchFineTunes",
@@ -4656,8 +4742,9 @@ export const FineTuneServiceService = {
     responseDeserialize: (value: Buffer) => WatchFineTunesResponse.decode(value),
   },
   /**
-   * Returns once the job reaches the wanted state or any terminal state, or at
-   * the timeout with `done` false.
+   * Returns once the job has reached the wanted state or any terminal state, or
+   * at the timeout with `done` false. Errors: FINE_TUNE_NOT_FOUND,
+   * SERVER_DRAINING, ACCESS_CHANGED.
    */
   waitFineTune: {
     path: "/segmind.finetune.v1.FineTuneService/WaitFineTune",
@@ -4669,10 +4756,12 @@ export const FineTuneServiceService = {
     responseDeserialize: (value: Buffer) => WaitFineTuneResponse.decode(value),
   },
   /**
-   * Changes visibility (at Segmind) and labels (in the gateway). A call that is
-   * cancelled, or whose deadline passes, while Segmind is being asked may have
-   * changed the visibility there: the next read of Segmind shows it. Its labels
-   * are then as they were.
+   * Changes visibility (at Segmind) and labels (in the gateway). If the call is
+   * cancelled, or its deadline passes, while Segmind is being asked, the
+   * visibility may have changed there, which the next read of Segmind shows;
+   * the labels then stay as they were. Errors: INVALID_FIELD,
+   * FINE_TUNE_NOT_FOUND, ETAG_MISMATCH, STORE_UNAVAILABLE, and those whose
+   * names begin with UPSTREAM.
    */
   updateFineTune: {
     path: "/segmind.finetune.v1.FineTuneService/UpdateFineTune",
@@ -4683,7 +4772,10 @@ export const FineTuneServiceService = {
     responseSerialize: (value: FineTune) => Buffer.from(FineTune.encode(value).finish()),
     responseDeserialize: (value: Buffer) => FineTune.decode(value),
   },
-  /** A URL to which a client with internet access can PUT a dataset itself. */
+  /**
+   * A URL to which a client with internet access can PUT a dataset itself.
+   * Errors: INVALID_FIELD, and those whose names begin with UPSTREAM.
+   */
   createUploadUrl: {
     path: "/segmind.finetune.v1.FineTuneService/CreateUploadUrl",
     requestStream: false,
@@ -4695,7 +4787,9 @@ export const FineTuneServiceService = {
   },
   /**
    * Sends a dataset through the gateway to Segmind's storage: first a spec,
-   * then the bytes. Nothing is stored in the gateway.
+   * then the bytes. Nothing is stored in the gateway, so an upload that breaks
+   * off begins again. Errors: INVALID_FIELD, CHECKSUM_MISMATCH, and those whose
+   * names begin with UPSTREAM.
    */
   uploadDataset: {
     path: "/segmind.finetune.v1.FineTuneService/UploadDataset",
@@ -4706,7 +4800,11 @@ export const FineTuneServiceService = {
     responseSerialize: (value: Dataset) => Buffer.from(Dataset.encode(value).finish()),
     responseDeserialize: (value: Buffer) => Dataset.decode(value),
   },
-  /** Streams the weights through the gateway. */
+  /**
+   * Streams the weights through the gateway, from any offset. Errors:
+   * FINE_TUNE_NOT_FOUND, WEIGHTS_NOT_READY, WEIGHTS_CHANGED, and those whose
+   * names begin with UPSTREAM.
+   */
   downloadWeights: {
     path: "/segmind.finetune.v1.FineTuneService/DownloadWeights",
     requestStream: false,
@@ -4727,9 +4825,9 @@ export const FineTuneServiceService = {
     responseDeserialize: (value: Buffer) => GatewayStatus.decode(value),
   },
   /**
-   * What jobs made through the gateway cost, and whose they are, for the last
-   * 400 days: those of all callers for one that sees all jobs, else the caller's
-   * own.
+   * What jobs made through the gateway cost, and whose they are, over the last
+   * 400 days. A caller that sees all jobs gets those of all callers, any other
+   * its own. Errors: INVALID_FIELD.
    */
   getSpending: {
     path: "/segmind.finetune.v1.FineTuneService/GetSpending",
@@ -4744,65 +4842,89 @@ export const FineTuneServiceService = {
 
 export interface FineTuneServiceServer extends UntypedServiceImplementation {
   /**
-   * Submits a job exactly once per request_id, however often it is called and
+   * Submits a job at most once per request_id, however often it is called and
    * whatever breaks in between. Returns as soon as Segmind's answer is known,
-   * or with state SUBMIT_UNKNOWN when it is not. A refusal is an error and
-   * leaves no job; the same request_id may then be sent again.
+   * or with state SUBMIT_UNKNOWN if it stays unknown. A refusal is an error and
+   * leaves no job; the same request_id may then be sent again. Errors:
+   * INVALID_FIELD, REQUEST_ID_REUSED, CLIENT_QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+   * and those whose names begin with UPSTREAM.
    */
   createFineTune: handleUnaryCall<CreateFineTuneRequest, FineTune>;
-  /** Served from memory. */
+  /**
+   * One job, from memory. Errors: FINE_TUNE_NOT_FOUND; UPSTREAM_UNAVAILABLE if
+   * it cannot be made as fresh as the request asks.
+   */
   getFineTune: handleUnaryCall<GetFineTuneRequest, FineTune>;
-  /** Served from memory, newest first unless `order_by` says otherwise. */
+  /**
+   * The jobs that match, from memory, newest first unless `order_by` says
+   * otherwise. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID, and as in a get.
+   */
   listFineTunes: handleUnaryCall<ListFineTunesRequest, ListFineTunesResponse>;
   /**
-   * Streams the current jobs that match, then SYNCED, then every change as it
-   * happens. A stream ends with OK only when the client ends it; a server that
-   * goes away says UNAVAILABLE with RetryInfo, and the client resumes with the
-   * last resume_token that it received.
+   * Streams the current jobs that match, then Synced, then every change as it
+   * happens. A stream ends with OK only when the client ends it. A server that
+   * goes away ends it with UNAVAILABLE and RetryInfo, and the client resumes
+   * with the last resume_token that it received. Errors: INVALID_FIELD,
+   * FINE_TUNE_NOT_FOUND, RESUME_TOKEN_INVALID, RESUME_TOKEN_EXPIRED,
+   * SERVER_DRAINING, ACCESS_CHANGED.
    *
    * Within one stream changes are in revision order, none twice. Across a
    * resume no change is lost: a change may be merged into a later one of the
-   * same job (LATEST), and a gap that cannot be filled is announced by a restart
-   * and followed by a full snapshot.
+   * same job (LATEST), and a gap that cannot be filled is announced by a
+   * Restart, which a full snapshot follows.
    */
   watchFineTunes: handleServerStreamingCall<WatchFineTunesRequest, WatchFineTunesResponse>;
   /**
-   * Returns once the job reaches the wanted state or any terminal state, or at
-   * the timeout with `done` false.
+   * Returns once the job has reached the wanted state or any terminal state, or
+   * at the timeout with `done` false. Errors: FINE_TUNE_NOT_FOUND,
+   * SERVER_DRAINING, ACCESS_CHANGED.
    */
   waitFineTune: handleUnaryCall<WaitFineTuneRequest, WaitFineTuneResponse>;
   /**
-   * Changes visibility (at Segmind) and labels (in the gateway). A call that is
-   * cancelled, or whose deadline passes, while Segmind is being asked may have
-   * changed the visibility there: the next read of Segmind shows it. Its labels
-   * are then as they were.
+   * Changes visibility (at Segmind) and labels (in the gateway). If the call is
+   * cancelled, or its deadline passes, while Segmind is being asked, the
+   * visibility may have changed there, which the next read of Segmind shows;
+   * the labels then stay as they were. Errors: INVALID_FIELD,
+   * FINE_TUNE_NOT_FOUND, ETAG_MISMATCH, STORE_UNAVAILABLE, and those whose
+   * names begin with UPSTREAM.
    */
   updateFineTune: handleUnaryCall<UpdateFineTuneRequest, FineTune>;
-  /** A URL to which a client with internet access can PUT a dataset itself. */
+  /**
+   * A URL to which a client with internet access can PUT a dataset itself.
+   * Errors: INVALID_FIELD, and those whose names begin with UPSTREAM.
+   */
   createUploadUrl: handleUnaryCall<CreateUploadUrlRequest, UploadUrl>;
   /**
    * Sends a dataset through the gateway to Segmind's storage: first a spec,
-   * then the bytes. Nothing is stored in the gateway.
+   * then the bytes. Nothing is stored in the gateway, so an upload that breaks
+   * off begins again. Errors: INVALID_FIELD, CHECKSUM_MISMATCH, and those whose
+   * names begin with UPSTREAM.
    */
   uploadDataset: handleClientStreamingCall<UploadDatasetRequest, Dataset>;
-  /** Streams the weights through the gateway. */
+  /**
+   * Streams the weights through the gateway, from any offset. Errors:
+   * FINE_TUNE_NOT_FOUND, WEIGHTS_NOT_READY, WEIGHTS_CHANGED, and those whose
+   * names begin with UPSTREAM.
+   */
   downloadWeights: handleServerStreamingCall<DownloadWeightsRequest, DownloadWeightsResponse>;
   /** How fresh and how healthy the gateway's view of Segmind is. */
   getGatewayStatus: handleUnaryCall<GetGatewayStatusRequest, GatewayStatus>;
   /**
-   * What jobs made through the gateway cost, and whose they are, for the last
-   * 400 days: those of all callers for one that sees all jobs, else the caller's
-   * own.
+   * What jobs made through the gateway cost, and whose they are, over the last
+   * 400 days. A caller that sees all jobs gets those of all callers, any other
+   * its own. Errors: INVALID_FIELD.
    */
   getSpending: handleUnaryCall<GetSpendingRequest, GetSpendingResponse>;
 }
 
 export interface FineTuneServiceClient extends Client {
   /**
-   * Submits a job exactly once per request_id, however often it is called and
+   * Submits a job at most once per request_id, however often it is called and
    * whatever breaks in between. Returns as soon as Segmind's answer is known,
-   * or with state SUBMIT_UNKNOWN when it is not. A refusal is an error and
-   * leaves no job; the same request_id may then be sent again.
+   * or with state SUBMIT_UNKNOWN if it stays unknown. A refusal is an error and
+   * leaves no job; the same request_id may then be sent again. Errors:
+   * INVALID_FIELD, REQUEST_ID_REUSED, CLIENT_QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+   * and those whose names begin with UPSTREAM.
    */
   createFineTune(
     request: CreateFineTuneRequest,
@@ -4819,7 +4941,10 @@ export interface FineTuneServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FineTune) => void,
   ): ClientUnaryCall;
-  /** Served from memory. */
+  /**
+   * One job, from memory. Errors: FINE_TUNE_NOT_FOUND; UPSTREAM_UNAVAILABLE if
+   * it cannot be made as fresh as the request asks.
+   */
   getFineTune(
     request: GetFineTuneRequest,
     callback: (error: ServiceError | null, response: FineTune) => void,
@@ -4835,7 +4960,10 @@ export interface FineTuneServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FineTune) => void,
   ): ClientUnaryCall;
-  /** Served from memory, newest first unless `order_by` says otherwise. */
+  /**
+   * The jobs that match, from memory, newest first unless `order_by` says
+   * otherwise. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID, and as in a get.
+   */
   listFineTunes(
     request: ListFineTunesRequest,
     callback: (error: ServiceError | null, response: ListFineTunesResponse) => void,
@@ -4852,15 +4980,17 @@ export interface FineTuneServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListFineTunesResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Streams the current jobs that match, then SYNCED, then every change as it
-   * happens. A stream ends with OK only when the client ends it; a server that
-   * goes away says UNAVAILABLE with RetryInfo, and the client resumes with the
-   * last resume_token that it received.
+   * Streams the current jobs that match, then Synced, then every change as it
+   * happens. A stream ends with OK only when the client ends it. A server that
+   * goes away ends it with UNAVAILABLE and RetryInfo, and the client resumes
+   * with the last resume_token that it received. Errors: INVALID_FIELD,
+   * FINE_TUNE_NOT_FOUND, RESUME_TOKEN_INVALID, RESUME_TOKEN_EXPIRED,
+   * SERVER_DRAINING, ACCESS_CHANGED.
    *
    * Within one stream changes are in revision order, none twice. Across a
    * resume no change is lost: a change may be merged into a later one of the
-   * same job (LATEST), and a gap that cannot be filled is announced by a restart
-   * and followed by a full snapshot.
+   * same job (LATEST), and a gap that cannot be filled is announced by a
+   * Restart, which a full snapshot follows.
    */
   watchFineTunes(
     request: WatchFineTunesRequest,
@@ -4872,8 +5002,9 @@ export interface FineTuneServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchFineTunesResponse>;
   /**
-   * Returns once the job reaches the wanted state or any terminal state, or at
-   * the timeout with `done` false.
+   * Returns once the job has reached the wanted state or any terminal state, or
+   * at the timeout with `done` false. Errors: FINE_TUNE_NOT_FOUND,
+   * SERVER_DRAINING, ACCESS_CHANGED.
    */
   waitFineTune(
     request: WaitFineTuneRequest,
@@ -4891,10 +5022,12 @@ export interface FineTuneServiceClient extends Client {
     callback: (error: ServiceError | null, response: WaitFineTuneResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Changes visibility (at Segmind) and labels (in the gateway). A call that is
-   * cancelled, or whose deadline passes, while Segmind is being asked may have
-   * changed the visibility there: the next read of Segmind shows it. Its labels
-   * are then as they were.
+   * Changes visibility (at Segmind) and labels (in the gateway). If the call is
+   * cancelled, or its deadline passes, while Segmind is being asked, the
+   * visibility may have changed there, which the next read of Segmind shows;
+   * the labels then stay as they were. Errors: INVALID_FIELD,
+   * FINE_TUNE_NOT_FOUND, ETAG_MISMATCH, STORE_UNAVAILABLE, and those whose
+   * names begin with UPSTREAM.
    */
   updateFineTune(
     request: UpdateFineTuneRequest,
@@ -4911,7 +5044,10 @@ export interface FineTuneServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: FineTune) => void,
   ): ClientUnaryCall;
-  /** A URL to which a client with internet access can PUT a dataset itself. */
+  /**
+   * A URL to which a client with internet access can PUT a dataset itself.
+   * Errors: INVALID_FIELD, and those whose names begin with UPSTREAM.
+   */
   createUploadUrl(
     request: CreateUploadUrlRequest,
     callback: (error: ServiceError | null, response: UploadUrl) => void,
@@ -4929,7 +5065,9 @@ export interface FineTuneServiceClient extends Client {
   ): ClientUnaryCall;
   /**
    * Sends a dataset through the gateway to Segmind's storage: first a spec,
-   * then the bytes. Nothing is stored in the gateway.
+   * then the bytes. Nothing is stored in the gateway, so an upload that breaks
+   * off begins again. Errors: INVALID_FIELD, CHECKSUM_MISMATCH, and those whose
+   * names begin with UPSTREAM.
    */
   uploadDataset(
     callback: (error: ServiceError | null, response: Dataset) => void,
@@ -4947,7 +5085,11 @@ export interface FineTuneServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Dataset) => void,
   ): ClientWritableStream<UploadDatasetRequest>;
-  /** Streams the weights through the gateway. */
+  /**
+   * Streams the weights through the gateway, from any offset. Errors:
+   * FINE_TUNE_NOT_FOUND, WEIGHTS_NOT_READY, WEIGHTS_CHANGED, and those whose
+   * names begin with UPSTREAM.
+   */
   downloadWeights(
     request: DownloadWeightsRequest,
     options?: Partial<CallOptions>,
@@ -4974,9 +5116,9 @@ export interface FineTuneServiceClient extends Client {
     callback: (error: ServiceError | null, response: GatewayStatus) => void,
   ): ClientUnaryCall;
   /**
-   * What jobs made through the gateway cost, and whose they are, for the last
-   * 400 days: those of all callers for one that sees all jobs, else the caller's
-   * own.
+   * What jobs made through the gateway cost, and whose they are, over the last
+   * 400 days. A caller that sees all jobs gets those of all callers, any other
+   * its own. Errors: INVALID_FIELD.
    */
   getSpending(
     request: GetSpendingRequest,

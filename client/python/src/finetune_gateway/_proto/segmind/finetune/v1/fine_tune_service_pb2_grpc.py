@@ -8,8 +8,10 @@ from finetune_gateway._proto.segmind.finetune.v1 import fine_tune_service_pb2 as
 
 class FineTuneServiceStub(object):
     """Segmind fine-tuning for internal services. Errors carry google.rpc details:
-    ErrorInfo always (domain `segmind-finetune-gateway`, reason from ErrorReason),
-    and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where they apply.
+    always ErrorInfo (domain `segmind-finetune-gateway`, reason from
+    ErrorReason), and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where
+    they apply. Any call may fail with the reasons for credentials, roles,
+    limits, load and draining; what else to expect is said with each call.
     """
 
     def __init__(self, channel):
@@ -77,62 +79,73 @@ class FineTuneServiceStub(object):
 
 class FineTuneServiceServicer(object):
     """Segmind fine-tuning for internal services. Errors carry google.rpc details:
-    ErrorInfo always (domain `segmind-finetune-gateway`, reason from ErrorReason),
-    and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where they apply.
+    always ErrorInfo (domain `segmind-finetune-gateway`, reason from
+    ErrorReason), and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where
+    they apply. Any call may fail with the reasons for credentials, roles,
+    limits, load and draining; what else to expect is said with each call.
     """
 
     def CreateFineTune(self, request, context):
-        """Submits a job exactly once per request_id, however often it is called and
+        """Submits a job at most once per request_id, however often it is called and
         whatever breaks in between. Returns as soon as Segmind's answer is known,
-        or with state SUBMIT_UNKNOWN when it is not. A refusal is an error and
-        leaves no job; the same request_id may then be sent again.
+        or with state SUBMIT_UNKNOWN if it stays unknown. A refusal is an error and
+        leaves no job; the same request_id may then be sent again. Errors:
+        INVALID_FIELD, REQUEST_ID_REUSED, CLIENT_QUOTA_EXCEEDED, STORE_UNAVAILABLE,
+        and those whose names begin with UPSTREAM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetFineTune(self, request, context):
-        """Served from memory.
+        """One job, from memory. Errors: FINE_TUNE_NOT_FOUND; UPSTREAM_UNAVAILABLE if
+        it cannot be made as fresh as the request asks.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFineTunes(self, request, context):
-        """Served from memory, newest first unless `order_by` says otherwise.
+        """The jobs that match, from memory, newest first unless `order_by` says
+        otherwise. Errors: INVALID_FIELD, PAGE_TOKEN_INVALID, and as in a get.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchFineTunes(self, request, context):
-        """Streams the current jobs that match, then SYNCED, then every change as it
-        happens. A stream ends with OK only when the client ends it; a server that
-        goes away says UNAVAILABLE with RetryInfo, and the client resumes with the
-        last resume_token that it received.
+        """Streams the current jobs that match, then Synced, then every change as it
+        happens. A stream ends with OK only when the client ends it. A server that
+        goes away ends it with UNAVAILABLE and RetryInfo, and the client resumes
+        with the last resume_token that it received. Errors: INVALID_FIELD,
+        FINE_TUNE_NOT_FOUND, RESUME_TOKEN_INVALID, RESUME_TOKEN_EXPIRED,
+        SERVER_DRAINING, ACCESS_CHANGED.
 
         Within one stream changes are in revision order, none twice. Across a
         resume no change is lost: a change may be merged into a later one of the
-        same job (LATEST), and a gap that cannot be filled is announced by a restart
-        and followed by a full snapshot.
+        same job (LATEST), and a gap that cannot be filled is announced by a
+        Restart, which a full snapshot follows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WaitFineTune(self, request, context):
-        """Returns once the job reaches the wanted state or any terminal state, or at
-        the timeout with `done` false.
+        """Returns once the job has reached the wanted state or any terminal state, or
+        at the timeout with `done` false. Errors: FINE_TUNE_NOT_FOUND,
+        SERVER_DRAINING, ACCESS_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateFineTune(self, request, context):
-        """Changes visibility (at Segmind) and labels (in the gateway). A call that is
-        cancelled, or whose deadline passes, while Segmind is being asked may have
-        changed the visibility there: the next read of Segmind shows it. Its labels
-        are then as they were.
+        """Changes visibility (at Segmind) and labels (in the gateway). If the call is
+        cancelled, or its deadline passes, while Segmind is being asked, the
+        visibility may have changed there, which the next read of Segmind shows;
+        the labels then stay as they were. Errors: INVALID_FIELD,
+        FINE_TUNE_NOT_FOUND, ETAG_MISMATCH, STORE_UNAVAILABLE, and those whose
+        names begin with UPSTREAM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,6 +153,7 @@ class FineTuneServiceServicer(object):
 
     def CreateUploadUrl(self, request, context):
         """A URL to which a client with internet access can PUT a dataset itself.
+        Errors: INVALID_FIELD, and those whose names begin with UPSTREAM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,14 +161,18 @@ class FineTuneServiceServicer(object):
 
     def UploadDataset(self, request_iterator, context):
         """Sends a dataset through the gateway to Segmind's storage: first a spec,
-        then the bytes. Nothing is stored in the gateway.
+        then the bytes. Nothing is stored in the gateway, so an upload that breaks
+        off begins again. Errors: INVALID_FIELD, CHECKSUM_MISMATCH, and those whose
+        names begin with UPSTREAM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadWeights(self, request, context):
-        """Streams the weights through the gateway.
+        """Streams the weights through the gateway, from any offset. Errors:
+        FINE_TUNE_NOT_FOUND, WEIGHTS_NOT_READY, WEIGHTS_CHANGED, and those whose
+        names begin with UPSTREAM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,9 +186,9 @@ class FineTuneServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetSpending(self, request, context):
-        """What jobs made through the gateway cost, and whose they are, for the last
-        400 days: those of all callers for one that sees all jobs, else the caller's
-        own.
+        """What jobs made through the gateway cost, and whose they are, over the last
+        400 days. A caller that sees all jobs gets those of all callers, any other
+        its own. Errors: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -243,8 +261,10 @@ def add_FineTuneServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class FineTuneService(object):
     """Segmind fine-tuning for internal services. Errors carry google.rpc details:
-    ErrorInfo always (domain `segmind-finetune-gateway`, reason from ErrorReason),
-    and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where they apply.
+    always ErrorInfo (domain `segmind-finetune-gateway`, reason from
+    ErrorReason), and RetryInfo, BadRequest, QuotaFailure or ResourceInfo where
+    they apply. Any call may fail with the reasons for credentials, roles,
+    limits, load and draining; what else to expect is said with each call.
     """
 
     @staticmethod
