@@ -10,9 +10,9 @@
 
 namespace finetune {
 
-// One T for each value of a label that comes from outside, such as a metric's series: at most
-// `most` values have one of their own, and the rest share that of `other`. Which one a value has
-// never changes. Not thread-safe.
+// One T for each value of a label that comes from outside, such as one series of a metric. At most
+// `most` values get a T of their own; all others share that of `other`. The T of a value never
+// changes. Not thread-safe.
 template <typename T>
 class BoundedLabels {
  public:
@@ -21,7 +21,7 @@ class BoundedLabels {
 
   BoundedLabels(size_t most, Make make) : most_(most), make_(std::move(make)) { Of(kOther); }
 
-  // Makes it if there is room. Valid as long as this is.
+  // Makes it if there is room. The reference is valid as long as this object.
   T& Of(std::string_view label) {
     const absl::string_view key(label.data(), label.size());
     if (const auto found = by_label_.find(key); found != by_label_.end()) return *found->second;
@@ -37,7 +37,7 @@ class BoundedLabels {
   }
 
  private:
-  // Of a label that is kept: what a policy's names may have.
+  // The longest label that is kept, as long as the names in a policy may be.
   static constexpr size_t kLongest = 128;
 
   const size_t most_;

@@ -7,7 +7,7 @@
 
 namespace finetune {
 
-// Tells code that works for a caller that nobody waits for the result any longer. Shared by both
+// Tells code that works for a caller that nobody waits for its result any longer. Shared by both
 // sides; lives as long as either. Thread-safe.
 class Cancellation {
  public:
@@ -15,8 +15,8 @@ class Cancellation {
   void Cancel() ABSL_LOCKS_EXCLUDED(mu_);
   bool cancelled() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Runs once it is cancelled; now, if it is. What the action needs it must hold, or hold weakly:
-  // it is not withdrawn when the work is done.
+  // Runs `action` once it is cancelled, or at once if it is already. The action must own what it
+  // needs, or hold it weakly: it is not withdrawn when the work is done.
   void OnCancelDo(absl::AnyInvocable<void() &&> action) const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

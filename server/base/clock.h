@@ -27,20 +27,20 @@ class Clock {
   virtual absl::Time Now() = 0;
   virtual absl::Time WallNow() = 0;
 
-  // Between the two. What lies between them changes only when the time of day is set, or has drifted
-  // by a millisecond: one moment is shown as the same time of day whenever it is asked for. That it
-  // was set is noticed some milliseconds late here,
+  // Converts between the two. Their difference is taken anew only when the time of day was set or
+  // has drifted by a millisecond, so that one moment is always shown as the same time of day. This
+  // notices some milliseconds late that the time of day was set,
   absl::Time ToWall(absl::Time steady) { return steady + WallOffset(); }
-  // and at once here: deadlines come this way.
+  // and this at once, because deadlines come this way.
   absl::Time FromWall(absl::Time wall) { return wall - ExactWallOffset(); }
 
   // Runs `callback` once at `when` (at once if that has passed) on the clock's own thread. All
-  // timers share it, so a callback only hands its work on. (One waits: the last resort of a drain,
-  // which stops what every other timer is for.) Never kNoTimer.
+  // timers share that thread, so a callback only hands its work on. (One waits: the last resort of
+  // a drain, which stops what every other timer is for.) Never returns kNoTimer.
   virtual TimerId RunAt(absl::Time when, absl::AnyInvocable<void() &&> callback) = 0;
 
-  // Afterwards the callback is not running and will not run. True if it had not run. Called from
-  // the callback itself it does not wait. No lock may be held that the callback takes. kNoTimer is
+  // Afterwards the callback is not running and will not run. True if it had not run. Does not wait
+  // when called from the callback itself. Hold no lock that the callback takes. kNoTimer is
   // allowed.
   virtual bool Cancel(TimerId timer) = 0;
 
@@ -54,11 +54,11 @@ class Clock {
   virtual absl::Duration ExactWallOffset() = 0;
 };
 
-// The machine's clock, with one thread ("clock"). All of a process's agree.
+// The machine's clock, with one thread ("clock"). All such clocks of a process agree.
 std::unique_ptr<Clock> MakeRealClock();
 
-// Now() and WallNow() of the machine's clock, for what has no clock at hand. absl::Now() is
-// neither: it may take seconds to notice that the clock was set.
+// Now() and WallNow() of the machine's clock, for code that has no clock at hand. absl::Now() is
+// neither: it may take seconds to notice that the time of day was set.
 absl::Time SteadyNow();
 absl::Time WallNow();
 

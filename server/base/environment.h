@@ -5,7 +5,7 @@
 
 namespace finetune {
 
-// Environment variables by their names; one that is not set is not in it.
+// The environment variables that are set, by name.
 using Environment = std::map<std::string, std::string>;
 
 }  // namespace finetune

@@ -19,8 +19,8 @@ namespace pb = ::segmind::finetune::v1;
 inline constexpr std::string_view kErrorDomain = "segmind-finetune-gateway";
 
 // Makes a typed error: an absl::Status that carries google.rpc details as payloads under their type
-// URLs, which service/ copies to the wire. Each detail at most once. What does not fit into the
-// metadata of an answer is left out there (ToGrpcStatus).
+// URLs, which service/ copies to the wire. Each detail comes at most once. Details that do not fit
+// into the metadata of an answer are left out there (ToGrpcStatus).
 //
 //   return Error(absl::StatusCode::kNotFound, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
 //                "no fine-tune 'fineTunes/x'")
@@ -46,12 +46,12 @@ class Error {
   std::shared_ptr<Details> details_;
 };
 
-// What Error put into a status; ERROR_REASON_UNSPECIFIED and nullopt where it has none.
+// What Error put into a status; REASON_UNSPECIFIED or nullopt if it put none there.
 pb::ErrorReason::Reason ReasonOf(const absl::Status& status);
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 
-// An error with its details as a serialised google.rpc.Status, and back. What cannot be read becomes
-// UNKNOWN.
+// An error with its details as a serialised google.rpc.Status, and back. Bytes that cannot be read
+// become UNKNOWN.
 std::string EncodeStatus(const absl::Status& status);
 absl::Status DecodeStatus(const std::string& bytes);
 

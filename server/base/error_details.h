@@ -9,7 +9,7 @@
 
 namespace finetune {
 
-// What the type URLs of all details begin with; the message's name in google.rpc follows.
+// The beginning of the type URLs of all details; the message's name in google.rpc follows.
 inline constexpr absl::string_view kDetailUrlPrefix = "type.googleapis.com/google.rpc.";
 
 // The type URL of a detail, `type.googleapis.com/google.rpc.RetryInfo`, for rpc::RetryInfo as well
@@ -30,7 +30,7 @@ inline void AddDetail(rpc::Status& status, const google::protobuf::Message& deta
   any->set_value(detail.SerializeAsString());
 }
 
-// The detail in `any`, if it is one of that type and can be read.
+// The detail in `any`, if it has that type and can be read.
 template <typename Detail>
 std::optional<Detail> DetailIn(const google::protobuf::Any& any) {
   Detail detail;

@@ -19,27 +19,28 @@
 
 namespace finetune {
 
-// What all callers share, and one of them could use up.
+// The things that all callers share and that one of them could use up.
 enum class Share {
-  kCalls,        // Unary calls under way, waits not counted, until their answers are taken.
+  kCalls,        // Unary calls under way, except waits, until their answers are taken.
   kWaits,        // WaitFineTune.
   kWatches,      // Watch streams.
-  kTransfers,    // Datasets and weights on the way, and looks at a dataset's URL.
-  kAnswerBytes,  // Of unary answers that gRPC has and the client has yet to take.
-  kScans,        // Comparisons, in thousands, of lists that wait or are made.
-  kChecks,       // Looks at a dataset's URL.
-  kWatchTerms,   // What open watches ask for: names, and comparisons that each change takes.
+  kTransfers,    // Datasets and weights on the way, and checks of a dataset's URL.
+  kAnswerBytes,  // Bytes of unary answers that gRPC has and the client has yet to take.
+  kScans,        // Comparisons, in thousands, for lists that are waiting or being made.
+  kChecks,       // Checks of a dataset's URL.
+  kWatchTerms,   // What open watches ask for: names, and comparisons for each change.
 };
 inline constexpr int kShares = 8;
 
 // As in QuotaUse.metric and in metrics.
 std::string_view NameOf(Share share);
 
-// One of those who share: a caller of the policy or, where nobody is told apart, the machine that
-// calls. Knows what it holds of everything. Thread-safe; outlives the slots that it holds.
+// One of those who share: a caller named in the policy or, where callers are not told apart, the
+// machine that calls. Knows what it holds of each thing. Thread-safe; outlives the slots that it
+// holds.
 class Sharer {
  public:
-  // `name`: in errors. `label`: in metrics; `other` stands for all that the policy does not name.
+  // `name` is for errors, `label` for metrics: `other` for all whom the policy does not name.
   explicit Sharer(std::string name, std::string label = "other")
       : name_(std::move(name)), label_(std::move(label)) {}
   Sharer(const Sharer&) = delete;
@@ -57,14 +58,14 @@ class Sharer {
   const std::string name_;
   const std::string label_;
   std::array<std::atomic<int64_t>, kShares> held_{};
-  // A bit for each share of which it was ever given something.
+  // A bit for each thing that it was ever given some of.
   std::atomic<uint32_t> known_ = 0;
   // By share.
   std::array<ReadyQuotaRefusal, kShares> refusals_;
 };
 
-// Refusals by what was refused and to whom: the series of a sharer is there, at 0, once it has used
-// what is shared. At most 100 labels; the rest are `other`. Thread-safe.
+// Counts the refusals of one shared thing by sharer. The series of a sharer exists, at 0, once it
+// has used the thing. At most 100 labels; the rest are `other`. Thread-safe.
 class ShareRefusals {
  public:
   ShareRefusals(std::string_view share, Metrics& metrics);
@@ -79,26 +80,26 @@ class ShareRefusals {
   BoundedLabels<prometheus::Counter*> by_label_ ABSL_GUARDED_BY(mu_);
 };
 
-// A shared thing: bounded for the process, and fair. While more than the reserve is free, whoever
-// asks is given what it asks for; after that only those who hold less than their share are. Whoever
-// has a limit of its own is held to that instead. A few atomics a slot. Thread-safe; outlives its
-// slots.
+// One shared thing: bounded for the process, and fair. While more than the reserve is free, every
+// sharer gets what it asks for; after that, only those that hold less than their share do. A sharer
+// that has a limit of its own is held to that instead. Costs a few atomics a slot. Thread-safe;
+// outlives its slots.
 class FairShare {
  public:
   struct Limits {
     int64_t total = 0;
-    // What is kept for those who hold less than their share.
+    // What is kept for those that hold less than their share.
     int64_t reserve = 0;
-    // That share.
+    // The share of each.
     int64_t each = 0;
     absl::Duration retry_after = absl::Seconds(1);
 
-    // The usual proportions: a lone caller may have all but `1 / reserved` of it, and when others
-    // come too, an eighth of it is sure to be everybody's own.
+    // The usual proportions: a lone caller may have all but `1 / reserved` of the total, and when
+    // others come, an eighth of the total is the share of each.
     static Limits Of(int64_t total, int64_t reserved = 4);
   };
 
-  // What a sharer holds; given back when this goes.
+  // What a sharer holds; given back when this is destroyed.
   class Slot {
    public:
     Slot() = default;
@@ -121,9 +122,9 @@ class FairShare {
 
   FairShare(Share share, Limits limits, Metrics& metrics);
 
-  // RESOURCE_EXHAUSTED with RetryInfo: CLIENT_QUOTA_EXCEEDED beyond the sharer's share or `own`
-  // limit, OVERLOADED where nothing is left for anybody. A single piece that is larger than a share
-  // is given to whoever holds nothing.
+  // RESOURCE_EXHAUSTED with RetryInfo: CLIENT_QUOTA_EXCEEDED beyond the sharer's share or its `own`
+  // limit, OVERLOADED if nothing is left for anybody. A sharer that holds nothing gets even a
+  // single piece that is larger than its share.
   absl::StatusOr<Slot> Take(Sharer& sharer, int64_t amount = 1,
                             std::optional<int64_t> own = std::nullopt);
 

@@ -67,8 +67,8 @@ void LineWriter::Append(std::string line) {
 void LineWriter::Flush(absl::Duration at_most) {
   MutexLock lock(mu_);
   const uint64_t wanted = appended_;
-  while (settled_ < wanted) {
-    if (!settled_something_.WaitFor(mu_, at_most)) return;
+  while (finished_ < wanted) {
+    if (!finished_something_.WaitFor(mu_, at_most)) return;
   }
 }
 
@@ -96,9 +96,9 @@ void LineWriter::Run() {
     {
       MutexLock lock(mu_);
       // What was dropped meanwhile is older than what is still to be taken.
-      settled_ = taken_;
+      finished_ = taken_;
     }
-    settled_something_.NotifyAll();
+    finished_something_.NotifyAll();
   }
 }
 

@@ -12,12 +12,12 @@ namespace finetune {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// One JSON object a line on stdout: `ts`, `level`, `msg`, then the fields. Thread-safe; written by
-// a thread of its own, so that a slow pipe stalls nobody (the oldest lines are dropped then).
+// Writes a line to stdout: a JSON object with `ts`, `level`, `msg`, then the fields. Thread-safe;
+// a thread of its own writes, so that a slow pipe stalls nobody (the oldest lines are dropped).
 //
 //   Log(LogLevel::kInfo, "submitted", {{"fine_tune", name}, {"duration_s", seconds}});
 //
-// Secrets have a type of their own that cannot be passed here.
+// A Secret cannot be passed here.
 struct LogField {
   using Value = std::variant<std::string_view, int64_t, double, bool>;
   LogField(std::string_view k, std::string_view v) : key(k), value(v) {}

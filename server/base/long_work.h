@@ -12,44 +12,44 @@
 namespace finetune {
 
 // Keeps work that takes long, such as lists of all jobs with large filters, from taking the cores
-// that short calls need. All of it together has places for half of the cores. Where others are
-// short of cores, a place also rests for as long as it was worked in: a scheduler gives a thread
-// that wakes up a core at once if one is free, but may let it wait for milliseconds behind one that
-// works on.
+// that short calls need. All such work together gets half of the cores. When other threads are
+// short of cores, it also rests for as long as it has worked: the scheduler gives a thread that
+// wakes up a core at once if one is free, but may let it wait for milliseconds behind one that
+// keeps working.
 //
-// How it knows that others are short: a thread that works is taken from its core often. On a machine
-// with a core to spare it is not, and a long list takes no longer than it must. With a single core
-// work always rests.
+// It knows that others are short by how often a working thread is taken from its core. On a machine
+// with a core to spare that is rare, and a long list takes no longer than it must. With a single
+// core, work always rests.
 //
 // Thread-safe; outlives its pieces.
 class LongWork {
  public:
   struct Options {
-    int cores = 1;  // That this process may use.
-    // How often the calling thread has been taken from its core before it was done.
+    int cores = 1;  // How many this process may use.
+    // How often the calling thread has been taken from its core while it was working.
     std::function<int64_t()> preemptions = PreemptionsOfThisThread;
-    // Waits that long, a few milliseconds at most.
+    // Sleeps for a few milliseconds at most.
     std::function<void(absl::Duration)> rest = SleepThisThread;
   };
 
-  // How long is worked before others come in.
+  // How long to work before others get a turn.
   static constexpr absl::Duration kSlice = absl::Milliseconds(1);
-  // The longest rest: what a slice took beyond that, others had.
+  // The longest rest: if a slice took longer than this, others had the core meanwhile.
   static constexpr absl::Duration kMostRest = absl::Milliseconds(5);
-  // A preemption that comes on average within this time is one too many; so many more are borne.
+  // More than one preemption in this time, on average, is too many; kBorne more are tolerated.
   static constexpr absl::Duration kPerPreemption = absl::Milliseconds(20);
   static constexpr int kBorne = 3;
-  // For how long others count as short of cores after the last sign of it, at most.
+  // How long others count as short of cores after the last sign of it, at most.
   static constexpr absl::Duration kMostMemory = absl::Milliseconds(200);
 
   // `clock` outlives this.
   LongWork(Options options, Clock& clock);
 
-  // One piece of work on one thread, from when there is a place for it to its end. Holds no lock
-  // that a short call may want when it is made, or steps.
+  // One piece of work on one thread, from when there is a place for it until its end. Whoever makes
+  // one or calls Step must hold no lock that a short call may want.
   class Piece {
    public:
-    // Waits for a place, and until the place has rested. Does nothing if `work` is null.
+    // Waits for a place, and until that place has rested. Does nothing if `work` is null.
     explicit Piece(LongWork* work) : work_(work) {
       if (work_ != nullptr) work_->Begin(*this);
     }
@@ -59,7 +59,7 @@ class LongWork {
     Piece(const Piece&) = delete;
     Piece& operator=(const Piece&) = delete;
 
-    // Says that so many comparisons were made. Lets others come in, and rests, where it is time.
+    // Reports how many comparisons were made. Gives others a turn, and rests, when it is time to.
     void Step(size_t comparisons) {
       if (work_ == nullptr || (since_look_ += comparisons) < kLookEvery) return;
       since_look_ = 0;
@@ -68,21 +68,21 @@ class LongWork {
 
    private:
     friend class LongWork;
-    // In comparisons: some 100 microseconds' worth.
+    // In comparisons: about 100 microseconds' worth.
     static constexpr size_t kLookEvery = 3'000;
 
     LongWork* const work_;
     size_t since_look_ = 0;
     size_t place_ = 0;
-    absl::Time began_;  // Or stepped on after a rest.
+    absl::Time began_;  // Or went on after a rest.
     int64_t preemptions_ = 0;
   };
 
-  // From now on no piece waits or rests: what is left is to be done with. Idempotent.
+  // From now on no piece waits or rests, so that what is left ends soon. Idempotent.
   void Hurry() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  // Where one piece at a time is worked on.
+  // Room for one piece at a time.
   struct Place {
     bool taken = false;
     absl::Duration worked = absl::ZeroDuration();  // Without a rest, until `left`.
@@ -95,7 +95,7 @@ class LongWork {
   void Begin(Piece& piece) ABSL_LOCKS_EXCLUDED(mu_);
   void Look(Piece& piece) ABSL_LOCKS_EXCLUDED(mu_);
   void End(Piece& piece) ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes a place, those who came first first; how long it is still to rest.
+  // Takes a place, first come, first served; returns how long that place must still rest.
   absl::Duration Take(Piece& piece) ABSL_LOCKS_EXCLUDED(mu_);
   // The index of a free one; the number of places if there is none.
   size_t FreePlace() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

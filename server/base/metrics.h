@@ -12,8 +12,9 @@
 
 namespace finetune {
 
-// The process's metrics; /metrics serialises it. Thread-safe. Every component takes a reference at
-// construction and makes its series then, so that all are there, at 0, from the start.
+// The metrics of the process, which /metrics serialises. Thread-safe; outlives all components. Each
+// component takes a reference at construction and makes its series then, so that all exist, at 0,
+// from the start.
 class Metrics {
  public:
   using Labels = std::map<std::string, std::string>;
@@ -44,7 +45,7 @@ class Metrics {
   std::shared_ptr<prometheus::Registry> registry_;
 };
 
-// Seconds, from half a millisecond to half a minute: calls.
+// Buckets for the latency of calls, in seconds: from half a millisecond to half a minute.
 inline const prometheus::Histogram::BucketBoundaries kLatencyBuckets = {
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
 

@@ -42,9 +42,9 @@ class CondVar {
     cv_.wait(lock);
     lock.release();
   }
-  // At most that long, by a clock that nobody sets. False once it has passed.
+  // Waits at most that long, by the steady clock. False once the time has passed.
   bool WaitFor(Mutex& mu, absl::Duration at_most) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    // Longer ones overflow within the library.
+    // A longer wait would overflow within the library.
     const auto wait = absl::ToChronoNanoseconds(std::min(at_most, absl::Hours(24 * 365)));
     std::unique_lock<std::mutex> lock(mu.mu_, std::adopt_lock);
     const bool in_time = cv_.wait_for(lock, wait) == std::cv_status::no_timeout;

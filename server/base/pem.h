@@ -22,20 +22,20 @@ using BioPtr = std::unique_ptr<BIO, FreeOpenSsl>;
 using CertificatePtr = std::unique_ptr<X509, FreeOpenSsl>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, FreeOpenSsl>;
 
-// The certificates in a PEM text. `fault` is OpenSSL's word for why the one after the last of them
-// cannot be read; empty at the end of the text.
+// The certificates in a PEM text. If the one after the last of them cannot be read, `fault` is why,
+// in OpenSSL's words; it is empty if the text ends there.
 struct PemCertificates {
   std::vector<CertificatePtr> found;
   std::string fault;
 };
 PemCertificates ReadPemCertificates(const std::string& pem);
 
-// The private key in a PEM text, which came from the file `path`. INVALID_ARGUMENT, with words that
-// go on behind the file's name, if there is none that can be read without a pass phrase: nobody is
-// there to be asked for one.
+// The private key in a PEM text, which came from the file `path`. INVALID_ARGUMENT, in words that
+// continue after the file's name, if none can be read without a pass phrase, for which there is
+// nobody to ask.
 absl::StatusOr<KeyPtr> ReadPemKey(const std::string& pem, std::string_view path);
 
-// OpenSSL's own word for this thread's latest failure.
+// OpenSSL's own words for this thread's latest failure.
 std::string OpenSslReason();
 
 }  // namespace finetune

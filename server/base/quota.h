@@ -9,16 +9,16 @@
 
 namespace finetune {
 
-// How a caller's own limit refuses: RESOURCE_EXHAUSTED / CLIENT_QUOTA_EXCEEDED with QuotaFailure
-// and RetryInfo. `metric` as in QuotaUse.
+// The refusal of a caller's own limit: RESOURCE_EXHAUSTED / CLIENT_QUOTA_EXCEEDED with QuotaFailure
+// and RetryInfo. `metric` is as in QuotaUse.
 absl::Status QuotaExceeded(std::string_view caller, std::string_view metric,
                            const std::string& limit, absl::Duration retry_after);
 
-// The same for one caller and metric, kept ready: whoever is refused is often refused again at once,
-// and that is to cost little. Thread-safe.
+// The same for one caller and metric, kept ready, because a caller that is refused is often refused
+// again at once, and that should cost little. Thread-safe.
 class ReadyQuotaRefusal {
  public:
-  // Copies of one status while limit and time stay the same.
+  // Returns copies of one status while limit and time stay the same.
   absl::Status Get(std::string_view caller, std::string_view metric, const std::string& limit,
                    absl::Duration retry_after) ABSL_LOCKS_EXCLUDED(mu_);
 

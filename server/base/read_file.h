@@ -6,16 +6,16 @@
 
 namespace finetune {
 
-// What is read from a file from outside: settings, keys, certificates.
+// What a file from outside holds: settings, keys, certificates.
 struct FileText {
-  // Without the byte order mark of UTF-8, which editors put in front.
+  // Without the UTF-8 byte order mark that some editors write.
   std::string text;
-  // False of what gives its bytes only once: a pipe, such as that of a shell's `<(command)`.
+  // False for a pipe, such as that of a shell's `<(command)`, which gives its bytes only once.
   bool lasting = true;
 };
 
-// The whole file, a pipe to its end. INVALID_ARGUMENT that names the path and says why not: also if
-// it holds more than 4 MiB, or if a pipe says nothing for ten seconds.
+// Reads a whole file, or a pipe to its end. INVALID_ARGUMENT, naming the path and the reason, if it
+// cannot be read, holds more than 4 MiB, or is a pipe that is silent for ten seconds.
 absl::StatusOr<FileText> ReadFile(const std::string& path);
 
 }  // namespace finetune

@@ -8,8 +8,8 @@
 namespace finetune {
 
 // Text that must appear in no log, error, metric, trace or store: it has no stream operator and no
-// conversion, so that printing it takes a deliberate Reveal(). Its memory is wiped when it goes, is
-// assigned over or is moved from. What Reveal() was copied to is the copier's to wipe.
+// conversion, so that printing it takes a deliberate Reveal(). Its memory is wiped when it is
+// destroyed, assigned to or moved from. Code that copies what Reveal() returns must wipe the copy.
 class Secret {
  public:
   Secret() = default;

@@ -10,14 +10,14 @@
 
 namespace finetune {
 
-// SHA-256 of what comes in pieces. Not thread-safe.
+// Computes SHA-256 piece by piece. Not thread-safe.
 class Sha256 {
  public:
   Sha256() : context_(EVP_MD_CTX_new()) {
     CHECK(context_ != nullptr && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1);
   }
 
-  // A digest of the same bytes, which both continue on their own.
+  // Copies the digest of the bytes so far; both go on independently.
   Sha256(const Sha256& other) : context_(EVP_MD_CTX_new()) {
     CHECK(context_ != nullptr && EVP_MD_CTX_copy_ex(context_.get(), other.context_.get()) == 1);
   }
@@ -27,7 +27,7 @@ class Sha256 {
   void Update(std::string_view bytes) {
     CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
   }
-  // The 32 bytes; once.
+  // The 32 bytes. Call it once.
   std::string Finish() {
     std::string digest(EVP_MAX_MD_SIZE, '\0');
     unsigned size = 0;

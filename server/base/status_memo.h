@@ -8,13 +8,13 @@
 
 namespace finetune {
 
-// What was made of the last few statuses, for where the same one comes again and again and making it
-// takes long. Finding it is quick if they are copies of one another, and right if they only say the
-// same. Not thread-safe: one a thread.
+// Remembers what was made from the last few statuses, for code that meets the same status again and
+// again and makes something costly from it. Copies of one status are found quickly, equal ones
+// correctly. Not thread-safe: use one for each thread.
 template <typename T>
 class StatusMemo {
  public:
-  // `make(status)`, or what it was before.
+  // `make(status)`, or what it returned before for this status.
   template <typename Make>
   const T& Of(const absl::Status& status, Make make) {
     for (Entry& entry : entries_) {
@@ -27,7 +27,7 @@ class StatusMemo {
   }
 
  private:
-  // A caller that is refused may be so for several reasons at a time.
+  // A caller may be refused for several reasons at a time.
   static constexpr size_t kEntries = 8;
   struct Entry {
     absl::Status status;

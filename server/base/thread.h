@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// A named thread (as `top -H` and debuggers show it; at most 15 characters) that must be joined by
-// its owner.
+// A named thread (as `top -H` and debuggers show it; at most 15 characters), joined when it is
+// destroyed at the latest.
 class Thread {
  public:
   Thread(std::string name, absl::AnyInvocable<void() &&> body);

@@ -19,38 +19,37 @@ class Tracer;
 
 enum class SpanKind { kInternal, kServer, kClient };
 
-// Where in which trace something happens (W3C Trace Context). It is handed down with a call by
-// value, to whatever thread goes on with it; there is no current span anywhere. The default is no
-// trace at all.
+// Where in which trace something happens (W3C Trace Context). It is passed by value with a call to
+// whatever thread continues it; there is no "current span". The default is no trace at all.
 struct TraceContext {
   uint64_t trace_high = 0;
   uint64_t trace_low = 0;
   uint64_t span_id = 0;
   bool sampled = false;
-  // The `tracestate` of the systems that the trace came through, for those that it goes to; null if
-  // there is none.
+  // The `tracestate` of the systems that the trace came through, to be passed on; null if there is
+  // none.
   std::shared_ptr<const std::string> state;
-  // Null: nothing below is recorded; the ids are passed on all the same. Outlives the context.
+  // Null: nothing below is recorded, though the ids are passed on. Outlives the context.
   Tracer* tracer = nullptr;
 
   bool valid() const { return (trace_high | trace_low) != 0 && span_id != 0; }
-  // In hexadecimal digits, as logs, headers and OTLP have them; empty for no trace.
+  // In hexadecimal digits, as in logs, headers and OTLP; empty for no trace.
   std::string TraceId() const;
   std::string SpanId() const;
   // The header's value.
   std::string Traceparent() const;
 
-  // Begins a span below this one, now. Without a tracer or unsampled nothing is recorded, at the
-  // cost of that question, and the span's context is this one.
+  // Begins a span below this one, now. Without a tracer, or unsampled, nothing is recorded, which
+  // costs one comparison, and the span's context is this one.
   Span StartSpan(SpanKind kind, std::string_view name) const;
   Span StartSpanAt(absl::Time start, SpanKind kind, std::string_view name) const;
 };
 
-// What a `traceparent` header says; nullopt for what the standard calls invalid.
+// What a `traceparent` header says; nullopt if the standard calls it invalid.
 std::optional<TraceContext> ParseTraceparent(std::string_view header);
 
-// What a `tracestate` header says, to be passed on as it is; null for none, and for what is longer
-// than 512 characters or not printable.
+// What a `tracestate` header says, to be passed on as it is; null if it is empty, longer than 512
+// characters or not printable.
 std::shared_ptr<const std::string> ParseTracestate(std::string_view header);
 
 // A span that has ended.
@@ -68,13 +67,13 @@ struct SpanRecord {
   std::string message;  // Of a failed one.
 };
 
-// One step of a call, from its making until End or until it goes. Most record nothing and cost
-// nothing: what is dear to compute for one goes behind recording(). Not thread-safe; secrets must
-// not come near it.
+// One step of a call, from its construction until End or its destruction. Most spans record nothing
+// and cost nothing: guard what is costly to compute for one with recording(). Not thread-safe.
+// Never give it a secret.
 class Span {
  public:
   Span() = default;
-  // Records nothing; what is below it belongs to `context`.
+  // Records nothing; what happens within it belongs to `context`.
   explicit Span(const TraceContext& context) : context_(context) {}
   explicit Span(std::unique_ptr<SpanRecord> record);
   Span(Span&&) = default;
@@ -91,10 +90,10 @@ class Span {
   void Set(std::string_view key, int64_t number);
   void Set(std::string_view key, int number) { Set(key, int64_t{number}); }
   void Set(std::string_view key, bool value);
-  // `type`: a word out of few, such as a code.
+  // `type` is one of a few words, such as a code.
   void Fail(std::string_view type, std::string_view message);
 
-  // Now, or then. Idempotent.
+  // Ends it now, or at `time`. Idempotent.
   void End();
   void EndAt(absl::Time time);
 
@@ -103,7 +102,7 @@ class Span {
   std::unique_ptr<SpanRecord> record_;
 };
 
-// Takes what is recorded. Thread-safe; must not block.
+// Receives what is recorded. Thread-safe; must not block. Outlives its tracer.
 class SpanSink {
  public:
   virtual ~SpanSink() = default;
@@ -116,7 +115,7 @@ class Tracer {
   struct Sampling {
     // Whether a caller's trace is recorded if, and only if, the caller records it.
     bool follow_parent = true;
-    // Of all others, the share that is.
+    // The share of all other traces that is recorded, from 0 to 1.
     double ratio = 1;
   };
 

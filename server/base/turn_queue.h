@@ -14,14 +14,14 @@
 
 namespace finetune {
 
-// Runs tasks that callers ask for, one after another on a thread of its own. Callers take turns:
-// a caller that asks for much waits for itself. Thread-safe; the owner calls Stop before what the
-// tasks use is gone.
+// Runs tasks that callers ask for, one after another on a thread of its own. Callers take turns, so
+// that a caller that asks for much waits only for itself. Thread-safe; the owner calls Stop before
+// what the tasks use is gone.
 //
-// The thread has the priority of all others, on purpose: its tasks share locks with them (of pages,
-// of the allocator, of the process's memory in the kernel), and on a machine without a core to spare
-// one of a lower priority is torn from the processor with such a lock in its hand, for hundreds of
-// milliseconds, while those that the priority was to favour wait for it.
+// The thread deliberately has the same priority as all others. Its tasks share locks with them (of
+// pages, of the allocator, of the process's memory in the kernel), and on a machine without a core
+// to spare a thread of lower priority would be preempted while it holds such a lock, for hundreds
+// of milliseconds, while the threads that the priority was meant to favour wait for it.
 class TurnQueue {
  public:
   using Task = absl::AnyInvocable<void() &&>;
@@ -29,10 +29,10 @@ class TurnQueue {
   explicit TurnQueue(std::string name);
   ~TurnQueue() { Stop(); }
 
-  // Runs `task` when it is the turn of `sharer`, which may be null and lives until then. A number
-  // for Drop; 0, and it will not run, once Stop was called.
+  // Runs `task` when it is the turn of `sharer`, which may be null and must live until then.
+  // Returns a number for Drop, or 0 if Stop was called and the task will not run.
   uint64_t Post(const Sharer* sharer, Task task) ABSL_LOCKS_EXCLUDED(mu_);
-  // True if it had not begun; it will not run.
+  // True if the task had not begun; it will then not run.
   bool Drop(uint64_t number) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Runs what is queued, then ends the thread. Idempotent.
@@ -49,7 +49,7 @@ class TurnQueue {
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   uint64_t last_ ABSL_GUARDED_BY(mu_) = 0;
-  // The waiting sharers, in the order of their turns; each is in it once.
+  // The sharers that wait, each once, in the order of their turns.
   std::deque<const Sharer*> turns_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<const Sharer*, Tasks> tasks_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<uint64_t, const Sharer*> sharers_ ABSL_GUARDED_BY(mu_);  // By number.
