@@ -2,7 +2,7 @@
 
 namespace finetune::cli {
 
-// The program finetune: what its main is. Returns the exit code.
+// The main function of the program `finetune`. Returns the exit code.
 int CliMain(int argc, char** argv);
 
 }  // namespace finetune::cli

@@ -27,21 +27,21 @@ void AddSpend(CLI::App& app, Session& session);
 void AddConfig(CLI::App& app, Session& session);
 void AddCompletion(CLI::App& app, Session& session);
 
-// Checks for options; each names what it wants in --help.
+// Checks of option values; --help shows what each accepts.
 CLI::Validator IsTimespan();
 CLI::Validator IsState();
 CLI::Validator IsPair();
 CLI::Validator IsOutput();
 CLI::Validator IsSelector();
 
-// What is left to the caller of its limits and budgets, a line each.
+// Prints how much of each of the caller's limits and budgets is used, one on each line.
 void PrintQuotas(const pb::GatewayStatus& status, std::ostream& out);
 
-// What every help says of a job's name.
+// How every --help describes the name of a job.
 inline constexpr char kJobHelp[] =
     "The job: its id or the beginning of it, its name, its display name";
 
-// Which jobs a command is about: the option's filter and labels as one filter of the contract.
+// The filter and label options of a command as one filter of the contract.
 std::string FilterOf(const std::string& filter, const std::vector<std::string>& selectors);
 
 }  // namespace finetune::cli

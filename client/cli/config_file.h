@@ -1,4 +1,4 @@
-// Gateways by name, in a file of the user's: contexts, as kubectl has them.
+// The user's file of gateways by name: contexts, as in kubectl.
 #pragma once
 
 #include <map>
@@ -24,19 +24,19 @@ struct Context {
   bool operator==(const Context&) const = default;
 };
 
+// The content of the file.
 struct Config {
   std::string current;
   std::map<std::string, Context> contexts;
 };
 
-// $FINETUNE_CONFIG, else finetune/config.json below $XDG_CONFIG_HOME or ~/.config; empty where
-// there is no home.
+// $FINETUNE_CONFIG, or finetune/config.json below $XDG_CONFIG_HOME or ~/.config; empty if there is
+// no home directory.
 std::string ConfigPath();
 
-// An empty config where there is no file. INVALID_ARGUMENT that names the file for one that cannot
-// be read.
+// An empty config if there is no file. INVALID_ARGUMENT that names the file if it cannot be read.
 absl::StatusOr<Config> ReadConfig(const std::string& path);
-// Whole or not at all; for nobody else's eyes, though it holds no secret.
+// Writes all of it or nothing. Only the user may read the file, although it holds no secret.
 absl::Status WriteConfig(const std::string& path, const Config& config);
 
 }  // namespace finetune::cli

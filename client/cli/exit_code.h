@@ -1,4 +1,4 @@
-// What scripts learn from the process's end.
+// The exit codes of the process, for scripts.
 #pragma once
 
 #include <iosfwd>
@@ -31,13 +31,13 @@ extern const char kExitCodesHelp[];
 // way to it.
 inline constexpr char kStorageFailure[] = "finetune.cli/storage_failure";
 
-// The payload that says what to do, where that is known better than by code and reason.
+// The payload that says what to do, if more is known than code and reason tell.
 inline constexpr char kAdvice[] = "finetune.cli/advice";
 
 ExitCode ExitCodeOf(const absl::Status& status);
 
-// One sentence with the reason, then what is wrong with which field, then what to do, as far as
-// each is known, and each once; fields are called by their flags. `time_flag` gives a call more
+// Prints one sentence with the reason, then what is wrong with which field, then what to do, as far
+// as each is known. Fields are named by their flags. `time_flag` is the flag that gives a call more
 // time.
 void PrintError(const absl::Status& status, std::ostream& err,
                 std::string_view time_flag = "--timeout");

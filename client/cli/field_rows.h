@@ -9,21 +9,21 @@
 
 namespace finetune::cli {
 
-// A field of a job that is a text: how `create` sets it, and how it is shown. One row is all there
-// is to say of it.
+// A text field of a job: how `create` sets it, and how it is shown. One row is all that the command
+// line needs to know about a field.
 struct FieldRow {
   const google::protobuf::FieldDescriptor* field;  // In pb::FineTune.
-  const char* label;                               // Before its value; null: not shown by this.
-  const char* flag;                                // Of `create`; null: callers do not set it.
+  const char* label;                               // Before its value; null: not shown.
+  const char* flag;                                // Of `create`; null: not set by callers.
   const char* help;
 };
 
 // In the order in which they are shown.
 const std::vector<FieldRow>& FieldRows();
 
-// Empty if the job has none.
+// The field's value as text; empty if the job has none.
 std::string TextOf(const pb::FineTune& job, const FieldRow& row);
-// From what a flag was given.
+// Sets the field from the value of its flag.
 void SetText(const std::string& text, const FieldRow& row, pb::FineTune& job);
 
 }  // namespace finetune::cli

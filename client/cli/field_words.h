@@ -1,4 +1,4 @@
-// The contract's words as those of the command line.
+// Translates the contract's words into those of the command line.
 #pragma once
 
 #include <string>
@@ -6,10 +6,10 @@
 
 namespace finetune::cli {
 
-// `--data` for `fine_tune.data_source_uri`; the field itself where no flag sets it.
+// `--data` for `fine_tune.data_source_uri`; the field itself if no flag sets it.
 std::string FlagOf(std::string_view field);
 
-// A sentence of the gateway with its fields called by their flags.
+// A sentence of the gateway with flags in place of fields.
 std::string InWordsOfFlags(std::string_view sentence);
 
 }  // namespace finetune::cli

@@ -11,8 +11,8 @@
 namespace finetune::cli {
 
 // One watch, followed on the caller's thread: events are handled one at a time until the handler
-// has seen enough, the stream ends for good, the time is up, or the gateway was never reached
-// within the time of a call. Connection troubles are told through the progress.
+// has seen enough, the stream ends for good, the time is up, or the gateway could not be reached
+// within the timeout of a call. The progress line shows connection troubles.
 struct FollowOptions {
   WatcherOptions watcher;
   bool heartbeats = false;
@@ -25,18 +25,19 @@ struct FollowOptions {
 absl::Status Follow(FineTuneClient& client, absl::Duration connect_timeout, FollowOptions options,
                     Progress& progress);
 
+// How long to wait.
 struct Patience {
   absl::Duration timeout;
-  // The flag that gives more.
+  // The flag that sets it.
   std::string_view flag;
 };
 
-// Waits until the job has reached `until` or is terminal, shows its states meanwhile, and prints
-// the job. Returns the exit code.
+// Waits until the job has reached `until` or is terminal, showing its states meanwhile, and then
+// prints the job. Returns the exit code.
 int AwaitJob(Session& session, FineTuneClient& client, const std::string& name,
              pb::FineTune::State until, const Patience& patience);
 
-// What the end of a job means to who awaited `until`.
+// The exit code for a job in `state` if `until` was awaited.
 int ExitCodeOfJob(pb::FineTune::State state, pb::FineTune::State until);
 
 }  // namespace finetune::cli

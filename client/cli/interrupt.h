@@ -4,8 +4,8 @@
 
 namespace finetune::cli {
 
-// While it lives, Ctrl-C leaves this sentence on the terminal: what goes on without this process,
-// and how to come back to it. One at a time.
+// While it lives, Ctrl-C prints this sentence on the terminal: what goes on without this process,
+// and how to come back to it. There can be one at a time.
 class Farewell {
  public:
   explicit Farewell(std::string sentence);
@@ -17,8 +17,8 @@ class Farewell {
   const std::string sentence_;
 };
 
-// Makes Ctrl-C end the process with kInterrupted, on a clean line. Everything that must survive is
-// written as it happens, so there is nothing else to do.
+// Makes Ctrl-C end the process with kInterrupted, on a clean line. Nothing else is needed, because
+// everything that must survive is written as it happens.
 void HandleInterrupt();
 
 }  // namespace finetune::cli

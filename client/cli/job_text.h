@@ -1,4 +1,4 @@
-// Jobs as people read them.
+// Jobs as text for people.
 #pragma once
 
 #include <string>
@@ -8,22 +8,22 @@
 
 namespace finetune::cli {
 
-// A job as a page of facts, or in the format for programs.
+// Prints a job as a page of facts, or in the format for programs.
 void PrintJob(Session& session, const pb::FineTune& job);
-// The page with how long each stage took, and what to do next.
+// Prints that page with how long each stage took, and what to do next.
 void PrintDescription(Session& session, const pb::FineTune& job);
 
 // The columns and the row of a job in a list.
 std::vector<Column> JobColumns();
 std::vector<Cell> JobRow(const pb::FineTune& job, absl::Time now, bool short_id);
 
-// What a job's line and progress call it: its display name, or its id where it has none.
+// A job's name in lines and progress: its display name, or its id if it has none.
 std::string CalledName(const pb::FineTune& job);
-// The state, and that it is being found out where it is.
+// The state, with a note if it is still being found out.
 std::string StateText(const pb::FineTune& job);
 // Why a job failed, or what it is waiting for; may be empty.
 std::string NoteOf(const pb::FineTune& job);
-// What to do with a job as it is, one command or sentence a line.
+// What can be done with the job now, as one command or sentence on each line.
 std::vector<std::string> NextSteps(const pb::FineTune& job);
 
 }  // namespace finetune::cli

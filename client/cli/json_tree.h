@@ -1,4 +1,4 @@
-// JSON as a tree that keeps the order of its members: what YAML and paths are made from.
+// JSON as a tree that keeps the order of its members, from which YAML and paths are made.
 #pragma once
 
 #include <string>
@@ -14,22 +14,22 @@ struct JsonTree {
   enum class Kind { kNull, kTrue, kFalse, kNumber, kString, kList, kObject };
 
   Kind kind = Kind::kNull;
-  // Of a number as it was written, of a string without quotes and escapes.
+  // A number as it was written, or a string without quotes and escapes.
   std::string text;
-  // Of a list; of an object, in the order of `keys`.
+  // The items of a list, or the values of an object in the order of `keys`.
   std::vector<JsonTree> items;
   std::vector<std::string> keys;
 
-  // The member of an object; none if there is no such.
+  // The member of an object; null if there is none.
   const JsonTree* Find(std::string_view key) const;
-  // As people read one value: strings bare, all else as JSON.
+  // The value as people read it: a bare string, or anything else as JSON.
   std::string Plain() const;
   std::string ToJson() const;
-  // Block style, with a line's end.
+  // In block style, with a line break at the end.
   std::string ToYaml() const;
 };
 
-// INVALID_ARGUMENT for what is no JSON, or nested too deep.
+// INVALID_ARGUMENT for text that is not JSON, or is nested too deeply.
 absl::StatusOr<JsonTree> ParseJsonTree(std::string_view json);
 
 }  // namespace finetune::cli

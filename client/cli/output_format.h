@@ -1,4 +1,4 @@
-// What --output makes of an answer.
+// The formats of --output.
 #pragma once
 
 #include <google/protobuf/descriptor.h>
@@ -14,12 +14,12 @@
 
 namespace finetune::cli {
 
-// A text with paths in it, as kubectl takes them: `{.name}` or a bare path, and `{{.name}}` of a
-// template. Of paths it knows members, `['a.b']`, `[2]`, `[-1]`, `[*]`; beside them `{"\n"}`, and
-// `{range .transitions[*]}…{end}`. What a value lacks is nothing.
+// A text with paths in it, as in kubectl: `{.name}` or a bare path, and `{{.name}}` in a template.
+// Paths may have members, `['a.b']`, `[2]`, `[-1]`, `[*]`; beside them there are `{"\n"}` and
+// `{range .transitions[*]}…{end}`. A path that the value does not have yields nothing. Immutable.
 class PathTemplate {
  public:
-  // INVALID_ARGUMENT in a sentence.
+  // INVALID_ARGUMENT, in one sentence, for what cannot be read.
   static absl::StatusOr<PathTemplate> ParseJsonPath(std::string_view text);
   static absl::StatusOr<PathTemplate> ParseTemplate(std::string_view text);
 
@@ -29,8 +29,8 @@ class PathTemplate {
     std::string member;
     const google::protobuf::Descriptor* of;
   };
-  // The first one, for messages of this kind; nullopt if there is none. What free-form JSON and
-  // maps hold is not known.
+  // The first unknown field, for messages of this kind; nullopt if there is none. What free-form
+  // JSON and maps hold is not checked.
   std::optional<Unknown> FindUnknown(const google::protobuf::Descriptor& message) const;
 
  private:
@@ -42,7 +42,7 @@ class PathTemplate {
   };
   using Path = std::vector<Step>;
   struct Part {
-    // A literal, unless it has a path or is one of the two marks.
+    // A literal, a path, or one of the two marks of a range.
     enum class Kind { kText, kPath, kRange, kEnd };
     Kind kind = Kind::kText;
     std::string text;
@@ -52,18 +52,18 @@ class PathTemplate {
   static absl::StatusOr<Path> ParsePath(std::string_view text);
   static std::vector<const JsonTree*> Select(const JsonTree& value, const Path& path);
   absl::Status AddExpression(std::string_view expression);
-  // The message at the end of a path; null if it is none, or not known.
+  // The kind of message at the end of a path; null if there is not a message, or it is not known.
   static const google::protobuf::Descriptor* MessageAt(const google::protobuf::Descriptor* message,
                                                        const Path& path,
                                                        std::optional<Unknown>& unknown);
-  // From `begin` up to the mark that ends the range; returns where it ended.
+  // Fills the parts from `begin` up to the end of their range; returns where that is.
   size_t FillFrom(size_t begin, const JsonTree& value, std::string& out) const;
 
   std::vector<Part> parts_;
 };
 
-// One of json, yaml, name, csv (of `spend` alone), jsonpath=…, template=…; table and wide are for
-// people.
+// A value of --output: json, yaml, name, csv (only of `spend`), jsonpath=…, template=…; table and
+// wide are for people. Immutable.
 class OutputFormat {
  public:
   enum class Kind { kTable, kWide, kJson, kYaml, kName, kCsv, kPath };
@@ -74,7 +74,7 @@ class OutputFormat {
   Kind kind() const { return kind_; }
   bool for_people() const { return kind_ == Kind::kTable || kind_ == Kind::kWide; }
 
-  // One message, given as proto3 JSON, as it is printed; `first` of several.
+  // The text to print for one message, given as proto3 JSON; `first`: nothing was printed before.
   std::string Write(const std::string& json, bool first) const;
   // A warning if a path asks for a field that such messages do not have; else empty.
   std::string WarningFor(const google::protobuf::Descriptor& message) const;

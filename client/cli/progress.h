@@ -11,24 +11,23 @@
 
 namespace finetune::cli {
 
-// The line that shows that something is awaited: a spinner, what is awaited and for how long, cut
-// to the terminal's width and redrawn by a thread of its own. Where no line can be written over it
-// draws nothing, and only Say() prints. Thread-safe.
+// The line that shows that the program is waiting: a spinner, what it waits for, and how long it
+// has waited, cut to the terminal's width and redrawn by a thread of its own. If the output has no
+// lines that can be overwritten it draws nothing, and only Say() prints. Thread-safe.
 class Progress {
  public:
-  // `err` must not be written by others while the Progress lives, but through Say() or after
-  // Hide().
+  // While the Progress lives, others may write to `err` only through Say() or after Hide().
   Progress(std::ostream& err, const Terminal& terminal, std::string text);
   ~Progress();
 
-  // What is awaited, from now on.
+  // Sets what the program waits for from now on.
   void Show(std::string text) ABSL_LOCKS_EXCLUDED(mu_);
-  // The same for what takes long: where nothing is drawn a line every ten seconds.
+  // The same for waits that take long: if nothing is drawn, prints a line every ten seconds.
   void Report(std::string text) ABSL_LOCKS_EXCLUDED(mu_);
-  // A line that stays, above the progress.
+  // Prints a line that stays, above the progress line.
   void Say(std::string_view line) ABSL_LOCKS_EXCLUDED(mu_);
-  // Takes the progress line away, such as before a line on the other output of the same terminal;
-  // it comes back with the next redrawing.
+  // Removes the progress line, for instance before something is printed on the other output of the
+  // same terminal; it comes back when it is next redrawn.
   void Hide() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -18,14 +18,14 @@
 
 namespace finetune::cli {
 
-// What every command shares: the flags before and after its name, the outputs, the client. Owned by
-// RunCli; used on its thread only, but `out` inside the callback of a watch.
+// What all commands share: the flags before and after the command, the outputs, the client. Owned
+// by RunCli; used only on its thread, except `out` inside the callback of a watch.
 struct Session {
   std::ostream& out;
   std::ostream& err;
   const Terminal terminal;
 
-  // Flags; the gateway's are those of the context where they are empty.
+  // The flags; empty ones of the gateway are taken from the context.
   Context gateway;
   std::string context;
   std::string timeout = "30s";
@@ -35,7 +35,7 @@ struct Session {
 
   int exit_code = 0;
 
-  // Of `output`, which was checked when the flag was read.
+  // The parsed `output`, which was checked when the flag was read.
   OutputFormat format;
   // How many messages were printed.
   int printed = 0;
@@ -43,28 +43,29 @@ struct Session {
   bool for_people() const { return format.for_people(); }
   Colours colours() const;
   absl::Duration call_timeout() const;
-  // Of a table on this output; 0 where it is not fitted.
+  // The width for tables on this output; 0 if they are not fitted to one.
   size_t table_width() const;
   Table NewTable(std::vector<Column> columns) const;
 
-  // What the context and the defaults leave of the flags.
+  // How to reach the gateway, from the flags, the context and the defaults.
   absl::StatusOr<Context> Gateway() const;
-  // Made by the first call of it.
+  // The client, made by the first call.
   absl::StatusOr<FineTuneClient*> Client();
 
-  // Reports the failure and returns its exit code. `time_flag` gives a call more time.
+  // Reports the failure and returns its exit code. `time_flag` is the flag that gives a call more
+  // time.
   int Fail(const absl::Status& status, std::string_view time_flag = "--timeout");
 
-  // One message in the format for programs.
+  // Prints one message in the format for programs.
   void Print(const google::protobuf::Message& message);
 
-  // On a terminal: of a key or token that all may read.
+  // On a terminal, warns of a key or token file that others may read.
   void WarnOfOpenSecrets(const Context& of) const;
 
   std::unique_ptr<FineTuneClient> client = nullptr;
 };
 
-// Tries `make(client)` and reports what fails on the way to a client.
+// Returns `use(client)`, or reports why there is no client and returns that exit code.
 template <typename Use>
 int WithClient(Session& session, const Use& use) {
   auto client = session.Client();

@@ -9,11 +9,12 @@
 
 namespace finetune::cli {
 
+// A column of a table.
 struct Column {
   std::string heading;
-  // Where there is little room the columns of the highest rank go first; those of rank 0 stay.
+  // If there is little room, columns of the highest rank are left out first; those of rank 0 stay.
   int rank = 0;
-  // May be cut down to this many columns; 0: never cut.
+  // The width to which it may be cut; 0: never cut.
   size_t least = 0;
   // Not shown at all unless a wide table is asked for.
   bool wide_only = false;
@@ -22,26 +23,26 @@ struct Column {
 // One field of a row.
 struct Cell {
   std::string text;
-  // A code of Colours.
+  // A colour, as for Colours::Paint.
   std::string_view code = {};
 };
 
-// Rows below headings, padded so that columns align, and fitted to a width.
+// Rows below headings, padded so that columns align, and fitted to a width. Not thread-safe.
 class Table {
  public:
-  // `width` 0: as wide as it is.
+  // `width` 0: not fitted.
   Table(std::vector<Column> columns, size_t width, bool wide);
 
   void Add(std::vector<Cell> row);
-  // At least as wide, from the first line on; in the order of all columns.
+  // Makes the columns at least this wide from the first line on; in the order of all columns.
   void Widen(const std::vector<size_t>& widths);
-  // Prints and forgets the rows. Headings come once, and the widths stay what they were then where
-  // the table is fitted.
+  // Prints and forgets the rows. Prints the headings only once; if the table is fitted, the widths
+  // stay as they were then.
   void Print(std::ostream& out, const Colours& colours);
 
  private:
   size_t Total() const;
-  // Drops columns, and cuts others, until the rest has room.
+  // Leaves out columns, and cuts others, until the rest fits.
   void Fit();
   void PrintRow(const std::vector<Cell>& row, std::ostream& out, const Colours& colours) const;
 

@@ -5,24 +5,25 @@
 namespace finetune::cli {
 
 // What the two outputs are connected to, and what may be written there. Colours, progress lines and
-// tables that are fitted are for terminals only.
+// fitted tables are for terminals only.
 struct Terminal {
+  // Whether each output is a terminal.
   bool out = false;
   bool err = false;
-  // Columns; zero: those of the terminal, as it is at each moment.
+  // Its width; zero: ask the terminal each time.
   int columns = 0;
-  // A line can be written over. Not where TERM is dumb.
+  // Lines can be overwritten; false if TERM is dumb.
   bool rewrites = true;
-  // NO_COLOR is not set, nor is TERM dumb.
+  // False if NO_COLOR is set or TERM is dumb.
   bool coloured = true;
-  // The locale's characters are UTF-8.
+  // The locale uses UTF-8.
   bool utf8 = true;
 
-  // Of the terminal now.
+  // The width of the terminal now.
   int Columns() const;
 };
 
-// This process's own.
+// The terminal of this process.
 Terminal ThisTerminal();
 
 }  // namespace finetune::cli

@@ -8,11 +8,11 @@
 
 namespace finetune::cli {
 
-// Looks at a zip, or zips a folder of images, and says what is in it. INVALID_ARGUMENT for what
-// cannot be trained with, unless forced.
+// Checks a zip, or zips a folder of images, and prints what is in it. INVALID_ARGUMENT for data
+// that cannot be trained with, unless forced.
 absl::StatusOr<TrainingData> LookAtData(Session& session, const std::string& path, bool force);
 
-// Sends it, through the gateway or straight to the storage; shows progress and warnings.
+// Sends the data, through the gateway or directly to the storage; shows progress and warnings.
 absl::StatusOr<pb::Dataset> SendData(Session& session, FineTuneClient& client,
                                      const TrainingData& data, bool is_public);
 

@@ -1,5 +1,5 @@
-// What people type, as what the contract wants. Each failure is INVALID_ARGUMENT with a sentence
-// for people.
+// Converts what people type into values of the contract. Each failure is INVALID_ARGUMENT with a
+// sentence for people.
 #pragma once
 
 #include <google/protobuf/duration.pb.h>
@@ -20,12 +20,12 @@ namespace finetune::cli {
 
 namespace pb = ::segmind::finetune::v1;
 
-// `fineTunes/{id}` from the id with or without the prefix.
+// `fineTunes/{id}` from an id with or without the prefix.
 std::string FullName(std::string_view name);
-// The id alone.
+// The id without the prefix.
 std::string ShortName(std::string_view name);
 
-// In any case, with `-` for `_`.
+// A state's name, in upper or lower case, with `-` or `_`.
 absl::StatusOr<pb::FineTune::State> ParseState(std::string_view text);
 std::string StateName(pb::FineTune::State state);
 
@@ -36,15 +36,15 @@ void ToProto(absl::Duration duration, google::protobuf::Duration& proto);
 // `key=value`; the value may be empty and may hold `=`.
 absl::StatusOr<std::pair<std::string, std::string>> ParsePair(std::string_view text);
 
-// One or several of `key=value`, `key!=value` and `key`, with commas between, as a filter of the
-// contract.
+// Makes a filter of the contract from one or several of `key=value`, `key!=value` and `key`,
+// separated by commas.
 absl::StatusOr<std::string> ParseSelector(std::string_view text);
 
-// A whole number beyond 2^53, of which a double may be another one.
+// A whole number beyond 2^53, which a double may not hold exactly; nullopt for anything else.
 std::optional<int64_t> ParseBigInteger(std::string_view text);
 
-// Numbers, true, false, null, JSON lists, objects and quoted strings as what they are; everything
-// else as a string.
+// Parses numbers, true, false, null, and JSON lists, objects and quoted strings; anything else is a
+// string.
 google::protobuf::Value ParseParameter(std::string_view text);
 
 }  // namespace finetune::cli

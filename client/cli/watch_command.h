@@ -7,8 +7,8 @@
 
 namespace finetune::cli {
 
-// Shows every change of these jobs (of all that match, if none is named) from now on, until it is
-// ended. Returns the exit code.
+// Shows every change of these jobs (or of all that match, if none is named) from now on, until it
+// is interrupted. Returns the exit code.
 int WatchChanges(Session& session, FineTuneClient& client, const std::vector<std::string>& names,
                  const std::string& filter);
 

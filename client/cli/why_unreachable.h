@@ -6,6 +6,7 @@
 
 namespace finetune::cli {
 
+// Why something failed.
 struct Cause {
   // What is wrong, as half a sentence; empty if that is not known.
   std::string what;
@@ -13,9 +14,9 @@ struct Cause {
   std::string advice;
 };
 
-// Why no call gets through: connects once more, with what the files of TLS held, and looks at how
-// far that gets; gRPC says of TLS no more than that a socket was closed, and of several addresses
-// only what the last one did. Takes seconds at most.
+// Finds out why no call gets through: connects once more, with the same TLS material, and sees how
+// far that gets. gRPC itself says about TLS only that a socket was closed, and of several addresses
+// only what happened with the last one. Takes seconds at most.
 Cause WhyUnreachable(const std::string& target, const ConnectOptions& options, const TlsPem& pem);
 
 }  // namespace finetune::cli

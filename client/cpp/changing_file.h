@@ -9,11 +9,11 @@
 
 namespace finetune::inline client {
 
-// A small file, such as of a token, that is read again when it has changed. What can be read only
-// once, such as a pipe, keeps what it gave. Not thread-safe.
+// A small file, such as one with a token, that is read again when it has changed. A pipe, which can
+// be read only once, keeps its text. Not thread-safe.
 class ChangingFile {
  public:
-  // `what` the file is, for errors. Without a path there is no file, and no text.
+  // `what` says in errors what the file is for. Without a path there is no file, and no text.
   ChangingFile(std::string what, std::string path)
       : what_(std::move(what)), path_(std::move(path)) {}
 
@@ -25,7 +25,7 @@ class ChangingFile {
   const std::string& text() const { return text_; }
 
  private:
-  // What tells one content of a name from another.
+  // Tells two versions of a file apart.
   struct Stamp {
     uint64_t device = 0;
     uint64_t inode = 0;

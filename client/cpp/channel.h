@@ -14,14 +14,14 @@
 namespace finetune::inline client {
 
 // How to reach the gateway, and how long to try. Files are read again when they change; a pipe,
-// which can be read only once, keeps what it gave.
+// which can be read only once, keeps its text.
 struct ConnectOptions {
   // TLS, with the system's certificate authorities unless `tls_ca` is set. Implied by any of the
   // files.
   bool tls = false;
-  // A file of certificate authorities, PEM.
+  // A PEM file of certificate authorities.
   std::string tls_ca;
-  // The files of the client's own certificate and key, PEM, both or neither.
+  // PEM files of the client's own certificate and key: both or neither.
   std::string tls_cert;
   std::string tls_key;
   // The name that the gateway's certificate must have, if not that of the address.
@@ -35,13 +35,13 @@ struct ConnectOptions {
 
   // The deadline of a call that names none.
   absl::Duration timeout = absl::Seconds(30);
-  // After how long a transfer, which has no deadline, gives up a gateway that cannot be reached.
+  // How long a transfer, which has no deadline, waits for a gateway that cannot be reached.
   absl::Duration connect_timeout = absl::Seconds(30);
-  // Calls wait, up to their deadline, for a gateway that is out of reach, such as one that is being
-  // replaced. False: they fail with UNAVAILABLE after a second or two.
+  // True: calls wait, up to their deadline, for a gateway that cannot be reached, such as one that
+  // is being replaced. False: they fail with UNAVAILABLE after a second or two.
   bool wait_for_ready = true;
-  // Between the tries of a submission, and of an update without etag, while the gateway is out of
-  // reach; all within the call's deadline.
+  // The waits between the tries of a submission, and of an update without etag, while the gateway
+  // cannot be reached; all within the call's deadline.
   BackoffOptions backoff = {.initial = absl::Milliseconds(250), .maximum = absl::Seconds(5)};
 
   // The largest answer that is accepted. A full page of 1000 jobs is a few MiB.
@@ -54,10 +54,10 @@ bool WantsTls(const ConnectOptions& options);
 std::shared_ptr<grpc::ChannelCredentials> MakeCredentials(const ConnectOptions& options,
                                                           const TlsPem& pem);
 
-// A channel with connections of its own: channels of different purposes do not share them, so that
-// watches never hold up calls when a server limits the streams of a connection. This machine itself
-// is never reached through a proxy. No call on it, streams aside, sees less than an
-// earlier one saw, whichever of several gateways answers.
+// A channel with connections of its own: channels for different purposes do not share them, so that
+// watches never hold up calls when a server limits the streams of a connection. A target on this
+// machine is never reached through a proxy. No call on the channel, except streams, sees less than
+// an earlier one saw, whichever of several gateways answers.
 std::shared_ptr<grpc::Channel> MakeChannel(
     const std::string& target, const ConnectOptions& options,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials);

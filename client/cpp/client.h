@@ -6,7 +6,7 @@
 //   auto done = (*gateway)->Wait(job->name());
 //   auto file = (*gateway)->Download(done->name(), "dogs.safetensors");
 //
-// A call's failure is an absl::Status; ErrorOf() of client/cpp/status.h says what it carries.
+// A call that fails returns an absl::Status; ErrorOf() in client/cpp/status.h reads its details.
 #pragma once
 
 #include <segmind/finetune/v1/fine_tune_service.grpc.pb.h>
@@ -34,19 +34,21 @@ struct CallOptions {
 };
 
 struct SubmitOptions {
-  // A UUID; made if empty. A caller that wants to go on after its own restart gives one that it has
-  // kept.
+  // A UUID; made here if empty. A caller that wants to continue after its own restart passes one
+  // that it has kept.
   std::string request_id;
   std::optional<absl::Duration> timeout;
 };
 
+// What Submit returns.
 struct Submission {
   pb::FineTune fine_tune;
   std::string request_id;
-  // Sentences about budgets that are spent, or nearly, with this job.
+  // One sentence for each budget that this job used up, or nearly.
   std::vector<std::string> budget_warnings = {};
 
-  // Nobody knows yet whether Segmind took the job. The gateway finds out: wait for it or watch it.
+  // It is not known yet whether Segmind took the job. The gateway finds out: wait for it or watch
+  // it.
   bool unknown() const { return fine_tune.state() == pb::FineTune::SUBMIT_UNKNOWN; }
 };
 
@@ -59,9 +61,9 @@ struct GetOptions {
 };
 
 struct UpdateOptions {
-  // Unspecified: as it is.
+  // Unspecified leaves it unchanged.
   pb::FineTune::Visibility visibility = pb::FineTune::VISIBILITY_UNSPECIFIED;
-  // Set, and removed.
+  // Labels to set, and keys of labels to remove.
   std::map<std::string, std::string> labels;
   std::vector<std::string> remove_labels;
   // If set, the update is refused (ETAG_MISMATCH) unless the job still has it.
@@ -75,9 +77,9 @@ class FineTuneClient {
   explicit FineTuneClient(std::shared_ptr<Connection> connection);
   ~FineTuneClient();
 
-  // Submits the job once, however often the call is repeated: while the gateway is out of reach, or
-  // says when to come back, that is done here. The request_id of a call that failed is in its
-  // status (ErrorOf): submitting with it again can make no second job.
+  // Submits the job once, however often the call is repeated. It is repeated here while the gateway
+  // cannot be reached or says when to try again. The status of a call that failed carries its
+  // request_id (ErrorOf): submitting with it again cannot make a second job.
   absl::StatusOr<Submission> Submit(const pb::FineTune& job, const SubmitOptions& options = {});
 
   // Checks everything and submits nothing. Returns the job as it would be submitted.
@@ -85,7 +87,7 @@ class FineTuneClient {
 
   absl::StatusOr<pb::FineTune> Get(const std::string& name, const GetOptions& options = {});
 
-  // All jobs that match, page by page as they are asked for:
+  // All jobs that match; pages are fetched as they are needed:
   //   for (const absl::StatusOr<pb::FineTune>& job : client.List({.filter = "state = TRAINING"}))
   JobRange List(ListOptions options = {});
   absl::StatusOr<pb::ListFineTunesResponse> ListPage(const pb::ListFineTunesRequest& request,
@@ -95,19 +97,19 @@ class FineTuneClient {
   absl::StatusOr<pb::FineTune> Update(const pb::UpdateFineTuneRequest& request,
                                       const CallOptions& call = {});
 
-  // Waits until the job has reached `until`, or has ended otherwise: look at its state. As long as
-  // it takes, over restarts of the gateway too. A `timeout` that passes first is DEADLINE_EXCEEDED
-  // (IsWaitTimeout).
+  // Waits until the job has reached `until` or has ended otherwise, so check its state. Waits as
+  // long as it takes, also across restarts of the gateway. DEADLINE_EXCEEDED if `timeout` passes
+  // first (IsWaitTimeout).
   absl::StatusOr<pb::FineTune> Wait(const std::string& name,
                                     pb::FineTune::State until = pb::FineTune::AVAILABLE,
                                     absl::Duration timeout = absl::InfiniteDuration());
 
-  // Ends all calls under way (CANCELLED), here and in watchers, and lets none begin. For programs
-  // that end while other threads are still in calls; the destructor needs them to have returned.
+  // Ends all calls under way (CANCELLED), also those of watchers, and lets none begin. For programs
+  // that end while other threads are in calls: these must have returned before the destructor runs.
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Tells `callback` of the jobs as they are and then of every change, without end; ends with the
-  // Subscription. All subscriptions of a client share one stream, which ends with the last of them;
+  // Calls `callback` with the jobs as they are and then with every change, until the Subscription
+  // is destroyed. All subscriptions of a client share one stream, which ends with the last of them;
   // see Watcher::Subscribe.
   std::unique_ptr<Subscription> Watch(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -131,7 +133,7 @@ class FineTuneClient {
 
   // For calls that have no method here.
   std::shared_ptr<Connection::Stub> stub() { return connection_->calls(); }
-  // Deadline and token for one call. `timeout` absent: no deadline.
+  // Sets the deadline (none without `timeout`) and the token of one call.
   absl::Status Prepare(grpc::ClientContext& context, std::optional<absl::Duration> timeout);
   Connection& connection() { return *connection_; }
 
@@ -145,8 +147,8 @@ class FineTuneClient {
                                 absl::Duration timeout,
                                 std::vector<std::string>* budget_warnings = nullptr);
 
-  // Call(), repeated until its time is over while it may pass: UNAVAILABLE, or told when to come
-  // back.
+  // Call(), repeated until its time is over if its failure may pass: if it is UNAVAILABLE, or says
+  // when to try again.
   template <typename Request, typename Response>
   absl::StatusOr<Response> CallRepeatedly(Method<Request, Response> method, const Request& request,
                                           absl::Duration timeout,
@@ -164,7 +166,7 @@ class FineTuneClient {
 };
 
 // A client of the gateway at `target`, a gRPC name: `host:port`, `dns:///host:port` (all its
-// addresses, in turn), `unix:/path`. INVALID_ARGUMENT for options that cannot work. Does not
+// addresses in turn), `unix:/path`. INVALID_ARGUMENT for options that cannot work. Does not
 // connect; the first call does.
 absl::StatusOr<std::unique_ptr<FineTuneClient>> Connect(const std::string& target,
                                                         const ConnectOptions& options = {});

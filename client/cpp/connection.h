@@ -19,8 +19,8 @@ namespace finetune::inline client {
 
 namespace pb = ::segmind::finetune::v1;
 
-// How one client reaches one gateway: a channel for calls, one for watches, and the token. Makes new
-// channels when the TLS files hold another good set; what is under way goes on over the old ones.
+// How one client reaches one gateway: a channel for calls, one for watches, and the token. When the
+// TLS files hold a new good set it makes new channels; calls under way go on over the old ones.
 // Thread-safe. Shared by a client and its watchers.
 class Connection {
  public:
@@ -43,8 +43,8 @@ class Connection {
   // Gives a call that header.
   absl::Status Authorize(grpc::ClientContext& context) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Waits for a connection to make calls over: UNAVAILABLE if none comes about within
-  // `connect_timeout`, CANCELLED after Close(). OK at once for calls that do not wait.
+  // Waits for a connection for calls: UNAVAILABLE if there is none within `connect_timeout`,
+  // CANCELLED after Close(). OK at once without `wait_for_ready`.
   absl::Status AwaitReady() ABSL_LOCKS_EXCLUDED(mu_);
 
   const std::string& target() const { return target_; }
@@ -61,7 +61,7 @@ class Connection {
   Connection(std::string target, ConnectOptions options);
 
   absl::Status Start() ABSL_LOCKS_EXCLUDED(mu_);
-  // Looks at the files of TLS, now and then.
+  // Looks at the TLS files, now and then.
   void Refresh() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void MakeChannels() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status ReadToken() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -78,7 +78,7 @@ class Connection {
   std::shared_ptr<Stub> calls_ ABSL_GUARDED_BY(mu_);
   std::shared_ptr<Stub> watches_ ABSL_GUARDED_BY(mu_);
   ChangingFile token_file_ ABSL_GUARDED_BY(mu_);
-  // Of the file that `authorization_` was made from.
+  // The text that `authorization_` was made from.
   std::string token_text_ ABSL_GUARDED_BY(mu_);
   // The header's value; empty without a token.
   std::string authorization_ ABSL_GUARDED_BY(mu_);

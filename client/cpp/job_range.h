@@ -27,8 +27,8 @@ struct ListOptions {
   int page_size = 1000;
 };
 
-// The jobs of a list, one after the other; a page is asked for when its first job is. A failure is
-// the last element. To be gone through once, on one thread; the client outlives it.
+// The jobs of a list, one after the other; a page is fetched when its first job is needed. A
+// failure is the last element. Iterate once, on one thread; the client outlives it.
 class JobRange {
  public:
   class Iterator {

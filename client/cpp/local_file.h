@@ -1,5 +1,5 @@
-// Errors of this machine's own files and disks, never to be confused with those of the gateway or
-// of a storage.
+// Errors of this machine's own files and disks, kept apart from those of the gateway or of
+// Segmind's storage.
 #pragma once
 
 #include <string>
@@ -18,9 +18,9 @@ absl::Status LocalFileError(std::string_view what, std::string_view path, std::s
 // Whether LocalFileError() made it. Trying again does not help, and nobody else is to blame.
 bool IsLocalFileError(const absl::Status& status);
 
-// Locks the open regular file against other processes, if it is still the one that `path` names.
-// FAILED_PRECONDITION while another holds the lock; UNAVAILABLE if the name is gone or belongs
-// to another file by now: open it again.
+// Locks the open regular file against other processes, if `path` still names it.
+// FAILED_PRECONDITION while another process holds the lock; UNAVAILABLE if the name is gone or now
+// names another file: open it again.
 absl::Status LockNamed(int file, const std::string& path);
 
 // Makes the names in the file's folder durable.
@@ -28,7 +28,7 @@ absl::Status SyncFolderOf(const std::string& path);
 
 // Writes the file, replacing what it held.
 absl::Status WriteFile(const std::string& path, std::string_view content, int mode = 0644);
-// The same, whole or not at all: whoever reads it meanwhile sees one content or the other.
+// The same, but atomically: a reader sees either the old content or the new.
 absl::Status ReplaceFile(const std::string& path, std::string_view content);
 
 }  // namespace finetune::inline client

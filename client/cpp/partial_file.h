@@ -11,10 +11,10 @@
 
 namespace finetune::inline client {
 
-// A file that is being fetched: its bytes gather in `PATH.part` and get the final name only when
-// all are there. What is there already is kept for a later attempt, also of another process,
-// together with the version of the source that it is from (`PATH.part.generation`). Locked against
-// a second fetch of the same path. What the disk refuses is a LocalFileError(). Not thread-safe.
+// A file that is being fetched: its bytes are collected in `PATH.part`, which gets the final name
+// only when it is complete. The bytes so far are kept for a later attempt, also by another process,
+// together with the version of their source (`PATH.part.generation`). Locked against a second fetch
+// of the same path. A failure of the disk is a LocalFileError(). Not thread-safe.
 class PartialFile {
  public:
   // FAILED_PRECONDITION while another process fetches the same path.
@@ -23,26 +23,26 @@ class PartialFile {
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
 
-  // The bytes that are there, and the version they are of; empty without bytes.
+  // How many bytes there are, and the version of their source; empty without bytes.
   int64_t size() const { return size_; }
   const std::string& generation() const { return generation_; }
 
-  // Drops what is there: from now on the file is of this version. An empty one cannot be continued
-  // later.
+  // Drops the bytes so far: from now on the file is of this version. Without a version it cannot be
+  // continued later.
   absl::Status Restart(std::string_view generation);
   absl::Status Append(std::string_view bytes);
 
-  // Whether what is there is all of a file of weights: see CheckWeightsFile().
+  // Whether the bytes are a complete file of weights: see CheckWeightsFile().
   absl::Status CheckWeights() const;
 
   // Gives the complete file its name, durably. Returns the SHA-256 of its bytes. Nothing else may
   // be called afterwards.
   absl::StatusOr<std::string> Finish();
 
-  // The SHA-256 of the bytes that are there.
+  // The SHA-256 of the bytes so far.
   std::string Digest() const { return Sha256(digest_).Finish(); }
 
-  // Leaves nothing of the bytes that are there. Nothing else may be called afterwards.
+  // Removes the bytes so far. Nothing else may be called afterwards.
   void Discard();
 
  private:

@@ -14,8 +14,8 @@ struct BackoffOptions {
   absl::Duration maximum = absl::Seconds(20);
 };
 
-// The waits between attempts: those of Backoff, or what the server asks for (RetryInfo), spread so
-// that clients that lost one server do not return together. Not thread-safe.
+// The waits between attempts: those of Backoff, or what the server asks for (RetryInfo), with
+// random spread so that clients that lost one server do not return together. Not thread-safe.
 class RetryBackoff {
  public:
   explicit RetryBackoff(BackoffOptions options) : backoff_(options.initial, options.maximum) {}
@@ -26,7 +26,7 @@ class RetryBackoff {
     return asked ? std::max(own, *asked * absl::Uniform(random_, 1.0, 1.25)) : own;
   }
 
-  // After a success.
+  // Call it after a success.
   void Reset() { backoff_.Reset(); }
 
  private:

@@ -1,4 +1,4 @@
-// What a client has seen at one gateway it also finds at the next.
+// Makes sure that what a client has seen at one gateway it also sees at the next.
 #pragma once
 
 #include <grpcpp/support/client_interceptor.h>
@@ -12,13 +12,14 @@
 namespace finetune::inline client {
 
 // The newest token of a session (metadata `finetune-session`): the number before its dot grows with
-// what the gateways have committed; the rest is theirs alone. Thread-safe. Outlives the calls of
-// its channel.
+// what the gateways have committed; the rest means something only to them. Thread-safe. Outlives
+// the calls of its channel.
 class Session {
  public:
-  // Empty before the first.
+  // Empty before the first answer.
   std::string token() const ABSL_LOCKS_EXCLUDED(mu_);
-  // The token of an answer. `lost`: what the earlier token stands for is gone, so this one counts.
+  // Takes the token of an answer. `lost`: the record no longer has what the earlier token stands
+  // for, so this one replaces it.
   void Take(const std::string& token, bool lost) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -1,4 +1,4 @@
-// What a call's failure says, beyond its code: the google.rpc details that the gateway attaches.
+// What a failure says beyond its code: the google.rpc details that the gateway attaches.
 #pragma once
 
 #include <grpcpp/support/status.h>
@@ -23,8 +23,8 @@ namespace pb = ::segmind::finetune::v1;
 // (`type.googleapis.com/google.rpc.…`). Details that cannot be read are left out.
 absl::Status ToStatus(const grpc::Status& status);
 
-// The detail of type T, if the status carries one: rpc::BadRequest and its like, or the message of
-// the same name from Google's own google.rpc.
+// The detail of type T, if the status carries one: rpc::BadRequest and the like, or the message of
+// the same name in Google's own google.rpc.
 template <typename T>
 std::optional<T> DetailOf(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(DetailUrl<T>());
@@ -33,8 +33,8 @@ std::optional<T> DetailOf(const absl::Status& status) {
   return detail;
 }
 
-// REASON_UNSPECIFIED when there is none, when it is not the gateway's, or when this build
-// does not know it.
+// REASON_UNSPECIFIED if there is none, if it is not the gateway's, or if this build does not know
+// it.
 pb::ErrorReason::Reason ErrorReasonOf(const absl::Status& status);
 
 // The reason's name, even if this build does not know it; empty if there is no reason.
@@ -43,7 +43,7 @@ std::string ErrorReasonNameOf(const absl::Status& status);
 // What a failure carries, in one place.
 struct Error {
   struct Violation {
-    // Of the request; of a quota, its name.
+    // A field of the request, or the name of a quota.
     std::string subject;
     std::string description;
   };
@@ -54,17 +54,17 @@ struct Error {
   std::string reason;
   // Fields of the request that are wrong, with what is wrong with each.
   std::vector<Violation> violations;
-  // Limits of the caller's own that are reached.
+  // The caller's own limits that are reached.
   std::vector<Violation> quota;
   std::optional<absl::Duration> retry_delay;
-  // Of a submission that failed: with it the job may be submitted again, and is made once.
+  // Of a submission that failed: the job may be submitted again with it, and is made only once.
   std::string request_id;
-  // A file or disk of this machine is at fault, nobody else.
+  // The fault is with a file or disk of this machine.
   bool local = false;
 };
 Error ErrorOf(const absl::Status& status);
 
-// For small programs: the value, or the end of the process with the failure in one line.
+// For small programs: returns the value, or ends the process with one line about the failure.
 [[noreturn]] void ExitWith(const absl::Status& status);
 template <typename T>
 T OrExit(absl::StatusOr<T> result) {
@@ -72,10 +72,10 @@ T OrExit(absl::StatusOr<T> result) {
   return *std::move(result);
 }
 
-// The failure of a submission, with the id that it was tried with.
+// The failure of a submission, with the request_id that it used.
 absl::Status WithRequestId(absl::Status status, const std::string& request_id);
 
-// DEADLINE_EXCEEDED for a wait whose own time ran out, and whether a status is that.
+// DEADLINE_EXCEEDED for a wait whose own time ran out, and whether a status is that error.
 absl::Status WaitTimeout(const pb::FineTune& job);
 bool IsWaitTimeout(const absl::Status& status);
 

@@ -1,4 +1,4 @@
-// A std::mutex that clang's thread-safety analysis understands, for the client's own use. (Debian's
+// std::mutex with clang's thread-safety annotations, for the client's own use. (Debian's
 // absl::Mutex is not instrumented for ThreadSanitizer.)
 #pragma once
 
@@ -33,7 +33,7 @@ class ABSL_SCOPED_LOCKABLE ClientLock {
 class ClientCondition {
  public:
   void Wait(ClientMutex& mu) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) { cv_.wait(mu); }
-  // Returns at the latest after `time`; also without a reason.
+  // Waits at most this long. May wake without cause.
   void WaitFor(ClientMutex& mu, std::chrono::nanoseconds time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     cv_.wait_for(mu, time);
   }

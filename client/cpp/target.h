@@ -1,4 +1,4 @@
-// Where the gateway is: the address as people write it, and the way there.
+// Where the gateway is: its address as people write it, and the way there.
 #pragma once
 
 #include <optional>
@@ -16,10 +16,10 @@ struct HostAndPort {
   std::string port;
 };
 
-// Host and port of a gRPC name; none for what has no such, as `unix:/path`.
+// Host and port of a gRPC name; nullopt if it has none, as `unix:/path`.
 std::optional<HostAndPort> HostAndPortOf(const std::string& target);
 
-// Whether what is sent there leaves this machine.
+// Whether nothing that is sent there leaves this machine.
 bool StaysOnThisMachine(const std::string& target);
 
 struct Proxy {
@@ -29,7 +29,7 @@ struct Proxy {
   std::string url;
 };
 
-// The proxy through which gRPC would connect there: none for this machine itself, and for what
+// The proxy through which gRPC would connect there: none to this machine itself, nor to what
 // no_grpc_proxy, no_proxy or NO_PROXY names (a host, the end of a name, an address, a CIDR, *).
 std::optional<Proxy> ProxyFor(const std::string& target);
 

@@ -1,5 +1,5 @@
-// What the files of TLS hold. gRPC itself only says that a connection failed, and its own following
-// of files ends the process over a bad one.
+// The content of TLS files. gRPC itself would only say that a connection failed, and its own file
+// watcher ends the process when it meets a bad file.
 #pragma once
 
 #include <openssl/x509.h>
@@ -21,17 +21,17 @@ struct TlsPem {
   bool operator==(const TlsPem&) const = default;
 };
 
-// The files of TLS as one set that fits together: a good one is kept until the files hold the next.
-// An expired certificate is not an error, because the files may change while a channel lives.
-// Not thread-safe.
+// The TLS files as one set that belongs together: a good set is kept until the files hold the next
+// good one. An expired certificate is not an error, because the files may change while a channel
+// lives. Not thread-safe.
 class TlsFiles {
  public:
   // Empty paths are left out.
   TlsFiles(std::string ca, std::string cert, std::string key);
 
-  // Looks at the files. INVALID_ARGUMENT, in one sentence that names the file, if the authorities,
-  // the certificate or the key cannot be read or hold nothing of the kind, or the key is not the
-  // certificate's; pem() is then the last good set.
+  // Looks at the files. INVALID_ARGUMENT, in one sentence that names the file, if one cannot be
+  // read or does not hold what it should, or if the key is not the certificate's; pem() is then
+  // still the last good set.
   absl::Status Look();
 
   const TlsPem& pem() const { return good_; }

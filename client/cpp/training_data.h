@@ -11,10 +11,10 @@
 
 namespace finetune::inline client {
 
-// Training data, checked before a byte is sent: a zip, or the zip of a folder of images. Sending it
-// again costs time, and a training that fails costs money.
+// Training data that is checked before a byte is sent, because sending it again costs time, and a
+// training that fails costs money: a zip, or the zip of a folder of images.
 struct TrainingData {
-  // The zip to send, and what it is called at its other end.
+  // The zip to send, and the name that it gets at the other end.
   std::string path;
   std::string file_name;
   int64_t size_bytes = 0;
@@ -22,9 +22,9 @@ struct TrainingData {
   int caption_count = 0;
   // What was done with a folder, and what may make the training worse; one sentence each.
   std::vector<std::string> warnings;
-  // Why training with it cannot end well; one sentence each.
+  // Why training with it cannot succeed; one sentence each.
   std::vector<std::string> faults;
-  // The zip of a folder, as long as it is needed.
+  // Keeps the zip of a folder while it is needed.
   std::unique_ptr<UnnamedFile> zip;
 };
 

@@ -7,8 +7,8 @@
 
 namespace finetune::inline client {
 
-// A file for what is only needed while this process lives. It has no name, so nothing of it is
-// left, however the process ends.
+// A file for data that is needed only while this process lives. It has no name, so nothing of it
+// remains, however the process ends.
 class UnnamedFile {
  public:
   // In the directory for temporary files: $TMPDIR, or /tmp.
@@ -17,7 +17,7 @@ class UnnamedFile {
   UnnamedFile(const UnnamedFile&) = delete;
   UnnamedFile& operator=(const UnnamedFile&) = delete;
 
-  // Where this process opens it, as often as it likes, while the UnnamedFile lives.
+  // A path by which this process can open it, any number of times, while the UnnamedFile lives.
   std::string path() const;
 
  private:

@@ -26,13 +26,13 @@ struct WatchConnection {
   // True: the stream is up. False: it broke (or could not be opened) and is tried again after
   // `retry_in`.
   bool connected = false;
-  // Why it broke. OK for a server that ended it in order.
+  // Why it broke; OK if the server ended it in an orderly way.
   absl::Status status;
   absl::Duration retry_in;
 };
 
 struct WatcherOptions {
-  // What the server is asked for, for all subscriptions together: see WatchFineTunesRequest. Leave
+  // What to ask the server for, on behalf of all subscriptions: see WatchFineTunesRequest. Leave
   // `names` and `filter` empty to let subscriptions choose.
   std::vector<std::string> names;
   std::string filter;
@@ -44,9 +44,9 @@ struct WatcherOptions {
   // From an event of an earlier watch with the same names and filter.
   std::string resume_token;
 
-  // How often the server shows that it is there (1 s to 60 s).
+  // How often the server sends a sign of life (1 s to 60 s).
   absl::Duration heartbeat_interval = absl::Seconds(15);
-  // A stream that has been silent for this long is given up and opened again. Zero means three
+  // A stream that has been silent for this long is abandoned and opened again. Zero means three
   // heartbeat intervals.
   absl::Duration silence_limit;
   BackoffOptions backoff;
@@ -55,9 +55,8 @@ struct WatcherOptions {
   std::function<void(const WatchConnection&)> on_connection;
 };
 
-// One local interest in a Watcher's stream. Its destruction ends it: after that the callback is not
-// called any more and not running, unless the destruction happens inside of it. Outlived by its
-// Watcher.
+// One local interest in a Watcher's stream. Destroying it ends it: from then on the callback is
+// neither called nor running, unless it is the callback that destroys it. The Watcher outlives it.
 class Subscription {
  public:
   ~Subscription();
@@ -74,14 +73,14 @@ class Subscription {
 };
 
 // One WatchFineTunes stream that stays up: it resumes where it broke, backs off as the server asks,
-// notices silence, and tells any number of local subscriptions. Every subscription is told of every
-// job that concerns it: first as a snapshot of what is known, then kSynced, then each change once,
+// notices silence, and serves any number of local subscriptions. Every subscription hears of every
+// job that concerns it: first a snapshot of what is known, then kSynced, then each change once,
 // whatever happens to the connection.
 //
-// Ended (kEnded) only by what trying again cannot cure: NOT_FOUND for a name, a refused filter,
-// missing permission, a gap with GapPolicy FAIL. Owns one thread, which runs everything but the
-// public methods; those are thread-safe. The destructor ends the stream and waits for the thread,
-// so it must not run inside a callback.
+// It ends (kEnded) only for a reason that trying again cannot cure: NOT_FOUND for a name, a refused
+// filter, missing permission, a gap with GapPolicy FAIL. Owns one thread, which runs everything
+// except the public methods; those are thread-safe. The destructor ends the stream and waits for
+// the thread, so it must not run inside a callback.
 class Watcher {
  public:
   Watcher(std::shared_ptr<Connection> connection, WatcherOptions options);
@@ -89,14 +88,14 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
-  // The first one opens the stream, so that it is told of all that a resume token brings. The
-  // stream ends with the last one; the next one opens it again. Never blocks; the callback's first
-  // event comes on the watcher's thread. Subscriptions can be added and removed at any time, inside
-  // callbacks too.
+  // The first subscription opens the stream, so that it gets all that a resume token brings. The
+  // stream ends with the last one, and the next one opens it again. Never blocks; the callback is
+  // first called on the watcher's thread. Subscriptions can be added and removed at any time, also
+  // inside callbacks.
   std::unique_ptr<Subscription> Subscribe(SubscriptionOptions options, WatchCallback callback)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Ends the stream, and tells all subscriptions, and later ones, that this is the end (CANCELLED).
+  // Ends the stream, and sends all subscriptions, also later ones, kEnded with CANCELLED.
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
 
   // All events up to this token were handled by all callbacks. Empty if there is no token yet.
@@ -106,7 +105,7 @@ class Watcher {
   friend class Subscription;
 
   enum class Phase { kWaiting, kStarting, kReading, kFinishing, kEnded };
-  // What a completion is about; passed through the queue as its tag.
+  // What has completed; passed through the queue as its tag.
   enum Tag : intptr_t { kStarted = 1, kRead, kFinished, kWoken };
 
   // The watcher's thread.
@@ -121,7 +120,7 @@ class Watcher {
   void TakeCommands() ABSL_LOCKS_EXCLUDED(mu_);
   // Ends the stream that is open, if one is.
   void EndStream();
-  // Nobody listens any longer: forgets everything until somebody does.
+  // There are no subscriptions any longer: forgets everything until there is one.
   void Rest();
   void CloseQueue() ABSL_LOCKS_EXCLUDED(mu_);
   void SetToken(std::string token) ABSL_LOCKS_EXCLUDED(mu_);
@@ -137,7 +136,7 @@ class Watcher {
   const WatcherOptions options_;
   const absl::Duration silence_limit_;
 
-  // Watcher's thread only (view_.Remove() excepted).
+  // Watcher's thread only, except view_.Remove().
   WatchView view_;
   Phase phase_ = Phase::kWaiting;
   // When OnTimer() is due, on the monotonic clock.
@@ -167,7 +166,7 @@ class Watcher {
   grpc::Alarm alarm_ ABSL_GUARDED_BY(mu_);
   std::string handled_token_ ABSL_GUARDED_BY(mu_);
 
-  // Last, so that it runs only when all else is there.
+  // Last, so that everything else exists while it runs.
   std::thread thread_;
 };
 

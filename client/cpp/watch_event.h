@@ -1,4 +1,4 @@
-// What a subscription is told.
+// The events of a subscription.
 #pragma once
 
 #include <segmind/finetune/v1/fine_tune_service.pb.h>
@@ -25,9 +25,9 @@ struct WatchEvent {
     kLeft,
     // The subscription knows all that the gateway knows.
     kSynced,
-    // The gateway could not say what happened since the connection broke. What follows up to the
-    // next kSynced is how things differ from what this subscription was told before, so that a
-    // subscriber may ignore this.
+    // The gateway could not say what happened since the connection broke. The events up to the next
+    // kSynced are the differences from what this subscription was told before, so a subscriber may
+    // ignore this one.
     kReset,
     // Nothing happened; only with SubscriptionOptions::heartbeats.
     kHeartbeat,
@@ -36,12 +36,13 @@ struct WatchEvent {
   };
 
   Kind kind = Kind::kHeartbeat;
-  // Set for the kinds that are about a job. Shared with all subscriptions: never changed.
+  // Set for the kinds that are about a job. Shared by all subscriptions, and never changed.
   std::shared_ptr<const pb::FineTune> fine_tune;
   // The stream's revision when this was sent; 0 if it was made by the client.
   uint64_t revision = 0;
-  // Once this event is handled, a new Watcher can go on from here (WatcherOptions::resume_token).
-  // Empty where the stream cannot be resumed, such as inside a snapshot.
+  // Once this event is handled, a new Watcher can continue from here
+  // (WatcherOptions::resume_token). Empty where the stream cannot be resumed, such as inside a
+  // snapshot.
   std::string resume_token;
   pb::Restart::Reason reset_reason = pb::Restart::REASON_UNSPECIFIED;
   absl::Status status;
@@ -52,11 +53,11 @@ struct WatchEvent {
 using WatchCallback = absl::AnyInvocable<void(const WatchEvent&)>;
 
 struct SubscriptionOptions {
-  // `fineTunes/{id}` of the jobs to be told of; none means all. A job that does not exist yet is
-  // reported when it does.
+  // `fineTunes/{id}` of the jobs to report; none means all. A job that does not exist yet is
+  // reported once it does.
   absl::flat_hash_set<std::string> names;
-  // If set, only jobs for which it is true are reported, and kLeft when a reported one stops being
-  // so. Called on the watcher's thread.
+  // If set, only jobs for which it is true are reported, and kLeft when it becomes false for one of
+  // them. Called on the watcher's thread.
   std::function<bool(const pb::FineTune&)> filter;
   bool heartbeats = false;
 };

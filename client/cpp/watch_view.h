@@ -32,10 +32,10 @@ struct Subscriber {
   bool removed = false;
 };
 
-// What one stream knows, and who is told: turns the stream's responses into events for each
+// What one stream knows, and who listens: turns the stream's responses into events for each
 // subscriber. A snapshot that the server sends again (after a reset, or because a stream broke
-// before it could be resumed) is collected quietly and passed on as differences. All on the
-// watcher's thread, but Remove(). Owned by a Watcher.
+// before it could be resumed) is collected first and passed on as differences. Used on the
+// watcher's thread, except Remove(). Owned by a Watcher.
 class WatchView {
  public:
   using Job = std::shared_ptr<const pb::FineTune>;
@@ -44,18 +44,18 @@ class WatchView {
   // starts without one.
   explicit WatchView(bool complete) : complete_(complete) {}
 
-  // A new stream begins that is not a continuation: a snapshot will come, unless the view is not
-  // complete yet.
+  // A new stream begins that does not continue the last one: a snapshot will come, unless the view
+  // is not complete yet.
   void StartAfresh();
 
-  // Passes a response on. A reset makes the view collect what follows.
+  // Passes a response on. After a reset the view collects what follows.
   void Apply(pb::WatchFineTunesResponse& response);
 
   // Tells a new subscriber what is known, and from now on what changes.
   void Add(std::shared_ptr<Subscriber> subscriber);
 
-  // Once it returns, the subscriber is no longer called and no call is under way (except the one
-  // from inside of which this is called). Any thread.
+  // Once it returns, the subscriber is no longer called and no call of it is under way (except the
+  // one that calls this). Any thread.
   void Remove(const std::shared_ptr<Subscriber>& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Whether there are subscribers, as of the last Add() and Prune().
@@ -67,10 +67,10 @@ class WatchView {
   // Forgets removed subscribers.
   void Prune() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Tells all subscribers, and those that are added later, that this is the end.
+  // Sends all subscribers, also those added later, kEnded.
   void End(absl::Status status);
 
-  // Whether a snapshot was completed, so that only changes are of interest.
+  // Whether a snapshot was completed, so that only changes matter.
   bool ever_synced() const { return ever_synced_; }
 
  private:
@@ -86,8 +86,8 @@ class WatchView {
   void TellJob(Subscriber& subscriber, const WatchEvent& event);
   void TellAll(const WatchEvent& event);
   void Call(Subscriber& subscriber, const WatchEvent& event);
-  // Between the two the subscriber's own code may run; Remove() waits for Leave(). False once it is
-  // removed.
+  // The subscriber's code runs only between these two; Remove() waits for Leave(). False once the
+  // subscriber is removed.
   bool Enter(Subscriber& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
   void Leave(Subscriber& subscriber) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -96,7 +96,7 @@ class WatchView {
   absl::flat_hash_map<std::string, Job> known_;
   // Set while a snapshot is collected.
   std::optional<absl::flat_hash_map<std::string, Job>> collected_;
-  // Whether revisions of what is collected can be compared with what is known.
+  // Whether revisions in the collected snapshot can be compared with those that are known.
   bool same_history_ = true;
   bool synced_ = false;
   bool ever_synced_ = false;

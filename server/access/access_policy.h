@@ -17,7 +17,7 @@
 
 namespace finetune {
 
-// A policy (policy.proto), checked and ready to be asked. Immutable but for the tokens that it
+// A policy (policy.proto), checked and ready to be asked. Immutable except for the tokens that it
 // remembers; thread-safe.
 class AccessPolicy {
  public:
@@ -28,18 +28,18 @@ class AccessPolicy {
     absl::FunctionRef<std::shared_ptr<RemoteKeys>(const KeyLocation& location)> remote;
   };
 
-  // Relative paths start at `folder`. Callers that `previous` (may be null) knows, too, keep
-  // what they are using. INVALID_ARGUMENT in one sentence, which says where it is wrong and quotes no
-  // token.
+  // Relative paths start at `folder`. Callers that `previous` (which may be null) also has keep
+  // what they are using. INVALID_ARGUMENT, in one sentence that says where it is wrong and quotes
+  // no token.
   static absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& json,
                                                                    const std::string& folder,
                                                                    const KeySources& sources,
                                                                    const AccessPolicy* previous);
 
-  // Whose bearer token this is. UNAUTHENTICATED / CREDENTIALS_INVALID, UNAVAILABLE /
-  // ISSUER_KEYS_UNAVAILABLE.
+  // Whose bearer token this is. UNAUTHENTICATED / CREDENTIALS_INVALID if it is nobody's,
+  // UNAVAILABLE / ISSUER_KEYS_UNAVAILABLE if that cannot be decided yet.
   absl::StatusOr<Admission> FindByToken(std::string_view token, absl::Time now) const;
-  // Null if there is none.
+  // Null if there is no such caller.
   CallerPtr FindBySpiffeId(std::string_view id) const { return Find(by_spiffe_id_, id); }
   CallerPtr FindByDnsName(std::string_view name) const { return Find(by_dns_name_, name); }
 
@@ -47,11 +47,11 @@ class AccessPolicy {
   bool knows_certificates() const { return !by_spiffe_id_.empty() || !by_dns_name_.empty(); }
 
   size_t size() const { return by_name_.size(); }
-  // Of its callers, in order.
+  // The names of its callers, in order.
   std::vector<std::string> Names() const;
-  // Whose jobs have prices, budgets or rules for labels; none is null.
+  // The callers whose jobs have prices, budgets or rules for labels; none is null.
   std::vector<std::shared_ptr<const Spender>> Spenders() const;
-  // What was left out of it, each in a sentence for the log.
+  // What of it was ignored, each in a sentence for the log.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
@@ -72,7 +72,7 @@ class AccessPolicy {
   absl::Status AddKeys(const policy::Caller& entry, const CallerPtr& caller);
   absl::Status AddJwts(const policy::Caller& entry, const CallerPtr& caller);
   bool KnowsIssuer(const std::string& issuer) const;
-  // FindByToken for one that is not known yet.
+  // FindByToken for a token that is not known yet.
   absl::StatusOr<Admission> VerifyToken(std::string_view token, absl::Time now) const;
   CallerPtr FindByClaims(const JwtClaims& claims) const;
 

@@ -10,8 +10,8 @@
 
 namespace finetune {
 
-// Decides who makes a call, by its connection and its metadata. Thread-safe; never blocks. Every
-// method asks it, through CallGate.
+// Decides who makes a call, by its connection and its metadata. Thread-safe; never blocks. CallGate
+// asks it for every method.
 class Authenticator {
  public:
   virtual ~Authenticator() = default;
@@ -22,8 +22,8 @@ class Authenticator {
                                                  absl::Time now) = 0;
 };
 
-// For a gateway without a policy: whoever reaches the port may do everything. All are one caller
-// without a name; what callers share is shared between machines instead.
+// For a gateway without a policy: anybody who reaches the port may do everything. All are one
+// caller without a name, and what callers share is shared between machines instead.
 std::unique_ptr<Authenticator> MakeOpenAuthenticator();
 
 }  // namespace finetune

@@ -9,8 +9,8 @@
 namespace finetune {
 
 // CA certificates, reread when their file changes, for libraries that want a path, such as libcurl.
-// The file at path() holds the last certificates that passed the check, whatever becomes of the
-// source.
+// The file at path() holds the last certificates that passed the check, whatever happens to the
+// source. Thread-safe.
 class AuthoritiesFile {
  public:
   // INVALID_ARGUMENT in one sentence if the file cannot be read or holds no certificates.
@@ -19,7 +19,7 @@ class AuthoritiesFile {
                                                                FileRereader& rereader);
   ~AuthoritiesFile();
 
-  // For this process alone, and for as long as this lives. Read it anew for each connection.
+  // Valid in this process only, and as long as this object. Read it anew for each connection.
   const std::string& path() const { return path_; }
 
  private:

@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// The rule of the open door: without TLS and a policy the service binds only to loopback, unless
-// `allow_insecure`. `host` as in --listen. INVALID_ARGUMENT, saying so.
+// INVALID_ARGUMENT if the service would be open to anybody: without TLS and a policy it binds only
+// to loopback, unless `allow_insecure`. `host` is as in --listen.
 absl::Status CheckBinding(const std::string& host, const TlsFiles& files, bool has_policy,
                           bool allow_insecure);
 

@@ -13,14 +13,15 @@ namespace finetune {
 
 class CallerUse;
 
-// What a caller may do, by the contract's numbers; each role may do all that those before it may.
+// What a caller may do, numbered as in the contract. Each role may do all that the ones before it
+// may.
 enum class Role {
   kViewer = pb::CallerIdentity::VIEWER,
   kSubmitter = pb::CallerIdentity::SUBMITTER,
   kAdmin = pb::CallerIdentity::ADMIN,
 };
 
-// How much a caller may do. Not limited where absent; policy.proto says what each counts.
+// How much a caller may do; an absent limit is none. policy.proto says what each counts.
 struct CallerLimits {
   std::optional<int64_t> creates_per_day;
   std::optional<int64_t> active_jobs;
@@ -34,17 +35,17 @@ struct Caller {
   // As it appears in `creator`; empty where callers are not told apart.
   std::string identity;
   Role role = Role::kViewer;
-  // Otherwise only the jobs that it created; others' are NOT_FOUND to it.
+  // False: it sees only the jobs that it created; those of others are NOT_FOUND to it.
   bool sees_all = false;
   CallerLimits limits;
   // What it is using at the moment; the same object for as long as the process knows the caller,
   // even if its limits change. Null: counted together with all other callers that have none.
   std::shared_ptr<CallerUse> use;
-  // What its jobs cost, and may cost. Null where no policy is set.
+  // What its jobs cost, and may cost. Null if no policy is set.
   std::shared_ptr<const Spender> spender = nullptr;
 };
 
-// What a credential says: whose it is, and when it ends. Only JWTs have a known end.
+// What a credential says: whose it is, and when it expires. Only JWTs have a known end.
 struct Admission {
   std::shared_ptr<const Caller> caller;  // Never null.
   absl::Time good_until = absl::InfiniteFuture();

@@ -9,17 +9,17 @@
 
 namespace finetune {
 
-// What one caller does at the moment, over all its connections: calls in the last second and, as a
-// Sharer, what it holds of what all callers share. Thread-safe; shared by the calls that it counts.
+// What one caller is doing over all its connections: its calls in the last second and, as a Sharer,
+// what it holds of what all callers share. Thread-safe; shared by the calls that it counts.
 class CallerUse : public Sharer {
  public:
   using Sharer::Sharer;
 
-  // Counts one call in. RESOURCE_EXHAUSTED / CLIENT_QUOTA_EXCEEDED, with the time until the next
-  // one may come, in whole milliseconds.
+  // Counts one call. RESOURCE_EXHAUSTED / CLIENT_QUOTA_EXCEEDED beyond the limit, with the time
+  // until the next call may come, in whole milliseconds.
   absl::Status TakeCall(const Caller& caller, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // How many of the calls that may come at once have come.
+  // How many calls of the burst that is allowed are used.
   int64_t calls_used(double calls_per_second, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

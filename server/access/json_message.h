@@ -9,10 +9,9 @@
 
 namespace finetune {
 
-// Reads the proto3 JSON of a file from outside, more strictly than protobuf does. Refuses text that
-// is not standard JSON, a member that appears twice (under either of its two names), an enum number
-// without a meaning, and unknown members. INVALID_ARGUMENT; the message quotes nothing of the text
-// but member names.
+// Reads the proto3 JSON of a file from outside, more strictly than protobuf does. INVALID_ARGUMENT,
+// which quotes only member names, for text that is not standard JSON, a member that appears twice
+// (under either of its two names), an enum number without a meaning, and unknown members.
 absl::Status ReadJsonMessage(const std::string& json, google::protobuf::Message& message);
 
 // Reads any JSON object. False if the text is not one, or if a member appears twice: two readers

@@ -11,26 +11,25 @@
 
 namespace finetune {
 
-// The JWT signature algorithms that are accepted: none with a shared secret, and not `none`.
+// The accepted signature algorithms of JWTs: none that use a shared secret, and not `none`.
 enum class JwtAlgorithm { kRs256, kEs256 };
 
 // The public keys of a JSON Web Key Set (RFC 7517). A key verifies for its own algorithm only,
 // whatever a token says. Immutable, thread-safe.
 class KeySet {
  public:
-  // Keys of other kinds are left out, and so are those that are malformed, weak or too many, which
-  // skipped() then tells of. INVALID_ARGUMENT if it is not a key set, or if no key
-  // is left.
+  // Leaves out keys of other kinds, and those that are malformed, weak or too many, which skipped()
+  // then lists. INVALID_ARGUMENT if it is not a key set, or if no key is left.
   static absl::StatusOr<KeySet> Parse(const std::string& json);
 
-  // Why keys that were meant to be used are not, each in a sentence without a subject's name.
+  // Why keys that were meant to be used are not: for each, a sentence without a subject.
   const std::vector<std::string>& skipped() const { return skipped_; }
 
   // A set that was not parsed is empty.
   bool empty() const { return keys_.empty(); }
   bool Has(std::string_view kid) const;
 
-  // Whether `signature` over `text` was made by a key of this name, or, without a name, by any.
+  // Whether a key with this id, or any key if `kid` is empty, made `signature` over `text`.
   bool Verify(JwtAlgorithm algorithm, std::string_view kid, std::string_view text,
               std::string_view signature) const;
 
@@ -48,7 +47,7 @@ class KeySet {
   std::vector<std::string> skipped_;
 };
 
-// The bytes of base64url without padding, in its one canonical form; false for anything else.
+// Decodes base64url without padding; false for anything but its one canonical form.
 bool DecodeBase64Url(std::string_view text, std::string& bytes);
 
 }  // namespace finetune

@@ -13,13 +13,13 @@
 
 namespace finetune {
 
-// Tokens that were found valid, so that a token is hashed, or its signature verified, at its first
-// call only. The answers hold under one policy: each policy has its own KnownTokens, which go when
-// it goes. Refused tokens are not kept. Holds the tokens themselves, within a bound of memory, and
-// wipes those that it drops. Thread-safe.
+// Remembers tokens that were found valid, so that a token is hashed, or its signature verified,
+// only at its first call. The answers hold under one policy: each policy owns its KnownTokens.
+// Refused tokens are not kept. Holds the tokens themselves, within bounded memory, and wipes those
+// that it drops. Thread-safe.
 class KnownTokens {
  public:
-  // Nullopt if it is not known, or not good at `now`.
+  // Nullopt if the token is not known, or not good at `now`.
   std::optional<Admission> Find(std::string_view token, absl::Time now);
 
   // `token` is good from `not_before` until the admission's end.
@@ -32,10 +32,10 @@ class KnownTokens {
     Admission admission;
     absl::Time not_before;
   };
-  // Each with a lock and cache lines of its own.
+  // Each has a lock and cache lines of its own.
   struct alignas(64) Shard {
     Mutex mu;
-    // By the token's hash: of two with the same one, the first stays.
+    // By the token's hash; of two tokens with the same hash, the first stays.
     absl::flat_hash_map<uint64_t, KnownToken> entries ABSL_GUARDED_BY(mu);
     size_t bytes ABSL_GUARDED_BY(mu) = 0;
 

@@ -17,9 +17,9 @@
 
 namespace finetune {
 
-// The policy in force, as --policy_file and the key files that it names say. Reread when one of
-// these files or a fetched key set changes; a bad policy is refused as a whole, and the one before
-// it stays in force. Thread-safe. What Open is given outlives it.
+// The policy in force, from --policy_file and the key files that it names. Reread when one of these
+// files or a fetched key set changes; a bad policy is refused as a whole, and the one before it
+// stays in force. Thread-safe. What Open is given outlives it.
 class PolicyFile {
  public:
   // INVALID_ARGUMENT in one sentence if the file cannot be read or is not a policy. Does not wait
@@ -32,17 +32,17 @@ class PolicyFile {
 
   // Never null.
   std::shared_ptr<const AccessPolicy> current() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether all keys that the policy names are there.
+  // Whether all keys that the policy names have been read or fetched.
   bool HasAllKeys() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Runs `action` after each change, one run at a time, on any thread, until Stop. To be called
-  // once, before any change that matters.
+  // Runs `action` after each change, one run at a time, on any thread, until Stop. Call it once,
+  // before any change that matters.
   void OnChangeDo(std::function<void()> action) ABSL_LOCKS_EXCLUDED(mu_);
   // Stops following the files and fetching keys. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
-  // Keys that are fetched, and what of them the policy has.
+  // Keys that are fetched, and the text of them that the policy in force uses.
   struct Fetched {
     std::shared_ptr<RemoteKeys> keys;
     std::optional<std::string> text;
@@ -68,7 +68,7 @@ class PolicyFile {
   std::function<void()> on_change_ ABSL_GUARDED_BY(mu_);
 
   const std::shared_ptr<RereadFiles> files_;
-  Worker worker_;  // Of the keys that are fetched.
+  Worker worker_;  // For the keys that are fetched.
 };
 
 }  // namespace finetune

@@ -26,40 +26,41 @@ struct KeyLocation {
 };
 
 // Fetches the text of one location's key set; provided by the code that knows HTTP. `done` runs
-// exactly once, on any thread, perhaps before this returns. May read files, and blocks for nothing
-// else.
+// exactly once, on any thread, perhaps before this returns. May read files, and does not block
+// otherwise.
 using KeysFetched = absl::AnyInvocable<void(absl::StatusOr<std::string>) &&>;
 using FetchKeys = std::function<void(KeysFetched done)>;
 using MakeFetchKeys = std::function<FetchKeys(const KeyLocation& location)>;
 
+// The counters of all fetches, for all locations together.
 struct KeyFetchMetrics {
   prometheus::Counter& fetched;
   prometheus::Counter& failed;
   prometheus::Gauge& failing;  // Locations whose latest fetch failed.
 };
 
-// The key set at one location, fetched again every ten minutes, sooner after a failure and when a
-// token names a key that is not in it. What was fetched last stays until something better comes.
+// The key set at one location, fetched again every ten minutes, and sooner after a failure or when
+// a token names a key that it lacks. The last good one stays until a newer one is fetched.
 // Thread-safe.
 class RemoteKeys : public std::enable_shared_from_this<RemoteKeys> {
  public:
   // Runs tasks, one after another, on a thread that may block; after Stop it may drop them.
   using Post = std::function<void(std::function<void()>)>;
 
-  // Begins to fetch. `on_change` is posted when text() has changed. What it is given
-  // outlives Stop and the fetch under way.
+  // Begins to fetch. Posts `on_change` when text() has changed. What Start is given outlives Stop
+  // and the fetch under way.
   static std::shared_ptr<RemoteKeys> Start(const KeyLocation& location, FetchKeys fetch,
                                            Clock& clock, KeyFetchMetrics metrics, Post post,
                                            std::function<void()> on_change);
 
-  // The key set, checked; nullopt before the first one came.
+  // The key set, checked; nullopt until the first one was fetched.
   std::optional<std::string> text() const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // A token names a key that is not in the set. True if the set is being fetched, so that asking
-  // again soon is worth while. Never blocks; fetches at most once in ten seconds.
+  // Call it when a token names a key that is not in the set. True if the set is being fetched, so
+  // that it is worth asking again soon. Never blocks; fetches at most once in ten seconds.
   bool LookAgain() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Stops fetching, and ignores what still arrives. Idempotent.
+  // Stops fetching, and ignores an answer that still arrives. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

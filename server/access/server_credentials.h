@@ -16,22 +16,22 @@ namespace finetune {
 class CertificatesInForce;
 
 // The service's certificate and key, and the authorities of client certificates, reread when their
-// files change: new connections use the new ones, and open connections go on. gRPC is
-// given only what was checked, because its own watcher of files ends the process when it meets a
-// bad one. Thread-safe. What Open is given outlives it.
+// files change: new connections use the new ones, and open connections go on. gRPC gets only what
+// was checked, because its own file watcher ends the process when it meets a bad file. Thread-safe.
+// What Open is given outlives it.
 class ServerCertificates {
  public:
-  // INVALID_ARGUMENT, in one sentence, if a file cannot be read or the key does not fit the
-  // certificate.
+  // INVALID_ARGUMENT, in one sentence, if a file cannot be read or the key is not the
+  // certificate's.
   static absl::StatusOr<std::unique_ptr<ServerCertificates>> Open(const TlsFiles& files,
                                                                   FileRereader& rereader,
                                                                   Clock& clock, Metrics& metrics);
   ~ServerCertificates();
 
-  // For one port of one server, which ends before this goes.
+  // For one port of one server, which must end before this object.
   std::shared_ptr<grpc::ServerCredentials> MakeCredentials();
 
-  // Of the certificate in force.
+  // The validity of the certificate in force.
   Validity validity() const;
 
  private:

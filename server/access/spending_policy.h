@@ -8,12 +8,12 @@
 
 namespace finetune {
 
-// What a policy says of money, checked. INVALID_ARGUMENT in one sentence that says where it is
-// wrong. Names of callers and teams must be those of callers in it.
+// What a policy says about money, checked. INVALID_ARGUMENT, in one sentence that says where it is
+// wrong. It may name only callers and teams that the policy has.
 absl::StatusOr<std::shared_ptr<const SpendingRules>> ReadSpendingRules(
     const policy::Policy& policy);
 
-// Of one of its callers.
+// What it says about the money of one of its callers.
 absl::StatusOr<std::shared_ptr<const Spender>> ReadSpender(
     const policy::Caller& caller, const std::shared_ptr<const SpendingRules>& rules);
 

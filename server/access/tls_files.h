@@ -8,11 +8,11 @@
 
 namespace finetune {
 
-// PEM files; all empty: no TLS.
+// Paths of PEM files; all are empty without TLS.
 struct TlsFiles {
   std::string cert;
   std::string key;
-  // Certificates that may sign those of clients; with it clients must show one.
+  // Authorities of client certificates; if set, clients must present one.
   std::string client_ca;
 
   bool enabled() const { return !cert.empty(); }
@@ -27,8 +27,8 @@ struct Validity {
   bool Includes(absl::Time time) const { return begin <= time && time < end; }
 };
 
-// What TLS files say, checked: the key belongs to the certificate, and OpenSSL takes all of it. Rewritten
-// as PEM, so that whoever gets it sees nothing else that was in the files.
+// The content of TLS files, checked: the key belongs to the certificate, and OpenSSL accepts all of
+// it. Rewritten as PEM, so that nothing else that was in the files is passed on.
 struct TlsMaterial {
   std::string cert_chain;
   std::string key;  // A secret.
@@ -40,16 +40,17 @@ struct TlsMaterial {
   }
 };
 
-// Some files need others with them. INVALID_ARGUMENT, saying which one is missing.
+// INVALID_ARGUMENT, saying which file is missing, if one of them needs another.
 absl::Status CheckTlsFlags(const TlsFiles& files);
 
 using ReadTlsFile = absl::FunctionRef<absl::StatusOr<std::string>(const std::string& path)>;
 
-// `files` must be enabled. INVALID_ARGUMENT, in one sentence that names the flag and the file.
+// Reads and checks `files`, which must be enabled. INVALID_ARGUMENT, in one sentence that names the
+// flag and the file.
 absl::StatusOr<TlsMaterial> ReadTlsMaterial(const TlsFiles& files, ReadTlsFile read);
 
-// The CA certificates in `text`, rewritten as PEM. INVALID_ARGUMENT, calling the text `name`, if
-// there is none, or if one of them cannot be used.
+// The CA certificates in `text`, rewritten as PEM. INVALID_ARGUMENT, which calls the text `name`,
+// if there are none or one of them cannot be used.
 absl::StatusOr<std::string> CheckAuthorities(const std::string& text, const std::string& name);
 
 }  // namespace finetune

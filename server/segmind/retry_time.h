@@ -10,8 +10,8 @@ namespace finetune {
 // What the clock of whoever answered said, by the `Date` header.
 std::optional<absl::Time> DateOf(const HttpResponse& response);
 
-// How old the answer is: what a cache between says of its copy, by the `Age` header. Zero if it comes
-// from Segmind itself, or from a cache that does not say.
+// How old the answer is: what a cache between says of its copy, by the `Age` header. Zero if it
+// comes from Segmind itself, or from a cache that does not say.
 absl::Duration AgeOf(const HttpResponse& response);
 
 // How long to wait before the next call, as an answer says: the longer one of Retry-After (seconds,

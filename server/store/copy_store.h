@@ -13,9 +13,9 @@ struct StorePlace {
   PgTarget database;
 };
 
-// Moves a record, which no gateway may have open, to a place that has none: revisions, resume
-// tokens, page tokens and request_ids stay valid. Moves all of it or nothing; afterwards no gateway
-// starts on the old place. Errors are one sentence.
+// Moves a record that no gateway has open to a place that has none. Revisions, resume tokens, page
+// tokens and request_ids stay valid. Moves all of it or nothing; afterwards no gateway starts on
+// the old place. An error is one sentence.
 absl::Status CopyStore(const StorePlace& from, const StorePlace& to);
 
 }  // namespace finetune

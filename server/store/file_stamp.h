@@ -7,7 +7,7 @@
 
 namespace finetune {
 
-// How a file was last seen: enough to notice that it was removed, replaced or written by somebody
+// What a file looked like: enough to notice that it was removed, replaced or written by somebody
 // else. Attributes that backups and administrators change (owner, mode, access time) do not count.
 struct FileStamp {
   bool exists = false;

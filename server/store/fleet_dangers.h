@@ -6,11 +6,11 @@
 
 namespace finetune {
 
-// What operators should know of the database and of this machine's clock: logs it once each time
-// that it changes. Not thread-safe.
+// Logs what operators should know about the database and this machine's clock, once each time that
+// it changes. Not thread-safe.
 class FleetDangers {
  public:
-  // How far the time of day is ahead of the database's, give or take.
+  // How far this machine's time of day is ahead of the database's, give or take `uncertainty`.
   void NoteSkew(absl::Duration ahead, absl::Duration uncertainty);
   // Whether commits wait for a standby, and how many there are.
   void NoteStandbys(bool is_synchronous, int64_t standbys);

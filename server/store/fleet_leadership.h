@@ -7,17 +7,16 @@
 
 namespace finetune {
 
-// This process's part in who leads: the term that it has, if any, and whether it may begin one. A
-// value without threads or a clock: all times are steady ones that it is told. Not thread-safe; the
-// leases that it hands out are.
+// This process's part in the question who leads: the term that it holds, if any, and whether it may
+// begin one. Has no threads and no clock: it is told all times, which are steady. Not thread-safe,
+// but the leases that it hands out are.
 class FleetLeadership {
  public:
   struct Options {
     absl::Duration lease;
-    // A lease is trusted for so much less than others give it.
+    // A lease is trusted for this much less than the others grant.
     absl::Duration caution;
-    // The least time between two times that it gives up, and for how long it then does not lead
-    // unless nobody else does.
+    // The least time between giving up twice, and how long it then leaves the lead to others.
     absl::Duration give_up_every;
     absl::Duration stand_back;
   };
@@ -25,23 +24,23 @@ class FleetLeadership {
   explicit FleetLeadership(const Options& options) : options_(options) {}
 
   bool leads() const { return lease_ != nullptr; }
-  // Null where another one leads.
+  // Null while this process does not lead.
   const LeaderTerm* term() const { return leads() ? &lease_->term : nullptr; }
-  // It leads by a lease that holds no more.
+  // Whether it leads by a lease that no longer holds.
   bool has_lapsed(absl::Time now) const { return leads() && !lease_->Holds(now); }
 
-  // The database gave it the term, or the lease for longer, upon a question of `asked`.
+  // In answer to a question sent at `asked`, the database gave it the term, or renewed its lease.
   std::shared_ptr<const LeaderLease> Begin(LeaderTerm term, absl::Time asked);
   void Renew(absl::Time asked) { lease_->Renew(TrustedUntil(asked)); }
-  // It leads no longer: the term that ended.
+  // Ends its term, and returns it.
   LeaderTerm End();
 
-  // Whether a leader that cannot read Segmind ends its term now. From then on it stands back.
+  // Whether a leader that cannot read Segmind should end its term now. If so, it then stands back.
   bool GivesUp(absl::Time now);
-  // It will never begin a term again.
+  // It never begins a term again.
   void Retire() { retired_ = true; }
   bool is_retired() const { return retired_; }
-  // From when on it may begin a term, once nobody leads.
+  // The earliest time at which it may begin a term, if nobody leads.
   absl::Time may_begin_at() const { return may_begin_at_; }
 
  private:

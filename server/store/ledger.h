@@ -12,11 +12,12 @@
 
 namespace finetune {
 
-// What the gateway's submissions cost, and whose they are. It stays in the record when jobs are
-// forgotten: rows that count the jobs of one kind, and totals of those rows for budgets.
+// The ledger: what the gateway's submissions cost, and whose they are. It consists of rows that
+// count the jobs of one kind, and of totals of those rows for budgets, and stays in the record when
+// jobs are forgotten.
 
-// Time is counted in quarters of an hour since 1970: in every time zone in use today, a day begins
-// with one.
+// Time is counted in quarters of an hour since 1970, because in every time zone in use today a day
+// begins with one.
 using Quarter = int64_t;
 inline constexpr Quarter kForever = std::numeric_limits<int64_t>::max();
 Quarter QuarterOf(absl::Time time);
@@ -27,7 +28,7 @@ inline constexpr absl::Duration kKeepSpending = absl::Hours(24 * 400);
 
 // What became of a job. The numbers are stored: never change them.
 enum class JobOutcome : int64_t {
-  kOpen = 1,  // It goes on, or is not known to exist.
+  kOpen = 1,  // It has not ended, or may not exist.
   kAvailable = 2,
   kFailed = 3,
   kCancelled = 4,
@@ -41,14 +42,14 @@ struct SpendingKey {
   std::string caller;
   std::string team;
   std::string model;
-  std::string labels;  // `key=value`, each followed by a line feed, by key.
+  std::string labels;  // `key=value`, each followed by a line feed, sorted by key.
   std::string unit;    // Empty: unpriced.
   JobOutcome outcome = JobOutcome::kOpen;
 
   auto operator<=>(const SpendingKey&) const = default;
 };
 
-// How many of them, and what they cost together; or by how much a commit changes that.
+// How many jobs, and what they cost together; or by how much a commit changes the two.
 struct SpendingCount {
   int64_t jobs = 0;
   int64_t micros = 0;
@@ -77,19 +78,19 @@ inline constexpr char kCountJobs[] = "jobs";
 inline constexpr char kCountOpen[] = "open";
 std::string UnitMeasure(const std::string& unit);
 
-// Whose jobs a kind belongs to.
+// The subjects that a kind of job counts towards.
 std::string AccountSubject();
 std::string CallerSubject(const std::string& caller);
 std::string TeamSubject(const std::string& team);
 std::string LabelSubject(const std::string& key, const std::string& value);
 std::vector<std::string> SubjectsOf(const SpendingKey& key);
 
-// What these rows add to a total of that measure, whatever its subject and time.
+// What a row adds to a total of that measure, whatever the subject and time of the total.
 int64_t AmountOf(const std::string& measure, const SpendingKey& key, const SpendingCount& count);
-// What they add to that total.
+// What all rows add to that total.
 int64_t AmountIn(const TotalKey& total, const SpendingRows& rows);
 
-// What commits do to totals: `amount` is added to all totals of the subject and the measure whose
+// What a commit does to totals: it adds `amount` to all totals of the subject and the measure whose
 // time includes the quarter.
 struct TotalChange {
   std::string subject;
@@ -99,28 +100,28 @@ struct TotalChange {
 };
 std::vector<TotalChange> ChangesOfTotals(const SpendingRows& changes);
 
-// As SpendingKey has them.
+// The labels as SpendingKey has them, and back.
 std::string EncodeLabels(const std::map<std::string, std::string>& labels);
 std::map<std::string, std::string> DecodeLabels(const std::string& labels);
 
-// One submission, as it counts.
+// One submission, as the ledger counts it.
 struct CountedJob {
   SpendingKey key;
   SpendingCount count;
 
   bool operator==(const CountedJob&) const = default;
 };
-// Nullopt where nothing was spent through this gateway: a job made elsewhere, or one that Segmind
+// Nullopt if nothing was spent through this gateway: for a job made elsewhere, and one that Segmind
 // never had.
 std::optional<CountedJob> CountedOf(const record::FineTuneRecord& record);
-// Of a submission whose job is not visible yet; nullopt once it is settled.
+// The same for a submission whose job is not visible yet; nullopt once it is settled.
 std::optional<CountedJob> CountedOf(const record::Intent& intent);
 
-// The whole ledger, from what it is made of.
+// Computes the whole ledger from the record. Not thread-safe.
 class LedgerSum {
  public:
   void Add(const record::FineTuneRecord& record);
-  // After all records.
+  // Call it after all records were added.
   void Add(const record::Intent& intent);
   const SpendingRows& rows() const { return rows_; }
 

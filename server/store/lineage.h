@@ -13,7 +13,7 @@ namespace finetune {
 // on a file begins one: the file may be an older copy that was restored.
 struct Era {
   uint64_t id = 0;  // Random, never 0.
-  // The record at its beginning.
+  // Where the record was at the era's beginning.
   uint64_t base_revision = 0;
   uint64_t base_seq = 0;
   absl::Time began;
@@ -27,11 +27,11 @@ uint64_t MakeEraId();
 // of commits (seq) at that moment.
 //
 // Numbers alone do not name a moment: after an older copy is restored they are given out a second
-// time. A point belongs to this history if its era does and if the next era began at or after it;
-// what an era had beyond its successor's beginning was lost.
+// time. A point belongs to this history if its era does and the next era began at or after it. What
+// an era had beyond the beginning of its successor was lost. A value; thread-safe while const.
 class Lineage {
  public:
-  // The era that tokens of the first format, which have none, are taken to be of.
+  // The era assumed for tokens of the first format, which name none.
   static constexpr uint64_t kFirstEra = 0;
 
   Lineage() = default;

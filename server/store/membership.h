@@ -9,13 +9,14 @@
 
 namespace finetune {
 
-// How long a process counts as one of them without a sign of life.
+// How long a process counts as a member without a sign of life.
 inline constexpr absl::Duration kMemberLease = absl::Seconds(8);
 
-// This process among those that share the record: the name under which it owns submissions, and how
-// long that name counts. Others take over what is owned under a name that no longer counts, so
-// nothing may be begun under it then. A record that nobody shares has one member, without a name,
-// that always counts. Thread-safe. Times are steady (SteadyNow).
+// This process as a member of those that share the record: the name under which it owns
+// submissions, and how long that name counts. Others take over what is owned under a name that no
+// longer counts, so nothing may be begun under it. A record that is not shared has one member,
+// without a name, that always counts. Thread-safe; owned by the store. Times are steady
+// (SteadyNow).
 class Membership {
  public:
   std::string id() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -26,11 +27,11 @@ class Membership {
   // Whether this process owns what is owned under that name, and will until `when`.
   bool Holds(const std::string& id, absl::Time when) const ABSL_LOCKS_EXCLUDED(mu_);
 
-  // From now on it has this name, which counts until then.
+  // From now on this process has this name, which counts until the given time.
   void Join(std::string id, absl::Time until) ABSL_LOCKS_EXCLUDED(mu_);
-  // The name counts for longer, if it is still this one.
+  // Makes the name count for longer, if it is still the current one.
   void Renew(const std::string& id, absl::Time until) ABSL_LOCKS_EXCLUDED(mu_);
-  // Others have taken over, or may have.
+  // Others have taken over what this name owned, or may have.
   void Lose(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
   bool is_lost() const ABSL_LOCKS_EXCLUDED(mu_);
 

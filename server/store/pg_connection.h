@@ -19,22 +19,22 @@ namespace finetune {
 // Where a PostgreSQL database is, and how to log in.
 struct PgTarget {
   std::string url;            // postgresql://…, without a password.
-  std::string password_file;  // Read at each connection; empty: none is needed.
-  std::string ca_file;        // Empty: libpq's own.
+  std::string password_file;  // Read for each connection; empty if no password is needed.
+  std::string ca_file;        // Empty for libpq's default.
 };
 
-// What went wrong: PostgreSQL's five-character code (empty if the connection broke) and its message,
-// which is never empty.
+// How queries ended: with no message if they went well, else with PostgreSQL's five-character code
+// (empty if the connection broke) and a message.
 struct PgError {
   std::string state;
   std::string message;
   bool ok() const { return message.empty(); }
   bool broken() const { return !ok() && state.empty(); }
-  // The server answered, and may answer the same question otherwise once it has room, memory or
-  // connections again, has started, can be written, or others have let go of what it needs.
+  // Whether the server answered and may answer the same question differently later: once it has
+  // room, memory or connections again, has started, can be written, or others have released what it
+  // needs.
   bool passes() const;
-  // The message, and before it what operators should look at, where the server's words are about
-  // something else.
+  // The message, preceded by what operators should look at if the server's words do not say that.
   std::string words() const;
 };
 
@@ -60,9 +60,10 @@ class PgValue {
   std::string bytes_;
 };
 
-// Revisions and numbers of commits, which the database keeps as bigints.
+// For revisions and numbers of commits, which the database keeps as bigints.
 inline int64_t Signed(uint64_t number) { return static_cast<int64_t>(number); }
 
+// A statement with the values of its parameters. The text must outlive it.
 struct PgQuery {
   PgQuery(const char* statement, std::vector<PgValue> parameters = {})  // NOLINT: it is the text.
       : sql(statement), values(std::move(parameters)) {}
@@ -83,38 +84,38 @@ class PgRows {
     if (bytes == nullptr) return {};
     return {bytes, static_cast<size_t>(PQgetlength(result_.get(), row, column))};
   }
-  // Of a bigint.
+  // The value of a bigint.
   int64_t Number(int row, int column) const;
-  // What the server calls the statement that it ran: `COMMIT`, or `ROLLBACK` in its place.
+  // The server's name for what it did: `COMMIT`, or `ROLLBACK` instead of it.
   std::string_view tag() const { return PQcmdStatus(result_.get()); }
 
  private:
   std::shared_ptr<PGresult> result_;
 };
 
-// A connection on which nothing waits beyond a deadline. Not thread-safe.
+// A connection to a database, on which nothing waits beyond its deadline. Not thread-safe.
 class PgConnection {
  public:
   // FAILED_PRECONDITION, in a sentence that names no secret, if the target makes no sense;
-  // UNAVAILABLE if no server answers, or if it does not let us in. Of several places in the URL each
-  // has its share of the time, and the first that can be written is taken.
+  // UNAVAILABLE if no server answers, or if it refuses the login. Each of several places in the URL
+  // gets its share of the time, and the first that can be written is taken.
   static absl::StatusOr<std::unique_ptr<PgConnection>> Open(const PgTarget& target,
                                                             absl::Time deadline);
 
-  // Sends all of them at once and collects the answers; queries after one that fails are not run.
-  // Without an error, `rows` has the rows of each query. After a broken connection, or a deadline,
-  // only the destructor may follow; `rows` has what was answered until then.
+  // Sends all queries at once and collects the answers; queries after one that fails are not run.
+  // Without an error, `rows` has the rows of each query. After a broken connection or a missed
+  // deadline, `rows` has what was answered until then, and only the destructor may be called.
   PgError Run(const std::vector<PgQuery>& queries, absl::Time deadline, std::vector<PgRows>& rows);
 
-  // Waits until a session notifies a channel that this one listens to, until `wake` (a descriptor;
-  // -1: none) can be read, or until the deadline. Appends all notifications until then, also those
-  // that came within Run, to `payloads`.
+  // Waits until a session notifies a channel that this one listens to, until `wake` (a descriptor,
+  // or -1) can be read, or until the deadline. Appends all notifications so far, including those
+  // that came during Run, to `payloads`.
   PgError Wait(int wake, absl::Time deadline, std::vector<std::string>& payloads);
 
   bool broken() const { return broken_; }
-  // Whether the server has warned since the last call of Run began.
+  // Whether the server has sent a warning since the last call of Run began.
   bool warned() const { return warned_; }
-  // The number of the server's process, as told by whatever accepted the connection.
+  // The number of the server's process, according to whatever accepted the connection.
   int backend() const { return PQbackendPID(connection_.get()); }
   int server_version() const { return PQserverVersion(connection_.get()); }
   std::string user() const { return PQuser(connection_.get()); }
@@ -130,10 +131,10 @@ class PgConnection {
       const std::map<std::string, std::string>& settings, absl::Time deadline);
   static void OnNotice(void* self, const PGresult* notice);
   PgError Broken(std::string_view why);
-  // Until there is something to read, or room to write if that is wanted. False at the deadline.
+  // Waits until there is something to read or, if `to_write`, room to write. False at the deadline.
   bool WaitForSocket(bool to_write, absl::Time deadline) const;
   void TakeNotifications(std::vector<std::string>& payloads);
-  // Sends and reads by turns, so that neither side waits for the other.
+  // Sends and reads alternately, so that neither side waits for the other.
   bool Exchange(absl::Time deadline, PgError& error);
 
   std::unique_ptr<PGconn, Finish> connection_;
@@ -144,7 +145,7 @@ class PgConnection {
 // Whether the target makes sense; does not connect. Errors as PgConnection::Open.
 absl::Status CheckPgTarget(const PgTarget& target);
 
-// How a store is shown: only the place, without anything else that a URL may hold.
+// The URL as it may be shown: only the place, without anything else that it may hold.
 std::string ShownPgUrl(const std::string& url);
 
 }  // namespace finetune

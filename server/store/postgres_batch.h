@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// The statements that apply a batch to the record at `base`: as many for a thousand changes as for
-// one. They leave `meta`, members and eras alone.
+// The statements that apply a batch to the record at `base`. Their number does not grow with the
+// number of changes. They leave `meta`, members and eras alone.
 std::vector<PgQuery> BatchQueries(const StoreBatch& batch, const StorePoint& base);
 
 }  // namespace finetune

@@ -12,37 +12,38 @@
 
 namespace finetune {
 
-// The account's calls per minute as rows of one table: one row for each call that may be made in a
+// The account's calls per minute, as a table with one row for each call that is allowed in a
 // minute. A call takes the row that was taken longest ago, if that was more than a minute ago;
-// whoever takes one at the same time gets another row, or none. Thread-safe except for what only
-// the fleet's thread may call; that thread's owner outlives it.
+// another process that does so at the same time gets another row, or none. Thread-safe except for
+// what only the fleet's thread may call; the owner of that thread outlives it.
 class PostgresCalls : public CallBudget {
  public:
-  // `wake` gets the fleet's thread to call Run.
+  // `wake` makes the fleet's thread call Run.
   explicit PostgresCalls(std::function<void()> wake) : wake_(std::move(wake)) {}
 
   void Ask(int kind, Done done) override ABSL_LOCKS_EXCLUDED(mu_);
   void HoldUntil(absl::Time time) override ABSL_LOCKS_EXCLUDED(mu_);
   void Follow(std::function<void(const Picture&)> listener) override ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Fleet's thread, from here on.
-  // The connection is another one, and its server may have lost calls that this process made, as
-  // after a failover: they are counted anew before anything is granted.
+  // From here on: fleet's thread only.
+  // The connection is a new one, and its server may have lost calls that this process made, as after
+  // a failover: they are counted again before anything is granted.
   void OnConnected() { may_lack_ = true; }
-  // Answers everything that was asked. Not OK if the connection can no longer be used.
+  // Answers all questions so far. Not OK if the connection can no longer be used.
   PgError Run(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // Refuses everything that was asked, because the database cannot be reached.
+  // Refuses all questions so far, because the database cannot be reached.
   void Refuse(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
   // From now on refuses at once.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // What tells the picture, as the last statements of a question; and what it then is.
+  // The statements that ask for the picture, to be the last ones sent together; and the picture
+  // from their rows.
   static std::vector<PgQuery> PictureQueries();
   static Picture PictureOf(const PgRows& calls, const PgRows& hold, const DatabaseClock& clock);
   void Show(const Picture& picture) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // As many rows as the account allows calls.
+  // The statements that make as many rows as the account allows calls.
   static std::vector<PgQuery> LimitQueries(int calls_per_minute);
 
  private:
@@ -77,7 +78,7 @@ class PostgresCalls : public CallBudget {
   Mutex mu_;
   bool stopped_ ABSL_GUARDED_BY(mu_) = false;
   Waiting waiting_ ABSL_GUARDED_BY(mu_);
-  // Held while the listener runs, so that it does not run once it was replaced.
+  // Held while the listener runs, so that it never runs after it was replaced.
   Mutex listener_mu_;
   std::function<void(const Picture&)> listener_ ABSL_GUARDED_BY(listener_mu_);
 };

@@ -8,7 +8,8 @@
 
 namespace finetune {
 
-// FAILED_PRECONDITION, as a start on the database would say it.
+// A record in a database, as what CopyStore moves from or to. FAILED_PRECONDITION, in the words of
+// a start on the database.
 absl::StatusOr<std::unique_ptr<RecordSource>> OpenPostgresSource(const PgTarget& target);
 absl::StatusOr<std::unique_ptr<RecordTarget>> OpenPostgresTarget(const PgTarget& target);
 

@@ -21,15 +21,21 @@
 
 namespace finetune {
 
-// Of a lease, for what lies between a sign of life and a submission's first byte.
+// The part of a lease that is kept for what happens between a sign of life and the first byte of a
+// submission.
 inline constexpr absl::Duration kLeaseMargin = absl::Seconds(1);
 
-// A process's second connection to a database that several share, and the thread ("store-feed")
-// that has it. It notices when others have committed: their notification is a wake-up, which may
-// get lost, and a look once a second is the truth. It tells the others of commits, in transactions
-// of their own, because a notification holds a lock of the whole server's until its transaction
-// ends. It keeps the process's membership alive. And it opens the writer's connection anew when
-// that was lost, so that nobody who wants to write waits for a server that is away. Thread-safe.
+// A process's second connection to a database that several share, with its thread ("store-feed").
+// - It notices when others have committed: a notification from them is only a wake-up, which may
+// get
+//   lost; a look once a second is the truth.
+// - It tells the others of commits, in transactions of their own, because a notification holds a
+//   lock of the whole server until its transaction ends.
+// - It keeps the process's membership alive.
+// - It reopens the writer's connection when that was lost, so that no writer waits for a server
+// that
+//   is away.
+// Thread-safe; owned by the store.
 class PostgresFeed {
  public:
   struct Options {
@@ -51,22 +57,22 @@ class PostgresFeed {
 
   // As Store::Follow.
   void Follow(std::function<void()> wake) ABSL_LOCKS_EXCLUDED(mu_, wake_mu_);
-  // This process knows the record up to here: nothing before it is news.
+  // This process knows the record up to this point: nothing before it is news.
   void Take(const StorePoint& point) ABSL_LOCKS_EXCLUDED(mu_);
   // Tells the others that there is something new.
   void Announce() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // A new connection for the writer, who has lost its own. Waits for the first attempt to make one;
-  // once that has failed, later calls fail at once until one succeeds.
+  // A new connection for the writer, which has lost its own. Waits for the first attempt to make
+  // one; once that has failed, calls fail at once until an attempt succeeds.
   absl::StatusOr<std::unique_ptr<PostgresSession>> Reopen() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   void Run() ABSL_LOCKS_EXCLUDED(mu_);
-  // One round; how long there is nothing to do after it.
+  // One round; returns how long there is nothing to do after it.
   absl::Duration Turn() ABSL_LOCKS_EXCLUDED(mu_, wake_mu_);
   void OpenForWriter() ABSL_LOCKS_EXCLUDED(mu_);
   bool EnsureConnection();
-  // False if the connection is of no use any more.
+  // Each is false if the connection can no longer be used.
   bool KeepAlive();
   bool SendAnnouncement() ABSL_LOCKS_EXCLUDED(mu_);
   bool Look(bool& is_new) ABSL_LOCKS_EXCLUDED(mu_);
@@ -97,7 +103,7 @@ class PostgresFeed {
   std::unique_ptr<PostgresSession> for_writer_ ABSL_GUARDED_BY(mu_);
   StorePoint taken_ ABSL_GUARDED_BY(mu_);
 
-  // Held while `wake_` runs, so that it does not run once it was replaced.
+  // Held while `wake_` runs, so that it never runs after it was replaced.
   Mutex wake_mu_;
   std::function<void()> wake_ ABSL_GUARDED_BY(wake_mu_);
 

@@ -10,7 +10,7 @@ namespace finetune {
 
 struct PostgresFleetOptions {
   PgTarget target;
-  // What the account allows. Above 2,000 each process counts by itself.
+  // How many the account allows. Above 2,000 each process counts by itself.
   int calls_per_minute = 50;
   // How often it looks at what the others share.
   absl::Duration interval = absl::Seconds(2);
@@ -19,17 +19,17 @@ struct PostgresFleetOptions {
   absl::Duration caution = absl::Seconds(1);
   // How long one question may take.
   absl::Duration patience = absl::Seconds(2);
-  // The least time between two times that a leader gives up, and how long it then leaves the lead to
-  // the others, if any of them takes it.
+  // The least time between giving up the lead twice, and how long it then leaves the lead to
+  // others.
   absl::Duration give_up_every = absl::Minutes(5);
   absl::Duration stand_back = absl::Seconds(10);
 };
 
-// The processes that have their record in one PostgreSQL database, through its tables `members`,
-// `leader`, `hints` and `upstream_calls`. All times there are by the database's clock. It has a
-// thread ("fleet") and a connection of its own, so that a commit that waits delays no lease; what it
-// writes there may be lost by a server that crashes, but for a take-over and for calls. Who is a
-// member is the store's to say: `membership` is this process's there, and outlives it.
+// The processes that have their record in one PostgreSQL database. They share its tables `members`,
+// `leader`, `hints` and `upstream_calls`, in which all times are by the database's clock. The fleet
+// has a thread ("fleet") and a connection of its own, so that no lease waits behind a commit. A
+// server that crashes may lose what it wrote, except for take-overs and calls. The store decides
+// who is a member: `membership` is this process's, and outlives the fleet.
 std::unique_ptr<Fleet> MakePostgresFleet(const PostgresFleetOptions& options,
                                          const Membership& membership);
 

@@ -11,21 +11,22 @@
 namespace finetune {
 
 // The statements on the one row of `leader`: who reads Segmind for all, until when, and what it
-// told. Those of a term change nothing once another one has begun.
+// has told. A statement of one term changes nothing once another term has begun.
 
-// $1 and $2 of what only that term's holder does; without a term they are nobody's.
+// The parameters $1 and $2 of statements that only the holder of a term may run. Without a term
+// they match no holder.
 std::vector<PgValue> TermValues(const LeaderTerm* term);
 
-// One row if it is still this term's, and has not ended.
+// Returns one row if the term is still the current one and has not ended.
 PgQuery RenewQuery(const LeaderTerm* term, absl::Duration lease);
-// Others need not wait until the lease ends.
+// Ends the lease, so that others need not wait for its end.
 PgQuery ResignQuery(const LeaderTerm& term);
 PgQuery TellQuery(const LeaderTerm& term, std::string_view reading);
-// Another ticket for a list that is wanted: its number.
+// Draws a ticket for a list that is wanted, and returns its number.
 PgQuery WantQuery();
 
-// The transaction, but for its end, that begins a term of `me` if nobody's lease holds. The last one
-// answers its number and the newest ticket then.
+// A transaction, without its end, that begins a term of `me` if no lease holds. The last statement
+// returns the term's number and the newest ticket.
 std::vector<PgQuery> TakeOverQueries(const std::string& me, absl::Duration lease);
 
 }  // namespace finetune

@@ -32,10 +32,10 @@ inline constexpr const char* kPostgresLedgerTables[] = {
      "CHECK (ledger_seq = seq)"),
 };
 
-// Adds the statements for what a batch changes: as many for a thousand rows as for one.
+// Adds the statements for what a batch changes; their number does not grow with the rows.
 void AddLedgerQueries(const StoreBatch& batch, std::vector<PgQuery>& queries);
 
-// One statement each, and its rows.
+// Each is one statement, and what its rows say.
 PgQuery FindTotalsQuery(const std::vector<TotalKey>& keys);
 std::vector<std::optional<int64_t>> TotalsOf(const PgRows& rows);
 PgQuery ReadSpendingQuery(const Store::SpendingQuery& query);

@@ -12,16 +12,16 @@
 
 namespace finetune {
 
-// What one look at the tables of a fleet showed, and at the server beside them.
+// What one look at the tables of a fleet, and at the server, showed.
 struct FleetLook {
-  bool is_renewed = false;  // The lease of the term that the look was taken in.
+  bool is_renewed = false;  // Whether the look renewed the lease of this process's term.
   LeaderTerm term;
-  absl::Duration left;  // Of the leader's lease.
-  std::string reading;  // What it told last (DecodeReading).
+  absl::Duration left;  // What is left of the leader's lease.
+  std::string reading;  // What the leader told last (DecodeReading).
   uint64_t wanted = 0;  // The newest ticket.
   std::vector<FleetMember> members;
   std::string leader_name;  // Empty if nobody's lease holds.
-  uint64_t revision = 0;    // Of the record.
+  uint64_t revision = 0;    // The record's latest.
   std::vector<std::string> hints;
   CallBudget::Picture calls;
   bool is_synchronous = false;
@@ -31,13 +31,14 @@ struct FleetLook {
   absl::Duration uncertainty;
 };
 
-// Asks for all of it. Of the leader, whose term it is, the look renews the lease and takes the hints.
+// The statements of a look. For the leader, whose `term` is then not null, they also renew the
+// lease and take the hints.
 std::vector<PgQuery> LookQueries(const LeaderTerm* term, absl::Duration lease);
-// The same where nothing can be written, be it because the disk is full.
+// The same for a database that cannot be written, for instance because its disk is full.
 std::vector<PgQuery> LookOnlyQueries();
 
-// What was asked at `sent` and answered now; also sets the clock. `me` is this process's name. Nullopt
-// if a table lacks its row.
+// The look that was asked for at `sent` and answered now; also sets the clock. `me` is this
+// process's name. Nullopt if a table lacks its row.
 std::optional<FleetLook> LookOf(const std::vector<PgRows>& rows, absl::Time sent,
                                 const std::string& me, DatabaseClock& clock);
 

@@ -1,4 +1,4 @@
 #pragma once
 
-// The database's clock, as its tables have times: nanoseconds since 1970. A part of a statement.
+// A part of a statement: the database's clock in the unit of its tables, nanoseconds since 1970.
 #define PG_NOW "(extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"

@@ -12,40 +12,41 @@
 
 namespace finetune {
 
-// What sessions of a fleet say to each other; whoever misses one looks a little later.
+// The words that sessions of a fleet send to each other. A session that misses one finds out at its
+// next look.
 inline constexpr char kFleetToLeader[] = "to leader";
 inline constexpr char kFleetToAll[] = "to all";
 inline constexpr char kFleetWake[] = "wake";
 PgQuery NotifyFleetQuery(std::string_view word);
-// The word that a hint's trace is in, and the hint again; nullopt for any other word. Hints are in a
-// table, and go on without what is said beside it.
+// The word that carries the trace of a hint, and the hint from it; nullopt for any other word. The
+// hint itself is in a table, and is not lost with the word.
 std::string FleetTraceWord(const FleetHint& hint);
 std::optional<FleetHint> HintOfTraceWord(std::string_view word);
 
-// What this process wants said to the other members, until it has been. Thread-safe except for what
-// only the fleet's thread may call.
+// Holds what this process wants to tell the other members until they have been told. Thread-safe
+// except for what only the fleet's thread may call.
 class PostgresOutbox {
  public:
   void AddHint(FleetHint hint) ABSL_LOCKS_EXCLUDED(mu_);
   void AddWake() ABSL_LOCKS_EXCLUDED(mu_);
   // `done` as Fleet::WantRead's.
   void AddWant(Fleet::WantDone done) ABSL_LOCKS_EXCLUDED(mu_);
-  // In place of what was not told yet.
+  // Replaces a reading that was not told yet.
   void SetReading(const FleetReading& reading) ABSL_LOCKS_EXCLUDED(mu_);
-  // Of a term that is over.
+  // Drops it when its term is over.
   void DropReading() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Fleet's thread, from here on.
-  // Whoever waits for a ticket has `why`; after Close at once.
+  // From here on: fleet's thread only.
+  // Fails all that wait for a ticket with `why`; after Close, all others at once.
   void RefuseWants(const absl::Status& why) ABSL_LOCKS_EXCLUDED(mu_);
   void Close() ABSL_LOCKS_EXCLUDED(mu_);
-  // The statements that say all of it; empty if there is nothing. `term` is the one that this
-  // process leads in; null if it does not. OnSaid or OnNotSaid follows.
+  // The statements that tell all of it; none if there is nothing. `term` is the one in which this
+  // process leads, or null. Call OnSaid or OnNotSaid next.
   std::vector<PgQuery> Take(const LeaderTerm* term, const DatabaseClock& clock)
       ABSL_LOCKS_EXCLUDED(mu_);
   void OnSaid(const std::vector<PgRows>& rows);
-  // Nothing but tickets is lost where it may be said later; what the database refuses for good is
-  // dropped.
+  // Keeps everything except tickets for the next time if the error may pass; drops what the
+  // database refuses for good.
   void OnNotSaid(const PgError& error) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -16,7 +16,7 @@ namespace finetune {
 // The queries on the tables of the record, and what their rows mean. The ledger's are in
 // postgres_ledger.h.
 
-// See PointOf. The second takes the turn.
+// Rows for PointOf. The second also takes the turn.
 inline constexpr char kSelectMeta[] = "SELECT era, seq, revision FROM finetune.meta";
 inline constexpr char kLockMeta[] = "SELECT era, seq, revision FROM finetune.meta FOR UPDATE";
 inline constexpr char kSelectEras[] =
@@ -25,21 +25,21 @@ inline constexpr char kSelectChanges[] =
     "SELECT revision, time, id, after, before, forgotten::int::bigint FROM finetune.changes ORDER "
     "BY revision";
 
-// What came after `known`: members, changes, intents, eras, caution, in this order. One row more
-// than `most` of each shows that there are more. `names`: all names that this process has had.
+// Ask for what came after `known`: members, changes, intents, eras, caution, in this order. One row
+// more than `most` of each shows that there are more. `names`: all names that this process has had.
 std::vector<PgQuery> NewsQueries(const StorePoint& known, int64_t most,
                                  const std::vector<std::string>& names);
 // The first changes after a revision.
 PgQuery NextChangesQuery(uint64_t after, int64_t most);
 
-// Of the one row of `meta`.
+// From the one row of `meta`.
 StorePoint PointOf(const PgRows& rows);
 std::vector<Era> ErasOf(const PgRows& rows);
 StoredChange ChangeOf(const PgRows& rows, int row);
 std::vector<StoredChange> ChangesOf(const PgRows& rows);
-// DATA_LOSS.
+// DATA_LOSS if one cannot be read.
 absl::StatusOr<std::vector<record::Intent>> IntentsOf(const PgRows& rows);
-// Nullopt once nobody's commit is awaited.
+// Nullopt once no commit is awaited.
 std::optional<StoreCaution> CautionOf(const PgRows& rows);
 
 }  // namespace finetune

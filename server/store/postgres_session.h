@@ -9,29 +9,30 @@
 
 namespace finetune {
 
-// Why a query failed, as the recorder's callers get it.
+// Why a query failed, in the form that the recorder's callers get: UNAVAILABLE / STORE_UNAVAILABLE.
 absl::Status PgUnavailable(const PgError& error);
 
 // A connection on which the record may be written. It holds a lock in the server, which gateways
-// share and which whoever moves the record holds alone. Losing the connection loses the lock. Not
-// thread-safe.
+// share and which a process that moves the record holds alone. Losing the connection loses the
+// lock. Not thread-safe.
 class PostgresSession {
  public:
   enum class Use { kAlone, kShared };
 
-  // Connects, sets what every transaction needs, makes the tables and takes the lock. As
-  // OpenPostgresStore. Waits for the lock for as long as `lock_patience`.
+  // Connects, sets what every transaction needs, makes the tables and takes the lock, for which it
+  // waits at most `lock_patience`. Errors as OpenPostgresStore.
   static absl::StatusOr<std::unique_ptr<PostgresSession>> Open(const PgTarget& target, Use use,
                                                                absl::Time deadline,
                                                                absl::Duration lock_patience);
 
-  // A connection beside the record's own: without its lock, and for tables that are there. As Open.
+  // A connection beside the record's own: without its lock, and for tables that exist. Errors as
+  // Open.
   static absl::StatusOr<std::unique_ptr<PostgresSession>> OpenBeside(const PgTarget& target,
                                                                      absl::Time deadline);
 
   PgConnection& connection() { return *connection_; }
 
-  // Identifies this server until it stops: another one, or the same one restarted, may lack commits,
+  // Identifies this server until it stops. Another one, or the same one restarted, may lack commits
   // or have some that nobody was told about.
   const std::string& server() const { return server_; }
 

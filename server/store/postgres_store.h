@@ -14,22 +14,23 @@ struct PostgresOptions {
   PgTarget target;
   // How long one question may take.
   absl::Duration patience = absl::Seconds(5);
-  // How long a start waits for the end of a move.
+  // How long a start waits for a move to end.
   absl::Duration lock_patience = absl::Seconds(10);
-  // Shown to operators, in the table of members.
+  // This gateway's name in the table of members, for operators.
   std::string name;
-  // How often it looks for others' commits, even without a notification.
+  // How often it looks for commits of others, even without a notification.
   absl::Duration poll_interval = absl::Seconds(1);
   // How long a gateway counts as alive without a sign of life.
   absl::Duration lease = kMemberLease;
-  // A list of Segmind's shows every submission that was made at least this long before it began.
+  // How long before the beginning of a list a submission must have been made for Segmind to show it
+  // for certain.
   absl::Duration caution = absl::Minutes(3);
 };
 
-// The record in a PostgreSQL database, in the schema `finetune`, for any number of gateways that
-// share it. A start where no gateway is alive, and every restart or change of the server, begins an
-// era. FAILED_PRECONDITION, in one clear sentence, if it is a standby, if a pooler that shares
-// connections between transactions is in between, if a right is missing, or if the record is being
+// Opens the record in the schema `finetune` of a PostgreSQL database, which any number of gateways
+// may share. A start while no gateway is alive, and every restart or change of the server, begins
+// an era. FAILED_PRECONDITION, in one clear sentence, if the server is a standby, if a pooler
+// between shares connections between transactions, if a right is missing, or if the record is being
 // moved; UNAVAILABLE if the database cannot be reached.
 absl::StatusOr<std::unique_ptr<Store>> OpenPostgresStore(const PostgresOptions& options);
 

@@ -9,7 +9,7 @@
 
 namespace finetune {
 
-// A reading as the leader leaves it to the others, in the database's time.
+// A reading as the leader leaves it in the database for the others, in the database's time.
 std::string EncodeReading(const FleetReading& reading, const DatabaseClock& clock);
 // Nullopt if the bytes are not a reading, for instance if another version wrote them.
 std::optional<FleetReading> DecodeReading(std::string_view bytes, const DatabaseClock& clock);

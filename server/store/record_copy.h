@@ -13,7 +13,7 @@
 
 namespace finetune {
 
-// What there is once per record.
+// What a record has only once.
 struct RecordHead {
   std::string epoch;
   std::string marker_key;
@@ -30,21 +30,21 @@ struct StoredRecord {
   std::string bytes;  // A serialised record::FineTuneRecord.
 };
 
-// A row of the ledger. Totals are counted anew from these.
+// A row of the ledger. Totals are not moved but counted anew from these.
 using SpendingRow = SpendingRows::value_type;
 
 template <typename Row>
 using TakeRow = std::function<absl::Status(const Row&)>;
 
-// Where a record is moved from. Nobody else changes it from Begin on until it is destroyed. Errors
-// are one sentence. Not thread-safe.
+// Where a record is moved from. From Begin until this is destroyed nobody else can change the
+// record. An error is one sentence. Not thread-safe.
 class RecordSource {
  public:
   virtual ~RecordSource() = default;
 
   virtual std::string name() const = 0;
   virtual absl::StatusOr<RecordHead> Begin() = 0;
-  // Each row once; an error of `take` ends it.
+  // Each calls `take` once for each row; an error of `take` ends it.
   virtual absl::Status ReadRecords(const TakeRow<StoredRecord>& take) = 0;
   virtual absl::Status ReadChanges(const TakeRow<StoredChange>& take) = 0;
   virtual absl::Status ReadIntents(const TakeRow<record::Intent>& take) = 0;
@@ -53,8 +53,8 @@ class RecordSource {
   virtual absl::Status MarkMoved(const std::string& to) = 0;
 };
 
-// Where a record is moved to: a place that has none. All of it is there after End, or nothing.
-// Errors are one sentence. Not thread-safe.
+// Where a record is moved to: a place that has none. After End all of it is there, before nothing.
+// An error is one sentence. Not thread-safe.
 class RecordTarget {
  public:
   virtual ~RecordTarget() = default;

@@ -8,8 +8,8 @@
 
 namespace finetune {
 
-// A checksum over the fields of a row, in order: shows whether the disk changed what was written.
-// No protection against a deliberate change.
+// A checksum over the fields of a row, in order, which shows whether the disk changed what was
+// written. It does not protect against a deliberate change.
 //
 //   RowSum("fine_tunes").Add(id).Add(record).value()
 class RowSum {

@@ -8,9 +8,10 @@
 
 namespace finetune {
 
-// FAILED_PRECONDITION or DATA_LOSS, as a start on the file would say it.
+// A record in a file, as what CopyStore moves from. FAILED_PRECONDITION or DATA_LOSS, in the words
+// of a start on the file.
 absl::StatusOr<std::unique_ptr<RecordSource>> OpenSqliteSource(const std::string& path);
-// Makes the file if it is not there.
+// The same for what it moves to. Makes the file if it does not exist.
 absl::StatusOr<std::unique_ptr<RecordTarget>> OpenSqliteTarget(const std::string& path);
 
 }  // namespace finetune

@@ -12,7 +12,7 @@
 
 namespace finetune {
 
-// An SQLite result code with the library's own words for it.
+// A result code of SQLite with the library's own words for it.
 struct SqliteError {
   int code = SQLITE_OK;
   std::string message;
@@ -25,25 +25,25 @@ struct SqliteError {
 //   while (statement.Step()) Use(statement.Blob(0));
 //   SqliteError error = statement.Reset();
 //
-// Not thread-safe. Goes before its connection.
+// Not thread-safe. Must be destroyed before its connection.
 class SqliteStatement {
  public:
   SqliteStatement() = default;
 
-  // Counted from 1. Bytes must live until Reset.
+  // Indices count from 1. The bytes must live until Reset.
   SqliteStatement& Bind(int index, std::string_view text);
   SqliteStatement& BindBlob(int index, std::string_view bytes);
   SqliteStatement& Bind(int index, int64_t number);
   SqliteStatement& BindNull(int index);
 
-  // Whether there is a row. Errors wait for Reset.
+  // Whether there is a row. Reset reports errors.
   bool Step();
   // Ends the run and says how it went.
   SqliteError Reset();
-  // Without rows: steps once and resets.
+  // For statements without rows: steps once and resets.
   SqliteError Run();
 
-  // Of the current row, counted from 0; valid until the next Step.
+  // Columns of the current row, counted from 0; valid until the next Step.
   std::string_view Blob(int column) const;
   int64_t Number(int column) const;
   bool IsNull(int column) const;
@@ -57,19 +57,19 @@ class SqliteStatement {
   int bind_error_ = SQLITE_OK;
 };
 
-// A connection that holds its file alone. Not thread-safe.
+// A connection that locks its file against all other processes. Not thread-safe.
 class SqliteConnection {
  public:
-  // Opens or makes the file; its folder must exist.
+  // Opens the file or makes it; its folder must exist.
   SqliteError Open(const std::string& path);
 
   SqliteError Execute(const std::string& sql);
   SqliteError Prepare(const char* sql, SqliteStatement& statement);
-  // Of a statement that yields one number.
+  // Runs a statement that yields one number.
   SqliteError Query(const char* sql, int64_t& number);
   bool InTransaction() const { return sqlite3_get_autocommit(db_.get()) == 0; }
   int RowsChanged() const { return sqlite3_changes(db_.get()); }
-  // Closing does not copy the write-ahead log into the file.
+  // From now on closing does not copy the write-ahead log into the file.
   void LeaveLogOnClose();
 
  private:

@@ -8,15 +8,15 @@
 
 namespace finetune {
 
-// The ledger's tables in an open store file. Rows whose checksum does not fit make `whole` false.
-// Not thread-safe; the session outlives it.
+// The ledger's tables in an open store file. A row whose checksum does not match makes `whole`
+// false. Not thread-safe; the session outlives it.
 class SqliteLedger {
  public:
   explicit SqliteLedger(SqliteSession& session) : s_(session) {}
 
-  // Looks at every row, and joins their sums into `digest`.
+  // Checks every row, and joins their sums into `digest`.
   SqliteError Load(int64_t& digest, bool& whole);
-  // Within a transaction: what the batch changes.
+  // Writes what the batch changes. Call it within a transaction.
   SqliteError Write(const StoreBatch& batch, int64_t& digest);
 
   SqliteError FindTotals(const std::vector<TotalKey>& keys,
@@ -26,7 +26,7 @@ class SqliteLedger {
  private:
   SqliteError Add(const SpendingKey& key, const SpendingCount& change, int64_t& digest);
   SqliteError AddToTotals(const TotalChange& change, int64_t& digest);
-  // What was there before has been taken out of the digest.
+  // The caller has taken the sum of the row before out of the digest.
   SqliteError PutTotal(const TotalKey& key, int64_t amount, int64_t& digest);
   static SqliteError Forget(SqliteStatement& statement, Quarter before, int64_t& digest);
 

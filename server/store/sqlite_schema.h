@@ -18,10 +18,10 @@ struct SqliteMeta {
   std::string epoch;
   uint64_t revision = 0;
   uint64_t seq = 0;
-  // The checksums of all rows of fine_tunes, intents, spending and totals, joined by exclusive or:
-  // rows that are missing, or come from another copy of the file, do not go unnoticed.
+  // The checksums of all rows of fine_tunes, intents, spending and totals, joined by exclusive or,
+  // so that rows that are missing or come from another copy of the file are noticed.
   int64_t digest = 0;
-  // StoreState.lost, and where the record was moved to; empty if neither.
+  // StoreState.lost, and where the record was moved to; usually both are empty.
   std::string lost;
   std::string moved_to;
 
@@ -33,7 +33,7 @@ int64_t SumOfEra(int64_t number, const Era& era);
 int64_t SumOfRecord(int64_t first_revision, std::string_view id, std::string_view record);
 int64_t SumOfChange(int64_t revision, int64_t time, std::string_view id, std::string_view after,
                     std::string_view before, bool forgotten);
-// The columns beside the intent's own bytes are made of those.
+// The other columns are made from the intent's bytes, and need no sum.
 int64_t SumOfIntent(std::string_view caller, std::string_view request_id, std::string_view intent);
 
 int64_t SumOfSpending(const SpendingKey& key, const SpendingCount& count);
@@ -45,7 +45,7 @@ inline constexpr char kPutSpending[] =
 SqliteStatement& BindSpending(SqliteStatement& put, const SpendingKey& key,
                               const SpendingCount& count);
 
-// What is in an intent's columns that are not its key.
+// The values of an intent's columns, except its key and its bytes.
 struct IntentColumns {
   explicit IntentColumns(const record::Intent& intent);
   int64_t state = 0;
@@ -53,7 +53,7 @@ struct IntentColumns {
   std::optional<int64_t> settle_time;
 };
 
-// The form of the tables that this version reads and writes, in SQLite's user_version.
+// The form of the tables that this version reads and writes, kept in SQLite's user_version.
 inline constexpr int64_t kSqliteForm = 4;
 
 // Makes the tables in an empty file.

@@ -12,17 +12,17 @@
 
 namespace finetune {
 
-// An open store file: the connection, with the lock on the file, and the statements. Not
+// An open store file: the connection, with its lock on the file, and the prepared statements. Not
 // thread-safe.
 struct SqliteSession {
   // What became of the files since this process last wrote them.
   enum class Files {
     kAsLeft,
-    // The path no longer leads to the open file: what is written to it would be lost.
+    // The path no longer leads to the open file: what is written to the file would be lost.
     kTaken,
-    // Only the write-ahead log's name is gone; the open log is whole.
+    // Only the name of the write-ahead log is gone; the open log is whole.
     kLogRemoved,
-    // Somebody else wrote to one of them: what is read from them means nothing any more.
+    // Somebody else wrote to one of them: what is read from them can no longer be trusted.
     kWrittenByOthers,
   };
 
@@ -33,21 +33,21 @@ struct SqliteSession {
   ~SqliteSession();
 
   Files LookAtFiles() const;
-  // After own writes.
+  // Remembers how the files look, after this process wrote them.
   void NoteFiles();
   // The file as it was last noted.
   const FileStamp& file() const { return file_; }
-  // Copies the log into the file, to the disk.
+  // Copies the log into the file, and syncs it to the disk.
   SqliteError SaveLog();
-  // Closing writes nothing any more.
+  // From now on nothing is written, not even by closing.
   void LeaveFilesAlone();
 
-  // Whether the file's structure is whole, page by page. DATA_LOSS.
+  // Checks the file's structure, page by page. DATA_LOSS if it is damaged.
   absl::Status CheckStructure();
   absl::StatusOr<Lineage> ReadEras();
 
-  // Within a transaction: one row each, with its sum, which goes into `digest` as well, where meta
-  // counts the table.
+  // Each writes one row with its sum and, for the tables that meta counts, joins that sum into
+  // `digest`. Call them within a transaction.
   SqliteError PutEra(int64_t number, const Era& era);
   SqliteError PutRecord(int64_t first_revision, std::string_view id, std::string_view record,
                         int64_t& digest);
@@ -56,7 +56,7 @@ struct SqliteSession {
 
   absl::Status Refusal(std::string_view what) const;
   absl::Status Refusal(const SqliteError& error) const;
-  // DATA_LOSS: what is wrong, and what to do about it.
+  // DATA_LOSS that says what is wrong, and what to do about it.
   absl::Status Damaged(std::string_view what) const;
 
   std::string path;
@@ -99,7 +99,7 @@ struct SqliteSession {
 
   FileStamp file_;
   FileStamp log_;
-  // The write-ahead log, to look at it when it has no name any more. -1 until there is one.
+  // The write-ahead log, to look at even when its name is gone. -1 until there is one.
   int log_file_ = -1;
 };
 

@@ -19,14 +19,14 @@ struct StoreMark {
   FileStamp file;
 
   std::string Encode() const;
-  // nullopt if these bytes are no mark: a machine that lost power may leave it empty.
+  // nullopt if these bytes are not a mark: a machine that lost power may leave the file empty.
   static std::optional<StoreMark> Decode(const std::string& bytes);
 };
 
-// A small file beside the record that says up to where it must reach, so that a start notices a
-// record that lost its last commits (its write-ahead log was removed, or damaged) or that is gone.
+// A small file beside the record that says how far the record must reach, so that a start notices
+// that it is gone or has lost its last commits (its write-ahead log was removed or damaged).
 //
-// It is written after each commit and not synced: a killed process loses nothing of it, and after a
+// It is written after each commit but not synced: a killed process loses nothing of it, and after a
 // loss of power it may say less than the record has, never more. Not thread-safe.
 class MarkFile {
  public:
@@ -37,13 +37,13 @@ class MarkFile {
 
   const std::string& path() const { return path_; }
 
-  // nullopt if there is none.
+  // nullopt if there is no mark.
   std::optional<StoreMark> Read() const;
 
-  // Makes the file if it is not there (any more). An error leaves an older mark: that is safe, so
-  // only the first write of a process has to go well.
+  // Makes the file if it does not exist (any more). An error leaves an older mark, which is safe,
+  // so only the first write of a process must succeed.
   absl::Status Write(const StoreMark& mark);
-  // To the disk.
+  // Syncs it to the disk.
   void Sync();
 
  private:

@@ -8,19 +8,19 @@
 
 namespace finetune {
 
-// The operators' door: GET /metrics, /livez, /readyz, and the page, where there is one. Thread-safe
-// if the checks are.
+// The operators' door: GET /metrics, /livez, /readyz, and the page, if there is one. Thread-safe if
+// the checks are.
 class AdminDoor : public WebDoor {
  public:
-  // OK, or why not: the message is what the probe's answer says. May take a second.
+  // OK, or why not: the message becomes the probe's answer. May take a second.
   using Check = std::function<absl::Status()>;
 
-  // `refresh` brings the metrics that are looked up when asked for up to date. `page`, which
-  // outlives this, answers what is asked for beside; null: nothing does.
+  // `refresh` updates the metrics that are computed only on demand. `page`, which outlives this,
+  // answers all other paths; null: they do not exist.
   AdminDoor(Metrics& metrics, std::function<void()> refresh, Check live, Check ready,
             WebDoor* page = nullptr);
 
-  // Answers everything: no body says anything here.
+  // Answers everything at once: no request here needs its body.
   std::optional<WebReply> Judge(const WebRequest& request) override { return Take(request); }
   WebReply Take(const WebRequest& request) override;
 

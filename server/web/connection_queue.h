@@ -9,18 +9,19 @@
 
 namespace finetune {
 
-// The connections of a door, the one first that has gone for the longest without an answer. Where
-// there are more than `most`, that one is cut off: whoever holds connections and says nothing, or
-// says it a byte at a time, loses them, and who comes with a whole request gets in. Thread-safe.
+// The connections of a door, ordered by how long they have gone without an answer. When there are
+// more than `most`, the one that has gone the longest is cut off: a client that holds connections
+// and sends nothing, or a byte at a time, loses them, and one with a whole request gets in.
+// Thread-safe.
 class ConnectionQueue {
  public:
   explicit ConnectionQueue(size_t most) : most_(most) {}
 
-  // A connection was taken in.
+  // A connection was accepted.
   void Begin(int socket) ABSL_LOCKS_EXCLUDED(mu_);
   // A request on it was answered.
   void Answered(int socket) ABSL_LOCKS_EXCLUDED(mu_);
-  // Before the socket is closed.
+  // Call it before the socket is closed.
   void End(int socket) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
@@ -31,7 +32,7 @@ class ConnectionQueue {
 
   Mutex mu_;
   uint64_t last_turn_ ABSL_GUARDED_BY(mu_) = 0;
-  std::map<uint64_t, int> sockets_ ABSL_GUARDED_BY(mu_);  // By their turn.
+  std::map<uint64_t, int> sockets_ ABSL_GUARDED_BY(mu_);  // By turn.
   absl::flat_hash_map<int, uint64_t> turns_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -11,30 +11,30 @@
 
 namespace finetune {
 
-// What is said on one connection of an HttpServer: bytes that came go in, bytes to send come out.
-// Requests are answered one after another; the next one is not looked at before the answer is sent.
-// A request is judged by its head, and what a body holds beyond the limit is not kept. Knows no
-// socket and no time. One thread; the door outlives it.
+// The protocol of one connection of an HttpServer: received bytes go in, bytes to send come out.
+// Requests are answered one after another; the next one is not read before the answer was sent. A
+// request is judged by its head, and what exceeds the limit of a body is not kept. Has no socket
+// and no clock. Not thread-safe; the door outlives it.
 class HttpConnection {
  public:
   HttpConnection(WebDoor& door, size_t most_body_bytes)
       : door_(door), most_body_bytes_(most_body_bytes) {}
 
-  // Takes all of `bytes`, which may be empty. Only while it wants any.
+  // Takes all of `bytes`, which may be empty. Call it only while wants_bytes().
   void Take(std::string_view bytes);
-  // Everything in output() was sent: goes on with what has come already.
+  // Everything in output() was sent: goes on with what was received already.
   void Sent();
 
-  // What is to be sent now. Whoever sends it takes it out.
+  // What is to be sent now. The sender removes what it has sent.
   std::string& output() { return output_; }
 
   // False while there is something to send, and once it closes.
   bool wants_bytes() const { return output_.empty() && !closing_; }
   // Nothing more will be read: once output() is sent, the connection ends.
   bool closing() const { return closing_; }
-  // Nothing of a request has come.
+  // Nothing of a request was received.
   bool idle() const { return stage_ == Stage::kHead && input_.empty(); }
-  // What is to be said after output(), if the last answer goes on; once.
+  // The stream that follows output(), if the last answer has one. Returns it once.
   std::shared_ptr<WebStream> TakeStream() { return std::exchange(stream_, nullptr); }
   // How many requests have been answered.
   uint64_t answered() const { return answered_; }
@@ -43,7 +43,7 @@ class HttpConnection {
   enum class Stage { kHead, kBody };
 
   void Proceed();
-  // Each is true if it has done something, so that there may be more to do.
+  // Each returns true if it did something, so that there may be more to do.
   bool ProceedWithHead();
   bool ProceedWithBody();
   void Begin();
@@ -59,10 +59,10 @@ class HttpConnection {
   const size_t most_body_bytes_;
 
   Stage stage_ = Stage::kHead;
-  std::string input_;  // Not looked at yet: a head at most, and what came with it.
+  std::string input_;  // Not read yet: at most a head, and what came with it.
   HttpHead head_;
   ChunkDecoder chunks_;
-  uint64_t body_left_ = 0;  // Of one of known length.
+  uint64_t body_left_ = 0;  // Of a body of known length.
   std::string body_;
   bool body_too_long_ = false;
   std::string output_;

@@ -8,13 +8,13 @@
 
 namespace finetune {
 
-// Why a request is not answered by a door: a status code and a line for its sender.
+// Why a request does not reach the door: a status code, and a line for its sender.
 struct HttpRefusal {
   int code = 400;
   std::string_view why;
 };
 
-// What the head of an HTTP/1 request says.
+// The head of an HTTP/1 request.
 struct HttpHead {
   struct Field {
     std::string name;  // In lower case.
@@ -32,30 +32,30 @@ struct HttpHead {
   bool keep_alive = true;  // The connection may be used again.
   bool awaits_continue = false;
 
-  // Null if there is none; the first of several.
+  // The value of the first field of this name, in lower case; null if there is none.
   const std::string* Find(std::string_view name) const;
 };
 
-// Room for a head; a longer one is refused.
+// A longer head is refused.
 constexpr size_t kMostHeadBytes = size_t{16} << 10;
 
-// How many bytes at the beginning of `text` are a head, its empty line included; 0: not all of it
-// has come. A refusal as soon as it is clear that it will be no good one.
+// How many bytes at the beginning of `text` are a head, including its empty line; 0 if it is not
+// complete. A refusal as soon as it is clear that it cannot become a good head.
 struct HeadEnd {
   size_t size = 0;
   std::optional<HttpRefusal> refusal;
 };
 HeadEnd FindHeadEnd(std::string_view text);
 
-// Reads a head as FindHeadEnd found it, as strictly as RFC 9112 allows: what could be read in two
-// ways, by us and by a proxy before us, is refused. Empty lines before it have been taken off.
+// Parses a head that FindHeadEnd found, as strictly as RFC 9112 allows: what we and a proxy in
+// front of us could read in two ways is refused. Empty lines before it must have been removed.
 std::optional<HttpRefusal> ParseHead(std::string_view text, HttpHead& head);
 
-// Takes the framing off a body in chunks, as its bytes come. One for each body.
+// Decodes a chunked body as its bytes arrive. Use one for each body. Not thread-safe.
 class ChunkDecoder {
  public:
-  // Takes what it can from the front of `input`, and appends to `data` what it carries. After a
-  // refusal or done() nothing more is taken.
+  // Takes what it can from the front of `input`, and appends the data in it to `data`. After a
+  // refusal or done() it takes nothing more.
   std::optional<HttpRefusal> Take(std::string_view& input, std::string& data);
 
   bool done() const { return state_ == State::kDone; }
@@ -66,7 +66,7 @@ class ChunkDecoder {
   std::optional<HttpRefusal> TakeSize(std::string_view line);
 
   State state_ = State::kSize;
-  std::string line_;   // As far as it has come.
+  std::string line_;   // The part of it that was received.
   uint64_t left_ = 0;  // Of the chunk.
   size_t trailer_bytes_ = 0;
 };

@@ -12,27 +12,27 @@
 
 namespace finetune {
 
-// One HTTP/1.1 listener with a few threads of its own, for small requests. The door is asked on
-// them, several at once, and may take a second. Whatever clients do, connections, their time and
-// their bodies are bounded; where there are too many connections, the one is cut off that has
-// waited for longest with its request. Streams are not counted among them; one is cut off whose
-// reader does not take in time what it was told.
+// One HTTP/1.1 listener for small requests, with a few threads of its own. They ask the door,
+// several at once; it may take a second. Whatever clients do, the connections, their time and their
+// bodies are bounded: when there are too many connections, the one whose request is overdue the
+// longest is cut off. Streams are not counted among them; a stream is cut off if its reader does
+// not take in time what was sent. Thread-safe; owned by the gateway.
 class HttpServer {
  public:
   struct Options {
     std::string host;
     int port = 0;               // 0: any.
-    std::string name = "http";  // Of its threads.
+    std::string name = "http";  // The name of its threads.
     int threads = 2;
     int max_connections = 256;
-    // From one request to the next, for a whole request, and for taking its answer.
+    // The time allowed between two requests, for a whole request, and for taking its answer.
     absl::Duration patience = absl::Seconds(10);
     size_t max_body_bytes = size_t{256} << 10;
   };
 
   // `door` outlives it. UNAVAILABLE, saying why, if it cannot listen.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const Options& options, WebDoor& door);
-  // Stops; requests that are being answered are answered first.
+  // Stops, after it has finished the requests that are being answered.
   ~HttpServer();
 
   int port() const { return listeners_.port(); }

@@ -8,13 +8,13 @@
 
 namespace finetune {
 
-// The sockets that take connections on every address of a host, all on one port. Closed with it.
+// The sockets that accept connections on every address of a host, all on one port. Closed when this
+// is destroyed. Constant after Open.
 class Listeners {
  public:
-  // `host` is a name or an address, IPv6 perhaps in brackets; port 0 takes any. A name such as
-  // `localhost` may have several addresses, of both families, and each of them is listened on, as
-  // gRPC does; those that this machine does not have are left out. UNAVAILABLE, saying why, if one
-  // is taken or none is left.
+  // `host` is a name or an address, IPv6 perhaps in brackets; port 0 means any. A name such as
+  // `localhost` may have several addresses of both families; like gRPC, this listens on each of
+  // them that the machine has. UNAVAILABLE, saying why, if one is in use or none is left.
   static absl::StatusOr<Listeners> Open(const std::string& host, int port);
 
   Listeners(Listeners&& other) noexcept

@@ -9,20 +9,20 @@
 
 namespace finetune {
 
-// What the streams of one thread's connections have to tell it. Thread-safe. Shared by the thread
-// and the outlets of its streams.
+// What the streams on one thread's connections have to tell that thread. Thread-safe. Shared by the
+// thread and the outlets of its streams.
 class WakeList : public std::enable_shared_from_this<WakeList> {
  public:
   struct Call {
     int socket = -1;
-    uint64_t connection = 0;  // Sockets' numbers come again, connections' do not.
+    uint64_t connection = 0;  // Numbers of sockets are reused, those of connections are not.
     bool cut = false;
   };
 
   WakeList();
   ~WakeList();
 
-  // Readable while there is a call to take; -1 if the system had none.
+  // A descriptor, readable while there is a call to take; -1 if the system had none left.
   int fd() const { return fd_; }
 
   // The outlet of a connection.

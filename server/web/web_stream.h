@@ -6,30 +6,31 @@
 namespace finetune {
 
 // The connection of a WebStream, as the stream sees it. Thread-safe. May outlive the connection;
-// what it is told then has no effect.
+// calls then have no effect.
 class WebOutlet {
  public:
   virtual ~WebOutlet() = default;
-  // There is something to say: has Fill called soon. Returns at once.
+  // Has Fill called soon, because there is something to send. Returns at once.
   virtual void Wake() = 0;
-  // Ends the connection, whatever it has yet to send. Returns at once; Close follows.
+  // Ends the connection, even if there is more to send. Returns at once; Close follows.
   virtual void Cut() = 0;
 };
 
-// An answer that goes on, such as server-sent events: it is asked for bytes when its connection has
-// room for them. All calls come on the connection's thread, none during another.
+// An answer without end, such as server-sent events. It is asked for bytes when its connection has
+// room for them. All calls come on the connection's thread, one at a time. Shared by the connection
+// and the door that made it.
 class WebStream {
  public:
-  // Where Fill stops, within a message.
+  // Fill stops once it has appended this much, at the end of a message.
   static constexpr size_t kRoom = size_t{64} << 10;
 
   virtual ~WebStream() = default;
-  // The head of the answer is on its way; before all else. Without it Close does not come.
+  // The first call: the head of the answer is being sent. Without Begin, Close does not come.
   virtual void Begin(std::shared_ptr<WebOutlet> outlet) = 0;
-  // Appends what there is to say. Called when all before was sent, again and again until it appends
-  // nothing, and then after a Wake. False: the connection ends once that is sent.
+  // Appends what there is to send. Called when everything before was sent, repeatedly until it
+  // appends nothing, and then after a Wake. False ends the connection once that is sent.
   virtual bool Fill(std::string& output) = 0;
-  // The connection is over; the last call.
+  // The last call: the connection has ended.
   virtual void Close() = 0;
 };
 

@@ -13,24 +13,24 @@
 
 namespace finetune {
 
-// The public door: POST /webhooks/segmind/{token}. What a webhook says is a hint that is passed on
-// and confirmed by a read; nothing else is believed. Whatever comes with a good token means that
-// something has happened, whether it can be read or not. Without one nothing is shown and no body
-// is read: a wrong token is as unknown as a wrong path. Thread-safe.
+// The public door: POST /webhooks/segmind/{token}. A webhook is only a hint, which is passed on and
+// confirmed by a read; nothing in it is believed. A request with a good token means that something
+// has happened, even if it cannot be read. Without a good token nothing is shown and no body is
+// read: a wrong token looks like a wrong path. Thread-safe.
 class WebhookDoor : public WebDoor {
  public:
-  // Told of the job that an event names, or of "" where it names none: then all of them are to be
-  // looked at. Must not block.
+  // Gets the job that an event names, or "" if it names none and all jobs are to be looked at. Must
+  // not block.
   using Hint = std::function<void(std::string upstream_id, const TraceContext& trace)>;
 
-  // Events with a valid token are spans of `tracer`, each the root of its trace: what the internet
-  // says of traces does not count here.
+  // Each event with a valid token is a span of `tracer` and the root of its trace: trace headers
+  // from the internet are ignored.
   WebhookDoor(WebhookTokens& tokens, Hint hint, Clock& clock, Metrics& metrics, Tracer& tracer);
 
   std::optional<WebReply> Judge(const WebRequest& request) override;
   WebReply Take(const WebRequest& request) override ABSL_LOCKS_EXCLUDED(mu_);
 
-  // When the last event with a valid token came; InfinitePast before the first.
+  // When the last event with a valid token came, by the time of day; InfinitePast before the first.
   absl::Time last_event_time() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

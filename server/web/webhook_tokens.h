@@ -12,18 +12,18 @@
 
 namespace finetune {
 
-// The secrets in the webhook's URL: one a line in a file, any of which is valid, so that one can
-// be replaced while the other still works. Reread when the file changes. Thread-safe.
+// The secrets in the webhook's URL: one on each line of a file. Any of them is valid, so that one
+// can be replaced while the other still works. Reread when the file changes. Thread-safe.
 class WebhookTokens {
  public:
   // INVALID_ARGUMENT, in one sentence, if the file cannot be read, is empty, or has a token that is
-  // shorter than 128 bits take (22 characters) or does not fit into a URL. An empty path: no token
+  // shorter than 22 characters (128 bits) or cannot be part of a URL. With an empty path no token
   // is valid.
   static absl::StatusOr<std::unique_ptr<WebhookTokens>> Open(const std::string& path,
                                                              FileRereader& rereader);
   ~WebhookTokens();
 
-  // In time that does not depend on how much of it is right.
+  // Takes the same time however much of the token is right.
   bool Accepts(std::string_view token) const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -102,8 +102,8 @@ std::string Little(std::initializer_list<std::pair<int, int64_t>> fields) {
   return bytes;
 }
 
-// What stands around one image in a zip of that size, since only a zip of images is let through. The
-// image is not packed, and nobody looks whether it is one.
+// What stands around one image in a zip of that size, since only a zip of images is let through.
+// The image is not packed, and nobody looks whether it is one.
 struct Zip {
   explicit Zip(int64_t size) {
     const std::string name = "image.png";

@@ -12,8 +12,8 @@
 
 namespace finetune {
 
-// What the reading of lists and that of details have in common: where they read and record, and what
-// they learn together. All of it outlives them.
+// What the reading of lists and that of details have in common: where they read and record, and
+// what they learn together. All of it outlives them.
 struct ReadingParts {
   SegmindClient& segmind;
   LeaderRecorder& recorder;

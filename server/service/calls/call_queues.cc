@@ -14,8 +14,8 @@ namespace {
 // at the sockets in vain.
 constexpr int kLookEvery = 32;
 // How many calls are gathered before some of them are run, and how many these are. Whoever calls
-// seldom stands in gRPC's queue behind all that others have sent, so that this is to be shorter than
-// the lines here.
+// seldom stands in gRPC's queue behind all that others have sent, so that this is to be shorter
+// than the lines here.
 constexpr int kGathered = 64;
 constexpr int kRun = 8;
 // So many events are taken for that at most, whatever they are.

@@ -30,7 +30,8 @@ constexpr absl::Duration kWatchful = absl::Seconds(2);
 constexpr absl::Duration kTrimAfter = absl::Milliseconds(100);
 // Growth that is due to nobody in particular is accepted after this time.
 constexpr absl::Duration kAlarm = absl::Seconds(10);
-// How much of a processor it may take for itself while it looks at connections: one part in so many.
+// How much of a processor it may take for itself while it looks at connections: one part in so
+// many.
 constexpr int kShare = 20;
 
 // How often it learns which connections there are, at most, and the part of a processor for that.

@@ -36,10 +36,10 @@ namespace finetune {
 // what is left is little. Whoever has calls that are let in may have tens of thousands of them
 // wait for their turn.
 //
-// It also sees to it that descriptors are left to accept with: once they are used up, gRPC 1.51 never
-// accepts again. When half of them are taken, connections without a call that lasts are cut, a quarter of
-// all descriptors at a time: those that have never made a call first, then those that have been
-// quiet longest.
+// It also sees to it that descriptors are left to accept with: once they are used up, gRPC 1.51
+// never accepts again. When half of them are taken, connections without a call that lasts are cut,
+// a quarter of all descriptors at a time: those that have never made a call first, then those that
+// have been quiet longest.
 //
 // On a thread of its own ("memory-guard"). Start and Stop are for the owner; the rest is the
 // thread's, and the tests'.
