@@ -12,6 +12,7 @@
 
 namespace finetune {
 
+// Where to listen.
 struct Address {
   std::string host;  // IPv6 in brackets.
   int port = 0;      // 0: any.

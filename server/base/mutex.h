@@ -23,6 +23,7 @@ class ABSL_LOCKABLE Mutex {
   std::mutex mu_;
 };
 
+// Holds a Mutex from its construction to its destruction.
 class ABSL_SCOPED_LOCKABLE MutexLock {
  public:
   explicit MutexLock(Mutex& mu) ABSL_EXCLUSIVE_LOCK_FUNCTION(mu) : mu_(mu) { mu_.Lock(); }
@@ -34,7 +35,8 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex& mu_;
 };
 
-// Waits may wake without cause: call them in a loop over the condition.
+// A condition variable for Mutex. Thread-safe. Waits may wake without cause: call them in a loop
+// over the condition.
 class CondVar {
  public:
   void Wait(Mutex& mu) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -58,7 +60,7 @@ class CondVar {
   std::condition_variable cv_;
 };
 
-// Many readers or one writer.
+// std::shared_mutex with the same annotations: many readers or one writer.
 class ABSL_LOCKABLE SharedMutex {
  public:
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mu_.lock(); }
@@ -70,6 +72,7 @@ class ABSL_LOCKABLE SharedMutex {
   std::shared_mutex mu_;
 };
 
+// Holds a SharedMutex for one writer, or as one of its readers.
 class ABSL_SCOPED_LOCKABLE WriterLock {
  public:
   explicit WriterLock(SharedMutex& mu) ABSL_EXCLUSIVE_LOCK_FUNCTION(mu) : mu_(mu) { mu_.Lock(); }

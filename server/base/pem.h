@@ -13,6 +13,7 @@
 
 namespace finetune {
 
+// Frees what OpenSSL has allocated.
 struct FreeOpenSsl {
   void operator()(BIO* bio) const { BIO_free(bio); }
   void operator()(X509* certificate) const { X509_free(certificate); }

@@ -10,6 +10,7 @@ namespace finetune {
 // Text that must appear in no log, error, metric, trace or store: it has no stream operator and no
 // conversion, so that printing it takes a deliberate Reveal(). Its memory is wiped when it is
 // destroyed, assigned to or moved from. Code that copies what Reveal() returns must wipe the copy.
+// A value: const access is thread-safe.
 class Secret {
  public:
   Secret() = default;

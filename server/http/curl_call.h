@@ -12,6 +12,7 @@
 
 namespace finetune {
 
+// What all calls of one client have in common.
 struct CurlCallOptions {
   CurlOptions curl;
   absl::Duration max_connection_age;

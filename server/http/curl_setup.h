@@ -13,15 +13,16 @@
 
 namespace finetune {
 
-// What small calls and streams of HTTP set up alike.
+// What small calls and streams set up in the same way.
 
+// How to connect to a host.
 struct CurlOptions {
   std::string user_agent;
   // PEM certificates to trust instead of the system's bundle (its directory is trusted all the
   // same). Without it SSL_CERT_FILE and SSL_CERT_DIR count, as everywhere with OpenSSL.
   std::string ca_file;
   absl::Duration connect_timeout;
-  // Whether http_proxy and its kin in the environment count.
+  // Whether http_proxy and the like in the environment count.
   bool use_environment_proxy = true;
 };
 
@@ -30,7 +31,7 @@ struct FreeCurlHandle {
 };
 using CurlHandle = std::unique_ptr<CURL, FreeCurlHandle>;
 
-// Readies libcurl. Any number of times, from any thread. INTERNAL.
+// Initialises libcurl. May be called any number of times, from any thread. INTERNAL if that fails.
 absl::Status InitCurl();
 
 // The proxy for `url`, empty for none.

@@ -41,6 +41,7 @@ struct HttpRequest {
   std::function<bool()> may_send;
 };
 
+// An answer with any code. A transport that brings one has succeeded, whatever the code says.
 struct HttpResponse {
   int code = 0;
   // Names in lower case.

@@ -12,15 +12,15 @@
 namespace finetune {
 
 // Reads JSON that has nothing unusual in it, several times as fast as a parser that must be ready
-// for everything. It vouches for what it accepts and for nothing else: escapes, control characters,
-// exponents, long numbers and deep nesting are left to RapidJSON, as is all that is not JSON.
-// Encodings are not checked, as RapidJSON does not here. Handler: as RapidJSON's; strings are parts
-// of the text that is read.
+// for everything. Only success means something: escapes, control characters, exponents, long
+// numbers, deep nesting, and text that is not JSON are left to RapidJSON. Like RapidJSON here, it
+// does not check encodings. The handler is as RapidJSON's; its strings are parts of the text. Not
+// thread-safe.
 template <typename Handler>
 class PlainJson {
  public:
-  // True if all of `text` is one value, of which `handler` has heard all. False says nothing about
-  // the text; the handler has heard some of it then, or has refused some.
+  // True if all of `text` is one value and `handler` got all of it. False says nothing about the
+  // text: the handler got some of it, or refused some.
   static bool Read(std::string_view text, Handler& handler) {
     PlainJson reader(text, handler);
     reader.SkipSpace();

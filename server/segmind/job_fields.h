@@ -22,9 +22,9 @@ struct ScalarMember {
   void (pb::FineTune::*set)(T);
 };
 
-// A field of a job, a text, a number or a flag, that means the same to Segmind and to callers. One
-// row is all there is to say of it: readings take it from Segmind's answers, joins put it into the
-// record, and a submission sends it where a caller may set it.
+// A field of a job (a text, a number or a flag) that means the same to Segmind and to callers. One
+// row is all that the gateway needs to know about it: readings take it from Segmind's answers,
+// joins put it into the record, and a submission sends it if callers may set it.
 struct JobField {
   int number;                      // In pb::FineTune.
   std::string_view upstream_name;  // Segmind's name for it.

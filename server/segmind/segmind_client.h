@@ -43,6 +43,7 @@ struct SubmitOutcome {
   absl::Status status;
 };
 
+// All jobs, as Segmind lists them.
 struct ListAnswer {
   UpstreamList pages;
   // When the read of the first page began, or a copy in a cache was made: what it shows is at least
@@ -52,11 +53,13 @@ struct ListAnswer {
   std::optional<absl::Time> upstream_time;
 };
 
+// One job, as Segmind describes it.
 struct DetailsAnswer {
   UpstreamJob job;
-  absl::Time start_time;
+  absl::Time start_time;  // When the read began.
 };
 
+// Where a dataset can be put, and where it can then be read.
 struct UploadUrlAnswer {
   Secret presigned_url;  // Whoever has it can write the file.
   std::string s3_url;

@@ -35,6 +35,7 @@ struct ExchangeCall {
   bool once = false;
 };
 
+// How an exchange ended.
 struct ExchangeResult {
   absl::Status status;    // OK: a 2xx answer. Otherwise a typed error.
   HttpResponse response;  // Of the last try; code 0 if that had none.

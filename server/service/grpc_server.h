@@ -15,8 +15,9 @@
 
 namespace finetune {
 
-// The gRPC listener with standard health and, on request, reflection and channelz. The owner
-// finishes all streams and waits before Shutdown, which otherwise takes its whole deadline.
+// The gRPC listener with standard health and, on request, reflection and channelz. For its owner,
+// the gateway, on one thread at a time: it finishes all streams and waits before Shutdown, which
+// otherwise takes its whole deadline.
 class GrpcServer {
  public:
   struct Options {

@@ -9,6 +9,7 @@ namespace finetune {
 
 enum class PeriodKind { kDay, kWeek, kMonth };
 
+// From `start` on and before `end`.
 struct Period {
   absl::Time start;
   absl::Time end;

@@ -163,7 +163,7 @@ class Fleet {
   virtual CallBudget* calls() = 0;
 };
 
-// One process that has the record to itself: it always leads.
+// One process that has the record to itself: it always leads. Thread-safe.
 class SoloFleet : public Fleet {
  public:
   explicit SoloFleet(FleetMember me);

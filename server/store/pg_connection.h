@@ -71,7 +71,7 @@ struct PgQuery {
   std::vector<PgValue> values;
 };
 
-// The rows of one statement.
+// The rows of one statement. A value; copies share the rows.
 class PgRows {
  public:
   explicit PgRows(PGresult* result) : result_(result, PQclear) {}

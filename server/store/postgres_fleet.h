@@ -8,6 +8,7 @@
 
 namespace finetune {
 
+// The timing of leases and looks; tests shorten it.
 struct PostgresFleetOptions {
   PgTarget target;
   // How many the account allows. Above 2,000 each process counts by itself.

@@ -10,6 +10,7 @@
 
 namespace finetune {
 
+// Where the record is, and how long to wait for what.
 struct PostgresOptions {
   PgTarget target;
   // How long one question may take.

@@ -9,7 +9,7 @@
 namespace finetune {
 
 // A checksum over the fields of a row, in order, which shows whether the disk changed what was
-// written. It does not protect against a deliberate change.
+// written. It does not protect against a deliberate change. Not thread-safe.
 //
 //   RowSum("fine_tunes").Add(id).Add(record).value()
 class RowSum {

@@ -8,6 +8,7 @@
 
 namespace finetune {
 
+// How to open a record.
 struct SqliteOptions {
   // The operator knows that the record lacks its last commits, or is gone, and wants to go on with
   // what there is.

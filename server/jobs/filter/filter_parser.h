@@ -18,7 +18,7 @@ namespace finetune {
 //   comparison = field operator value
 //              | text                                 a word or a quotation, anywhere in the job
 //
-// For one text.
+// Parses one text. Not thread-safe.
 class FilterParser {
  public:
   static constexpr size_t kMaxLength = 2'000;
@@ -26,7 +26,8 @@ class FilterParser {
 
   explicit FilterParser(std::string_view text) : text_(text) {}
 
-  // Null for a text of nothing but spaces. INVALID_ARGUMENT / INVALID_FIELD.
+  // Null for a text of spaces only. INVALID_ARGUMENT / INVALID_FIELD, with the place, for any other
+  // text that is not a filter.
   absl::StatusOr<FilterNode::Ptr> Parse();
 
  private:

@@ -23,6 +23,7 @@
 
 namespace finetune {
 
+// The orders in which a view keeps jobs.
 struct ByFirstRevision {
   using Key = uint64_t;
   static Key Of(const FineTuneVersion& version) { return version.first_revision; }

@@ -8,8 +8,8 @@
 
 namespace finetune {
 
-// What is counted for each state of a job. A state that this version does not know counts as
-// STATE_UNSPECIFIED.
+// One T for each state of a job. A state that this version does not know counts as
+// STATE_UNSPECIFIED. Not thread-safe.
 template <typename T>
 class ByState {
  public:

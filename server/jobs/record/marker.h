@@ -23,6 +23,7 @@ bool IsMarker(std::string_view text);
 // nothing. Taking it off again works in any case and wherever it stands.
 std::string AddMarker(std::string_view display_name, std::string_view marker);
 
+// A name as Segmind shows it, taken apart.
 struct MarkedName {
   std::string display_name;
   std::string marker;  // The first one, in lower case; empty if the name has none.

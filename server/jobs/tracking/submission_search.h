@@ -53,6 +53,7 @@ struct SubmissionSearch {
   absl::Duration settle_time;
 };
 
+// What a search found out about the submissions that it looked for.
 struct SearchResult {
   // A submission that cannot be told from what it is not: it stays SUBMIT_UNKNOWN.
   struct Undecided {

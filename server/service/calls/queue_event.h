@@ -2,10 +2,11 @@
 
 namespace finetune {
 
-// The end of a gRPC operation: what its tag points to.
+// What the tag of a gRPC operation points to: hears how the operation ended. Lives until then;
+// called on a thread that reads completion queues.
 class QueueEvent {
  public:
-  // `ok` false if the operation did not happen.
+  // `ok` is false if the operation did not happen.
   virtual void OnEvent(bool ok) = 0;
 
  protected:

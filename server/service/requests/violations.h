@@ -11,7 +11,8 @@
 
 namespace finetune {
 
-// Collects everything that is wrong with a request, so that the caller learns it all at once.
+// Collects everything that is wrong with a request, so that the caller learns it all at once. Not
+// thread-safe.
 class Violations {
  public:
   void Add(std::string field, std::string description) {

@@ -31,12 +31,13 @@ struct DownloadSpec {
   std::shared_ptr<Sharer> sharer;
 };
 
-// What `request` asks of that job. FAILED_PRECONDITION / WEIGHTS_NOT_READY, INVALID_ARGUMENT /
-// INVALID_FIELD.
+// What `request` asks of that job. FAILED_PRECONDITION / WEIGHTS_NOT_READY if there are no weights
+// yet, INVALID_ARGUMENT / INVALID_FIELD.
 absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& request,
                                            const FineTuneVersion& version);
 
-// The call that a download belongs to. One of these at a time; OnWritten follows a Write.
+// The call that a download belongs to, as the download sees it. The download calls one method at a
+// time; OnWritten follows a Write. Outlives the download until End.
 class DownloadReceiver {
  public:
   virtual ~DownloadReceiver() = default;

@@ -18,8 +18,8 @@
 
 namespace finetune {
 
-// The call that an upload belongs to. One of these at a time; OnMessage or OnHalfClose follows a
-// Read.
+// The call that an upload belongs to, as the upload sees it. The upload calls one method at a time;
+// OnMessage or OnHalfClose follows a Read. Outlives the upload until End.
 class UploadReceiver {
  public:
   virtual ~UploadReceiver() = default;
