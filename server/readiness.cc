@@ -38,13 +38,19 @@ void Readiness::Follow(std::function<void()> ready) {
 }
 
 void Readiness::Look() {
-  MutexLock lock(mu_);
-  if (!following_) return;
-  if (!status().ok()) {
-    timer_ = parts_.clock.RunAfter(kFollowInterval, [this] { Look(); });
-    return;
+  const bool is_ready = status().ok();
+  std::function<void()> ready;
+  {
+    MutexLock lock(mu_);
+    if (!following_) return;
+    if (!is_ready) {
+      timer_ = parts_.clock.RunAfter(kFollowInterval, [this] { Look(); });
+      return;
+    }
+    // Its timer stays in timer_, so that Stop waits for what follows.
+    ready = std::exchange(ready_, nullptr);
   }
-  ready_();
+  ready();
   Log(LogLevel::kInfo, "ready", {{"fine_tunes", parts_.catalog.view()->size()}});
 }
 

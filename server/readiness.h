@@ -13,30 +13,32 @@
 namespace finetune {
 
 // Whether reads are worth serving: there must be something in the record, however old, or a good
-// read of Segmind. Follows that until it is so. Thread-safe; all that it is given outlives it.
+// read of Segmind. Follows that until it is so. Thread-safe; Follow and Stop are for the owner, one
+// after the other. What it is given outlives it.
 class Readiness {
  public:
   struct Parts {
     const Catalog& catalog;  // Loaded.
     Clock& clock;
     absl::Time started;  // When the process began; steady.
-    // How Segmind answers, in a word.
+    // How Segmind answers, in a word. Called with no lock held.
     std::function<std::string()> upstream_state;
-    // Whether the keys of all issuers are there; null if there are none to wait for.
+    // Whether the keys of all issuers are there; null if there are none to wait for. Likewise.
     std::function<bool()> has_all_keys;
   };
 
   explicit Readiness(Parts parts);
   ~Readiness() { Stop(); }
 
-  // OK, or why not.
+  // OK, or why reads are not worth serving.
   absl::Status status() const;
-  // From now on it is not.
+  // From now on they are not.
   void Drain() { draining_ = true; }
 
-  // Calls `ready` once it is so: within this, or later on the clock's thread. Once.
+  // Calls `ready` once, with no lock held, as soon as status() is OK: within this call, or later on
+  // the clock's thread. Call Follow once.
   void Follow(std::function<void()> ready) ABSL_LOCKS_EXCLUDED(mu_);
-  // `ready` is not called any more, nor being called. Idempotent.
+  // Afterwards `ready` is not running and will not run. `ready` itself may call it. Idempotent.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

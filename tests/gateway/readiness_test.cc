@@ -76,6 +76,18 @@ TEST_F(ReadinessTest, TellsWithinTheCallIfItIsThereAlready) {
   EXPECT_EQ(told_, 1);
 }
 
+// What it calls may take any lock, its own among them.
+TEST_F(ReadinessTest, TellsWithoutALock) {
+  Readiness readiness(Parts());
+  readiness.Follow([&] {
+    ++told_;
+    readiness.Stop();
+  });
+  ReadSegmind();
+  jobs_.clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(told_, 1);
+}
+
 TEST_F(ReadinessTest, TellsNothingAfterItsEnd) {
   Readiness readiness(Parts());
   readiness.Follow([this] { ++told_; });
