@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/base/clock.h"
 #include "server/base/status_macros.h"
+#include "server/store/moved_to.h"
 #include "server/store/postgres_ledger.h"
 #include "server/store/postgres_rows.h"
 #include "server/store/postgres_session.h"
@@ -79,6 +80,8 @@ class PostgresSource : public RecordSource {
   absl::Status ReadIntents(const TakeRow<record::Intent>& take) override;
   absl::Status ReadSpending(const TakeRow<SpendingRow>& take) override;
   absl::Status MarkMoved(const std::string& to) override;
+  std::string under_way_to() const override { return under_way_to_; }
+  absl::Status MarkUnderWay(const std::string& to) override;
 
  private:
   // Reads slice after slice: `next` makes the question for what comes after the last row.
@@ -95,18 +98,20 @@ class PostgresSource : public RecordSource {
   }
 
   Database database_;
+  std::string under_way_to_;
 };
 
 absl::StatusOr<RecordHead> PostgresSource::Begin() {
-  RETURN_IF_ERROR(
-      database_.Ask({{"BEGIN"},
-                     {kNoHurry},
-                     {"SELECT epoch, marker_key, seq, revision FROM finetune.meta FOR UPDATE"},
-                     {kSelectEras}}));
+  RETURN_IF_ERROR(database_.Ask(
+      {{"BEGIN"},
+       {kNoHurry},
+       {"SELECT epoch, marker_key, seq, revision, moved_to FROM finetune.meta FOR UPDATE"},
+       {kSelectEras}}));
   const PgRows& meta = database_.rows()[2];
   const PgRows& eras = database_.rows()[3];
   if (meta.size() != 1) return database_.Damaged("finetune.meta does not have its one row");
   if (eras.size() == 0) return database_.Refusal("has no record");
+  under_way_to_ = UnderWayTo(meta.Bytes(0, 4));
   RecordHead head{.epoch = std::string(meta.Bytes(0, 0)),
                   .marker_key = std::string(meta.Bytes(0, 1)),
                   .seq = static_cast<uint64_t>(meta.Number(0, 2)),
@@ -187,6 +192,12 @@ absl::Status PostgresSource::MarkMoved(const std::string& to) {
   return database_.Commit();
 }
 
+// In a transaction of its own: gateways are kept out by the session's lock, and not by the rows'.
+absl::Status PostgresSource::MarkUnderWay(const std::string& to) {
+  RETURN_IF_ERROR(MarkMoved(to.empty() ? "" : MoveUnderWayTo(to)));
+  return database_.Ask({{"BEGIN"}, {kNoHurry}, {"SELECT FROM finetune.meta WHERE one FOR UPDATE"}});
+}
+
 // The columns of many rows, as arrays for unnest.
 class Columns {
  public:
@@ -216,6 +227,7 @@ class PostgresTarget : public RecordTarget {
   explicit PostgresTarget(Database database) : database_(std::move(database)) {}
 
   std::string name() const override { return database_.name(); }
+  absl::StatusOr<bool> Has(const RecordHead& head) override;
   absl::Status Begin(const RecordHead& head) override;
   absl::Status Put(const StoredRecord& row) override;
   absl::Status Put(const StoredChange& row) override;
@@ -255,6 +267,14 @@ class PostgresTarget : public RecordTarget {
   Columns intents_{{kText, kText, kNumber, kText, kNumber, kNumber, kBytes}};
   StoreBatch spending_;
 };
+
+absl::StatusOr<bool> PostgresTarget::Has(const RecordHead& head) {
+  RETURN_IF_ERROR(
+      database_.Ask({{"SELECT (epoch = $1::text AND seq > 0)::int::bigint FROM finetune.meta",
+                      {PgValue::Text(head.epoch)}}}));
+  const PgRows& rows = database_.rows()[0];
+  return rows.size() == 1 && rows.Number(0, 0) != 0;
+}
 
 absl::Status PostgresTarget::Begin(const RecordHead& head) {
   RETURN_IF_ERROR(database_.Ask(

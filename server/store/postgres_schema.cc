@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "server/store/moved_to.h"
 #include "server/store/postgres_ledger.h"
 
 namespace finetune {
@@ -193,7 +194,7 @@ PgError Raise(PgConnection& connection, const Form& form, const std::string& epo
 }  // namespace
 
 absl::Status PreparePostgresTables(PgConnection& connection, const std::string& epoch,
-                                   absl::Time deadline) {
+                                   absl::Time deadline, bool accept_unfinished_move) {
   std::vector<PgRows> rows;
   for (int tried = 1;; ++tried) {
     PgError error = AskForForm(connection, deadline, rows);
@@ -219,11 +220,9 @@ absl::Status PreparePostgresTables(PgConnection& connection, const std::string& 
                      "), which works beside form ", rows[0].Number(0, 1),
                      " at least; this one knows ", kPostgresForm));
   }
-  if (const std::string_view moved_to = rows[0].Bytes(0, 2); !moved_to.empty()) {
-    const absl::string_view place(moved_to.data(), moved_to.size());
-    return absl::FailedPreconditionError(absl::StrCat("the record was moved: it is at ", place,
-                                                      " now, so start with --store=", place));
-  }
+  const std::string_view moved_to = rows[0].Bytes(0, 2);
+  if (!moved_to.empty() && (!accept_unfinished_move || UnderWayTo(moved_to).empty()))
+    return absl::FailedPreconditionError(absl::StrCat("what was there ", WhyNotHere(moved_to)));
   return absl::OkStatus();
 }
 

@@ -13,8 +13,9 @@ inline constexpr int64_t kPostgresForm = 3;
 // Makes the tables, or extends them in place to this version's form while gateways of the older
 // form go on. Another process that is about to do the same waits. FAILED_PRECONDITION, in one
 // sentence, if a right is missing or if the tables are of a newer version that no longer supports
-// this one; UNAVAILABLE if others hold the tables.
+// this one, or if the record went elsewhere; UNAVAILABLE if others hold the tables. Whoever moves
+// records may open one of which a move was not finished.
 absl::Status PreparePostgresTables(PgConnection& connection, const std::string& epoch,
-                                   absl::Time deadline);
+                                   absl::Time deadline, bool accept_unfinished_move = false);
 
 }  // namespace finetune

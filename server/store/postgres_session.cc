@@ -58,7 +58,8 @@ absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::Open(
     const PgTarget& target, Use use, absl::Time deadline, absl::Duration lock_patience) {
   ASSIGN_OR_RETURN(std::unique_ptr<PostgresSession> session, OpenBeside(target, deadline));
   RETURN_IF_ERROR(PreparePostgresTables(
-      *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline));
+      *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline,
+      /*accept_unfinished_move=*/use == Use::kAlone));
   RETURN_IF_ERROR(session->TakeLock(use, SteadyNow() + lock_patience));
   // Tables that were restored from a dump into a server that went on are others.
   std::vector<PgRows> rows;

@@ -44,6 +44,11 @@ class RecordSource {
 
   virtual std::string name() const = 0;
   virtual absl::StatusOr<RecordHead> Begin() = 0;
+  // Where an earlier move that was not finished was under way to; empty if there was none.
+  virtual std::string under_way_to() const = 0;
+  // After Begin. From now on a gateway that starts here is refused until the move is finished, or
+  // given up (`to` is empty).
+  virtual absl::Status MarkUnderWay(const std::string& to) = 0;
   // Each calls `take` once for each row; an error of `take` ends it.
   virtual absl::Status ReadRecords(const TakeRow<StoredRecord>& take) = 0;
   virtual absl::Status ReadChanges(const TakeRow<StoredChange>& take) = 0;
@@ -60,6 +65,8 @@ class RecordTarget {
   virtual ~RecordTarget() = default;
 
   virtual std::string name() const = 0;
+  // Whether it has that record already. Before Begin.
+  virtual absl::StatusOr<bool> Has(const RecordHead& head) = 0;
   virtual absl::Status Begin(const RecordHead& head) = 0;
   virtual absl::Status Put(const StoredRecord& row) = 0;
   virtual absl::Status Put(const StoredChange& row) = 0;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/base/status_macros.h"
+#include "server/store/moved_to.h"
 #include "server/store/sqlite_ledger.h"
 #include "server/store/sqlite_session.h"
 #include "server/store/sqlite_store.h"
@@ -23,6 +24,12 @@ class SqliteSource : public RecordSource {
   absl::Status ReadIntents(const TakeRow<record::Intent>& take) override;
   absl::Status ReadSpending(const TakeRow<SpendingRow>& take) override;
   absl::Status MarkMoved(const std::string& to) override;
+  std::string under_way_to() const override {
+    return std::string(UnderWayTo(session_->meta.moved_to));
+  }
+  absl::Status MarkUnderWay(const std::string& to) override {
+    return MarkMoved(to.empty() ? "" : MoveUnderWayTo(to));
+  }
 
  private:
   template <typename Read>
@@ -115,6 +122,9 @@ class SqliteTarget : public RecordTarget {
   ~SqliteTarget() override = default;
 
   std::string name() const override { return absl::StrCat("sqlite:", session_->path); }
+  absl::StatusOr<bool> Has(const RecordHead& head) override {
+    return !IsEmpty() && session_->meta.epoch == head.epoch;
+  }
   absl::Status Begin(const RecordHead& head) override;
   absl::Status Put(const StoredRecord& row) override;
   absl::Status Put(const StoredChange& row) override;
@@ -126,6 +136,7 @@ class SqliteTarget : public RecordTarget {
   absl::Status Check(const SqliteError& error) const {
     return error.ok() ? absl::OkStatus() : session_->Refusal(error);
   }
+  bool IsEmpty() const { return session_->meta.seq == 0 && session_->meta.revision == 0; }
 
   const std::unique_ptr<SqliteSession> session_;
   SqliteMeta next_;
@@ -133,6 +144,7 @@ class SqliteTarget : public RecordTarget {
 
 absl::Status SqliteTarget::Begin(const RecordHead& head) {
   SqliteSession& s = *session_;
+  if (!IsEmpty()) return s.Refusal("has a record already: give another path");
   next_ = {.epoch = head.epoch, .revision = head.revision, .seq = head.seq};
   RETURN_IF_ERROR(Check(s.begin.Run()));
   RETURN_IF_ERROR(Check(s.db.Execute("DELETE FROM eras")));
@@ -180,7 +192,7 @@ absl::StatusOr<std::unique_ptr<RecordSource>> OpenSqliteSource(const std::string
     return absl::FailedPreconditionError(absl::StrCat("there is no record at sqlite:", path));
   {
     // A start finds whatever is wrong with it.
-    ASSIGN_OR_RETURN(auto store, OpenSqliteStore(path));
+    ASSIGN_OR_RETURN(auto store, OpenSqliteStore(path, {.accept_unfinished_move = true}));
     ASSIGN_OR_RETURN(const StoreState state, store->Load());
     if (!state.lost.empty()) return absl::FailedPreconditionError(state.lost);
   }
@@ -189,14 +201,12 @@ absl::StatusOr<std::unique_ptr<RecordSource>> OpenSqliteSource(const std::string
 }
 
 absl::StatusOr<std::unique_ptr<RecordTarget>> OpenSqliteTarget(const std::string& path) {
-  if (MarkFile(path + "-mark").Read()) {
+  if (FileStamp::Of(path).size == 0 && MarkFile(path + "-mark").Read()) {
     return absl::FailedPreconditionError(absl::StrCat("the file ", path,
                                                       "-mark says that there is a record at ", path,
                                                       " already: give another path"));
   }
   ASSIGN_OR_RETURN(auto session, SqliteSession::Open(path, /*create=*/true));
-  if (session->meta.seq != 0 || session->meta.revision != 0)
-    return session->Refusal("has a record already: give another path");
   return std::make_unique<SqliteTarget>(std::move(session));
 }
 

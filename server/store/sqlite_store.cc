@@ -7,6 +7,7 @@
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
+#include "server/store/moved_to.h"
 #include "server/store/sqlite_ledger.h"
 #include "server/store/sqlite_session.h"
 #include "server/store/sqlite_start.h"
@@ -494,10 +495,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path,
     RETURN_IF_ERROR(CheckRecordIsThere(path, said, options));
   }
   ASSIGN_OR_RETURN(auto session, SqliteSession::Open(path, /*create=*/true));
-  if (!session->meta.moved_to.empty()) {
-    return session->Refusal(absl::StrCat("was moved: the record is at ", session->meta.moved_to,
-                                         " now, so start with --store=", session->meta.moved_to));
-  }
+  const std::string& moved_to = session->meta.moved_to;
+  if (!moved_to.empty() && (!options.accept_unfinished_move || UnderWayTo(moved_to).empty()))
+    return session->Refusal(WhyNotHere(moved_to));
   ASSIGN_OR_RETURN(Lineage lineage, session->ReadEras());
   auto lost = JudgeRecord(*session, lineage, said, options);
   if (!lost.ok()) {

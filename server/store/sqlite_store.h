@@ -13,6 +13,8 @@ struct SqliteOptions {
   // The operator knows that the record lacks its last commits, or is gone, and wants to go on with
   // what there is.
   bool accept_lost_record = false;
+  // It is opened to finish a move that was interrupted.
+  bool accept_unfinished_move = false;
 };
 
 // Opens the record in one SQLite file (WAL, synchronous=FULL), locked against other processes, with

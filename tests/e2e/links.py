@@ -61,6 +61,11 @@ class Link:
         try:
             while True:
                 data = await reader.read(65536)
+                if not data:
+                    # Of its end nobody is told either.
+                    while self.holds[direction]:
+                        await self.healed.wait()
+                    return
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 left = self.left[direction]
@@ -75,8 +80,6 @@ class Link:
                         self.healed.clear()
                 while self.holds[direction]:
                     await self.healed.wait()
-                if not data and left is None:
-                    return
                 self.bytes[direction] += len(data)
                 writer.write(data)
                 await writer.drain()

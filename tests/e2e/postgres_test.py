@@ -1,5 +1,7 @@
 """The record in a PostgreSQL database: one gateway, its restarts and the server's, and the way there from a file."""
 
+import collections
+import shutil
 import signal
 import subprocess
 import time
@@ -120,9 +122,11 @@ class Postgres(EndToEnd):
         gateway = start()
         wait_until("the third process to lead", lambda: status().leader_term > term, seconds=3)
 
+    def move_command(self, source, target):
+        return [BIN / "finetune-gateway", "copy-store", "--from", source, "--to", target, "--store_password_file", self.server.password]
+
     def move(self, source, target):
-        return subprocess.run([BIN / "finetune-gateway", "copy-store", "--from", source, "--to", target,
-                               "--store_password_file", self.server.password], capture_output=True, text=True, check=False)
+        return subprocess.run(self.move_command(source, target), capture_output=True, text=True, check=False)
 
     def check_moved(self, gateway, kept, made, token):
         """All that its callers hold is good at the other place."""
@@ -132,6 +136,42 @@ class Postgres(EndToEnd):
         self.assertNotEqual(next(stream).WhichOneof("event"), "restart")
         stream.cancel()
         self.assertEqual(len(self.emulator.submits()), 1)
+
+    def test_a_move_that_is_killed_at_any_moment_is_finished_by_the_same_one(self):
+        gateway = self.start_gateway(self.emulator).ready()
+        kept = str(uuid.uuid4())
+        made = self.create(gateway, kept).name
+        self.assertEqual(gateway.terminate(), 0)
+        original = self.folder / "store.db"
+        took = 0.3
+        interrupted = collections.Counter()
+        for attempt in range(20):
+            self.server.sql(f"CREATE DATABASE killed{attempt}")
+            file, target = self.folder / f"killed{attempt}.db", self.server.url.replace("/postgres", f"/killed{attempt}")
+            shutil.copy(original, file)
+            begun = time.monotonic()
+            move = subprocess.Popen(self.move_command(f"sqlite:{file}", target), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                move.wait((0.3 + 0.7 * attempt / 20) * took)
+            except subprocess.TimeoutExpired:
+                move.kill()
+                move.wait()
+            took = max(took, time.monotonic() - begun)
+            # Nobody starts on either of two places that may both have it.
+            there = self.server.sql("SELECT count(*) FROM finetune.meta WHERE seq > 0", database=f"killed{attempt}", check=False).stdout.strip()
+            if there == "1":
+                self.assertIn("was moved" if move.returncode == 0 else "moved", self.refused_start("--store", f"sqlite:{file}"))
+            again = self.move(f"sqlite:{file}", target)
+            interrupted["done" if move.returncode == 0 else "there" if there == "1" else "not there"] += 1
+            if again.returncode != 0:
+                self.assertIn("was moved", again.stderr)
+            self.assertIn("was moved", self.refused_start("--store", f"sqlite:{file}"))
+            self.assertEqual(self.server.sql("SELECT count(*) FROM finetune.intents", database=f"killed{attempt}").stdout.strip(), "1")
+        print(f"\n20 moves: {dict(interrupted)}", flush=True)
+        gateway = self.start_gateway(self.emulator, "--store", target, "--store_password_file", self.server.password).ready()
+        self.assertEqual(self.create(gateway, kept).name, made)
+        self.assertEqual(len(self.emulator.submits()), 1)
+        self.assertEqual(gateway.terminate(), 0)
 
     def test_a_record_moves_from_a_file_and_back(self):
         gateway = self.start_gateway(self.emulator).ready()

@@ -8,6 +8,7 @@
 
 #include "server/base/time_proto.h"
 #include "server/base/uuid.h"
+#include "server/store/sqlite_copy.h"
 #include "server/store/sqlite_store.h"
 
 namespace finetune {
@@ -88,6 +89,40 @@ TEST_F(CopyStoreTest, NothingStartsOnTheOldPlaceAnyMore) {
   EXPECT_THAT(WordsOf(Open("old.db").status()), HasSubstr("was moved"));
   EXPECT_THAT(WordsOf(Open("old.db").status()), HasSubstr("new.db"));
   EXPECT_THAT(WordsOf(CopyStore(At("old.db"), At("newer.db"))), HasSubstr("was moved"));
+}
+
+TEST_F(CopyStoreTest, AMoveThatWasInterruptedIsFinishedByTheSameOneAndNoOther) {
+  const auto interrupt = [&](const std::string& to) {
+    auto source = OpenSqliteSource(At("old.db").sqlite_path).value();
+    EXPECT_TRUE(source->MarkUnderWay("sqlite:" + At(to).sqlite_path).ok());
+  };
+  Fill("old.db");
+  // Before anything was there.
+  interrupt("new.db");
+  EXPECT_THAT(WordsOf(Open("old.db").status()), HasSubstr("run copy-store"));
+  EXPECT_THAT(WordsOf(CopyStore(At("old.db"), At("newer.db"))), HasSubstr("new.db"));
+  EXPECT_EQ(CopyStore(At("old.db"), At("new.db")), absl::OkStatus());
+  EXPECT_THAT(WordsOf(Open("old.db").status()), HasSubstr("was moved"));
+  // After all of it was there, and a gateway has gone on with it since.
+  std::filesystem::rename(At("new.db").sqlite_path, At("old.db").sqlite_path);
+  std::filesystem::remove(At("old.db").sqlite_path + "-mark");
+  std::filesystem::copy_file(At("old.db").sqlite_path, At("new.db").sqlite_path);
+  interrupt("new.db");
+  EXPECT_TRUE(Open("new.db").ok());
+  EXPECT_EQ(CopyStore(At("old.db"), At("new.db")), absl::OkStatus());
+  EXPECT_THAT(WordsOf(Open("old.db").status()), HasSubstr("was moved"));
+  EXPECT_EQ((*Open("new.db"))->Load()->point.revision, 2u);
+}
+
+TEST_F(CopyStoreTest, AMoveThatFailsLeavesTheRecordToItsGateways) {
+  Fill("old.db");
+  Fill("other.db");
+  EXPECT_FALSE(CopyStore(At("old.db"), At("other.db")).ok());
+  EXPECT_TRUE(Open("old.db").ok());
+  std::filesystem::create_directory(At("folder").sqlite_path);
+  EXPECT_FALSE(CopyStore(At("old.db"), At("folder")).ok());
+  EXPECT_TRUE(Open("old.db").ok());
+  EXPECT_EQ(CopyStore(At("old.db"), At("new.db")), absl::OkStatus());
 }
 
 TEST_F(CopyStoreTest, OverwritesNoRecordAndMovesNoneThatIsInUse) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/store/postgres_store.h"
 #include "tests/store/postgres_server.h"
 
 namespace finetune {
@@ -74,6 +75,30 @@ TEST_F(PostgresCopyTest, ATargetWithoutItsEndHasNothing) {
   Filled(3).reset();
   const auto source = OpenPostgresSource(Target());
   EXPECT_TRUE(!source.ok() || !(*source)->Begin().ok());
+}
+
+TEST_F(PostgresCopyTest, AMoveThatIsUnderWayKeepsGatewaysOutUntilItIsGivenUp) {
+  ASSERT_TRUE(Filled(3)->End().ok());
+  const auto mark = [&](const std::string& to) {
+    auto source = OpenPostgresSource(Target());
+    ASSERT_TRUE(source.ok() && (*source)->Begin().ok()) << source.status();
+    ASSERT_TRUE((*source)->MarkUnderWay(to).ok());
+  };
+  const auto start = [&] { return OpenPostgresStore({.target = Target()}).status(); };
+  mark("sqlite:/a");
+  EXPECT_THAT(std::string(start().message()), HasSubstr("run copy-store from here to there again"));
+  {
+    auto source = OpenPostgresSource(Target()).value();
+    ASSERT_TRUE(source->Begin().ok());
+    EXPECT_EQ(source->under_way_to(), "sqlite:/a");
+  }
+  {
+    auto target = OpenPostgresTarget(Target()).value();
+    EXPECT_TRUE(target->Has({.epoch = "an-epoch"}).value());
+    EXPECT_FALSE(target->Has({.epoch = "another"}).value());
+  }
+  mark("");
+  EXPECT_EQ(start(), absl::OkStatus());
 }
 
 TEST_F(PostgresCopyTest, ADatabaseThatIsNotThereIsNoSource) {

@@ -127,7 +127,10 @@ TEST_F(SqliteCopyTest, APlaceThatHasARecordIsNoTarget) {
   auto target = Filled();
   ASSERT_TRUE(target->End().ok());
   target.reset();
-  const absl::Status refused = OpenSqliteTarget(path_).status();
+  target = OpenSqliteTarget(path_).value();
+  EXPECT_TRUE(target->Has({.epoch = "an-epoch"}).value());
+  EXPECT_FALSE(target->Has({.epoch = "another"}).value());
+  const absl::Status refused = target->Begin({.epoch = "an-epoch"});
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(refused.message()), HasSubstr("a record"));
 }
@@ -137,6 +140,19 @@ TEST_F(SqliteCopyTest, APlaceWithoutARecordIsNoSourceAndStaysEmpty) {
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(refused.message()), HasSubstr("there is no record at"));
   EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(SqliteCopyTest, AMoveThatIsUnderWayKeepsGatewaysOutUntilItIsGivenUp) {
+  auto target = Filled();
+  ASSERT_TRUE(target->End().ok());
+  target.reset();
+  ASSERT_TRUE(Source()->MarkUnderWay("postgresql://db/record").ok());
+  EXPECT_THAT(std::string(OpenSqliteStore(path_).status().message()),
+              HasSubstr("run copy-store from here to there again"));
+  EXPECT_EQ(Source()->under_way_to(), "postgresql://db/record");
+  ASSERT_TRUE(Source()->MarkUnderWay("").ok());
+  EXPECT_EQ(Source()->under_way_to(), "");
+  EXPECT_TRUE(OpenSqliteStore(path_).ok());
 }
 
 TEST_F(SqliteCopyTest, NoGatewayStartsOnARecordThatWasMoved) {
