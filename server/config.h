@@ -28,7 +28,7 @@ struct Config {
   std::string port_file;
   bool allow_insecure = false;
   TlsFiles tls;
-  std::string policy_file;  // Empty: whoever reaches the port may do everything.
+  std::string policy_file;  // Empty: anybody who reaches the port may do everything.
   bool reflection = false;
   bool channelz = false;
 
@@ -76,7 +76,7 @@ struct Config {
   LogLevel log_level = LogLevel::kInfo;
   TraceSettings traces;
 
-  bool check = false;  // Only look whether the gateway would start.
+  bool check = false;  // Only check whether the gateway would start.
 
   // What was not understood and stops nothing, each in a sentence for the log.
   std::vector<std::string> warnings;

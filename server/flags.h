@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// A flag: all that is said of it anywhere. The command line, the environment variable, the checks,
-// --help and the table in deploy/README.md (tests/e2e/docs_test.py) follow from it.
+// A flag, and everything that is said about it. The command line, the environment variable, the
+// checks, --help and the table in deploy/README.md (tests/e2e/docs_test.py) follow from this row.
 struct Flag {
   absl::string_view name;
   absl::string_view fallback;  // The value where none is given.

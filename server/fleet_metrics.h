@@ -8,7 +8,8 @@
 
 namespace finetune {
 
-// What /metrics says of the gateways that share one record. All outlive it; one thread at a time.
+// What /metrics says about the gateways that share one record. What it is given outlives it; used
+// by one thread at a time.
 class FleetMetrics {
  public:
   FleetMetrics(const Fleet& fleet, Clock& clock, Metrics& metrics)

@@ -86,7 +86,7 @@ class Gateway {
   std::string UpstreamCa() const;
   // Of the policy, for metrics.
   void KnowCallers();
-  // Never an error: traces are not worth a start that stops.
+  // Never fails: a start must not stop because of traces.
   void OpenTracer();
   absl::Status OpenPolicy();
   void LogWarnings() const;

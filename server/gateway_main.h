@@ -2,7 +2,7 @@
 
 namespace finetune {
 
-// The program finetune-gateway: what its main is. Exit codes are deploy/README.md's.
+// The main function of the program finetune-gateway. deploy/README.md lists its exit codes.
 int GatewayMain(int argc, char** argv);
 
 }  // namespace finetune

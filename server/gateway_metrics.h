@@ -10,8 +10,8 @@
 
 namespace finetune {
 
-// What /metrics says of the gateway as a whole: its version and start, how old its view is, how
-// Segmind answers, and whether the record can be written. All that it is given outlives it; one
+// What /metrics says about the gateway as a whole: its version and start, how old its view is, how
+// Segmind answers, and whether the record can be written. What it is given outlives it; used by one
 // thread at a time.
 class GatewayMetrics {
  public:

@@ -11,8 +11,8 @@
 
 namespace finetune {
 
-// Gives memory back to the system that the allocator keeps after a wave of calls: for as long as
-// the process is larger than it was at its least, every ten seconds at first, every minute where
+// Gives memory back to the system that the allocator keeps after a wave of calls: while the process
+// is larger than it was at its smallest, every ten seconds at first, and up to a minute apart if
 // that brings nothing. On a thread of its own ("memory"), because it takes milliseconds.
 // Thread-safe.
 class IdleMemory {

@@ -12,11 +12,11 @@
 
 namespace finetune {
 
-// What this gateway is called among several: by its flag, its environment or its machine.
+// The name of this gateway among several, from its flag, its environment or its machine.
 std::string ReplicaName(const Config& config);
 
-// Without the database there is nothing to serve: tries until it is there, unless it says no or the
-// process is to end.
+// Tries until the database can be reached, because without it there is nothing to serve; ends when
+// the database refuses or the process is to end.
 absl::Status AwaitDatabase(const std::function<absl::Status()>& attempt,
                            const std::function<bool()>& should_stop);
 
@@ -25,8 +25,8 @@ absl::Status AwaitDatabase(const std::function<absl::Status()>& attempt,
 absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
                                                  const std::function<bool()>& should_stop);
 
-// Those that share this record; `started` is this process's, by the time of day. `store` outlives
-// it.
+// The gateways that share this record; `started` is when this process was, by the time of day.
+// `store` outlives it.
 std::unique_ptr<Fleet> MakeFleet(const Config& config, const Store& store, absl::Time started);
 
 }  // namespace finetune

@@ -18,9 +18,9 @@ uint64_t RaiseFileLimit();
 // API key.
 void ForbidCoreDumps();
 
-// Whether the process is allowed what it needs: descriptors, address space, threads. It would end
-// in the midst of something where it is not, because gRPC and the standard library can do nothing
-// else when a thread cannot be made. INVALID_ARGUMENT, saying which limit to raise.
+// Whether the process may have what it needs: descriptors, address space, threads. Otherwise it
+// would end in the middle of something, because gRPC and the standard library can do nothing else
+// when a thread cannot be made. INVALID_ARGUMENT, saying which limit to raise.
 absl::Status CheckProcessLimits();
 
 }  // namespace finetune

@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// What the kernel says of this process, under the names that all exporters use. Right whatever the
-// process is short of: what is read is open from the start. Thread-safe.
+// What the kernel says about this process, under the names that all exporters use. Correct even
+// when the process runs out of descriptors, because its files are open from the start. Thread-safe.
 class ProcessMetrics {
  public:
   explicit ProcessMetrics(Metrics& metrics);

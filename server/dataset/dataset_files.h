@@ -1,4 +1,4 @@
-// The one list of what files of a dataset are: by their names, and by how they begin.
+// What the files of a dataset are, by their names and by their first bytes: the only such list.
 #pragma once
 
 #include <string_view>
@@ -11,7 +11,7 @@ namespace finetune {
 bool IsImageName(std::string_view name);
 // A text that may belong to the image of the same stem: .txt, .caption
 bool IsCaptionName(std::string_view name);
-// What describes several images: metadata.jsonl, metadata.csv
+// Files that describe several images: metadata.jsonl, metadata.csv
 bool IsMetadataName(std::string_view name);
 bool IsArchiveName(std::string_view name);
 // Files that desktop systems leave behind and that users did not mean to add.
@@ -22,8 +22,8 @@ std::string_view StemOf(std::string_view name);
 // How many of a file's first bytes tell what it is.
 inline constexpr size_t kTellingHead = 64;
 
-// JPEG, PNG and so on, of the bytes that a file begins with; empty if they are of no image that
-// training takes.
+// JPEG, PNG and so on, by the first bytes of a file; empty if it is not an image that training
+// takes.
 std::string_view ImageFormat(std::string_view head);
 // What a file that is no image seems to be, with its article: "a web page", "an empty file".
 std::string_view KindOfNoImage(std::string_view head);

@@ -12,25 +12,24 @@
 
 namespace finetune {
 
-// Segmind's own hosts and the clouds' storages that it uses (UPSTREAM.md).
+// Segmind's own hosts and the cloud storages that it uses.
 inline constexpr std::string_view kDefaultTransferHosts =
     "segmind.com,*.segmind.com,s3.amazonaws.com,*.s3.amazonaws.com,s3.*.amazonaws.com,"
     "*.s3.*.amazonaws.com,storage.googleapis.com,*.storage.googleapis.com";
 
-// Whether an address is one of the public internet's: not loopback, private, link-local, shared
-// (CGNAT), multicast, reserved, nor an IPv6 form that leads to such an IPv4 address.
+// Whether an address belongs to the public internet: not loopback, private, link-local, shared
+// (CGNAT), multicast or reserved, nor an IPv6 form of such an IPv4 address.
 bool IsPublicAddress(const sockaddr* address);
 
-// Whether a host is known to lead into this network by its name alone, without a question to DNS.
+// Whether the name of a host alone, without DNS, shows that it leads into this network.
 bool IsPrivateByName(const std::string& host);
 
 // Which hosts bytes may come from and go to, so that no answer, redirect or caller can make the
-// gateway talk to the network that it stands in. Hosts are checked by name before a connection, and
-// the socket's address right before connect, when DNS has spoken. Immutable; thread-safe.
+// gateway talk to the network that it is in. Hosts are checked by name before a connection, and by
+// the socket's address right before connect, when DNS has answered. Immutable; thread-safe.
 //
-// Only hosts that the operator has named exactly may have addresses that are not public, and be
-// spoken to without TLS: the upstream URL's, for the emulator, and those in `hosts` beyond the
-// default ones.
+// Only hosts that the operator has named exactly may have private addresses and be spoken to
+// without TLS: the upstream URL's, for the emulator, and those in `hosts` beyond the default ones.
 class AddressPolicy {
  public:
   // `hosts`: names, `*.name` (anything below it), `*` for one label elsewhere, each with `:port` if

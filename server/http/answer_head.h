@@ -7,15 +7,15 @@
 
 namespace finetune {
 
-// The head of an answer, as curl tells of it line by line. All that is no body counts against one
-// bound: the 1xx that may come before it, and trailers, which could go on for
-// ever. Not thread-safe.
+// The head of an answer, as curl delivers it line by line. Everything but the body counts against
+// one bound, also the 1xx that may come first and trailers, either of which could go on for ever.
+// Not thread-safe.
 class AnswerHead {
  public:
   static constexpr size_t kMaxBytes = size_t{64} << 10;
   static constexpr size_t kMaxLines = 400;
 
-  // False once there is too much: curl is to give up.
+  // False once there is too much; curl must then give up.
   bool Take(absl::string_view line);
 
   // Whether this was the last line of the head of the answer itself.

@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// Spans of calls over HTTP, by OpenTelemetry's conventions for clients. They show neither queries,
-// headers nor bodies.
+// Spans of calls over HTTP, by OpenTelemetry's conventions for clients. They show no queries,
+// headers or bodies.
 
 // One try of a call to Segmind, whose paths hold nothing but the call's name. `tries_before`: of
 // the same call.

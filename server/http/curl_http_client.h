@@ -11,9 +11,10 @@
 
 namespace finetune {
 
-// HttpClient over libcurl's multi interface: one thread ("curl") owns every curl handle, the others
-// queue and wake it. Connections are kept and shared, HTTP/2 where the server speaks it. Redirects
-// are not followed: the key must not travel. Done callbacks run on the curl thread.
+// HttpClient over libcurl's multi interface: one thread ("curl") owns all curl handles; other
+// threads queue requests and wake it. Connections are kept and shared, with HTTP/2 if the server
+// speaks it. Redirects are not followed, because the key must not be sent on. Done callbacks run on
+// the curl thread. Thread-safe.
 class CurlHttpClient : public HttpClient {
  public:
   struct Options {

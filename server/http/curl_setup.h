@@ -53,8 +53,8 @@ std::string WayTo(const Url& url, const std::string& proxy);
 absl::Status StatusOfExchange(CURLcode code, absl::Time deadline, const std::string& way,
                               CURL* handle);
 
-// The headers of one request, wiped when they go: keys are among them. They outlive the handle that
-// they are set on.
+// The headers of one request, wiped when they are destroyed, because keys are among them. Must
+// outlive the handle that they are set on. Not thread-safe.
 class CurlHeaders {
  public:
   CurlHeaders() = default;
@@ -62,7 +62,7 @@ class CurlHeaders {
   CurlHeaders(const CurlHeaders&) = delete;
   CurlHeaders& operator=(const CurlHeaders&) = delete;
 
-  // INVALID_ARGUMENT for what cannot stand in a header, INTERNAL.
+  // INVALID_ARGUMENT for text that cannot be part of a header; INTERNAL.
   absl::Status Add(std::string_view name, std::string_view value);
   // An empty one keeps curl from sending its own.
   absl::Status Suppress(std::string_view name);

@@ -7,9 +7,9 @@
 
 namespace finetune {
 
-// What curl says of a request that failed, in words that show neither URL nor headers. `deadline`
-// is the request's own. Not CURLE_OK; what has a cause that only the caller knows is the caller's
-// to tell first.
+// The error for a request that failed with `code`, which is not CURLE_OK, in words that show
+// neither URL nor headers. `deadline` is the request's own. A caller that knows a more specific
+// cause must check for that first.
 absl::Status StatusOfCurl(CURLcode code, absl::Time deadline);
 
 }  // namespace finetune

@@ -11,11 +11,12 @@
 namespace finetune {
 
 // HttpStreamer over libcurl, with a multi handle and a thread ("transfers") of its own, so that
-// gigabytes on the move delay no call to Segmind's API, and no limit of connections is shared.
-// HTTP/1.1: its flow control is the socket's, which a pause fills at once.
+// moving gigabytes delays no call to Segmind's API, and the two share no limit of connections. Uses
+// HTTP/1.1, whose flow control is the socket's, so that a pause takes effect at once.
 //
-// Every connection is checked twice against the address policy, by name before and by address when
-// the socket is opened. A socket to a proxy that the environment names may go wherever that is.
+// Every connection is checked twice against the address policy: by name before it is made, and by
+// address when the socket is opened. A socket to a proxy that the environment names may go to any
+// address.
 class CurlStreamer : public HttpStreamer {
  public:
   struct Options {

@@ -29,13 +29,13 @@ struct HttpRequest {
   absl::Time deadline = absl::InfiniteFuture();
   // Ends the call with CANCELLED, wherever it is by then; may be null.
   std::shared_ptr<const Cancellation> cancellation;
-  // A longer answer fails with RESOURCE_EXHAUSTED, be it that long as it comes or unpacked.
+  // A longer answer fails with RESOURCE_EXHAUSTED, whether it is too long as received or unpacked.
   size_t max_body_bytes = size_t{256} << 20;
-  // For a request that must not be sent twice: it gets a connection of its own. On a reused one
-  // that the other side has just closed, the transport would send it again by itself, and `sent`
-  // could not be told.
+  // For a request that must not be sent twice: it gets a connection of its own. On a reused
+  // connection that the other side has just closed, the transport would send it again by itself,
+  // and `sent` could not be known.
   bool fresh_connection = false;
-  // Asked on the client's thread once the connection stands, just before the first byte: with false
+  // Asked on the client's thread once there is a connection, just before the first byte; if false,
   // nothing is sent, and the call fails with ABORTED. Only for a fresh connection, whose bytes do
   // not outlive the call: what the other side has not acknowledged by its end is not sent again.
   std::function<bool()> may_send;
@@ -52,15 +52,15 @@ struct HttpResponse {
   std::string_view Header(std::string_view name) const;
 };
 
-// What became of a call. An answer with any code is a success of the transport; `status` speaks of
-// the transport alone: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED, ABORTED
+// The result of a call. An answer with any code is a success of the transport; `status` is only
+// about the transport: UNAVAILABLE (no connection, reset), DEADLINE_EXCEEDED, CANCELLED, ABORTED
 // (may_send said no), RESOURCE_EXHAUSTED (body or headers too long), DATA_LOSS (a body shorter than
 // announced), INVALID_ARGUMENT (a URL or a header that cannot be sent). Its message names the host,
 // and shows no path or header.
 struct HttpResult {
   absl::Status status;
   HttpResponse response;  // Only when status is OK.
-  // Whether a byte of the request may have reached the other side. False is a promise.
+  // Whether a byte of the request may have reached the other side. False is certain.
   bool sent = false;
   // When the call was handed to the transport.
   absl::Time start_time;

@@ -20,20 +20,21 @@ struct StreamRequest {
   std::string method = "GET";  // GET, HEAD, or PUT with a body.
   Secret url;                  // Signed URLs are as good as keys.
   std::vector<std::pair<std::string, std::string>> headers;
-  // Exactly; sent as Content-Length. Only for PUT.
+  // The exact size, sent as Content-Length. Only for PUT.
   int64_t body_size = 0;
-  // Waits, for half a second at most, for the other side's word that it takes the body, so that
-  // what it refuses is not sent. Only for PUT.
+  // Waits, for half a second at most, until the other side says that it takes the body, so that a
+  // body that it refuses is not sent. Only for PUT.
   bool ask_first = false;
   bool follow_redirects = false;
   // The URL is a caller's: any public host will do, not only the transfer hosts.
   bool foreign = false;
   absl::Time deadline = absl::InfiniteFuture();
-  // For a span here; not sent along, for a signature covers the headers.
+  // For a span here; not sent along, because a signature covers the headers.
   TraceContext trace;
 };
 
-// Hears of one stream. Called on the streamer's thread alone, with no lock held: must not block.
+// Hears about one stream. Called only on the streamer's thread, with no lock held, so it must not
+// block.
 class HttpStreamListener {
  public:
   virtual ~HttpStreamListener() = default;
@@ -43,12 +44,12 @@ class HttpStreamListener {
   // The next bytes of that answer's body, at most 512 KiB. False: not now; they come again after a
   // Resume, and nothing more is read from the other side until then.
   virtual bool OnData(std::string_view bytes) = 0;
-  // After bytes: none have followed for a moment, about a millisecond. What was held back to
-  // make larger pieces of it should go on.
+  // After bytes: none have followed for about a millisecond. Bytes that were held back to make
+  // larger pieces should now go on.
   virtual void OnDry() {}
   // Writes the next bytes of the request's body to `to`. 0: none yet; asked again after a Resume.
   virtual size_t OnSend(char* to, size_t room) = 0;
-  // The last call, exactly once. OK if the exchange is complete, whatever the answer's code.
+  // The last call, made exactly once. OK if the answer is complete, whatever its code.
   // UNAVAILABLE (no connection, reset), DATA_LOSS (a body shorter than announced),
   // DEADLINE_EXCEEDED, CANCELLED, PERMISSION_DENIED (the address policy, naming the host),
   // INVALID_ARGUMENT (an URL that cannot be used). The message shows no URL.

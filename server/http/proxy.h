@@ -7,9 +7,9 @@
 
 namespace finetune {
 
-// The proxy that `url` is to be fetched through, as the environment says; empty for none. Chosen
-// here and not by libcurl, because the address of a socket is judged by where it leads: to the
-// proxy, or to the URL's host.
+// The proxy to fetch `url` through, according to the environment; empty for none. Chosen here and
+// not by libcurl, because the address of a socket is judged by where it leads: to the proxy, or to
+// the URL's host.
 //
 // http_proxy (lower case only: CGI lets callers set the other one), https_proxy and all_proxy name
 // it. no_proxy lists what is reached directly: names with all below them, addresses, blocks such as

@@ -77,7 +77,7 @@ class JsonParser {
   bool refused_ = false;
 };
 
-// Readings of a value that may have the wrong type; nullopt if nothing sensible can be made of it.
+// These read a value that may have the wrong type; nullopt if nothing sensible can be made of it.
 // Strings are valid UTF-8 of at most kMaxJsonString bytes; numbers and booleans become text.
 std::optional<std::string> TextOf(const JsonValue& value);
 // Also "True", "yes", "1" and numbers.

@@ -8,8 +8,8 @@ namespace finetune {
 
 // The pair of conversions between JSON and google.protobuf.Struct.
 
-// How much of one Struct is kept; what exceeds it is dropped, so that one strange job cannot make
-// every list too large to send.
+// How much of one Struct is kept; the rest is dropped, so that one strange job cannot make every
+// list too large to send.
 struct StructBudget {
   // Each level is three messages on the wire (Struct, entry, Value), and protobuf's parsers refuse
   // what is nested more than 100 deep, with the whole message around it.
@@ -18,9 +18,9 @@ struct StructBudget {
   size_t bytes = size_t{256} << 10;
 };
 
-// What `object` has, within `budget`, which is used up. An object nested too deeply, and a number
-// that is not finite, is dropped; a whole number beyond kMaxExactWhole becomes text. Nothing if it
-// is no object.
+// The content of `object` as far as `budget` lasts, which is reduced. An object nested too deeply,
+// and a number that is not finite, is dropped; a whole number beyond kMaxExactWhole becomes text.
+// Empty for a value that is not an object.
 google::protobuf::Struct ToStruct(const JsonValue& object, StructBudget& budget);
 // The same, added to `out`.
 void AddMembers(const JsonValue& object, StructBudget& budget, google::protobuf::Struct& out);

@@ -8,9 +8,9 @@
 
 namespace finetune {
 
-// Finds where things end in JSON text, 64 bytes at a time and without parsing it: only strings,
-// escapes and brackets are looked at. What lies within a range that comes out of here is not
-// checked; a caller that has not seen these very bytes before must parse them.
+// Finds where things end in JSON text, 64 bytes at a time and without parsing it: it looks only at
+// strings, escapes and brackets. The content of a range that it returns is not checked; a caller
+// that has not seen these very bytes before must parse them.
 
 // `text` begins with `{` or `[`: calls `child(begin, end)` for each bracketed range directly within
 // it, in order, and returns the offset behind its own end. Nullopt if it does not end.

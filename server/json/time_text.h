@@ -8,9 +8,8 @@
 
 namespace finetune {
 
-// Readings of a point in time, in any of the ways in which services write one. Nullopt for what is
-// none of them, or lies outside of the years 1 to 9999. Never the present time for want of a better
-// one.
+// These read a point in time, in any of the forms in which services write one. Nullopt for any
+// other text, and outside of the years 1 to 9999; never the present time as a substitute.
 
 // RFC 3339 with or without seconds, fraction and zone (UTC then); RFC 1123, 2822 and 850, asctime's
 // and JavaScript's forms; a count, as below.

@@ -16,13 +16,13 @@
 
 namespace finetune {
 
-// Posts what was recorded to a collector, as OTLP over HTTP in JSON. Spans wait in a bounded queue
-// and leave in batches, one at a time, from a thread of its own ("spans"); a batch that the
-// collector cannot take now is tried again for a minute. Whatever the collector does, nobody waits
-// for it: what does not fit into the queue is dropped, and counted. Thread-safe.
+// Posts recorded spans to a collector, as OTLP over HTTP in JSON. Spans wait in a bounded queue and
+// leave in batches, one at a time, from a thread of its own ("spans"); a batch that the collector
+// cannot take now is retried for a minute. Whatever the collector does, nobody waits for it: what
+// does not fit into the queue is dropped, and counted. Thread-safe; owned by the gateway.
 //
-// JSON, because every collector takes it on the same port and path as protobuf, and because it
-// needs no copy of OpenTelemetry's protos.
+// It uses JSON because every collector takes it on the same port and path as protobuf, and because
+// it needs no copy of OpenTelemetry's protos.
 class SpanExporter : public SpanSink {
  public:
   // `http` is the exporter's own, so that the collector takes no connection, thread or time from

@@ -31,15 +31,16 @@ struct TraceSettings {
   size_t max_queue = 2048;
   size_t max_batch = 512;
 
-  // What was not understood, each in a sentence that names the variable and shows no header.
+  // One sentence for each variable that was not understood; it names the variable and shows no
+  // header.
   std::vector<std::string> warnings;
 
   bool enabled() const { return !url.empty(); }
 };
 
-// Reads OpenTelemetry's variables; README lists those that count. They are often set for a whole
-// cluster and for other programs, so a value that does not do is never an error: its default is
-// used instead, or, where there is no sensible one, nothing is traced.
+// Reads OpenTelemetry's variables; deploy/README.md lists those that count. They are often set for
+// a whole cluster and for other programs, so an unusable value is never an error: its default is
+// used instead or, if there is no sensible one, nothing is traced.
 TraceSettings ReadTraceSettings(const Environment& environment);
 
 }  // namespace finetune

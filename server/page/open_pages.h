@@ -10,7 +10,7 @@
 
 namespace finetune {
 
-// The pages that are open now, so many at most, and the timer that has each of them look at the
+// The pages that are open now, up to a limit, and the timer that makes each of them look at the
 // gateway's status every second. Nothing runs while no page is open. Thread-safe. Shared by the
 // door and its streams.
 class OpenPages : public std::enable_shared_from_this<OpenPages> {

@@ -13,10 +13,10 @@
 
 namespace finetune {
 
-// The page for people, which only looks: GET / and its files below /page/, /page/events, which is
-// the hub's watch stream as server-sent events, /page/jobs/{id}, a job with its history, and
-// /page/spending, what this month's jobs cost by team. Shows all jobs to whoever reaches it, and no
-// secret. What other sites' scripts and names send here is refused. Thread-safe.
+// The page for people, which is read-only: GET / and its files below /page/; /page/events, the
+// hub's watch stream as server-sent events; /page/jobs/{id}, a job with its history; and
+// /page/spending, what this month's jobs cost by team. Shows all jobs, and no secret, to everybody
+// who reaches it. Requests by scripts or under names of other sites are refused. Thread-safe.
 class PageDoor : public WebDoor {
  public:
   struct Options {
@@ -54,8 +54,8 @@ class PageDoor : public WebDoor {
   absl::flat_hash_map<std::string, File> files_;  // By their paths.
 };
 
-// Whether a request with this Host can come from a page that is not ours: a name that anybody may
-// register can be made to lead here. `hosts` are known to be good.
+// Whether this Host is ours, so that the request cannot come from another site's page: a name that
+// anybody may register can be made to lead here. `hosts` are known to be ours.
 bool IsOurHost(std::string_view host, const std::vector<std::string>& hosts);
 
 }  // namespace finetune

@@ -17,7 +17,7 @@ namespace finetune {
 
 class OpenPages;
 
-// What the pages' streams are made of; all of it outlives the server that they go out by.
+// What the pages' streams are made with; all of it outlives the server that sends them.
 struct PageSource {
   WatchHub& hub;
   Clock& clock;
@@ -27,11 +27,11 @@ struct PageSource {
   std::function<pb::GetSpendingResponse()> spending;
 };
 
-// A watcher of the hub whose client is a browser: server-sent events. Their data are the watch
-// stream's messages in proto3 JSON, without the resume token, which is their id; and, as `status`
-// events, what the gateway says of itself. The hub's thread only hands a message over; the
-// connection's makes text of it. Lives until its connection is over and the hub has finished with
-// it. Thread-safe.
+// A watcher of the hub whose client is a browser that gets server-sent events. Their data are the
+// watch stream's messages in proto3 JSON, without the resume token, which is their id, and, as
+// `status` events, what the gateway says about itself. The hub's thread only hands a message over;
+// the connection's thread makes text of it. Lives until its connection has ended and the hub has
+// finished with it. Thread-safe.
 class PageStream : public WebStream,
                    public WatchSink,
                    public std::enable_shared_from_this<PageStream> {

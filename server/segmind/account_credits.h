@@ -12,7 +12,7 @@
 
 namespace finetune {
 
-// What Segmind says that its account has left: the newest word, until that is too old to say
+// What Segmind says that the account has left: the newest answer, until that is too old to mean
 // anything. Thread-safe.
 class AccountCredits {
  public:
@@ -25,7 +25,7 @@ class AccountCredits {
 
   // Segmind said so at `time`, in this process or in another.
   void Note(int64_t micros, absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
-  // By an answer's header. One that is no amount says nothing.
+  // From the header of an answer. Text that is not an amount is ignored.
   void NoteHeader(std::string_view text, absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Nullopt while it is unknown.

@@ -9,10 +9,10 @@
 
 namespace finetune {
 
-// Where the gateway's Segmind API key comes from: the file at `path`, reread when it changes (also
-// when a Kubernetes secret is rotated under it) and when Segmind refuses the key, or, if `path` is
-// empty, the environment's SEGMIND_API_KEY. White space around the key does not count. Fails with
-// one clear sentence if there is no key to begin with.
+// The source of the gateway's Segmind API key: the file at `path`, reread when it changes (also
+// when Kubernetes rotates the secret) and when Segmind refuses the key, or SEGMIND_API_KEY in the
+// environment if `path` is empty. White space around the key does not count. Fails with one clear
+// sentence if there is no key at first.
 absl::StatusOr<std::unique_ptr<ApiKeySource>> MakeApiKeySource(const std::string& path,
                                                                FileRereader& rereader);
 

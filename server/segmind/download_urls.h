@@ -15,8 +15,9 @@
 
 namespace finetune {
 
-// Signed URLs of weights, each kept for a minute so that many who fetch one file, or its parts,
-// cost one call to Segmind. In memory only. Thread-safe; shared by whoever waits for one.
+// Signed URLs of weights, each kept for a minute, so that many fetches of one file, or of its
+// parts, cost one call to Segmind. In memory only. Thread-safe; shared with all that wait for a
+// URL.
 class DownloadUrls : public std::enable_shared_from_this<DownloadUrls> {
  public:
   // Exactly once, with no lock held.
@@ -26,8 +27,8 @@ class DownloadUrls : public std::enable_shared_from_this<DownloadUrls> {
 
   explicit DownloadUrls(Clock& clock) : clock_(clock) {}
 
-  // The URL that is kept for `weights_uri`; else what `ask` brings, or what another's brings who
-  // asks already. Where that fails the next one asks, because it may have been the other's fault.
+  // The URL that is kept for `weights_uri`, or what `ask` brings, or what another caller that is
+  // asking already will get. If that one fails, the next asks, because it may have been its fault.
   void Get(const std::string& weights_uri, Ask ask, Done done) ABSL_LOCKS_EXCLUDED(mu_);
   // It was refused: do not use it again.
   void Forget(const std::string& weights_uri) ABSL_LOCKS_EXCLUDED(mu_);

@@ -69,7 +69,7 @@ struct Row {
 // which say nothing of what was done before it went wrong; 3xx, below, as well. A submit that is
 // open is never sent again: its job is looked for.
 constexpr Row kRows[] = {
-    {400, kRejected, Submit::kRefused},    // Malformed, or a missing field: UPSTREAM.md.
+    {400, kRejected, Submit::kRefused},    // Malformed, or a missing field: documented.
     {401, kCredential, Submit::kRefused},  // Checked before anything is done.
     {402, kNoCredits, Submit::kRefused},   // Payment comes first.
     {403, kCredential, Submit::kRefused},  // Not permitted, likewise.

@@ -12,7 +12,7 @@
 
 namespace finetune {
 
-// Segmind's endpoints, UPSTREAM.md.
+// Segmind's endpoints.
 enum class UpstreamCall {
   kSubmit,
   kDetails,
@@ -40,8 +40,8 @@ struct CallSubject {
 struct AnswerVerdict {
   // A typed error. Segmind's own words are quoted, cleaned of credentials.
   absl::Status status;
-  // Segmind says, in JSON of its own and under a code that is definite, that it did nothing. If
-  // not, a submit's outcome is open: a page is nobody's word.
+  // Segmind says, in JSON of its own and with a definite code, that it did nothing. If not, the
+  // outcome of a submit is open: a page, for one, proves nothing.
   bool refused = false;
   // The body is JSON of Segmind's own that says what is wrong.
   bool in_own_words = false;
@@ -49,12 +49,13 @@ struct AnswerVerdict {
   std::optional<absl::Duration> retry_after;
 };
 
-// The one table from (call, HTTP code, kind of body) to an outcome: README, "Segmind's answers".
+// The one table from (call, HTTP code, kind of body) to an outcome; server/README.md, "What
+// Segmind's answers mean", shows it.
 AnswerVerdict JudgeAnswer(const CallSubject& subject, const HttpResponse& response, absl::Time now,
                           const Scrubber& scrubber);
 
-// From the transport's failure to a typed error. `caller_gave_up`: it was the caller's deadline
-// that passed, not our own limit for one try.
+// The typed error for a failure of the transport. `caller_gave_up`: the caller's deadline passed,
+// not our own limit for one try.
 absl::Status StatusOfTransport(const CallSubject& subject, const absl::Status& transport,
                                bool caller_gave_up);
 

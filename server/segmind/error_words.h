@@ -36,7 +36,7 @@ ErrorBody ReadErrorBody(std::string_view body, const Scrubber& scrubber);
 // services answer 200 with `"success":false`.
 bool IsComplaint(std::string_view name, const JsonValue& value);
 
-// `text` without what is as good as a key: API keys, bearer tokens, what signs a URL.
+// `text` without what is as good as a key: API keys, bearer tokens, signatures of URLs.
 std::string WithoutCredentials(std::string_view text, const Scrubber& scrubber);
 
 }  // namespace finetune

@@ -35,7 +35,7 @@ struct JobField {
 // In the order in which a submission sends them.
 std::span<const JobField> JobFields();
 
-// What callers may ask for in a create, and none of what is output only.
+// The fields that callers may set in a create, and no others.
 pb::FineTune InputOf(const pb::FineTune& fine_tune);
 
 }  // namespace finetune

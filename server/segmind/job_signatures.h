@@ -5,7 +5,7 @@
 
 namespace finetune {
 
-// Takes away what signs the URLs in any of its strings, at any depth; see url_signature.h.
+// Removes the signatures of URLs in all of its strings, at any depth; see url_signature.h.
 void RemoveSignatures(google::protobuf::Struct& object);
 
 // The same for what a caller asks for: the URL of the dataset, and those among the parameters. What

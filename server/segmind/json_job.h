@@ -19,9 +19,8 @@ std::optional<UpstreamJob> JobOf(const JsonValue& object, const Scrubber& scrubb
 // The same into `job`, which is new. False if there is none; `job` is good for nothing then.
 bool ReadJob(const JsonValue& object, const Scrubber& scrubber, UpstreamJob& job);
 
-// The UpstreamJob::id alone that JobOf would give for this text, mostly without making a tree of
-// it; empty if it would give no job. Nullopt if it cannot be parsed, of which the parser then knows
-// more.
+// Only the UpstreamJob::id that JobOf would give for this text, mostly without making a tree of it;
+// empty if it would give no job. Nullopt if it cannot be parsed; the parser then knows why.
 std::optional<std::string> JobIdOf(std::string_view text, JsonParser& parser,
                                    const Scrubber& scrubber);
 

@@ -13,17 +13,17 @@
 
 namespace finetune {
 
-// So many jobs of a list are made and recorded in one go: others that have something to record, or
-// read what is recorded, wait for no more.
+// How many jobs of a list are made and recorded at a time, so that others that have something to
+// record, or read what is recorded, do not wait for more.
 inline constexpr size_t kListSlice = 128;
 
-// What a `list` says that the one before did not.
+// What a list says that the one before did not.
 struct ListDelta {
-  // Items that are new or differ from the last list, in the list's order: the last ones of them,
-  // and how many more there are in front of these.
+  // Items that are new or differ from the last list, in the list's order; only the last of them,
+  // and how many more there are before these.
   std::vector<UpstreamJob> changed;
   size_t more_changed = 0;
-  // UpstreamJob::id of items that the last list had and this one has not.
+  // UpstreamJob::id of items that the last list had and this one lacks.
   std::vector<std::string> gone;
   // Items in this list.
   size_t total = 0;
@@ -31,8 +31,8 @@ struct ListDelta {
   size_t skipped = 0;
   // Those of them that may be jobs all the same: objects that tell something.
   size_t nameless = 0;
-  // Why this is not known to be the whole list, such as a next page that could not be had. A job
-  // that is missing from it proves nothing then.
+  // Why this may not be the whole list, such as a next page that could not be read. A job that is
+  // missing from it then proves nothing.
   std::string more;
   bool whole() const { return more.empty(); }
   // The body was the same, byte for byte.
@@ -40,21 +40,22 @@ struct ListDelta {
 };
 
 // Reads one list after another and says what changed. A body equal to the last costs a comparison;
-// an item equal to one of the last list, but for what signs its URLs, costs a scan and a hash, and
-// is not parsed or converted again. The first list is all changes. Jobs take several times the
-// memory of their JSON, so those of a long list are made a slice at a time. Not thread-safe; owned
-// by the Tracker.
+// an item equal to one of the last list, except for the signatures of its URLs, costs a scan and a
+// hash, and is not parsed or converted again. In the first list everything is a change. Jobs take
+// several times the memory of their JSON, so those of a long list are made a slice at a time. Not
+// thread-safe; owned by the Tracker.
 class ListReader {
  public:
   ListReader();
   ~ListReader();
 
   // Pages as ReadUpstreamPage takes them. Anything else is INTERNAL / UPSTREAM_MALFORMED and
-  // changes nothing here. At most so many jobs are in the delta; MoreChanged has the others, for
-  // whom the pages stay as they are until all are taken or the next Read.
+  // changes nothing here. At most this many jobs are in the delta; MoreChanged has the others, for
+  // which the pages must stay as they are until all are taken or the next Read.
   absl::StatusOr<ListDelta> Read(const UpstreamList& pages,
                                  size_t most = std::numeric_limits<size_t>::max());
-  // One page, which says itself whether it is all, and in which nothing is to be removed.
+  // A single page, which says itself whether it is complete, and from which nothing is to be
+  // removed.
   absl::StatusOr<ListDelta> Read(std::string_view body);
 
   // Of the jobs in front of those that were taken, the last ones: the end of a list, where the
@@ -63,7 +64,8 @@ class ListReader {
   // How many are still to be taken.
   size_t more_changed() const;
 
-  // The next Read takes everything for new: for when what the last one said could not be recorded.
+  // Makes the next Read take everything for new, because what the last one said could not be
+  // recorded.
   void Forget();
 
   // Whether the last list had this UpstreamJob::id.

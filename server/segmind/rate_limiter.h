@@ -19,14 +19,14 @@
 
 namespace finetune {
 
-// Keeps the account's rate limit: at most so many calls in any minute. A fifth of them is kept for
-// submissions and a tenth for the gateway's own reads; the rest goes to whoever asks, but once
-// three quarters of what callers may use is used, only to those who had less than an eighth. Of
-// those who wait, submissions go first, then other calls that a caller waits for, then the
-// gateway's own; and among the first two, whoever made the fewest calls. Where other processes make
-// calls, too, theirs count like its own, and each call is asked of what they share (CallBudget)
-// when its turn has come. Thread-safe; owned by UpstreamExchange; `clock` outlives it. Timers hold
-// it weakly, so it must be made by Make.
+// Keeps the account's rate limit: at most this many calls in any minute. A fifth of them is kept
+// for submissions and a tenth for the gateway's own reads; the rest goes to any caller that asks
+// but, once three quarters of what callers may use is used, only to those that had less than an
+// eighth. Of the calls that wait, submissions go first, then other calls that a caller waits for,
+// then the gateway's own; among the first two, the caller that made the fewest calls goes first. If
+// other processes make calls, too, theirs count like its own, and each call asks what they share
+// (CallBudget) when its turn has come. Thread-safe; owned by UpstreamExchange; `clock` outlives it.
+// Timers hold it weakly, so it must be made by Make.
 class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
  public:
   enum class Priority { kSubmit, kInteractive, kBackground };
@@ -34,17 +34,17 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   // thread (even within Acquire) or the clock's.
   using Granted = absl::AnyInvocable<void(absl::Status) &&>;
 
-  // `refusals`, if any, counts whom it refused; `budget` is null where nobody else makes calls.
-  // Both outlive it.
+  // `refusals`, which may be null, counts whom it refused; `budget` is null if no other process
+  // makes calls. Both outlive it.
   static std::shared_ptr<RateLimiter> Make(int calls_per_minute, Clock& clock,
                                            ShareRefusals* refusals = nullptr,
                                            CallBudget* budget = nullptr);
 
   // Waits its turn. `sharer`: on whose behalf; null for the gateway's own. RESOURCE_EXHAUSTED /
-  // UPSTREAM_RATE_LIMITED with RetryInfo as soon as it is known that the turn does not come before
+  // UPSTREAM_RATE_LIMITED with RetryInfo as soon as it is known that the turn will not come before
   // `deadline`, or if too many wait; CANCELLED after Shutdown, and once `cancellation` (which may
-  // be null) says so: nobody waits behind a call that nobody waits for. UNAVAILABLE /
-  // STORE_UNAVAILABLE if nobody can be asked whether other processes leave room.
+  // be null) says so, because no call should wait behind one that nobody waits for. UNAVAILABLE /
+  // STORE_UNAVAILABLE if it cannot be found out whether other processes leave room.
   void Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
                std::shared_ptr<const Cancellation> cancellation, Granted granted)
       ABSL_LOCKS_EXCLUDED(mu_);
@@ -52,7 +52,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   // Segmind said that it takes no call before `time`.
   void HoldUntil(absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Calls that could be made right now, those that wait not counted.
+  // How many calls could be made right now if none were waiting.
   int calls_left() const ABSL_LOCKS_EXCLUDED(mu_);
 
   // Ends all that wait. Idempotent.

@@ -11,9 +11,9 @@
 
 namespace finetune {
 
-// Takes the API key out of texts that Segmind sent, which may repeat it: as it is, in base64 at any
+// Removes the API key from texts that Segmind sent, which may repeat it: as it is, in base64 at any
 // alignment, in hexadecimal, percent-encoded, or with white space in it. All text from Segmind that
-// is kept or shown passes through one of these where it enters. Constant, so thread-safe.
+// is kept or shown passes through one of these on arrival. Immutable; thread-safe.
 class Scrubber {
  public:
   // Finds nothing.

@@ -8,8 +8,8 @@
 
 namespace finetune {
 
-// The requests and answers of Segmind's calls, UPSTREAM.md. Requests lack key and deadline;
-// answers are 2xx, and what cannot be read is INTERNAL / UPSTREAM_MALFORMED.
+// The requests and answers of Segmind's calls. Requests lack key and deadline; answers are 2xx, and
+// one that cannot be read is INTERNAL / UPSTREAM_MALFORMED.
 
 HttpRequest SubmitRequest(const std::string& url, const pb::FineTune& fine_tune,
                           const std::string& upstream_name);
@@ -21,14 +21,14 @@ HttpRequest AccessUpdateRequest(const std::string& url, const std::string& upstr
 HttpRequest CreditsRequest(const std::string& url);
 HttpRequest DownloadUrlRequest(const std::string& url, const std::string& cloud_storage_url);
 
-// What became of a submit: what is no job, and no refusal by JudgeAnswer, is kUnknown.
+// The outcome of a submit: kUnknown if there is neither a job nor, by JudgeAnswer, a refusal.
 SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& result);
 
 // The job, which must be the one that was asked for.
 absl::StatusOr<UpstreamJob> ReadDetails(const CallSubject& subject, const ExchangeResult& result);
 absl::StatusOr<UploadUrlAnswer> ReadUploadUrl(const CallSubject& subject,
                                               const ExchangeResult& result);
-// In millionths of a credit, those that are free included.
+// In millionths of a credit, free credits included.
 absl::StatusOr<int64_t> ReadCredits(const CallSubject& subject, const ExchangeResult& result);
 absl::StatusOr<Secret> ReadDownloadUrl(const CallSubject& subject, const ExchangeResult& result);
 

@@ -30,7 +30,7 @@ class ApiKeySource {
   virtual bool Reread(const Secret& key) = 0;
 };
 
-// What became of a submit.
+// The outcome of a submit.
 struct SubmitOutcome {
   enum class Kind {
     kAccepted,  // `job` has the id and, where given, status and name.
@@ -65,8 +65,8 @@ struct UploadUrlAnswer {
   std::string s3_url;
 };
 
-// What flows down with a call: when it must have ended, which trace it belongs to, on whose behalf
-// it is made, which is null for the gateway's own, and whether somebody still waits for it (null:
+// What is passed down with a call: when it must have ended, which trace it belongs to, on whose
+// behalf it is made (null for the gateway's own), and whether somebody still waits for it (null:
 // yes). A submit ignores cancellation.
 struct CallContext {
   CallContext(absl::Time by, const TraceContext& in = {},  // NOLINT: often there is neither.
@@ -78,33 +78,33 @@ struct CallContext {
   TraceContext trace;
   std::shared_ptr<Sharer> sharer;
   std::shared_ptr<const Cancellation> cancellation;
-  // Of a submit: asked once the connection stands, just before the first byte; with false it is
-  // kNotSent. Null: yes.
+  // For a submit: asked once there is a connection, just before the first byte; if false, the
+  // outcome is kNotSent. Null: yes.
   std::function<bool()> may_send;
 };
 
-// Segmind's fine-tuning API (UPSTREAM.md), one method a call. Keeps the account's rate limit,
-// rereads the API key when it is refused, and retries reads (never a submit) with jitter until
-// their deadline. Thread-safe; every callback runs exactly once, on the transport's or the clock's
-// thread, and must not block. Outlived by `http` and `clock`.
+// Segmind's fine-tuning API, one method for each call. Keeps the account's rate limit, rereads the
+// API key when it is refused, and retries reads (never a submit) with jitter until their deadline.
+// Thread-safe; every callback runs exactly once, on the transport's or the clock's thread, and must
+// not block. `http` and `clock` outlive it.
 //
-// Errors are typed (base/error.h): UPSTREAM_* reasons as in the error table of README.
+// Errors are typed (base/error.h), with the UPSTREAM_* reasons of error_table.h.
 class SegmindClient {
  public:
   struct Options {
     std::string url = "https://api.segmind.com";
     int calls_per_minute = 50;
-    // Where other processes call with the same account. Outlives the client.
+    // Set if other processes make calls for the same account. Outlives the client.
     CallBudget* call_budget = nullptr;
-    // For one try; the caller's deadline cuts it.
+    // For one try; the caller's deadline may end it earlier.
     absl::Duration read_timeout = absl::Seconds(30);
     absl::Duration list_timeout = absl::Seconds(120);
     absl::Duration submit_timeout = absl::Seconds(60);
-    // Of an answer, or of all pages of a list, packed and unpacked. What exceeds these is
-    // UPSTREAM_MALFORMED.
+    // The limits for an answer, or for all pages of a list, packed and unpacked. What exceeds them
+    // is UPSTREAM_MALFORMED.
     size_t max_answer_bytes = size_t{64} << 20;
     size_t max_listed_jobs = 100'000;
-    // How long what Segmind said of its account's credits says anything.
+    // How long Segmind's word on the account's credits counts.
     absl::Duration credits_good_for = absl::Hours(1);
   };
 
@@ -125,8 +125,9 @@ class SegmindClient {
   void GetDetails(const std::string& upstream_id, const CallContext& context,
                   Done<DetailsAnswer> done);
 
-  // The bodies, unread: reading 80 MB is not for the transport's thread. See ListReader. A list
-  // that says it goes on is followed as UpstreamPager says, a page a call.
+  // The bodies, not parsed, because parsing 80 MB is not for the transport's thread; see
+  // ListReader. A list that says it goes on is followed as UpstreamPager says, with one call for
+  // each page.
   void GetList(const CallContext& context, Done<ListAnswer> done);
 
   // `file_name` with or without `.zip`.
@@ -151,7 +152,7 @@ class SegmindClient {
 
   // How Segmind answers, for GetGatewayStatus: of the latest calls.
   pb::GatewayStatus::UpstreamState state() const;
-  // Another process reads the list from now on: how it went here says nothing any more.
+  // Another process reads the list from now on: how lists went here no longer counts.
   void ForgetLists();
   // Calls left in the current minute.
   int calls_left() const;

@@ -19,7 +19,7 @@
 
 namespace finetune {
 
-// One call to make, whatever it takes.
+// One call to make, with all the tries that it takes.
 struct ExchangeCall {
   CallSubject subject;
   HttpRequest request;  // Without key and deadline.
@@ -28,10 +28,10 @@ struct ExchangeCall {
   absl::Duration try_timeout;
   RateLimiter::Priority priority = RateLimiter::Priority::kInteractive;
   std::shared_ptr<Sharer> sharer;  // On whose behalf; null for the gateway's own.
-  // Ends it with CANCELLED wherever it is by then; may be null.
+  // Ends it with CANCELLED at any stage; may be null.
   std::shared_ptr<const Cancellation> cancellation;
-  // Never sent again once it may have been sent, save after a 401; `try_timeout` then holds
-  // whatever the deadline.
+  // Never sent again once it may have been sent, except after a 401. `try_timeout` then applies
+  // even beyond the deadline.
   bool once = false;
 };
 
@@ -40,7 +40,7 @@ struct ExchangeResult {
   absl::Status status;    // OK: a 2xx answer. Otherwise a typed error.
   HttpResponse response;  // Of the last try; code 0 if that had none.
   bool sent = false;      // Whether the last try may have reached Segmind.
-  bool no_key = false;    // It was not even tried, for want of a key.
+  bool no_key = false;    // It was not even tried, because there is no key.
   bool refused = false;   // AnswerVerdict's: Segmind's definite no.
   // For what is made of the answer: of the key of the last try.
   std::shared_ptr<const Scrubber> scrubber;
@@ -48,9 +48,9 @@ struct ExchangeResult {
   absl::Time start_time;
 };
 
-// Makes calls to Segmind: waits for the rate limit, adds the key, sends, reads the key again after
-// a 401, retries what may be retried, and keeps count. Thread-safe; owned by SegmindClient and held
-// weakly by what is under way; `http`, `key`, `clock` and `metrics` live until Shutdown returns.
+// Makes calls to Segmind: waits for the rate limit, adds the key, sends, rereads the key after a
+// 401, retries what may be retried, and counts. Thread-safe; owned by SegmindClient and held weakly
+// by what is under way; `http`, `key`, `clock` and `metrics` live until Shutdown returns.
 class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
  public:
   // Exactly once, with no lock held.
@@ -70,7 +70,7 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   void Shutdown() ABSL_LOCKS_EXCLUDED(mu_);
 
   pb::GatewayStatus::UpstreamState state() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Such calls are made no more: the state does not rest on them.
+  // Such calls are no longer made here: they no longer count for the state.
   void ForgetHealth(UpstreamCall call) ABSL_LOCKS_EXCLUDED(mu_);
   int calls_left() const { return limiter_->calls_left(); }
 
@@ -97,7 +97,7 @@ class UpstreamExchange : public std::enable_shared_from_this<UpstreamExchange> {
   // `status`: what the answer comes to.
   void NoteAnswer(UpstreamCall call, int code, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   void NoteHealth(UpstreamCall call, UpstreamHealth::Answer answer) ABSL_LOCKS_EXCLUDED(mu_);
-  // Logs where calls of a kind begin to fail, and where they go well again.
+  // Logs when calls of a kind begin to fail, and when they succeed again.
   void LogTurn(UpstreamCall call, const absl::Status& status) ABSL_LOCKS_EXCLUDED(mu_);
   std::shared_ptr<const Scrubber> ScrubberOf(const Secret& key) ABSL_LOCKS_EXCLUDED(mu_);
   void Count(UpstreamCall call, int code, absl::Duration took);

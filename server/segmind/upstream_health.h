@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// How Segmind is, from the latest answer of each kind of call: one kind that fails beside others
-// that go well does not make it come and go. Not thread-safe.
+// How Segmind is doing, from the latest answer to each kind of call, so that the state does not
+// flap while one kind fails and others succeed. Not thread-safe.
 class UpstreamHealth {
  public:
   enum class Answer {
@@ -18,7 +18,7 @@ class UpstreamHealth {
   };
 
   void Note(UpstreamCall call, Answer answer, absl::Time now);
-  // Such calls are made no more: how the latest went says nothing.
+  // Such calls are no longer made here: how the latest went no longer counts.
   void Forget(UpstreamCall call) { latest_[static_cast<size_t>(call)] = {}; }
   // Whether Segmind takes new jobs, by its latest answer to a submit.
   void NoteRetired(bool retired) { retired_ = retired; }

@@ -14,8 +14,9 @@ namespace {
 
 using pb::FineTune;
 
-// Segmind's words for the states, in any case and with any separators. UPSTREAM.md, "Statuses", has
-// those in the first place; the others are what services like it say, and may say one day.
+// Segmind's words for the states, in upper or lower case and with any separators. Segmind documents
+// those that the comments of FineTune.State name; the others are what similar services say, and
+// what it may say one day.
 struct StateWords {
   FineTune::State state;
   std::vector<absl::string_view> words;

@@ -11,10 +11,9 @@
 
 namespace finetune {
 
-// One job as one answer of Segmind shows it. The two shapes (details, list item) have different
-// fields; what the answer does not have, or has as null, is absent. Strings are valid UTF-8, and
-// what signed the URLs in them has been taken away.
-// Source: UPSTREAM.md, "The two shapes of a job".
+// One job as one answer of Segmind shows it. The two shapes that Segmind documents (details, list
+// item) have different fields; what the answer lacks, or has as null, is absent. Strings are valid
+// UTF-8, without the signatures of the URLs in them.
 struct UpstreamJob {
   // `finetune_id`, else `id`, else `request_id`; never empty.
   std::string id;
@@ -43,8 +42,8 @@ struct UpstreamJob {
   bool from_details = false;
 };
 
-// The state that stands for Segmind's word, in any case and with any separators; also for words
-// that say an end in other ways (ABORTED, TRAINING_ERROR, MODEL_READY). A word that is not known is
+// The state that Segmind's word means, in upper or lower case and with any separators; also for
+// other words for an end (ABORTED, TRAINING_ERROR, MODEL_READY). An unknown word is
 // STATE_UNSPECIFIED; the caller then keeps the job's state and shows the word.
 pb::FineTune::State StateOf(std::string_view upstream_status);
 
@@ -53,8 +52,8 @@ bool IsTerminal(pb::FineTune::State state);
 // The reason behind one of Segmind's error messages.
 pb::Failure::Reason FailureReasonOf(std::string_view error_message);
 
-// Whether it can name a job: nothing that a path, a terminal or a database's text takes for
-// something else.
+// Whether it can name a job: it has nothing that a path, a terminal or a database's text would
+// misunderstand.
 bool CanNameJob(std::string_view id);
 
 }  // namespace finetune

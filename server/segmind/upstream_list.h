@@ -17,13 +17,13 @@
 namespace finetune {
 
 // Segmind documents a bare array without paging. Its sibling endpoints wrap their arrays, and a
-// list that grows may be cut into pages one day: what then stands around the jobs is read here.
+// growing list may be cut into pages one day: this reads what is then around the jobs.
 
 // One answer to `list`.
 struct UpstreamPage {
   // The jobs, brackets included; a part of the body, not yet looked into.
   std::string_view array;
-  // What says that other jobs follow, in words for a log; empty if nothing does.
+  // What says that more jobs follow, in words for a log; empty if nothing does.
   std::string more;
   // Where they are: a URL, a path, or a query beginning with `?`. Empty if it does not say.
   std::string next;
@@ -43,7 +43,7 @@ struct UpstreamList {
   std::vector<std::string> bodies;
   // Why these are not known to be all jobs; empty if they are.
   std::string more;
-  // What must not be kept of their texts; null: nothing.
+  // Removes from texts what must not be kept; null: nothing to remove.
   std::shared_ptr<const Scrubber> scrubber;
   // A list with more is malformed.
   size_t max_jobs = std::numeric_limits<size_t>::max();
@@ -56,8 +56,8 @@ struct UpstreamList {
 // Follows a list from page to page. Not thread-safe.
 class UpstreamPager {
  public:
-  // `url` is the first page's. Pages follow only on its own host, and only so many; `max_bytes`
-  // bounds all of them together.
+  // `url` is that of the first page. Pages are followed only on its own host, and only up to a
+  // fixed number; `max_bytes` bounds all of them together.
   UpstreamPager(std::string url, size_t max_bytes);
 
   // The URL of the page behind this one; nullopt if the list ends here, as far as it can be read.

@@ -14,7 +14,7 @@ struct WebhookEvent {
 
 // Looks for an id (`finetune_id`, `request_id`, `id`) and a status (`status`, `event`,
 // `event_type`, `type`) in the body's object and one level down. Nullopt if it is no JSON object
-// or has no id. Source: UPSTREAM.md, "Webhook".
+// or has no id. Segmind documents no shape.
 std::optional<WebhookEvent> ParseWebhook(std::string_view body);
 
 }  // namespace finetune

@@ -9,7 +9,7 @@ namespace finetune {
 
 // Whether the gRPC port takes new connections: opens one and waits for the server's first bytes
 // (HTTP/2 settings or, with TLS, its refusal of a bad handshake). gRPC 1.51 may stop accepting
-// for good after it ran out of descriptors (CVE-2023-4785), which only a new connection shows.
+// for good once it has run out of descriptors (CVE-2023-4785), which only a new connection shows.
 // Blocks for up to `timeout`.
 absl::Status ProbeListener(const std::string& host, int port, absl::Duration timeout);
 

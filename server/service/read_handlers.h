@@ -23,7 +23,7 @@ class ReadHandlers {
   void List(const pb::ListFineTunesRequest& request, UnaryCall& call);
   void Wait(const pb::WaitFineTuneRequest& request, UnaryCall& call);
   void Status(const pb::GetGatewayStatusRequest& request, UnaryCall& call);
-  // What every caller is told: all but what is the caller's own.
+  // What every caller is told: everything except what concerns the caller itself.
   pb::GatewayStatus CommonStatus() const;
   absl::StatusOr<WatchSpec> CheckWatch(const pb::WatchFineTunesRequest& request,
                                        const Caller& caller);
@@ -34,7 +34,7 @@ class ReadHandlers {
  private:
   // Includes the caller's limits, as far as they could be counted.
   void AnswerStatus(const absl::StatusOr<Forecast>& forecast, UnaryCall& call);
-  // Who else shares the record, where others do.
+  // Adds who else shares the record, if others do.
   void AddFleet(pb::GatewayStatus& status) const;
   // Runs `answer` once memory is as new as requested, for that job or for all, or fails the call.
   void WhenFresh(const pb::Freshness& wanted, const std::string& id, UnaryCall& call,
@@ -55,7 +55,7 @@ class ReadHandlers {
   TurnQueue scans_{"lists"};
 };
 
-// How long a call waits that began at `start` and must be answered by `answer_by`, which is
+// Until when a call waits that began at `start` and must be answered by `answer_by`, which is
 // InfiniteFuture without a deadline.
 absl::Time EndOfWait(const pb::WaitFineTuneRequest& request, absl::Time start,
                      absl::Time answer_by);

@@ -41,7 +41,7 @@ struct ServiceParts {
   std::function<absl::Time()> last_webhook_time;
   // Null: this gateway does not transfer datasets and weights.
   Transfers* transfers = nullptr;
-  // Null: datasets are not looked at. With `look_at_creates` those of creates are, too.
+  // Null: datasets are not checked. With `look_at_creates` those of creates are, too.
   const DatasetLooks* looks = nullptr;
   bool look_at_creates = true;
   // The name of this gateway among several.
@@ -49,11 +49,11 @@ struct ServiceParts {
   // Those that share the record.
   const Fleet& fleet;
   std::string_view store;  // What keeps the record.
-  // What long lists are made within; null: without regard to others.
+  // Limits how much of the machine long lists take; null: nothing does.
   LongWork* long_work = nullptr;
 };
 
-// Of the policy's limits, those on spending.
+// The limits on spending among those of the policy.
 inline SpendingLimits SpendingLimitsOf(const Caller& caller) {
   return {.creates_per_day = caller.limits.creates_per_day,
           .active_jobs = caller.limits.active_jobs};

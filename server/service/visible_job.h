@@ -16,8 +16,8 @@ namespace finetune {
 absl::StatusOr<VersionPtr> FindVisible(const Catalog& catalog, const std::string& name,
                                        const std::string& field, const Caller& caller);
 
-// The same for a call, which fails if there is no such job. Where other processes write to the
-// record, what is not known here may be known there: it is asked for once before that is said.
+// The same for a call, which fails if there is no such job. If other processes write to the record,
+// a job that is not known here may be known there: the record is asked once before the call fails.
 // `found` runs on a thread of the call's.
 void WithVisible(const ServiceParts& parts, const std::string& name, const std::string& field,
                  UnaryCall& call, absl::AnyInvocable<void(const VersionPtr& version) &&> found);

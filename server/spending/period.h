@@ -20,8 +20,8 @@ struct Period {
 // skipped begins where the clocks go on, and one whose midnight comes twice with the first.
 Period PeriodAt(PeriodKind kind, const absl::TimeZone& zone, absl::Time time);
 
-// The zone of that IANA name; nullopt if this machine knows none. Unlike absl::LoadTimeZone, it
-// opens no other files and remembers no names that are none, wherever the name comes from.
+// The zone of that IANA name; nullopt if this machine has none. Unlike absl::LoadTimeZone, it opens
+// no other files and does not remember bad names, so the name may come from anywhere.
 std::optional<absl::TimeZone> FindZone(const std::string& name);
 
 }  // namespace finetune

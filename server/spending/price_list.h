@@ -27,9 +27,9 @@ struct Price {
   absl::Time valid_until = absl::InfiniteFuture();
 };
 
-// In millionths of the unit, of a job that is submitted at `time`, by the first price that fits it;
-// nullopt if none does, or if that one depends on steps of which the job says nothing that can be
-// counted.
+// What a job that is submitted at `time` costs, in millionths of the unit, by the first price that
+// applies to it; nullopt if none does, or if that price depends on steps and the job names none
+// that can be counted.
 std::optional<int64_t> PriceOf(const std::vector<Price>& prices, const pb::FineTune& job,
                                absl::Time time);
 

@@ -39,7 +39,7 @@ struct LabelRule {
   bool required = false;
 };
 
-// What a policy says of money; the same for all its callers. Immutable.
+// What a policy says about money; the same for all its callers. Immutable.
 struct SpendingRules {
   std::vector<Price> prices;
   std::string unit;

@@ -36,8 +36,8 @@ class Filter {
   // How many comparisons a job may take.
   size_t comparisons() const { return comparisons_; }
 
-  // An equality that every match fulfils, as one of IndexKeysOf(version), so that a change visits
-  // only the filters that it may concern; nullopt if the filter has none.
+  // An equality that every match fulfils, as a key like those of IndexKeysOf(version), so that a
+  // change visits only the filters that it may concern; nullopt if the filter has none.
   const std::optional<std::string>& index_key() const { return index_key_; }
 
  private:

@@ -5,8 +5,8 @@
 
 namespace finetune {
 
-// Makes texts that differ in their letters' case alone the same: those of Latin, Greek and Cyrillic
-// scripts, each letter by itself. Bytes that are not UTF-8 stay.
+// Makes texts equal that differ only in case: Latin, Greek and Cyrillic letters, each by itself.
+// Bytes that are not UTF-8 stay.
 void FoldCaseTo(std::string_view text, std::string& folded);
 
 inline std::string FoldCase(std::string_view text) {

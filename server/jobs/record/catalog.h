@@ -55,8 +55,8 @@ class CatalogView {
   const VersionList<ByRevision>& by_revision() const { return by_revision_; }
   // Jobs in a state that is not terminal.
   size_t active() const { return active_; }
-  // The same for the same jobs at the same versions, in whichever process; almost certainly another
-  // one for others.
+  // Equal for the same jobs at the same versions, in every process; almost certainly different for
+  // others.
   uint64_t digest() const { return digest_; }
 
  private:
@@ -71,9 +71,9 @@ class CatalogView {
 
 using ViewPtr = std::shared_ptr<const CatalogView>;
 
-// The view in memory that all reads are served from, and the window of recent changes for watchers
-// that resume. It changes only by Apply, with what was committed, in revision order. Apply and Load
-// are for the recorder's thread; all else is thread-safe.
+// The view in memory that serves all reads, and the window of recent changes for watchers that
+// resume. It changes only by Apply, with what was committed, in revision order. Apply and Load are
+// for the recorder's thread; everything else is thread-safe.
 class Catalog {
  public:
   struct Options {
@@ -84,9 +84,9 @@ class Catalog {
 
   Catalog(Options options, Metrics& metrics);
 
-  // Fills it from the store: before anything reads it, and when what came between is not known;
-  // then all of it is replaced at once, and those who follow changes have to begin anew. DATA_LOSS,
-  // with nothing replaced, if a record cannot be read, or if they do not fit one another.
+  // Fills it from the store: before anything reads it, and again when it is not known what happened
+  // in between. Then everything is replaced at once, and whoever follows changes must begin anew.
+  // DATA_LOSS, with nothing replaced, if a record cannot be read or they contradict each other.
   absl::Status Load(const StoreState& state);
   // Another era began.
   void SetLineage(Lineage lineage) ABSL_LOCKS_EXCLUDED(mu_);
@@ -103,8 +103,8 @@ class Catalog {
   ResumePoint point() const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether what was seen at this point led to what is here now, with nothing lost.
   bool HasPoint(const ResumePoint& point) const ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether this point, which it does not have, may be one that another process has committed
-  // and that has yet to come here.
+  // Whether this point, which it does not have, may be one that another process has committed and
+  // that has yet to arrive here.
   bool MayComeTo(const ResumePoint& point) const ABSL_LOCKS_EXCLUDED(mu_);
   ViewPtr view() const ABSL_LOCKS_EXCLUDED(mu_);
   // Null if there is none.
@@ -124,19 +124,20 @@ class Catalog {
   using NotShown = absl::flat_hash_map<std::string, absl::Time>;
 
   // When the reads of Segmind began that the view includes, in steady time; InfinitePast before the
-  // first. Of all jobs: that of the newest list, or of the oldest job that goes on and that this
-  // list does not show. Read it before the view: then the view is at least as new.
+  // first. For all jobs: the read of the newest list or, if older, that of any active job which
+  // this list does not show. Ask for it before the view: then the view is at least as new.
   absl::Time observe_time() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Of the newest list, whatever it does not show.
+  // When the newest list began, whatever it does not show.
   absl::Time list_time() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Of one job, which is in the catalog.
+  // For one job, which must be in the catalog.
   absl::Time ObserveTimeOf(std::string_view id) const ABSL_LOCKS_EXCLUDED(mu_);
   // A list that began at `time` is in the view. What is observed of all jobs never goes back.
   void SetObserveTime(absl::Time time, NotShown not_shown = {}) ABSL_LOCKS_EXCLUDED(mu_);
   // A read of one job alone that began at `time`.
   void SetObserveTimeOf(std::string_view id, absl::Time time) ABSL_LOCKS_EXCLUDED(mu_);
 
-  // How often it was filled: what was read of Segmind before says nothing of what is there since.
+  // How often it was filled: what was read from Segmind before the last time says nothing about
+  // what is in it now.
   uint64_t loads() const { return loads_; }
 
   uint64_t NextRead() { return numbers_.Next(); }

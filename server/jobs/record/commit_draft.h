@@ -15,12 +15,12 @@
 
 namespace finetune {
 
-// What the mutations of one commit see and put: two layers over what is committed, one for the
-// mutations that succeeded and one for the mutation that is running. Recorder's thread only; the
-// references outlive it.
+// What the mutations of one commit see and write: two layers over what is committed, one for the
+// mutations that have succeeded and one for the mutation that is running. Recorder's thread only;
+// the references outlive it.
 class CommitDraft : public Draft {
  public:
-  // The numbers of newer reads that said nothing else new about their jobs.
+  // The numbers of newer reads that brought nothing else new about their jobs, by id.
   using Reads = absl::flat_hash_map<std::string, uint64_t>;
 
   struct Base {
@@ -59,8 +59,8 @@ class CommitDraft : public Draft {
   const std::string& marker_key() const override { return marker_key_; }
   const std::string& owner() const override { return owner_; }
 
-  // Ends the mutation that ran: what it put joins the commit, or is forgotten if it failed. Returns
-  // its status, unless it put what cannot be written.
+  // Ends the mutation that ran: what it put joins the commit, or is dropped if it failed. Returns
+  // its status, unless it put something that cannot be written.
   absl::Status EndMutation(absl::Status status);
 
   // What all mutations together want written, once the last one has ended.

@@ -34,8 +34,8 @@ class Draft {
   virtual std::optional<record::FineTuneRecord> FindUpstream(std::string_view upstream_id) = 0;
 
   // Writes a job. The recorder sets revision, first_revision, etag and update_time. A record that
-  // says nothing new but for the read that it rests on is no change and is not written; that read's
-  // number is remembered until the process ends.
+  // differs only in the read that it rests on is no change and is not written; the number of that
+  // read is remembered until the process ends.
   virtual void Put(record::FineTuneRecord record) = 0;
   // Takes a job out of the record. Its watchers are told that it left.
   virtual void Forget(std::string_view id) = 0;
@@ -54,28 +54,28 @@ class Draft {
   // Ends an intent whose job nobody has seen: it becomes REFUSED.
   virtual void DeleteIntent(const std::string& caller, const std::string& request_id) = 0;
 
-  // Includes what this commit adds to it: committing a new intent in the mutation that asked means
-  // to reserve it. The store may fail to answer.
+  // Includes what this commit adds to it, so a mutation that asks and then puts a new intent has
+  // reserved it. The store may fail to answer.
   virtual absl::StatusOr<Spending> SpendingOf(const std::string& caller) = 0;
 
-  // What budgets count, in the order of `keys`: with what earlier mutations of this commit add to
-  // it, and without what this one has put. Committing a new intent in the mutation that asked is to
-  // reserve it. The store may fail to answer.
+  // What budgets count, in the order of `keys`, including what earlier mutations of this commit add
+  // but not what this one has put. A mutation that asks and then puts a new intent has reserved it.
+  // The store may fail to answer.
   virtual absl::StatusOr<std::vector<int64_t>> TotalsOf(const std::vector<TotalKey>& keys) = 0;
   // The ledger as it is committed. The store may fail to answer.
   virtual absl::StatusOr<SpendingRows> ReadSpending(const Store::SpendingQuery& query) = 0;
 
-  // The time of day of this commit, by the clock that all who share the record go by: to be stored
-  // and shown.
+  // The time of day of this commit, to be stored and shown, by the clock that all processes with
+  // this record use.
   virtual absl::Time now() const = 0;
-  // Under which name this process owns what it submits now (Membership).
+  // The name under which this process owns what it submits now (Membership).
   virtual const std::string& owner() const = 0;
   // The record's own key for MakeMarker.
   virtual const std::string& marker_key() const = 0;
 };
 
-// Is told of what was committed, after the catalog shows it, in revision order, on the
-// recorder's thread: must not block.
+// Hears what was committed, after the catalog shows it, in revision order. Called on the recorder's
+// thread, so it must not block.
 class CommitListener {
  public:
   virtual ~CommitListener() = default;
@@ -83,8 +83,8 @@ class CommitListener {
   // Submissions that changed in the same commits, each as it is now; they come after the
   // changes.
   virtual void OnIntents(absl::Span<const record::Intent>) {}
-  // The catalog is filled anew between the two, because what came between is not kept: who follows
-  // changes has to begin anew.
+  // The catalog is filled anew between these two calls, because the changes in between are no
+  // longer kept: whoever follows changes must begin anew.
   virtual void OnReloading() {}
   virtual void OnReloaded() {}
 };

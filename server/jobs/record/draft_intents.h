@@ -15,9 +15,9 @@
 
 namespace finetune {
 
-// The intents of one commit: two layers over the store, one of the mutations that went well and one
-// of the mutation that runs. Knows what they make callers spend. Recorder's thread only; the
-// references outlive it.
+// The intents of one commit: two layers over the store, one for the mutations that have succeeded
+// and one for the mutation that is running. Knows what they cost their callers. Recorder's thread
+// only; the references outlive it.
 class DraftIntents {
  public:
   DraftIntents(Store& store, const IntentTable& unsettled, absl::Time now)

@@ -13,9 +13,9 @@
 
 namespace finetune {
 
-// What one commit changes in the ledger. A submission counts by its job once that is visible, and
-// by its intent until then; a job that is forgotten goes on counting as it did last. Knows only the
-// mutations that went well. Recorder's thread only; the store outlives it.
+// What one commit changes in the ledger. A submission is counted by its job once that is visible,
+// and by its intent before; a forgotten job stays counted as it was last. Knows only the mutations
+// that succeeded. Recorder's thread only; the store outlives it.
 class DraftLedger {
  public:
   using Counted = std::optional<CountedJob>;

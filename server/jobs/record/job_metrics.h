@@ -18,24 +18,23 @@
 
 namespace finetune {
 
-// Counts jobs as operators look at them: how many are in which state, how long they wait and train,
-// whose they are, and how they end. It is fed with changes as they become visible, whoever
-// committed them, so replicas of one record each count all of it; what ended before this process
-// began is not counted again. Base models and callers are bounded, the rest is `other`.
-// Thread-safe.
+// Counts jobs for operators: how many are in which state, how long they wait and train, whose they
+// are, and how they end. It sees all changes as they become visible, also those of other replicas,
+// so each replica counts the whole record; jobs that ended before this process started are not
+// counted again. Base models and callers are bounded, the rest is `other`. Thread-safe.
 class JobMetrics : public CommitListener {
  public:
-  // Jobs made elsewhere, and through this gateway by nobody in particular, in place of a caller.
+  // In place of a caller: for jobs made elsewhere, and for those of callers without a name.
   static constexpr char kElsewhere[] = "elsewhere";
   static constexpr char kUnnamed[] = "unnamed";
 
   JobMetrics(Clock& clock, Metrics& metrics);
 
-  // Begins with what was loaded. Once, before the first commit.
+  // Begins with what was loaded. Call it once, before the first commit.
   void Load(const CatalogView& view) ABSL_LOCKS_EXCLUDED(mu_);
   // Callers whose series are to be there before they do anything.
   void KnowCallers(const std::vector<std::string>& names) ABSL_LOCKS_EXCLUDED(mu_);
-  // Brings the ages of jobs up to now: to be called before the metrics are read.
+  // Updates the ages of jobs. Call it before the metrics are read.
   void UpdateAges() ABSL_LOCKS_EXCLUDED(mu_);
 
   void OnCommitted(absl::Span<const ChangePtr> changes) ABSL_LOCKS_EXCLUDED(mu_) override;

@@ -15,9 +15,9 @@
 
 namespace finetune {
 
-// What was committed and is not in the record any more, as after a database's failover: which
-// submissions are to be brought back, and whether a new one must wait because one like it may have
-// been made before. Recorder's thread only; all that it is given outlives it.
+// What was committed but is no longer in the record, as after a database's failover: which
+// submissions to bring back, and whether a new one must wait because the same one may have been
+// made before. Recorder's thread only; what it is given outlives it.
 class LostCommits {
  public:
   LostCommits(Catalog& catalog, Clock& clock, Metrics& metrics);
@@ -28,8 +28,8 @@ class LostCommits {
   void set_caution(const std::optional<StoreCaution>& caution) { caution_ = caution; }
   // These submissions are in the record as of the commit with this number.
   void NoteCommitted(uint64_t seq, const std::vector<record::Intent>& intents);
-  // The record was loaded anew; `shown` was shown until then. Of what was seen and is not in this
-  // history, the submissions are to be brought back.
+  // The record was loaded anew; `shown` was shown until then. Submissions that were seen and are
+  // not in this history are to be brought back.
   void NoteReloaded(const StoreState& state, const StorePoint& shown);
 
   // Before anything else is done in the new history: a repeated request must find them.

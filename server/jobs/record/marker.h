@@ -8,19 +8,20 @@ namespace finetune {
 // A marker is what the gateway puts into the name that Segmind sees, so that a job can be found
 // again when the answer to its submission was lost: "fg", nine characters that belong to the
 // submission and two check characters, all lower-case letters and digits, so that it survives what
-// services do to names. It shows in the inference slug too.
+// services do to names. It also shows in the inference slug.
 //
 // The same key, caller, request_id and attempt make the same marker: the job of a submission that
 // the record has lost is known by it.
 std::string MakeMarker(std::string_view key, std::string_view caller, std::string_view request_id,
                        int attempt);
 
-// Whether `text` is a marker, of this gateway or of another: by its check characters, in any case.
+// Whether `text` is a marker, of this gateway or of another, by its check characters; in upper or
+// lower case.
 bool IsMarker(std::string_view text);
 
-// Converts between a job's own name and the one that Segmind sees. The marker comes
-// first unless the whole is short, so that a name that is cut keeps it. An empty marker adds
-// nothing. Taking it off again works in any case and wherever it stands.
+// Converts between a job's own name and the one that Segmind sees. The marker comes first unless
+// the whole is short, so that a name that is cut keeps it. An empty marker adds nothing.
+// StripMarker finds a marker in upper or lower case, anywhere in the name.
 std::string AddMarker(std::string_view display_name, std::string_view marker);
 
 // A name as Segmind shows it, taken apart.

@@ -19,8 +19,8 @@ namespace {
 
 constexpr int kMaxTransitions = 100;
 
-// Where Segmind's models are called. UPSTREAM.md names the slug as the model's name in inference
-// URLs; the path before it is that of Segmind's other models.
+// Where Segmind's models are called. Segmind documents the slug as the model's name in inference
+// URLs; the path before it is that of its other models.
 constexpr std::string_view kInferencePrefix = "https://api.segmind.com/v1/";
 
 // `keep`: take it only where there is nothing yet.

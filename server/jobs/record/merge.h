@@ -31,16 +31,16 @@ enum class Joined {
   kDoubtful,
 };
 
-// Joins a reading into the record. What the reading does not have stays; what the caller asked for
-// (name, data, prompt, parameters; see record.request_id) and labels and creator stay in any case.
-// A word for the state that is not known is shown with its message, and the state stays. A job
-// whose words were never known has STATE_UNSPECIFIED, which is not terminal.
+// Joins a reading into the record. What the reading lacks stays as it was; what the caller asked
+// for (name, data, prompt, parameters; see record.request_id), labels and creator always stay. An
+// unknown word for the state is shown with its message, and the state stays. A job whose words were
+// never known has STATE_UNSPECIFIED, which is not terminal.
 Joined Join(const Reading& reading, record::FineTuneRecord& record);
 
 // The record of a job that was made elsewhere.
 record::FineTuneRecord ForeignRecord(const std::string& id, const Reading& reading);
 
-// The id of a job that was made elsewhere: Segmind's own where it can stand in a resource name,
+// The id of a job that was made elsewhere: Segmind's own if it can be part of a resource name, or
 // else a UUID derived from it.
 std::string ForeignId(const std::string& upstream_id);
 // The second choice: always the derived one.

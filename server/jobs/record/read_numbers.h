@@ -9,19 +9,20 @@
 
 namespace finetune {
 
-// Numbers the reads of Segmind in the order in which they begin, through restarts. Which of two
-// reads is newer is told by this, and never by the time of day.
+// Numbers the reads of Segmind in the order in which they begin, also across restarts. These
+// numbers, and never the time of day, say which of two reads is newer.
 //
-// One process alone counts. Several that share a record use the microseconds of the database's
-// clock, which each of them knows to within a question's time: a number for what begins is never
-// later than it truly was, and one for what has ended never earlier, so that nothing is taken for
-// newer, or for older, than it was, in whichever processes the two were. Thread-safe.
+// A single process just counts. Several processes that share a record use the microseconds of the
+// database's clock, which each of them knows to within the duration of a question: the number of
+// something that begins is never later than the true time, and that of something that has ended
+// never earlier, so that nothing is taken for newer or older than it was, even across processes.
+// Thread-safe.
 class ReadNumbers {
  public:
   // Of a read that begins now: greater than any that was given out or noted.
   uint64_t Next() ABSL_LOCKS_EXCLUDED(mu_);
-  // Not later than now, and not earlier: what has the first is newer than what has ended with a
-  // smaller second.
+  // Not later than now, and not earlier than now: what began with a number of the first kind is
+  // newer than what has ended with a smaller number of the second kind.
   uint64_t NotAfterNow() ABSL_LOCKS_EXCLUDED(mu_);
   uint64_t NotBeforeNow() ABSL_LOCKS_EXCLUDED(mu_);
   // This one was given out already, by another process or an earlier one.

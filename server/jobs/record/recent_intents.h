@@ -10,8 +10,8 @@
 
 namespace finetune {
 
-// The submissions that the latest commits put, so that what a failover loses of them can be brought
-// back by whoever has seen it. Recorder's thread only.
+// The submissions that the latest commits wrote, so that a process that has seen them can bring
+// back those that a failover loses. Recorder's thread only.
 class RecentIntents {
  public:
   // As of the commit with this number, or one before it.
@@ -30,8 +30,8 @@ class RecentIntents {
 // Up to which commit this history has what led to `point`: its own number if all of it is there.
 uint64_t CommonSeq(const Lineage& lineage, const StorePoint& point, uint64_t latest);
 
-// Puts a submission back that was in the record and is not any more: whether Segmind has its job is
-// to be found out, and until then its request_id makes no other.
+// Puts back a submission that is no longer in the record. The gateway finds out whether Segmind has
+// its job; until then its request_id makes no other.
 absl::Status BringBack(Draft& draft, const record::Intent& intent, uint64_t read);
 
 }  // namespace finetune

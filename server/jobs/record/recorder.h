@@ -23,18 +23,19 @@
 
 namespace finetune {
 
-// This process's only writer of the record. Mutations run one after another on its thread
-// ("recorder"), several share one commit, and what they wrote becomes visible (catalog, then
-// listeners, then `done`) only after the commit. Where other processes write to the same record,
-// what they committed becomes visible in the same way, in the order of all commits. Thread-safe.
+// The only writer of the record in this process. Mutations run one after another on its thread
+// ("recorder"); several share one commit, and what they wrote becomes visible (catalog, then
+// listeners, then `done`) only after the commit. If other processes write to the same record, what
+// they commit becomes visible in the same way, in the order of all commits. Thread-safe; owned by
+// the gateway.
 class Recorder {
  public:
   struct Options {
-    // Jobs that were not made through this gateway and that Segmind has not listed so long are
-    // forgotten.
+    // Jobs that were not made through this gateway are forgotten once Segmind has not listed them
+    // for this long.
     absl::Duration forget_lost_after = absl::InfiniteDuration();
-    // How long a commit's callers wait while nobody knows its outcome, and how often it is asked
-    // for.
+    // How long callers of a commit wait while its outcome is not known, and how often to ask for
+    // it.
     absl::Duration open_patience = absl::Seconds(2);
     absl::Duration ask_again_after = absl::Milliseconds(50);
   };
@@ -65,9 +66,9 @@ class Recorder {
   void Record(Mutation mutation, Done done, const TraceContext& trace = {}, TurnNeeds needs = {})
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Runs `done` once what was committed before this call, by whichever process, is visible:
-  // on the recorder's thread, or at once where nobody else commits. Calls that come together share
-  // one question. UNAVAILABLE / STORE_UNAVAILABLE if nobody can be asked; CANCELLED after Stop.
+  // Runs `done` once everything committed before this call, by any process, is visible: on the
+  // recorder's thread, or at once if no other process commits. Calls that come together share one
+  // question. UNAVAILABLE / STORE_UNAVAILABLE if the store cannot be asked; CANCELLED after Stop.
   void CatchUp(Done done) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Finishes what is queued, then refuses. Idempotent.
@@ -75,13 +76,13 @@ class Recorder {
 
   // The latest commit's outcome, or a probe's: whether the store can be written.
   absl::Status store_status() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Under which name this process owns what it submits, and whether that counts.
+  // The name under which this process owns what it submits, and whether it still counts.
   const Membership& membership() const { return store_.membership(); }
-  // Whether a submission's outcome is not known, or awaited, by the latest commit. Without one a
-  // read of Segmind that has no news has nothing to be recorded.
+  // Whether, as of the latest commit, the outcome of any submission is unknown or awaited. If not,
+  // a read of Segmind without news has nothing to record.
   bool has_unsettled() const { return has_unsettled_; }
-  // Tries the store for real while it failed last; for submissions that must not start in vain, and
-  // for recovery.
+  // If the store failed last, tries to write to it: for submissions that must not start in vain,
+  // and for recovery.
   void Probe(Done done) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -35,18 +35,19 @@ void BecomeUnknown(Draft& draft, record::Intent intent, std::string_view why, ui
 // another one's, or one that was there before.
 std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Reading& reading);
 
-// A job that is visible as one from elsewhere has the marker that this very submission would have:
-// it was made before, and the record has lost it, as a backup that is put back has. Whether it
-// becomes the submission's job; not if it asks for something else.
+// A job that is visible as one from elsewhere has the marker that this very submission would have,
+// so the submission was made before and the record has lost it, as after a backup was restored.
+// Whether the job becomes the submission's; it does not if it asks for something else.
 bool AcceptLost(Draft& draft, record::Intent& intent);
 
-// Segmind turns out to have the job of a submission that was given up, or to use another name for
-// it than its answer did. The request_id leads to it again, unless it went on to another attempt.
+// Segmind turns out to have the job of a submission that was given up, or to call it by another id
+// than its answer did. The request_id leads to it again, unless that has made another attempt
+// since.
 absl::Status Reinstate(Draft& draft, record::FineTuneRecord record, const Reading& reading);
 
 // Segmind does not have it; `why` says why. If the job was never visible, everything about it is
 // forgotten; otherwise it is FAILED with NOT_SUBMITTED. Either way the request_id may submit again.
-// Who waits for a job that was never visible, in whichever process, is told `why`.
+// Callers that wait for a job which was never visible are told `why`, in whichever process.
 void Abandon(Draft& draft, record::Intent intent, const absl::Status& why,
              pb::StateTransition::Source source);
 

@@ -11,18 +11,18 @@
 
 namespace finetune {
 
-// Versions of jobs in the order of a key that no two of them share. Immutable, so that it costs
-// little to keep: lists that follow from one another share all chunks that did not change between
-// them. Copying one copies its chunks' pointers only.
+// Versions of jobs in the order of a key that no two of them share. Immutable, so cheap to keep:
+// lists made from one another share all chunks that did not change between them, and copying a list
+// copies only pointers to its chunks.
 //
 // `Order` has a `Key` and a static `Key Of(const FineTuneVersion&)`.
 template <typename Order>
 class VersionList {
  public:
   using Key = typename Order::Key;
-  // A chunk has at most twice as many; what is appended fills chunks of this size. Two neighbours
-  // of which one has become small are made one where they fit, so that a list has few chunks
-  // wherever it shrinks.
+  // Appending fills chunks of this size; a chunk has at most twice as many. When a chunk becomes
+  // small it is joined with a neighbour if the two fit, so that a list has few chunks however it
+  // shrinks.
   static constexpr size_t kChunk = 256;
 
   class Editor;

@@ -6,9 +6,8 @@
 
 namespace finetune {
 
-// Reads the fields of a serialised message one after another without making the message: what
-// loading 100,000 jobs within a second takes. Views point into the bytes that were given. Not
-// thread-safe.
+// Reads the fields of a serialised message one after another without making the message, so that
+// 100,000 jobs can be loaded within a second. Views point into the given bytes. Not thread-safe.
 //
 //   while (reader.Next()) {
 //     if (reader.field() == 3) id = reader.bytes();

@@ -48,9 +48,9 @@ struct BudgetVerdict {
 BudgetVerdict JudgeCharge(const std::vector<BudgetUse>& uses, const record::Charge& charge,
                           absl::Time now);
 
-// Whether the account, which has so many millionths of a credit left, can pay for it;
-// UPSTREAM_CREDITS_EXHAUSTED. A job without a price in credits needs more than none. Nullopt:
-// unknown, so Segmind decides.
+// UPSTREAM_CREDITS_EXHAUSTED if the account, with this many millionths of a credit left, cannot pay
+// for it. A job without a price in credits needs more than none. Nullopt means unknown: Segmind
+// then decides.
 absl::Status CheckCredits(const record::Charge& charge, std::optional<int64_t> credits_left);
 
 }  // namespace finetune

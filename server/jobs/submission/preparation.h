@@ -21,10 +21,10 @@ struct Prepared {
   BudgetVerdict verdict;
 };
 
-// The mutation with which a submission begins. It finds what became of its request_id before, or
-// else puts the intent that says that it is about to be sent, within the caller's limits and
-// budgets. An error says why nothing may be sent: the limits', REQUEST_ID_REUSED, or
-// STORE_UNAVAILABLE. May run more than once: each run says anew what it found.
+// The mutation with which a submission begins. It finds what its request_id has become before or,
+// if nothing, puts the intent which says that it is about to be sent, within the caller's limits
+// and budgets. An error says why nothing may be sent: that of a limit, REQUEST_ID_REUSED, or
+// STORE_UNAVAILABLE. May run more than once; each run reports anew what it found.
 struct Preparation {
   absl::Status operator()(Draft& draft);
 

@@ -11,7 +11,7 @@
 
 namespace finetune {
 
-// Reads the ledger, a part at a time, so that commits wait for no long one. Thread-safe.
+// Reads the ledger part by part, so that commits do not wait for a long read. Thread-safe.
 class SpendingReader {
  public:
   // Rows that one turn of the recorder reads.
@@ -19,8 +19,8 @@ class SpendingReader {
 
   explicit SpendingReader(Recorder& recorder) : recorder_(recorder) {}
 
-  // Gives the rows to `take`, in order, and ends with `done`; both on the recorder's thread. What
-  // is committed meanwhile may be in it or not. STORE_UNAVAILABLE.
+  // Passes the rows to `take`, in order, and ends with `done`, both on the recorder's thread. May
+  // or may not include what is committed meanwhile. STORE_UNAVAILABLE if the ledger cannot be read.
   void Read(const Store::SpendingQuery& query, std::function<void(const SpendingRows&)> take,
             absl::AnyInvocable<void(absl::Status) &&> done);
 

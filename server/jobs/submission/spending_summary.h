@@ -9,8 +9,8 @@
 
 namespace finetune {
 
-// This month's spending by team, as it was some seconds ago: for who looks often and must not wait
-// for the record. Thread-safe. What is made of it outlives it.
+// This month's spending by team, as it was some seconds ago: for readers that look often and must
+// not wait for the record. Thread-safe. What it is made with outlives it.
 class SpendingSummary {
  public:
   SpendingSummary(SpendingReader& reader, Clock& clock)

@@ -31,15 +31,15 @@ class Submission : public std::enable_shared_from_this<Submission> {
   void Add(absl::Time deadline, SubmissionCallers::Done done);
   // The record says something new of it, whoever brought it about.
   void OnIntent(const record::Intent& intent);
-  // What came between is not known.
+  // The record was loaded anew, and it is not known what happened in between.
   void OnReloaded();
   // The tracker found out what became of the job.
   void OnSettled(const std::string& fine_tune_id);
 
-  // The gateway is stopping: what was not sent will not be, and all callers hear by then what is
-  // known.
+  // The gateway is stopping: what was not sent will not be, and all callers are answered by then
+  // with what is known.
   void BeginDrain(absl::Time answer_by);
-  // Whoever still waits hears `status`.
+  // Answers all callers that still wait with `status`.
   void EndDrain(const absl::Status& status) { callers_.AnswerAll(status); }
 
   const Key& key() const { return key_; }
@@ -63,7 +63,7 @@ class Submission : public std::enable_shared_from_this<Submission> {
   //       └──▶ kAwaiting ─────────────────────┴────────────────────┘
   enum class Phase {
     kPreparing,  // The intent is being recorded; nothing was sent.
-    kLooking,    // What it is about is looked at (CreateCall::look); nothing was sent.
+    kLooking,    // Its dataset and the like are being checked (CreateCall::look); nothing was sent.
     kPosting,    // The POST is out.
     kPausing,    // Nothing was sent: another try follows.
     kEnding,     // The outcome is known and being recorded.

@@ -10,8 +10,8 @@
 
 namespace finetune {
 
-// Who waits for one submission, each with a deadline of its own. Submitter's thread only; `clock`
-// outlives it.
+// The callers that wait for one submission, each with a deadline of its own. Submitter's thread
+// only; `clock` outlives it.
 class SubmissionCallers {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;
@@ -20,9 +20,9 @@ class SubmissionCallers {
 
   SubmissionCallers(Clock& clock, Alarm alarm) : clock_(clock), alarm_(std::move(alarm)) {}
 
-  // One that is answered shortly before `deadline` with whatever is known by then.
+  // Adds a caller, which is answered shortly before `deadline` with whatever is known by then.
   void Add(absl::Time deadline, Done done);
-  // All are answered by then at the latest, and nothing is sent for them after it.
+  // From now on all are answered by this time at the latest, and nothing is sent for them after it.
   void Hurry(absl::Time answer_by);
 
   // Nothing is sent to Segmind for any of them after that: its answer would come too late.

@@ -6,10 +6,11 @@
 
 namespace finetune {
 
-// What a caller asks for, with what signs its URLs: to be sent, and not to be kept.
+// What a caller asks for, with the signatures of its URLs: to be sent, not to be kept.
 pb::FineTune SignedInputOf(const pb::FineTune& fine_tune);
 
-// The same as it is kept, shown and compared: a repeat may bring a URL that was signed anew.
+// The same as it is kept, shown and compared, because a repeat may bring a URL with a new
+// signature.
 pb::FineTune UnsignedInputOf(const pb::FineTune& fine_tune);
 
 // SHA-256 over what a caller asks for: equal for equal requests.

@@ -14,7 +14,7 @@ namespace finetune {
 // UNAVAILABLE / SERVER_DRAINING.
 absl::Status SubmitterDraining();
 
-// What the submissions of one Submitter share. It lives as long as any callback that is under way.
+// What the submissions of one Submitter share. Lives as long as any callback that is under way.
 struct SubmissionParts {
   SubmissionParts(Submitter::Options options, SegmindClient& segmind, Recorder& recorder,
                   Catalog& catalog, Tracker& tracker, Clock& clock, Metrics& metrics);

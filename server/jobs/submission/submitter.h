@@ -42,8 +42,8 @@ struct CreateCall {
   std::shared_ptr<const Spender> spender = nullptr;  // Null: without prices, budgets and rules.
   std::string request_id;                            // Made by the gateway if the caller sent none.
   pb::FineTune fine_tune;                            // Input fields only.
-  // Looks, within some seconds, at what only a new submission needs to have looked at, such as the
-  // dataset; a repeat does not. What it says no to is refused with that. May be empty.
+  // Checks, within some seconds, what only a new submission needs to have checked, such as the
+  // dataset; a repeat does not. Its error is the refusal. May be empty.
   std::function<void(absl::AnyInvocable<void(absl::Status) &&> done)> look = nullptr;
   absl::Time deadline;
   TraceContext trace;
@@ -54,17 +54,17 @@ struct CreateCall {
 class Submission;
 struct SubmissionParts;
 
-// Spends money, so it is exact: intent committed, then the POST, then the outcome committed. One
-// (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe; its own work is
-// done by one thread at a time, its own ("submitter") or whoever brings it what is short. What it
-// is made of outlives its Stop.
+// Spends money, so it is exact: the intent is committed, then comes the POST, then the outcome is
+// committed. One (caller, request_id) is at most one job at Segmind, whatever fails. Thread-safe;
+// its work is done by one thread at a time: its own ("submitter") or, for short tasks, the one that
+// brings them. What it is made with outlives its Stop.
 class Submitter : public CommitListener {
  public:
   struct Options {
     // Whether a marker goes into the name that Segmind sees; without one an unknown outcome is
     // settled by data, prompt, model and time.
     bool markers = true;
-    // Whether what costs more than the account is known to have left is refused.
+    // Whether to refuse a job that costs more than the account is known to have left.
     bool require_credits = false;
   };
   using CreateDone = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;
@@ -97,7 +97,8 @@ class Submitter : public CommitListener {
   };
   void Foresee(Prospect prospect, absl::AnyInvocable<void(absl::StatusOr<Forecast>) &&> done);
 
-  // Who may spend from now on: their series of metrics are there before anything is counted.
+  // Tells which callers may spend from now on, so that their metrics exist before anything is
+  // counted.
   void KnowSpenders(const std::vector<std::shared_ptr<const Spender>>& spenders);
 
   // Refuses new calls. Those under way are answered by `answer_by`, whatever their deadlines: with
@@ -115,7 +116,7 @@ class Submitter : public CommitListener {
   void OnMoved(const Key& key) ABSL_LOCKS_EXCLUDED(mu_);
   void OnSettled(const std::string& fine_tune_id);
   std::vector<std::shared_ptr<Submission>> All() const;
-  // What is still open becomes unknown at once, so that others need not wait until this process
+  // Makes what is still open unknown at once, so that others need not wait until this process
   // counts as gone.
   void Release();
   void DrainAll(absl::Time answer_by);

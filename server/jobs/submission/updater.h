@@ -50,8 +50,8 @@ class Updater {
   // label to be removed that the job does not have, for an unnamed one that it does not have and
   // for one that spending is counted by, FAILED_PRECONDITION while Segmind's id is unknown,
   // RESOURCE_EXHAUSTED / OVERLOADED while kMaxPerJob updates of this job wait, and Segmind's
-  // errors. One that is cancelled ends with CANCELLED, wherever it is: what Segmind made of its
-  // visibility by then, the next list tells.
+  // errors. An update that is cancelled ends with CANCELLED at any stage; the next list shows what
+  // Segmind made of its visibility.
   void Update(UpdateCall call, absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&> done);
 
  private:

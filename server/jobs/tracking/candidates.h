@@ -12,12 +12,12 @@
 
 namespace finetune {
 
-// Which jobs at Segmind may be submissions whose outcome is not known, and what is known of them
-// between two reads. One that may be is not made visible as somebody else's job until its details
-// were read. Tracker thread only.
+// The jobs at Segmind that may be submissions whose outcome is not known, and what is known about
+// them between two reads. Such a job is not shown as somebody else's until its details were read.
+// Tracker thread only.
 class Candidates {
  public:
-  // For so long one whose details cannot be read is not taken for somebody else's.
+  // `patience`: how long a job whose details cannot be read is not taken for somebody else's.
   explicit Candidates(absl::Duration patience) : patience_(patience) {}
 
   // For the next search: what is known so far.
@@ -35,9 +35,10 @@ class Candidates {
   // What a search came to. Its dropped candidates are to be forgotten.
   void Take(const SearchResult& result, bool with_absences);
 
-  // Those that were dropped since a submission began to be looked for, by UpstreamJob::id: they are
-  // no submission that was known then, and were there before any later one. But a record that is
-  // loaded anew may know less, and have one to look for that it had found.
+  // The jobs that were dropped since the gateway began to look for a submission, by
+  // UpstreamJob::id: they are none of the submissions known then, and existed before any later one.
+  // But a record that was loaded anew may know less, and may have to look again for one that it had
+  // found.
   using Ids = absl::flat_hash_set<std::string>;
   const std::shared_ptr<const Ids>& dropped() const { return dropped_; }
   // Nothing is looked for any more; or the record was loaded anew, as often as `loads` says.
@@ -46,9 +47,9 @@ class Candidates {
   bool Has(const std::string& upstream_id) const { return jobs_.contains(upstream_id); }
   bool empty() const { return jobs_.empty(); }
 
-  // The details of one; or they could not be read at this (steady) time. After some tries, or one
-  // if that is `for_good`, they are put off until the next list, and once patience has ended they
-  // count as read until then.
+  // Takes the details of one, or that they could not be read at this (steady) time. After some
+  // tries, or one if that is `for_good`, they are put off until the next list, and once the
+  // patience has ended they count as read until then.
   void TakeDetails(const std::string& upstream_id, const UpstreamJob& details, uint64_t read,
                    absl::Time time);
   void TakeNoDetails(const std::string& upstream_id, bool for_good, absl::Time now);

@@ -9,7 +9,7 @@
 
 namespace finetune {
 
-// Asks Segmind now and then what its account has left. What it says is in SegmindClient::credits().
+// Asks Segmind now and then what the account has left. The answer is in SegmindClient::credits().
 // Part of the SegmindReader, which outlives it; tracker thread only.
 class CreditsReader {
  public:

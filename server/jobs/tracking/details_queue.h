@@ -18,9 +18,9 @@ struct WebhookHint {
   TraceContext trace;
 };
 
-// Which jobs the Tracker reads by `details`, in what order and at what pace: what somebody waits
-// for at once, a few at a time; the rest one by one, at a pace that leaves the rate limit to
-// others. A job is in it once, whatever the reasons. Tracker thread only.
+// The jobs that the Tracker is to read by `details`, in what order and at what pace: those that
+// somebody waits for at once, a few at a time; the rest one by one, at a pace that leaves the rate
+// limit to others. A job is in it once, whatever the reasons. Tracker thread only.
 class DetailsQueue {
  public:
   enum Why : unsigned {
@@ -30,7 +30,7 @@ class DetailsQueue {
     kGone = 8,       // Lists no longer have it.
     kBackfill = 16,  // Its record lacks what lists do not say.
     kAsked = 32,     // Somebody waits for news of it, and lists do not show it.
-    kPending = 64    // It has just come to a state, and what that is for is not known: before all.
+    kPending = 64  // What belongs to its new state (FineTune.details_pending) is not known: first.
   };
 
   struct Task {

@@ -17,12 +17,12 @@
 
 namespace finetune {
 
-// Refreshes of a process that does not read Segmind itself: it asks the leader for a list that
-// begins from then on, one at a time for all who wait, and hears from it how new the view is.
+// Refreshes in a process that does not read Segmind itself: it asks the leader for a list that
+// begins from then on, one at a time for all that wait, and hears from it how new the view is.
 // Thread-safe; its work is done by one thread ("followed"). Owned by the Tracker.
 //
-// Times of two machines are compared nowhere: a list that was asked for at a moment of this clock
-// began after it, and so it serves whoever waited by then.
+// Times of two machines are never compared: a list that was asked for at some moment of this clock
+// began after it, and so it serves all that were waiting by then.
 class FollowedReads {
  public:
   FollowedReads(Fleet& fleet, Catalog& catalog, Clock& clock, Metrics& metrics,

@@ -8,8 +8,8 @@
 
 namespace finetune {
 
-// The recorder for what only the leader may write: of a term that is over nothing is written, and
-// the fleet hears of it. Thread-safe; all outlive it and what it records.
+// The recorder for what only the leader may write: once its term is over nothing is written, and
+// the fleet is told. Thread-safe; what it is given outlives it and what it records.
 class LeaderRecorder {
  public:
   // For a process that has the record to itself.

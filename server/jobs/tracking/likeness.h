@@ -7,13 +7,13 @@
 namespace finetune {
 
 // How much a job at Segmind is like a submission whose outcome is not known. Everything that both
-// tell is weighed together: marker, name, prompt, data, model, trigger word and time. No single one
-// decides, for Segmind may rewrite any of them, and somebody may clone a job there.
+// have is weighed together: marker, name, prompt, data, model, trigger word and time. None of them
+// decides alone, because Segmind may rewrite any of them, and somebody may clone a job there.
 struct Likeness {
   MarkerTrace marker = MarkerTrace::kNone;
   // What speaks for it; see the table in likeness.cc.
   int score = 0;
-  // What both tell, and tell otherwise.
+  // Both have something, and it differs.
   bool contradicted = false;
   // The prompt or the data is the submission's.
   bool same_prompt = false;
@@ -21,8 +21,8 @@ struct Likeness {
 
   // It is another job.
   bool none = false;
-  // It is the submission's job if no other one is as well. Of a job whose details were not read
-  // this is never told.
+  // It is the submission's job if no other one is as well. Never set for a job whose details were
+  // not read.
   bool clear = false;
   // It would be clear if its time did not speak against it. Jobs may show the time of another clock
   // than the one that was compared with, or of another time zone.

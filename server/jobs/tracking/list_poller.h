@@ -20,8 +20,8 @@
 namespace finetune {
 
 // Reads Segmind's lists: asks for one when it is told to, compares it with the last one, records
-// what changed, slice by slice, and says what is to be asked for by details. Lists are recorded one
-// after another; one that began before another that is recorded has nothing new. Part of the
+// what changed, slice by slice, and says which details to ask for. Lists are recorded one after
+// another; a list that began before one that is recorded already has nothing new. Part of the
 // SegmindReader, which outlives it; tracker thread only.
 class ListPoller {
  public:
@@ -56,7 +56,7 @@ class ListPoller {
   absl::Time NextStart() const;
   // Asks for a list.
   void Start(absl::Time now);
-  // Of the list that is being recorded no further slice is.
+  // No further slice of the list that is being recorded is recorded.
   void Stop(const absl::Status& why) { stopped_ = why; }
 
   // A webhook gave this name of a job at Segmind, which nobody knew: the next list may have it.
@@ -72,8 +72,8 @@ class ListPoller {
     ListAnswer answer;
   };
 
-  // A list that is being recorded, slice by slice from its end, so that nobody who has something to
-  // record or wants a job meanwhile waits for all of it.
+  // A list that is being recorded, slice by slice from its end, so that others that have something
+  // to record, or want a job, do not wait for all of it.
   struct Recording {
     ListRead read;
     RollCall roll;

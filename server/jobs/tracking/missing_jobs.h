@@ -17,15 +17,15 @@ struct RollCall {
   absl::Time start_time;
   size_t total = 0;
   size_t nameless = 0;            // Items that may be jobs, with no id that can be read.
-  std::string more;               // Why it is not all there is, in its own words.
+  std::string more;               // Why it is not complete, in its own words.
   bool all_new = false;           // The first one, or the first after one was forgotten.
   std::vector<std::string> gone;  // UpstreamJob::id of those that the list before had.
   std::function<bool(std::string_view)> has;
 };
 
-// Which jobs the lists of Segmind do not show, and what that is worth. A job may be gone, or the
-// list may not be all there is; only details can tell the two apart. Tracker thread only; `catalog`
-// outlives it.
+// The jobs that Segmind's lists do not show, and what that proves. A job may be gone, or the list
+// may not be complete; only details can tell the two apart. Tracker thread only; `catalog` outlives
+// it.
 class MissingJobs {
  public:
   explicit MissingJobs(const Catalog& catalog) : catalog_(catalog) {}
@@ -44,7 +44,7 @@ class MissingJobs {
   // Jobs whose details should be asked for now, those that go on first.
   std::vector<std::string> TakeDue(absl::Time now);
 
-  // Details that began at `time` showed the job: the list is not all there is.
+  // Details that began at `time` showed the job: the list is not complete.
   void OnFound(const std::string& upstream_id, absl::Time time);
   // Details do not know the job either: whether it is gone. Forgets it if so.
   bool OnUnknown(const std::string& upstream_id, absl::Time asked, absl::Duration young);

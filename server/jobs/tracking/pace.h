@@ -7,8 +7,8 @@
 
 namespace finetune {
 
-// When the next list may begin. A value without threads or a clock: all times are steady ones that
-// it is told. Tracker thread only.
+// Decides when the next list may begin. Has no thread and no clock: it is told all times, which are
+// steady. Tracker thread only.
 class Pace {
  public:
   struct Options {
@@ -31,12 +31,12 @@ class Pace {
   void OnListBegun(absl::Time now);
   // A list that was asked for at `asked` and began at `start` is in the record.
   void OnListRecorded(absl::Time asked, absl::Time start);
-  // `at_least`: what Segmind wants to be left alone for.
+  // `at_least`: how long Segmind wants to be left alone.
   void OnListFailed(absl::Time now, absl::Duration at_least);
 
   // Somebody wants a list that begins at `not_before` or later, at once.
   void Want(absl::Time not_before);
-  // Something was submitted: the interval of now on counts from the last list.
+  // Something was submitted: from now on the interval counts from the last list.
   void OnWoken(absl::Time now);
   bool woken() const { return woken_ > recorded_start_; }
 

@@ -10,8 +10,8 @@
 
 namespace finetune {
 
-// Who waits until memory includes a read of Segmind that is new enough. Steady times. Tracker
-// thread only.
+// The calls that wait until memory includes a read of Segmind that is new enough. Times are steady.
+// Tracker thread only.
 class RefreshCalls {
  public:
   using Done = absl::AnyInvocable<void(absl::Status) &&>;

@@ -27,31 +27,32 @@
 
 namespace finetune {
 
-// Makes the record true, for as long as this process is the one who does: reads Segmind (lists on a
-// pace of its own; details for hints and for what lists lack), joins the answers into the jobs,
-// settles submissions whose outcome is unknown, and repairs what webhooks missed. All it knows
-// beside the record it learns anew with each term. Thread-safe; its own work is done by one thread
-// at a time: its own ("tracker") or, where that is idle and little is to be done, whoever brings
-// it. Callbacks of Segmind, of the recorder and of the clock may come when it is gone: they hold
-// the worker alone, which then drops their tasks. Owned by the Tracker.
+// Keeps the record true while this process is the one that reads Segmind: reads lists at a pace of
+// its own, and details for hints and for what lists lack; joins the answers into the jobs; settles
+// submissions whose outcome is unknown; and repairs what webhooks missed. What it knows beside the
+// record it learns anew with each term. Thread-safe; its work is done by one thread at a time: its
+// own ("tracker") or, if that is idle and the task is short, the one that brings the task.
+// Callbacks of Segmind, of the recorder and of the clock may come when it is gone: they hold only
+// the worker, which then drops their tasks. Owned by the Tracker.
 //
-// Keeps the threads and calls the parts: Pace says when, ListPoller reads lists and DetailsReader
-// single jobs, MissingJobs says what a list's silence is worth, Candidates what may be a lost
-// submission. After each step Pump() starts what is due and sets one timer for the next.
+// It keeps the threads and calls the parts: Pace says when, ListPoller reads lists and
+// DetailsReader single jobs, MissingJobs says what it proves that a list lacks a job, Candidates
+// which jobs may be lost submissions. After each step Pump() starts what is due and sets one timer
+// for the next.
 class SegmindReader {
  public:
   struct Options {
     absl::Duration active_poll_interval = absl::Seconds(15);
     absl::Duration idle_poll_interval = absl::Minutes(5);
-    // A submission is taken for not made once it was missing from this many lists, over this long.
+    // A submission counts as not made once it was missing from this many lists, over this long.
     int settle_lists = 3;
     absl::Duration settle_time = absl::Minutes(2);
-    // A job whose state at Segmind has been a word that nobody knows for this long is no longer
-    // followed and counted as one that goes on.
+    // A job whose state at Segmind has been an unknown word for this long is no longer followed, or
+    // counted as active.
     absl::Duration unknown_state_timeout = absl::Hours(24);
     // Between two looks at what the account has left; zero: none.
     absl::Duration credits_poll_interval;
-    // Each list is a trace of its own; null: of none. Outlives the tracker.
+    // Makes each list a trace of its own; null: no traces. Outlives the tracker.
     Tracer* tracer = nullptr;
   };
 

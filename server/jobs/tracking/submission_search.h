@@ -32,7 +32,7 @@ struct Candidate {
   std::string lost_upstream_id;
 };
 
-// For how long lists have been without a submission.
+// How long lists have been without a submission.
 struct Absence {
   int lists = 0;
   absl::Time since;  // When the first of them began; steady.
@@ -82,11 +82,11 @@ struct SearchResult {
   uint64_t loads = 0;
 };
 
-// Within one mutation. A candidate becomes a submission's job only if it alone is clearly that, all
-// evidence taken together (Likeness); a submission is taken for not made only if no candidate may
-// be it and enough lists were without it. What is neither stays open. A candidate with the marker
-// of a job that was given up becomes that job likewise. Candidates that turn out to be nobody's, or
-// that cannot be told, become visible as jobs of their own.
+// Runs within one mutation. A candidate becomes a submission's job only if it alone is clearly
+// that, all evidence taken together (Likeness); a submission counts as not made only if no
+// candidate may be it and enough lists lacked it. In all other cases it stays open. In the same
+// way, a candidate with the marker of a job that was given up becomes that job. Candidates that
+// turn out to be nobody's, or that cannot be told apart, become visible as jobs of their own.
 absl::Status SearchSubmissions(const SubmissionSearch& search, Draft& draft, SearchResult& result);
 
 // Makes a job visible that no submission of this gateway made; nothing if it is visible.

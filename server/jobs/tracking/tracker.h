@@ -17,9 +17,9 @@
 
 namespace finetune {
 
-// Sees to it that the record follows Segmind: by reading it, as long as this process leads (that is
-// always, where it has the record to itself); else by telling the leader what is heard and wanted
-// here. Thread-safe.
+// Makes the record follow Segmind: by reading Segmind while this process leads, which it always
+// does if it has the record to itself; otherwise by telling the leader what is heard and wanted
+// here. Thread-safe; owned by the gateway.
 class Tracker : private FleetListener, private CommitListener {
  public:
   using Options = SegmindReader::Options;
@@ -42,7 +42,7 @@ class Tracker : private FleetListener, private CommitListener {
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
   // A webhook said something about a job: look now. Never blocks. The read and its commit belong to
-  // `trace`, unless it takes a list; where another process reads, that one's do, but without what
+  // `trace`, unless it takes a list; so they do if another process reads, but then without what
   // other systems added (`tracestate`).
   void Hint(std::string upstream_id, const TraceContext& trace = {}) ABSL_LOCKS_EXCLUDED(mu_);
 
@@ -52,7 +52,8 @@ class Tracker : private FleetListener, private CommitListener {
   void Refresh(std::string id, absl::Time not_before, absl::Time deadline, RefreshCalls::Done done)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Somebody waits for what a job's state is for (FineTune.details_pending): read it before others.
+  // Somebody waits for what belongs to a job's state (FineTune.details_pending): read it before
+  // others.
   void Complete(std::string upstream_id) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Something was submitted or became unknown: poll at the active pace from now on.
@@ -62,18 +63,18 @@ class Tracker : private FleetListener, private CommitListener {
   void NoteSubmitted(std::string upstream_id, absl::Time begin, absl::Time end)
       ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Whom to tell, from within the tracker's work, that a job which was SUBMIT_UNKNOWN is so no
-  // longer (its id; the catalog shows it). One listener; before Start. Where another process leads
-  // it is not told.
+  // `listener` hears, from within the tracker's work, that a job is no longer SUBMIT_UNKNOWN (its
+  // id; the catalog shows it). There is one listener, set before Start. It hears nothing while
+  // another process leads.
   void OnSettled(std::function<void(const std::string& fine_tune_id)> listener)
       ABSL_LOCKS_EXCLUDED(mu_);
 
   const UpstreamClock& upstream_clock() const { return upstream_clock_; }
   // Whether lists are known not to show all jobs.
   bool list_is_partial() const { return list_is_partial_; }
-  // How Segmind is, for GetGatewayStatus: by what this process's calls met and, where another one
-  // reads Segmind, by that one's word. Not HEALTHY before a list has been read, while lists are
-  // known not to show all jobs, or while nobody is seen to read them.
+  // How Segmind is doing, for GetGatewayStatus: according to the calls of this process and, if
+  // another one reads Segmind, according to that one. Not HEALTHY before a list has been read,
+  // while lists are known not to show all jobs, or while no process is seen to read them.
   pb::GatewayStatus::UpstreamState upstream_state() const ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

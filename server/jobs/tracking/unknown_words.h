@@ -9,8 +9,9 @@
 
 namespace finetune {
 
-// Jobs in a state for which Segmind has a word that nobody here knows. Such a job may have ended;
-// it is not followed, or counted against its caller, forever. Steady times. Tracker thread only.
+// Jobs in a state for which Segmind uses a word that is unknown here. Such a job may have ended, so
+// it is not followed, or counted against its caller, forever. Times are steady. Tracker thread
+// only.
 class UnknownWords {
  public:
   explicit UnknownWords(absl::Duration timeout) : timeout_(timeout) {}

@@ -7,7 +7,7 @@
 
 namespace finetune {
 
-// What Segmind's clock says, learned from its answers: it may be set otherwise than ours, and its
+// What Segmind's clock says, learned from its answers: it may differ from ours, and its
 // `created_ts` may be in a time zone that it does not name. Ours is the steady one, so that setting
 // this machine's clock changes nothing. Thread-safe.
 class UpstreamClock {

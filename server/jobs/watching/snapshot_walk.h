@@ -13,16 +13,16 @@
 
 namespace finetune {
 
-// One watcher's way through the jobs as they were at one revision: through all of them, which it
-// shares with other watchers, or through those that it names. Each call gets the same spec. Guarded
-// by its watcher's lock.
+// One watcher's walk through the jobs as they were at one revision: through all of them, which it
+// shares with other watchers, or through those that it names. Every call gets the same spec.
+// Guarded by its watcher's lock.
 class SnapshotWalk {
  public:
   enum class Result {
     kJob,        // The next one that matches.
     kEnd,        // There is none.
-    kEnough,     // So much was compared that others should have their turn.
-    kTakenAway,  // The jobs as they were are not there any more: start over.
+    kEnough,     // So much was compared that others should have their turn now.
+    kTakenAway,  // The jobs as they were are no longer kept: start over.
   };
 
   // Stands before the first job of what the catalog shows now; with `skip` there is none.
@@ -33,8 +33,8 @@ class SnapshotWalk {
   // kJob with the message that shows the job. At most so many comparisons, and one job's more.
   Result Next(const WatchSpec& spec, absl::Time now, size_t comparisons, grpc::ByteBuffer& message);
 
-  // Lets go of the jobs. What it returns may be the last hold on them, which takes a while to drop:
-  // best with no lock held.
+  // Releases the jobs. What it returns may be the last reference to them, which takes a while to
+  // drop: do so with no lock held.
   WatchSnapshotPtr End();
 
  private:

@@ -29,16 +29,16 @@ class WatchContext {
   // Thread-safe themselves.
   WatchMetrics metrics;
   WatchSnapshots snapshots;
-  // Walks snapshots where that takes long, for the hub's threads have all streams to serve. Stopped
-  // by the hub before it goes.
+  // Walks snapshots that take long, because the hub's threads have all streams to serve. Stopped by
+  // the hub before it is destroyed.
   TurnQueue walks{"snapshots"};
 
   // One more; see WatchHub::Watch for the errors. Each one that was admitted leaves once.
   absl::Status Admit() ABSL_LOCKS_EXCLUDED(mu_);
   void Leave() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // Changes before and after each time that the catalog is filled anew. What is read from it is
-  // good if this is what it was when the watcher came.
+  // Changes before and after each time that the catalog is filled anew. What was read from the
+  // catalog is good while this is what it was when the watcher came.
   uint64_t reloads() const { return reloads_.load(std::memory_order_acquire); }
   void NextReload() { reloads_.fetch_add(1, std::memory_order_acq_rel); }
 

@@ -12,9 +12,9 @@ namespace finetune {
 
 class ShardWatcher;
 
-// Watchers by what they ask for, so that a change visits only those it concerns: by job, where
-// they name jobs; else by filter, each filter once and found by an equality that it requires, where
-// it requires one. Not thread-safe.
+// Watchers by what they ask for, so that a change visits only those that it concerns: by job if
+// they name jobs; otherwise by filter, each filter once and, if it requires an equality, found by
+// that. Not thread-safe.
 class WatchIndex {
  public:
   using WatcherPtr = std::shared_ptr<ShardWatcher>;

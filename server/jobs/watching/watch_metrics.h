@@ -35,8 +35,8 @@ class WatchMetrics {
   std::array<prometheus::Counter*, pb::Restart::Reason_ARRAYSIZE> resets_;
 };
 
-// Deliveries counted by one thread, and handed to the metrics together, because threads that
-// dispatch to thousands of streams would meet on the metrics' locks. One thread.
+// Counts deliveries and hands them to the metrics together, because threads that dispatch to
+// thousands of streams would otherwise contend for the metrics' locks. Used by one thread.
 class DeliveryTally {
  public:
   explicit DeliveryTally(WatchMetrics& metrics);

@@ -22,9 +22,9 @@ WatchMatch MatchOf(const Filter& filter, const VersionChange& change);
 // What a change is to a client that was told of all changes before it.
 pb::Change::Type TypeOf(const VersionChange& change, WatchMatch match);
 
-// The jobs that a slow watcher (LATEST) has yet to see, each with its latest change only. They
-// leave in the order of those changes: once the one at revision R has been sent, every job's latest
-// state up to R has been, so that its resume token is true. Not thread-safe.
+// The jobs that a slow watcher (LATEST) has yet to see, each only with its latest change. They
+// leave in the order of those changes: once the one at revision R has been sent, so has every job's
+// latest state up to R, which makes the resume token true. Not thread-safe.
 class WatchPending {
  public:
   struct Delivery {

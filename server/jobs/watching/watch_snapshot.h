@@ -11,11 +11,12 @@
 
 namespace finetune {
 
-// One view of the catalog that streams walk, shared by all that walk it. It may be taken from those
-// who do not go on. Thread-safe.
+// One view of the catalog that streams walk, shared by all that walk it. It may be taken away from
+// streams that do not go on. Thread-safe.
 class WatchSnapshot {
  public:
-  // Null once it was taken away: whoever walks it starts over. `now` is when somebody goes on.
+  // Null once it was taken away: a stream that walks it then starts over. `now`: when the stream
+  // goes on.
   ViewPtr View(absl::Time now) ABSL_LOCKS_EXCLUDED(mu_) {
     used_ns_.store(absl::ToUnixNanos(now), std::memory_order_relaxed);
     MutexLock lock(mu_);
@@ -39,14 +40,14 @@ class WatchSnapshot {
 using WatchSnapshotPtr = std::shared_ptr<WatchSnapshot>;
 
 // All views that streams walk. They share what did not change between them, but clients that do not
-// read, each at another revision, would together keep much of the past: so there are few views on
-// which nobody goes on, and not many in all. Thread-safe.
+// read, each at another revision, would together keep much of the past. So the number of views is
+// bounded, and even more so of those on which no stream goes on. Thread-safe.
 class WatchSnapshots {
  public:
-  // With so many, one on which nobody has gone on for kStill makes room for the next.
+  // With this many, one on which no stream has gone on for kStill makes room for the next.
   static constexpr size_t kKept = 64;
   static constexpr absl::Duration kStill = absl::Seconds(1);
-  // With so many, the one on which nobody has gone on for longest does.
+  // With this many, the one on which no stream has gone on for longest does.
   static constexpr size_t kMost = 1024;
 
   WatchSnapshotPtr Of(const ViewPtr& view, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);

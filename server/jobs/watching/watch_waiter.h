@@ -6,8 +6,9 @@
 
 namespace finetune {
 
-// How a thread of the hub waits for work. Code that serves streams can have the thread look after
-// them meanwhile, so that one thread writes to a stream and hears of its writes.
+// How a thread of the hub waits for work. Code that serves streams can make the thread look after
+// them meanwhile, so that one thread writes to a stream and hears how its writes ended. Shared with
+// the hub.
 class WatchWaiter {
  public:
   virtual ~WatchWaiter() = default;

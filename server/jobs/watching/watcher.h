@@ -18,9 +18,9 @@ namespace finetune {
 class WatchShard;
 
 // One watcher of a shard: what it has been sent and what it still has to see. `writing_` is a
-// baton: whoever sets it (a delivery, a timer, the start) writes to the sink, and it is given back
-// by the OnWriteDone after which nothing is left to send. Thread-safe. Owned by its stream, and by
-// its shard until it ends.
+// baton: the code that sets it (a delivery, a timer, the start) writes to the sink, and the
+// OnWriteDone after which nothing is left to send gives it back. Thread-safe. Owned by its stream,
+// and by its shard until it ends.
 //
 // Lock order: mu_, then the shard's. The shard calls with no lock held.
 class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWatcher> {
@@ -41,7 +41,7 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
   // A change that concerns it; in revision order.
   void Deliver(const ChangePtr& change, WatchMatch match, DeliveryTally& tally)
       ABSL_LOCKS_EXCLUDED(mu_);
-  // What is due by `now`. When to be called again; nullopt if it has ended.
+  // Does what is due by `now`. Returns when to call it again; nullopt if the watcher has ended.
   std::optional<absl::Time> OnTimer(absl::Time now, DeliveryTally& tally) ABSL_LOCKS_EXCLUDED(mu_);
 
   // Any thread.
@@ -74,8 +74,8 @@ class ShardWatcher : public Watcher, public std::enable_shared_from_this<ShardWa
     absl::Status status;
   };
 
-  // Sends what there is; the caller has the baton. `walk`: so many comparisons of a snapshot's jobs
-  // may be made here.
+  // Sends what there is; the caller has the baton. `walk`: how many comparisons of a snapshot's
+  // jobs may be made here.
   void Pump(DeliveryTally& tally, size_t walk) ABSL_LOCKS_EXCLUDED(mu_);
   // The same where nobody else waits for it; false, with nothing done, at the end of the hub.
   bool PumpAside() ABSL_LOCKS_EXCLUDED(mu_);

@@ -30,8 +30,8 @@ class Block {
   size_t size_ = 0;
 };
 
-// A pool of blocks: fresh memory costs a page fault for each 4 KiB, which at a gigabyte a
-// second is more work than moving the bytes. Thread-safe; owned also by the blocks that are lent to
+// A pool of blocks, because fresh memory costs a page fault for each 4 KiB, which at a gigabyte a
+// second is more work than moving the bytes. Thread-safe; also owned by the blocks that are lent to
 // gRPC, which may come back late.
 class BlockPool : public std::enable_shared_from_this<BlockPool> {
  public:

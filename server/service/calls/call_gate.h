@@ -51,8 +51,8 @@ struct Call {
   absl::Time start;
   // The client's, or the method's default; calls that may last have no default.
   absl::Time deadline;
-  // The span of the whole call. Without a tracer cheap calls have none, and others have what the
-  // client sent.
+  // The span of the whole call. Without a tracer, cheap calls have none and others have the
+  // client's.
   Span span;
   // What it holds of the shared resources until End: its own place, its answer, and anything else
   // it took.
@@ -73,11 +73,11 @@ struct Call {
   absl::Time answer_by() const;
 };
 
-// The gate that every call passes, whatever its method: it is counted, authenticated, held to its
-// caller's role, limits and share of what all callers share, given a deadline, traced, and written
-// to the access log (a sample of the cheap ones; all that change something or are refused, as audit
-// lines, which are counted where there are many). Ends streams and waits when their caller may no
-// longer make them. Thread-safe; outlives the server's calls.
+// The gate that every call of every method passes: the call is counted, authenticated, held to its
+// caller's role, limits and share of what all callers share, given a deadline, traced, and logged
+// (a sample of the cheap ones; all that change something or are refused as audit lines, which are
+// summed up if there are many). Ends streams and waits whose caller may no longer make them.
+// Thread-safe; outlives the server's calls.
 class CallGate {
  public:
   struct Options {
@@ -91,11 +91,11 @@ class CallGate {
     // In units of a thousand comparisons: some seconds' work.
     FairShare::Limits scans = FairShare::Limits::Of(200'000, 2);
     FairShare::Limits checks = FairShare::Limits::Of(16, 2);
-    // A change takes a millisecond or two where so much is watched.
+    // With this much watched, a change takes a millisecond or two.
     FairShare::Limits watch_terms = FairShare::Limits::Of(100'000);
     // Unless the policy says otherwise.
     std::optional<int64_t> watches_of_one_caller;
-    // One in this many cheap calls that went well is logged.
+    // One in this many cheap calls that succeeded is logged.
     uint32_t log_one_in = 100;
   };
 
@@ -106,8 +106,8 @@ class CallGate {
   // RESOURCE_EXHAUSTED / OVERLOADED or CLIENT_QUOTA_EXCEEDED, UNAVAILABLE /
   // ISSUER_KEYS_UNAVAILABLE.
   absl::Status Admit(Method method, grpc::ServerContextBase* context, Call& call);
-  // The same in two steps, between which the call may wait: it is known whose it is; and it may be
-  // made.
+  // The same in two steps, between which the call may wait: Begin finds out whose it is, the other
+  // whether it may be made.
   absl::Status Begin(Method method, grpc::ServerContextBase* context, Call& call);
   absl::Status Enter(Call& call);
   void End(Call& call, const absl::Status& status, double messages_sent,
@@ -127,7 +127,7 @@ class CallGate {
   // For a method that no service has.
   void CountUnknownMethod(absl::Duration took);
 
-  // So far: because of what their callers took, or all together.
+  // How many calls were refused so far because of what their callers took, or all together.
   int64_t refused_calls() const { return refused_calls_.load(std::memory_order_relaxed); }
 
   // Unary calls under way.

@@ -16,7 +16,8 @@ namespace finetune {
 // A completion queue on which nobody waits for sockets: they are read by the threads of arrivals.
 std::unique_ptr<grpc::CompletionQueue> MakeQuietQueue();
 
-// How many calls have been asked for and have not ended. Thread-safe; shared by all that count.
+// How many calls have been requested from gRPC and have not ended. Thread-safe; shared by all that
+// count.
 class CallCount {
  public:
   void Enter() { calls_.fetch_add(1, std::memory_order_relaxed); }
@@ -31,31 +32,31 @@ class CallCount {
   std::atomic<int> calls_ = 0;
 };
 
-// Where calls arrive and how they go on: gRPC reports both on completion queues, which this serves
-// with threads. Tags are QueueEvents. Start and Shutdown are for the server's owner; the rest is
+// The completion queues on which gRPC reports that calls arrive and how they go on, and the threads
+// that serve them. Tags are QueueEvents. Start and Shutdown are for the server's owner; the rest is
 // thread-safe.
 //
-// Not gRPC's callback API, whose own threads (two at least) hand the waiting for sockets to each
-// other with each event, and fall into naps of 100 ms after a second without work. A single thread
-// serves a get for three quarters of their CPU: tests/bench/RESULTS.md.
+// This is not gRPC's callback API, whose own threads (at least two) pass the waiting for sockets to
+// each other with each event, and sleep for 100 ms at a time after a second without work. A single
+// thread serves a get for three quarters of their CPU: tests/bench/RESULTS.md.
 class CallQueues {
  public:
   // For the server that `builder` will make; this many threads read sockets and run handlers.
   CallQueues(grpc::ServerBuilder& builder, int threads);
-  // After Shutdown, or if the server could not be built.
+  // Destroy it after Shutdown, or if the server could not be built.
   ~CallQueues();
 
-  // After the server was built.
+  // Call it after the server was built.
   void Start();
-  // After the server's Shutdown. Waits until no call is left: none that came, and none that was
-  // asked for and did not. Idempotent.
+  // Call it after the server's Shutdown. Waits until no call is left, neither one that arrived nor
+  // one that was requested and did not. Idempotent.
   void Shutdown();
 
-  // Of those that use the queues, or anything else that goes once the server is shut down: from
-  // before they are asked for until they are gone.
+  // Counts the calls that use the queues, or anything else that goes once the server is shut down:
+  // from before they are requested until they are gone.
   const std::shared_ptr<CallCount>& calls() const { return calls_; }
 
-  // For whoever helps those threads: runs some of the calls that wait for their turn.
+  // Runs some of the calls that wait for their turn, for a thread that helps those of the queues.
   void RunSome();
 
   // Where every call arrives, and short ones end.
@@ -63,9 +64,9 @@ class CallQueues {
   // Handles what takes longer than a look into memory, so that the threads that read sockets need
   // not.
   TurnQueue& aside() { return aside_; }
-  // For calls that wait, and may be many: each has an operation under way all the time, and a queue
-  // of gRPC's that was built with its assertions, as Debian's is, walks past all of them at the end
-  // of each.
+  // For calls that wait, of which there may be many: each always has an operation under way, and a
+  // queue of a gRPC that was built with assertions, as Debian's is, walks past all of them at the
+  // end of each.
   grpc::CompletionQueue& waits() { return *waits_; }
 
  private:

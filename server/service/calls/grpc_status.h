@@ -6,11 +6,11 @@
 
 namespace finetune {
 
-// The one place where our errors become the wire's: code, message, and the google.rpc details
-// (payloads under `type.googleapis.com/`) as `grpc-status-details-bin`. A status without ErrorInfo
-// gets one whose reason is its code's name. Message and details together stay under 4 KB, because
-// clients refuse more than 8 KiB of metadata: violations that do not fit are left out, then
-// details other than ErrorInfo and RetryInfo.
+// The one place where our errors become gRPC's: code, message, and the google.rpc details (payloads
+// under `type.googleapis.com/`) as `grpc-status-details-bin`. A status without ErrorInfo gets one
+// whose reason is the name of its code. Message and details together stay under 4 KB, because
+// clients refuse more than 8 KiB of metadata: violations that do not fit are left out, then details
+// other than ErrorInfo and RetryInfo.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 }  // namespace finetune

@@ -11,8 +11,8 @@
 namespace finetune {
 
 // gRPC's standard health service, for the server as a whole (the empty name) and for each of its
-// services that is named here; they are all in one state. gRPC's own would bring the threads of the
-// callback API with it (CallQueues). Thread-safe.
+// services that is named here; all have the same state. gRPC's own implementation would bring the
+// threads of the callback API with it (CallQueues). Thread-safe.
 class HealthService final
     : public grpc::health::v1::Health::WithAsyncMethod_Check<
           grpc::health::v1::Health::WithAsyncMethod_Watch<grpc::health::v1::Health::Service>> {

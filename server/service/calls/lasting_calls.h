@@ -17,8 +17,8 @@
 
 namespace finetune {
 
-// A call that may last for hours: a stream or a wait. It is ended early when its caller may not
-// make it any longer. Thread-safe; shared by the call and by LastingCalls.
+// A call that may last for hours: a stream or a wait. It is ended early when its caller may no
+// longer make it. Thread-safe; shared by the call and by LastingCalls.
 class LastingCall {
  public:
   using End = absl::AnyInvocable<void(const absl::Status& why) &&>;
@@ -38,8 +38,8 @@ class LastingCall {
     is_upload_.store(true, std::memory_order_relaxed);
   }
 
-  // Sets what ends the call. It runs at most once, with no lock held, on any thread: within this,
-  // if the end is due already.
+  // Sets what ends the call. It runs at most once, with no lock held, on any thread; within this
+  // call if the end is due already.
   void OnRevokedDo(End end) ABSL_LOCKS_EXCLUDED(mu_);
   // Why it is to end; OK if it may go on.
   absl::Status revoked() const ABSL_LOCKS_EXCLUDED(mu_);
@@ -69,7 +69,7 @@ class LastingCall {
 
 // The lasting calls of one connection.
 struct CallsOfPeer {
-  // Whether a call of it was let in, of whatever kind; told of while accounts are kept.
+  // Whether any call of it was admitted; known only while accounts are kept.
   bool admitted = false;
   int64_t calls = 0;    // Under way.
   int64_t uploads = 0;  // Among them.
@@ -78,9 +78,10 @@ struct CallsOfPeer {
 };
 using CallsOfPeers = absl::flat_hash_map<std::string, CallsOfPeer>;
 
-// The lasting calls under way. A call whose token ends, and one whose caller would see less or be
-// somebody else if it came now, ends with UNAVAILABLE / ACCESS_CHANGED, so that it comes again; one
-// that would be refused now, with that refusal. Thread-safe; outlived by what it is made of.
+// The lasting calls under way. A call whose token expires, or whose caller would see less or be
+// somebody else if it called now, ends with UNAVAILABLE / ACCESS_CHANGED, so that its client calls
+// again; one that would be refused now ends with that refusal. Thread-safe; what it is made with
+// outlives it.
 class LastingCalls {
  public:
   LastingCalls(Authenticator& authenticator, Clock& clock)
@@ -99,11 +100,11 @@ class LastingCalls {
 
   // By what gRPC calls the other end.
   CallsOfPeers ByPeer() ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether ByPeer includes what uploads have read that end from now on, and whose calls are let
-  // in.
+  // Whether, from now on, ByPeer includes what ended uploads have read, and whose calls were
+  // admitted.
   void KeepAccounts(bool keep) ABSL_LOCKS_EXCLUDED(mu_);
   bool keeps_accounts() const { return keeps_accounts_.load(std::memory_order_relaxed); }
-  // While it does: a call from there was let in.
+  // While it does: a call from `peer` was admitted.
   void NoteAdmitted(const std::string& peer) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

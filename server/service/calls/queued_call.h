@@ -9,10 +9,10 @@
 
 namespace finetune {
 
-// A call that completion queues report on: it is asked for before it comes, and owns itself. It is
-// gone once the server has said how it ended, all of its operations have ended, and its OnArrived
-// has returned; or when the server shuts down before the call came. A queue may have several
-// threads: the operations' ends may be reported on any of them, at the same time.
+// A call that completion queues report on. It is requested before it arrives, and owns itself: it
+// is gone once the server has said how it ended, all of its operations have ended, and its
+// OnArrived has returned; or when the server shuts down before the call arrived. A queue may have
+// several threads, so the ends of operations may be reported on any of them, at the same time.
 class QueuedCall {
  public:
   QueuedCall(const QueuedCall&) = delete;
@@ -50,11 +50,11 @@ class QueuedCall {
   CallQueues& queues() const { return queues_; }
   grpc::ServerCompletionQueue& arrivals() const { return queues_.arrivals(); }
 
-  // To be called once, by the maker: asks for the call.
+  // Requests the call. The maker calls it once.
   void Ask(grpc::ServerContext& context);
   // Asks the server for it; `tag` is for the queue of arrivals.
   virtual void Request(void* tag) = 0;
-  // It came: time to ask for the next one.
+  // It arrived: time to request the next one.
   virtual void OnArrived() = 0;
   // The call is over for gRPC; `cancelled` if the client went, its deadline passed, or it was
   // cancelled here, rather than answered. After OnArrived has returned, never within it.

@@ -12,10 +12,10 @@
 
 namespace finetune {
 
-// Keeps a caller that is refused thousands of times a second from being as many log lines: calls
-// that are refused because too much is asked at once have a line each only while there are few of
-// them. Of the rest there is one audit line a second for each caller and reason, which counts them.
-// Thread-safe; outlived by the clock.
+// Keeps a caller that is refused thousands of times a second from filling the log: calls that are
+// refused because too much is asked at once get a line each only while there are few of them. The
+// rest are counted by one audit line a second for each caller and reason. Thread-safe; the clock
+// outlives it.
 class RefusalLog {
  public:
   // Of one caller and reason, in a second.

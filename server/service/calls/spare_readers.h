@@ -15,17 +15,17 @@
 
 namespace finetune {
 
-// Threads that take a queue's events, and with them read sockets, while those whose work that is do
-// not come to it. GRPC reads from a connection as long as it has more, parses it there and then,
-// and reads from no other meanwhile: one client that sends without end would keep a thread for
-// itself, and all others waiting. "calls-guard" looks 20 times a second whether an event of its own
-// is taken at once, unless the threads are idle; one spare thread after another helps until it is.
-// At once: before they have used much of the processor, for which they may have to wait. As many
-// connections as there are threads in all could still keep all of them.
+// Threads that take a queue's events, and thereby read sockets, while the queue's own threads do
+// not get to it. gRPC reads from a connection as long as it has more, parses it there and then, and
+// reads from no other connection meanwhile: one client that sends without end would keep a thread
+// busy and all others waiting. Unless the threads are idle, "calls-guard" checks 20 times a second
+// whether an event of its own is taken at once, that is, before they have used much of the
+// processor, for which they may have to wait; one spare thread after another helps until it is. As
+// many such connections as there are threads in all could still keep all of them busy.
 //
-// One also helps while many calls are refused: whoever sends more than it may sends hundreds at
-// once, which are too few to be noticed so, and others wait for them. It does not help always,
-// because threads hand the waiting for sockets to each other at each event.
+// One also helps while many calls are refused: a client that sends more than it may sends hundreds
+// at once, too few to be noticed by the above, and others wait for them. It does not help all the
+// time, because threads pass the waiting for sockets to each other at each event.
 //
 // Start and Stop are for the owner, Stop before the queue is shut down; the rest is its own.
 class SpareReaders {
@@ -44,7 +44,7 @@ class SpareReaders {
   ~SpareReaders() { Stop(); }
 
   void Start();
-  // Idempotent. Somebody takes the queue's events until this returns.
+  // Idempotent. Something else must take the queue's events until this returns.
   void Stop() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -9,9 +9,10 @@
 
 namespace finetune {
 
-// Answers that gRPC has and their clients have yet to take. A client that does not read holds on to
-// its answers' bytes: gRPC ends its calls at their deadlines, which may be far away, and this after
-// half a minute. Thread-safe; outlives the server's calls; outlived by what it is made of.
+// Answers that gRPC has and their clients have yet to take. A client that does not read keeps the
+// bytes of its answers in memory: gRPC ends its calls at their deadlines, which may be far away;
+// this does so after half a minute. Thread-safe; outlives the server's calls; what it is made with
+// outlives it.
 class UntakenAnswers {
  public:
   // A place in the queue of one call, which owns it.

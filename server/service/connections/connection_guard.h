@@ -21,28 +21,28 @@ namespace finetune {
 
 // Ends the connections of clients that fill the process's memory with what no call accounts for.
 //
-// GRPC 1.51 takes whatever one connection sends: it holds each frame of headers to its limit, and
-// not all frames of one stream together (CVE-2023-33953 and its kin), and it has no limit of
-// streams for a client that has acknowledged none. All of that lies in memory before this service
-// is told of a call, and so before it has seen a credential. Gigabytes come in seconds, and the
-// process is killed, or aborts because it gets no more. GRPC's own means, a ResourceQuota, takes
-// the memory back from whichever connection comes first, not from the one that filled it.
+// gRPC 1.51 takes whatever a connection sends: it limits each frame of headers, but not all frames
+// of one stream together (CVE-2023-33953 and the like), and it does not limit the streams of a
+// client that has acknowledged no limit. All of that is in memory before this service hears of a
+// call, and so before it has seen a credential. Gigabytes can come in seconds; the process is then
+// killed, or aborts because it gets no more memory. gRPC's own means, a ResourceQuota, takes the
+// memory back from whichever connection comes first, not from the one that filled it.
 //
-// So this looks 25 times a second at how large the process is, and does nothing else on an ordinary
-// day but learn, every ten seconds or less often, which connections there are. Only when it has
-// grown by much more than calls make it grow within seconds does it look at the connections: what
-// each has sent beyond what calls that ended, and uploads that are being read, account for, and how
-// many streams it has open that are no admitted watch, wait or transfer. The worst are cut until
-// what is left is little. Whoever has calls that are let in may have tens of thousands of them
-// wait for their turn.
+// So this checks 25 times a second how large the process is. Normally it does nothing else but
+// learn, every ten seconds or less often, which connections there are. Only when the process has
+// grown within seconds by much more than calls explain does it look at the connections: at what
+// each has sent beyond what ended calls, and uploads that are being read, account for, and at how
+// many streams it has open that are not an admitted watch, wait or transfer. The worst are cut
+// until little is left. A client whose calls are admitted may have tens of thousands of them wait
+// for their turn.
 //
-// It also sees to it that descriptors are left to accept with: once they are used up, gRPC 1.51
-// never accepts again. When half of them are taken, connections without a call that lasts are cut,
-// a quarter of all descriptors at a time: those that have never made a call first, then those that
-// have been quiet longest.
+// It also keeps descriptors free for accepting, because once they are used up gRPC 1.51 never
+// accepts again. When half of them are taken, connections without a lasting call are cut, a quarter
+// of all descriptors at a time: first those that have never made a call, then those that have been
+// quiet longest.
 //
-// On a thread of its own ("memory-guard"). Start and Stop are for the owner; the rest is the
-// thread's, and the tests'.
+// It has a thread of its own ("memory-guard"). Start and Stop are for the owner; the rest is for
+// that thread, and for tests.
 class ConnectionGuard {
  public:
   // What it looks at and does; a seam for tests.

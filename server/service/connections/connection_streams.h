@@ -19,8 +19,8 @@ struct StreamCounts {
   int64_t messages_sent = 0;
 };
 
-// What gRPC counts of the connections of this process's servers, whether or not channelz is served:
-// calls pay nothing more for being asked about here. Not thread-safe.
+// What gRPC counts about the connections of this process's servers, whether or not channelz is
+// served; reading it here costs calls nothing. Not thread-safe.
 class ConnectionStreams {
  public:
   // Of the connection from `peer`; nullopt if there is none yet, or no longer.

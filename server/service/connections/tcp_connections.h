@@ -23,8 +23,8 @@ struct TcpConnection {
 // Those that were accepted on `port`. Some microseconds for each open file of the process.
 std::vector<TcpConnection> ConnectionsOn(int port);
 
-// Ends `connection` for both sides and throws away what it has sent and nobody has read; whoever
-// has it open learns that at the next read or write, and closes it. False if it is gone already.
+// Ends `connection` for both sides and drops what it has sent and nobody has read; the code that
+// has it open finds out at the next read or write, and closes it. False if it is gone already.
 bool CutConnection(const TcpConnection& connection);
 
 }  // namespace finetune

@@ -11,13 +11,13 @@
 
 namespace finetune {
 
-// Looks at datasets through their URLs, as Segmind does when a job starts: whether there is one, at
-// a public address, small enough, and a zip with images at its top level. Asks with a HEAD, and
-// then for the last bytes, which say what is in a zip. Thread-safe; outlived by the streamer.
+// Checks datasets through their URLs, as Segmind does when a job starts: whether there is one, at a
+// public address, small enough, and a zip with images at its top level. Sends a HEAD, and then asks
+// for the last bytes, which say what is in a zip. Thread-safe; the streamer outlives it.
 class DatasetLooks {
  public:
-  // Of whom it depends on what cannot be looked at from here, though Segmind may well reach it: a
-  // check alone says so, a create goes on, with a warning in the log.
+  // What happens with a dataset that cannot be reached from here, though Segmind may be able to: a
+  // mere check reports it, a create goes on with a warning in the log.
   enum class Purpose { kCheck, kCreate };
   using Done = absl::AnyInvocable<void(absl::Status) &&>;
 
@@ -25,7 +25,7 @@ class DatasetLooks {
   DatasetLooks(HttpStreamer& streamer, const std::string& upstream_url);
 
   // `done` runs once, on the streamer's thread, within some seconds: OK, or INVALID_ARGUMENT /
-  // INVALID_FIELD on fine_tune.data_source_uri. To be cancelled by what is returned.
+  // INVALID_FIELD on fine_tune.data_source_uri. Cancel it through what is returned.
   std::shared_ptr<HttpStream> Start(const pb::FineTune& job, Purpose purpose,
                                     const CallContext& context, Done done) const;
 

@@ -11,7 +11,7 @@
 
 namespace finetune {
 
-// Enforces what a request's Freshness asks for. Thread-safe; outlived by its parts.
+// Enforces what a request's Freshness asks for. Thread-safe; what it is made with outlives it.
 class FreshnessGate {
  public:
   using Done = absl::AnyInvocable<void(absl::Status) &&>;

@@ -10,9 +10,9 @@
 
 namespace finetune {
 
-// ListFineTunesRequest.order_by, compiled. Jobs that are equal in all that it names come in the
-// order in which the gateway first saw them, in the direction of the last name: so it is an order
-// of all jobs, and a place in it stays what it is. Immutable.
+// ListFineTunesRequest.order_by, compiled. Jobs that are equal in all fields that it names come in
+// the order in which the gateway first saw them, in the direction of the last field, so that it is
+// an order of all jobs, and a place in it stays valid. Immutable.
 class ListOrder {
  public:
   // An empty text is `create_time desc`. INVALID_ARGUMENT with a message about the text alone.
@@ -20,15 +20,15 @@ class ListOrder {
 
   // Equal for texts that mean the same.
   const std::string& key() const { return key_; }
-  // By create_time alone: the catalog keeps that order.
+  // Whether it is by create_time alone, an order that the catalog keeps.
   bool is_kept() const { return terms_.size() == 1 && terms_[0].field == Field::kCreateTime; }
   bool descending() const { return terms_.back().descending; }
 
   // Whether `a` comes before `b`.
   bool Before(const FineTuneVersion& a, const FineTuneVersion& b) const;
 
-  // A job's place, for a page token, and back: a version that has what this order looks at, and no
-  // more. nullopt if these bytes are not a place in this order.
+  // A job's place, for a page token, and back: a version that has only what this order looks at;
+  // nullopt if these bytes are not a place in this order.
   std::string PlaceOf(const FineTuneVersion& version) const;
   std::optional<FineTuneVersion> VersionAt(std::string_view place) const;
 

@@ -28,9 +28,9 @@ struct ListQuery {
   std::string after;
 };
 
-// Makes the pages of lists from the jobs' ready bytes. A page that is asked
-// for again at the same revision is the same bytes, so that a thousand clients that poll one list
-// cost making it once. Thread-safe.
+// Makes the pages of lists from the jobs' ready bytes. A page that is asked for again at the same
+// revision is the same bytes, so that a thousand clients that poll one list cost making it once.
+// Thread-safe.
 class ListPages {
  public:
   ListPages(const Catalog& catalog, Clock& clock) : catalog_(catalog), clock_(clock) {}
@@ -38,10 +38,9 @@ class ListPages {
   absl::StatusOr<ListQuery> Check(const pb::ListFineTunesRequest& request,
                                   const Caller& caller) const;
 
-  // How many comparisons its page still takes: none, if it is there already.
+  // How many comparisons its page still takes: none if it was made already.
   size_t CostOf(const ListQuery& query) ABSL_LOCKS_EXCLUDED(mu_);
-  // A serialised pb::ListFineTunesResponse of the catalog as it is now; `work` is what it is made
-  // in.
+  // A serialised pb::ListFineTunesResponse of the catalog as it is now, made as part of `work`.
   grpc::ByteBuffer Page(const ListQuery& query, LongWork::Piece& work) ABSL_LOCKS_EXCLUDED(mu_);
 
  private:

@@ -12,16 +12,16 @@
 
 namespace finetune {
 
-// What a client and the gateways tell each other, so that what a client has seen or written at one
-// gateway is there at the next: in a request's metadata the newest token that it has, or nothing,
-// and in the answer's initial metadata one that covers the answer: of two, the newer one has the
-// greater number before its dot.
+// The metadata by which a client sees at the next gateway what it has seen or written at the last
+// one: a request has the newest token that the client knows, or an empty one, and the answer's
+// initial metadata has one that covers the answer. The newer of two tokens has the greater number
+// before its dot.
 inline constexpr const char* kSessionKey = "finetune-session";
-// "1" in the answer's initial metadata if what the token stands for was lost, as a failover may
-// lose it: the answer is from what is there.
+// "1" in the answer's initial metadata if what the token stands for was lost, as a failover may do:
+// the answer then rests on what is left.
 inline constexpr const char* kSessionLostKey = "finetune-session-lost";
 
-// Keeps sessions, for those who send a token. Thread-safe; outlived by what it is made of.
+// Keeps the sessions of clients that send a token. Thread-safe; what it is made with outlives it.
 class Sessions {
  public:
   Sessions(Catalog& catalog, Recorder& recorder) : catalog_(catalog), recorder_(recorder) {}
@@ -30,7 +30,7 @@ class Sessions {
   // once if it does, or if there is none. UNAVAILABLE / STORE_UNAVAILABLE if that cannot be told,
   // INVALID_ARGUMENT / RESUME_TOKEN_INVALID for what is no token.
   void Enter(UnaryCall& call, absl::AnyInvocable<void() &&> answer);
-  // Whether the view may have yet to come to what a stream's token stands for.
+  // Whether the view may not have arrived yet at what a stream's token stands for.
   bool MayBeAhead(const grpc::ServerContextBase& context) const;
 
  private:

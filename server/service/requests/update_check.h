@@ -5,10 +5,10 @@
 
 namespace finetune {
 
-// What an UpdateFineTuneRequest asks for, but for the deadline. Paths of the mask: `visibility`,
+// What an UpdateFineTuneRequest asks for, except the deadline. Paths of the mask: `visibility`,
 // `labels`, `labels.KEY` (the key as it is, or in backticks); without a mask, what the request
-// sets. A label that is carried and not named is in unnamed_labels. INVALID_ARGUMENT /
-// INVALID_FIELD naming every field that is wrong.
+// sets. A label that the request carries and the mask does not name is in unnamed_labels.
+// INVALID_ARGUMENT / INVALID_FIELD naming every field that is wrong.
 absl::StatusOr<UpdateCall> CheckUpdate(const pb::UpdateFineTuneRequest& request);
 
 }  // namespace finetune

@@ -49,9 +49,9 @@ class DownloadReceiver {
   virtual void End(const absl::Status& status) = 0;
 };
 
-// Weights on their way from their storage to a call. Finds out where they can be read: at their
-// URL if that is open, at one that Segmind signs, or at the one in the job's details. What arrives
-// is checked before the first byte is passed on, so that no page or storage error is taken for
+// Weights on their way from storage to a call. Finds out where they can be read: at their URL if
+// that is public, at one that Segmind signs, or at the one in the job's details. What arrives is
+// checked before the first byte is passed on, so that no page or storage error is taken for
 // weights. Thread-safe, as Transfer is.
 class Download final : public Transfer {
  public:

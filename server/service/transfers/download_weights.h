@@ -31,7 +31,7 @@ struct AdmittedDownload {
 struct DownloadMethod {
   using Writer = grpc::ServerAsyncWriter<grpc::ByteBuffer>;
 
-  // Asks the server for a call, of which `arrivals` tells with `tag`.
+  // Requests a call from the server, which `arrivals` reports with `tag`.
   std::function<void(grpc::ServerContext& context, grpc::ByteBuffer& request, Writer& writer,
                      grpc::ServerCompletionQueue& arrivals, void* tag)>
       ask;
@@ -41,14 +41,14 @@ struct DownloadMethod {
   std::function<absl::StatusOr<Look>(grpc::ServerContext& context, const grpc::ByteBuffer& request,
                                      DownloadDone& done)>
       admit;
-  // As Recorder::CatchUp; empty where nobody else commits. Before a job counts as not there, others
-  // may have made it.
+  // As Recorder::CatchUp; empty if no other process commits. Called before a job counts as missing,
+  // because another process may have made it.
   std::function<void(absl::AnyInvocable<void(absl::Status) &&> done)> catch_up;
 };
 
-// Asks for a DownloadWeights, serves it, and asks for the next one as soon as it came. The source
-// is read no faster than the client takes the bytes, at most a few MiB of them on the way. `method`
-// and `queues` outlive it.
+// Requests a DownloadWeights, serves it, and requests the next one as soon as it has arrived. The
+// source is read no faster than the client takes the bytes, with at most a few MiB on the way.
+// `method` and `queues` outlive it.
 //
 // UNAVAILABLE / UPSTREAM_UNAVAILABLE (storage refuses, breaks off or stalls: continue at the next
 // byte), OUT_OF_RANGE (the file ends before the offset), ABORTED / WEIGHTS_CHANGED (it is not the

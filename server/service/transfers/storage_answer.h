@@ -8,19 +8,18 @@
 
 namespace finetune {
 
-// What the answers of Segmind's storages mean to a caller. Of a body, of which the beginning is
-// enough, only the storage's own word is shown (`<Code>AccessDenied</Code>`): the rest may hold
-// signatures.
+// What the answers of Segmind's storages mean to a caller. Of a body, whose beginning is enough,
+// only the storage's own code is shown (`<Code>AccessDenied</Code>`): the rest may hold signatures.
 
 // A read was answered with `code`. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo.
 absl::Status StorageError(int code, std::string_view body);
 
-// A PUT of `size` bytes was. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo where the same may
-// do later; INVALID_ARGUMENT / INVALID_FIELD if it is too large; else INTERNAL /
-// UPSTREAM_MALFORMED.
+// A PUT of `size` bytes was answered with `code`. UNAVAILABLE / UPSTREAM_UNAVAILABLE with RetryInfo
+// if the same may succeed later; INVALID_ARGUMENT / INVALID_FIELD if it is too large; else INTERNAL
+// / UPSTREAM_MALFORMED.
 absl::Status UploadError(int code, std::string_view body, int64_t size);
 
-// Whether a newly signed URL may do better.
+// Whether a newly signed URL may succeed.
 bool MayNeedAnotherUrl(int code, std::string_view body);
 
 // From a stream's end that is not OK to a typed error.

@@ -16,10 +16,10 @@ namespace finetune {
 
 class Transfers;
 
-// One dataset or one file of weights on its way between a call and an HTTP stream. What
-// both directions share: how it ends, that it ends when nothing moves, or next to nothing, and that
-// one thread at a time acts on the call, which is gone soon after its Finish. Thread-safe; shared
-// by the call, the stream and whatever it waits for.
+// One dataset or one file of weights on its way between a call and an HTTP stream. This is what
+// both directions share: how a transfer ends, that it ends when nothing moves, or next to nothing,
+// and that one thread at a time acts on the call, which is gone soon after its Finish. Thread-safe;
+// shared by the call, the stream and whatever it waits for.
 class Transfer : public HttpStreamListener, public std::enable_shared_from_this<Transfer> {
  public:
   Transfer(Transfers& transfers, const TraceContext& trace, std::shared_ptr<Sharer> sharer)
@@ -46,14 +46,14 @@ class Transfer : public HttpStreamListener, public std::enable_shared_from_this<
   // Whether the transfer waits for the client.
   virtual bool AwaitsClient() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) = 0;
 
-  // Does what is due with the call, unless another thread is at it, which then does this, too.
+  // Does what is due with the call, unless another thread is doing so, which then does this, too.
   void Turn() ABSL_LOCKS_EXCLUDED(mu_);
   // Lets the stream go on if it was told to pause.
   void ResumeStream() ABSL_LOCKS_EXCLUDED(mu_);
   void StartStream(StreamRequest request) ABSL_LOCKS_EXCLUDED(mu_);
   // Begins to watch whether anything moves.
   void Watch() ABSL_LOCKS_EXCLUDED(mu_);
-  // Bytes moved; or something else happened, after which the next ones have all the time again.
+  // Bytes moved, or something else happened after which the time for the next ones starts again.
   void NoteBytes(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -15,8 +15,8 @@
 
 namespace finetune {
 
-// The transfers under way: limits how many there are at once, and ends them in order at shutdown.
-// Thread-safe. Outlives the server's calls; outlived by what it is made of.
+// The transfers under way: limits how many there are at once, and ends them in an orderly way at
+// shutdown. Thread-safe. Outlives the server's calls; what it is made with outlives it.
 class Transfers {
  public:
   struct Options {

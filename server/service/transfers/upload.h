@@ -30,7 +30,7 @@ class UploadReceiver {
 };
 
 // A dataset on its way from a call to Segmind's storage, which gets the last byte only when size,
-// digest and content are known to be right. Thread-safe, as Transfer is; but for OnMessage and
+// digest and content are known to be right. Thread-safe, as Transfer is, except for OnMessage and
 // OnHalfClose, which come one at a time.
 class Upload final : public Transfer {
  public:

@@ -31,7 +31,7 @@ struct AdmittedUpload {
 struct UploadMethod {
   using Reader = grpc::ServerAsyncReader<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-  // Asks the server for a call, of which `arrivals` tells with `tag`.
+  // Requests a call from the server, which `arrivals` reports with `tag`.
   std::function<void(grpc::ServerContext& context, Reader& reader,
                      grpc::ServerCompletionQueue& arrivals, void* tag)>
       ask;
@@ -40,15 +40,15 @@ struct UploadMethod {
       admit;
 };
 
-// Asks for an UploadDataset, serves it, and asks for the next one as soon as it came. The client's
-// bytes go to Segmind's storage as they come, at most a few MiB of them on the way, and the last
-// byte only when size and digest are known to be right: storage never has a wrong dataset. `method`
-// and `queues` outlive it.
+// Requests an UploadDataset, serves it, and requests the next one as soon as it has arrived. The
+// client's bytes go to Segmind's storage as they come, with at most a few MiB on the way, and the
+// last byte only when size and digest are known to be right, so that storage never has a wrong
+// dataset. `method` and `queues` outlive it.
 //
-// INVALID_ARGUMENT / INVALID_FIELD (also for what cannot be trained with: no zip, or one without an
-// image), DATA_LOSS / CHECKSUM_MISMATCH, UNAVAILABLE /
-// UPSTREAM_UNAVAILABLE (storage), DEADLINE_EXCEEDED (the client sends nothing), what Transfers and
-// SegmindClient::CreateUploadUrl refuse with, and what the call is revoked with.
+// INVALID_ARGUMENT / INVALID_FIELD (also for data that cannot be trained with: not a zip, or one
+// without an image), DATA_LOSS / CHECKSUM_MISMATCH, UNAVAILABLE / UPSTREAM_UNAVAILABLE (storage),
+// DEADLINE_EXCEEDED (the client sends nothing), what Transfers and SegmindClient::CreateUploadUrl
+// refuse with, and what the call is revoked with.
 void AcceptUpload(const UploadMethod& method, CallQueues& queues);
 
 }  // namespace finetune

@@ -9,9 +9,9 @@
 
 namespace finetune {
 
-// What storage is asked for, so that the answer always tells the file's size and version: also of a
-// file that ends right where the client wants to continue. For that, one byte more in front; and
-// near the beginning all the bytes that tell whether it is weights.
+// The range to ask storage for, so that the answer always has the file's size and version, even for
+// a file that ends right where the client wants to continue. For that it begins one byte earlier
+// and, near the beginning of the file, includes all bytes that tell whether it is weights.
 struct WeightsRange {
   // Of the client. `limit` 0: all.
   int64_t offset = 0;

@@ -11,8 +11,8 @@
 
 namespace finetune {
 
-// A completion queue for watch streams, on which one of the hub's threads waits: it tells the
-// streams of changes, and in between it hears how their operations ended. Thread-safe.
+// A completion queue for watch streams, on which one of the hub's threads waits: the thread tells
+// the streams of changes, and in between it hears how their operations ended. Thread-safe.
 class WatchQueue final : public WatchWaiter {
  public:
   WatchQueue();
@@ -33,11 +33,11 @@ class WatchQueue final : public WatchWaiter {
 
 // The queues of all watch streams.
 //
-// A queue of gRPC's that was built with its assertions, as Debian's is, keeps a list of the
-// operations under way and walks it at the end of each. A watch has one under way all its life:
-// with ten thousand watches in the queue of all calls, each write and each call would walk past ten
-// thousand. Here a write walks past its share of them, and no other call past any.
-// tests/bench/RESULTS.md has the figures.
+// A queue of a gRPC that was built with assertions, as Debian's is, keeps a list of the operations
+// under way and walks it at the end of each. A watch always has one under way: with ten thousand
+// watches in the queue of all calls, each write and each call would walk past ten thousand. Here a
+// write walks past its share of them, and no other call past any. tests/bench/RESULTS.md has the
+// figures.
 //
 // Thread-safe.
 class WatchQueues {

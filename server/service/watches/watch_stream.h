@@ -24,7 +24,7 @@ using WatchStreamDone = absl::AnyInvocable<void(const absl::Status& status) &&>;
 class WatchMethod {
  public:
   virtual ~WatchMethod() = default;
-  // Asks the server for the next call, of which `arrivals` tells with `tag`.
+  // Requests the next call from the server, which `arrivals` reports with `tag`.
   virtual void Request(grpc::ServerContext& context, grpc::ByteBuffer& request,
                        grpc::ServerAsyncWriter<grpc::ByteBuffer>& writer,
                        grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
@@ -51,9 +51,9 @@ struct WatchRoute {
   CallQueues& call_queues;
 };
 
-// Asks for a call, serves it as a stream, and asks for the next one as soon as it came. The stream
-// owns itself; what `route` names outlives it. A watch that the hub refuses ends with the hub's
-// error.
+// Requests a call, serves it as a stream, and requests the next one as soon as it has arrived. The
+// stream owns itself; what `route` names outlives it. A watch that the hub refuses ends with the
+// hub's error.
 void AcceptWatch(const WatchRoute& route);
 
 }  // namespace finetune
