@@ -27,6 +27,7 @@ class Target:
     bound: float
     at_most: bool
     guarded: bool  # --quick fails by it.
+    why: str = ""  # It may be missed.
     values: list = dataclasses.field(default_factory=list)
 
     def best(self):
@@ -104,10 +105,10 @@ class Report:
         self.say()
         self.failed.append(why)
 
-    def limit(self, what, value, bound, at_most=True, absolute=False):
+    def limit(self, what, value, bound, at_most=True, absolute=False, why=""):
         """A target, and whether it was met. With --quick a ratio that misses it by more than the slack fails the run; times and sizes
-        (`absolute`) never do."""
-        target = self.targets.setdefault((self.section, what), Target(self.section, what, bound, at_most, self.quick and not absolute))
+        (`absolute`) never do. `why` is what profiles say of a miss; a whole run lists it with those that are missed."""
+        target = self.targets.setdefault((self.section, what), Target(self.section, what, bound, at_most, self.quick and not absolute, why))
         target.values.append(value)
         good = value <= bound if at_most else value >= bound
         self.say(f"- {what}: **{number(value)}**, target {target.verdict()}: {'met' if good else 'MISSED'}")
@@ -147,10 +148,18 @@ class Report:
             yield (f"| {target.section} | {target.what} | {target.verdict()} | {number(target.best())}{tries} | "
                    f"{'met' if target.good() else '**missed**'} |")
 
+    def missed_lines(self):
+        missed = [target for target in self.targets.values() if not target.good()]
+        if not missed:
+            return
+        yield from ("", "## What is missed, and why", "")
+        for target in missed:
+            yield f"- {target.section}, {target.what}: {number(target.best())} where {target.verdict()} is wanted. {target.why or 'No profile explains it yet.'}"
+
     def write(self, path):
         """RESULTS.md, with RESULTS.json and plots/ beside it."""
         path = pathlib.Path(path)
-        path.write_text("\n".join([*self.lines, *self.target_lines()]) + "\n")
+        path.write_text("\n".join([*self.lines, *self.target_lines(), *self.missed_lines()]) + "\n")
         lines = [f"{json.dumps(section)}: {json.dumps(data, separators=(',', ':'))}" for section, data in self.raw.items()]
         path.with_suffix(".json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
         for name, svg in self.plots.items():

@@ -8,11 +8,11 @@ import unittest
 from report import Report
 
 
-def section(values, at_most=True, bound=1.0, absolute=False):
+def section(values, at_most=True, bound=1.0, absolute=False, why=""):
     """One that measures these values, one a try."""
     left = list(values)
     return types.SimpleNamespace(TITLE="A title", left=left, measure=lambda report, options: report.limit(
-        "a ratio", left.pop(0), bound, at_most, absolute))
+        "a ratio", left.pop(0), bound, at_most, absolute, why))
 
 
 def measured(quick, of):
@@ -57,6 +57,12 @@ class QuickTest(unittest.TestCase):
         of = section([9.0, 1.0])
         report, _ = measured(False, of)
         self.assertEqual((len(of.left), list(report.failures())), (1, []))
+
+    def test_a_miss_is_listed_with_what_profiles_say_of_it(self):
+        for values, why, lines in (([9.0], "All of it is gRPC's.", ["- calls, a ratio: 9.00 where ≤ 1.00 is wanted. All of it is gRPC's."]),
+                                   ([9.0], "", ["- calls, a ratio: 9.00 where ≤ 1.00 is wanted. No profile explains it yet."]), ([0.5], "All.", [])):
+            report, _ = measured(False, section(values, why=why))
+            self.assertEqual([line for line in report.missed_lines() if line.startswith("- ")], lines)
 
 
 if __name__ == "__main__":
