@@ -149,12 +149,16 @@ class Report:
                    f"{'met' if target.good() else '**missed**'} |")
 
     def missed_lines(self):
-        missed = [target for target in self.targets.values() if not target.good()]
-        if not missed:
+        reasons = {}  # Of a section, one reason: its targets.
+        for target in self.targets.values():
+            if not target.good():
+                reasons.setdefault((target.section, target.why), []).append(target)
+        if not reasons:
             return
         yield from ("", "## What is missed, and why", "")
-        for target in missed:
-            yield f"- {target.section}, {target.what}: {number(target.best())} where {target.verdict()} is wanted. {target.why or 'No profile explains it yet.'}"
+        for (section, why), missed in reasons.items():
+            found = "; ".join(f"{target.what}: {number(target.best())}, target {target.verdict()}" for target in missed)
+            yield f"- **{section}**, {found}. {why or 'No profile explains it yet.'}"
 
     def write(self, path):
         """RESULTS.md, with RESULTS.json and plots/ beside it."""

@@ -59,8 +59,8 @@ class QuickTest(unittest.TestCase):
         self.assertEqual((len(of.left), list(report.failures())), (1, []))
 
     def test_a_miss_is_listed_with_what_profiles_say_of_it(self):
-        for values, why, lines in (([9.0], "All of it is gRPC's.", ["- calls, a ratio: 9.00 where ≤ 1.00 is wanted. All of it is gRPC's."]),
-                                   ([9.0], "", ["- calls, a ratio: 9.00 where ≤ 1.00 is wanted. No profile explains it yet."]), ([0.5], "All.", [])):
+        for values, why, lines in (([9.0], "All of it is gRPC's.", ["- **calls**, a ratio: 9.00, target ≤ 1.00. All of it is gRPC's."]),
+                                   ([9.0], "", ["- **calls**, a ratio: 9.00, target ≤ 1.00. No profile explains it yet."]), ([0.5], "All.", [])):
             report, _ = measured(False, section(values, why=why))
             self.assertEqual([line for line in report.missed_lines() if line.startswith("- ")], lines)
 

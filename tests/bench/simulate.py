@@ -2,7 +2,7 @@
 """What one gateway, three and thirty carry: a discrete-event simulation, fed with the costs that RESULTS.json holds.
 
   simulate.py            the table of deploy/README.md, and what the simulation says of runs that were measured
-  simulate.py --check    the latter alone; fails where it is further than a quarter from what was measured
+  simulate.py --check    the latter alone; fails where it is further than 30 % from what was measured
   simulate.py --write    puts the table into deploy/README.md, after a complete run of the measurements
   simulate.py --replicas 30 --streams 333 --subscriptions 100 --changes 50 --reads 2000 ...    one fleet of your own
 
@@ -25,7 +25,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 POD_MB = 1024  # The memory limit in deploy/kubernetes.
-TOLERANCE = 0.25
+TOLERANCE = 0.3
 # Steps in which one replica tells its streams of a change: as fine as times are told.
 STEPS = 50
 

@@ -7,6 +7,12 @@ TITLE = "One change to many watchers"
 
 VARIANTS = tuple((threads, order) for threads in (1, 2, 4) for order in ("connection", "together", "spread"))
 
+# By perf, with 1,000 streams.
+WHY_LATER = ("Of a delivery's CPU 95 % are gRPC's and the kernel's, 8 % of it in gRPC's own threads, to which transports that four threads write to at once put work off; no function of the "
+             "gateway's has 2 %. A change goes from the call to the recorder's thread, which commits it, and from there to four threads of watches; a bare server writes from the thread of "
+             "the call. That is some 0.3 ms before the first stream, and counts the more the fewer there are. To gRPC's own clients, which take as long to read, the difference is the "
+             "one that the line below says.")
+
 
 def run(server, streams, connections, changes, *how):
     result = load("fan-out", "--target", server.address, "--pid", server.pid, "--streams", streams, "--connections", connections,
@@ -78,7 +84,7 @@ def measure(report, options):
         def ratio(what, less=0, clients=""):
             return (median([r[what] for r in runs["gateway" + clients]]) - less) / median([r[what] for r in runs[best + clients]])
 
-        report.limit(f"{streams} streams: last stream, after the commit, against the best bare broadcast's", ratio("last_ms", commit), 1.1)
+        report.limit(f"{streams} streams: last stream, after the commit, against the best bare broadcast's", ratio("last_ms", commit), 1.1, why=WHY_LATER)
         report.limit(f"{streams} streams: memory of an idle stream against the best bare broadcast's", ratio("bytes_per_receiver"), 1.15)
         report.say(f"- {streams} streams: with the commit of {number(commit)} ms: {ratio('last_ms'):.2f}; to gRPC's C++ clients, after the commit: "
                    f"{ratio('last_ms', commit, ', gRPC clients'):.2f}")

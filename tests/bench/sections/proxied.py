@@ -125,5 +125,6 @@ def say_limits(report, added):
         for part in ("p50", "p99"):
             portkey = added.get((call, jobs, "Portkey", f"{part}_us"))
             if portkey is not None:
-                report.limit(f"{what}: Portkey's added {part} against ours", portkey / ours[f"{part}_us"], 5, at_most=False)
+                report.limit(f"{what}: Portkey's added {part} against ours", portkey / ours[f"{part}_us"], 5, at_most=False,
+                             why=WHY_CREATE if call == "create" else WHY_COLD)
     report.say()
