@@ -16,7 +16,7 @@ struct StorePlace {
 // Moves a record that no gateway has open to a place that has none. Revisions, resume tokens, page
 // tokens and request_ids stay valid. Moves all of it or nothing. Afterwards no gateway starts on
 // the old place, nor while it is not known whether the new one has the record: a move that was
-// interrupted is finished by the same call. An error is one sentence.
+// interrupted is finished by the same call again. An error is one sentence.
 absl::Status CopyStore(const StorePlace& from, const StorePlace& to);
 
 }  // namespace finetune

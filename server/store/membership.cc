@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace finetune {
+namespace {
+
+// A connection that breaks is opened anew within less.
+constexpr absl::Duration kWriterPatience = absl::Seconds(3);
+
+}  // namespace
 
 std::string Membership::id() const {
   MutexLock lock(mu_);
@@ -19,7 +25,7 @@ std::vector<std::string> Membership::all() const {
 
 bool Membership::IsMine(const std::string& id) const {
   MutexLock lock(mu_);
-  return id == id_ || earlier_.contains(id);
+  return id == id_ || std::find(earlier_.begin(), earlier_.end(), id) != earlier_.end();
 }
 
 bool Membership::Holds(const std::string& id, absl::Time when) const {
@@ -30,7 +36,8 @@ bool Membership::Holds(const std::string& id, absl::Time when) const {
 void Membership::Join(std::string id, absl::Time until) {
   MutexLock lock(mu_);
   // What has no owner is nobody's.
-  if (id != id_ && !id_.empty()) earlier_.insert(id_);
+  if (id != id_ && !id_.empty()) earlier_.push_back(id_);
+  if (earlier_.size() > kMostNames) earlier_.pop_front();
   id_ = std::move(id);
   until_ = until;
 }
@@ -43,6 +50,16 @@ void Membership::Renew(const std::string& id, absl::Time until) {
 void Membership::Lose(const std::string& id) {
   MutexLock lock(mu_);
   if (id == id_) until_ = absl::InfinitePast();
+}
+
+void Membership::SetWriter(bool has, absl::Time now) {
+  MutexLock lock(mu_);
+  without_writer_since_ = has ? absl::InfiniteFuture() : std::min(without_writer_since_, now);
+}
+
+bool Membership::LacksWriter(absl::Time now) const {
+  MutexLock lock(mu_);
+  return now - without_writer_since_ > kWriterPatience;
 }
 
 bool Membership::is_lost() const {

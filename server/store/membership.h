@@ -1,6 +1,6 @@
 #pragma once
 
-#include <set>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -20,9 +20,9 @@ inline constexpr absl::Duration kMemberLease = absl::Seconds(8);
 class Membership {
  public:
   std::string id() const ABSL_LOCKS_EXCLUDED(mu_);
-  // All names that this process has, or had.
+  // All names that this process has, or had lately.
   std::vector<std::string> all() const ABSL_LOCKS_EXCLUDED(mu_);
-  // Whether this process has, or had, that name.
+  // Whether this process has, or had lately, that name.
   bool IsMine(const std::string& id) const ABSL_LOCKS_EXCLUDED(mu_);
   // Whether this process owns what is owned under that name, and will until `when`.
   bool Holds(const std::string& id, absl::Time when) const ABSL_LOCKS_EXCLUDED(mu_);
@@ -35,11 +35,19 @@ class Membership {
   void Lose(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
   bool is_lost() const ABSL_LOCKS_EXCLUDED(mu_);
 
+  // Whether there is a connection to write through, or one can be had.
+  void SetWriter(bool has, absl::Time now) ABSL_LOCKS_EXCLUDED(mu_);
+  // Whether there has been none for a while: what only one member does is better done by another.
+  bool LacksWriter(absl::Time now) const ABSL_LOCKS_EXCLUDED(mu_);
+
  private:
   mutable Mutex mu_;
   std::string id_ ABSL_GUARDED_BY(mu_);
-  std::set<std::string> earlier_ ABSL_GUARDED_BY(mu_);
+  // Oldest first; what was owned under one of long before was taken over long ago.
+  static constexpr size_t kMostNames = 100;
+  std::deque<std::string> earlier_ ABSL_GUARDED_BY(mu_);
   absl::Time until_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
+  absl::Time without_writer_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
 };
 
 }  // namespace finetune

@@ -6,7 +6,7 @@
 namespace finetune {
 
 // What a record says of where it went (`moved_to`). While it is under way the place that it goes to
-// may have all of it already, or nothing: no gateway may start on either before that is known.
+// may have all of it already, or nothing: no gateway may start here before that is known.
 
 // Words for: it is under way to a place. (That it is there now says the name of the place alone.)
 std::string MoveUnderWayTo(std::string_view place);

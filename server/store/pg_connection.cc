@@ -128,6 +128,34 @@ std::vector<Settings> PlacesOf(const Settings& settings) {
 constexpr char kNotSupported[] = "0A000";
 bool IsOfStandby(absl::string_view state) { return state == "25006" || state == kNotSupported; }
 
+// What to do about what libpq says, where it does not say that itself.
+constexpr std::pair<const char*, const char*> kAdvice[] = {
+    {"password authentication failed", "give the role's password as --store_password_file"},
+    {"no password supplied", "give the role's password as --store_password_file"},
+    {"certificate verify failed",
+     "give the authorities that the server's certificate comes from as --store_ca_file"},
+    {"root certificate file",
+     "give the authorities that the server's certificate comes from as --store_ca_file"},
+    {"does not match host name",
+     "give a name that the server's certificate is for, with hostaddr=ADDRESS in the URL where "
+     "that "
+     "name does not lead there"},
+    {"does not support SSL",
+     "set ssl=on there, or write ?sslmode=disable into the URL if nobody else is on the way"},
+    {"no pg_hba.conf entry", "let the role in from here in the server's pg_hba.conf"},
+};
+
+// Why there is no connection, in one line, with what to do.
+std::string WhyNotIn(const char* message) {
+  std::string why = OneLine(message);
+  // libpq's own advice is not to check certificates.
+  if (const size_t end = why.find("; Either provide the file"); end != why.npos) why.resize(end);
+  for (const auto& [words, advice] : kAdvice) {
+    if (absl::StrContains(why, words)) return absl::StrCat(why, ": ", advice);
+  }
+  return why;
+}
+
 }  // namespace
 
 bool PgError::passes() const {
@@ -220,7 +248,7 @@ absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::OpenPlace(
       return absl::UnavailableError("it does not answer");
     next = PQconnectPoll(pg);
   }
-  if (PQstatus(pg) != CONNECTION_OK) return absl::UnavailableError(OneLine(PQerrorMessage(pg)));
+  if (PQstatus(pg) != CONNECTION_OK) return absl::UnavailableError(WhyNotIn(PQerrorMessage(pg)));
   if (PQsetnonblocking(pg, 1) != 0 || PQenterPipelineMode(pg) != 1)
     return absl::UnavailableError(OneLine(PQerrorMessage(pg)));
   return connection;

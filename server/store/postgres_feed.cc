@@ -136,6 +136,7 @@ void PostgresFeed::OpenForWriter() {
   }
   auto opened = PostgresSession::Open(options_.target, PostgresSession::Use::kShared,
                                       SteadyNow() + options_.patience, options_.lock_patience);
+  membership_.SetWriter(opened.ok(), SteadyNow());
   {
     MutexLock lock(mu_);
     open_failure_ = opened.status();

@@ -311,6 +311,10 @@ void PostgresFleet::Leave() {
 
 bool PostgresFleet::Connect() {
   if (SteadyNow() < connect_at_) return false;
+  if (membership_.LacksWriter(SteadyNow())) {
+    connect_at_ = SteadyNow() + kFirstReconnect;
+    return false;
+  }
   auto session = PostgresSession::OpenBeside(options_.target, SteadyNow() + options_.patience);
   std::vector<PgRows> rows;
   PgError error;
@@ -384,6 +388,12 @@ void PostgresFleet::TakeLook(absl::Time sent, const std::vector<PgRows>& rows, b
     leadership_.Renew(sent);
   else if (leads() && could_write)
     StandDown("its lease was not renewed in time", /*tell=*/false);
+  // What it read of Segmind would not be recorded, and others may need the connection more.
+  if (membership_.LacksWriter(sent)) {
+    if (leads()) StandDown("it cannot write the record", /*tell=*/true);
+    Drop(PgUnavailable({"", "there is no connection to write through"}));
+    return;
+  }
   // It was given up for dead, and goes on as another member.
   if (leads() && leadership_.term()->holder != membership_.id())
     StandDown("it has another name now", /*tell=*/true);

@@ -216,7 +216,7 @@ void PostgresStore::AddMember(std::vector<PgQuery>& queries) {
   // Those of earlier processes.
   queries.push_back(
       {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM clock_timestamp() - "
-       "interval '7 days') * 1e9)::bigint AND expires = 0 AND id <> $1::text",
+       "interval '1 hour') * 1e9)::bigint AND expires = 0 AND id <> $1::text",
        {PgValue::Text(me)}});
 }
 
@@ -227,7 +227,7 @@ absl::Status PostgresStore::Join(bool starting) {
       {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR UPDATE"}};
   queries.push_back(
       {"SELECT count(*) FILTER (WHERE expires > (extract(epoch FROM clock_timestamp()) * "
-       "1e9)::bigint), count(*) FILTER (WHERE id = $1::text AND expires = 0) FROM finetune.members",
+       "1e9)::bigint), count(*) FILTER (WHERE id = $1::text AND expires > 0) FROM finetune.members",
        {PgValue::Text(membership().id())}});
   RETURN_IF_ERROR(Run(queries, rows));
   if (rows[1].size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
@@ -239,8 +239,9 @@ absl::Status PostgresStore::Join(bool starting) {
   }
   const std::string server(rows[1].Bytes(0, 4));
   const bool nobody_lives = rows.back().Number(0, 0) == 0;
-  // What was owned under the old name was taken over, or may have been.
-  if (rows.back().Number(0, 1) > 0 || membership().is_lost())
+  // What was owned under the old name was taken over, or may have been, be it so long ago that the
+  // name is forgotten.
+  if (rows.back().Number(0, 1) == 0 || membership().is_lost())
     membership().Join(MakeUuid(), absl::InfinitePast());
   const std::string me = membership().id();
   queries.clear();

@@ -71,6 +71,14 @@ class Server:
         self.settings = list(settings)
         self.listen = listen
         self.as_user = []
+        self.popen = None
+        try:
+            self._make(standby_of, allow)
+        except BaseException:
+            self.remove()
+            raise
+
+    def _make(self, standby_of, allow):
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
             self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
@@ -86,7 +94,6 @@ class Server:
         if allow is not None:
             with open(self.data / "pg_hba.conf", "a") as rules:
                 rules.write(f"host all all {allow} scram-sha-256\n")
-        self.popen = None
         self.start()
 
     def _run(self, program, *args):

@@ -147,6 +147,38 @@ class OtherReasons(Refusing):
         server.sql("ALTER ROLE gate CONNECTION LIMIT -1")
         self.heals(open_ids)
 
+    def test_too_few_connections_for_all(self):
+        """Each would have three: whoever can write goes on, and one of them reads Segmind."""
+        server = self.start_world(user="gate")
+        server.sql("ALTER ROLE gate CONNECTION LIMIT 5")
+        for _ in range(4):
+            server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gate'")
+
+            def written(before=len(self.made)):
+                for replica in self.world.replicas:
+                    try:
+                        self.made.append(self.create(replica, str(uuid.uuid4()), seconds=5))
+                    except grpc.RpcError as error:
+                        self.assertIn(error.code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error.details())
+                return len(self.made) > before
+            wait_until("somebody to take submissions", written, seconds=40)
+            job_id = self.emulator.submits()[-1]["id"]
+            self.emulator.call("POST", f"/emulator/jobs/{job_id}", {"status": "TRAINING_COMPLETED"})
+            wait_until("Segmind to be read", lambda i=job_id: any(self.is_trained(replica, i) for replica in self.world.replicas), seconds=40)
+        server.sql("ALTER ROLE gate CONNECTION LIMIT -1")
+        for replica in self.world.replicas:
+            wait_until("a young view", lambda r=replica: self.age(r) < 3, seconds=40)
+            wait_until("all to be shown", lambda r=replica: self.is_trained(r, job_id))
+        self.assertEqual(self.emulator.call("GET", "/emulator/duplicates"), [])
+
+    @staticmethod
+    def is_trained(replica, upstream_id):
+        try:
+            return any(found.upstream_id == upstream_id and found.state == State.TRAINED for found in replica.stub.ListFineTunes(
+                svc.ListFineTunesRequest(page_size=100), timeout=5).fine_tunes)
+        except grpc.RpcError:
+            return False
+
     def test_an_address_that_leads_to_a_standby_for_a_while(self):
         self.start_world(standby="asynchronous")
         open_ids = []

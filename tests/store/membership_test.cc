@@ -45,5 +45,24 @@ TEST(Membership, WhatWasLostComesBackUnderAnotherNameOnly) {
   EXPECT_FALSE(membership.IsMine("")) << "of a record that was moved here";
 }
 
+TEST(Membership, LacksAWriterOnceThereWasNoneForAWhile) {
+  Membership membership;
+  EXPECT_FALSE(membership.LacksWriter(kNow));
+  membership.SetWriter(false, kNow);
+  EXPECT_FALSE(membership.LacksWriter(kNow + absl::Seconds(2)));
+  membership.SetWriter(false, kNow + absl::Seconds(2));
+  EXPECT_TRUE(membership.LacksWriter(kNow + absl::Seconds(4)));
+  membership.SetWriter(true, kNow + absl::Seconds(5));
+  EXPECT_FALSE(membership.LacksWriter(kNow + absl::Seconds(9)));
+}
+
+TEST(Membership, ForgetsNamesOfLongAgo) {
+  Membership membership;
+  for (int i = 0; i < 1'000; ++i) membership.Join(std::to_string(i), kNow);
+  EXPECT_LE(membership.all().size(), 101u);
+  EXPECT_TRUE(membership.IsMine("998"));
+  EXPECT_FALSE(membership.IsMine("0"));
+}
+
 }  // namespace
 }  // namespace finetune

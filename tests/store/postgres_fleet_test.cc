@@ -44,6 +44,7 @@ class Member : public FleetListener {
   ~Member() override { fleet_->Stop(); }
 
   Fleet& fleet() { return *fleet_; }
+  void SetWriter(bool has) { store_->membership().SetWriter(has, SteadyNow() - absl::Minutes(1)); }
   // What its recorder does upon a word that it was taken for gone: it comes under another name.
   void Rejoin() {
     const std::string before = store_->membership().id();
@@ -304,6 +305,20 @@ TEST_F(PostgresFleetTest, StandsDownWhenTheRecorderWasFenced) {
   // Nobody else leads in truth: it does anew, once that lease has ended.
   a.Await([&] { return a.fleet().status().term.number > before->term.number; });
   EXPECT_FALSE(before->Holds(SteadyNow()));
+}
+
+TEST_F(PostgresFleetTest, WhoCannotWriteLeavesLeadAndConnectionToOthers) {
+  Member a(server_, "a");
+  a.AwaitLead();
+  Member b(server_, "b");
+  a.SetWriter(false);
+  b.AwaitLead();
+  a.AwaitFollow();
+  EXPECT_TRUE(absl::IsUnavailable(Want(a.fleet()).status()));
+  b.SetWriter(false);
+  b.AwaitFollow();
+  a.SetWriter(true);
+  a.AwaitLead();
 }
 
 TEST_F(PostgresFleetTest, ALeaderThatWasTakenForGoneLeadsAnewUnderItsOtherName) {

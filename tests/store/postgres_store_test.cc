@@ -146,6 +146,15 @@ class PostgresStoreTest : public testing::Test {
     }
     return outcome;
   }
+  // As Commit, once the server is there again.
+  absl::Status CommitOnceBack(const StoreBatch& batch) {
+    CommitOutcome outcome = Commit(batch);
+    for (int i = 0; i < 100 && !outcome.why.ok(); ++i) {
+      absl::SleepFor(absl::Milliseconds(20));
+      outcome = Commit(batch);
+    }
+    return outcome.why;
+  }
   static StoreBatch NewJob(const std::string& id) {
     StoreBatch batch;
     batch.changes = {{1, absl::FromUnixNanos(1'700'000'000'000'000'007), id, "bytes of " + id, ""}};
@@ -388,15 +397,23 @@ TEST_F(PostgresStoreTest, GoesOnAfterARestartOfTheServerInANewEra) {
   EXPECT_EQ(ReasonOf(Commit(NewJob("b")).why), pb::ErrorReason::STORE_UNAVAILABLE);
   EXPECT_FALSE(store_->CheckWritable().ok());
   server_.Start();
-  CommitOutcome outcome = Commit(NewJob("c"));
-  for (int i = 0; i < 100 && !outcome.why.ok(); ++i) {
-    absl::SleepFor(absl::Milliseconds(20));
-    outcome = Commit(NewJob("c"));
-  }
-  ASSERT_TRUE(outcome.why.ok()) << outcome.why;
+  ASSERT_EQ(CommitOnceBack(NewJob("c")), absl::OkStatus());
   EXPECT_NE(point_.era, before.era);
   EXPECT_FALSE(Knows("b"));
   EXPECT_TRUE(Start()->lineage.HasRevision(before.era, before.revision, point_.revision));
+}
+
+TEST_F(PostgresStoreTest, WhoWasAwaySoLongThatItIsForgottenComesUnderAnotherName) {
+  ASSERT_TRUE(Start().ok());
+  ASSERT_TRUE(Commit(NewJob("a")).why.ok());
+  const std::string before = store_->membership().id();
+  // It was taken over from, and the row that says so went, too.
+  ASSERT_EQ(server_.Execute("record", "DELETE FROM finetune.members"), "");
+  server_.Stop();
+  server_.Start();
+  ASSERT_EQ(CommitOnceBack(NewJob("b")), absl::OkStatus());
+  EXPECT_NE(store_->membership().id(), before);
+  EXPECT_FALSE(store_->membership().Holds(before, SteadyNow()));
 }
 
 TEST_F(PostgresStoreTest, AConnectionThatWasLostAtRestFailsNobody) {
