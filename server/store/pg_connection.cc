@@ -220,7 +220,7 @@ absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::Open(const PgTarget&
     const absl::Duration left = deadline - SteadyNow();
     const auto others = static_cast<int64_t>(places.size() - i);
     auto connection = OpenPlace(places[i], deadline - left + left / others);
-    if (connection.ok()) return connection;
+    if (connection.ok() || absl::IsFailedPrecondition(connection.status())) return connection;
     absl::StrAppend(&why, why.empty() ? "" : "; ", connection.status().message());
   }
   return absl::UnavailableError(why);
@@ -248,7 +248,13 @@ absl::StatusOr<std::unique_ptr<PgConnection>> PgConnection::OpenPlace(
       return absl::UnavailableError("it does not answer");
     next = PQconnectPoll(pg);
   }
-  if (PQstatus(pg) != CONNECTION_OK) return absl::UnavailableError(WhyNotIn(PQerrorMessage(pg)));
+  if (PQstatus(pg) != CONNECTION_OK) {
+    const std::string why = WhyNotIn(PQerrorMessage(pg));
+    // libpq cannot use what the URL says: no server was asked, nor ever will be.
+    if (absl::StartsWith(why, "invalid "))
+      return absl::FailedPreconditionError(absl::StrCat("the URL cannot be used: ", why));
+    return absl::UnavailableError(why);
+  }
   if (PQsetnonblocking(pg, 1) != 0 || PQenterPipelineMode(pg) != 1)
     return absl::UnavailableError(OneLine(PQerrorMessage(pg)));
   return connection;

@@ -74,6 +74,16 @@ TEST(PgTarget, WhatIsNoUrlIsRefusedAndNotQuoted) {
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("secret")));
 }
 
+TEST(PgTarget, WhatNoServerCanMendIsRefusedAndNotWaitedFor) {
+  for (const char* url : {"postgresql://u@127.0.0.1:99999/db", "postgresql://u@127.0.0.1:port/db",
+                          "postgresql://u@127.0.0.1:9/db?sslmode=perhaps"}) {
+    const absl::Status refused =
+        PgConnection::Open({.url = url}, SteadyNow() + absl::Seconds(30)).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << url << refused;
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("the URL cannot be used: invalid"));
+  }
+}
+
 TEST(PgTarget, APasswordFileMustBeThere) {
   EXPECT_TRUE(CheckPgTarget({.url = "postgresql://me@db/record"}).ok());
   EXPECT_FALSE(
