@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/base/uuid.h"
 
@@ -46,6 +47,12 @@ constexpr char kBusyTimeout[] = "PRAGMA busy_timeout = 2000";
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
+
+absl::Status SqliteUnavailable(std::string_view path, std::string_view why) {
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
+               absl::StrCat("the store file ", Absl(path), " cannot be used now: ", Absl(why)))
+      .RetryAfter(absl::Seconds(1));
+}
 
 absl::StatusOr<std::unique_ptr<SqliteSession>> SqliteSession::Open(const std::string& path,
                                                                    bool create) {
@@ -310,6 +317,14 @@ absl::Status SqliteSession::Damaged(std::string_view what) const {
       "the store file ", path, " is damaged (", Absl(what),
       "): stop the gateway, keep the file, and put back the latest copy of it with its -wal and "
       "-mark files"));
+}
+
+absl::Status SqliteSession::CheckWhole(bool is_whole, std::string_view what) const {
+  return is_whole ? absl::OkStatus() : Damaged(absl::StrCat(Absl(what), " cannot be read"));
+}
+
+absl::Status SqliteSession::Check(const SqliteError& error) const {
+  return error.ok() ? absl::OkStatus() : SqliteUnavailable(path, error.message);
 }
 
 absl::Status SqliteSession::Refusal(const SqliteError& error) const {

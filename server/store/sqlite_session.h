@@ -12,6 +12,9 @@
 
 namespace finetune {
 
+// UNAVAILABLE / STORE_UNAVAILABLE: why the store file at `path` cannot be used now.
+absl::Status SqliteUnavailable(std::string_view path, std::string_view why);
+
 // An open store file: the connection, with its lock on the file, and the prepared statements. Not
 // thread-safe.
 struct SqliteSession {
@@ -58,6 +61,10 @@ struct SqliteSession {
   absl::Status Refusal(const SqliteError& error) const;
   // DATA_LOSS that says what is wrong, and what to do about it.
   absl::Status Damaged(std::string_view what) const;
+  // Damaged() unless `is_whole`: `what` cannot be read.
+  absl::Status CheckWhole(bool is_whole, std::string_view what) const;
+  // SqliteUnavailable() unless `error` is OK.
+  absl::Status Check(const SqliteError& error) const;
 
   std::string path;
   SqliteConnection db;

@@ -3,12 +3,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/base/status_macros.h"
 #include "server/base/time_proto.h"
 #include "server/store/moved_to.h"
 #include "server/store/sqlite_ledger.h"
+#include "server/store/sqlite_record.h"
 #include "server/store/sqlite_session.h"
 #include "server/store/sqlite_start.h"
 #include "server/store/store_mark.h"
@@ -18,8 +18,6 @@ namespace {
 
 // More starts than anybody looks back on; an era is some 60 bytes.
 constexpr size_t kMaxEras = 1'000;
-
-absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
 // Needs no locks and asks nobody else: the file belongs to this process alone. Not thread-safe.
 class SqliteStore : public Store {
@@ -54,17 +52,7 @@ class SqliteStore : public Store {
   void Follow(std::function<void()>) override {}
 
  private:
-  absl::Status Unavailable(std::string_view why) const {
-    return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
-                 absl::StrCat("the store file ", path_, " cannot be used now: ", Absl(why)))
-        .RetryAfter(absl::Seconds(1));
-  }
-  absl::Status Check(const SqliteError& error) const {
-    return error.ok() ? absl::OkStatus() : Unavailable(error.message);
-  }
-  absl::Status CheckSum(bool same, std::string_view what) const {
-    return same ? absl::OkStatus() : session_->Damaged(absl::StrCat(Absl(what), " cannot be read"));
-  }
+  absl::Status Unavailable(std::string_view why) const { return SqliteUnavailable(path_, why); }
   StorePoint Now() const {
     return {lineage_.current(), session_->meta.seq, session_->meta.revision};
   }
@@ -81,13 +69,6 @@ class SqliteStore : public Store {
 
   absl::Status BeginEra();
   absl::Status Write(const StoreBatch& batch);
-  absl::Status WriteChange(const StoredChange& change, bool keep, int64_t& digest);
-  absl::Status WriteRecord(const StoredChange& change, int64_t& digest);
-  absl::Status WriteIntent(const record::Intent& intent, int64_t& digest);
-  absl::Status Forget(SqliteStatement& statement, absl::Time before, int64_t& digest);
-  absl::Status LoadRecords(StoreState& state, int64_t& digest);
-  absl::Status LoadChanges(StoreState& state);
-  absl::Status LoadIntents(StoreState& state, int64_t& digest);
   absl::Status CheckLedger(int64_t& digest);
 
   const std::string path_;
@@ -205,8 +186,8 @@ absl::Status SqliteStore::EndCommit(SqliteMeta next) {
       .Bind(3, next.digest)
       .Bind(4, next.lost)
       .Bind(5, next.Sum());
-  RETURN_IF_ERROR(Check(s.set_meta.Run()));
-  RETURN_IF_ERROR(Check(s.commit.Run()));
+  RETURN_IF_ERROR(s.Check(s.set_meta.Run()));
+  RETURN_IF_ERROR(s.Check(s.commit.Run()));
   s.meta = std::move(next);
   committed_seq_ = s.meta.seq;
   s.NoteFiles();
@@ -234,14 +215,14 @@ absl::Status SqliteStore::BeginEra() {
                 .began = absl::FromUnixNanos(absl::ToUnixNanos(absl::Now())),
                 .why = "a start"};
   int64_t number = 0;
-  RETURN_IF_ERROR(Check(s.begin.Run()));
-  RETURN_IF_ERROR(Check(s.db.Query("SELECT max(number) + 1 FROM eras", number)));
-  RETURN_IF_ERROR(Check(s.PutEra(number, era)));
+  RETURN_IF_ERROR(s.Check(s.begin.Run()));
+  RETURN_IF_ERROR(s.Check(s.db.Query("SELECT max(number) + 1 FROM eras", number)));
+  RETURN_IF_ERROR(s.Check(s.PutEra(number, era)));
   std::vector<Era> eras = lineage_.eras();
   eras.push_back(era);
   if (eras.size() > kMaxEras) {
     // The first stays: tokens of the first format are of it.
-    RETURN_IF_ERROR(Check(s.db.Execute(absl::StrCat(
+    RETURN_IF_ERROR(s.Check(s.db.Execute(absl::StrCat(
         "DELETE FROM eras WHERE number > 1 AND number <= ", number - int64_t{kMaxEras} + 1))));
     eras.erase(eras.begin() + 1, eras.end() - (kMaxEras - 1));
   }
@@ -252,67 +233,12 @@ absl::Status SqliteStore::BeginEra() {
 
 absl::Status SqliteStore::Write(const StoreBatch& batch) {
   SqliteSession& s = *session_;
-  RETURN_IF_ERROR(Check(s.begin.Run()));
+  RETURN_IF_ERROR(s.Check(s.begin.Run()));
   SqliteMeta next = s.meta;
   ++next.seq;
-  for (const StoredChange& change : batch.changes) {
-    if (change.revision != ++next.revision) {
-      return absl::InternalError(
-          absl::StrCat("revision ", change.revision, " instead of ", next.revision, " in a batch"));
-    }
-    RETURN_IF_ERROR(WriteChange(change, next.revision > batch.forget_changes_through, next.digest));
-  }
-  if (batch.forget_changes_through > 0) {
-    s.forget_changes.Bind(1, static_cast<int64_t>(batch.forget_changes_through));
-    RETURN_IF_ERROR(Check(s.forget_changes.Run()));
-  }
-  for (const record::Intent& intent : batch.put_intents)
-    RETURN_IF_ERROR(WriteIntent(intent, next.digest));
-  RETURN_IF_ERROR(Check(SqliteLedger(s).Write(batch, next.digest)));
-  RETURN_IF_ERROR(Forget(s.forget_intents, batch.forget_intents_before, next.digest));
-  RETURN_IF_ERROR(Forget(s.forget_refusals, batch.forget_refusals_before, next.digest));
+  RETURN_IF_ERROR(SqliteRecord(s).Write(batch, next));
+  RETURN_IF_ERROR(s.Check(SqliteLedger(s).Write(batch, next.digest)));
   return EndCommit(std::move(next));
-}
-
-absl::Status SqliteStore::WriteChange(const StoredChange& change, bool keep, int64_t& digest) {
-  RETURN_IF_ERROR(WriteRecord(change, digest));
-  return keep ? Check(session_->PutChange(change)) : absl::OkStatus();
-}
-
-absl::Status SqliteStore::WriteRecord(const StoredChange& change, int64_t& digest) {
-  SqliteSession& s = *session_;
-  const std::string& id = change.fine_tune_id;
-  if (change.before.empty() && !change.forgotten) {
-    return Check(s.PutRecord(static_cast<int64_t>(change.revision), id, change.after, digest));
-  }
-  const bool found = s.find_fine_tune.Bind(1, id).Step();
-  const int64_t first_revision = found ? s.find_fine_tune.Number(0) : 0;
-  const int64_t old_sum = found ? s.find_fine_tune.Number(1) : 0;
-  RETURN_IF_ERROR(Check(s.find_fine_tune.Reset()));
-  if (!found) {
-    return absl::InternalError(absl::StrCat("fine-tune ", id, " changed and is not in the store"));
-  }
-  digest ^= old_sum;
-  if (change.forgotten) return Check(s.delete_fine_tune.Bind(1, first_revision).Run());
-  const int64_t sum = SumOfRecord(first_revision, id, change.after);
-  digest ^= sum;
-  s.update_fine_tune.Bind(1, first_revision).BindBlob(2, change.after).Bind(3, sum);
-  return Check(s.update_fine_tune.Run());
-}
-
-absl::Status SqliteStore::WriteIntent(const record::Intent& intent, int64_t& digest) {
-  SqliteSession& s = *session_;
-  if (s.find_intent.Bind(1, intent.caller()).Bind(2, intent.request_id()).Step())
-    digest ^= s.find_intent.Number(1);
-  RETURN_IF_ERROR(Check(s.find_intent.Reset()));
-  return Check(s.PutIntent(intent, digest));
-}
-
-absl::Status SqliteStore::Forget(SqliteStatement& statement, absl::Time before, int64_t& digest) {
-  if (before == absl::InfinitePast()) return absl::OkStatus();
-  statement.Bind(1, absl::ToUnixNanos(before));
-  while (statement.Step()) digest ^= statement.Number(0);
-  return Check(statement.Reset());
 }
 
 absl::StatusOr<StoreState> SqliteStore::Load() {
@@ -322,16 +248,13 @@ absl::StatusOr<StoreState> SqliteStore::Load() {
     RETURN_IF_ERROR(session_->CheckStructure());
   }
   StoreState state;
-  SqliteStatement key;
-  RETURN_IF_ERROR(Check(session_->db.Prepare("SELECT key FROM marker_key", key)));
-  if (key.Step()) state.marker_key = key.Blob(0);
-  RETURN_IF_ERROR(Check(key.Reset()));
+  SqliteRecord record(*session_);
   int64_t digest = 0;
-  RETURN_IF_ERROR(LoadRecords(state, digest));
-  RETURN_IF_ERROR(LoadIntents(state, digest));
+  RETURN_IF_ERROR(record.Load(state, digest));
   RETURN_IF_ERROR(CheckLedger(digest));
-  RETURN_IF_ERROR(CheckSum(digest == session_->meta.digest, "not all that was written"));
-  RETURN_IF_ERROR(LoadChanges(state));
+  RETURN_IF_ERROR(
+      session_->CheckWhole(digest == session_->meta.digest, "not all that was written"));
+  RETURN_IF_ERROR(record.LoadChanges(state));
   if (!loaded_) {
     if (absl::Status begun = BeginEra(); !begun.ok()) {
       RollBack();
@@ -348,79 +271,11 @@ absl::StatusOr<StoreState> SqliteStore::Load() {
   return state;
 }
 
-absl::Status SqliteStore::LoadRecords(StoreState& state, int64_t& digest) {
-  int64_t count = 0;
-  RETURN_IF_ERROR(Check(session_->db.Query("SELECT count(*) FROM fine_tunes", count)));
-  state.records.reserve(static_cast<size_t>(count));
-  SqliteStatement select;
-  RETURN_IF_ERROR(Check(session_->db.Prepare(
-      "SELECT first_revision, id, record, sum FROM fine_tunes ORDER BY first_revision", select)));
-  bool whole = true;
-  while (select.Step()) {
-    const int64_t sum = select.Number(3);
-    whole = whole && sum == SumOfRecord(select.Number(0), select.Blob(1), select.Blob(2));
-    digest ^= sum;
-    state.records.emplace_back(select.Blob(2));
-  }
-  RETURN_IF_ERROR(Check(select.Reset()));
-  return CheckSum(whole, "a fine-tune");
-}
-
-absl::Status SqliteStore::LoadChanges(StoreState& state) {
-  SqliteStatement select;
-  RETURN_IF_ERROR(Check(session_->db.Prepare(
-      "SELECT revision, time, id, after, before, forgotten, sum FROM changes ORDER BY revision",
-      select)));
-  bool whole = true;
-  while (select.Step()) {
-    StoredChange& change = state.changes.emplace_back();
-    change.revision = static_cast<uint64_t>(select.Number(0));
-    change.time = absl::FromUnixNanos(select.Number(1));
-    change.fine_tune_id = select.Blob(2);
-    change.after = select.Blob(3);
-    change.before = select.Blob(4);
-    change.forgotten = select.Number(5) != 0;
-    whole = whole &&
-            select.Number(6) == SumOfChange(select.Number(0), select.Number(1), change.fine_tune_id,
-                                            change.after, change.before, change.forgotten);
-  }
-  RETURN_IF_ERROR(Check(select.Reset()));
-  const uint64_t first = session_->meta.revision - state.changes.size() + 1;
-  for (size_t i = 0; i < state.changes.size() && whole; ++i)
-    whole = state.changes[i].revision == first + i;
-  return CheckSum(whole, "the log of changes");
-}
-
-// All of them are looked at, for each may be asked for later.
-absl::Status SqliteStore::LoadIntents(StoreState& state, int64_t& digest) {
-  SqliteStatement select;
-  RETURN_IF_ERROR(Check(session_->db.Prepare(
-      "SELECT caller, request_id, state, settle_time, create_time, intent, sum FROM intents",
-      select)));
-  bool whole = true;
-  while (whole && select.Step()) {
-    record::Intent intent;
-    const std::string_view bytes = select.Blob(5);
-    const int64_t sum = select.Number(6);
-    whole = sum == SumOfIntent(select.Blob(0), select.Blob(1), bytes) &&
-            intent.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-    const IntentColumns columns(intent);
-    whole = whole && select.Blob(0) == intent.caller() && select.Blob(1) == intent.request_id() &&
-            select.Number(2) == columns.state && select.Number(4) == columns.create_time &&
-            select.Number(3) == columns.settle_time.value_or(0);
-    digest ^= sum;
-    if (columns.state < record::Intent::ACCEPTED)
-      state.unsettled_intents.push_back(std::move(intent));
-  }
-  RETURN_IF_ERROR(Check(select.Reset()));
-  return CheckSum(whole, "a submission's intent");
-}
-
 // Each of them may be asked for later.
 absl::Status SqliteStore::CheckLedger(int64_t& digest) {
   bool whole = true;
-  RETURN_IF_ERROR(Check(SqliteLedger(*session_).Load(digest, whole)));
-  return CheckSum(whole, "the spending");
+  RETURN_IF_ERROR(session_->Check(SqliteLedger(*session_).Load(digest, whole)));
+  return session_->CheckWhole(whole, "the spending");
 }
 
 absl::StatusOr<std::vector<std::optional<int64_t>>> SqliteStore::FindTotals(
@@ -428,7 +283,7 @@ absl::StatusOr<std::vector<std::optional<int64_t>>> SqliteStore::FindTotals(
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<std::optional<int64_t>> amounts;
   bool whole = true;
-  RETURN_IF_ERROR(Check(SqliteLedger(*session_).FindTotals(keys, amounts, whole)));
+  RETURN_IF_ERROR(session_->Check(SqliteLedger(*session_).FindTotals(keys, amounts, whole)));
   if (!whole) return Unavailable("it is damaged: what was spent cannot be read");
   return amounts;
 }
@@ -437,7 +292,7 @@ absl::StatusOr<SpendingRows> SqliteStore::ReadSpending(const SpendingQuery& quer
   RETURN_IF_ERROR(EnsureOpen());
   SpendingRows rows;
   bool whole = true;
-  RETURN_IF_ERROR(Check(SqliteLedger(*session_).Read(query, rows, whole)));
+  RETURN_IF_ERROR(session_->Check(SqliteLedger(*session_).Read(query, rows, whole)));
   if (!whole) return Unavailable("it is damaged: what was spent cannot be read");
   return rows;
 }
@@ -445,29 +300,12 @@ absl::StatusOr<SpendingRows> SqliteStore::ReadSpending(const SpendingQuery& quer
 absl::StatusOr<std::optional<record::Intent>> SqliteStore::FindIntent(
     const std::string& caller, const std::string& request_id) {
   RETURN_IF_ERROR(EnsureOpen());
-  SqliteStatement& find = session_->find_intent;
-  std::optional<record::Intent> intent;
-  bool whole = true;
-  if (find.Bind(1, caller).Bind(2, request_id).Step()) {
-    const std::string_view bytes = find.Blob(0);
-    whole = find.Number(1) == SumOfIntent(caller, request_id, bytes) &&
-            intent.emplace().ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-  }
-  RETURN_IF_ERROR(Check(find.Reset()));
-  if (!whole) return Unavailable("it is damaged: a submission's intent cannot be read");
-  return intent;
+  return SqliteRecord(*session_).FindIntent(caller, request_id);
 }
 
 absl::StatusOr<CreateCount> SqliteStore::CountCreates(const std::string& caller, absl::Time since) {
   RETURN_IF_ERROR(EnsureOpen());
-  SqliteStatement& select = session_->count_creates;
-  CreateCount creates;
-  if (select.Bind(1, caller).Bind(2, absl::ToUnixNanos(since)).Step()) {
-    creates.count = select.Number(0);
-    if (creates.count > 0) creates.oldest = absl::FromUnixNanos(select.Number(1));
-  }
-  RETURN_IF_ERROR(Check(select.Reset()));
-  return creates;
+  return SqliteRecord(*session_).CountCreates(caller, since);
 }
 
 absl::Status SqliteStore::CheckWritable() {
@@ -476,11 +314,11 @@ absl::Status SqliteStore::CheckWritable() {
       session_->db.Execute("BEGIN IMMEDIATE; UPDATE meta SET revision = revision; COMMIT");
   if (!error.ok()) {
     RollBack();
-  } else {
-    session_->NoteFiles();
-    (void)WriteMark();
+    return Unavailable(error.message);
   }
-  return Check(error);
+  session_->NoteFiles();
+  (void)WriteMark();
+  return absl::OkStatus();
 }
 
 }  // namespace
