@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "server/base/worker.h"
 #include "tests/base/manual_clock.h"
 #include "tests/base/notification.h"
 
@@ -105,14 +106,14 @@ class SpanExporterTest : public ::testing::Test {
   double Dropped(const std::string& reason) {
     return Count("finetune_gateway_spans_dropped_total", reason);
   }
-  // Turns the clock until the collector is asked again: fast once the exporter has set its alarm
-  // for that beside its regular one, else slowly, so that its thread is not left behind.
+  // Turns the clock until the collector is asked again.
   void AwaitRetry() {
     const size_t before = collector_->calls();
+    // The exporter has taken the answer, and set its alarm.
+    Worker::AwaitIdleProcess();
     while (collector_->calls() == before) {
-      if (clock_.timers() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
       clock_.Advance(absl::Milliseconds(100));
-      std::this_thread::yield();
+      Worker::AwaitIdleProcess();
     }
   }
   void StopLongBefore() { exporter_->Stop(clock_.Now() + absl::Hours(1)); }
