@@ -10,6 +10,7 @@
 
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
 #include "tests/bench/bare_jobs.h"
+#include "tests/bench/loopback.h"
 
 namespace finetune::bench {
 namespace {
@@ -27,13 +28,9 @@ class Server {
   int Listen() {
     int port = 0;
     grpc::ServerBuilder builder;
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 35'000);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
+    SetAsTheGateway(builder);
     queue_ = builder.AddCompletionQueue();
-    server_ = builder.BuildAndStart();
+    server_ = StartOnLoopback(builder, service_, port);
     return port;
   }
 

@@ -22,6 +22,7 @@
 
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
 #include "tests/bench/bare_jobs.h"
+#include "tests/bench/loopback.h"
 
 namespace finetune::bench {
 namespace {
@@ -251,15 +252,6 @@ int main(int argc, char** argv) {
   }
   finetune::bench::BareServer service(*known, mode == "typed", change_bytes, threads, order);
   grpc::ServerBuilder builder;
-  // What the gateway sets, where it may cost something: pings that find dead clients, and how much
-  // is read ahead.
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 35'000);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&service);
-  auto server = builder.BuildAndStart();
-  std::cout << port << std::endl;
-  server->Wait();
+  finetune::bench::SetAsTheGateway(builder);
+  finetune::bench::Serve(builder, service);
 }

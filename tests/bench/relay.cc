@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "tests/bench/loopback.h"
 
 namespace finetune::bench {
 namespace {
@@ -36,10 +37,8 @@ class Relay {
   int Listen() {
     int port = 0;
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&service_);
     queue_ = builder.AddCompletionQueue();
-    server_ = builder.BuildAndStart();
+    server_ = StartOnLoopback(builder, service_, port);
     return port;
   }
 

@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <deque>
 #include <functional>
-#include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "segmind/finetune/v1/fine_tune_service.grpc.pb.h"
+#include "tests/bench/loopback.h"
 #include "tests/bench/upstream_call.h"
 
 namespace finetune::bench {
@@ -156,10 +156,5 @@ int main(int argc, char** argv) {
   finetune::bench::Upstream upstream(url, {"x-api-key: " + key});
   finetune::bench::SmallestGateway service(upstream);
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&service);
-  auto server = builder.BuildAndStart();
-  std::cout << port << std::endl;
-  server->Wait();
+  finetune::bench::Serve(builder, service);
 }

@@ -5,7 +5,6 @@ FINETUNE_WATCHES says how many watch (default 60; 600 at night), FINETUNE_REPLAC
 
 import asyncio
 import os
-import time
 import unittest
 
 from grpc import aio
@@ -13,14 +12,12 @@ from grpc import aio
 import fleet_world
 import postgres
 import rolling_test
-from harness import Gateway, rpc, svc
-from rolling_test import until
+from harness import Gateway
 
 NIGHTLY = bool(os.environ.get("FINETUNE_NIGHTLY"))
 WATCHES = int(os.environ.get("FINETUNE_WATCHES", "600" if NIGHTLY else "60"))
 ROUNDS = int(os.environ.get("FINETUNE_REPLACEMENTS", "5" if NIGHTLY else "1"))
 REPLICAS = 3
-JOBS = 20
 
 
 @unittest.skipIf(fleet_world.missing(), fleet_world.missing())
@@ -29,7 +26,7 @@ class FleetRolling(rolling_test.Replacements):
         super().setUp()
         self.server = postgres.Server()
         self.addCleanup(self.server.remove)
-        self.emulator = self.start_emulator("--list_size", str(JOBS), time_scale=0)
+        self.emulator = self.start_emulator("--list_size", str(rolling_test.JOBS), time_scale=0)
 
     def start(self, number, port=0):
         folder = self.folder / f"replica-{number}"
@@ -50,35 +47,14 @@ class FleetRolling(rolling_test.Replacements):
         ports = [int(gateway.address.split(":")[1]) for gateway in gateways]
         # As DNS tells clients of a headless service.
         everywhere = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
-        calling, watching = ([rolling_test.channel(everywhere) for _ in range(rolling_test.CHANNELS)] for _ in range(2))
-        stubs = [rpc.FineTuneServiceStub(c) for c in calling]
-        delivery = svc.WatchFineTunesRequest.Delivery
-        watches = [rolling_test.Watch(rpc.FineTuneServiceStub(watching[i % rolling_test.CHANNELS]), delivery.Value(("EVERY", "LATEST")[i % 2]))
-                   for i in range(WATCHES)]
-        tasks = [asyncio.create_task(w.run()) for w in watches]
-        await until("every watch to know all jobs", lambda: all(len(w.etags) == JOBS for w in watches))
 
-        callers = rolling_test.Callers(stubs, list(watches[0].etags), f"{self.emulator.url}/none.zip")
-        load = asyncio.create_task(callers.run())
-        gaps = []
-        for _ in range(ROUNDS):
-            for number in range(REPLICAS):
-                await callers.some_more()
-                began = time.monotonic()
-                self.assertEqual(await asyncio.to_thread(gateways[number].terminate), 0, gateways[number].log)
-                gateways[number] = await asyncio.to_thread(self.start, number, ports[number])
-                gaps.append(time.monotonic() - began)
-        await callers.some_more()
-        callers.stop = True
-        await load
-        self.assertEqual(callers.failures, {})
-        await self.check(stubs[0], watches)
-        self.report(callers, watches, gaps)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        for c in calling + watching:
-            await c.close()
+        def replacement_of(number):
+            def replace():
+                self.assertEqual(gateways[number].terminate(), 0, gateways[number].log)
+                gateways[number] = self.start(number, ports[number])
+            return replace
+
+        await self.replace_under_load(everywhere, WATCHES, [replacement_of(number) for number in range(REPLICAS)] * ROUNDS)
 
 
 if __name__ == "__main__":

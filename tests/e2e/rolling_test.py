@@ -143,7 +143,36 @@ class Watch:
 
 
 class Replacements(EndToEnd):
-    """What must hold after them, and what they cost."""
+    """Replaces gateways under load: what must hold then, and what it costs."""
+
+    async def replace_under_load(self, target, watchers, replacements):
+        """Makes the replacements one after the other, while calls are made to `target` and that many watch it."""
+        calling, watching = ([channel(target) for _ in range(CHANNELS)] for _ in range(2))
+        stubs = [rpc.FineTuneServiceStub(c) for c in calling]
+        delivery = svc.WatchFineTunesRequest.Delivery
+        watches = [Watch(rpc.FineTuneServiceStub(watching[i % CHANNELS]), delivery.Value(("EVERY", "LATEST")[i % 2])) for i in range(watchers)]
+        tasks = [asyncio.create_task(w.run()) for w in watches]
+        await until("every watch to know all jobs", lambda: all(len(w.etags) == JOBS for w in watches))
+
+        callers = Callers(stubs, list(watches[0].etags), f"{self.emulator.url}/none.zip")
+        load = asyncio.create_task(callers.run())
+        gaps = []
+        for replace in replacements:
+            await callers.some_more()
+            began = time.monotonic()
+            await asyncio.to_thread(replace)
+            gaps.append(time.monotonic() - began)
+        await callers.some_more()
+        callers.stop = True
+        await load
+        self.assertEqual(callers.failures, {})
+        await self.check(stubs[0], watches)
+        self.report(callers, watches, gaps)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for c in calling + watching:
+            await c.close()
 
     async def check(self, stub, watches):
         """All know what the gateways know, and those that want every change had each of them once and in order."""
@@ -175,33 +204,13 @@ class Rolling(Replacements):
         # Held to the end: gRPC 1.51 for Python waits for itself for ever when its last asyncio object goes inside of the event loop.
         aio.init_grpc_aio()
         gateway = self.start()
-        calling, watching = ([channel(gateway.address) for _ in range(CHANNELS)] for _ in range(2))
-        stubs = [rpc.FineTuneServiceStub(c) for c in calling]
-        delivery = svc.WatchFineTunesRequest.Delivery
-        watches = [Watch(rpc.FineTuneServiceStub(watching[i % CHANNELS]), delivery.Value(("EVERY", "LATEST")[i % 2])) for i in range(WATCHES)]
-        tasks = [asyncio.create_task(w.run()) for w in watches]
-        await until("every watch to know all jobs", lambda: all(len(w.etags) == JOBS for w in watches))
 
-        callers = Callers(stubs, list(watches[0].etags), f"{self.emulator.url}/none.zip")
-        load = asyncio.create_task(callers.run())
-        gaps = []
-        for _ in range(REPLACEMENTS):
-            await callers.some_more()
-            began = time.monotonic()
-            self.assertEqual(await asyncio.to_thread(gateway.terminate), 0, gateway.log)
-            gateway = await asyncio.to_thread(self.start, int(gateway.address.split(":")[1]))
-            gaps.append(time.monotonic() - began)
-        await callers.some_more()
-        callers.stop = True
-        await load
-        self.assertEqual(callers.failures, {})
-        await self.check(stubs[0], watches)
-        self.report(callers, watches, gaps)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        for c in calling + watching:
-            await c.close()
+        def replace():
+            nonlocal gateway
+            self.assertEqual(gateway.terminate(), 0, gateway.log)
+            gateway = self.start(int(gateway.address.split(":")[1]))
+
+        await self.replace_under_load(gateway.address, WATCHES, [replace] * REPLACEMENTS)
 
 
 async def until(what, condition, seconds=60):

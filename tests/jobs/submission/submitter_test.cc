@@ -63,6 +63,15 @@ class SubmitterTest : public Rig {
     return reply.get();
   }
 
+  // The job of r1, whose submission met this fate and was given up.
+  VersionPtr GivenUp(Fate fate, absl::Duration patience) {
+    segmind_.NextSubmits({fate});
+    VersionPtr job = Await(Create("r1", patience)).value();
+    EXPECT_EQ(job->state, FineTune::FAILED);
+    EXPECT_EQ(Job(job->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+    return job;
+  }
+
   std::atomic<bool> disk_is_full_{false};
   std::atomic<RefusingStore::Hang*> disk_hang_{nullptr};
 };
@@ -662,74 +671,62 @@ TEST_F(SubmitterTest, AnUnknownOutcomeIsShownAtTheDeadlineAndSettledLater) {
 
 TEST_F(SubmitterTest, ASubmissionThatSegmindNeverGotFailsAndMayBeTriedAgain) {
   StartProcess();
-  segmind_.NextSubmits({Fate::kLostBefore});
   const absl::Time began = clock_.Now();
-  auto failed = Await(Create("r1", absl::Seconds(30)));
-  ASSERT_TRUE(failed.ok());
-  EXPECT_EQ((*failed)->state, FineTune::FAILED);
-  EXPECT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  const VersionPtr failed = GivenUp(Fate::kLostBefore, absl::Seconds(30));
   EXPECT_GE(clock_.Now() - began, absl::Seconds(3));
   auto again = Await(Create("r1"));
   ASSERT_TRUE(again.ok());
   EXPECT_EQ((*again)->state, FineTune::QUEUED);
-  EXPECT_NE((*again)->id, (*failed)->id);
+  EXPECT_NE((*again)->id, failed->id);
   EXPECT_EQ(segmind_.taken(), 1);
 }
 
 TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterAllIsNotMadeAgain) {
   StartProcess();
-  segmind_.NextSubmits({Fate::kLostAfter});
   segmind_.set_list_delay([] { return absl::Seconds(20); });
-  auto failed = Await(Create("r1", absl::Seconds(60)));
-  ASSERT_TRUE(failed.ok());
-  EXPECT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
-  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  const VersionPtr failed = GivenUp(Fate::kLostAfter, absl::Seconds(60));
+  ASSERT_TRUE(RunUntil([&] { return Job(failed->id).state() == FineTune::QUEUED; }));
   auto again = Await(Create("r1"));
   ASSERT_TRUE(again.ok());
-  EXPECT_EQ((*again)->id, (*failed)->id);
+  EXPECT_EQ((*again)->id, failed->id);
   EXPECT_EQ(segmind_.taken(), 1);
   EXPECT_EQ(JobCount(), 1u);
 }
 
 TEST_F(SubmitterTest, AMarkedCopyWithAnotherPromptDoesNotTakeOverAJobThatWasGivenUp) {
   StartProcess();
-  segmind_.NextSubmits({Fate::kLostBefore});
-  auto failed = Await(Create("r1", absl::Seconds(30)));
-  ASSERT_TRUE(failed.ok());
-  ASSERT_EQ(Job((*failed)->id).failure().reason(), pb::Failure::NOT_SUBMITTED);
+  const VersionPtr failed = GivenUp(Fate::kLostBefore, absl::Seconds(30));
   FakeJob copy;
   copy.id = "copy";
-  copy.name = AddMarker("cats", (*failed)->marker);
+  copy.name = AddMarker("cats", failed->marker);
   copy.data_source = Request().data_source_uri();
   // Which lists do not show.
   copy.prompt = "a drawing of another dog";
   copy.created = copy.visible = clock_.Now();
   segmind_.Add(copy);
   ASSERT_TRUE(RunUntil([&] { return StateAt("copy") == FineTune::QUEUED; }));
-  EXPECT_EQ(Job((*failed)->id).state(), FineTune::FAILED);
+  EXPECT_EQ(Job(failed->id).state(), FineTune::FAILED);
   EXPECT_EQ(JobCount(), 2u);
   // The job itself does.
   copy.id = "itself";
   copy.prompt = Request().instance_prompt();
   segmind_.Add(copy);
-  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
-  EXPECT_EQ(Job((*failed)->id).upstream_id(), "itself");
+  ASSERT_TRUE(RunUntil([&] { return Job(failed->id).state() == FineTune::QUEUED; }));
+  EXPECT_EQ(Job(failed->id).upstream_id(), "itself");
   auto again = Await(Create("r1"));
   ASSERT_TRUE(again.ok());
-  EXPECT_EQ((*again)->id, (*failed)->id);
+  EXPECT_EQ((*again)->id, failed->id);
   EXPECT_EQ(JobCount(), 2u);
 }
 
 TEST_F(SubmitterTest, ASubmissionThatComesToLightAfterItWasMadeAgainIsAJobOfItsOwn) {
   StartProcess();
-  segmind_.NextSubmits({Fate::kLostAfter});
   segmind_.set_list_delay([] { return absl::Seconds(20); });
-  auto failed = Await(Create("r1", absl::Seconds(60)));
-  ASSERT_TRUE(failed.ok());
+  const VersionPtr failed = GivenUp(Fate::kLostAfter, absl::Seconds(60));
   auto again = Await(Create("r1"));
   ASSERT_TRUE(again.ok());
-  EXPECT_NE((*again)->id, (*failed)->id);
-  ASSERT_TRUE(RunUntil([&] { return Job((*failed)->id).state() == FineTune::QUEUED; }));
+  EXPECT_NE((*again)->id, failed->id);
+  ASSERT_TRUE(RunUntil([&] { return Job(failed->id).state() == FineTune::QUEUED; }));
   auto third = Await(Create("r1"));
   ASSERT_TRUE(third.ok());
   EXPECT_EQ((*third)->id, (*again)->id);
