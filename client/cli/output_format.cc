@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "client/cli/suggestion.h"
+#include "server/base/absl_view.h"
 
 namespace finetune::cli {
 namespace {
@@ -15,8 +16,6 @@ absl::Status Bad(std::string_view path, absl::string_view why) {
   return absl::InvalidArgumentError(
       absl::StrCat("`", std::string(path), "` is no path such as {.name}: ", why));
 }
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 // `\n`, `\t` and the like of a quoted literal.
 std::string Unescaped(std::string_view text) {
@@ -58,7 +57,7 @@ absl::StatusOr<PathTemplate::Path> PathTemplate::ParsePath(std::string_view text
     } else if (inner.size() > 2 && (inner.front() == '\'' || inner.front() == '"') &&
                inner.back() == inner.front()) {
       path.push_back({Step::Kind::kMember, std::string(inner.substr(1, inner.size() - 2))});
-    } else if (absl::SimpleAtoi(View(inner), &index)) {
+    } else if (absl::SimpleAtoi(AbslView(inner), &index)) {
       path.push_back({Step::Kind::kIndex, "", index});
     } else {
       return Bad(text, "in `[]` stands a number, * or a name in quotes");
@@ -88,7 +87,7 @@ std::vector<const JsonTree*> PathTemplate::Select(const JsonTree& value, const P
 }
 
 absl::Status PathTemplate::AddExpression(std::string_view expression) {
-  absl::string_view text = absl::StripAsciiWhitespace(View(expression));
+  absl::string_view text = absl::StripAsciiWhitespace(AbslView(expression));
   if (text == "end") {
     parts_.push_back({.kind = Part::Kind::kEnd, .text = "", .path = {}});
     return absl::OkStatus();
@@ -221,7 +220,7 @@ absl::StatusOr<OutputFormat> OutputFormat::Parse(std::string_view text) {
       "`", std::string(text),
       "` is not an output format: table, wide, json, yaml, name, csv, jsonpath=PATH or "
       "template=TEXT"));
-  absl::string_view rest = View(text);
+  absl::string_view rest = AbslView(text);
   if (absl::ConsumePrefix(&rest, "jsonpath=")) {
     path = PathTemplate::ParseJsonPath({rest.data(), rest.size()});
   } else if (absl::ConsumePrefix(&rest, "template=") ||

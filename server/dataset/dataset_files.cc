@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
+#include "server/base/absl_view.h"
 
 namespace finetune {
 namespace {
@@ -19,19 +20,17 @@ constexpr absl::string_view kArchives[] = {".zip", ".tar", ".gz",  ".tgz", ".bz2
 constexpr absl::string_view kImageBrands[] = {"heic", "heix", "heim", "heis", "hevc",
                                               "hevx", "mif1", "msf1", "avif", "avis"};
 
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
-
 template <size_t N>
 bool EndsWithAny(std::string_view name, const absl::string_view (&endings)[N]) {
   return std::any_of(std::begin(endings), std::end(endings), [&](absl::string_view ending) {
-    return name.size() > ending.size() && absl::EndsWithIgnoreCase(View(name), ending);
+    return name.size() > ending.size() && absl::EndsWithIgnoreCase(AbslView(name), ending);
   });
 }
 
 bool HasImageBrand(std::string_view head) {
   return head.size() >= 12 && head.substr(4, 4) == "ftyp" &&
          std::any_of(std::begin(kImageBrands), std::end(kImageBrands),
-                     [&](absl::string_view brand) { return View(head.substr(8, 4)) == brand; });
+                     [&](absl::string_view brand) { return AbslView(head.substr(8, 4)) == brand; });
 }
 
 }  // namespace
@@ -41,16 +40,16 @@ bool IsImageName(std::string_view name) { return EndsWithAny(name, kImages); }
 bool IsCaptionName(std::string_view name) { return EndsWithAny(name, kCaptions); }
 
 bool IsMetadataName(std::string_view name) {
-  return absl::EqualsIgnoreCase(View(name), "metadata.jsonl") ||
-         absl::EqualsIgnoreCase(View(name), "metadata.csv");
+  return absl::EqualsIgnoreCase(AbslView(name), "metadata.jsonl") ||
+         absl::EqualsIgnoreCase(AbslView(name), "metadata.csv");
 }
 
 bool IsArchiveName(std::string_view name) { return EndsWithAny(name, kArchives); }
 
 bool IsJunkName(std::string_view name) {
-  return absl::StartsWith(View(name), "._") || name == ".DS_Store" ||
-         absl::EqualsIgnoreCase(View(name), "Thumbs.db") ||
-         absl::EqualsIgnoreCase(View(name), "desktop.ini");
+  return absl::StartsWith(AbslView(name), "._") || name == ".DS_Store" ||
+         absl::EqualsIgnoreCase(AbslView(name), "Thumbs.db") ||
+         absl::EqualsIgnoreCase(AbslView(name), "desktop.ini");
 }
 
 std::string_view StemOf(std::string_view name) {
@@ -59,7 +58,7 @@ std::string_view StemOf(std::string_view name) {
 }
 
 std::string_view ImageFormat(std::string_view head) {
-  const absl::string_view bytes = View(head);
+  const absl::string_view bytes = AbslView(head);
   if (absl::StartsWith(bytes, "\xff\xd8\xff")) return "JPEG";
   if (absl::StartsWith(bytes, "\x89PNG\r\n\x1a\n")) return "PNG";
   if (absl::StartsWith(bytes, "GIF87a") || absl::StartsWith(bytes, "GIF89a")) return "GIF";
@@ -75,7 +74,7 @@ std::string_view ImageFormat(std::string_view head) {
 
 std::string_view KindOfNoImage(std::string_view head) {
   if (head.empty()) return "an empty file";
-  const absl::string_view text = absl::StripLeadingAsciiWhitespace(View(head));
+  const absl::string_view text = absl::StripLeadingAsciiWhitespace(AbslView(head));
   const auto begins = [&](absl::string_view with) {
     return absl::StartsWithIgnoreCase(text, with);
   };

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "server/base/absl_view.h"
 #include "server/base/clock.h"
 #include "server/http/curl_status.h"
 #include "server/http/proxy.h"
@@ -21,8 +22,6 @@ bool HasLineBreak(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
                      [](char c) { return c == '\r' || c == '\n' || c == 0; });
 }
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string CertificateFault(CURL* handle) {
   long result = X509_V_OK;
@@ -123,15 +122,15 @@ absl::Status CurlHeaders::Add(std::string_view name, std::string_view value) {
   if (HasLineBreak(name) || HasLineBreak(value))
     return absl::InvalidArgumentError("a header cannot be sent");
   // A semicolon is how curl is told that the value is empty.
-  std::string line =
-      value.empty() ? absl::StrCat(View(name), ";") : absl::StrCat(View(name), ": ", View(value));
+  std::string line = value.empty() ? absl::StrCat(AbslView(name), ";")
+                                   : absl::StrCat(AbslView(name), ": ", AbslView(value));
   absl::Status status = Append(line);
   OPENSSL_cleanse(line.data(), line.size());
   return status;
 }
 
 absl::Status CurlHeaders::Suppress(std::string_view name) {
-  return Append(absl::StrCat(View(name), ":"));
+  return Append(absl::StrCat(AbslView(name), ":"));
 }
 
 absl::Status CurlHeaders::Append(const std::string& line) {

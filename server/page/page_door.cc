@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/absl_view.h"
 #include "server/base/sha256.h"
 #include "server/jobs/filter/filter.h"
 #include "server/json/message_json.h"
@@ -24,8 +25,6 @@ constexpr std::string_view kSpending = "/page/spending";
 constexpr std::string_view kEvents = "/page/events";
 constexpr std::string_view kIndex = "index.html";
 constexpr absl::Duration kHeartbeat = absl::Seconds(10);
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string TypeOf(std::string_view name) {
   const std::string_view extension = name.substr(name.rfind('.') + 1);
@@ -53,7 +52,7 @@ std::string_view QueryValue(std::string_view query, std::string_view name) {
 
 std::string HostWithoutPort(std::string_view host) {
   if (host.starts_with('[')) return std::string(host.substr(1, host.find(']') - 1));
-  return absl::AsciiStrToLower(View(host.substr(0, host.find(':'))));
+  return absl::AsciiStrToLower(AbslView(host.substr(0, host.find(':'))));
 }
 
 bool IsAddress(const std::string& host) {
@@ -101,7 +100,7 @@ PageDoor::PageDoor(Options options, PageSource source, Catalog& catalog)
       pages_(std::make_shared<OpenPages>(source_.clock, options_.most_pages)) {
   for (const PageFile& file : PageFiles()) {
     const std::string path =
-        file.name == kIndex ? "/" : absl::StrCat(View(kFolder), View(file.name));
+        file.name == kIndex ? "/" : absl::StrCat(AbslView(kFolder), AbslView(file.name));
     files_[path] = {file.bytes, TypeOf(file.name), TagOf(file.bytes)};
   }
 }

@@ -5,14 +5,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/base/absl_view.h"
 #include "server/base/time_proto.h"
 #include "server/json/message_json.h"
 #include "server/page/open_pages.h"
 
 namespace finetune {
 namespace {
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string_view NameOf(pb::WatchFineTunesResponse::EventCase event) {
   switch (event) {
@@ -40,8 +39,8 @@ std::string JsonOf(const google::protobuf::Message& message) {
 
 std::string EventText(std::string_view event, std::optional<std::string_view> id,
                       std::string_view data) {
-  return absl::StrCat("event: ", View(event), id ? "\nid: " : "", id ? View(*id) : "",
-                      "\ndata: ", View(data), "\n\n");
+  return absl::StrCat("event: ", AbslView(event), id ? "\nid: " : "", id ? AbslView(*id) : "",
+                      "\ndata: ", AbslView(data), "\n\n");
 }
 
 std::string EventText(const grpc::ByteBuffer& message) {

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "server/base/absl_view.h"
 #include "server/segmind/error_words.h"
 #include "server/segmind/retry_time.h"
 
@@ -20,8 +21,6 @@ constexpr size_t kMaxRequestId = 128;
 constexpr absl::Duration kRetryUnavailable = absl::Seconds(2);
 // When a 429 does not say: the limit is by the minute.
 constexpr absl::Duration kRetryLimited = absl::Seconds(15);
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 // What callers are told of an answer.
 struct CallerError {
@@ -266,7 +265,7 @@ Error WithAnswer(Error error, const CallSubject& subject, const HttpResponse& re
 }
 
 std::string Described(absl::string_view what, const CallSubject& subject) {
-  return absl::StrCat(what, " (", View(NameOf(subject.call)),
+  return absl::StrCat(what, " (", AbslView(NameOf(subject.call)),
                       subject.upstream_id.empty() ? "" : " of ", ValidUtf8(subject.upstream_id, 64),
                       ")");
 }
@@ -350,10 +349,10 @@ absl::Status StatusOfTransport(const CallSubject& subject, const absl::Status& t
 
 absl::Status MalformedAnswer(const CallSubject& subject, const HttpResponse& response,
                              std::string_view why, const Scrubber& scrubber) {
-  return WithAnswer(
-      Error(StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
-            absl::StrCat(Described("Segmind's answer cannot be read", subject), ": ", View(why))),
-      subject, response, scrubber);
+  return WithAnswer(Error(StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
+                          absl::StrCat(Described("Segmind's answer cannot be read", subject), ": ",
+                                       AbslView(why))),
+                    subject, response, scrubber);
 }
 
 }  // namespace finetune

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/base/absl_view.h"
 #include "server/base/error.h"
 #include "server/json/json.h"
 #include "server/segmind/upstream_job.h"
@@ -20,8 +21,6 @@ constexpr size_t kMaxErrorBody = size_t{64} << 10;
 constexpr size_t kMaxTexts = 6;
 constexpr size_t kMaxCode = 64;
 constexpr int kMaxDepth = 3;
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 bool IsSpace(char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; }
 
@@ -92,7 +91,7 @@ std::string CodeIn(const JsonValue& object, int depth = 0) {
   for (std::string_view name : kCodeNames) {
     const JsonValue* member = MemberOf(object, name);
     if (member == nullptr || !member->IsString() || member->GetStringLength() > kMaxCode) continue;
-    std::string code = absl::AsciiStrToLower(View(RawText(*member)));
+    std::string code = absl::AsciiStrToLower(AbslView(RawText(*member)));
     std::replace_if(
         code.begin(), code.end(), [](unsigned char c) { return c == '-' || c == ' ' || c == '.'; },
         '_');
@@ -190,7 +189,7 @@ bool IsComplaint(std::string_view name, const JsonValue& value) {
 
 ErrorBody ReadErrorBody(std::string_view raw, const Scrubber& scrubber) {
   ErrorBody body;
-  absl::string_view text = View(raw);
+  absl::string_view text = AbslView(raw);
   if (absl::StartsWith(text, "\xef\xbb\xbf")) text.remove_prefix(3);
   text = absl::StripAsciiWhitespace(text);
   if (text.empty()) return body;

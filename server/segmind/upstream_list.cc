@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "server/base/absl_view.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/base/url.h"
@@ -23,8 +24,6 @@ constexpr std::string_view kNoItems = "[]";
 // Each page is a call of the account's few.
 constexpr size_t kMaxPages = 50;
 constexpr size_t kMaxNext = 2048;
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 // The names under which a list has been seen, or may be; any other is taken if it is the only one.
 bool IsListName(std::string_view quoted_key) {
@@ -418,16 +417,18 @@ std::string NextInLink(absl::string_view header) {
 // What headers say about pages, where the body says nothing.
 void AddHeaders(const HttpResponse& response, UpstreamPage& page) {
   if (response.code == 206 && page.more.empty()) page.more = "its HTTP code says that it is a part";
-  std::string next = NextInLink(View(response.Header("link")));
+  std::string next = NextInLink(AbslView(response.Header("link")));
   size_t number = 0;
-  if (next.empty() && absl::SimpleAtoi(View(response.Header("x-next-page")), &number) && number > 0)
+  if (next.empty() && absl::SimpleAtoi(AbslView(response.Header("x-next-page")), &number) &&
+      number > 0)
     next = absl::StrCat("?page=", number);
   if (!next.empty() && next.size() <= kMaxNext) {
     if (page.more.empty()) page.more = "its headers name a next page";
     if (page.next.empty()) page.next = std::move(next);
   }
   for (std::string_view name : {"x-total-count", "x-total"}) {
-    if (!page.total && absl::SimpleAtoi(View(response.Header(name)), &number)) page.total = number;
+    if (!page.total && absl::SimpleAtoi(AbslView(response.Header(name)), &number))
+      page.total = number;
   }
 }
 
@@ -439,7 +440,7 @@ absl::StatusOr<UpstreamPage> ReadUpstreamPage(std::string_view body, JsonParser&
 
 absl::Status MalformedList(std::string_view why) {
   return Error(absl::StatusCode::kInternal, pb::ErrorReason::UPSTREAM_MALFORMED,
-               absl::StrCat("Segmind's list cannot be read: ", View(why)))
+               absl::StrCat("Segmind's list cannot be read: ", AbslView(why)))
       .Metadata("call", "list");
 }
 

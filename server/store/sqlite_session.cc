@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "server/base/absl_view.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/base/uuid.h"
@@ -44,13 +45,12 @@ constexpr char kMarkerKey[] = R"(
 // Long enough for a process that is just ending to let go of the file.
 constexpr char kBusyTimeout[] = "PRAGMA busy_timeout = 2000";
 
-absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
-
 }  // namespace
 
 absl::Status SqliteUnavailable(std::string_view path, std::string_view why) {
   return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE,
-               absl::StrCat("the store file ", Absl(path), " cannot be used now: ", Absl(why)))
+               absl::StrCat("the store file ", AbslView(path),
+                            " cannot be used now: ", AbslView(why)))
       .RetryAfter(absl::Seconds(1));
 }
 
@@ -309,18 +309,18 @@ SqliteError SqliteSession::PutIntent(const record::Intent& intent, int64_t& dige
 }
 
 absl::Status SqliteSession::Refusal(std::string_view what) const {
-  return absl::FailedPreconditionError(absl::StrCat("the store file ", path, " ", Absl(what)));
+  return absl::FailedPreconditionError(absl::StrCat("the store file ", path, " ", AbslView(what)));
 }
 
 absl::Status SqliteSession::Damaged(std::string_view what) const {
   return absl::DataLossError(absl::StrCat(
-      "the store file ", path, " is damaged (", Absl(what),
+      "the store file ", path, " is damaged (", AbslView(what),
       "): stop the gateway, keep the file, and put back the latest copy of it with its -wal and "
       "-mark files"));
 }
 
 absl::Status SqliteSession::CheckWhole(bool is_whole, std::string_view what) const {
-  return is_whole ? absl::OkStatus() : Damaged(absl::StrCat(Absl(what), " cannot be read"));
+  return is_whole ? absl::OkStatus() : Damaged(absl::StrCat(AbslView(what), " cannot be read"));
 }
 
 absl::Status SqliteSession::Check(const SqliteError& error) const {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "server/base/absl_view.h"
 
 namespace finetune {
 namespace {
@@ -43,8 +44,6 @@ std::string_view ReasonOf(int code) {
       return "-";
   }
 }
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 std::string Now() {
   return absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT", absl::Now(), absl::UTCTimeZone());
@@ -144,14 +143,14 @@ void HttpConnection::Finish() {
 
 void HttpConnection::Refuse(const HttpRefusal& refusal) {
   head_.keep_alive = false;
-  Answer({.code = refusal.code, .body = absl::StrCat(View(refusal.why), "\n")});
+  Answer({.code = refusal.code, .body = absl::StrCat(AbslView(refusal.why), "\n")});
 }
 
 void HttpConnection::Answer(const WebReply& reply) {
   stage_ = Stage::kHead;
   closing_ = !head_.keep_alive || reply.stream != nullptr;
   ++answered_;
-  absl::StrAppend(&output_, "HTTP/1.1 ", reply.code, " ", View(ReasonOf(reply.code)),
+  absl::StrAppend(&output_, "HTTP/1.1 ", reply.code, " ", AbslView(ReasonOf(reply.code)),
                   "\r\nDate: ", Now(), "\r\nCache-Control: ", reply.cache_control,
                   "\r\nX-Content-Type-Options: nosniff\r\n",
                   closing_ ? "Connection: close\r\n" : "");

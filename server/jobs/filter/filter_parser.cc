@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/absl_view.h"
 #include "server/base/error.h"
 #include "server/base/status_macros.h"
 #include "server/jobs/filter/fold_case.h"
@@ -18,8 +19,6 @@ constexpr std::string_view kNameEnds = " \t\r\n()\"'=!<>:";
 // A time has colons, so a value may.
 constexpr std::string_view kValueEnds = " \t\r\n()\"'=!<>";
 constexpr std::string_view kOperatorStarts = "=!<>:";
-absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
-
 std::string NamesOf(const google::protobuf::EnumDescriptor* type) {
   std::string names;
   for (int i = 0; i < type->value_count(); ++i) {
@@ -33,7 +32,8 @@ std::string NamesOf(const google::protobuf::EnumDescriptor* type) {
 std::string FieldNames() {
   std::string names;
   for (const FilterField& field : FilterFields())
-    if (field.kind != FilterField::Kind::kLabel) absl::StrAppend(&names, Absl(field.name), ", ");
+    if (field.kind != FilterField::Kind::kLabel)
+      absl::StrAppend(&names, AbslView(field.name), ", ");
   names.resize(names.size() - 2);
   return names + " or labels.KEY before the operator";
 }
@@ -325,7 +325,7 @@ bool FilterParser::AtKeyword(std::string_view keyword) const {
 
 absl::Status FilterParser::Fault(size_t position, std::string_view what) const {
   const std::string description =
-      absl::StrCat("at position ", position + 1, ": expected ", Absl(what));
+      absl::StrCat("at position ", position + 1, ": expected ", AbslView(what));
   return Error(absl::StatusCode::kInvalidArgument, pb::ErrorReason::INVALID_FIELD,
                absl::StrCat("invalid filter: ", description))
       .Field("filter", description);

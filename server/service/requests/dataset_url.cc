@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/base/absl_view.h"
 #include "server/base/clock.h"
 #include "server/base/log.h"
 #include "server/base/mutex.h"
@@ -28,8 +29,6 @@ constexpr absl::Duration kLongestOfCreate = absl::Seconds(5);
 constexpr int64_t kTail = int64_t{128} << 10;
 // The end record alone, of an empty zip.
 constexpr int64_t kLeastZip = 22;
-
-absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
 // Whether the files at that host are Segmind's own: its API's, its domain's, and its bucket's
 // (UPSTREAM.md).
@@ -59,11 +58,11 @@ std::optional<int64_t> NumberIn(absl::string_view text) {
 Answer HeadOf(const HttpResponse& head) {
   Answer answer{.code = head.code};
   if (head.code != 206) {
-    answer.length = NumberIn(View(head.Header("content-length")));
+    answer.length = NumberIn(AbslView(head.Header("content-length")));
     return answer;
   }
   // `bytes 1-2/3`.
-  absl::string_view range = View(head.Header("content-range"));
+  absl::string_view range = AbslView(head.Header("content-range"));
   absl::ConsumePrefix(&range, "bytes ");
   answer.first = NumberIn(range.substr(0, range.find('-'))).value_or(-1);
   if (const size_t slash = range.find('/'); slash != range.npos)
@@ -285,7 +284,7 @@ void Look::Inspect(const Answer& answer) {
     const std::string_view image = ImageFormat(answer.body);
     return Wrong(absl::StrCat(
         "leads to ",
-        image.empty() ? SeemsToBe(answer.body) : absl::StrCat("an image (", View(image), ")"),
+        image.empty() ? SeemsToBe(answer.body) : absl::StrCat("an image (", AbslView(image), ")"),
         ", no zip"));
   }
   // The beginning of a larger file: whoever serves it knows no parts.

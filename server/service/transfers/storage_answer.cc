@@ -8,13 +8,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/base/absl_view.h"
 #include "server/base/error.h"
 #include "server/service/calls/draining.h"
 
 namespace finetune {
 namespace {
-
-std::string_view View(absl::string_view text) { return {text.data(), text.size()}; }
 
 // `<Code>…</Code>` of the storages' XML, if it is a word.
 std::string StorageWord(std::string_view body) {
@@ -48,7 +47,8 @@ bool IsPassing(int code, const std::string& word) {
 }  // namespace
 
 absl::Status StorageUnavailable(absl::string_view message) {
-  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE, View(message))
+  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
+               StdView(message))
       .RetryAfter(absl::Seconds(1));
 }
 
