@@ -12,6 +12,7 @@
 #include "server/store/postgres_batch.h"
 #include "server/store/postgres_feed.h"
 #include "server/store/postgres_ledger.h"
+#include "server/store/postgres_members.h"
 #include "server/store/postgres_rows.h"
 #include "server/store/postgres_session.h"
 
@@ -24,7 +25,6 @@ constexpr int64_t kMaxNews = 64;
 constexpr absl::Duration kLoadPatience = absl::Minutes(2);
 // What Read tells at most: as much as is kept for those who resume, by default.
 constexpr int64_t kMaxRead = 10'000;
-constexpr size_t kMaxEras = 1'000;
 // Within which a connection that was lost before says so.
 constexpr absl::Duration kAtOnce = absl::Milliseconds(500);
 
@@ -84,10 +84,6 @@ class PostgresStore : public Store {
   // Registers this process, under another name if it was taken over from. Begins an era if this
   // server has not been known, or at a start where nobody is alive.
   absl::Status Join(bool starting);
-  // The parts of Join's transaction that begin an era after what `meta` says, and that make this
-  // process a member.
-  void AddEra(const PgRows& meta, bool may_lack, std::vector<PgQuery>& queries) const;
-  void AddMember(std::vector<PgQuery>& queries);
   // From the answers that begin at `first`: the row of `meta`, then those to NewsQueries. They were
   // asked for at `asked`.
   absl::StatusOr<StoreNews> NewsOf(const std::vector<PgRows>& rows, size_t first,
@@ -120,10 +116,8 @@ PostgresStore::~PostgresStore() {
   if (session_ == nullptr || !started_) return;
   // Nobody has to wait for its time to run out: what it owned was settled before.
   std::vector<PgRows> rows;
-  (void)session_->connection().Run(
-      {{"UPDATE finetune.members SET expires = 1 WHERE id = $1::text AND expires > 0",
-        {PgValue::Text(membership().id())}}},
-      SteadyNow() + absl::Seconds(1), rows);
+  (void)session_->connection().Run({LeaveQuery(membership().id())}, SteadyNow() + absl::Seconds(1),
+                                   rows);
 }
 
 absl::Status PostgresStore::Run(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows,
@@ -171,89 +165,38 @@ absl::Status PostgresStore::RunFirst(const Make& make, std::vector<PgRows>& rows
   return Run(make(), rows);
 }
 
-// Members are awaited if commits of theirs may be gone: all but those that left in order or were
-// taken over from, as far as the record still tells. If nothing can be gone, nobody is awaited.
-constexpr char kBeginEra[] =
-    "INSERT INTO finetune.eras (era, base_revision, base_seq, began, why, cautious_until, awaits) "
-    "SELECT $1::bigint, $2::bigint, $3::bigint, now, $4::text, now + $5::bigint, CASE WHEN "
-    "$5::bigint = 0 THEN '{}' ELSE ARRAY(SELECT id FROM finetune.members AS m WHERE expires > 1 OR "
-    "EXISTS (SELECT FROM finetune.eras AS e WHERE e.cautious_until > now AND m.id = ANY (e.awaits) "
-    "AND m.seen_era <> e.era)) END FROM (SELECT (extract(epoch FROM clock_timestamp()) * "
-    "1e9)::bigint AS now) AS n";
-
-void PostgresStore::AddEra(const PgRows& meta, bool may_lack, std::vector<PgQuery>& queries) const {
-  // The commit that begins an era is its first.
-  const uint64_t era = MakeEraId();
-  queries.push_back({kBeginEra,
-                     {PgValue::Number(Signed(era)), PgValue::Number(meta.Number(0, 3)),
-                      PgValue::Number(meta.Number(0, 2)),
-                      PgValue::Text(went_back_ ? "commits are gone"
-                                    : may_lack ? "another server, or the same restarted"
-                                               : "a start"),
-                      PgValue::Number(may_lack ? absl::ToInt64Nanoseconds(options_.caution) : 0)}});
-  queries.push_back(
-      {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, ledger_seq = seq + 1, server = "
-       "$2::text",
-       {PgValue::Number(Signed(era)), PgValue::Text(session_->server())}});
-  // The first stays: tokens of the first format are of it.
-  queries.push_back(
-      {"DELETE FROM finetune.eras WHERE base_revision > 0 AND number <= (SELECT "
-       "max(number) FROM finetune.eras) - $1::bigint",
-       {PgValue::Number(kMaxEras)}});
-}
-
-void PostgresStore::AddMember(std::vector<PgQuery>& queries) {
-  const std::string me = membership().id();
-  queries.push_back(
-      {"INSERT INTO finetune.members (id, name, version, last_batch, seen, started, expires) "
-       "SELECT $1::text, $2::text, $3::text, 0, now, now - $5::bigint, now + $4::bigint FROM "
-       "(SELECT "
-       "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT (id) DO "
-       "UPDATE SET seen = excluded.seen, expires = excluded.expires",
-       {PgValue::Text(me), PgValue::Text(options_.name), PgValue::Text(FINETUNE_VERSION),
-        PgValue::Number(absl::ToInt64Nanoseconds(options_.lease)),
-        PgValue::Number(absl::ToInt64Nanoseconds(SteadyNow() - opened_))}});
-  // Those of earlier processes.
-  queries.push_back(
-      {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM clock_timestamp() - "
-       "interval '1 hour') * 1e9)::bigint AND expires = 0 AND id <> $1::text",
-       {PgValue::Text(me)}});
-}
-
 absl::Status PostgresStore::Join(bool starting) {
   std::vector<PgRows> rows;
-  std::vector<PgQuery> queries = {
-      {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-      {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR UPDATE"}};
-  queries.push_back(
-      {"SELECT count(*) FILTER (WHERE expires > (extract(epoch FROM clock_timestamp()) * "
-       "1e9)::bigint), count(*) FILTER (WHERE id = $1::text AND expires > 0) FROM finetune.members",
-       {PgValue::Text(membership().id())}});
-  RETURN_IF_ERROR(Run(queries, rows));
-  if (rows[1].size() != 1) return PgUnavailable({"", "the table finetune.meta is empty"});
-  const std::string epoch(rows[1].Bytes(0, 0));
-  const std::string marker_key(rows[1].Bytes(0, 5));
-  if (started_ && epoch != epoch_) {
+  RETURN_IF_ERROR(Run(JoinQuestions(membership().id()), rows));
+  const std::optional<JoinLook> look = JoinLookOf(rows);
+  if (!look) return PgUnavailable({"", "the table finetune.meta is empty"});
+  if (started_ && look->epoch != epoch_) {
     Drop();
     return PgUnavailable({"", "it has another record now: the gateway must be started anew"});
   }
-  const std::string server(rows[1].Bytes(0, 4));
-  const bool nobody_lives = rows.back().Number(0, 0) == 0;
   // What was owned under the old name was taken over, or may have been, be it so long ago that the
   // name is forgotten.
-  if (rows.back().Number(0, 1) == 0 || membership().is_lost())
+  if (!look->i_am_a_member || membership().is_lost())
     membership().Join(MakeUuid(), absl::InfinitePast());
   const std::string me = membership().id();
-  queries.clear();
-  const bool may_lack = (server != session_->server() && rows[1].Number(0, 1) != 0) || went_back_;
-  const bool begins = (starting && nobody_lives) || may_lack || rows[1].Number(0, 1) == 0;
-  if (begins) AddEra(rows[1], may_lack, queries);
-  AddMember(queries);
+  const bool is_first = look->point.era == 0;
+  const bool may_lack = (look->server != session_->server() && !is_first) || went_back_;
+  const bool begins = (starting && !look->somebody_lives) || may_lack || is_first;
+  std::vector<PgQuery> queries;
+  if (begins) {
+    queries = EraQueries(look->point, session_->server(),
+                         went_back_ ? "commits are gone"
+                         : may_lack ? "another server, or the same restarted"
+                                    : "a start",
+                         may_lack ? options_.caution : absl::ZeroDuration());
+  }
+  for (PgQuery& query : MemberQueries(me, options_.name, options_.lease, SteadyNow() - opened_))
+    queries.push_back(std::move(query));
   queries.push_back({"COMMIT"});
   const absl::Time asked = SteadyNow();
   RETURN_IF_ERROR(Run(queries, rows));
-  epoch_ = epoch;
-  marker_key_ = marker_key;
+  epoch_ = look->epoch;
+  marker_key_ = look->marker_key;
   joined_ = true;
   went_back_ = false;
   written_ = 0;
@@ -410,27 +353,12 @@ std::vector<PgQuery> PostgresStore::CommitQueries(const StoreBatch& batch) {
        "$2::bigint",
        {PgValue::Number(Signed(turn_.seq) + 1),
         PgValue::Number(Signed(turn_.revision + batch.changes.size()))}});
-  // Whatever this process has seen and the record has lost is brought back by this batch at the
-  // latest, under whichever of its names it was made.
-  queries.push_back(
-      {"UPDATE finetune.members SET seen_era = $1::bigint, last_batch = CASE id WHEN "
-       "$2::text THEN $3::bigint ELSE last_batch END WHERE id = ANY ($4::text[])",
-       {PgValue::Number(Signed(turn_.era)), PgValue::Text(batch_by_), PgValue::Number(batch_),
-        PgValue::Texts(membership().all())}});
-  if (batch.has_lost) {
-    queries.push_back(
-        {"UPDATE finetune.eras SET awaits = array_append(awaits, ''), cautious_until = "
-         "greatest(cautious_until, began + $2::bigint) WHERE era = $1::bigint",
-         {PgValue::Number(Signed(turn_.era)),
-          PgValue::Number(absl::ToInt64Nanoseconds(options_.caution))}});
-  } else if (batch.ends_caution) {
-    queries.push_back({"UPDATE finetune.eras SET awaits = '{}' WHERE era = $1::bigint",
-                       {PgValue::Number(Signed(turn_.era))}});
-  }
-  if (!batch.ended_members.empty()) {
-    queries.push_back({"UPDATE finetune.members SET expires = 0 WHERE id = ANY ($1::text[])",
-                       {PgValue::Texts(batch.ended_members)}});
-  }
+  for (PgQuery& query : WriterQueries(batch, {.era = turn_.era,
+                                             .by = batch_by_,
+                                             .number = batch_,
+                                             .names = membership().all(),
+                                             .caution = options_.caution}))
+    queries.push_back(std::move(query));
   queries.push_back({"COMMIT"});
   return queries;
 }
