@@ -298,12 +298,8 @@ bool PgConnection::Exchange(absl::Time deadline, PgError& error) {
   return false;
 }
 
-PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadline,
-                          std::vector<PgRows>& rows) {
+PgError PgConnection::Send(const std::vector<PgQuery>& queries) {
   PGconn* pg = connection_.get();
-  rows.clear();
-  warned_ = false;
-  PgError error;
   for (const PgQuery& query : queries) {
     std::vector<const char*> values;
     std::vector<int> sizes;
@@ -318,6 +314,30 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
     }
   }
   if (PQpipelineSync(pg) != 1) return Broken(OneLine(PQerrorMessage(pg)));
+  return {};
+}
+
+PgError PgConnection::ErrorOf(const PGresult* result, absl::string_view sql) {
+  const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+  const char* words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  const bool is_told = words != nullptr && *words != '\0';
+  PgError error = {state == nullptr ? "" : state, is_told ? words : "it failed"};
+  // Whoever has the connection looks for the primary. (Some servers say of a function, too, that it
+  // is not supported.)
+  const bool is_standby =
+      IsOfStandby(error.state) && (absl::StartsWith(sql, "BEGIN") || error.state != kNotSupported);
+  if (is_standby || state == nullptr || PQstatus(connection_.get()) != CONNECTION_OK)
+    broken_ = true;
+  return error;
+}
+
+PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadline,
+                          std::vector<PgRows>& rows) {
+  PGconn* pg = connection_.get();
+  rows.clear();
+  warned_ = false;
+  if (PgError unsent = Send(queries); !unsent.ok()) return unsent;
+  PgError error;
   while (true) {
     // Apart from a statement's error, after which the answers' end is still to come.
     PgError lost;
@@ -340,19 +360,11 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
       return error;
     }
     if (status == PGRES_FATAL_ERROR && error.ok()) {
-      const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-      const char* words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-      const bool is_told = words != nullptr && *words != '\0';
-      error = {state == nullptr ? "" : state, is_told ? words : "it failed"};
-      if (state == nullptr || PQstatus(pg) != CONNECTION_OK) {
+      error = ErrorOf(result, queries[rows.size()].sql);
+      if (error.broken() || PQstatus(pg) != CONNECTION_OK) {
         PQclear(result);
-        broken_ = true;
         return error;
       }
-      // Whoever has the connection looks for the primary. (Some servers say of a function, too,
-      // that it is not supported.)
-      const bool begins = absl::StartsWith(queries[rows.size()].sql, "BEGIN");
-      if (IsOfStandby(error.state) && (begins || error.state != kNotSupported)) broken_ = true;
     }
     rows.emplace_back(result);
   }

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace finetune {
@@ -131,6 +132,10 @@ class PgConnection {
       const std::map<std::string, std::string>& settings, absl::Time deadline);
   static void OnNotice(void* self, const PGresult* notice);
   PgError Broken(std::string_view why);
+  // Puts the queries, and the end of them, into what is to be sent.
+  PgError Send(const std::vector<PgQuery>& queries);
+  // What a statement failed with; marks the connection as broken if nothing more can be asked on it.
+  PgError ErrorOf(const PGresult* result, absl::string_view sql);
   // Waits until there is something to read or, if `to_write`, room to write. False at the deadline.
   bool WaitForSocket(bool to_write, absl::Time deadline) const;
   void TakeNotifications(std::vector<std::string>& payloads);
