@@ -41,8 +41,7 @@ std::vector<Flag> MakeFlags() {
        "reread when it changes. Without it, anyone who reaches the port may do everything."},
       {"reflection", "true", Switch(&Config::reflection),
        "Serve gRPC reflection, by which clients can ask for the contract. With --policy_file it is "
-       "off "
-       "unless given, because it is open to everybody."},
+       "off unless given, because it is open to everybody."},
       {"channelz", "true", Switch(&Config::channelz),
        "Serve gRPC channelz, which shows connections for debugging. With --policy_file it is off "
        "unless given, because it is open to everybody."},
@@ -58,8 +57,7 @@ std::vector<Flag> MakeFlags() {
        "The account's rate limit, in calls a minute."},
       {"upstream_timeout", "30s", Time(&Config::upstream_timeout, kLeastWait),
        "Time for one attempt of a call to Segmind. A list may take four times as long; a "
-       "submission "
-       "has --submit_timeout."},
+       "submission has --submit_timeout."},
       {"upstream_ca_file", "", Text(&Config::upstream_ca_file),
        "PEM file with authorities to trust for Segmind and its storage, besides those in the "
        "system's directory, such as a company's own for a proxy that inspects TLS. Without it, "
@@ -115,8 +113,7 @@ std::vector<Flag> MakeFlags() {
        "Hosts named in full here, beyond the default ones, may have private addresses."},
       {"max_concurrent_transfers", "64", Whole(&Config::max_concurrent_transfers, 1),
        "How many transfers of datasets and weights may be under way at once. Each takes a few MiB "
-       "of memory at "
-       "most."},
+       "of memory at most."},
       {"transfer_idle_timeout", "1m", Time(&Config::transfer_idle_timeout, absl::Milliseconds(100)),
        "A transfer in which no byte moves for this long is ended."},
       {"transfer_least_speed", "1024", Whole(&Config::transfer_least_speed, 0),
@@ -130,8 +127,7 @@ std::vector<Flag> MakeFlags() {
        "How many watch streams one caller may have open at once."},
       {"replica_name", "", Text(&Config::replica_name),
        "Which of several gateways this is, as GetGatewayStatus tells it. By default $HOSTNAME or "
-       "the "
-       "machine's name."},
+       "the machine's name."},
       {"max_stream_age", "30m", Time(&Config::max_stream_age, absl::Seconds(1)),
        "The greatest age of a watch stream, varied by up to 10 %. Its client then resumes."},
       {"watch_window_changes", "10000", Whole(&Config::watch_window_changes, 0),

@@ -68,17 +68,14 @@ class Queries {
         {"WITH u AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], "
          "$5::bigint[]) AS u (r, i, a, b, f)), last AS (SELECT DISTINCT ON (i) i, r, a, f FROM u "
          "ORDER BY i, r DESC), made AS (SELECT DISTINCT ON (i) i, r FROM u WHERE b IS NULL ORDER "
-         "BY "
-         "i, r DESC) INSERT INTO finetune.fine_tunes SELECT made.r, last.i, last.r, last.a FROM "
-         "last "
-         "JOIN made USING (i) WHERE last.f = 0",
+         "BY i, r DESC) INSERT INTO finetune.fine_tunes SELECT made.r, last.i, last.r, last.a "
+         "FROM last JOIN made USING (i) WHERE last.f = 0",
          {r, i, a, b, PgValue::Array(PgValue::kBigint, forgotten)}});
     queries_.push_back(
         {"WITH u AS (SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], "
          "$5::bigint[]) AS u (r, i, a, b, f)), last AS (SELECT DISTINCT ON (i) i, r, a, f FROM u "
          "ORDER BY i, r DESC) UPDATE finetune.fine_tunes AS t SET record = last.a, revision = "
-         "last.r "
-         "FROM last WHERE t.id = last.i AND last.f = 0 AND t.revision < last.r",
+         "last.r FROM last WHERE t.id = last.i AND last.f = 0 AND t.revision < last.r",
          {r, i, a, b, PgValue::Array(PgValue::kBigint, forgotten)}});
   }
 

@@ -66,9 +66,8 @@ std::vector<PgQuery> MemberQueries(const std::string& me, const std::string& nam
                                    absl::Duration lease, absl::Duration age) {
   return {{"INSERT INTO finetune.members (id, name, version, last_batch, seen, started, expires) "
            "SELECT $1::text, $2::text, $3::text, 0, now, now - $5::bigint, now + $4::bigint FROM "
-           "(SELECT "
-           "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT (id) DO "
-           "UPDATE SET seen = excluded.seen, expires = excluded.expires",
+           "(SELECT (extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT "
+           "(id) DO UPDATE SET seen = excluded.seen, expires = excluded.expires",
            {PgValue::Text(me), PgValue::Text(name), PgValue::Text(FINETUNE_VERSION),
             Nanoseconds(lease), Nanoseconds(age)}},
           // Those of earlier processes.
