@@ -3,17 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/base/error.h"
+#include "server/jobs/tracking/reading_stopped.h"
 
 namespace finetune {
-namespace {
-
-absl::Status Stopped() {
-  return Error(absl::StatusCode::kCancelled, pb::ErrorReason::SERVER_DRAINING,
-               "the gateway is stopping");
-}
-
-}  // namespace
 
 FollowedReads::FollowedReads(Fleet& fleet, Catalog& catalog, Clock& clock, Metrics& metrics,
                              std::atomic<bool>& list_is_partial)
@@ -32,7 +24,7 @@ void FollowedReads::Stop() {
     stopped_ = true;
     clock_.Cancel(timer_);
     timer_ = Clock::kNoTimer;
-    refreshes_.EndAll(Stopped());
+    refreshes_.EndAll(ReadingStopped());
   });
   worker_->Stop();
 }
@@ -44,7 +36,7 @@ void FollowedReads::Refresh(std::string id, absl::Time not_before, absl::Time de
       worker_->RunOrPost([this, id = std::move(id), not_before, deadline, shared]() mutable {
         Add(std::move(id), not_before, deadline, std::move(*shared));
       });
-  if (!posted) std::move (*shared)(Stopped());
+  if (!posted) std::move (*shared)(ReadingStopped());
 }
 
 void FollowedReads::OnReading(const FleetReading& reading) {
@@ -76,7 +68,7 @@ void FollowedReads::HandOver(std::function<void(RefreshCalls::Call)> take) {
 
 void FollowedReads::Add(std::string id, absl::Time not_before, absl::Time deadline,
                         RefreshCalls::Done done) {
-  if (stopped_) return std::move(done)(Stopped());
+  if (stopped_) return std::move(done)(ReadingStopped());
   not_before = std::min(not_before, clock_.Now());
   if (refreshes_.IsServed(id, not_before)) return std::move(done)(absl::OkStatus());
   refreshes_.Add(std::move(id), not_before, deadline, std::move(done));

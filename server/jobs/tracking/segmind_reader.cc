@@ -7,19 +7,15 @@
 #include "server/base/error.h"
 #include "server/base/log.h"
 #include "server/jobs/record/settle.h"
+#include "server/jobs/tracking/reading_stopped.h"
 
 namespace finetune {
 namespace {
 
 // A lease that has lapsed may be renewed, or ended for good.
 constexpr absl::Duration kLookAtLease = absl::Milliseconds(200);
-// So many lists that fail one after another are worth a try from elsewhere.
+// After this many lists have failed in a row, another process should try.
 constexpr int kGiveUpAfter = 3;
-
-absl::Status Stopped() {
-  return Error(absl::StatusCode::kCancelled, pb::ErrorReason::SERVER_DRAINING,
-               "the gateway is stopping");
-}
 
 Pace::Options PaceOptions(const SegmindReader::Options& options) {
   return {.active_interval = options.active_poll_interval,
@@ -101,7 +97,7 @@ void SegmindReader::StandDown() {
 }
 
 void SegmindReader::Stop() {
-  worker_->Post([this] { End(Stopped()); });
+  worker_->Post([this] { End(ReadingStopped()); });
   worker_->Stop();
 }
 
@@ -130,7 +126,7 @@ void SegmindReader::Refresh(std::string id, absl::Time not_before, absl::Time de
       worker_->RunOrPost([this, id = std::move(id), not_before, deadline, shared]() mutable {
         AddRefresh(std::move(id), not_before, deadline, std::move(*shared));
       });
-  if (!posted) std::move (*shared)(Stopped());
+  if (!posted) std::move (*shared)(ReadingStopped());
 }
 
 void SegmindReader::Complete(std::string upstream_id) {

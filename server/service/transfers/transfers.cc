@@ -6,18 +6,13 @@
 
 #include "server/base/clock.h"
 #include "server/base/error.h"
+#include "server/service/calls/draining.h"
 
 namespace finetune {
 namespace {
 
 // 8 MiB of them: what a few fast downloads have on the way.
 constexpr size_t kMostUnusedBlocks = 8;
-
-absl::Status Draining() {
-  return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::SERVER_DRAINING,
-               "this server is going away; use another")
-      .RetryAfter(absl::Milliseconds(500));
-}
 
 }  // namespace
 
