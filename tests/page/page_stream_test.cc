@@ -59,14 +59,14 @@ class PageStreamTest : public testing::Test {
   }
   // What a browser is told that takes all.
   std::vector<Event> Read(PageStream& stream) {
-    world_->hub.Settle();
+    world_->hub.AwaitIdle();
     std::string all;
     std::string some;
     do {
       some.clear();
       open_ = stream.Fill(some);
       all += some;
-      world_->hub.Settle();
+      world_->hub.AwaitIdle();
     } while (!some.empty());
     return EventsOf(all);
   }
@@ -110,7 +110,7 @@ TEST_F(PageStreamTest, SaysWhatTheHubSaysAsEventsWhoseIdIsTheResumeToken) {
 
   const int wakes = outlet_->wakes;
   world_->Put("a", kTraining);
-  world_->hub.Settle();
+  world_->hub.AwaitIdle();
   EXPECT_EQ(outlet_->wakes, wakes + 1);
   const auto next = Read(*stream);
   ASSERT_EQ(next.size(), 1u);
@@ -206,9 +206,9 @@ TEST_F(PageStreamTest, IsCutWhereItsReaderKeepsTheHubFromEnding) {
   world_->hub.Drain(absl::ZeroDuration(), absl::Seconds(1), [&] { drained = true; });
   // Its time to end, and then the time by which it must have.
   clock_.Advance(absl::Milliseconds(1));
-  world_->hub.Settle();
+  world_->hub.AwaitIdle();
   clock_.Advance(absl::Seconds(2));
-  world_->hub.Settle();
+  world_->hub.AwaitIdle();
   EXPECT_EQ(outlet_->cuts, 1);
   stream->Close();
   EXPECT_TRUE(drained);
@@ -222,7 +222,7 @@ TEST_F(PageStreamTest, LeavesNothingBehindHoweverItEnds) {
       weak = stream;
       if (reads) Read(*stream);
       world_->Put("a", kQueued);
-      world_->hub.Settle();
+      world_->hub.AwaitIdle();
       stream->Close();
     }
     EXPECT_TRUE(weak.expired());
@@ -238,7 +238,7 @@ TEST_F(PageStreamTest, SurvivesChangesThatComeWhileItCloses) {
     world_->Put("a", i % 2 == 0 ? kTraining : kQueued);
     stream->Close();
   }
-  world_->hub.Settle();
+  world_->hub.AwaitIdle();
   EXPECT_EQ(world_->hub.watcher_count(), 0);
 }
 

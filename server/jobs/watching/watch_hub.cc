@@ -63,8 +63,8 @@ void WatchHub::Drain(absl::Duration over, absl::Duration patience,
 
 int64_t WatchHub::watcher_count() const { return context_->count(); }
 
-void WatchHub::Settle() {
-  for (const auto& shard : shards_) shard->Settle();
+void WatchHub::AwaitIdle() {
+  for (const auto& shard : shards_) shard->AwaitIdle();
 }
 
 }  // namespace finetune

@@ -132,9 +132,9 @@ class WatchHub : public CommitListener {
 
   int64_t watcher_count() const;
 
-  // Returns once all that was committed before the call was dispatched and timers that were due
-  // have run. For tests.
-  void Settle();
+  // Returns once everything that was committed before the call has been dispatched, and all timers
+  // that are due have run. For tests.
+  void AwaitIdle();
 
  private:
   // Constant after construction.

@@ -67,7 +67,7 @@ bool WatchShard::Await() {
       MutexLock lock(mu_);
       busy_ = !stopping_ && (!queue_.empty() || clock_rang_);
       if (busy_) return true;
-      settled_.NotifyAll();
+      idle_.NotifyAll();
       if (stopping_) return false;
     }
     waiter_->Wait();
@@ -232,7 +232,7 @@ void WatchShard::EndIfLate(const std::shared_ptr<ShardWatcher>& watcher) {
   ArmClock();
 }
 
-void WatchShard::Settle() {
+void WatchShard::AwaitIdle() {
   const absl::Time now = context_->clock.Now();
   MutexLock lock(mu_);
   while (!stopping_ && (busy_ || !queue_.empty() || clock_rang_ || TimerDueLocked(now))) {
@@ -241,7 +241,7 @@ void WatchShard::Settle() {
       clock_rang_ = true;
       waiter_->Wake();
     }
-    settled_.Wait(mu_);
+    idle_.Wait(mu_);
   }
 }
 

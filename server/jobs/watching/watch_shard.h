@@ -48,7 +48,7 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   // Ends a watcher that joined while EndAll ran and may have been overlooked.
   void EndIfLate(const std::shared_ptr<ShardWatcher>& watcher) ABSL_LOCKS_EXCLUDED(mu_);
   // Returns once nothing is queued and no timer is due. For tests.
-  void Settle() ABSL_LOCKS_EXCLUDED(mu_);
+  void AwaitIdle() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
   struct Timer {
@@ -79,7 +79,7 @@ class WatchShard : public std::enable_shared_from_this<WatchShard> {
   std::vector<WatchIndex::Hit> hits_;
 
   Mutex mu_;
-  CondVar settled_;
+  CondVar idle_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool ending_all_ ABSL_GUARDED_BY(mu_) = false;
   bool busy_ ABSL_GUARDED_BY(mu_) = false;     // Not waiting.

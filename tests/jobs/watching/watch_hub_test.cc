@@ -48,14 +48,14 @@ class WatchHubTest : public testing::Test {
   }
   // What a client is sent that reads all.
   std::vector<std::string> Read(WatchClient& client) {
-    world().hub.Settle();
+    world().hub.AwaitIdle();
     client.ReadAll();
-    world().hub.Settle();
+    world().hub.AwaitIdle();
     return Summaries(client.News());
   }
   void Advance(absl::Duration by) {
     clock_.Advance(by);
-    world().hub.Settle();
+    world().hub.AwaitIdle();
   }
   double MetricOf(const std::string& name) {
     double sum = 0;
@@ -283,7 +283,7 @@ TEST_F(WatchHubTest, LetsGoOfASnapshotThatIsNotRead) {
   ASSERT_TRUE(client.Start(world().hub, Spec()).ok());
   std::weak_ptr<const FineTuneVersion> old = world().catalog.Find("b");
   for (int i = 0; i < 3; ++i) world().Put("b", i % 2 == 0 ? kTraining : kQueued);
-  world().hub.Settle();
+  world().hub.AwaitIdle();
   EXPECT_FALSE(old.expired());
   Advance(absl::Seconds(15));
   EXPECT_TRUE(old.expired());
@@ -295,10 +295,10 @@ TEST_F(WatchHubTest, LetsGoOfASnapshotThatIsNotRead) {
 TEST_F(WatchHubTest, ResumesRightAfterTheTokenAndSaysWhenItHasCaughtUp) {
   WatchClient first;
   ASSERT_TRUE(first.Start(world().hub, Spec()).ok());
-  world().hub.Settle();
+  world().hub.AwaitIdle();
   first.Read();
   world().Put("a", kQueued);
-  world().hub.Settle();
+  world().hub.AwaitIdle();
   first.Cancel();
   first.Read(false);
   EXPECT_TRUE(first.finished());
@@ -327,16 +327,16 @@ TEST_F(WatchHubTest, TellsWhoResumesOfAJobThatLeftWhichItMayHave) {
   // The client has `a`, missed that it left and came back, and was told of `b` in between.
   WatchClient first;
   ASSERT_TRUE(first.Start(world().hub, Spec("state = TRAINING")).ok());
-  world().hub.Settle();
+  world().hub.AwaitIdle();
   first.Read();
   world().Put("a", kTraining);
   Read(first);
   world().Put("b", kTraining);
-  world().hub.Settle();  // Is being written.
+  world().hub.AwaitIdle();  // Is being written.
   world().Put("a", kQueued);
   world().Put("c", kTraining);
   world().Put("a", kTraining);
-  world().hub.Settle();
+  world().hub.AwaitIdle();
   first.Read();  // c.
   EXPECT_THAT(Summaries(first.News()), ElementsAre("CREATED b@2", "CREATED c@4"));
   const std::string token = first.messages().back().resume_token();
@@ -586,7 +586,7 @@ TEST_F(WatchHubTest, FinishesOnceWhateverFails) {
   cancelled.Read(false);
   EXPECT_TRUE(cancelled.finished());
   world().Put("a", kQueued);
-  world().hub.Settle();
+  world().hub.AwaitIdle();
   EXPECT_EQ(world().hub.watcher_count(), 0);
 }
 

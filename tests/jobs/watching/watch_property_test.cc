@@ -113,13 +113,13 @@ class History {
           return absl::OkStatus();
         },
         [](absl::Status status) { EXPECT_TRUE(status.ok()) << status; });
-    if (lockstep_) Settle();
+    if (lockstep_) AwaitIdle();
   }
 
   // Until all that was asked for is committed and dispatched.
-  void Settle() {
+  void AwaitIdle() {
     EXPECT_TRUE(world_->Commit([](Draft&) {}).ok());
-    world_->hub.Settle();
+    world_->hub.AwaitIdle();
   }
 
   void ComeOrGo() {
@@ -190,7 +190,7 @@ class History {
 
   void Advance() {
     clock_.Advance(Chance(5) ? absl::Minutes(Between(1, 40)) : absl::Seconds(Between(1, 60)));
-    if (lockstep_) world_->hub.Settle();
+    if (lockstep_) world_->hub.AwaitIdle();
   }
 
   // As the tracker does: what a read of Segmind found is committed, then it is said when it began.
@@ -201,14 +201,14 @@ class History {
     history_.Observed(began);
     world_->catalog.SetObserveTime(began);
     clock_.Advance(absl::Seconds(1));
-    if (lockstep_) world_->hub.Settle();
+    if (lockstep_) world_->hub.AwaitIdle();
   }
 
   void Restart() {
     if (Chance(50)) {
       world_->hub.Drain(absl::Seconds(2), absl::ZeroDuration(), nullptr);
       clock_.Advance(absl::Seconds(2));
-      world_->hub.Settle();
+      world_->hub.AwaitIdle();
       for (auto& client : clients_) ReadAll(*client);
     }
     Close();
@@ -254,10 +254,10 @@ class History {
       for (auto& client : clients_) {
         if (client->stream == nullptr) Connect(*client);
       }
-      Settle();
+      AwaitIdle();
       for (auto& client : clients_) ReadAll(*client);
       clock_.Advance(absl::Seconds(60));
-      world_->hub.Settle();
+      world_->hub.AwaitIdle();
       for (auto& client : clients_) ReadAll(*client);
     }
     for (auto& client : clients_) {

@@ -73,7 +73,7 @@ class WatchShardTest : public OneShardTest {
   }
   // All that it has been told, read to the end.
   std::vector<std::string> Read(Client& client) {
-    shard_->Settle();
+    shard_->AwaitIdle();
     while (client.reader.TakeWrite()) client.watcher->OnWriteDone(true);
     return client.reader.News();
   }
@@ -83,7 +83,7 @@ class WatchShardTest : public OneShardTest {
   }
   void Advance(absl::Duration by) {
     clock_.Advance(by);
-    shard_->Settle();
+    shard_->AwaitIdle();
   }
 
   std::vector<std::unique_ptr<Client>> clients_;
@@ -122,7 +122,7 @@ TEST_F(WatchShardTest, AHeartbeatSaysHowFarTheShardIsAndIsMadeOnce) {
   shard_->Start();
   Join();
   Put("a", kQueued);
-  shard_->Settle();
+  shard_->AwaitIdle();
   EXPECT_EQ(Summary(Decode(shard_->Heartbeat(0))), "HEARTBEAT@1");
   // A watcher that joined later knows more than the shard has dispatched.
   EXPECT_EQ(Summary(Decode(shard_->Heartbeat(7))), "HEARTBEAT@7");

@@ -141,7 +141,7 @@ TEST_F(WatchStreamTest, CarriesSnapshotSyncedChangesAndHeartbeats) {
   EXPECT_EQ(call->Next(), "SYNCED@1");
   world_.Put("a", pb::FineTune::TRAINING);
   EXPECT_EQ(call->Next(), "UPDATED a@2");
-  world_.hub.Settle();
+  world_.hub.AwaitIdle();
   // The stream is idle, and the heartbeat due 15 s later, only once gRPC has told it that the write
   // is done: some time after the client has read it.
   std::atomic<bool> came = false;
@@ -220,7 +220,7 @@ TEST_F(WatchStreamTest, SaysUnavailableWithRetryInfoAfterAHeartbeatWhenTheServer
   EXPECT_EQ(call->Next(), "SYNCED@0");
   world_.Put("a", pb::FineTune::QUEUED);
   EXPECT_EQ(call->Next(), "CREATED a@1");
-  world_.hub.Settle();
+  world_.hub.AwaitIdle();
   std::promise<void> drained;
   world_.hub.Drain(absl::Seconds(1), absl::Seconds(1), [&] { drained.set_value(); });
   clock_.Advance(absl::Seconds(1));
