@@ -17,24 +17,24 @@ class StatusMemo {
   // `make(status)`, or what it returned before for this status.
   template <typename Make>
   const T& Of(const absl::Status& status, Make make) {
-    for (Entry& entry : entries_) {
-      if (entry.status == status && !status.ok()) return entry.made;
+    for (Known& known : known_) {
+      if (known.status == status && !status.ok()) return known.made;
     }
-    Entry& entry = entries_[next_++ % kEntries];
-    entry = {absl::OkStatus(), make(status)};
-    entry.status = status;
-    return entry.made;
+    Known& known = known_[next_++ % kMost];
+    known = {absl::OkStatus(), make(status)};
+    known.status = status;
+    return known.made;
   }
 
  private:
   // A caller may be refused for several reasons at a time.
-  static constexpr size_t kEntries = 8;
-  struct Entry {
+  static constexpr size_t kMost = 8;
+  struct Known {
     absl::Status status;
     T made{};
   };
 
-  std::array<Entry, kEntries> entries_;
+  std::array<Known, kMost> known_;
   size_t next_ = 0;
 };
 

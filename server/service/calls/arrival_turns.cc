@@ -32,47 +32,47 @@ ArrivalTurns::Gathering::Gathering(ArrivalTurns& turns) : turns_(turns) { gather
 
 ArrivalTurns::Gathering::~Gathering() { gathering = nullptr; }
 
-void ArrivalTurns::RunInTurn(const Sharer* sharer, Entry& entry) {
+void ArrivalTurns::RunInTurn(const Sharer* sharer, Arrival& arrival) {
   callers.Note(sharer);
-  if (gathering == nullptr) return entry.OnTurn();
+  if (gathering == nullptr) return arrival.OnTurn();
   ++gathering->arrivals_;
-  gathering->turns_.Add(sharer, entry);
+  gathering->turns_.Add(sharer, arrival);
 }
 
 bool ArrivalTurns::HasSeveralCallers() { return callers.until_alone > 0; }
 
-void ArrivalTurns::Add(const Sharer* sharer, Entry& entry) {
+void ArrivalTurns::Add(const Sharer* sharer, Arrival& arrival) {
   MutexLock lock(mu_);
   Line& line = lines_[sharer];
   if (line.first == nullptr) {
-    line.first = &entry;
+    line.first = &arrival;
     turns_.push_back(sharer);
   } else {
-    line.last->next_ = &entry;
+    line.last->next_ = &arrival;
   }
-  line.last = &entry;
+  line.last = &arrival;
 }
 
-ArrivalTurns::Entry* ArrivalTurns::TakeNext() {
+ArrivalTurns::Arrival* ArrivalTurns::TakeNext() {
   MutexLock lock(mu_);
   if (turns_.empty()) return nullptr;
   const Sharer* sharer = turns_.front();
   turns_.pop_front();
   const auto line = lines_.find(sharer);
-  Entry* entry = line->second.first;
-  line->second.first = std::exchange(entry->next_, nullptr);
+  Arrival* arrival = line->second.first;
+  line->second.first = std::exchange(arrival->next_, nullptr);
   if (line->second.first != nullptr)
     turns_.push_back(sharer);
   else
     lines_.erase(line);
-  return entry;
+  return arrival;
 }
 
 bool ArrivalTurns::RunSome(int most) {
   for (int i = 0; i < most; ++i) {
-    Entry* entry = TakeNext();
-    if (entry == nullptr) return false;
-    entry->OnTurn();
+    Arrival* arrival = TakeNext();
+    if (arrival == nullptr) return false;
+    arrival->OnTurn();
   }
   MutexLock lock(mu_);
   return !turns_.empty();

@@ -14,17 +14,17 @@ namespace finetune {
 class ArrivalTurns {
  public:
   // A call; whoever adds it owns it, and keeps it until its turn has come.
-  class Entry {
+  class Arrival {
    public:
     // On whichever thread runs it.
     virtual void OnTurn() = 0;
 
    protected:
-    ~Entry() = default;
+    ~Arrival() = default;
 
    private:
     friend class ArrivalTurns;
-    Entry* next_ = nullptr;
+    Arrival* next_ = nullptr;
   };
 
   // While it lives, this thread takes what has come without running it. At most one a thread.
@@ -45,7 +45,7 @@ class ArrivalTurns {
 
   // Runs it now or, if this thread gathers, when it is the turn of `sharer`. Null for callers that
   // nobody knows, who are one; lives until then.
-  static void RunInTurn(const Sharer* sharer, Entry& entry);
+  static void RunInTurn(const Sharer* sharer, Arrival& arrival);
 
   // Whether this thread has run calls of several callers, of late: one that calls alone need not be
   // gathered, which costs a twentieth of a get.
@@ -57,13 +57,13 @@ class ArrivalTurns {
  private:
   // First come, first served.
   struct Line {
-    Entry* first = nullptr;
-    Entry* last = nullptr;
+    Arrival* first = nullptr;
+    Arrival* last = nullptr;
   };
 
-  void Add(const Sharer* sharer, Entry& entry) ABSL_LOCKS_EXCLUDED(mu_);
+  void Add(const Sharer* sharer, Arrival& arrival) ABSL_LOCKS_EXCLUDED(mu_);
   // Null if there is none.
-  Entry* TakeNext() ABSL_LOCKS_EXCLUDED(mu_);
+  Arrival* TakeNext() ABSL_LOCKS_EXCLUDED(mu_);
 
   Mutex mu_;
   // The sharers who wait, in the order of their turns; each is in it once.

@@ -53,7 +53,7 @@ struct UnaryRoute {
 // Answers are sent by the threads of the call's queue: whoever answers from another thread writes
 // to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
 // has no reason to.
-class UnaryCall final : public QueuedCall, private ArrivalTurns::Entry {
+class UnaryCall final : public QueuedCall, private ArrivalTurns::Arrival {
  public:
   // Asks for a call, and for the next one as soon as it came. When it is its caller's turn, it is
   // counted in and, unless it is refused (and then answered), handled.
@@ -108,7 +108,7 @@ class UnaryCall final : public QueuedCall, private ArrivalTurns::Entry {
   void Request(void* tag) override;
   void OnArrived() override;
   void OnGone(bool cancelled) override;
-  // ArrivalTurns::Entry.
+  // ArrivalTurns::Arrival.
   void OnTurn() override;
 
   absl::Status Enter() ABSL_LOCKS_EXCLUDED(mu_);

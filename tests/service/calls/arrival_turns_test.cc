@@ -15,7 +15,7 @@ using ::testing::ElementsAre;
 
 class ArrivalTurnsTest : public ::testing::Test {
  protected:
-  class Call final : public ArrivalTurns::Entry {
+  class Call final : public ArrivalTurns::Arrival {
    public:
     Call(std::string name, std::vector<std::string>& ran) : name_(std::move(name)), ran_(ran) {}
     void OnTurn() override { ran_.push_back(name_); }

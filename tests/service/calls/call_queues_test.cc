@@ -73,7 +73,7 @@ TEST_F(CallQueuesTest, TellUntilTheLastCallHasLeft) {
 }
 
 // A call that comes; `order` gets its caller when it is run.
-class Arrival final : public QueueEvent, private ArrivalTurns::Entry {
+class Arrival final : public QueueEvent, private ArrivalTurns::Arrival {
  public:
   Arrival(const Sharer& sharer, std::vector<const Sharer*>& order)
       : sharer_(sharer), order_(order) {}
