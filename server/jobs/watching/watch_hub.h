@@ -79,13 +79,13 @@ class Watcher {
 
 // Tells watchers what was committed. The recorder hands changes over and never waits; dispatch is
 // spread over threads ("watch-N"); a slow watcher keeps no queue (LATEST: the set of jobs it still
-// has to see; EVERY: a place in the catalog's window). What one stream sends, in order:
+// has to see; EVERY: a place in the catalog's window). Thread-safe; owned by the gateway. What one
+// stream sends, in order:
 // - the jobs that match, by revision, then SYNCED; or SYNCED alone (skip_snapshot); or, on a
-// resume,
-//   what changed since and, once that is sent, a heartbeat;
-// - changes by revision. Nothing is sent of a job that came and left while the client was slow. A
-//   client that resumes may be told that a job left which it never saw: what it had before is not
-//   known;
+//   resume, what changed since and, once that is sent, a heartbeat;
+// - changes by revision. Nothing is sent about a job that came and left while the client was slow.
+//   A client that resumes may be told that a job left which it never saw, because it is not known
+//   what the client had before;
 // - RESET and all of this again, if the client was too slow for EVERY, did not read its snapshot
 //   for longer than the catalog keeps changes, or would have more than `max_pending` jobs to see;
 // - a heartbeat when nothing was sent for heartbeat_interval and nothing waits.
@@ -98,8 +98,8 @@ class WatchHub : public CommitListener {
     absl::Duration max_age = absl::Minutes(30);
     // How many jobs a slow watcher may still have to see before it is reset; bounds its memory.
     size_t max_pending = 10'000;
-    // What long walks of snapshots are part of; null: they go on without regard to others. Outlives
-    // the hub.
+    // Limits how much of the machine long walks of snapshots take; null: nothing does. Outlives the
+    // hub.
     LongWork* long_work = nullptr;
   };
 

@@ -8,15 +8,16 @@
 
 namespace finetune {
 
-// Calls that have come and wait for their turn: more come than can be looked at. Callers take
-// turns, a call each, so that whoever sends a thousand at once waits for itself, and others' calls
-// do not stand behind them in the order in which gRPC tells of them. Thread-safe.
+// Calls that have arrived and wait for their turn, because more arrive than can be handled. Callers
+// take turns, one call each, so that a caller that sends a thousand at once waits for itself, and
+// the calls of others do not queue behind them in the order in which gRPC reports them.
+// Thread-safe.
 class ArrivalTurns {
  public:
-  // A call; whoever adds it owns it, and keeps it until its turn has come.
+  // A call; the code that adds it owns it, and keeps it until its turn has come.
   class Arrival {
    public:
-    // On whichever thread runs it.
+    // Called on any thread that runs calls.
     virtual void OnTurn() = 0;
 
    protected:
@@ -27,7 +28,7 @@ class ArrivalTurns {
     Arrival* next_ = nullptr;
   };
 
-  // While it lives, this thread takes what has come without running it. At most one a thread.
+  // While it lives, this thread collects calls without running them. At most one on a thread.
   class Gathering {
    public:
     explicit Gathering(ArrivalTurns& turns);
@@ -43,12 +44,12 @@ class ArrivalTurns {
     int arrivals_ = 0;
   };
 
-  // Runs it now or, if this thread gathers, when it is the turn of `sharer`. Null for callers that
-  // nobody knows, who are one; lives until then.
+  // Runs it now or, if this thread gathers, when it is the turn of `sharer`, which lives until
+  // then. Null stands for all callers that are not known.
   static void RunInTurn(const Sharer* sharer, Arrival& arrival);
 
-  // Whether this thread has run calls of several callers, of late: one that calls alone need not be
-  // gathered, which costs a twentieth of a get.
+  // Whether this thread has recently run calls of several callers. Calls of a lone caller need not
+  // be gathered, which would cost a twentieth of a get.
   static bool HasSeveralCallers();
 
   // Runs up to `most`; false if nothing is left to run.
@@ -66,7 +67,7 @@ class ArrivalTurns {
   Arrival* TakeNext() ABSL_LOCKS_EXCLUDED(mu_);
 
   Mutex mu_;
-  // The sharers who wait, in the order of their turns; each is in it once.
+  // The sharers that wait, each once, in the order of their turns.
   std::deque<const Sharer*> turns_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<const Sharer*, Line> lines_ ABSL_GUARDED_BY(mu_);
 };

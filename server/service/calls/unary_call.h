@@ -26,15 +26,16 @@ struct UnaryMethod {
   using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
 
   Method method;
-  // Asks the server for a call, of which `arrivals` tells with `tag`; `queue` tells of all else.
+  // Requests a call from the server: `arrivals` reports it with `tag`, `queue` everything after
+  // that.
   std::function<void(grpc::ServerContext& context, grpc::ByteBuffer& request, Writer& writer,
                      grpc::CompletionQueue& queue, grpc::ServerCompletionQueue& arrivals,
                      void* tag)>
       ask;
   // Reads an admitted call's request and answers it.
   std::function<void(const grpc::ByteBuffer& request, UnaryCall& call)> handle;
-  // Requests with more bytes are handled aside, in turns with other callers', because they take
-  // longer than a look into memory: others' gets wait for whoever reads the sockets.
+  // Requests with more bytes are handled on another thread, where callers take turns, because they
+  // take longer than a look into memory, and gets of others wait for the threads that read sockets.
   size_t aside_beyond = SIZE_MAX;
 };
 
@@ -43,20 +44,20 @@ struct UnaryRoute {
   const UnaryMethod& method;
   CallGate& gate;
   CallQueues& queues;
-  grpc::CompletionQueue& queue;  // Which of them tells of the call once it came.
+  grpc::CompletionQueue& queue;  // Reports on the call once it has arrived.
 };
 
 // One unary call: gRPC's side of it, and what a handler sees. It owns itself. The handler answers
-// exactly once, at once or later, on any thread, and does not touch it afterwards, except for what
-// it does before it returns. It counts as handled once the client, or the network, has its answer.
+// exactly once, at once or later, on any thread; once it has answered and returned it does not
+// touch the call again. It counts as handled once the client, or the network, has its answer.
 //
-// Answers are sent by the threads of the call's queue: whoever answers from another thread writes
-// to no socket, and gRPC, which hands work on to yet another thread where two meet at a connection,
-// has no reason to.
+// The threads of the call's queue send the answers: a handler that answers from another thread
+// writes to no socket, so that gRPC, which passes work to yet another thread when two meet at a
+// connection, has no reason to do so.
 class UnaryCall final : public QueuedCall, private ArrivalTurns::Arrival {
  public:
-  // Asks for a call, and for the next one as soon as it came. When it is its caller's turn, it is
-  // counted in and, unless it is refused (and then answered), handled.
+  // Requests a call, and the next one as soon as it has arrived. When it is its caller's turn, it
+  // is admitted and handled, or refused and answered.
   static void Accept(const UnaryRoute& route);
 
   const Caller& caller() const { return *call_.caller; }

@@ -30,8 +30,7 @@ constexpr int64_t kTail = int64_t{128} << 10;
 // The end record alone, of an empty zip.
 constexpr int64_t kLeastZip = 22;
 
-// Whether the files at that host are Segmind's own: its API's, its domain's, and its bucket's
-// (UPSTREAM.md).
+// Whether the files at that host are Segmind's own: its API's, its domain's, and its bucket's.
 bool IsOfSegmind(const Url& url, const std::string& upstream_url) {
   const auto upstream = Url::Parse(upstream_url);
   if (upstream.ok() && url.host() == upstream->host() && url.port() == upstream->port())
