@@ -12,10 +12,11 @@ namespace {
 
 // How many calls of a method may arrive before the first is looked at; more wait in gRPC.
 constexpr int kAtOnce = 16;
-// What is handled aside (UnaryMethod::aside_beyond): a filter of this many bytes takes a while to
-// read.
+// A request this long is handled aside (UnaryMethod::aside_beyond): reading such a filter takes a
+// while.
 constexpr size_t kLongFilter = 256;
-// A name for an upload is shorter, unless it is wrong: what is left to do is to ask Segmind.
+// A longer name for an upload is surely wrong; with the usual one there is little to do but to ask
+// Segmind.
 constexpr size_t kLongUploadName = 512;
 constexpr size_t kNever = SIZE_MAX;
 
@@ -113,7 +114,7 @@ absl::StatusOr<WatchMethod::Look> FineTuneService::Admit(grpc::ServerContext& co
   lasting = call.lasting;
   auto message = std::make_shared<pb::WatchFineTunesRequest>();
   RETURN_IF_ERROR(ReadMessage(request, *message));
-  // `call` lives as long as `done`; it may be looked again, and costs once.
+  // `call` lives as long as `done`. The function may run more than once; the call is charged once.
   return
       [this, message, &call, taken = std::make_shared<bool>(false)]() -> absl::StatusOr<WatchSpec> {
         ASSIGN_OR_RETURN(WatchSpec spec, reads_.CheckWatch(*message, *call.caller));

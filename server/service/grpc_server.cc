@@ -28,7 +28,7 @@
 namespace finetune {
 namespace {
 
-// gRPC says only that it could not listen: the same attempt tells why.
+// gRPC only says that it could not listen. Trying the same here tells why.
 std::string WhyNotListen(const std::string& host, int port) {
   const std::string bare =
       host.size() > 2 && host.front() == '[' ? host.substr(1, host.size() - 2) : host;
@@ -51,7 +51,8 @@ std::string WhyNotListen(const std::string& host, int port) {
 
 void ConfigurePlugins(const GrpcServer::Options& options) {
   grpc::EnableDefaultHealthCheckService(false);
-  // Process-wide and not to be undone: once is enough, and OnlyWhatWasAskedFor does the rest.
+  // These are process-wide and cannot be undone: once is enough, and OnlyWhatWasAskedFor does the
+  // rest.
   static std::once_flag reflection, channelz;
   if (options.reflection)
     std::call_once(reflection, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
@@ -61,21 +62,22 @@ void ConfigurePlugins(const GrpcServer::Options& options) {
 
 constexpr int kSpareReaders = 3;
 
-// Of this process so far: who reads sockets without end takes much of it.
+// The processor time that this process has used so far. Threads that read sockets without end use
+// much of it.
 absl::Duration ProcessorTime() {
   timespec used{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
   return absl::DurationFromTimespec(used);
 }
 
-// Where there is no second processor, a second thread only takes from the first.
+// Without a second processor, a second thread would only take time from the first.
 std::function<int64_t()> RefusedCalls(const CallGate& gate) {
   if (std::thread::hardware_concurrency() == 1) return [] { return int64_t{0}; };
   return [&gate] { return gate.refused_calls(); };
 }
 
-// Takes out the services that were not asked for: gRPC's library for reflection serves it in every
-// server of a process that is linked with it, and what one server asked for, others get too.
+// Removes the services that were not asked for: gRPC's reflection library serves itself in every
+// server of a process that links it, and what one server asked for, others get too.
 class OnlyWhatWasAskedFor : public grpc::ServerBuilderOption {
  public:
   explicit OnlyWhatWasAskedFor(const GrpcServer::Options& options)
@@ -98,23 +100,23 @@ class OnlyWhatWasAskedFor : public grpc::ServerBuilderOption {
 void SetConnectionOptions(grpc::ServerBuilder& builder) {
   // A second process must not share the port silently.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  // Dead clients are found within a minute (35 s, 20 s); a client may ping every 10 s, give or take
-  // what the network does to that.
+  // A dead client is found within a minute (35 s + 20 s). A client may ping every 10 s, with some
+  // tolerance for the network.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 35'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
-  // What a client may send ahead of being read is memory here, where gRPC's own probing goes up to
-  // 16 MiB: a little for each stream, and a whole message once it is asked for. ConnectionGuard can
-  // tell a stream that has just begun from a flood because it is so little.
+  // What a client may send before it is read is memory here, and gRPC's own probing would raise
+  // that to 16 MiB. A stream may send a little, and a whole message once it is asked for. Because
+  // it is so little, ConnectionGuard can tell a stream that has just begun from a flood.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
-  // What ConnectionGuard asks for, whether or not it is served.
+  // ConnectionGuard reads it, whether or not it is served.
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 1);
-  // For whoever connects and then says nothing.
+  // Ends connections whose client says nothing.
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 20'000);
-  // Tokens of Kubernetes and OIDC have up to 16 KiB, and proxies add more.
+  // Tokens of Kubernetes and OIDC have up to 16 KiB, and proxies add headers of their own.
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, 32 << 10);
   // A chunk of a dataset has at most 1 MiB.
   builder.SetMaxReceiveMessageSize(4 << 20);
@@ -123,7 +125,7 @@ void SetConnectionOptions(grpc::ServerBuilder& builder) {
 
 }  // namespace
 
-// Answers for methods that no service has, so that they are counted and typed like all else.
+// Answers calls of methods that no service has, so that they too are counted and get a typed error.
 class GrpcServer::UnknownMethods {
  public:
   UnknownMethods(grpc::ServerBuilder& builder, CallGate& gate) : gate_(gate) {

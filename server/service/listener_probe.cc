@@ -32,7 +32,7 @@ class Socket {
   const int fd_;
 };
 
-// Where a listener on `host` is reached from here.
+// The address at which this process reaches a listener on `host`.
 std::string ReachableHost(const std::string& host) {
   if (host == "0.0.0.0") return "127.0.0.1";
   if (host == "[::]" || host == "::") return "::1";

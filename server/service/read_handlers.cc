@@ -15,13 +15,14 @@
 namespace finetune {
 namespace {
 
-// Where neither the request nor the call says how long.
+// How long a wait takes if neither the request nor the call says.
 constexpr absl::Duration kDefaultWait = absl::Hours(1);
 
-// So many comparisons are made in about a third of a millisecond.
+// How many comparisons are made on the spot: about a third of a millisecond of work.
 constexpr size_t kQuickScan = 10'000;
 
-// States are passed in order, and may be skipped: a later one meets the wish for an earlier one.
+// A job passes states in order and may skip some: a later state satisfies the wish for an earlier
+// one.
 bool Meets(pb::FineTune::State state, pb::FineTune::State until) {
   if (state == until || IsTerminal(state)) return true;
   return until >= pb::FineTune::QUEUED && until <= pb::FineTune::AVAILABLE && state > until &&
@@ -82,7 +83,8 @@ std::string ReadHandlers::ObserveTimeOf(const FineTuneVersion& version) const {
   const absl::Time observed = parts_.catalog.ObserveTimeOf(version.id);
   const bool unread = observed == absl::InfinitePast();
   std::string field;
-  // Until this process has read it, the record's own word stands, unless it lies ahead of now.
+  // Until this process has read the job, the time in the record stands, unless it lies in the
+  // future.
   if (unread && version.read_time <= parts_.clock.WallNow()) return field;
   AppendTimestampField(field, pb::FineTune::kObserveTimeFieldNumber,
                        unread ? absl::UnixEpoch() : parts_.clock.ToWall(observed));
@@ -134,7 +136,7 @@ void ReadHandlers::AnswerList(const ListQuery& query, UnaryCall& call) {
   }
   if (absl::Status room = call.Take(Share::kScans, static_cast<int64_t>(cost / 1000)); !room.ok())
     return call.Fail(room);
-  // Other calls do not wait for it, and it is not made for a client that is gone.
+  // On a thread of its own, so that other calls do not wait for it; dropped if the client is gone.
   const uint64_t number = scans_.Post(call.sharer().get(), [this, query, &call] {
     LongWork::Piece work(parts_.long_work);
     call.ReplyBytes(pages_.Page(query, work));
@@ -168,7 +170,8 @@ void ReadHandlers::BeginWait(const pb::WaitFineTuneRequest& request, const Versi
   const uint64_t ticket = parts_.job_waits.WaitForFineTune(
       version->id,
       [until](const FineTuneVersion& seen) {
-        // What the state is for comes with a read that is made at once.
+        // The details for which one waits for the state come with another read, which follows at
+        // once.
         return Meets(seen.state, until) && !seen.details_pending;
       },
       deadline,

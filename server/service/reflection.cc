@@ -20,7 +20,7 @@ using google::protobuf::DescriptorPool;
 using google::protobuf::FileDescriptor;
 using Stream = grpc::ServerReaderWriter<v1::ServerReflectionResponse, v1::ServerReflectionRequest>;
 
-// What one stream was sent already.
+// The files that a stream has been sent.
 using Sent = std::set<const FileDescriptor*>;
 
 void AddFile(const FileDescriptor* file, Sent& sent, v1::FileDescriptorResponse& response) {
@@ -90,7 +90,7 @@ class Service : public v1::ServerReflection::Service {
     if (file == nullptr)
       return Refuse(grpc::StatusCode::NOT_FOUND, "there is no such file, symbol or extension",
                     response);
-    // Asked for twice, it is sent twice: its imports are not.
+    // A file that is asked for twice is sent twice; its imports are not.
     sent.erase(file);
     AddFile(file, sent, *response.mutable_file_descriptor_response());
   }
@@ -110,7 +110,7 @@ class Service : public v1::ServerReflection::Service {
   std::vector<std::string> services_;
 };
 
-// Puts the service into a server, and tells it what else is in there.
+// Adds the service to a server, and tells it which others the server has.
 class Plugin : public grpc::ServerBuilderPlugin {
  public:
   std::string name() override { return "reflection_v1"; }

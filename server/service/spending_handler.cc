@@ -12,7 +12,7 @@
 namespace finetune {
 namespace {
 
-// Of some 100 bytes each: what fits into a message that every client takes.
+// Rows have about 100 bytes each, so this many fit into a message that every client takes.
 constexpr size_t kMaxRows = 20'000;
 
 absl::StatusOr<SpendingSpec> CheckSpendingRequest(const pb::GetSpendingRequest& request,
@@ -58,7 +58,7 @@ void SpendingHandler::Get(const pb::GetSpendingRequest& request, UnaryCall& call
       {.start = spec->start, .end = spec->end, .caller = spec->caller},
       [report](const SpendingRows& rows) { report->Add(rows); },
       [report, &call](absl::Status status) {
-        // Off the recorder's thread: the answer may be long.
+        // Not on the recorder's thread: the answer may be long.
         call.Later([report, status = std::move(status), &call] {
           if (!status.ok()) return call.Fail(status);
           if (report->size() > kMaxRows)

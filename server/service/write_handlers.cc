@@ -22,7 +22,7 @@ void Answer(absl::StatusOr<VersionPtr> version, UnaryCall& call) {
   call.ReplyBytes(grpc::ByteBuffer(&(*version)->full, 1));
 }
 
-// How many budgets' warnings go into the metadata of one answer.
+// The most budgets' warnings in one answer's metadata.
 constexpr size_t kMaxWarnings = 8;
 constexpr char kBudgetWarning[] = "finetune-budget-warning";
 
@@ -43,7 +43,7 @@ void WriteHandlers::Create(pb::CreateFineTuneRequest request, UnaryCall& call) {
                     .trace = call.trace(),
                     .sharer = call.sharer(),
                     .notes = std::make_shared<CreateNotes>()};
-  // Where too many look already, Segmind's own look must do.
+  // If too many looks are under way, Segmind's own look has to do.
   if (parts_.looks != nullptr && parts_.look_at_creates && call.Take(Share::kChecks).ok())
     create.look = [looks = parts_.looks, job = create.fine_tune,
                    trace = call.trace()](DatasetLooks::Done done) {
@@ -77,12 +77,13 @@ void WriteHandlers::Validate(pb::FineTune checked, UnaryCall& call) {
 }
 
 void WriteHandlers::ValidateDataset(pb::FineTune checked, UnaryCall& call) {
-  // A dataset that is yet to be uploaded has no URL.
+  // A dataset that has yet to be uploaded has no URL.
   if (parts_.looks == nullptr || checked.data_source_uri().empty()) {
     RemoveSignatures(checked);
     return call.Reply(checked);
   }
-  // It takes a connection, as a transfer does, and a thread while the host's name is looked up.
+  // The look takes a connection, as a transfer does, and a thread while the host's name is
+  // resolved.
   for (const Share share : {Share::kChecks, Share::kTransfers})
     if (absl::Status room = call.Take(share); !room.ok()) return call.Fail(room);
   auto job = std::make_shared<const pb::FineTune>(std::move(checked));

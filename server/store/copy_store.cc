@@ -23,7 +23,8 @@ absl::StatusOr<std::unique_ptr<RecordTarget>> OpenTarget(const StorePlace& place
 
 absl::Status PutAll(RecordSource& source, const RecordHead& head, RecordTarget& target) {
   RETURN_IF_ERROR(target.Begin(head));
-  // Only now: a place that has another record is refused, and changes nothing.
+  // Not before Begin: a target that has another record is refused, and the source must not change
+  // then.
   RETURN_IF_ERROR(source.MarkUnderWay(target.name()));
   const auto put = [&](const auto& row) { return target.Put(row); };
   RETURN_IF_ERROR(source.ReadRecords(put));
@@ -32,7 +33,7 @@ absl::Status PutAll(RecordSource& source, const RecordHead& head, RecordTarget& 
   return source.ReadSpending(put);
 }
 
-// Until the very end the target has nothing: what fails before leaves the record where it is.
+// The target has nothing until the very end, so a failure leaves the record where it is.
 absl::Status CopyAll(RecordSource& source, const RecordHead& head, RecordTarget& target) {
   if (absl::Status put = PutAll(source, head, target); !put.ok()) {
     if (absl::Status given_up = source.MarkUnderWay(""); !given_up.ok())

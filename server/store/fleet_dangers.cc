@@ -7,7 +7,7 @@
 namespace finetune {
 namespace {
 
-// A clock that is further away than this makes what is shown look wrong.
+// With a larger difference between the clocks, the times that are shown look wrong.
 constexpr absl::Duration kMostSkew = absl::Seconds(1);
 
 }  // namespace
@@ -23,7 +23,7 @@ void FleetDangers::NoteSkew(absl::Duration ahead, absl::Duration uncertainty) {
 }
 
 void FleetDangers::NoteStandbys(bool is_synchronous, int64_t standbys) {
-  // A server without a standby has never promised more.
+  // A server that never had a standby has never promised more.
   const bool is_expected = standbys > 0 || has_been_synchronous_;
   has_been_synchronous_ = has_been_synchronous_ || is_synchronous;
   if (!is_synchronous && is_expected && !std::exchange(may_lose_, true)) {

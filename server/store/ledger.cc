@@ -10,7 +10,7 @@
 namespace finetune {
 namespace {
 
-// As kMaxJobMicros: sums stay below 2^63.
+// Like kMaxJobMicros, keeps sums below 2^63.
 constexpr int64_t kMaxBilledMicros = 1'000'000'000'000;
 
 constexpr absl::Duration kQuarter = absl::Minutes(15);
@@ -42,7 +42,7 @@ CountedJob Counted(const record::Charge& charge, const pb::FineTune& job, const 
                  .unit = charge.unit(),
                  .outcome = outcome};
   counted.count = {.jobs = 1, .micros = charge.micros()};
-  // Segmind's word counts, unless the operator's prices are in something else.
+  // The cost that Segmind reports counts, unless the operator's prices are in another unit.
   const pb::Cost& billed = job.billed_cost();
   if (job.has_billed_cost() && (charge.unit().empty() || charge.unit() == billed.unit()) &&
       billed.micros() >= 0 && billed.micros() <= kMaxBilledMicros) {

@@ -8,7 +8,7 @@ namespace finetune {
 
 uint64_t MakeEraId() {
   absl::BitGen random;
-  // As an SQL integer it is not negative.
+  // Not negative as an SQL integer.
   return absl::Uniform<uint64_t>(absl::IntervalClosed, random, 1, INT64_MAX);
 }
 
@@ -18,7 +18,7 @@ Lineage::Lineage(std::vector<Era> eras) : eras_(std::move(eras)) {
 
 const Era* Lineage::Find(uint64_t id) const {
   if (id == kFirstEra) {
-    // Later ones do not stand in for it once it was forgotten.
+    // Null once it was forgotten: later eras do not stand in for it.
     return !eras_.empty() && eras_.front().base_revision == 0 ? &eras_.front() : nullptr;
   }
   auto it = index_.find(id);

@@ -22,7 +22,7 @@ void AppendBigEndian(std::string& out, uint64_t number, int bytes) {
     out.push_back(static_cast<char>(number >> shift));
 }
 
-// libpq's messages have line breaks, and end in one.
+// libpq's messages have several lines, and end with a line break.
 std::string OneLine(const char* message) {
   const std::vector<std::string> lines = absl::StrSplit(message, '\n', absl::SkipWhitespace());
   std::string text;
@@ -40,8 +40,8 @@ absl::Status HoldsPassword() {
 }
 
 absl::StatusOr<Settings> ParseUrl(const std::string& url) {
-  // Looked for before libpq parses it: libpq takes what follows a `/` or `?` in a password for
-  // another part of the URL, and quotes it.
+  // Checked before libpq parses the URL: libpq takes what follows a `/` or `?` in a password for
+  // another part of the URL, and quotes it in its message.
   const size_t begin = url.find("//");
   const size_t end = url.rfind('@');
   if (begin != url.npos && end != url.npos && begin < end &&
@@ -84,12 +84,12 @@ absl::StatusOr<Settings> SettingsOf(const PgTarget& target) {
     settings["password"] = std::string(absl::StripAsciiWhitespace(password.text));
   }
   if (!target.ca_file.empty()) settings["sslrootcert"] = target.ca_file;
-  // What callers write, whatever the environment or the URL says.
+  // Callers write UTF-8, whatever the environment or the URL says.
   settings["client_encoding"] = "UTF8";
   settings.try_emplace("sslmode", IsLocal(settings) ? "prefer" : "verify-full");
   settings.try_emplace("application_name", "finetune-gateway");
   settings.try_emplace("connect_timeout", "3");
-  // Without these a connection that is cut off without a word lasts for hours.
+  // Without these, a connection that is cut off silently lasts for hours.
   settings.try_emplace("tcp_user_timeout", "5000");
   settings.try_emplace("keepalives_idle", "5");
   settings.try_emplace("keepalives_interval", "2");
@@ -97,14 +97,15 @@ absl::StatusOr<Settings> SettingsOf(const PgTarget& target) {
   return settings;
 }
 
-// The part of a list that belongs to the place with this number; one value is for all places.
+// The part of a comma-separated list for the place with this number; a single value is for all
+// places.
 std::string PartOf(const std::string& list, size_t number) {
   const std::vector<std::string> parts = absl::StrSplit(list, ',');
   return parts.size() == 1 ? list : number < parts.size() ? parts[number] : "";
 }
 
-// One for each place that the URL names. libpq would try them within one attempt, and wait at one
-// that is silent for as long as there is patience for all.
+// The settings for each place that the URL names. libpq would try them all within one attempt, and
+// a silent one would use up the patience for all.
 std::vector<Settings> PlacesOf(const Settings& settings) {
   constexpr const char* kLists[] = {"host", "hostaddr", "port"};
   const auto count = [&](const char* name) -> size_t {
@@ -117,14 +118,14 @@ std::vector<Settings> PlacesOf(const Settings& settings) {
       if (auto found = places[i].find(name); found != places[i].end())
         found->second = PartOf(found->second, i);
     }
-    // One of them is the primary.
+    // Only one of them is the primary.
     if (places.size() > 1) places[i].try_emplace("target_session_attrs", "read-write");
   }
   return places;
 }
 
-// It became a standby, or is one: the primary is elsewhere. (The second is what a transaction that
-// begins as one that writes is told there.)
+// The server is a standby, perhaps since a moment ago, and the primary is elsewhere. (The second
+// code is the answer to a transaction that begins as one that writes.)
 constexpr char kNotSupported[] = "0A000";
 bool IsOfStandby(absl::string_view state) { return state == "25006" || state == kNotSupported; }
 
@@ -159,7 +160,8 @@ std::string WhyNotIn(const char* message) {
 }  // namespace
 
 bool PgError::passes() const {
-  // Insufficient resources, operator intervention, system error; conflicts with others.
+  // The classes of insufficient resources, operator intervention, system errors, and conflicts with
+  // others.
   for (const char* kind : {"53", "57", "58", "40"})
     if (absl::StartsWith(state, kind)) return true;
   return state == "55P03" || IsOfStandby(state);
@@ -268,7 +270,7 @@ void PgConnection::OnNotice(void* self, const PGresult* notice) {
 
 PgError PgConnection::Broken(std::string_view why) {
   broken_ = true;
-  // libpq may have no words for it.
+  // libpq may have no message for it.
   return {"", why.empty() ? "the connection broke" : std::string(why)};
 }
 
@@ -283,7 +285,7 @@ bool PgConnection::WaitForSocket(bool to_write, absl::Time deadline) const {
   }
 }
 
-// True if all is sent and the next result is there. Otherwise takes one step towards that.
+// True if everything is sent and the next result is there. Otherwise takes one step towards that.
 bool PgConnection::Exchange(absl::Time deadline, PgError& error) {
   PGconn* pg = connection_.get();
   const int unsent = PQflush(pg);
@@ -322,8 +324,8 @@ PgError PgConnection::ErrorOf(const PGresult* result, absl::string_view sql) {
   const char* words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   const bool is_told = words != nullptr && *words != '\0';
   PgError error = {state == nullptr ? "" : state, is_told ? words : "it failed"};
-  // Whoever has the connection looks for the primary. (Some servers say of a function, too, that it
-  // is not supported.)
+  // The connection is dropped, so that its owner looks for the primary. (Some servers also say of a
+  // function that it is not supported.)
   const bool is_standby =
       IsOfStandby(error.state) && (absl::StartsWith(sql, "BEGIN") || error.state != kNotSupported);
   if (is_standby || state == nullptr || PQstatus(connection_.get()) != CONNECTION_OK)
@@ -339,13 +341,13 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
   if (PgError unsent = Send(queries); !unsent.ok()) return unsent;
   PgError error;
   while (true) {
-    // Apart from a statement's error, after which the answers' end is still to come.
+    // Kept apart from a statement's error, after which the end of the answers is still to come.
     PgError lost;
     while (!Exchange(deadline, lost)) {
       if (!lost.ok()) return lost;
     }
     PGresult* result = PQgetResult(pg);
-    // Between the results of two statements.
+    // A null result separates the results of two statements.
     if (result == nullptr) {
       if (PQstatus(pg) != CONNECTION_OK) return Broken(OneLine(PQerrorMessage(pg)));
       continue;
@@ -353,7 +355,8 @@ PgError PgConnection::Run(const std::vector<PgQuery>& queries, absl::Time deadli
     const ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_PIPELINE_SYNC) {
       PQclear(result);
-      // Callers read the rows of each statement: all of them are there, or there was an error.
+      // Callers read the rows of every statement, so either all of them are there or there was an
+      // error.
       if (error.ok() && rows.size() != queries.size())
         return Broken(
             absl::StrCat("it answered ", rows.size(), " of ", queries.size(), " statements"));

@@ -16,8 +16,8 @@ class Queries {
     AddIntents(batch);
     AddLedgerQueries(batch, queries_);
     if (batch.forget_changes_through > 0) {
-      // From below, too: what went stays in the index, for each such look to walk over, until the
-      // table is vacuumed.
+      // With a lower bound, too: until the table is vacuumed, deleted rows stay in the index and
+      // each such search would walk over them.
       queries_.push_back(
           {"DELETE FROM finetune.changes WHERE revision > $1::bigint AND revision <= $2::bigint",
            {PgValue::Number(Signed(batch.forget_changes_after)),
@@ -36,7 +36,7 @@ class Queries {
   std::vector<PgQuery> Take() && { return std::move(queries_); }
 
  private:
-  // The job's latest change is what its row becomes; all of them go to the log.
+  // A job's row becomes what its latest change says; all changes go to the log.
   void AddChanges(const StoreBatch& batch) {
     if (batch.changes.empty()) return;
     std::vector<PgValue> revisions, times, ids, afters, befores, forgotten;
@@ -61,7 +61,7 @@ class Queries {
          {r, PgValue::Array(PgValue::kBigint, times), i, a, b,
           PgValue::Array(PgValue::kBigint, forgotten), PgValue::Number(seq_),
           PgValue::Number(Signed(batch.forget_changes_through))}});
-    // A job that is forgotten and made anew within one commit is another row.
+    // A job that is forgotten and made anew within one commit gets another row.
     queries_.push_back({"DELETE FROM finetune.fine_tunes WHERE id = ANY ($1::text[])",
                         {PgValue::Array(PgValue::kText, gone)}});
     queries_.push_back(

@@ -9,8 +9,9 @@
 namespace finetune {
 namespace {
 
-// A little more than a minute, because calls travel at different speeds. In nanoseconds, and by the
-// statement's own time: a transaction that waited for a row must not judge by when it began.
+// A little more than a minute, because calls take different times to travel. In nanoseconds, and by
+// the statement's own time: a transaction that waited for a row must not judge by the time at which
+// it began.
 #define A_WINDOW_AGO PG_NOW " - 60500000000"
 
 constexpr char kTake[] = "UPDATE finetune.upstream_calls SET at = " PG_NOW
@@ -19,7 +20,7 @@ constexpr char kTake[] = "UPDATE finetune.upstream_calls SET at = " PG_NOW
                          " ORDER BY at LIMIT 1 FOR UPDATE SKIP LOCKED) AND NOT EXISTS (SELECT FROM "
                          "finetune.upstream_hold WHERE until > " PG_NOW ") RETURNING slot, at";
 
-// Counts calls again that are not in the table, wherever there is room: others may have been granted
+// Counts calls again that the table lacks, wherever there is room: others may have been granted
 // their rows since.
 constexpr char kBringBack[] =
     "WITH made AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) "
@@ -34,10 +35,11 @@ constexpr char kBringBack[] =
     "lost.n, c.slot, c.at";
 constexpr absl::Duration kWindow = absl::Milliseconds(60'500);
 
-// A grant that took longer than this is too old to use: others count it from when it was given.
+// A grant that took longer is too old to use, because others count the call from the time of the
+// grant.
 constexpr absl::Duration kStale = absl::Milliseconds(300);
 
-// A row's slot and time name a call.
+// A row's slot and time identify a call.
 uint64_t IdOf(int64_t slot, int64_t at) {
   return static_cast<uint64_t>(at) * 1'000'003 + static_cast<uint64_t>(slot);
 }
@@ -90,7 +92,7 @@ PgError PostgresCalls::Run(PgConnection& connection, const DatabaseClock& clock,
                            {PgValue::Number(absl::ToUnixNanos(until))}}},
                          SteadyNow() + patience, rows);
     if (!error.ok()) {
-      // Kept, to be written as soon as that is possible.
+      // Kept, and written as soon as that is possible.
       MutexLock lock(mu_);
       waiting_.hold_until = std::max(waiting_.hold_until, waiting.hold_until);
     }
@@ -139,7 +141,7 @@ PgError PostgresCalls::BringBack(PgConnection& connection, const DatabaseClock& 
 PgError PostgresCalls::RunOne(PgConnection& connection, const DatabaseClock& clock,
                               absl::Duration patience, int kind, Answer& answer) {
   std::vector<PgQuery> queries = {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-                                  // Not lost by a server that crashes; a standby is not waited for.
+                                  // Survives a crash of the server; does not wait for a standby.
                                   {"SET LOCAL synchronous_commit = local"},
                                   {kTake, {PgValue::Number(kind)}}};
   for (PgQuery& query : PictureQueries()) queries.push_back(std::move(query));

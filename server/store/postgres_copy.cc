@@ -16,12 +16,12 @@
 namespace finetune {
 namespace {
 
-// Rows that go in one statement.
+// How many rows one statement takes.
 constexpr int64_t kAtOnce = 2'000;
 constexpr absl::Duration kPatience = absl::Minutes(10);
 constexpr uint32_t kNumber = PgValue::kBigint, kText = PgValue::kText, kBytes = PgValue::kBytea;
 
-// The connection of either side.
+// A connection to the source or to the target.
 class Database {
  public:
   Database(const PgTarget& target, std::unique_ptr<PostgresSession> session)
@@ -49,9 +49,9 @@ class Database {
     if (error.ok()) return absl::OkStatus();
     return absl::UnavailableError(absl::StrCat("the database ", name_, ": ", error.words()));
   }
-  // The last Ask's answers.
+  // The answers to the last Ask.
   const std::vector<PgRows>& rows() const { return rows_; }
-  // COMMIT, and not a word that it may not last.
+  // Commits, and fails if the server warns that the commit may not last.
   absl::Status Commit() {
     RETURN_IF_ERROR(Ask({{"COMMIT"}}));
     if (rows_[0].tag() != "COMMIT" || session_->connection().warned())
@@ -66,7 +66,7 @@ class Database {
   std::vector<PgRows> rows_;
 };
 
-// Between two questions the other side may take its time.
+// The other side may take its time between two statements.
 constexpr char kNoHurry[] = "SET LOCAL idle_in_transaction_session_timeout = 0";
 
 class PostgresSource : public RecordSource {
@@ -84,7 +84,7 @@ class PostgresSource : public RecordSource {
   absl::Status MarkUnderWay(const std::string& to) override;
 
  private:
-  // Reads slice after slice: `next` makes the question for what comes after the last row.
+  // Reads slice after slice: `next` makes the query for what follows the last row.
   template <typename Next, typename Read>
   absl::Status ReadAll(const Next& next, const Read& read) {
     int64_t got = kAtOnce;
@@ -192,13 +192,13 @@ absl::Status PostgresSource::MarkMoved(const std::string& to) {
   return database_.Commit();
 }
 
-// In a transaction of its own: gateways are kept out by the session's lock, and not by the rows'.
+// In a transaction of its own. The session's lock keeps gateways out, not the rows' locks.
 absl::Status PostgresSource::MarkUnderWay(const std::string& to) {
   RETURN_IF_ERROR(MarkMoved(to.empty() ? "" : MoveUnderWayTo(to)));
   return database_.Ask({{"BEGIN"}, {kNoHurry}, {"SELECT FROM finetune.meta WHERE one FOR UPDATE"}});
 }
 
-// The columns of many rows, as arrays for unnest.
+// The columns of many rows as arrays, for unnest.
 class Columns {
  public:
   explicit Columns(std::vector<uint32_t> types)
@@ -242,7 +242,7 @@ class PostgresTarget : public RecordTarget {
     spending_.spending.clear();
     return queries.empty() ? absl::OkStatus() : database_.Ask(queries);
   }
-  // Sends rows once there are enough of them, or at the end.
+  // Sends the rows if there are enough of them, or with `all`.
   absl::Status Send(Columns& columns, const char* insert, bool all) {
     if (columns.size() == 0 || (columns.size() < kAtOnce && !all)) return absl::OkStatus();
     return database_.Ask({{insert, columns.Take()}});

@@ -131,7 +131,7 @@ void PostgresFeed::OpenForWriter() {
   {
     MutexLock lock(mu_);
     if (!writer_wants_ || for_writer_ != nullptr || stopping_) return;
-    // The first attempt is made at once.
+    // Only the first attempt is made at once.
     if (!open_failure_.ok() && SteadyNow() < open_at_) return;
   }
   auto opened = PostgresSession::Open(options_.target, PostgresSession::Use::kShared,
@@ -149,7 +149,7 @@ void PostgresFeed::OpenForWriter() {
     changed_.NotifyAll();
     if (for_writer_ == nullptr) return;
   }
-  // Whoever follows asks for what it has missed.
+  // The follower then asks for what it has missed.
   WakeFollower();
 }
 
@@ -161,7 +161,7 @@ bool PostgresFeed::EnsureConnection() {
   if (opened.ok()) {
     std::vector<PgRows> rows;
     session_ = *std::move(opened);
-    // A notification says nothing that is not in the tables, and so need not reach the disk.
+    // A notification says nothing that is not in the tables, so it need not reach the disk.
     if (session_->connection()
             .Run({{"SET synchronous_commit = off"},
                   {"SET statement_timeout = '4s'"},
@@ -195,7 +195,7 @@ bool PostgresFeed::KeepAlive() {
       now + options_.patience, rows);
   if (!error.ok()) return !session_->connection().broken();
   if (rows[0].size() == 1) {
-    // As of before the question.
+    // Counted from before the query was sent.
     membership_.Renew(id, now + options_.lease - kLeaseMargin);
   } else {
     membership_.Lose(id);

@@ -46,7 +46,7 @@ PgQuery WantQuery() { return {"UPDATE finetune.leader SET wanted = wanted + 1 RE
 std::vector<PgQuery> TakeOverQueries(const std::string& me, absl::Duration lease) {
   return {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
           {"SET LOCAL synchronous_commit = on"},
-          // No commit of the record is under way while the term changes.
+          // So that no commit of the record is under way while the term changes.
           {"SELECT seq FROM finetune.meta FOR UPDATE"},
           {"UPDATE finetune.leader SET term = term + 1, holder = $1::text, expires = " PG_NOW
            " + $2::bigint WHERE expires < " PG_NOW " RETURNING term, wanted",

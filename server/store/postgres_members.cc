@@ -7,8 +7,8 @@ namespace {
 
 constexpr size_t kMaxEras = 1'000;
 
-// Members are awaited if commits of theirs may be gone: all but those that left in order or were
-// taken over from, as far as the record still tells. If nothing can be gone, nobody is awaited.
+// Members are awaited if commits of theirs may be lost: all except those that left in order or were
+// taken over from, as far as the record still tells. If nothing can be lost, nobody is awaited.
 constexpr char kBeginEra[] =
     "INSERT INTO finetune.eras (era, base_revision, base_seq, began, why, cautious_until, awaits) "
     "SELECT $1::bigint, $2::bigint, $3::bigint, now, $4::text, now + $5::bigint, CASE WHEN "
@@ -48,7 +48,7 @@ std::optional<JoinLook> JoinLookOf(const std::vector<PgRows>& rows) {
 
 std::vector<PgQuery> EraQueries(const StorePoint& point, const std::string& server,
                                 std::string_view why, absl::Duration caution) {
-  // The commit that begins an era is its first.
+  // The commit that begins an era is the era's first.
   const PgValue era = PgValue::Number(Signed(MakeEraId()));
   return {{kBeginEra,
            {era, PgValue::Number(Signed(point.revision)), PgValue::Number(Signed(point.seq)),
@@ -56,7 +56,7 @@ std::vector<PgQuery> EraQueries(const StorePoint& point, const std::string& serv
           {"UPDATE finetune.meta SET era = $1::bigint, seq = seq + 1, ledger_seq = seq + 1, server "
            "= $2::text",
            {era, PgValue::Text(server)}},
-          // The first stays: tokens of the first format are of it.
+          // The first era stays, because tokens of the first format belong to it.
           {"DELETE FROM finetune.eras WHERE base_revision > 0 AND number <= (SELECT "
            "max(number) FROM finetune.eras) - $1::bigint",
            {PgValue::Number(kMaxEras)}}};
@@ -70,7 +70,7 @@ std::vector<PgQuery> MemberQueries(const std::string& me, const std::string& nam
            "(id) DO UPDATE SET seen = excluded.seen, expires = excluded.expires",
            {PgValue::Text(me), PgValue::Text(name), PgValue::Text(FINETUNE_VERSION),
             Nanoseconds(lease), Nanoseconds(age)}},
-          // Those of earlier processes.
+          // Members of earlier processes.
           {"DELETE FROM finetune.members WHERE seen < (extract(epoch FROM clock_timestamp() - "
            "interval '1 hour') * 1e9)::bigint AND expires = 0 AND id <> $1::text",
            {PgValue::Text(me)}}};
@@ -83,8 +83,8 @@ PgQuery LeaveQuery(const std::string& me) {
 
 std::vector<PgQuery> WriterQueries(const StoreBatch& batch, const BatchWriter& writer) {
   const PgValue era = PgValue::Number(Signed(writer.era));
-  // Whatever this process has seen and the record has lost is brought back by this batch at the
-  // latest, under whichever of its names it was made.
+  // This batch at the latest brings back whatever this process has seen and the record has lost,
+  // under whichever of its names it was made.
   std::vector<PgQuery> queries = {
       {"UPDATE finetune.members SET seen_era = $1::bigint, last_batch = CASE id WHEN "
        "$2::text THEN $3::bigint ELSE last_batch END WHERE id = ANY ($4::text[])",

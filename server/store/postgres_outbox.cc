@@ -40,7 +40,8 @@ std::optional<FleetHint> HintOfTraceWord(std::string_view word) {
 }
 
 void PostgresOutbox::AddHint(FleetHint hint) {
-  // It comes from outside. What no text of the database's can hold is no name of Segmind's.
+  // The id comes from outside. If the database cannot store it as text, it is not a name of
+  // Segmind's.
   std::string& id = hint.upstream_id;
   if (ValidUtf8(id, kLongestHint) != id || id.find('\0') != std::string::npos) id.clear();
   MutexLock lock(mu_);
@@ -93,10 +94,10 @@ std::vector<PgQuery> PostgresOutbox::Take(const LeaderTerm* term, const Database
     MutexLock lock(mu_);
     std::swap(taken_, waiting_);
   }
-  // Others are not to hear of a term that is over.
+  // Others must not hear of a term that is over.
   if (term == nullptr) taken_.reading.reset();
   std::vector<PgQuery> queries;
-  // First, for OnSaid.
+  // First, because OnSaid expects it there.
   if (!taken_.wants.empty()) queries.push_back(WantQuery());
   if (!taken_.hints.empty()) {
     std::vector<std::string> ids;
@@ -109,7 +110,7 @@ std::vector<PgQuery> PostgresOutbox::Take(const LeaderTerm* term, const Database
     queries.push_back(TellQuery(*term, EncodeReading(*taken_.reading, clock)));
     queries.push_back(NotifyFleetQuery(kFleetToAll));
   }
-  // Before the word that makes the leader look for the hints.
+  // Before the notification that makes the leader look for the hints.
   for (const FleetHint& hint : taken_.hints)
     if (hint.trace.valid() && hint.trace.sampled)
       queries.push_back(NotifyFleetQuery(FleetTraceWord(hint)));

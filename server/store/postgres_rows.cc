@@ -3,13 +3,14 @@
 namespace finetune {
 namespace {
 
-// With the clock, which is looked at after the turn was waited for.
+// With the server's clock, which is read after the wait for the turn.
 constexpr char kSelectMembers[] =
     "SELECT id, CASE WHEN expires > now THEN 1 ELSE 0 END::bigint, now, (SELECT era.began FROM "
     "finetune.eras AS era JOIN finetune.meta USING (era)), last_batch FROM finetune.members, "
     "(SELECT (extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n WHERE expires > 0";
 
-// A row for each who is awaited still; the empty name is of what nobody can bring back.
+// A row for each member that is still awaited; an empty name stands for losses that nobody can
+// bring back.
 constexpr char kSelectCaution[] =
     "SELECT cautious_until, (awaited = ANY ($1::text[]))::int::bigint FROM finetune.eras AS e JOIN "
     "finetune.meta USING (era), unnest(awaits) AS awaited WHERE NOT EXISTS (SELECT FROM "
@@ -26,7 +27,7 @@ std::vector<PgQuery> NewsQueries(const StorePoint& known, int64_t most,
           {"SELECT intent FROM finetune.intents WHERE seq > $1::bigint ORDER BY seq LIMIT "
            "$2::bigint",
            {PgValue::Number(Signed(known.seq)), PgValue::Number(most + 1)}},
-          // All of them, if there are others than the one that is known.
+          // All eras, if there are others than the one that is known.
           {"SELECT era, base_revision, base_seq, began, why FROM finetune.eras WHERE EXISTS "
            "(SELECT FROM finetune.meta WHERE era <> $1::bigint) ORDER BY number",
            {PgValue::Number(Signed(known.era))}},
@@ -60,7 +61,7 @@ std::vector<Era> ErasOf(const PgRows& rows) {
 }
 
 StoredChange ChangeOf(const PgRows& rows, int row) {
-  // NULL has no bytes.
+  // NULL is read as no bytes.
   return {.revision = Unsigned(rows.Number(row, 0)),
           .time = absl::FromUnixNanos(rows.Number(row, 1)),
           .fine_tune_id = std::string(rows.Bytes(row, 2)),

@@ -11,7 +11,7 @@
 namespace finetune {
 namespace {
 
-// Held until the tables are as they should be. Any number will do, as long as all use the same.
+// Held until the tables have their form. Any number will do, as long as all versions use the same.
 constexpr char kLock[] = "SELECT pg_advisory_xact_lock(7213640917305586)";
 
 #define SMALL_AND_BUSY                                           \
@@ -54,17 +54,17 @@ constexpr const char* kForm1[] = {
     "seen bigint NOT NULL)" SMALL_AND_BUSY,
 };
 
-// Several gateways on one record: see fleet.h.
+// For several gateways on one record: see fleet.h.
 constexpr const char* kForm2[] = {
-    // Where the record went; empty as long as it is here.
+    // Where the record was moved to; empty while it is here.
     "ALTER TABLE finetune.meta ADD COLUMN IF NOT EXISTS moved_to text NOT NULL DEFAULT ''",
     "ALTER TABLE finetune.members ADD COLUMN IF NOT EXISTS name text NOT NULL DEFAULT '', "
     "ADD COLUMN IF NOT EXISTS version text NOT NULL DEFAULT '', "
     "ADD COLUMN IF NOT EXISTS started bigint NOT NULL DEFAULT 0, "
     "ADD COLUMN IF NOT EXISTS expires bigint NOT NULL DEFAULT 0, "
     "ADD COLUMN IF NOT EXISTS seen_era bigint NOT NULL DEFAULT 0",
-    // Members that have yet to bring back what the era before lost, and until when no new
-    // submission is taken while one of them has not.
+    // The members that have yet to bring back what the era before lost, and until when no new
+    // submission is accepted because of them.
     "ALTER TABLE finetune.eras ADD COLUMN IF NOT EXISTS awaits text[] NOT NULL DEFAULT '{}', "
     "ADD COLUMN IF NOT EXISTS cautious_until bigint NOT NULL DEFAULT 0",
     // `reading` is a record::FleetReading.
@@ -83,13 +83,13 @@ constexpr const char* kForm2[] = {
     "INSERT INTO finetune.upstream_hold DEFAULT VALUES ON CONFLICT DO NOTHING",
 };
 
-// What each form adds to the one before. The third gave the record its ledger, which older versions
-// would not keep.
+// What each form adds to the one before. The third form added the ledger, which older versions
+// would not keep up to date.
 constexpr int64_t kLedgerForm = 3;
 const absl::Span<const char* const> kForms[] = {kForm1, kForm2, kPostgresLedgerTables};
 static_assert(std::size(kForms) == kPostgresForm);
 
-// How often to try again for what others hold for a moment while they commit.
+// How often to try again for locks that others hold for a moment while they commit.
 constexpr int kTries = 5;
 
 absl::Status Refusal(const PgConnection& connection, const PgError& error) {
@@ -124,7 +124,7 @@ PgError AskForForm(PgConnection& connection, absl::Time deadline, std::vector<Pg
   if (!error.ok()) return error;
   const PgRows found = rows[0];
   const bool has_meta = found.Number(0, 1) == 1;
-  // A table without its row is damage, not a record that has yet to be made.
+  // A table without its row is damage, not a record that is still to be made.
   error =
       connection.Run({{has_meta ? "SELECT coalesce(max(schema_form), $1::bigint) FROM finetune.meta"
                                 : "SELECT 0 * $1::bigint",
@@ -139,13 +139,13 @@ void AddAll(const PgRows& rows, LedgerSum& ledger) {
   for (int i = 0; i < rows.size(); ++i) {
     Message message;
     const std::string_view bytes = rows.Bytes(i, 0);
-    // One that cannot be read is refused by the load that follows.
+    // A record that cannot be read is refused by the load that follows.
     if (message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) ledger.Add(message);
   }
 }
 
-// Writes the ledger of what is there, in the transaction that makes its tables. Whoever commits
-// meanwhile waits.
+// Writes the ledger of the jobs and intents that are there, in the transaction that makes its
+// tables. Others' commits wait meanwhile.
 PgError FillLedger(PgConnection& connection, absl::Time deadline) {
   std::vector<PgRows> rows;
   PgError error = connection.Run({{"SELECT schema_form FROM finetune.meta FOR UPDATE"},
@@ -153,21 +153,21 @@ PgError FillLedger(PgConnection& connection, absl::Time deadline) {
                                   {"SELECT intent FROM finetune.intents WHERE state < 3"}},
                                  deadline, rows);
   if (!error.ok()) return error;
-  // A new record has nothing in it; one that another has raised meanwhile has its ledger.
+  // A new record is empty, and one that another process has raised in the meantime has its ledger.
   if (rows[0].size() != 1 || rows[0].Number(0, 0) >= kLedgerForm) return {};
   LedgerSum ledger;
   AddAll<record::FineTuneRecord>(rows[1], ledger);
   AddAll<record::Intent>(rows[2], ledger);
   StoreBatch batch;
   batch.spending = ledger.rows();
-  // Of a record that went back to the form before.
+  // Left from before the record went back to the earlier form.
   std::vector<PgQuery> queries = {{"DELETE FROM finetune.spending"},
                                   {"DELETE FROM finetune.totals"}};
   AddLedgerQueries(batch, queries);
   return connection.Run(queries, deadline, rows);
 }
 
-// In one transaction: all of it, or nothing.
+// In one transaction, so that all of it happens or nothing.
 PgError Raise(PgConnection& connection, const Form& form, const std::string& epoch,
               absl::Time deadline) {
   std::vector<PgQuery> queries = {{"BEGIN"}, {"SET LOCAL lock_timeout = '2s'"}, {kLock}};

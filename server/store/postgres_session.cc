@@ -11,16 +11,16 @@
 namespace finetune {
 namespace {
 
-// libpq's pipelines and the server's own look at dead clients came with it.
+// The first version with libpq's pipelines and with the server's check for dead clients.
 constexpr int kLeastVersion = 140000;
 
-// Any number will do, except that of the tables' lock, which is held only for moments.
+// Any number will do except that of the tables' lock, which is held for moments only.
 constexpr char kTakeLock[] = "SELECT pg_try_advisory_lock(4918230517726490)::int::bigint";
 constexpr char kShareLock[] = "SELECT pg_try_advisory_lock_shared(4918230517726490)::int::bigint";
 constexpr absl::Duration kLockInterval = absl::Milliseconds(100);
 
-// A replica that stops between taking the record's lock and committing must not hold up the others,
-// and one that is gone must be missed in seconds.
+// A gateway that stops between taking the record's lock and committing must not hold up the others,
+// and one that is gone must be noticed within seconds.
 constexpr const char* kSettings[] = {
     "SET lock_timeout = '2s'",
     "SET idle_in_transaction_session_timeout = '3s'",
@@ -32,18 +32,18 @@ constexpr const char* kSettings[] = {
     "SET default_transaction_isolation = 'read committed'",
     "SET default_transaction_read_only = off",
     "SET statement_timeout = 0",
-    // Not all versions have both. A role's default would end the writer's connection between two
-    // submissions, or a long load.
+    // Not all versions have both. A role's default could end the writer's connection between two
+    // submissions, or during a long load.
     ("SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', "
      "'transaction_timeout')"),
     "SET search_path = pg_catalog",
-    // A commit is on the disk when it is acknowledged, whatever the server's default; `on` leaves
-    // stronger ones alone.
+    // A commit must be on disk when it is acknowledged, whatever the server's default. `on` leaves
+    // stronger settings alone.
     ("SELECT set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN "
      "('off', 'local') THEN 'on' ELSE current_setting('synchronous_commit') END, false)"),
 };
 
-// Why there is no session: whoever wanted one says for what.
+// Says why there is no session; the caller adds what it was for.
 absl::Status Unavailable(const PgError& error) { return absl::UnavailableError(error.words()); }
 
 }  // namespace
@@ -61,7 +61,8 @@ absl::StatusOr<std::unique_ptr<PostgresSession>> PostgresSession::Open(
       *session->connection_, absl::StrReplaceAll(MakeUuid(), {{"-", ""}}).substr(0, 16), deadline,
       /*accept_unfinished_move=*/use == Use::kAlone));
   RETURN_IF_ERROR(session->TakeLock(use, SteadyNow() + lock_patience));
-  // Tables that were restored from a dump into a server that went on are others.
+  // Tables that were restored from a dump into a running server are other tables, which their
+  // files' numbers show.
   std::vector<PgRows> rows;
   const PgError error = session->connection_->Run(
       {{"SELECT pg_relation_filenode('finetune.meta')::text"}}, deadline, rows);
@@ -104,14 +105,15 @@ absl::Status PostgresSession::CheckServer(absl::Time deadline) {
                      absl::string_view(encoding.data(), encoding.size()),
                      ": make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"));
   }
-  // A managed server may not tell its system id or its log's name; then a restart is noticed, and
-  // little else.
+  // A managed server may not reveal its system id or the name of its log. Then only a restart is
+  // noticed, and little else.
   const char* const full =
       "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), "
       "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), "
       "extract(epoch FROM pg_postmaster_start_time()))";
   error = connection_->Run({{full}}, deadline, rows);
-  // For good: one that was interrupted would be taken for another server.
+  // Only after a lasting error: a server whose answer was interrupted would be taken for another
+  // one.
   if (!error.ok() && !error.broken() && (!error.passes() || error.state == "0A000"))
     error = connection_->Run({{"SELECT extract(epoch FROM pg_postmaster_start_time())::text"}},
                              deadline, rows);
@@ -132,9 +134,9 @@ absl::Status PostgresSession::Set(absl::Time deadline) {
   return absl::OkStatus();
 }
 
-// Settings, locks and notifications belong to a backend. A pooler that gives each transaction
-// another backend cannot be used, even if it happens to give the same one while nobody else is
-// there.
+// Settings, locks and notifications belong to a backend. A pooler that changes the backend from
+// transaction to transaction cannot be used, even if it happens to give the same one while nobody
+// else is there.
 absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time deadline) {
   constexpr char kBackend[] = "SELECT pg_backend_pid()::bigint";
   std::vector<PgRows> rows;
@@ -145,12 +147,12 @@ absl::Status PostgresSession::CheckPooler(const PgTarget& target, absl::Time dea
   };
   int64_t mine = 0, others = 0, again = 0;
   if (const PgError error = ask(*connection_, mine); !error.ok()) return Unavailable(error);
-  // A pooler reports a number of its own here.
+  // A pooler reports a number of its own here, instead of the backend's.
   if (mine == connection_->backend()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto other, PgConnection::Open(target, deadline));
   PgError error = other->Run({{"BEGIN"}}, deadline, rows);
   if (error.ok()) error = ask(*other, others);
-  // While the other one is within a transaction.
+  // Asked while the other connection is within a transaction.
   if (error.ok()) error = ask(*connection_, again);
   if (!error.ok()) return Unavailable(error);
   if (mine != others && mine == again) return absl::OkStatus();

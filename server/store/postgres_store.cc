@@ -19,16 +19,16 @@
 namespace finetune {
 namespace {
 
-// No more than this is asked for while others wait for the turn.
+// The most news that are asked for while others wait for the turn.
 constexpr int64_t kMaxNews = 64;
-// A whole record may take longer than a question.
+// Loading a whole record may take longer than a query.
 constexpr absl::Duration kLoadPatience = absl::Minutes(2);
-// What Read tells at most: as much as is kept for those who resume, by default.
+// The most changes that Read returns: as many as are kept for clients that resume, by default.
 constexpr int64_t kMaxRead = 10'000;
-// Within which a connection that was lost before says so.
+// How soon a connection that was lost earlier fails.
 constexpr absl::Duration kAtOnce = absl::Milliseconds(500);
 
-// With the database's name in front of what is wrong.
+// Puts the database's name in front of what is wrong.
 absl::StatusOr<std::unique_ptr<PostgresSession>> OpenSession(const PostgresOptions& options) {
   auto session = PostgresSession::Open(options.target, PostgresSession::Use::kShared,
                                        SteadyNow() + options.patience, options.lock_patience);
@@ -38,7 +38,8 @@ absl::StatusOr<std::unique_ptr<PostgresSession>> OpenSession(const PostgresOptio
                                    session.status().message()));
 }
 
-// As Store says, but for the feed's thread. The turn is a transaction that holds the row of `meta`.
+// Threads as Store says; the feed has one of its own. The turn is a transaction that holds the row
+// of `meta`.
 class PostgresStore : public Store {
  public:
   PostgresStore(const PostgresOptions& options, std::unique_ptr<PostgresSession> session)
@@ -72,24 +73,24 @@ class PostgresStore : public Store {
             .lease = options.lease};
   }
   absl::Time Deadline() const { return SteadyNow() + options_.patience; }
-  // Runs them; after an error the transaction is over, and a broken connection is dropped.
+  // Runs the queries. After an error the transaction is over, and a broken connection is dropped.
   absl::Status Run(const std::vector<PgQuery>& queries, std::vector<PgRows>& rows,
                    std::optional<absl::Time> deadline = std::nullopt);
   absl::Status EnsureOpen();
-  // As EnsureOpen and Run, for what a turn or a look begins with, as `make` says then. Where the
+  // As EnsureOpen and Run, for the first queries of a turn or a look, which `make` makes. If the
   // connection turns out to have been lost since its last use, they are asked anew on another.
   template <typename Make>
   absl::Status RunFirst(const Make& make, std::vector<PgRows>& rows, absl::Time& asked);
   void Drop();
-  // Registers this process, under another name if it was taken over from. Begins an era if this
-  // server has not been known, or at a start where nobody is alive.
+  // Registers this process, under another name if its intents were taken over. Begins an era if the
+  // server is not the known one, or at a start at which nobody is alive.
   absl::Status Join(bool starting);
-  // From the answers that begin at `first`: the row of `meta`, then those to NewsQueries. They were
-  // asked for at `asked`.
+  // Reads the answers that begin at `first`: the row of `meta`, then those to NewsQueries, which
+  // were asked at `asked`.
   absl::StatusOr<StoreNews> NewsOf(const std::vector<PgRows>& rows, size_t first,
                                    const StorePoint& known, int64_t most, absl::Time asked);
   absl::Status LookAtClock(StoreState& state);
-  // All that the turn's transaction does once the batch is there.
+  // Everything that the turn's transaction runs once the batch is there.
   std::vector<PgQuery> CommitQueries(const StoreBatch& batch);
   // Sets `news`' members and clock; false if this process is no member any more.
   bool TakeMembers(const PgRows& rows, absl::Time asked, StoreNews& news);
@@ -114,7 +115,7 @@ class PostgresStore : public Store {
 PostgresStore::~PostgresStore() {
   feed_.Stop();
   if (session_ == nullptr || !started_) return;
-  // Nobody has to wait for its time to run out: what it owned was settled before.
+  // So that nobody has to wait for its lease to run out: what it owned is settled.
   std::vector<PgRows> rows;
   (void)session_->connection().Run({LeaveQuery(membership().id())}, SteadyNow() + absl::Seconds(1),
                                    rows);
@@ -157,7 +158,7 @@ absl::Status PostgresStore::RunFirst(const Make& make, std::vector<PgRows>& rows
   RETURN_IF_ERROR(EnsureOpen());
   asked = SteadyNow();
   absl::Status status = Run(make(), rows);
-  // Not where it took its time: then nobody answers.
+  // Not if the error took its time: then nobody answers.
   if (status.ok() || !may_be_stale || session_ != nullptr || SteadyNow() - asked > kAtOnce)
     return status;
   RETURN_IF_ERROR(EnsureOpen());
@@ -216,7 +217,7 @@ bool PostgresStore::TakeMembers(const PgRows& rows, absl::Time asked, StoreNews&
     if (id == batch_by_ && rows.Number(i, 4) < written_) went_back_ = true;
     news.clock = StoreClock{.time = now, .asked = asked, .answered = SteadyNow()};
     is_member = is_member || id == me;
-    // In a young era those who live may not have found the new server yet.
+    // In a young era, members that are alive may not have found the new server yet.
     const bool is_young = absl::FromUnixNanos(rows.Number(i, 3)) + options_.lease > now;
     if (id == me || rows.Number(i, 1) != 0 || is_young) {
       members.live.push_back(id);
@@ -242,7 +243,7 @@ absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows,
   }
   if (news.point.era == known.era && news.point.seq < known.seq) went_back_ = true;
   if (went_back_) {
-    // It begins an era when it joins again.
+    // When it joins again, it begins an era.
     Drop();
     return PgUnavailable({"", "it has lost commits"});
   }
@@ -263,7 +264,7 @@ absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows,
   return news;
 }
 
-// Asked alone: the longer the question takes, the less its answer says.
+// Asked alone, because the longer the query takes, the less its answer says.
 absl::Status PostgresStore::LookAtClock(StoreState& state) {
   std::vector<PgRows> rows;
   const absl::Time asked = SteadyNow();
@@ -275,7 +276,7 @@ absl::Status PostgresStore::LookAtClock(StoreState& state) {
 
 absl::StatusOr<StoreState> PostgresStore::Load() {
   if (!started_) {
-    // A load before this one may have failed.
+    // An earlier load may have failed.
     if (session_ == nullptr) {
       ASSIGN_OR_RETURN(session_, OpenSession(options_));
     }
@@ -318,7 +319,7 @@ absl::StatusOr<StoreNews> PostgresStore::Begin(const StorePoint& known, const Tu
                                     {kLockMeta}};
     for (PgQuery& query : NewsQueries(known, kMaxNews, membership().all()))
       queries.push_back(std::move(query));
-    // A take-over locks the row of meta, too.
+    // A take-over locks the row of `meta`, too, so the leader's row cannot change in the turn.
     queries.push_back({"SELECT term, holder FROM finetune.leader"});
     return queries;
   };
@@ -364,7 +365,7 @@ std::vector<PgQuery> PostgresStore::CommitQueries(const StoreBatch& batch) {
 }
 
 CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
-  // A question within the turn may have failed, and ended it; without the row of `meta` nothing is
+  // A query within the turn may have failed and ended it. Without the row of `meta` nothing is
   // written.
   if (session_ == nullptr || !std::exchange(in_turn_, false))
     return CommitOutcome::Of(PgUnavailable({"", "the turn was lost"}));
@@ -372,7 +373,7 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
   batch_by_ = membership().id();
   const std::vector<PgQuery> queries = CommitQueries(batch);
   std::vector<PgRows> rows;
-  // A first list of a hundred thousand jobs takes its time.
+  // A first list with a hundred thousand jobs takes its time.
   const absl::Duration more = absl::Milliseconds(1) * (batch.changes.size() / 4);
   const PgError error = session_->connection().Run(queries, Deadline() + more, rows);
   const bool warned = session_->connection().warned();
@@ -383,7 +384,7 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
     return {};
   }
   if (!error.ok() && !error.broken() && !session_->connection().broken()) {
-    // A statement failed, so that the COMMIT after it was not run.
+    // A statement failed, so the COMMIT after it was not run.
     Abandon();
     return CommitOutcome::Of(PgUnavailable(error));
   }
@@ -393,8 +394,8 @@ CommitOutcome PostgresStore::Commit(const StoreBatch& batch) {
                                    : error)};
 }
 
-// The lock on meta is what proves that the commit is over: as long as the server still works on it,
-// it is held. What was written is durable once a commit after it is.
+// The lock on `meta` proves that the commit is over, because it is held for as long as the server
+// works on the commit. What was written is durable once a later commit is.
 absl::StatusOr<bool> PostgresStore::Settle() {
   RETURN_IF_ERROR(EnsureOpen());
   std::vector<PgRows> rows;

@@ -6,7 +6,7 @@
 namespace finetune {
 namespace {
 
-// More would be a list that shows nothing at all.
+// A list that shows more than this many jobs no more shows nothing at all.
 constexpr size_t kMostNotShown = 10'000;
 
 int64_t ToNumber(absl::Time steady, const DatabaseClock& clock) {

@@ -118,7 +118,7 @@ absl::Status SqliteSource::MarkMoved(const std::string& to) {
 class SqliteTarget : public RecordTarget {
  public:
   explicit SqliteTarget(std::unique_ptr<SqliteSession> session) : session_(std::move(session)) {}
-  // What is not committed goes.
+  // What is not committed is dropped.
   ~SqliteTarget() override = default;
 
   std::string name() const override { return absl::StrCat("sqlite:", session_->path); }
@@ -187,11 +187,11 @@ absl::Status SqliteTarget::End() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RecordSource>> OpenSqliteSource(const std::string& path) {
-  // Opening makes a file that is missing: gateways would start elsewhere on an empty record.
+  // Opening would create a missing file, and gateways would then start on an empty record.
   if (FileStamp::Of(path).size == 0)
     return absl::FailedPreconditionError(absl::StrCat("there is no record at sqlite:", path));
   {
-    // A start finds whatever is wrong with it.
+    // Opening it as a gateway does finds whatever is wrong with it.
     ASSIGN_OR_RETURN(auto store, OpenSqliteStore(path, {.accept_unfinished_move = true}));
     ASSIGN_OR_RETURN(const StoreState state, store->Load());
     if (!state.lost.empty()) return absl::FailedPreconditionError(state.lost);

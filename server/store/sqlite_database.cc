@@ -15,7 +15,7 @@ SqliteError ErrorOf(sqlite3* db, int code) {
 }  // namespace
 
 SqliteStatement& SqliteStatement::Bind(int index, std::string_view text) {
-  // A null pointer would bind NULL instead of an empty text.
+  // A null pointer would bind NULL instead of the empty text.
   const char* data = text.data() == nullptr ? "" : text.data();
   const int code =
       sqlite3_bind_text64(statement_.get(), index, data, text.size(), SQLITE_STATIC, SQLITE_UTF8);

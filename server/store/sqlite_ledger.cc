@@ -79,7 +79,7 @@ SqliteError SqliteLedger::Add(const SpendingKey& key, const SpendingCount& chang
   }
   if (SqliteError error = s_.find_spending.Reset(); !error.ok()) return error;
   count += change;
-  // A row that was forgotten has nothing that could be taken from it.
+  // Nothing can be taken from a row that was forgotten.
   if (count.jobs <= 0) return BindKey(s_.delete_spending, key).Run();
   digest ^= SumOfSpending(key, count);
   return BindSpending(s_.put_spending, key, count).Run();

@@ -116,7 +116,7 @@ absl::Status SqliteRecord::LoadChanges(StoreState& state) {
   return s_.CheckWhole(whole, "the log of changes");
 }
 
-// All of them are looked at, for each may be asked for later.
+// All of them are checked, because each may be asked for later.
 absl::Status SqliteRecord::LoadIntents(StoreState& state, int64_t& digest) {
   SqliteStatement select;
   RETURN_IF_ERROR(s_.Check(s_.db.Prepare(

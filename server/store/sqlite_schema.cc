@@ -9,8 +9,8 @@
 namespace finetune {
 namespace {
 
-// fine_tunes are stored in the order in which they are loaded: by their first revision. `sum` is
-// the row's checksum everywhere.
+// Rows of fine_tunes are in the order in which they are loaded, by first revision. In every table,
+// `sum` is the row's checksum.
 constexpr char kSchema[] = R"(
   CREATE TABLE meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -57,7 +57,7 @@ constexpr char kSchema[] = R"(
   CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
 )";
 
-// Form 4 gave the record its ledger (SpendingKey, TotalKey).
+// Form 4 added the ledger (SpendingKey, TotalKey).
 constexpr char kLedger[] = R"(
   CREATE TABLE spending (
     quarter INTEGER NOT NULL,
@@ -81,13 +81,13 @@ constexpr char kLedger[] = R"(
     PRIMARY KEY (subject, until, start, measure)) WITHOUT ROWID;
 )";
 
-// Form 2 gave intents their create_time as a column.
+// Form 2 added the create_time of intents as a column.
 constexpr char kToForm2[] = R"(
   ALTER TABLE intents ADD COLUMN create_time INTEGER NOT NULL DEFAULT 0;
   CREATE INDEX intents_by_create_time ON intents (caller, create_time, state);
 )";
 
-// Form 3 gave rows their checksums, and the record its eras.
+// Form 3 added the rows' checksums and the record's eras.
 constexpr char kToForm3[] = R"(
   ALTER TABLE meta ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE meta ADD COLUMN digest INTEGER NOT NULL DEFAULT 0;
@@ -110,7 +110,7 @@ constexpr char kToForm3[] = R"(
 
 constexpr char kPutEra[] = "INSERT INTO eras VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
-// Whatever came before there were eras belongs to the first one.
+// Whatever is older than eras belongs to the first one.
 SqliteError PutFirstEra(SqliteConnection& db) {
   const Era era{.id = MakeEraId(), .began = absl::UnixEpoch(), .why = "the record was made"};
   SqliteStatement put;
@@ -126,8 +126,8 @@ SqliteError PutFirstEra(SqliteConnection& db) {
       .Run();
 }
 
-// Runs `update` for each row of `select`, whose first column is the row's key and whose others
-// `sum_of` reads. Two columns of a key are bound as the first two parameters.
+// Runs `update`, with the key and the sum as parameters, for each row of `select`, whose first
+// column is the row's key and whose others `sum_of` reads.
 template <typename SumOf>
 SqliteError PutSums(SqliteConnection& db, const char* select_sql, const char* update_sql,
                     const SumOf& sum_of) {
@@ -150,7 +150,7 @@ struct IntentRow {
   std::string bytes;
 };
 
-// Joins the sums of further rows, `change`, into the record's digest.
+// Joins `change`, the sums of further rows, into the record's digest.
 SqliteError ChangeDigest(SqliteConnection& db, int64_t change) {
   SqliteStatement select, update;
   SqliteError error =
@@ -169,7 +169,7 @@ SqliteError ChangeDigest(SqliteConnection& db, int64_t change) {
   return error.ok() ? update.Bind(1, meta.digest).Bind(2, meta.Sum()).Run() : error;
 }
 
-// Sets what an intent's row holds beside the intent, in all forms.
+// Sets the columns that repeat parts of an intent, in all forms.
 SqliteError PutIntentColumns(SqliteConnection& db, int64_t& digest) {
   SqliteStatement select, update;
   SqliteError error = db.Prepare("SELECT caller, request_id, intent FROM intents", select);
@@ -230,7 +230,7 @@ SqliteError PutAllSums(SqliteConnection& db) {
   return error.ok() ? update.Bind(1, meta.digest).Bind(2, meta.Sum()).Run() : error;
 }
 
-// Writes the ledger of what is there.
+// Writes the ledger of the jobs and intents that are there.
 SqliteError PutLedger(SqliteConnection& db) {
   LedgerSum ledger;
   SqliteStatement jobs, intents, put;

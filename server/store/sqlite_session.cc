@@ -23,8 +23,8 @@ namespace {
 
 constexpr char kInMemory[] = ":memory:";
 
-// The exclusive mode keeps the file locked for as long as it is open, and needs no shared memory.
-// Pages whose cells make no sense are refused as soon as they are read.
+// In exclusive mode the file stays locked while it is open, and no shared memory is needed. Pages
+// whose cells make no sense are refused as soon as they are read.
 constexpr char kSettings[] = R"(
   PRAGMA locking_mode = EXCLUSIVE;
   PRAGMA journal_mode = WAL;
@@ -33,8 +33,8 @@ constexpr char kSettings[] = R"(
   PRAGMA cell_size_check = ON;
 )";
 
-// Stays the record's own through every copy of it: a submission that a copy lacks has the same
-// marker when it is made again.
+// Every copy of the record has the same key, so a submission that a copy lacks gets the same marker
+// when it is made again.
 constexpr char kMarkerKey[] = R"(
   CREATE TABLE IF NOT EXISTS marker_key (
     only INTEGER PRIMARY KEY CHECK (only = 1),
@@ -75,8 +75,8 @@ SqliteSession::~SqliteSession() {
 
 bool SqliteSession::InMemory() const { return path == kInMemory; }
 
-// Made here and not by SQLite, so that nobody else can read it; what SQLite puts beside it takes
-// the same mode.
+// Created here and not by SQLite, so that nobody else can read it. The files that SQLite puts
+// beside it take over its mode.
 absl::Status SqliteSession::CreateFile(bool create) {
   if (InMemory()) return absl::OkStatus();
   if (create) {
@@ -98,7 +98,7 @@ absl::Status SqliteSession::OpenFile() {
   SqliteError error = db.Open(path);
   if (error.ok()) error = db.Execute(kBusyTimeout);
   if (error.ok()) error = db.Execute(kSettings);
-  // Takes the lock, and shows that the file can be written.
+  // Takes the lock and shows that the file can be written.
   if (error.ok()) error = db.Execute("BEGIN IMMEDIATE; PRAGMA user_version; COMMIT");
   return error.ok() ? absl::OkStatus() : Refusal(error);
 }
@@ -182,7 +182,7 @@ SqliteError SqliteSession::PrepareAll() {
       {&find_total,
        "SELECT amount, sum FROM totals WHERE subject = ?1 AND until = ?2 AND start = ?3 AND "
        "measure = ?4"},
-      // Those that are over are not looked at.
+      // Totals whose period is over are left out.
       {&find_totals_of,
        "SELECT until, start, amount, sum FROM totals WHERE subject = ?1 AND until > ?2 AND start "
        "<= ?2 AND measure = ?3"},
@@ -206,7 +206,7 @@ SqliteSession::Files SqliteSession::LookAtFiles() const {
 
 void SqliteSession::NoteFiles() {
   if (InMemory()) return;
-  // A file that replaced ours meanwhile must not be mistaken for the one that is open.
+  // A file that has replaced ours must not be taken for the one that is open.
   const FileStamp file = FileStamp::Of(path);
   if (!file_.exists || file.SameFile(file_)) file_ = file;
   if (log_file_ < 0) log_file_ = open(LogPath().c_str(), O_RDONLY | O_CLOEXEC);
@@ -224,7 +224,7 @@ void SqliteSession::LeaveFilesAlone() { db.LeaveLogOnClose(); }
 
 absl::Status SqliteSession::CheckStructure() {
   SqliteStatement check;
-  // One line is enough.
+  // The first problem is enough.
   SqliteError error = db.Prepare("PRAGMA integrity_check(1)", check);
   if (!error.ok()) return Refusal(error);
   std::string verdict;

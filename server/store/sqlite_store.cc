@@ -16,10 +16,11 @@
 namespace finetune {
 namespace {
 
-// More starts than anybody looks back on; an era is some 60 bytes.
+// More starts than anybody looks back on; an era takes some 60 bytes.
 constexpr size_t kMaxEras = 1'000;
 
-// Needs no locks and asks nobody else: the file belongs to this process alone. Not thread-safe.
+// Needs no locks and no questions to others: the file belongs to this process alone. Not
+// thread-safe.
 class SqliteStore : public Store {
  public:
   SqliteStore(std::unique_ptr<SqliteSession> session, std::unique_ptr<MarkFile> mark,
@@ -59,7 +60,7 @@ class SqliteStore : public Store {
 
   absl::Status EnsureOpen();
   absl::Status Reopen();
-  // The log lost its name: what it holds is brought to safety.
+  // Saves what the log holds, after its file was removed.
   absl::Status RescueLog();
   // Ends a transaction that failed.
   void RollBack();
@@ -91,12 +92,12 @@ SqliteStore::~SqliteStore() {
   if (files == SqliteSession::Files::kLogRemoved && session_->SaveLog().ok())
     files = SqliteSession::Files::kAsLeft;
   if (!loaded_ || !spoiled_.ok() || files != SqliteSession::Files::kAsLeft) {
-    // What somebody else put there is not removed, either.
+    // Nor are files removed that somebody else put there.
     session_->LeaveFilesAlone();
     return;
   }
   const SqliteMeta meta = session_->meta;
-  // Closing brings the log into the file, and the mark says how that leaves it.
+  // Closing moves the log into the file, and the mark says how that leaves it.
   session_.reset();
   if (mark_ == nullptr) return;
   (void)mark_->Write({.epoch = epoch_,
@@ -150,7 +151,7 @@ absl::Status SqliteStore::RescueLog() {
     Log(LogLevel::kError, "the store's write-ahead log was removed while in use; nothing was lost",
         {{"store", path_}});
   }
-  // This commit is refused all the same: whoever removed the file may not be finished.
+  // This commit is refused all the same, because whoever removed the file may go on.
   return Unavailable("its -wal file was removed while in use");
 }
 
@@ -158,7 +159,7 @@ void SqliteStore::RollBack() {
   if (session_->db.InTransaction() && !session_->db.Execute("ROLLBACK").ok()) {
     session_.reset();
   } else {
-    // Part of what failed may have been written.
+    // Part of the failed commit may have been written.
     session_->NoteFiles();
   }
 }
@@ -208,7 +209,7 @@ absl::Status SqliteStore::BeginEra() {
   SqliteMeta next = s.meta;
   ++next.seq;
   next.lost = lost_;
-  // The commit that begins the era is its first.
+  // The commit that begins the era is the era's first.
   const Era era{.id = MakeEraId(),
                 .base_revision = s.meta.revision,
                 .base_seq = s.meta.seq,
@@ -221,7 +222,7 @@ absl::Status SqliteStore::BeginEra() {
   std::vector<Era> eras = lineage_.eras();
   eras.push_back(era);
   if (eras.size() > kMaxEras) {
-    // The first stays: tokens of the first format are of it.
+    // The first era stays, because tokens of the first format belong to it.
     RETURN_IF_ERROR(s.Check(s.db.Execute(absl::StrCat(
         "DELETE FROM eras WHERE number > 1 AND number <= ", number - int64_t{kMaxEras} + 1))));
     eras.erase(eras.begin() + 1, eras.end() - (kMaxEras - 1));
@@ -271,7 +272,7 @@ absl::StatusOr<StoreState> SqliteStore::Load() {
   return state;
 }
 
-// Each of them may be asked for later.
+// All of it is checked, because any part may be asked for later.
 absl::Status SqliteStore::CheckLedger(int64_t& digest) {
   bool whole = true;
   RETURN_IF_ERROR(session_->Check(SqliteLedger(*session_).Load(digest, whole)));

@@ -17,7 +17,7 @@ namespace finetune {
 namespace {
 
 constexpr absl::string_view kFormat = "finetune-gateway-mark-1";
-// Always this many bytes, so that each write replaces the one before it.
+// The mark always has this many bytes, so that each write replaces the one before it.
 constexpr size_t kSize = 256;
 
 int64_t SumOf(absl::string_view text) {

@@ -12,7 +12,7 @@ namespace {
 std::optional<std::string> IndexKeyOf(const FilterNode& node) {
   if (node.kind == FilterNode::Kind::kComparison) return node.comparison.IndexKey();
   if (node.kind != FilterNode::Kind::kAnd) return std::nullopt;
-  // The fields whose values the fewest jobs share come first.
+  // Fields come in this order: those first whose values the fewest jobs share.
   for (const FilterField& field : FilterFields()) {
     for (const FilterNode::Ptr& child : node.children) {
       if (child->kind != FilterNode::Kind::kComparison || child->comparison.field != &field)
@@ -24,7 +24,7 @@ std::optional<std::string> IndexKeyOf(const FilterNode& node) {
 }
 
 size_t ComparisonsOf(const FilterNode& node) {
-  // A text is looked for in some six others, which are folded for it.
+  // Such a text is compared with about six fields, which are case-folded for it.
   if (node.kind == FilterNode::Kind::kComparison &&
       node.comparison.field->kind == FilterField::Kind::kAnywhere) {
     return 10;

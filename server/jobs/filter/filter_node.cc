@@ -41,7 +41,7 @@ struct NumberIn {
   }
 };
 
-// `Member` is what the field's kind says.
+// The member in which a version keeps the field; `Member` goes with the field's kind.
 template <typename Member>
 const Member& ValueIn(const FilterField& field, const FineTuneVersion& version) {
   return version.*std::get<Member FineTuneVersion::*>(field.compared->member);
@@ -108,7 +108,7 @@ bool StandsAnywhere(const std::string& folded, const FineTuneVersion& version) {
                      [&](const auto& label) { return holds(label.second); });
 }
 
-// In quotes. Escapes the two characters that need it, and stars that are not wildcards.
+// The text in quotes. Escapes the two characters that need it, and stars that are not wildcards.
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
   for (char c : text) {

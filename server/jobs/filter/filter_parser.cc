@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
 constexpr std::string_view kNameEnds = " \t\r\n()\"'=!<>:";
-// A time has colons, so a value may.
+// A value may contain colons, because times do.
 constexpr std::string_view kValueEnds = " \t\r\n()\"'=!<>";
 constexpr std::string_view kOperatorStarts = "=!<>:";
 std::string NamesOf(const google::protobuf::EnumDescriptor* type) {
@@ -28,7 +28,7 @@ std::string NamesOf(const google::protobuf::EnumDescriptor* type) {
   return names;
 }
 
-// What may stand before an operator.
+// The fields that may precede an operator, for messages.
 std::string FieldNames() {
   std::string names;
   for (const FilterField& field : FilterFields())
@@ -132,7 +132,7 @@ absl::StatusOr<FilterNode::Ptr> FilterParser::Text() {
     return Fault(word.position, FieldNames());
   FilterComparison comparison;
   comparison.op = FilterOperator::kHas;
-  // A star at an end says what is so anyway.
+  // The field contains the text wherever it stands, so a star at either end adds nothing.
   comparison.text = FoldCase(word.text);
   return FilterNode::Compare(std::move(comparison));
 }
@@ -255,7 +255,7 @@ absl::Status FilterParser::TimeValue(const Word& word, FilterComparison& compari
 absl::Status FilterParser::TextValue(Word word, FilterComparison& comparison) {
   const bool wild = word.any_before || word.any_after;
   if (comparison.op == FilterOperator::kHas) {
-    // "Has" looks everywhere in the value anyway.
+    // "Has" searches the whole value, so only a lone star matters.
     comparison.any_value = word.any_value;
   } else if (comparison.op == FilterOperator::kEqual ||
              comparison.op == FilterOperator::kNotEqual) {
@@ -271,7 +271,7 @@ absl::Status FilterParser::TextValue(Word word, FilterComparison& comparison) {
 absl::StatusOr<FilterParser::Word> FilterParser::ReadWord() {
   Word word;
   word.position = position_;
-  // One character for each of word.text: '*' for a wildcard.
+  // As word.text, with '*' where a wildcard stands.
   std::string pattern;
   if (Peek() == '"' || Peek() == '\'') {
     ASSIGN_OR_RETURN(word.text, Quoted(pattern));
@@ -289,7 +289,7 @@ absl::StatusOr<FilterParser::Word> FilterParser::ReadWord() {
   return word;
 }
 
-// `pattern` gets the same, with x for every character that was escaped.
+// `pattern` becomes the same text, with x for every escaped character.
 absl::StatusOr<std::string> FilterParser::Quoted(std::string& pattern) {
   const size_t start = position_;
   const char quote = text_[position_++];
@@ -318,7 +318,8 @@ void FilterParser::SkipSpace() {
 bool FilterParser::AtKeyword(std::string_view keyword) const {
   const std::string_view rest = text_.substr(position_);
   if (!rest.starts_with(keyword)) return false;
-  // NOT=x would be a field named NOT. There is none; the message about fields is the better one.
+  // `NOT=x` is taken for a field named NOT. There is none, and the message about fields is the
+  // better one.
   return rest.size() == keyword.size() ||
          kSpace.find(rest[keyword.size()]) != std::string_view::npos || rest[keyword.size()] == '(';
 }

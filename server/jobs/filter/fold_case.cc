@@ -5,8 +5,8 @@
 namespace finetune {
 namespace {
 
-// The small letter of one that UTF-8 writes in two bytes; that of each of these is such a letter,
-// too.
+// The small letter of a letter that UTF-8 writes in two bytes. The small letter has two bytes as
+// well.
 uint32_t Small(uint32_t letter) {
   const auto between = [&](uint32_t first, uint32_t last) {
     return letter >= first && letter <= last;
@@ -16,8 +16,8 @@ uint32_t Small(uint32_t letter) {
   if (letter == 0x3C2) return 0x3C3;                                   // The final sigma.
   if (between(0x410, 0x42F)) return letter + 0x20;                     // Cyrillic.
   if (between(0x400, 0x40F)) return letter + 0x50;
-  // Latin Extended-A has capital and small letters by turns; I with a dot and y with two are of
-  // other blocks.
+  // Latin Extended-A alternates capital and small letters; I with a dot and Y with two are
+  // exceptions, whose small letters lie in other blocks.
   if (between(0x100, 0x12F) || between(0x132, 0x137) || between(0x14A, 0x177)) return letter | 1;
   if (between(0x139, 0x148) || between(0x179, 0x17E)) return letter + (letter & 1);
   return letter;

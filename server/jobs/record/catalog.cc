@@ -26,7 +26,8 @@ uint64_t DigestOf(const FineTuneVersion& version) {
   return hash;
 }
 
-// Half of the work on a second thread: it is what a start with many jobs takes longest for.
+// A second thread does half of the work, which is what takes longest when a gateway with many jobs
+// starts.
 std::vector<VersionPtr> ParseAll(const std::vector<std::string>& records) {
   std::vector<VersionPtr> versions(records.size());
   const auto parse = [&](size_t begin, size_t end) {
@@ -39,8 +40,8 @@ std::vector<VersionPtr> ParseAll(const std::vector<std::string>& records) {
   return versions;
 }
 
-// The changes that the store kept. A job's version before a change is the one after its previous
-// change, where that is kept too.
+// Rebuilds the changes that the store kept. The version before a change is the one after the same
+// job's previous change, if that is kept too.
 absl::StatusOr<std::deque<ChangePtr>> RestoreWindow(const StoreState& state, size_t limit) {
   std::deque<ChangePtr> window;
   absl::flat_hash_map<std::string, VersionPtr> latest;
@@ -121,7 +122,7 @@ absl::Status Catalog::Load(const StoreState& state) {
   if (!view.ok()) return view.status();
   epoch_ = state.epoch;
   SetGauges(**view);
-  // What was there is destroyed without the lock.
+  // What was there before is destroyed outside the lock.
   std::vector<ChangePtr> dropped;
   ByName<&FineTuneVersion::id>::Set by_id;
   ByName<&FineTuneVersion::upstream_id>::Set by_upstream_id;
@@ -191,7 +192,7 @@ void Catalog::Apply(absl::Span<const ChangePtr> changes) {
 }
 
 void Catalog::Reindex(const VersionPtr& old, const VersionPtr& version) {
-  // What Segmind calls a job may change with it, and then the old name no longer leads to it.
+  // Segmind's name for a job may change, and then the old name no longer leads to it.
   const auto index = [&](auto& set, std::string FineTuneVersion::*name) {
     if (old != nullptr && !(*old.*name).empty()) {
       if (auto it = set.find(*old.*name); it != set.end() && (*it)->id == old->id) set.erase(it);
@@ -257,7 +258,7 @@ void Catalog::SetGauges(const CatalogView& view) {
   fine_tunes_gauge_.Set(static_cast<double>(view.size()));
   active_gauge_.Set(static_cast<double>(view.active()));
   revision_gauge_.Set(static_cast<double>(view.revision()));
-  // As many bits as a double keeps.
+  // A double holds 53 bits exactly.
   digest_gauge_.Set(static_cast<double>(view.digest() >> 11));
 }
 
@@ -314,7 +315,7 @@ absl::Time Catalog::ObserveTimeOf(std::string_view id) const {
   return it == not_shown_.end() ? list_time_ : it->second;
 }
 
-// A job that has ended does not change, so how long ago it was seen matters to nobody.
+// A job that has ended does not change, so nobody cares how long ago it was seen.
 absl::Time Catalog::OldestOfAllLocked() const {
   absl::Time oldest = list_time_;
   for (const auto& [id, time] : not_shown_) {

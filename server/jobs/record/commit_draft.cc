@@ -19,7 +19,7 @@ bool IsNamed(const Record& record, std::string_view upstream_id) {
          record.upstream_request_id() == upstream_id;
 }
 
-// What a record says, apart from when it was read and from what the recorder itself writes.
+// What a record says, except when it was read and what the recorder itself writes.
 std::string ContentOf(const Record& record) {
   Record copy = record;
   copy.clear_read_time();
@@ -36,7 +36,8 @@ bool IsActive(const Record& record) {
   return !IsTerminal(record.fine_tune().state()) && !record.dormant();
 }
 
-// Names the version for good: the same revision of an era that was lost is another one.
+// Identifies the version for ever: a revision of an era that was lost may come again with another
+// content.
 std::string EtagOf(const ResumePoint& point) {
   return absl::StrCat(absl::Hex(point.revision), "-", absl::Hex(point.era, absl::kZeroPad16));
 }
@@ -160,7 +161,7 @@ void CommitDraft::Write(Record record, std::optional<Written> base) {
   AddChange(id, {.record = std::move(record)}, std::move(base));
 }
 
-// The job as it was last, but for the revision: what is sent to those who watched it.
+// Writes the job's last version with a new revision: it is sent to those who watched the job.
 void CommitDraft::WriteForgotten(const std::string& id, Written base) {
   Written last{.record = base.record, .forgotten = true};
   last.record.mutable_fine_tune()->set_revision(NextRevision());
@@ -184,7 +185,7 @@ void CommitDraft::AddChange(const std::string& id, Written written, std::optiona
 
 // ---- The ledger ----
 
-// The submission, as it was before the commit where this is the first that is heard of it.
+// The submission, as it was before this commit if the commit has not touched it yet.
 DraftLedger::Submission& CommitDraft::CountedSubmission(const std::string& id,
                                                         const IntentKey& key) {
   if (DraftLedger::Submission* known = ledger_.Find(id)) return *known;
@@ -196,7 +197,7 @@ DraftLedger::Submission& CommitDraft::CountedSubmission(const std::string& id,
 
 void CommitDraft::CountJob(const std::optional<Written>& base, const Record& record,
                            const std::string& id) {
-  // Nothing was ever spent here on a job from elsewhere.
+  // A job made elsewhere has never cost anything here.
   if (record.request_id().empty() && (!base || base->record.request_id().empty())) return;
   DraftLedger::Submission& submission =
       CountedSubmission(id, {record.fine_tune().creator(), record.request_id()});
@@ -205,7 +206,7 @@ void CommitDraft::CountJob(const std::optional<Written>& base, const Record& rec
 
 void CommitDraft::CountIntent(const record::Intent& intent) {
   const IntentKey key = IntentTable::KeyOf(intent);
-  // Another attempt has another job.
+  // A new attempt makes another job.
   const record::Intent* earlier = intents_.FindDone(key);
   if (earlier == nullptr) earlier = unsettled_.Find(key);
   if (earlier != nullptr && earlier->fine_tune_id() != intent.fine_tune_id())
@@ -288,8 +289,8 @@ int64_t CommitDraft::CountActive(const std::string& caller) const {
 absl::Status CommitDraft::EndMutation(absl::Status status) {
   if (status.ok()) status = std::move(own_error_);
   if (status.ok()) {
-    // Of jobs that are new at once, and that nobody says the age of, the first that was put counts
-    // as the newest: Segmind lists its newest job first.
+    // Among new jobs of unknown age, the one that was put first counts as the newest: Segmind lists
+    // its newest job first.
     std::reverse(
         std::stable_partition(own_order_.begin(), own_order_.end(),
                               [&](const std::string& id) { return BaseOf(id).has_value(); }),

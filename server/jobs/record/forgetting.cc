@@ -9,7 +9,7 @@ constexpr absl::Duration kKeepIntents = absl::Hours(24 * 7);
 constexpr absl::Duration kKeepRefusals = absl::Minutes(10);
 constexpr absl::Duration kForgetIntentsEvery = absl::Minutes(10);
 constexpr absl::Duration kForgetJobsEvery = absl::Minutes(1);
-// What may be forgotten in one commit.
+// The most jobs that one commit forgets.
 constexpr size_t kMaxForgotten = 1'000;
 
 }  // namespace
@@ -28,7 +28,8 @@ void Forgetting::OnLoaded() {
   gone_ = {};
 }
 
-// Whoever made them knows them at Segmind no more, and nobody asked this gateway for them.
+// Segmind does not know these jobs any more, and they were not made through this gateway, so nobody
+// will ask it for them.
 void Forgetting::ForgetLostJobs(CommitDraft& draft) {
   if (forget_lost_after_ == absl::InfiniteDuration() || clock_.Now() < forget_jobs_at_) return;
   forget_jobs_at_ = clock_.Now() + kForgetJobsEvery;
@@ -41,7 +42,7 @@ void Forgetting::ForgetLostJobs(CommitDraft& draft) {
         version.update_time > before) {
       continue;
     }
-    // A mutation of this very commit may have found it again.
+    // Another mutation of the same commit may have found the job again.
     const auto record = draft.Find(version.id);
     if (!record || record->fine_tune().state() != pb::FineTune::LOST) continue;
     draft.Forget(version.id);

@@ -8,11 +8,11 @@
 namespace finetune {
 namespace {
 
-// Segmind has five; what an upstream makes up must not fill the memory.
+// Segmind has five models. Names that an upstream makes up must not fill the memory.
 constexpr size_t kMostModels = 20;
 constexpr size_t kMostCallers = 100;
 
-// Made through this gateway.
+// Whether the job was made through this gateway.
 bool IsOurs(const FineTuneVersion& job) { return !job.request_id.empty(); }
 
 bool IsBeforeTraining(pb::FineTune::State state) {
@@ -20,7 +20,7 @@ bool IsBeforeTraining(pb::FineTune::State state) {
          state == pb::FineTune::PREPARING;
 }
 
-// Whether two versions of a job differ in anything that is counted.
+// Whether two versions of a job are the same in everything that is counted.
 bool CountTheSame(const FineTuneVersion& a, const FineTuneVersion& b) {
   return a.state == b.state && a.active() == b.active() && a.base_model == b.base_model &&
          a.creator == b.creator && IsOurs(a) == IsOurs(b);
@@ -87,7 +87,7 @@ void JobMetrics::Count(const VersionChange& change, absl::Time now) {
       ModelOf(*after).series.created->Increment();
       CallerOf(*after).created->Increment();
     }
-    // A job that had ended when it was first seen may have done so long ago.
+    // A job that had already ended when it was first seen may have ended long ago.
     const bool seen = before == nullptr ? IsOurs(*after) : before->state != after->state;
     if (seen && IsTerminal(after->state)) CountEnd(*after);
   }
@@ -157,7 +157,7 @@ void JobMetrics::ObserveMilestones(const FineTuneVersion* before, const FineTune
   }
 }
 
-// A job's history says since when it has been in its state; another process saw it.
+// Since when the job is in its state, by its history: another process saw it begin.
 JobMetrics::Going JobMetrics::Restored(const FineTuneVersion& job, absl::Time now) {
   const pb::FineTune fine_tune = ToRecord(job).fine_tune();
   const auto steady = [&](const google::protobuf::Timestamp& time) {

@@ -3,7 +3,7 @@
 namespace finetune {
 namespace {
 
-// Seconds, from a quarter of a minute to a day: trainings.
+// In seconds, for trainings: from a quarter of a minute to a day.
 const prometheus::Histogram::BucketBoundaries kJobBuckets = {
     15,   30,   60,   120,  300,   600,   900,   1200,  1800,
     2700, 3600, 5400, 7200, 10800, 14400, 21600, 43200, 86400};

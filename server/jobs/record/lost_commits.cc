@@ -10,7 +10,7 @@
 namespace finetune {
 namespace {
 
-// The record is known to lack submissions, and nobody can tell which.
+// The record is known to lack submissions, but not which.
 absl::Status RecordIsLost(const std::string& how) {
   return Error(absl::StatusCode::kUnavailable, pb::ErrorReason::STORE_UNAVAILABLE, how)
       .RetryAfter(absl::Minutes(1));
@@ -58,7 +58,8 @@ void LostCommits::NoteReloaded(const StoreState& state, const StorePoint& shown)
 absl::Status LostCommits::WhyNotSubmit() {
   if (!unknown_loss_.empty()) return RecordIsLost(unknown_loss_);
   bool cautious = has_lost_;
-  // What is awaited of this process comes with this very commit.
+  // What others await from this process comes with this commit, so it is only for others that it
+  // waits.
   if (caution_ && caution_->awaits_others) {
     const absl::Time listed = catalog_.list_time();
     cautious = cautious || catalog_.numbers().SharedTime(listed).value_or(clock_.ToWall(listed)) <=

@@ -18,9 +18,9 @@ constexpr std::string_view kPrefix = "fg";
 constexpr size_t kOwn = 9;
 constexpr size_t kCheck = 2;
 constexpr size_t kLength = kPrefix.size() + kOwn + kCheck;
-// Names are cut at some such length, or later.
+// Whoever cuts names leaves at least about this much of them.
 constexpr size_t kShortName = 20;
-// Less of a marker than that may be chance.
+// A shorter part of a marker may be chance.
 constexpr size_t kLeastPart = 6;
 
 bool IsLetterOrDigit(char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)); }
@@ -35,7 +35,8 @@ std::string CharactersOf(std::string_view digest, size_t count) {
 
 std::string CheckOf(std::string_view own) { return CharactersOf(Sha256Of(own), kCheck); }
 
-// Lengths keep the parts apart: nothing that a caller sends makes another's marker.
+// The lengths keep the parts apart, so that no text of a caller's can produce another caller's
+// marker.
 std::string WithLength(std::string_view part) {
   return absl::StrCat(part.size(), ":", absl::string_view(part.data(), part.size()));
 }
@@ -84,7 +85,7 @@ MarkedName StripMarker(std::string_view upstream_name) {
     if (!IsMarker(text)) continue;
     size_t begin = at;
     size_t end = at + kLength;
-    // The separator that came with it goes with it.
+    // The separator that was added with the marker goes with it.
     if (begin > 0 && IsSeparator(upstream_name[begin - 1])) {
       --begin;
     } else if (end < upstream_name.size() && IsSeparator(upstream_name[end])) {
@@ -98,7 +99,7 @@ MarkedName StripMarker(std::string_view upstream_name) {
 }
 
 MarkerTrace TraceOf(std::string_view marker, std::string_view upstream_name) {
-  // A caller may put another's marker into a display name: the first one is the gateway's.
+  // A caller may write another's marker into a display name. The gateway's own comes first.
   const std::string first = StripMarker(upstream_name).marker;
   if (marker.empty()) return first.empty() ? MarkerTrace::kNone : MarkerTrace::kOther;
   if (first == marker) return MarkerTrace::kWhole;

@@ -19,11 +19,11 @@ namespace {
 
 constexpr int kMaxTransitions = 100;
 
-// Where Segmind's models are called. Segmind documents the slug as the model's name in inference
-// URLs; the path before it is that of its other models.
+// The base of the models' inference URLs. Segmind documents the slug as the model's name in them;
+// the path is that of its other models.
 constexpr std::string_view kInferencePrefix = "https://api.segmind.com/v1/";
 
-// `keep`: take it only where there is nothing yet.
+// Takes the text; with `keep`, only if there is none yet.
 void Take(const std::string& from, bool keep, std::string* to) {
   if (!from.empty() && !(keep && !to->empty())) *to = from;
 }
@@ -44,8 +44,7 @@ struct FieldJoin {
   }
 };
 
-// The fields of JobFields(); what is input where `keep_input` does not keep it, and likewise the
-// rest.
+// Takes all fields of JobFields(): input with `keep_input` as in Take, the others with `keep_rest`.
 void TakeFields(const pb::FineTune& from, bool keep_input, bool keep_rest, pb::FineTune& to) {
   for (const JobField& row : JobFields())
     std::visit(FieldJoin{from, row.input ? keep_input : keep_rest, to}, row.member);
@@ -55,9 +54,9 @@ bool HasEnded(const pb::FineTune& job) {
   return IsTerminal(job.state()) && job.state() != pb::FineTune::LOST && !WasNotSubmitted(job);
 }
 
-// What a job is when Segmind has a word for it that is not known.
+// The state of a job for which Segmind has a word that is not known.
 pb::FineTune::State StateUnderUnknownWord(const pb::FineTune& job) {
-  // It is at Segmind, and that is what QUEUED says.
+  // The job is at Segmind, which is what QUEUED says.
   if (job.state() == pb::FineTune::SUBMIT_UNKNOWN || WasNotSubmitted(job)) {
     return pb::FineTune::QUEUED;
   }
@@ -73,7 +72,7 @@ bool IsRepresentable(absl::Time time) {
   return time > absl::UnixEpoch() && time < absl::FromUnixSeconds(253'402'300'800);
 }
 
-// What a caller of this gateway asked for stays as it was asked for: `keep`.
+// With `keep`, what a caller of this gateway asked for stays as it was.
 void JoinRequest(const UpstreamJob& job, bool keep, record::FineTuneRecord& record) {
   pb::FineTune& to = *record.mutable_fine_tune();
   if (job.name) {
@@ -122,7 +121,7 @@ void JoinState(const Reading& reading, record::FineTuneRecord& record) {
   to.mutable_failure()->set_message(message);
 }
 
-// What follows from the rest.
+// Sets the fields that follow from others.
 void Derive(pb::FineTune& to) {
   if (to.state() == pb::FineTune::AVAILABLE && !to.slug().empty()) {
     to.set_inference_uri(std::string(kInferencePrefix) + to.slug());
@@ -131,7 +130,7 @@ void Derive(pb::FineTune& to) {
   }
 }
 
-// Whether the read that brings what the state is for is still to come.
+// Whether the details that come with the state are still to be read.
 bool IsPending(const record::FineTuneRecord& record) {
   const pb::FineTune& job = record.fine_tune();
   if (record.details_known()) return false;
@@ -144,7 +143,7 @@ void JoinIds(const UpstreamJob& job, record::FineTuneRecord& record) {
   if (to.upstream_id().empty()) {
     to.set_upstream_id(job.id);
   } else if (to.upstream_id() == job.request_id) {
-    // The submit's answer had the one name alone; the other one is the finetune_id.
+    // The answer to the submit had one name only, the request's; `job.id` is the finetune_id.
     record.set_upstream_request_id(to.upstream_id());
     to.set_upstream_id(job.id);
   }
@@ -153,7 +152,8 @@ void JoinIds(const UpstreamJob& job, record::FineTuneRecord& record) {
   }
 }
 
-// What the gateway did not see happen has no time. `job` is still as it was before.
+// Sets the times of milestones that the gateway saw happen; others have none. `job` is still in its
+// old state.
 void NoteMilestones(pb::FineTune::State state, absl::Time time, pb::FineTune& job) {
   const bool saw_it_happen = job.transitions_size() > 0 && !IsTerminal(job.state());
   if (state == pb::FineTune::TRAINING && saw_it_happen && !job.has_training_start_time())
@@ -195,7 +195,7 @@ void MoveTo(pb::FineTune::State state, const std::string& upstream_status, absl:
   if (!transitions.empty() && job.state() == state && job.upstream_status() == upstream_status) {
     return;
   }
-  // A list that began before the submission ended may show its job; the history stays in order.
+  // A list that began before the submission ended may show its job. The history stays in order.
   if (!transitions.empty()) time = std::max(time, FromProto(transitions.rbegin()->time()));
   if (job.state() != state) record.set_details_known(false);
   NoteMilestones(state, time, job);
@@ -233,7 +233,7 @@ Joined Join(const Reading& reading, record::FineTuneRecord& record) {
   if (fresh) {
     if (reading.job.from_details) record.set_details_known(true);
     record.set_read(reading.read);
-    // The recorder counts neither as a change.
+    // The recorder does not count these as changes.
     *record.mutable_read_time() = ToProto(reading.time);
     *job.mutable_observe_time() = ToProto(reading.time);
   }

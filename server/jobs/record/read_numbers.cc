@@ -7,9 +7,9 @@
 namespace finetune {
 namespace {
 
-// A look at the clock that took longer is taken instead of one that is as old as this.
+// An exchange with the server's clock is replaced by a less exact one once it is this old.
 constexpr absl::Duration kGrowsOld = absl::Seconds(5);
-// By how much two clocks may come apart in that time, many times over.
+// Many times what two clocks can drift apart in that time.
 constexpr absl::Duration kDrift = absl::Milliseconds(2);
 
 uint64_t NumberOf(absl::Time time) {
@@ -48,7 +48,7 @@ void ReadNumbers::SetClock(const StoreClock& clock) {
                     .most = clock.time - clock.asked + kDrift,
                     .as_of = clock.answered};
   MutexLock lock(mu_);
-  // Clocks that do not agree any more: one of them was set, or the server is another.
+  // If the two do not fit, a clock was set, or this is another server.
   const bool fits = offset_ && seen.least <= offset_->most && offset_->least <= seen.most;
   const bool is_better = offset_ && seen.most - seen.least <= offset_->most - offset_->least;
   if (!fits || is_better || seen.as_of > offset_->as_of + kGrowsOld) offset_ = seen;

@@ -37,13 +37,13 @@ uint64_t CommonSeq(const Lineage& lineage, const StorePoint& point, uint64_t lat
 }
 
 absl::Status BringBack(Draft& draft, const record::Intent& intent, uint64_t read) {
-  // What came to nothing may be asked for anew in any case.
+  // A submission that came to nothing may be asked for again in any case.
   if (intent.state() == record::Intent::REFUSED || intent.state() == record::Intent::NOT_SUBMITTED)
     return absl::OkStatus();
   auto found = draft.FindIntent(intent.caller(), intent.request_id());
   if (!found.ok()) return found.status();
-  // As far as the record still knows it, it goes on from there; but what was about to be sent then
-  // was sent since.
+  // If the record still knows how the submission went on, that stands. But a submission that was
+  // about to be sent by then has been sent since.
   if (found->has_value() && ((*found)->fine_tune_id() != intent.fine_tune_id() ||
                              (*found)->state() != record::Intent::PREPARED))
     return absl::OkStatus();

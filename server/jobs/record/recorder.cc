@@ -15,10 +15,10 @@
 namespace finetune {
 namespace {
 
-// Mutations that share one commit.
+// The most mutations that share a commit.
 constexpr size_t kMaxBatch = 256;
 constexpr absl::Duration kRetryAfter = absl::Seconds(1);
-// Times that a turn is begun anew to catch up with the others.
+// How often a turn is begun again to catch up with other processes.
 constexpr int kMaxCatchUps = 5;
 
 absl::Status StoreUnavailable(const absl::Status& cause) {
@@ -65,7 +65,7 @@ absl::Status Recorder::Load() {
     lost_.Load(state.lost);
     marker_key_ = state.marker_key;
   }
-  // The serialised records were as large as what is kept: give that back.
+  // The serialised records took as much memory as what is kept: give it back.
   malloc_trim(0);
   store_.Follow([this] {
     MutexLock lock(mu_);
@@ -190,8 +190,8 @@ void Recorder::RunQueue() {
       items.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
       queue_.erase(queue_.begin(), end);
     }
-    // A mutation's own error may rest on what another one of the commit put, and that is lost with
-    // it.
+    // A mutation's error may be due to what another one in the same commit put, which is lost with
+    // the commit.
     const absl::Status status = StoreUnavailable(RunTurn(items));
     for (Item& item : items) std::move(item.done)(status.ok() ? item.result : status);
     items.clear();
@@ -280,13 +280,13 @@ absl::Status Recorder::ReadNews() {
   ASSIGN_OR_RETURN(StoreNews news, store_.Read(point_));
   if (news.must_load) {
     RETURN_IF_ERROR(Reload());
-    // What the record itself does not tell.
+    // Read() tells more than the record holds.
     ASSIGN_OR_RETURN(news, store_.Read(point_));
   }
   return news.must_load ? Reload() : TakeIn(news);
 }
 
-// If it was written, the news of the turn have it.
+// If the commit was written, it comes with the turn's news.
 absl::Status Recorder::AskIfOpen() {
   if (!open_) return absl::OkStatus();
   const absl::StatusOr<bool> written = store_.Settle();
@@ -310,8 +310,8 @@ absl::Status Recorder::Commit(CommitDraft& draft, const std::vector<Item>& items
   return outcome.why;
 }
 
-// Only this thread waits, and whoever wants to write: what is shown goes on. Once the patience is
-// over, the truth comes with the news of the next turn.
+// Only this thread and writers wait; reads go on. When the patience is over, the news of the next
+// turn shows whether it was written.
 absl::Status Recorder::Settle(const absl::Status& why) {
   const absl::Time until = SteadyNow() + options_.open_patience;
   while (true) {
@@ -323,7 +323,7 @@ absl::Status Recorder::Settle(const absl::Status& why) {
   }
 }
 
-// One commit may serve many traces: each that has something in it gets a span of it.
+// A commit may serve many traces; each of them gets a span of it.
 void Recorder::TraceCommit(const std::vector<Item>& items, absl::Time start, absl::Time end,
                            const absl::Status& status) const {
   for (const Item& item : items) {
@@ -351,13 +351,14 @@ void Recorder::FollowStore() {
   absl::Status status = AskIfOpen();
   if (status.ok()) status = ReadNews();
   status = StoreUnavailable(status);
-  // A turn tells, in time, whether the store can be written; reading it says little of that.
+  // Only a turn tells whether the store can be written; that it can be read says little.
   for (Done& done : waiting) std::move(done)(status);
   if (status.ok() && IsAwaited())
     Record([](Draft&) { return absl::OkStatus(); }, [](const absl::Status&) {}, {}, {});
 }
 
-// Their POSTs may still be out: an outcome that comes later is welcome, whoever brings it.
+// The owners' POSTs may still be under way: an outcome that comes later is recorded, whoever brings
+// it.
 void Recorder::SettleOwnerless(CommitDraft& draft) {
   if (!members_) return;
   const auto is_ownerless = [&](const record::Intent& intent) {
@@ -365,7 +366,7 @@ void Recorder::SettleOwnerless(CommitDraft& draft) {
            !store_.membership().IsMine(intent.owner()) &&
            !absl::c_linear_search(members_->live, intent.owner());
   };
-  // Each turn looks, and seldom has one to copy.
+  // Every turn comes here and seldom finds one, so look before copying.
   if (absl::c_none_of(unsettled_.all(), [&](const auto& one) { return is_ownerless(one.second); }))
     return;
   for (record::Intent& intent : draft.UnsettledIntents()) {

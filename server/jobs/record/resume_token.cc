@@ -8,9 +8,9 @@
 namespace finetune {
 namespace {
 
-// A format byte, the epoch with its length, the era (from the second format on), the revision, and
-// a checksum: against mix-ups and typing errors, not against forgers, who could only ask for
-// changes that they may see anyway.
+// The layout: a format byte, the epoch with its length, the era (in the second format), the
+// revision, and a checksum. The checksum guards against mix-ups and typing errors. A forger could
+// only ask for changes that it may see anyway.
 constexpr char kWithoutEra = 1;
 constexpr char kWithEra = 2;
 constexpr size_t kMaxEpoch = 64;
@@ -75,7 +75,7 @@ absl::StatusOr<ResumePoint> DecodeResumeToken(std::string_view token) {
   rest.remove_prefix(epoch_size);
   if (format == kWithEra) point.era = TakeVarint(rest);
   point.revision = TakeVarint(rest);
-  // Also refuses an unknown format, a wrong checksum and every other way to write the same.
+  // This also refuses an unknown format, a wrong checksum and any other spelling.
   if (EncodeResumeToken(point) != token) return Invalid();
   return point;
 }

@@ -10,7 +10,7 @@
 namespace finetune {
 namespace {
 
-// The job as its caller asked for it, with nothing of Segmind's yet.
+// The job as its caller asked for it, with nothing from Segmind yet.
 record::FineTuneRecord RecordOf(const record::Intent& intent) {
   record::FineTuneRecord record;
   pb::FineTune& job = *record.mutable_fine_tune();
@@ -35,7 +35,7 @@ void MarkAccepted(Draft& draft, record::Intent intent, const std::string& id) {
   draft.PutIntent(std::move(intent));
 }
 
-// A job that was visible as one made elsewhere turns out to be this submission's: what its caller
+// A job that was visible as one made elsewhere turns out to be this submission's. What the caller
 // asked for stands, whatever Segmind made of it.
 std::string TakeOver(Draft& draft, const record::Intent& intent, record::FineTuneRecord record) {
   std::string id = IdOfRecord(record);
@@ -63,7 +63,7 @@ bool MayBeOf(const record::Intent& intent, const record::FineTuneRecord& record)
   return record.shown_read() >= intent.prepared_read();
 }
 
-// The submission's own name was shown to callers first: the other one has to go.
+// The submission's own job was shown to callers first, so the other one goes.
 void Retire(Draft& draft, record::FineTuneRecord other) {
   other.mutable_fine_tune()->clear_upstream_id();
   other.clear_upstream_request_id();
@@ -128,13 +128,13 @@ std::optional<std::string> Accept(Draft& draft, record::Intent intent, const Rea
     if (!record) return TakeOver(draft, intent, *std::move(other));
     Retire(draft, *std::move(other));
   }
-  // Its answer names it otherwise than lists do, and they made it visible.
+  // The answer names the job differently than lists do, and lists have made it visible.
   const bool answered = reading.source == pb::StateTransition::SUBMIT;
   if (answered && !other && !record && AcceptLost(draft, intent)) return intent.fine_tune_id();
   const bool known_already = record && !record->fine_tune().upstream_id().empty();
   if (!record) record = RecordOf(intent);
-  // A list that showed the job already, however early it began, saw it later than the submission's
-  // answer does; and lists do not repeat what did not change.
+  // A list that showed the job saw it later than the submission's answer does, however early it
+  // began; and lists do not repeat what has not changed.
   if (known_already) {
     record::FineTuneRecord joined = *record;
     Join({.job = reading.job, .read = 0, .time = reading.time, .source = reading.source}, joined);

@@ -49,7 +49,7 @@ bool ReadLabel(std::string_view bytes, absl::btree_map<std::string, std::string>
   return reader.ok();
 }
 
-// By number; null for what is not compared.
+// By the field's number; null for fields that are not compared.
 const ComparedField* ComparedFieldOf(uint32_t number) {
   static const auto& by_number = *new std::vector<const ComparedField*>([] {
     std::vector<const ComparedField*> rows;
@@ -107,8 +107,8 @@ bool IsUtf8(std::string_view text) {
   return ascii || ValidUtf8(text) == text;
 }
 
-// Whether these bytes, which a disk kept, can be made a message of that type later on. Without
-// making it, which takes ten times as long.
+// Whether these bytes from a disk will parse as a message of that type. Parsing them would take ten
+// times as long.
 bool IsParseable(std::string_view bytes, const google::protobuf::Descriptor& type, int depth) {
   if (depth == 0) return false;
   WireReader reader(bytes);
@@ -124,8 +124,8 @@ bool IsParseable(std::string_view bytes, const google::protobuf::Descriptor& typ
   return reader.ok();
 }
 
-// The fields may stand in any order on the wire. With those of the full view last, the basic view
-// is the beginning of the same bytes and costs no memory of its own.
+// On the wire, fields may come in any order. With those of the full view last, the basic view is a
+// prefix of the same bytes and costs no memory of its own.
 bool ReadFineTune(std::string_view bytes, FineTuneVersion& version) {
   constexpr int kMaxDepth = 90;  // Protobuf itself stops at 100.
   if (!IsParseable(bytes, *FineTune::descriptor(), kMaxDepth)) return false;
@@ -226,7 +226,7 @@ record::FineTuneRecord ToRecord(const FineTuneVersion& version) {
   record.set_dormant(version.dormant);
   record.set_details_known(version.details_known);
   record.set_request_id(version.request_id);
-  // One that cannot be read counts as one that is not there.
+  // A charge that cannot be read counts as none.
   if (!version.charge.empty() && !record.mutable_charge()->ParseFromString(version.charge))
     record.clear_charge();
   return record;

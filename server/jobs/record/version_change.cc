@@ -38,7 +38,7 @@ ChangePtr ParseChange(const StoredChange& stored, VersionPtr before, const Resum
   VersionPtr after = ParseVersion(stored.after);
   if (after == nullptr || after->id != stored.fine_tune_id || after->revision != stored.revision)
     return nullptr;
-  // A job keeps its place in the order of all; a new one comes last.
+  // A job keeps its place in the order of all jobs; a new one comes last.
   const uint64_t place = before == nullptr ? stored.revision : before->first_revision;
   if (after->first_revision != place || (before == nullptr && stored.forgotten)) return nullptr;
   if (before != nullptr && before->id != after->id) return nullptr;
@@ -61,7 +61,7 @@ grpc::ByteBuffer EncodeChange(const FineTuneVersion& version, pb::Change::Type t
   AppendVarint(head, version.revision);
 
   AppendTag(head, Response::kChangeFieldNumber, kLength);
-  // Both tags within take one byte, and so does the type.
+  // Both inner tags take one byte, and so does the type.
   AppendVarint(head, 2 + 1 + VarintSize(job.size()) + job.size());
   AppendTag(head, pb::Change::kTypeFieldNumber, kVarint);
   AppendVarint(head, type);

@@ -12,7 +12,8 @@
 namespace finetune {
 namespace {
 
-// Whose jobs, as the ledger names them; nullopt if a job of this spender's is not among them.
+// Whose jobs the budget counts, as the ledger names them; nullopt if this spender's are not among
+// them.
 std::optional<std::string> SubjectOf(const Budget& budget, const std::string& caller,
                                      const Spender& spender,
                                      const std::map<std::string, std::string>& labels) {
@@ -51,7 +52,7 @@ std::string ResetOf(const BudgetUse& use) {
              : absl::FormatTime(absl::RFC3339_sec, use.reset, use.budget.zone);
 }
 
-// In one sentence: which budget, what is left of it, when it begins anew.
+// One sentence: which budget it is, what is left of it, and when it begins anew.
 std::string Described(const BudgetUse& use) {
   const std::string reset = ResetOf(use);
   return absl::StrCat("budget ", use.budget.name, ": ", Shown(use, use.left()), " of ",
@@ -76,7 +77,7 @@ absl::Status Exceeded(const BudgetUse& use, const std::string& why, absl::Time n
       .RetryAfter(wait);
 }
 
-// Whether the budget cannot tell what the job costs, and does not let such jobs pass.
+// Whether the budget has no price for the job and does not let such jobs pass.
 bool CannotCount(const BudgetUse& use, const record::Charge& charge) {
   return use.budget.money && !use.budget.allow_unpriced && charge.unit() != use.unit;
 }
@@ -116,7 +117,7 @@ absl::StatusOr<std::vector<BudgetUse>> UsesOf(Draft& draft, const std::string& c
                                               const std::map<std::string, std::string>& labels) {
   std::vector<BudgetUse> uses;
   std::vector<TotalKey> keys;
-  // The ledger knows no finer time.
+  // The ledger has no finer time.
   const absl::Time now = StartOf(QuarterOf(draft.now()));
   for (const Budget& budget : spender.rules->budgets) {
     auto subject = SubjectOf(budget, caller, spender, labels);
@@ -155,7 +156,7 @@ BudgetVerdict JudgeCharge(const std::vector<BudgetUse>& uses, const record::Char
       verdict.warnings.clear();
       return verdict;
     }
-    // Of large limits the hundredth, so that nothing overflows.
+    // Divides first, so that large limits do not overflow.
     const int64_t percent = use.budget.limit / 100 * use.budget.warn_at_percent +
                             use.budget.limit % 100 * use.budget.warn_at_percent / 100;
     if (beyond || unknown || (use.budget.warn_at_percent > 0 && after >= percent))

@@ -12,7 +12,7 @@
 namespace finetune {
 namespace {
 
-// The record may lack attempts that came to nothing before, too.
+// How many earlier attempts that came to nothing the record may lack.
 constexpr int kLostAttempts = 3;
 
 void SetAttempt(Draft& draft, int attempt, bool marked, record::Intent& intent) {
@@ -44,7 +44,7 @@ absl::Status Preparation::operator()(Draft& draft) {
           .Field("request_id", "came before with other parameters");
     }
     if (earlier.state() != record::Intent::NOT_SUBMITTED) {
-      // PREPARED by this process, with no submission for it: a commit whose failure was reported
+      // This process PREPARED it and has no submission for it: a commit was reported as failed but
       // came through, and nothing was sent.
       prepared->is_own =
           earlier.state() == record::Intent::PREPARED && membership.IsMine(earlier.owner());
@@ -68,7 +68,7 @@ absl::Status Preparation::Begin(Draft& draft, int attempt) {
   const absl::Status labelled = SetCharge(draft.now());
   if (markers && AcceptLostAttempt(draft, attempt, made)) return absl::OkStatus();
   SetAttempt(draft, attempt, markers, made);
-  // Reserved by the intent, in this very commit.
+  // Checked in the same commit in which the intent takes what they grant.
   RETURN_IF_ERROR(labelled);
   RETURN_IF_ERROR(CheckSpendingOf(draft, intent.caller(), limits));
   RETURN_IF_ERROR(CheckBudgets(draft));

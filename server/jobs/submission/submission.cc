@@ -127,7 +127,7 @@ void Submission::CountCost() {
 void Submission::OnPrepared(const Prepared& prepared, const absl::Status& status) {
   if (status.ok() == prepared.verdict.refused_by.empty()) TellOfBudgets(prepared.verdict);
   if (!status.ok()) {
-    // A list of Segmind's may be what it lacks.
+    // The record may be waiting for a list of Segmind's.
     if (ReasonOf(status) == pb::ErrorReason::STORE_UNAVAILABLE) parts_->tracker.Wake();
     return Finish(status);
   }
@@ -157,7 +157,7 @@ void Submission::TryPost() {
   const absl::Time now = parts_->clock.Now();
   const absl::Time start_by = callers_.StartBy();
   if (start_by <= now || parts_->draining) {
-    // Nobody waits for it any more, or not long enough.
+    // Nobody waits for it any more, or not for long enough to send it.
     if (outcome_.status.ok()) outcome_.status = parts_->draining ? SubmitterDraining() : NotSent();
     outcome_.kind = SubmitOutcome::Kind::kNotSent;
     return RecordOutcome();
@@ -167,7 +167,7 @@ void Submission::TryPost() {
   post_read_ = parts_->catalog.NextRead();
   CallContext context(start_by, trace_, sharer_);
   context.may_send = [parts = parts_, owner = intent_.owner()] { return parts->MaySend(owner); };
-  // A new intent's input is the call's own, which alone has what signs its URLs.
+  // The input comes from the call: only there do its URLs have their signatures.
   parts_->segmind.Submit(
       SignedInputOf(fine_tune_), AddMarker(intent_.fine_tune().display_name(), intent_.marker()),
       context, [self = shared_from_this()](SubmitOutcome outcome) {
@@ -193,7 +193,7 @@ void Submission::OnOutcome(SubmitOutcome outcome) {
   RecordOutcome();
 }
 
-// Unless the pause was ended meanwhile.
+// The pause may have been ended in the meantime.
 void Submission::TryAgain() {
   if (phase_ == Phase::kPausing) TryPost();
 }
@@ -224,7 +224,7 @@ void Submission::RecordOutcome() {
                         unknown_read);
           return absl::OkStatus();
         }
-        // A list showed it meanwhile.
+        // A list has shown the job in the meantime.
         if (intent.state() == record::Intent::ACCEPTED) {
           ended->fine_tune_id = intent.fine_tune_id();
           return absl::OkStatus();
@@ -236,7 +236,8 @@ void Submission::RecordOutcome() {
           BecomeUnknown(draft, std::move(intent), {why.data(), why.size()}, unknown_read);
           return absl::OkStatus();
         }
-        // An earlier try of this very mutation may have been committed though it said it was not.
+        // An earlier try of this mutation may have been committed although it was reported as
+        // failed.
         ended->refusal = outcome.status;
         if (ours) {
           Abandon(draft, std::move(intent), outcome.status, pb::StateTransition::SUBMIT);
@@ -251,7 +252,8 @@ void Submission::RecordOutcome() {
 
 void Submission::OnRecorded(const Ended& ended, const absl::Status& status) {
   if (!status.ok()) {
-    // It stays, and keeps its request_id from being posted again, until this is durable.
+    // Until the outcome is durable the submission stays, and keeps its request_id from being posted
+    // again.
     Log(LogLevel::kError, "a submission's outcome could not be recorded yet",
         {{"trace_id", trace_.TraceId()},
          {"span_id", trace_.SpanId()},
@@ -264,7 +266,7 @@ void Submission::OnRecorded(const Ended& ended, const absl::Status& status) {
     (refused ? parts_->refused : parts_->not_sent).Increment();
     parts_->NotMadeFor(ReasonOf(ended.refusal)).Increment();
     Audit(refused ? "submission refused" : "submission not sent", ended.refusal);
-    // Whether it is the key or this kind of call, the next list tells.
+    // The next list shows whether the key itself is rejected, or only this kind of call.
     if (ReasonOf(ended.refusal) == pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED)
       parts_->tracker.Wake();
     return Finish(ended.refusal);
@@ -290,7 +292,7 @@ void Submission::Await() {
   phase_ = Phase::kAwaiting;
   if (parts_->draining) return Finish(SubmitterDraining());
   moved_();
-  // The very commit in which it was found may have told of its end.
+  // The commit in which it was found may also have told its end.
   if (heard_ && heard_->fine_tune_id() == intent_.fine_tune_id())
     OnIntent(*std::exchange(heard_, std::nullopt));
 }
@@ -351,7 +353,7 @@ void Submission::OnAnswerBy(uint64_t caller) {
     case Phase::kAwaiting:
       return Show(caller);
     case Phase::kPausing:
-      // The next try sees whether anybody still waits for it.
+      // The next try finds out whether anybody still waits.
       return callers_.Answer(caller, outcome_.status);
     case Phase::kEnding:
       return callers_.Answer(caller, outcome_.kind == SubmitOutcome::Kind::kRefused ||
@@ -367,8 +369,8 @@ void Submission::OnAnswerBy(uint64_t caller) {
   }
 }
 
-// The caller's time is up while the POST is out: the job is made visible as SUBMIT_UNKNOWN. Its
-// intent stays PREPARED, for the answer is still awaited here.
+// The caller's time is up while the POST is under way: the job is made visible as SUBMIT_UNKNOWN.
+// Its intent stays PREPARED, because the answer is still awaited here.
 void Submission::Show(uint64_t caller) {
   parts_->recorder.Record(
       [key = key_, id = intent_.fine_tune_id()](Draft& draft) {
@@ -386,11 +388,11 @@ void Submission::Show(uint64_t caller) {
 }
 
 void Submission::OnShown(uint64_t caller, const absl::Status& status) {
-  // The outcome may have been recorded, and told, meanwhile.
+  // The outcome may have been recorded, and the caller answered, in the meantime.
   if (!callers_.Has(caller)) return;
   if (!status.ok()) return callers_.Answer(caller, NotRecorded());
   auto version = Find(intent_.fine_tune_id());
-  // Without a job the outcome is a refusal, and about to be told.
+  // If there is no job, the outcome is a refusal, and the caller is about to hear it.
   if (!version.ok()) return;
   parts_->tracker.Wake();
   callers_.Answer(caller, std::move(version));
@@ -418,7 +420,7 @@ void Submission::BeginDrain(absl::Time answer_by) {
 absl::StatusOr<VersionPtr> Submission::Find(const std::string& fine_tune_id) const {
   VersionPtr version = parts_->catalog.Find(fine_tune_id);
   if (version != nullptr) return version;
-  // The database may have lost it since.
+  // The database may have lost the job since.
   if (parts_->recorder.is_shared()) return NotFollowed();
   return Error(absl::StatusCode::kInternal, pb::ErrorReason::FINE_TUNE_NOT_FOUND,
                "the record has a submission without its job")

@@ -11,7 +11,7 @@ prometheus::Counter& Outcomes(Metrics& metrics, const char* outcome) {
                          {{"outcome", outcome}});
 }
 
-// What refuses a submission before there is a job. All that is rarer counts as `other`.
+// Reasons for which submissions are refused before there is a job. Rarer ones count as `other`.
 constexpr pb::ErrorReason::Reason kRefusals[] = {
     pb::ErrorReason::INVALID_FIELD,         pb::ErrorReason::UPSTREAM_REJECTED,
     pb::ErrorReason::UPSTREAM_RETIRED,      pb::ErrorReason::UPSTREAM_CREDITS_EXHAUSTED,

@@ -51,7 +51,7 @@ absl::Status Submitter::Recover() {
   parts_->recorder.Record(
       [read = parts_->catalog.numbers().NotBeforeNow(),
        shared = parts_->recorder.is_shared()](Draft& draft) {
-        // Where others live, the recorder knows who does not.
+        // With other processes, the recorder knows which owners are gone.
         if (shared) return absl::OkStatus();
         for (record::Intent& intent : draft.UnsettledIntents()) {
           if (intent.state() == record::Intent::PREPARED)
@@ -108,7 +108,7 @@ void Submitter::OnMoved(const Key& key) {
   NoteBusy();
 }
 
-// Those under way: what is done for one may end another.
+// A copy of those under way, because what is done for one may end another.
 std::vector<std::shared_ptr<Submission>> Submitter::All() const {
   std::vector<std::shared_ptr<Submission>> all;
   for (const auto& [key, submission] : submissions_) all.push_back(submission);
@@ -119,7 +119,7 @@ void Submitter::OnSettled(const std::string& fine_tune_id) {
   for (const auto& submission : All()) submission->OnSettled(fine_tune_id);
 }
 
-// What this process alone does with the record, it knows.
+// A process that writes alone knows what it did with the record.
 void Submitter::OnIntents(absl::Span<const record::Intent> intents) {
   if (!parts_->recorder.is_shared()) return;
   parts_->worker.Post([this, all = std::vector<record::Intent>(intents.begin(), intents.end())] {
@@ -154,7 +154,7 @@ void Submitter::Release() {
 
 namespace {
 
-// As a submission would meet it; see Submission::Preparation.
+// The checks that a submission would meet; see Submission::Preparation.
 absl::Status LookAhead(Draft& draft, const Submitter::Prospect& prospect,
                        std::optional<int64_t> credits_left, Forecast& forecast) {
   forecast = {.job = prospect.fine_tune};

@@ -38,9 +38,9 @@ absl::Status Overloaded(const std::string& id) {
 
 absl::Status Cancelled() { return absl::CancelledError("nobody waits for the update any more"); }
 
-// JSON clients turn a mask's `labels.costCenter` into `labels.cost_center`, and whoever misspells a
-// key would remove another label: so what is to be removed must be there, and what is carried must
-// be named, or be as the job has it.
+// JSON clients turn a mask's `labels.costCenter` into `labels.cost_center`, and with a misspelt key
+// another label would be removed. So a label to be removed must exist, and a label that is carried
+// must be named in the mask or equal the job's.
 absl::Status CheckLabels(const UpdateCall& call, const pb::FineTune& fine_tune) {
   for (const auto& [key, value] : call.label_changes) {
     if (value || fine_tune.labels().contains(key)) continue;
@@ -71,7 +71,7 @@ void ChangeLabels(const UpdateCall& call, pb::FineTune& fine_tune) {
   }
 }
 
-// What money was counted by stays as it was.
+// Labels by which money was counted stay as they were.
 absl::Status CheckGuardedLabels(const UpdateCall& call, const pb::FineTune& fine_tune) {
   if (call.spender == nullptr || call.spender->rules->guarded_labels.empty())
     return absl::OkStatus();
@@ -92,7 +92,7 @@ absl::Status CheckGuardedLabels(const UpdateCall& call, const pb::FineTune& fine
   return absl::OkStatus();
 }
 
-// Whether this update may be made to the job as it is.
+// Whether the update may be made to the job as it is now.
 absl::Status CheckFits(const UpdateCall& call, const pb::FineTune& fine_tune) {
   if (!call.etag.empty() && call.etag != fine_tune.etag()) return EtagMismatch(call.id);
   if (absl::Status labels = CheckLabels(call, fine_tune); !labels.ok()) return labels;
@@ -115,7 +115,7 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
     bool changed_at_segmind = false;
     bool is_up_to_date = false;  // What others committed was asked for.
     uint64_t read = 0;           // Reads up to this one may show what was before the change.
-    // What the mutation found out after it had something to write all the same.
+    // An error that the mutation met after it had already had something to write.
     absl::Status late_error;
   };
   using UpdatePtr = std::shared_ptr<Update>;
@@ -124,7 +124,7 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
       : segmind_(segmind), recorder_(recorder), catalog_(catalog) {}
 
   void Add(const UpdatePtr& update) ABSL_LOCKS_EXCLUDED(mu_);
-  // Ends one that waits for its turn, as cancelled.
+  // Ends an update that waits for its turn, as cancelled.
   void Drop(const UpdatePtr& update) ABSL_LOCKS_EXCLUDED(mu_);
 
   void WaitUntilIdle() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -183,7 +183,7 @@ void Updater::Core::Drop(const UpdatePtr& update) {
     const auto place =
         std::find(updates.begin() + (found->second.under_way ? 1 : 0), updates.end(), update);
     if (place == updates.end()) return;
-    // There is somebody who drives the queue, or one under way whose end does.
+    // Somebody drives the queue, or an update is under way whose end will.
     updates.erase(place);
   }
   std::move(update->done)(Cancelled());
@@ -217,7 +217,7 @@ void Updater::Core::Start(const UpdatePtr& update) {
   absl::Status fits =
       version == nullptr ? NoSuchJob(call.id) : CheckFits(call, ToRecord(*version).fine_tune());
   if (!fits.ok()) {
-    // Another process may have changed it: what memory says may be old.
+    // Another process may have changed the job, so what is in memory may be old.
     if (!recorder_.is_shared() || std::exchange(update->is_up_to_date, true))
       return End(update, std::move(fits));
     return recorder_.CatchUp([self = shared_from_this(), update](absl::Status status) {
@@ -258,7 +258,7 @@ void Updater::Core::RecordIt(const UpdatePtr& update) {
         }
         if (update->changed_at_segmind) {
           fine_tune.set_visibility(*call.visibility);
-          // A list that began before this would turn it back.
+          // A list that began earlier would undo the change.
           record->set_read(std::max(record->read(), update->read));
         }
         draft.Put(*std::move(record));

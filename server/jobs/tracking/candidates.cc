@@ -6,7 +6,7 @@
 namespace finetune {
 namespace {
 
-// Details are tried so often between two lists.
+// How often details are tried between two lists.
 constexpr int kMaxTries = 3;
 
 template <typename T>
@@ -14,7 +14,7 @@ void Fill(const std::optional<T>& from, std::optional<T>& to) {
   if (!to) to = from;
 }
 
-// What `other` tells and `job` does not.
+// Takes from `other` what `job` lacks.
 void FillIn(const UpstreamJob& other, UpstreamJob& job) {
   if (job.request_id.empty()) job.request_id = other.request_id;
   if (job.status.empty()) job.status = other.status;

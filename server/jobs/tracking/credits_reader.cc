@@ -5,7 +5,7 @@
 namespace finetune {
 namespace {
 
-// For one read with all its tries.
+// How long a read may take, with all its tries.
 constexpr absl::Duration kPatience = absl::Minutes(1);
 
 }  // namespace
@@ -26,7 +26,7 @@ void CreditsReader::Begin(absl::Time now) {
 
 void CreditsReader::Start(absl::Time now) {
   if (stopped_ || now < next_) return;
-  // Until it is answered.
+  // No other read is due until this one is answered.
   next_ = absl::InfiniteFuture();
   segmind_.GetCredits({now + kPatience},
                       [this, worker = worker_](const absl::StatusOr<int64_t>& told) {
@@ -34,7 +34,7 @@ void CreditsReader::Start(absl::Time now) {
                       });
 }
 
-// What could not be read is no more urgent than what could.
+// A read that failed is not repeated sooner than another.
 void CreditsReader::OnAnswer(const absl::Status& status) {
   if (stopped_) return;
   next_ = clock_.Now() + interval_;

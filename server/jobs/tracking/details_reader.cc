@@ -11,10 +11,10 @@ namespace finetune {
 namespace {
 
 constexpr absl::Duration kDetailsDeadline = absl::Minutes(1);
-// Submissions whose created_ts teaches what Segmind's clock says.
+// The most submissions whose created_ts are kept to learn how Segmind's clock differs.
 constexpr size_t kMaxSubmitted = 100;
 
-// Details that were asked for by a name that jobs share may be another's.
+// Jobs may share the name by which details were asked for, so they may be another job's.
 bool IsAbout(const UpstreamJob& job, const record::FineTuneRecord& record, Draft& draft) {
   if (const auto known = FindRecordOf(draft, job))
     return known->fine_tune().name() == record.fine_tune().name();
@@ -67,7 +67,7 @@ void DetailsReader::Ask(DetailsQueue::Task task, const std::string& name) {
             .number = parts_.catalog.NextRead(),
             .asked = parts_.clock.Now()};
   const CallContext context(read.asked + kDetailsDeadline, read.task.hint.trace);
-  // The answer may come when this is gone; the worker then drops the task.
+  // The answer may come when this object is gone; the worker then drops the task.
   parts_.segmind.GetDetails(
       name, context,
       [this, worker = worker_,
@@ -118,8 +118,8 @@ void DetailsReader::OnFailed(const Read& read, const absl::Status& status) {
        {"span_id", task.hint.trace.SpanId()},
        {"upstream_id", task.upstream_id},
        {"error", status.ToString()}});
-  // What a state is for is looked for until it is found; the other reasons come again with the next
-  // list.
+  // Details that belong to a state are asked for until they are found. The other reasons come again
+  // with the next list.
   if ((task.why & DetailsQueue::kPending) != 0)
     queue_.Add(task.upstream_id, DetailsQueue::kBackfill, {}, UINT64_MAX);
   if ((task.why & DetailsQueue::kHint) != 0) parts_.pace.Want(parts_.clock.Now());
@@ -168,7 +168,7 @@ void DetailsReader::Record(const Read& read, DetailsAnswer answer) {
 void DetailsReader::OnRecorded(const Read& read, absl::Time start, const absl::Status& status) {
   const std::string& id = read.task.upstream_id;
   if (!status.ok()) {
-    // To be said again: by a list, and by details for what a list cannot say.
+    // Both have to be said again: by a list, and by details if a list cannot say it.
     queue_.Add(id, DetailsQueue::kBackfill);
     parts_.pace.Want(parts_.clock.Now());
     return;
@@ -187,7 +187,8 @@ void DetailsReader::OnUnknownId(const Read& read) {
   DropDoubt(id);
   const VersionPtr version = parts_.catalog.FindUpstream(id);
   if ((read.task.why & DetailsQueue::kGone) == 0 || version == nullptr) return;
-  // Segmind may be slow to show what it took. A create_time that lies ahead tells no age.
+  // Segmind may take a while to show a job that it has accepted. A create_time in the future tells
+  // no age.
   const absl::Duration age = parts_.clock.WallNow() - version->create_time;
   const absl::Duration young = age >= settle_time_ ? absl::ZeroDuration() : settle_time_;
   if (parts_.missing.OnUnknown(id, read.asked, young)) RecordLost(read);

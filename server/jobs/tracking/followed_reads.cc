@@ -75,7 +75,7 @@ void FollowedReads::Add(std::string id, absl::Time not_before, absl::Time deadli
   Step();
 }
 
-// One is under way at a time: who comes meanwhile needs the next one.
+// One request is under way at a time; callers that come meanwhile need the next one.
 void FollowedReads::Ask() {
   if (asking_ || ticket_ != 0 || refreshes_.NewestWanted() <= asked_) return;
   asking_ = true;
@@ -116,8 +116,7 @@ void FollowedReads::TakeReading() {
   if (ticket_ == 0 && !asking_) HintUnserved();
 }
 
-// What is left of those that asked before the list was served waits for jobs that lists do not
-// show.
+// The calls that are left from before the list was served wait for jobs that lists do not show.
 void FollowedReads::HintUnserved() {
   for (const std::string& id : refreshes_.ids()) {
     const VersionPtr version = catalog_.Find(id);

@@ -11,7 +11,7 @@
 namespace finetune {
 namespace {
 
-// What speaks for a job's being the submission's, in points.
+// How much each observation speaks for the job being the submission's, in points.
 constexpr int kWholeMarker = 6;
 constexpr int kPartOfMarker = 3;
 constexpr int kSamePrompt = 4;
@@ -21,20 +21,20 @@ constexpr int kSameName = 2;
 constexpr int kSameTime = 2;
 constexpr int kSameModel = 1;
 constexpr int kSameTrigger = 1;
-// With fewer it is any job.
+// With fewer points it might be any job.
 constexpr int kLeast = 3;
 
-// A job shows a time in this span around its submission's.
+// The created time that a job shows lies this close to its submission.
 constexpr absl::Duration kEarlier = absl::Seconds(90);
 constexpr absl::Duration kLater = absl::Minutes(15);
 
-// Shorter texts are contained in others by chance.
+// Shorter texts occur in others by chance.
 constexpr size_t kLeastName = 6;
 constexpr size_t kLeastText = 12;
 
 enum class Match { kUnknown, kSame, kOther };
 
-// What Segmind may do to a text on its way.
+// The text without what Segmind may change on its way.
 std::string Plain(std::string_view text) {
   std::string plain(text);
   absl::AsciiStrToLower(&plain);
@@ -42,7 +42,7 @@ std::string Plain(std::string_view text) {
   return plain;
 }
 
-// As a page would show it that was written with it.
+// The text as a page would show it if it were HTML.
 std::string Unescaped(const std::string& text) {
   return absl::StrReplaceAll(text, {{"&lt;", "<"},
                                     {"&gt;", ">"},
@@ -54,7 +54,8 @@ std::string Unescaped(const std::string& text) {
                                     {"&amp;", "&"}});
 }
 
-// What is left where emoji, accents or quotes were lost on the way. Too little tells nothing.
+// Whether the texts are the same in their letters, if emoji, accents or quotes were lost on the
+// way. Too few letters tell nothing.
 bool IsSameInLetters(const std::string& a, const std::string& b) {
   const std::string letters = Folded(a);
   return letters.size() >= kLeastText && letters == Folded(b);
@@ -66,7 +67,8 @@ Match MatchText(const std::string& shown, const std::string& wanted) {
   const std::string b = Plain(Unescaped(wanted));
   if (a == b) return Match::kSame;
   if (IsSameInLetters(a, b)) return Match::kUnknown;
-  // Cut short, or with something put before or behind: neither for nor against.
+  // If one is cut short or has something added before or after, that speaks neither for nor
+  // against.
   const bool part = std::min(a.size(), b.size()) >= kLeastText &&
                     (absl::StrContains(a, b) || absl::StrContains(b, a));
   return part ? Match::kUnknown : Match::kOther;
@@ -79,8 +81,8 @@ Match MatchWord(const std::string& shown, const std::string& wanted) {
   return a == b ? Match::kSame : Match::kOther;
 }
 
-// Signatures come and go, each writes other characters with percent signs, and Segmind may keep a
-// copy of its own under the same file name.
+// Compared loosely: signatures come and go, encoders differ in what they percent-encode, and
+// Segmind may keep a copy of its own under the same file name.
 Match MatchUrl(const std::string& shown, const std::string& wanted) {
   if (shown.empty() || wanted.empty()) return Match::kUnknown;
   const auto bare = [](std::string_view url) {
@@ -93,7 +95,7 @@ Match MatchUrl(const std::string& shown, const std::string& wanted) {
   return file(a) == file(b) && !file(a).empty() ? Match::kUnknown : Match::kOther;
 }
 
-// Names are cut, and things are put behind them.
+// Names may be cut or have things appended.
 bool IsSameName(const UpstreamJob& job, const std::string& wanted) {
   if (!job.name) return false;
   const std::string shown = StripMarker(*job.name).display_name;
@@ -139,7 +141,7 @@ Likeness LikenessOf(const record::Intent& intent, const UpstreamJob& job, bool d
   const bool marked = result.marker == MarkerTrace::kWhole || result.marker == MarkerTrace::kPart;
   const bool asks_for_another =
       prompt == Match::kOther || model == Match::kOther || trigger == Match::kOther;
-  // Time alone excludes nothing: clocks are set, and time zones are left out.
+  // Time alone excludes nothing: clocks may be wrong, and time zones may be left out.
   result.none = result.marker == MarkerTrace::kOther || (!marked && asks_for_another) ||
                 result.score < kLeast;
   const bool enough =

@@ -9,9 +9,9 @@
 namespace finetune {
 namespace {
 
-// For a list with all its tries.
+// How long a list may take, with all its tries.
 constexpr absl::Duration kListDeadline = absl::Seconds(150);
-// Bytes that are read sooner than another thread is woken.
+// A list this short is parsed sooner than another thread wakes up.
 constexpr size_t kShortList = size_t{64} << 10;
 constexpr size_t kMaxUnknownHints = 1000;
 
@@ -80,9 +80,9 @@ void ListPoller::TakeNextList() {
   while (!recording_ && !answers_.empty()) {
     ListRead read = std::move(answers_.front());
     answers_.pop_front();
-    // Two were under way and the later one came first: this one has nothing new.
+    // Two lists were under way and the later one came first: this one has no news.
     if (read.number < last_recorded_) continue;
-    // The record may lack what earlier lists showed.
+    // The record was loaded anew and may lack what earlier lists showed.
     if (const uint64_t loads = parts_.catalog.loads();
         loads != std::exchange(reader_loads_, loads)) {
       ForgetLists();
@@ -106,7 +106,7 @@ RollCall ListPoller::RollCallOf(const ListRead& read, ListDelta& delta) {
           .more = std::move(delta.more),
           .all_new = std::exchange(reader_is_new_, false),
           .gone = std::move(delta.gone),
-          // The reader stays as it is until this is recorded.
+          // The reader does not change until this is recorded.
           .has = [this](std::string_view id) { return reader_->Has(id); }};
 }
 
@@ -126,7 +126,7 @@ SubmissionSearch ListPoller::SearchIn(const ListRead& read, const RollCall& roll
                                 ? "more jobs may be submissions than are looked into at once"
                                 : parts_.missing.DoubtOf(roll);
   search.counts_absence = doubt.empty();
-  // Once, and not for each list.
+  // Logged once, not for each list.
   if (doubt != std::exchange(last_doubt_, doubt) && !doubt.empty())
     Log(LogLevel::kWarning, "Segmind's list does not tell whether a submission was made",
         {{"why", doubt}, {"items", roll.total}});
@@ -173,7 +173,8 @@ void ListPoller::RecordSlice(const std::shared_ptr<Recording>& recording,
     reading.search.candidates = parts_.candidates.Snapshot();
   else
     reading.search = SearchIn(recording->read, recording->roll);
-  // Most reads have no news: who waits for one need not wait for the recorder's thread, too.
+  // Most reads bring no news, and then whoever waits for one need not wait for the recorder's
+  // thread, too.
   if (reading.items.empty() && parts_.candidates.empty() && reading.found.empty() &&
       !parts_.recorder.has_unsettled())
     return OnListRecorded(*recording, absl::OkStatus());
@@ -207,7 +208,8 @@ void ListPoller::OnListRecorded(const Recording& recording, const absl::Status& 
   const ListOutcome& outcome = recording.outcome;
   recording_ = false;
   if (!status.ok()) {
-    // What changed has to be said again; but for what the slices before left to be asked.
+    // Lists have to say again what has changed; only what the earlier slices left to be asked is
+    // asked now.
     ForgetLists();
     Follow(outcome);
     OnListFailed(read, status);
@@ -232,14 +234,14 @@ void ListPoller::OnListRecorded(const Recording& recording, const absl::Status& 
   listener_.on_step();
 }
 
-// Those that had no room among the candidates come again with each list until they have.
+// Jobs that had no room among the candidates come again with each list until they have.
 void ListPoller::NoteTooMany(const Recording& recording) {
   if (recording.roll.all_new || recording.outcome.too_many || !parts_.recorder.has_unsettled())
     too_many_candidates_ = recording.outcome.too_many;
   if (too_many_candidates_) ForgetLists();
 }
 
-// What the list leaves to be asked.
+// Asks for what the list leaves open.
 void ListPoller::Follow(const ListOutcome& outcome) {
   details_.Doubt(outcome.doubtful);
   for (const std::string& id : outcome.stale) details_.queue().Add(id, DetailsQueue::kConfirm);
@@ -256,7 +258,7 @@ void ListPoller::Follow(const ListOutcome& outcome) {
 void ListPoller::NoteWords(const ListOutcome& outcome) {
   const absl::Time now = parts_.clock.Now();
   for (const ListOutcome::UnknownWord& unknown : outcome.unknown_words) {
-    // A time that lies ahead was made by another clock.
+    // A time in the future comes from another clock.
     const absl::Time since = std::min(parts_.clock.FromWall(unknown.since), now);
     if (!unknown_words_.Note(unknown.upstream_id, unknown.word, since)) continue;
     parts_.metrics.CountUnknownWord();

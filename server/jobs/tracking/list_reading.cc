@@ -16,11 +16,11 @@
 namespace finetune {
 namespace {
 
-// So many jobs that may be a submission's are looked into at once, and as many that carry a marker:
-// jobs without one that are not told apart by what lists show keep no others out.
+// How many jobs that may be a submission's are looked into at once, and as many again that carry a
+// marker, so that jobs without a marker that look alike in lists do not keep others out.
 constexpr size_t kMostCandidates = 50;
 
-// How many of the jobs that carry the marker of a given-up submission are looked into.
+// How many jobs with the marker of one given-up submission are looked into.
 constexpr int kMostWithOneMarker = 8;
 
 // One run of RecordList.
@@ -43,7 +43,7 @@ class ListRecording {
   }
 
  private:
-  // A job of this gateway, and what it is called at Segmind as far as is known.
+  // A job of this gateway, and its name at Segmind as far as that is known.
   struct Lost {
     std::string id;
     std::string upstream_id;
@@ -82,7 +82,7 @@ class ListRecording {
       }
       const bool is_marked = !candidate.lost_id.empty();
       const bool taken = Take(std::move(candidate));
-      // It is not made visible before it is known whose it is.
+      // The job is not made visible before it is known whose it is.
       if (!record && (taken || is_marked)) return absl::OkStatus();
     }
     if (record) {
@@ -157,8 +157,8 @@ class ListRecording {
       outcome_.unknown_words.push_back({upstream_id, word, since});
   }
 
-  // The job of this gateway that may be this one, by its marker and all that lists tell: its
-  // submission was given up, or lists do not have what its answer called it.
+  // The job of this gateway that may be this one, by its marker and by all that lists tell. Either
+  // its submission was given up, or lists do not have the name that its answer gave it.
   std::optional<Lost> FindLost(const UpstreamJob& item) {
     const std::string marker = MarkerOf(item);
     if (marker.empty() || draft_.FindIntentByMarker(marker)) return std::nullopt;
@@ -171,7 +171,7 @@ class ListRecording {
     return Lost{IdOf(record->fine_tune().name()).value_or(""), record->fine_tune().upstream_id()};
   }
 
-  // The submission with its marker that is still under way.
+  // The submission with the job's marker that is still under way.
   std::optional<record::Intent> FindOpen(const UpstreamJob& item) {
     const std::string marker = MarkerOf(item);
     return marker.empty() ? std::nullopt : draft_.FindIntentByMarker(marker);
@@ -193,7 +193,7 @@ class ListRecording {
     all.Add(outcome_.candidates);
     search.candidates = all.Snapshot();
     if (outcome_.too_many || list_.too_many) search.counts_absence = false;
-    // Since they were found a submission may have been answered, under this name or another.
+    // Since a candidate was found, a submission may have been answered, with this name or another.
     for (Candidate& candidate : search.candidates) {
       if (candidate.lost_id.empty()) continue;
       if (auto lost = FindLost(candidate.job)) {

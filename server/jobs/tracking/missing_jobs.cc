@@ -7,15 +7,16 @@
 namespace finetune {
 namespace {
 
-// How many lists a job has to be missing from before it may be gone, and before the details of one
-// that has ended are asked for.
+// A job must be missing from this many lists before it counts as perhaps gone, and before the
+// details of one that has ended are asked for.
 constexpr int kMissingLists = 2;
-// How often all jobs are compared with the list. What lists stop to show is noticed at once; this
-// finds jobs that no list ever showed.
+// How often all jobs are compared with the list. A job that disappears from lists is noticed at
+// once; this finds jobs that no list ever showed.
 constexpr absl::Duration kLookAtAllEvery = absl::Minutes(10);
-// A job that has ended, and that lists do not show, does not change: it may only go.
+// An ended job that lists do not show does not change; it can only be deleted.
 constexpr absl::Duration kAskEndedEvery = absl::Hours(1);
-// Usual lengths of pages. A list that has one, and was never longer, may be a page.
+// Usual lengths of pages. A list of such a length, if no list was ever longer, may be only the
+// first page.
 constexpr size_t kPageLengths[] = {50, 100, 200, 250, 500, 1000};
 
 bool IsPageLength(size_t total) {
@@ -55,7 +56,7 @@ std::string MissingJobs::DoubtOf(const RollCall& list) const {
     if (!Lacks(list, version)) continue;
     const auto known = missing_.find(version.upstream_id);
     const bool is_there = known != missing_.end() && known->second.is_there;
-    // One that has ended may have been deleted; one that goes on was there a moment ago.
+    // A job that has ended may have been deleted; one that goes on was there a moment ago.
     if (version.active() || is_there)
       return absl::StrCat("it lacks ", version.upstream_id, ", which is there");
   }
@@ -77,7 +78,8 @@ void MissingJobs::Note(const RollCall& list, bool looked_for) {
   }
   if (list.all_new || looked_for || list.start_time - looked_at_all_ >= kLookAtAllEvery)
     FindMissing(list);
-  // What is unreadable may be what is looked for, also in the first list after a start.
+  // The entries that cannot be read may be the jobs looked for, even in the first list after a
+  // start.
   if (!looked_for) usual_nameless_ = list.nameless;
   if (list.total * 2 >= trusted_total_ && list.more.empty()) trusted_total_ = list.total;
   longest_ = std::max(longest_, list.total);
@@ -127,7 +129,7 @@ void MissingJobs::OnFound(const std::string& upstream_id, absl::Time time) {
 bool MissingJobs::OnUnknown(const std::string& upstream_id, absl::Time asked,
                             absl::Duration young) {
   const auto found = missing_.find(upstream_id);
-  // Segmind may be slow to show what it took; the next list asks again.
+  // Segmind may take a while to show a job that it has accepted; the next list asks again.
   if (found == missing_.end() || found->second.lists < kMissingLists ||
       asked - found->second.since < young)
     return false;

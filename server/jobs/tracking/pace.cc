@@ -5,7 +5,7 @@
 namespace finetune {
 namespace {
 
-// A list that hangs must not keep the next one from starting.
+// Two, so that a list that hangs does not keep the next one from starting.
 constexpr size_t kListsAtOnce = 2;
 constexpr absl::Duration kFirstBackoff = absl::Seconds(1);
 constexpr absl::Duration kMostBackoff = absl::Minutes(1);
@@ -52,8 +52,8 @@ absl::Time Pace::NextStart(size_t reads, bool recording, int calls_left) const {
   if (reads >= kListsAtOnce) return absl::InfiniteFuture();
   const absl::Time next = reads == 0 && !recording ? next_poll_ : absl::InfiniteFuture();
   if (wanted_ <= last_start_) return next;
-  // Callers who want fresh data may not use up the calls that submissions need, nor hammer a
-  // Segmind that fails.
+  // Callers that want fresh data must neither use up the calls that submissions need nor hammer
+  // Segmind while it fails.
   absl::Time at_once = absl::InfinitePast();
   if (calls_left <= rate_ / 4)
     at_once = last_start_ + absl::Minutes(1) / std::max(1.0, rate_ / 4.0);

@@ -12,7 +12,7 @@
 namespace finetune {
 namespace {
 
-// A lease that has lapsed may be renewed, or ended for good.
+// How often a lease that has lapsed is looked at: it may be renewed, or have ended for good.
 constexpr absl::Duration kLookAtLease = absl::Milliseconds(200);
 // After this many lists have failed in a row, another process should try.
 constexpr int kGiveUpAfter = 3;
@@ -161,7 +161,7 @@ void SegmindReader::TakeHint(const std::string& upstream_id, absl::Time time,
   if (!upstream_id.empty() && catalog_.FindUpstream(upstream_id) != nullptr) {
     details_.queue().Add(upstream_id, DetailsQueue::kHint, {time, trace});
   } else {
-    // Perhaps a submission whose answer has yet to come: a list shows the name, too.
+    // It may be a submission whose answer is still to come; a list shows the name, too.
     lists_.NoteHint(upstream_id, time);
     pace_.Want(time);
   }
@@ -253,15 +253,15 @@ void SegmindReader::Pump() {
     next = std::min({next, lists_.NextStart(), details_.queue().NextStart(),
                      unknown_words_.NextDue(), credits_.NextStart()});
   }
-  // Whatever call it was that went otherwise than those before.
+  // Any call to Segmind may have been the first with a different result.
   if (lease_ != nullptr && pace_.has_tried() && segmind_.state() != told_.upstream_state)
     TellOthers();
   SetTimer(next);
 }
 
 void SegmindReader::SetTimer(absl::Time when) {
-  // One that is set and comes sooner sets the next: whoever awaits a read need not set one and
-  // cancel it, which would wake the clock's thread each time.
+  // A timer that is set and fires sooner will set the next one. So a call that awaits a read need
+  // not set and cancel one, which would wake the clock's thread each time.
   if (timer_ != Clock::kNoTimer && timer_time_ <= when) return;
   clock_.Cancel(timer_);
   timer_ = Clock::kNoTimer;
@@ -293,13 +293,13 @@ void SegmindReader::OnList(const ListPoller::Recorded& list) {
 void SegmindReader::OnListFailed(absl::Time asked, const absl::Status& status) {
   refreshes_.Fail(asked, status);
   FailWanted(asked, status);
-  // Without the store, or at the end of its term, another one would not fare better.
+  // Without the store, or at the end of its term, another process would fare no better.
   if (pace_.failures() >= kGiveUpAfter && !absl::IsAborted(status) &&
       ReasonOf(status) != pb::ErrorReason::STORE_UNAVAILABLE)
     fleet_.GiveUp();
 }
 
-// Jobs that lists do not show are followed one by one; those that somebody waits for at once.
+// Follows jobs that lists do not show one by one; those that somebody waits for, at once.
 void SegmindReader::FollowMissing(const RollCall& roll, absl::Time now) {
   const bool all_wanted = refreshes_.WaitsForAll();
   for (const std::string& id : missing_.TakeDue(now)) {
@@ -326,7 +326,7 @@ void SegmindReader::FollowMissing(const RollCall& roll, absl::Time now) {
 
 // ---- Submissions whose outcome is not known ----
 
-// With what details told since the last list.
+// Searches with what details have told since the last list.
 void SegmindReader::SearchAgain() {
   auto search = std::make_shared<SubmissionSearch>();
   search->candidates = candidates_.Snapshot();

@@ -58,7 +58,7 @@ class Search {
     for (const record::Intent& intent : intents_) {
       for (const Candidate& candidate : search_.candidates) {
         Likeness likeness = LikenessOf(intent, candidate.job, candidate.details_read);
-        // It was there before this submission.
+        // The job was there before this submission.
         if (candidate.shown_read < intent.prepared_read()) {
           likeness.none = true;
           likeness.clear = false;
@@ -68,13 +68,13 @@ class Search {
     }
     for (size_t c = 0; c < search_.candidates.size(); ++c) {
       const auto record = FindRecordOf(draft_, candidate(c).job);
-      // Somebody's already: lists join it there.
+      // The job is somebody's already, and lists are joined to it there.
       if (record && !record->request_id().empty()) is_free_[c] = false;
     }
   }
 
-  // With the whole marker it is this submission's job, or a copy of it that somebody made there,
-  // later.
+  // A job with the whole marker is this submission's, or a later copy of it that somebody made at
+  // Segmind.
   void AdoptMarked() {
     for (size_t i = 0; i < intents_.size(); ++i) {
       if (!is_open_[i]) continue;
@@ -88,9 +88,10 @@ class Search {
     }
   }
 
-  // A submission that was given up, or whose request_id went on to another attempt, and that
-  // Segmind has after all; or one whose answer called the job otherwise than lists do. Whatever
-  // carries its marker is looked into first, for a job may have been cloned, with its name.
+  // Finds jobs of submissions that were given up, or whose request_id went on to another attempt,
+  // and that Segmind has after all; and of submissions whose answer named the job differently than
+  // lists do. All jobs with the marker are looked into first, because a job may have been cloned
+  // together with its name.
   absl::Status AdoptLost() {
     std::map<std::string, std::vector<size_t>> by_job;
     for (size_t c = 0; c < search_.candidates.size(); ++c)
@@ -106,7 +107,7 @@ class Search {
 
   bool IsLost(const Candidate& candidate) const {
     const std::string& id = candidate.lost_id;
-    // While it is open, the intent is what is searched for.
+    // While its submission is open, the intent is what is searched for.
     const bool open = std::any_of(intents_.begin(), intents_.end(),
                                   [&](const auto& intent) { return intent.fine_tune_id() == id; });
     if (id.empty() || open) return false;
@@ -114,7 +115,8 @@ class Search {
     return record && record->fine_tune().upstream_id() == candidate.lost_upstream_id;
   }
 
-  // Since it was found, the submission with its marker was answered under another name.
+  // Whether the submission with the job's marker was answered with another name since the job was
+  // found.
   bool IsAnsweredOtherwise(size_t c) const {
     if (!is_free_[c] || candidate(c).lost_id.empty()) return false;
     const auto record = draft_.Find(candidate(c).lost_id);
@@ -147,8 +149,9 @@ class Search {
     return a.shown_read < b.shown_read;
   }
 
-  // Without it, one whose answer is awaited may be the one; and it must be the only one.
-  // Submissions of one caller that ask for the same are one another's equals.
+  // Without a marker, no more jobs may fit than there are equal submissions, and they may not fit
+  // another submission, nor one whose answer is awaited. Submissions of one caller that ask for the
+  // same are equal.
   void AdoptUnmarked() {
     for (size_t i = 0; i < intents_.size(); ++i) {
       if (!is_open_[i] || !IsUnknown(i)) continue;
@@ -165,8 +168,8 @@ class Search {
     }
   }
 
-  // Submissions that have been missing for long enough to be given up, but for jobs that only their
-  // time tells from theirs: then that was another clock's. False if there are none.
+  // Notes submissions that have been missing for long enough to be given up, if it were not for
+  // jobs that only their time sets apart: that was another clock's, then. False if there are none.
   bool FindOverdue() {
     bool found = false;
     for (size_t i = 0; i < intents_.size(); ++i) {
@@ -183,8 +186,8 @@ class Search {
     return false;
   }
 
-  // Whether a job that may be this submission's, and has that much of its marker, was not looked
-  // into yet.
+  // Whether there is a job that may be this submission's, has that much of its marker, and was not
+  // looked into yet.
   bool IsUnread(size_t i, std::optional<MarkerTrace> marker = std::nullopt) const {
     for (size_t c = 0; c < search_.candidates.size(); ++c)
       if (MayBe(i, c) && !candidate(c).details_read && (!marker || At(i, c).marker == *marker))
@@ -192,8 +195,8 @@ class Search {
     return false;
   }
 
-  // A job that may be this submission's, too, and that carries its marker, though something
-  // speaks against it.
+  // Whether another job that may be this submission's carries its marker, though something speaks
+  // against it.
   bool HasBetter(size_t i) const {
     for (size_t c = 0; c < search_.candidates.size(); ++c) {
       const MarkerTrace marker = At(i, c).marker;
@@ -213,8 +216,8 @@ class Search {
       if (is_open_[other] && IsUnknown(other) && AreEqual(intents_[i], intents_[other])) ++count;
     return count;
   }
-  // Whether it may as well be a submission that is not this one's equal, or one whose answer is
-  // still to come.
+  // Whether the job may as well belong to a submission that cannot stand in for this one, or to one
+  // whose answer is still to come.
   bool IsContested(size_t i, size_t c) const {
     for (size_t other = 0; other < intents_.size(); ++other) {
       if (other == i || !is_open_[other] || !MayBe(other, c)) continue;
@@ -244,11 +247,12 @@ class Search {
     for (size_t i = 0; i < intents_.size(); ++i) {
       if (!is_open_[i] || !MayBe(i, c)) continue;
       may_be_one = true;
-      // What is not known yet decides: an answer, the details of another job, or more lists.
+      // Something that is not known yet decides: an answer, the details of another job, or more
+      // lists.
       awaited = awaited || !IsUnknown(i) || IsUnread(i) || IsWaitedFor(i, c);
     }
     if (waits_for_details_[c]) may_be_one = awaited = true;
-    // Only a list tells whether that job is another one.
+    // Only a list shows whether that job is another one.
     if (IsAnsweredOtherwise(c) && search_.list_read == 0) may_be_one = awaited = true;
     if (may_be_one && !candidate(c).details_read) {
       if (!candidate(c).details_put_off) result_.wanted.push_back(id);
@@ -267,7 +271,8 @@ class Search {
             .source = source};
   }
 
-  // What was not found: it is still open, it may be one of the candidates, or it is absent.
+  // Decides about a submission that was not found: it is still open, it may be one of the
+  // candidates, or it is absent.
   void Leave(size_t i) {
     ++result_.unsettled;
     if (!IsUnknown(i)) return;
@@ -325,7 +330,8 @@ class Search {
   std::vector<bool> is_open_;            // By intent: not settled in this run.
   std::vector<bool> is_overdue_;         // By intent: see FindOverdue.
   std::vector<bool> is_free_;            // By candidate: nobody's.
-  // By candidate: it may be a job that was given up, once its details or those of another are read.
+  // By candidate: whether it may be a job that was given up, which its details or another's will
+  // show.
   std::vector<bool> waits_for_details_;
 };
 

@@ -9,7 +9,7 @@ namespace {
 
 using UpstreamState = pb::GatewayStatus::UpstreamState;
 
-// Of what two processes say, what callers should know.
+// The one of two processes' states that callers should know.
 UpstreamState Worse(UpstreamState a, UpstreamState b) {
   for (const UpstreamState state : {pb::GatewayStatus::CREDENTIAL_REJECTED,
                                     pb::GatewayStatus::DEGRADED, pb::GatewayStatus::RETIRED})
@@ -81,7 +81,7 @@ void Tracker::Refresh(std::string id, absl::Time not_before, absl::Time deadline
     return followed_->Refresh(std::move(id), not_before, deadline, std::move(done));
   if (followed_ == nullptr)
     return reader->Refresh(std::move(id), not_before, deadline, std::move(done));
-  // A term that ends hands over who waits.
+  // At the end of a term, the calls that wait are handed over.
   reader->Refresh(
       id, not_before, deadline,
       [this, id, not_before, deadline, done = std::move(done)](const absl::Status& status) mutable {
@@ -129,7 +129,7 @@ void Tracker::OnLead(std::shared_ptr<const LeaderLease> lease) {
     last = std::exchange(last_reader_, nullptr);
     if (followed_ != nullptr && settled_listener_) reader->OnSettled(settled_listener_);
   }
-  // It was told to stand down long ago.
+  // The last reader was told to stand down long ago.
   if (last != nullptr) last->Stop();
   reader->Start();
   if (followed_ == nullptr) return;

@@ -5,7 +5,7 @@
 namespace finetune {
 namespace {
 
-// Segmind may make words up without end.
+// Segmind may come up with ever new words.
 constexpr size_t kMostWords = 1000;
 
 }  // namespace

@@ -3,7 +3,7 @@
 namespace finetune {
 namespace {
 
-// A slower answer says too little of when Segmind looked at its clock.
+// A slower answer says too little about when Segmind read its clock.
 constexpr absl::Duration kLongestExchange = absl::Minutes(1);
 
 std::optional<absl::Duration> AheadOf(absl::Time begin, absl::Time end, absl::Time said) {

@@ -26,7 +26,7 @@ void SnapshotWalk::Begin(const WatchSpec& spec, bool skip, WatchContext& context
     return;
   }
   for (const std::string& id : spec.ids) {
-    // The catalog knows the latest version; where the job stands in the view never changes.
+    // The catalog has the latest version; the job's place in the view never changes.
     const VersionPtr latest = context.catalog.Find(id);
     if (latest == nullptr) continue;
     const size_t index = view->LowerBound(latest->first_revision);

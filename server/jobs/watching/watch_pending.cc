@@ -24,11 +24,11 @@ void WatchPending::Add(const ChangePtr& change, WatchMatch match, bool may_have)
     auto earlier = by_revision_.find(known->second);
     entry.had = earlier->second.had;
     entry.created = earlier->second.created;
-    // First, because the key's bytes are the earlier change's.
+    // First, because the key's bytes belong to the earlier change.
     revision_of_.erase(known);
     by_revision_.erase(earlier);
   }
-  // It came and left unseen.
+  // The job came and went without the client seeing it.
   if (!entry.matches && !entry.had) return;
   revision_of_[change->after()->id] = change->revision();
   by_revision_.emplace(change->revision(), std::move(entry));

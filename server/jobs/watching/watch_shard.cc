@@ -78,7 +78,7 @@ void WatchShard::Run() {
   DeliveryTally tally(context_->metrics);
   std::vector<ChangePtr> batch;
   while (Await()) {
-    // Read before the queue is taken: what that read of Segmind changed was committed, and queued,
+    // Read before the queue is taken: what that read of Segmind changed was committed and queued
     // before the catalog said that it was observed.
     const absl::Time observed = context_->catalog.observe_time();
     {
@@ -170,7 +170,7 @@ void WatchShard::ArmClock() {
     if (when >= armed_) return;
     armed_ = when;
   }
-  // An alarm that is no longer needed rings in vain; that is cheaper than to cancel it.
+  // An alarm that is no longer needed fires for nothing, which is cheaper than cancelling it.
   context_->clock.RunAt(when, [weak = weak_from_this(), when] {
     if (auto shard = weak.lock()) shard->OnClock(when);
   });

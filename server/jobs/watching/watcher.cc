@@ -11,14 +11,15 @@
 namespace finetune {
 namespace {
 
-// Comparisons of a snapshot's jobs that the hub's threads make, some 50 microseconds' worth; and
-// those that are made aside before the next caller's turn comes, nearly a millisecond's worth: its
-// changes wait for the lock meanwhile.
+// How many comparisons of a snapshot's jobs the hub's threads make at a time, about 50
+// microseconds' worth; and how many are made aside before the next caller's turn, nearly a
+// millisecond's worth, because the watcher's changes wait for the lock meanwhile.
 constexpr size_t kQuickWalk = 2'000;
 constexpr size_t kLongWalk = 25'000;
-// Changes that EVERY reads before letting go of the lock.
+// How many changes EVERY reads before it releases the lock.
 constexpr size_t kPull = 64;
-// Changes that EVERY holds for a client that is slow for a moment, whatever the catalog keeps.
+// How many changes EVERY holds for a client that is slow for a moment, even if the catalog does not
+// keep them.
 constexpr size_t kHeld = 64;
 // How long after a stream's end a write may still be under way.
 constexpr absl::Duration kPatience = absl::Seconds(30);
@@ -57,7 +58,7 @@ absl::Status ShardWatcher::Start() {
   absl::Status status;
   {
     // A change that the shard dispatches meanwhile waits for the lock, and one that it dispatched
-    // before this joined is in the catalog already: nothing falls between.
+    // before this joined is already in the catalog, so none is lost in between.
     MutexLock lock(mu_);
     shard_->Add(shared_from_this());
     status = BeginLocked();
@@ -105,7 +106,7 @@ bool ShardWatcher::ResumeLocked(pb::Restart::Reason& why) {
       floor_ = change->revision();
       AddPendingLocked(change, MatchOfAll(*change), /*may_have=*/true);
     }
-    // Too much to hold is too much of a gap.
+    // More changes than can be held are a gap.
     if (reset_) return false;
   }
   phase_ = Phase::kLive;
@@ -147,7 +148,7 @@ void ShardWatcher::Deliver(const ChangePtr& change, WatchMatch match, DeliveryTa
       KeepForLaterLocked(change, match);
       return;
     }
-    // Nobody has the baton, so all before this was sent.
+    // Nobody has the baton, so everything before this was sent.
     floor_ = change->revision();
     writing_ = true;
     last_write_ = now;
@@ -171,7 +172,8 @@ void ShardWatcher::KeepForLaterLocked(const ChangePtr& change, WatchMatch match)
     HoldLocked({change, TypeOf(*change, match)});
     return;
   }
-  // All that concerned it before this one was sent or is held: it may read on from here.
+  // Every earlier change that concerned this watcher was sent or is held, so it may read on from
+  // here.
   behind_ = true;
   floor_ = change->revision() - 1;
 }
@@ -200,7 +202,7 @@ void ShardWatcher::PullLocked() {
     if (!match.concerned()) continue;
     HoldLocked({change, TypeOf(*change, match)});
   }
-  // What is committed from here on, the shard delivers.
+  // From here on the shard delivers what is committed.
   if (changes->size() < kPull) behind_ = false;
 }
 
@@ -219,7 +221,7 @@ ShardWatcher::Step ShardWatcher::NextLocked(absl::Time now, size_t walk) {
   if (phase_ == Phase::kSnapshot && step.kind == Step::Kind::kNothing)
     step = SnapshotStepLocked(now, walk);
   if (phase_ == Phase::kLive && step.kind == Step::Kind::kNothing) step = LiveStepLocked();
-  // Whatever was read for it.
+  // Whatever was read for this step is dropped.
   if (is_outdated()) return {.kind = Step::Kind::kFinish, .status = WatchIsOutdated()};
   return step;
 }
@@ -379,8 +381,8 @@ void ShardWatcher::Finish(absl::Status status) {
   context_->Leave();
 }
 
-// The sink may be gone once Finish was called, so an OnWriteDone that the abort brings waits for
-// the call to return.
+// The sink may be gone once Finish was called, so an OnWriteDone that the abort causes waits until
+// the call has returned.
 void ShardWatcher::Abort() {
   {
     MutexLock lock(mu_);
@@ -412,7 +414,7 @@ std::optional<absl::Time> ShardWatcher::OnTimer(absl::Time now, DeliveryTally& t
   {
     MutexLock lock(mu_);
     if (ended_) return std::nullopt;
-    // A client that does not read must not keep jobs as they once were.
+    // A client that does not read must not keep old versions of jobs in memory.
     if (phase_ == Phase::kSnapshot && context_->catalog.window_start() > walk_.revision()) {
       released = walk_.End();
       StartOverLocked(pb::Restart::TOO_SLOW);
@@ -429,7 +431,7 @@ std::optional<absl::Time> ShardWatcher::OnTimer(absl::Time now, DeliveryTally& t
     }
     if (pump) writing_ = true;
     next = pump && !ending_ ? now + spec_.heartbeat_interval : NextTimerLocked();
-    // Overdue, but the client is slow: look again.
+    // It is overdue, but the client is slow: look again later.
     if (next <= now) next = now + spec_.heartbeat_interval / 4;
   }
   if (pump) Pump(tally, kQuickWalk);

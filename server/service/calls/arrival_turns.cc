@@ -7,8 +7,8 @@ namespace {
 
 thread_local ArrivalTurns::Gathering* gathering = nullptr;
 
-// After so many calls of one caller it counts as alone: half a minute of a flood, so that whoever
-// calls now and then does not come as a surprise.
+// A caller counts as alone after this many calls in a row: half a minute of a flood, so that the
+// next call of a caller who comes now and then is no surprise.
 constexpr int kAlone = 1'000'000;
 
 struct Callers {

@@ -7,7 +7,7 @@
 namespace finetune {
 namespace {
 
-// What a slice holds on to.
+// Keeps a block alive while a slice of it is in use.
 struct Loan {
   std::shared_ptr<BlockPool> pool;
   std::unique_ptr<Block> block;

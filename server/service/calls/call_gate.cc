@@ -21,7 +21,7 @@ struct Rule {
   absl::Duration default_deadline;
   // Served from memory: logged by sample.
   bool cheap;
-  // What a call of it takes one of.
+  // Which of the caller's shares a call takes a place of.
   Share place = Share::kCalls;
 };
 
@@ -46,7 +46,7 @@ const Rule& RuleOf(Method method) {
 
 bool MayLast(Method method) { return RuleOf(method).place != Share::kCalls; }
 
-// Calls that change something; where they are tried, somebody may want to know it.
+// Calls that change something: an attempt at one is worth recording.
 bool IsWrite(Method method) { return RuleOf(method).least_role > Role::kViewer; }
 
 constexpr pb::ErrorReason::Reason kRefusals[] = {pb::ErrorReason::CREDENTIALS_MISSING,
@@ -57,7 +57,8 @@ constexpr pb::ErrorReason::Reason kRefusals[] = {pb::ErrorReason::CREDENTIALS_MI
                                                  pb::ErrorReason::ACCESS_CHANGED,
                                                  pb::ErrorReason::ISSUER_KEYS_UNAVAILABLE};
 
-// Of a call's end. What calls are refused with in great numbers is the same each time.
+// The reason with which a call ended. Calls refused in great numbers are refused with the same
+// status.
 pb::ErrorReason::Reason ReasonAtEnd(const absl::Status& status) {
   thread_local StatusMemo<pb::ErrorReason::Reason> known;
   return absl::IsResourceExhausted(status) ? known.Of(status, ReasonOf) : ReasonOf(status);
@@ -123,13 +124,14 @@ absl::Status CallGate::Begin(Method method, grpc::ServerContextBase* context, Ca
   call.context = context;
   call.start = clock_.Now();
   const absl::Time latest = call.start + RuleOf(method).default_deadline;
-  // gRPC tells it as a time of day, made of what is left by a clock that nobody sets.
+  // gRPC gives the deadline as a time of day, which it has computed from the time left on the
+  // monotonic clock.
   const absl::Time asked = clock_.FromWall(absl::FromChrono(context->deadline()));
-  // gRPC says "none" by a time that is very far away.
+  // gRPC expresses "no deadline" by a time in the far future.
   call.deadline = asked > call.start + absl::Hours(24 * 365) ? latest : asked;
   const bool cheap = RuleOf(method).cheap;
   if (!cheap) call.peer = context->peer();
-  // Reading metadata is not free, and without a tracer a cheap call has nobody to pass it on to.
+  // Reading metadata is not free, and without a tracer a cheap call's trace goes nowhere.
   if (tracer_.enabled() || !cheap)
     call.span = tracer_.Start(call.start, SpanKind::kServer, span_names_[static_cast<int>(method)],
                               TraceOf(*context));
@@ -234,7 +236,7 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status,
   if (!LogEnabled(LogLevel::kInfo)) return;
   const std::string caller = call.caller ? call.caller->identity : std::string();
   if (!refusal_log_.HasOwnLine(reason, caller)) return;
-  // What is cheap and untraced has not been looked at.
+  // The metadata of a cheap call that is not traced has not been read yet.
   const TraceContext trace =
       call.span.context().valid() || !rule.cheap ? call.span.context() : TraceOf(*call.context);
   Log(LogLevel::kInfo, "call",

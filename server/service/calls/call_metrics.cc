@@ -3,7 +3,7 @@
 namespace finetune {
 namespace {
 
-// Go's spelling, by code.
+// The codes in the spelling that Go's metrics use; indexed by code.
 constexpr const char* kCodeNames[] = {
     "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
     "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",

@@ -10,15 +10,15 @@
 namespace finetune {
 namespace {
 
-// How many events are taken before it is looked whether more wait: where none does, that is a look
-// at the sockets in vain.
+// How many events are taken before a look whether more wait. If none do, the look polls the sockets
+// for nothing.
 constexpr int kLookEvery = 32;
 // How many calls are gathered before some of them are run, and how many these are. Whoever calls
 // seldom stands in gRPC's queue behind all that others have sent, so that this is to be shorter
 // than the lines here.
 constexpr int kGathered = 64;
 constexpr int kRun = 8;
-// So many events are taken for that at most, whatever they are.
+// The most events, of any kind, that are taken to gather calls.
 constexpr int kEvents = 4 * kGathered;
 
 }  // namespace

@@ -11,7 +11,8 @@
 namespace finetune {
 namespace {
 
-// Whether the convention calls it the server's failure, and not the client's.
+// Whether OpenTelemetry's convention counts the code as the server's failure rather than the
+// client's.
 bool IsServersFailure(absl::StatusCode code) {
   switch (code) {
     case absl::StatusCode::kUnknown:
@@ -34,7 +35,7 @@ TraceContext TraceOf(const grpc::ServerContextBase& context) {
   if (found == metadata.end()) return {};
   auto trace = ParseTraceparent({found->second.data(), found->second.size()});
   if (!trace) return {};
-  // Several are one that was split between its members.
+  // Several headers are one list that was split between its members.
   std::string state;
   const auto [first, last] = metadata.equal_range("tracestate");
   for (auto part = first; part != last; ++part)

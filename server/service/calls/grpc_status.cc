@@ -84,7 +84,7 @@ grpc::Status MakeGrpcStatus(const absl::Status& status) {
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   if (!absl::IsResourceExhausted(status)) return MakeGrpcStatus(status);
-  // A refusal must cost little, and is the same each time.
+  // A refusal must cost little, and the same ones come again and again.
   thread_local StatusMemo<grpc::Status> known;
   return known.Of(status, MakeGrpcStatus);
 }

@@ -14,7 +14,7 @@ namespace {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-// So many calls may come before the first of them is looked at; more wait in gRPC.
+// How many calls may arrive before the first is looked at; more wait in gRPC.
 constexpr int kAtOnce = 4;
 
 }  // namespace
@@ -56,7 +56,7 @@ class HealthService::WatchCall final : public QueuedCall {
 
   void Accept() { Ask(context_); }
 
-  // Says what has not been said yet, one thing at a time. The service's mutex is held.
+  // Begins the next write or the end of the stream, whichever is due. The service's mutex is held.
   void Turn() {
     service_.mu_.AssertHeld();
     if (writing_ || finished_) return;

@@ -52,7 +52,7 @@ absl::Status LastingCall::Judge(Authenticator& authenticator, absl::Time now) co
     MutexLock lock(mu_);
     if (context_ != nullptr) admission = authenticator.Authenticate(*context_, now);
   }
-  // What cannot be told now is told when the keys come, which is a change again.
+  // What cannot be judged yet is judged when the keys arrive, which is another change.
   if (absl::IsUnavailable(admission.status())) return absl::OkStatus();
   if (!admission.ok()) return admission.status();
   if (admission->caller->role < least_role_)
@@ -91,7 +91,7 @@ void LastingCalls::Add(const std::shared_ptr<LastingCall>& call, absl::Time good
     MutexLock lock(call->mu_);
     call->timer_ = timer;
   }
-  // Else a change between its authentication and now would not be noticed.
+  // The policy may have changed between the call's authentication and now.
   if (judgements_ != judgements_before) JudgeOne(*call);
 }
 

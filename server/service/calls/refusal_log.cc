@@ -38,7 +38,7 @@ void RefusalLog::EndPeriod() {
   MutexLock lock(mu_);
   if (stopping_) return;
   timer_ = Clock::kNoTimer;
-  // Refused meanwhile.
+  // More calls were refused in the meantime.
   if (!refusals_.empty()) BeginPeriod();
 }
 

@@ -9,17 +9,19 @@ namespace finetune {
 namespace {
 
 constexpr absl::Duration kInterval = absl::Milliseconds(50);
-// In which threads that are not idle take more of the processor.
+// While the threads use less of the processor than this between two looks, they count as idle.
 constexpr absl::Duration kIdle = absl::Milliseconds(1);
-// An event that is not taken while the threads use so much of the processor waits for somebody who
-// is kept. One that waits as long for a thread that waits for the processor itself does not: on a
-// busy machine more threads would only share what there is, and hand the sockets to each other.
+// If an event is not taken for this long while the threads use this much of the processor, the
+// thread that would take it is held up by its work. If they use less, they wait for a processor
+// themselves: on a busy machine more threads would only share what there is, and pass the sockets
+// to each other.
 constexpr absl::Duration kPatience = absl::Milliseconds(20);
-// Unless it has waited this many times as long: somebody is kept by something else.
+// Even on a busy machine, an event that has waited this many times as long is held up by something
+// else.
 constexpr int kMostPatience = 12;
-// Calls that are refused between two looks when one helps in any case.
+// If this many calls were refused between two looks, a spare thread helps in any case.
 constexpr int64_t kManyRefused = 20;
-// Looks that must go well before one helps less.
+// How many quiet looks in a row it takes before a spare thread is let go.
 constexpr int kCalm = 20;
 // How long a spare thread waits for an event before it asks whether it is still needed.
 constexpr int64_t kTurnMs = 50;
@@ -42,7 +44,7 @@ void SpareReaders::Stop() {
     stopping_ = true;
   }
   changed_.NotifyAll();
-  // Its event is taken before it ends, if need be by a spare thread.
+  // The event is taken before it ends, by a spare thread if need be.
   if (guard_ != nullptr) guard_->Join();
   {
     MutexLock lock(mu_);

@@ -20,76 +20,79 @@ namespace finetune {
 namespace {
 
 constexpr absl::Duration kInterval = absl::Milliseconds(40);
-// While the process grows.
+// During an alarm: looks are kSoon apart while the process grows or was just relieved by a cut;
+// after that each pause is twice the last, up to kLongest.
 constexpr absl::Duration kSoon = absl::Milliseconds(5);
 constexpr absl::Duration kLongest = absl::Milliseconds(320);
-// Who was cut may come again: what others give back then hides that the process grows.
+// How long it stays watchful after a cut. The client may come again, and what others give back
+// meanwhile hides that the process grows.
 constexpr absl::Duration kWatchful = absl::Seconds(2);
-// The allocator keeps what was freed, for each thread that read a flood, unless it is told to give
-// it back.
+// The allocator keeps freed memory, for each thread that read a flood, until it is told to give it
+// back.
 constexpr absl::Duration kTrimAfter = absl::Milliseconds(100);
-// Growth that is due to nobody in particular is accepted after this time.
+// Growth that no connection accounts for is accepted after this time.
 constexpr absl::Duration kAlarm = absl::Seconds(10);
-// How much of a processor it may take for itself while it looks at connections: one part in so
-// many.
+// Looks at connections may take one part in this many of a processor.
 constexpr int kShare = 20;
 
-// How often it learns which connections there are, at most, and the part of a processor for that.
+// How often, at most, it takes stock of all connections, and which part of a processor that may
+// take.
 constexpr absl::Duration kCensus = absl::Seconds(10);
 constexpr int kCensusShare = 1000;
 
 constexpr int64_t kKb = int64_t{1} << 10;
 constexpr int64_t kMb = int64_t{1} << 20;
-// Growth that is worth a look, and what may be left of it when it is over.
+// How much growth raises the alarm, and how little must be left of it for the alarm to end.
 constexpr int64_t kGrowth = 24 * kMb;
 constexpr int64_t kCalm = 12 * kMb;
-// What growth between two looks is.
+// How much more memory from one look to the next counts as growth.
 constexpr int64_t kStep = kMb;
-// What all suspects together may cost, and the least that one is cut for.
+// What all suspects together may cost, and the least cost for which one is cut.
 constexpr int64_t kTolerated = 24 * kMb;
 constexpr int64_t kLeastCost = 4 * kMb;
-// The same soon after somebody was cut.
+// What they may cost while it is watchful.
 constexpr int64_t kToleratedThen = 16 * kMb;
 
-// Who has sent less than this is not looked at.
+// A connection that has sent less than this is not looked at.
 constexpr int64_t kLeastBytes = 32 * kKb;
 constexpr absl::Duration kActive = absl::Milliseconds(200);
-// The most memory that gRPC takes for a byte of headers. One that is in the connection's table is
-// sent as a byte and held as two slices, 64 bytes; twice as much again is taken when the call ends,
-// to show its headers to the service.
+// The most memory that gRPC takes for a byte of headers. A header that is in the connection's table
+// is sent as one byte and held as two slices, 64 bytes; twice as much again is taken when the call
+// ends, to show its headers to the service.
 constexpr int64_t kPerByte = 192;
-// What an open stream holds besides.
+// What an open stream holds besides its headers.
 constexpr int64_t kPerStream = 8 * kKb;
-// The calls of those who are let in may wait for their turn, as a busy client's do.
+// What calls of admitted callers may hold while they wait for their turn, as a busy client's do.
 constexpr int64_t kWaitingTolerated = 400 * kMb;
-// What gRPC may have read of theirs and not looked at yet.
+// What gRPC may have read of such a connection and not parsed yet.
 constexpr int64_t kUnparsed = 256 * kKb;
-// So long it hears who is let in before it judges.
+// How long after the alarm it waits for word of who is admitted, before it judges.
 constexpr absl::Duration kHear = absl::Milliseconds(40);
-// What streams account for. One that ended holds nothing any more, however long its headers and its
-// request were; one that is open has headers at least. One that was taken back (rapid reset) may
-// still be on its way to the service.
+// How many bytes a stream accounts for. A stream that has ended holds nothing any more, however
+// long its headers and its request were; one that is open has had headers at least. One that was
+// taken back (rapid reset) may still be on its way to the service.
 constexpr int64_t kBytesOfEnded = 64 * kKb;
 constexpr int64_t kBytesOfStarted = 512;
 constexpr int64_t kPingsPerSecond = 16;
-// What uploads carry besides: frames of HTTP/2 and records of TLS.
+// One byte in this many of an upload is framing: HTTP/2 frames and TLS records.
 constexpr int64_t kUploadsPerFraming = 32;
-// What a client answers to what it is sent: it opens its windows.
+// What a client answers by opening its windows: this many bytes for each message that it is sent,
+// and one for each kSentPerByte bytes.
 constexpr int64_t kBytesOfSent = 64;
 constexpr int64_t kSentPerByte = 256;
-// What an upload may have sent ahead of being read.
+// How far an upload may be ahead of the reader.
 constexpr int64_t kAheadOfReading = 2 * kMb;
 
-// How many descriptors may be taken, whatever the limit: a connection without a call holds 15 KB.
-// More than all watches there may be, each on a connection of its own.
+// The most descriptors that may be in use, whatever the process's limit: a connection without a
+// call holds 15 KB. It is more than all watches there may be, each on a connection of its own.
 constexpr int64_t kMostFiles = 32'768;
-// How long it does not look for connections to cut once there was none.
+// After a search that found no connection to cut, the next one is this much later.
 constexpr absl::Duration kNothingToCut = absl::Seconds(1);
-// What a client sends, and is sent, without a call.
+// What a client sends and is sent before its first call.
 constexpr int64_t kGreetingRead = 200;
 constexpr int64_t kGreetingSent = 300;
 
-// Of this thread.
+// The processor time that this thread has used.
 absl::Duration ProcessorTime() {
   timespec used{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
@@ -176,7 +179,7 @@ void ConnectionGuard::Run() {
       const absl::Duration used = ProcessorTime();
       const absl::Duration pause = Look(now);
       now = SteadyNow();
-      // However many connections there are, most of the processor is others'.
+      // However many connections there are, most of the processor is left to others.
       next_look = now + std::max(pause, kShare * (ProcessorTime() - used));
     }
     const absl::Time until = std::min(next_look, now + kInterval);
@@ -189,7 +192,7 @@ void ConnectionGuard::Run() {
 }
 
 absl::Duration ConnectionGuard::Look(absl::Time now) {
-  // By now those who were cut are gone, with what they held.
+  // By now the connections that were cut are gone, with what they held.
   if (now >= trim_at_) {
     trim_at_ = now < watchful_until_ ? watchful_until_ : absl::InfiniteFuture();
     trimmer_.Post(process_.trim);
@@ -289,7 +292,7 @@ std::optional<ConnectionGuard::Suspect> ConnectionGuard::Weigh(TcpConnection con
                                                                absl::Time now) {
   Seen& seen =
       seen_.try_emplace(connection.inode, Seen{.since = now, .census = census_}).first->second;
-  // What clients send to know that the connection lives.
+  // Clients send pings to learn whether the connection lives.
   const int64_t pings = kPingsPerSecond * absl::ToInt64Seconds(now - seen.since);
   if (seen.cut || connection.read_bytes - seen.accounted.read_bytes < kLeastBytes + pings)
     return std::nullopt;
@@ -300,13 +303,13 @@ std::optional<ConnectionGuard::Suspect> ConnectionGuard::Weigh(TcpConnection con
                   .upload_bytes = own.upload_bytes,
                   .streams = process_.streams(connection.peer).value_or(StreamCounts())};
   int64_t bytes = UnaccountedBytes(sums, seen.accounted) - pings - own.uploads * kAheadOfReading;
-  // What uploads have read that ended before the alarm is not known. They have many messages, and
-  // all other calls one.
+  // How much was read for uploads that ended before the alarm is not known. Uploads have many
+  // messages, all other calls one.
   const bool unknown = !std::exchange(seen.asked, true) &&
                        (own.uploads > 0 || seen.accounted.upload_bytes > 0 ||
                         sums.streams.messages_received - seen.accounted.streams.messages_received >
                             sums.streams.started - seen.accounted.streams.started);
-  // Nobody saves up for later.
+  // What was accounted for beyond its bytes is not credited to later ones.
   if (bytes <= 0 || unknown) {
     seen.since = now;
     seen.accounted = sums;

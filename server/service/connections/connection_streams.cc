@@ -28,7 +28,7 @@ std::string_view TextIn(const JsonValue* value, const char* name) {
   return {text->GetString(), text->GetStringLength()};
 }
 
-// Written as text, and left out where it is 0.
+// Channelz writes numbers as text, and leaves out those that are 0.
 int64_t Number(const JsonValue* value, const char* name) {
   const std::string_view text = TextIn(value, name);
   int64_t number = 0;
@@ -83,7 +83,7 @@ void ConnectionStreams::ListSockets(int64_t server) {
     if (sockets == nullptr || !sockets->IsArray()) return;
     is_last = Member(page, "end") != nullptr || sockets->Empty();
     for (const JsonValue& socket : sockets->GetArray()) {
-      // "chttp2 ipv4:192.0.2.1:4711".
+      // Such as "chttp2 ipv4:192.0.2.1:4711".
       const std::string_view name = TextIn(&socket, "name");
       const int64_t id = Number(&socket, "socketId");
       ids_[std::string(name.substr(name.rfind(' ') + 1))] = id;

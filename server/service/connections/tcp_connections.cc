@@ -21,7 +21,7 @@
 namespace finetune {
 namespace {
 
-// More than a socket's buffer holds, in pieces.
+// Together more than a socket's buffer holds.
 constexpr size_t kDiscardBytes = size_t{64} << 10;
 constexpr int kMostDiscards = 4096;
 
@@ -49,7 +49,7 @@ std::string PeerName(const Address& address) {
     return absl::StrCat("ipv4:", text, ":", address.port());
   }
   inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text));
-  // A "%" of the URI that gRPC makes of it.
+  // gRPC makes a URI of the address, in which "%" is "%25".
   const std::string zone = six.sin6_scope_id == 0 ? "" : absl::StrCat("%25", six.sin6_scope_id);
   return absl::StrCat("ipv6:%5B", text, zone, "%5D:", address.port());
 }
@@ -101,11 +101,11 @@ bool CutConnection(const TcpConnection& connection) {
   if (own < 0) return false;
   const bool same = IsSame(own, connection);
   if (same) {
-    // No farewell: the other side learns it at its next write.
+    // Reset without a farewell: the other side learns of it at its next write.
     const linger at_once{.l_onoff = 1, .l_linger = 0};
     setsockopt(own, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     shutdown(own, SHUT_RDWR);
-    // What the kernel holds would be read before the end is seen.
+    // Otherwise gRPC would read what the kernel still holds before it sees the end.
     std::vector<char> nowhere(kDiscardBytes);  // MSG_TRUNC copies nothing.
     for (int i = 0; i < kMostDiscards; ++i)
       if (recv(own, nowhere.data(), nowhere.size(), MSG_TRUNC | MSG_DONTWAIT) <= 0) break;

@@ -17,8 +17,8 @@ constexpr int kMaxSteps = 100'000;
 constexpr size_t kMaxExtraBytes = 16 << 10;
 constexpr int kMaxExtraDepth = 8;
 constexpr int kMaxIntegers = 64;
-// From here on a double may stand for a whole number that it cannot hold, such as 2^53 + 1: what
-// the caller meant cannot be told.
+// From here on a double may stand for a whole number that it cannot hold, such as 2^53 + 1, so it
+// is not known what the caller meant.
 constexpr double kFirstInexact = 9007199254740992.0;
 
 void Require(Violations& violations, const std::string& field, const std::string& value,
@@ -33,7 +33,7 @@ void Allow(Violations& violations, const std::string& field, const std::string& 
   if (!wrong.empty()) violations.Add(field, wrong);
 }
 
-// What is wrong with it; empty if nothing.
+// What is wrong with the value; empty if nothing.
 absl::string_view WrongWithValue(const google::protobuf::Value& value, int depth) {
   if (depth > kMaxExtraDepth) return "nests too deep: at most 8 levels are taken";
   absl::string_view wrong;
@@ -140,11 +140,11 @@ void CheckLabels(const pb::FineTune& job, Violations& violations) {
   }
 }
 
-// What is asked for, with what is meant where nothing is said.
+// The job as asked for, with the defaults written out.
 pb::FineTune WithDefaults(const pb::FineTune& asked) {
   pb::FineTune job = InputOf(asked);
   if (job.theme().empty() && job.base_model() == "FAST_FLUX") job.set_theme("subject");
-  // Nothing said in an empty message is nothing said.
+  // An empty message says nothing and is dropped.
   if (job.parameters().extra().fields().empty()) job.mutable_parameters()->clear_extra();
   if (job.parameters().ByteSizeLong() == 0) job.clear_parameters();
   job.set_visibility(asked.visibility() == pb::FineTune::PUBLIC ? pb::FineTune::PUBLIC

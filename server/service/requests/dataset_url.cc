@@ -25,12 +25,12 @@ namespace {
 
 constexpr absl::Duration kLongestCheck = absl::Seconds(20);
 constexpr absl::Duration kLongestOfCreate = absl::Seconds(5);
-// The directory of some thousand entries.
+// Enough for the directory of a zip with some thousand entries.
 constexpr int64_t kTail = int64_t{128} << 10;
-// The end record alone, of an empty zip.
+// An empty zip: its end record alone.
 constexpr int64_t kLeastZip = 22;
 
-// Whether the files at that host are Segmind's own: its API's, its domain's, and its bucket's.
+// Whether the host is Segmind's own: its API's, its domain's or its bucket's.
 bool IsOfSegmind(const Url& url, const std::string& upstream_url) {
   const auto upstream = Url::Parse(upstream_url);
   if (upstream.ok() && url.host() == upstream->host() && url.port() == upstream->port())
@@ -40,7 +40,7 @@ bool IsOfSegmind(const Url& url, const std::string& upstream_url) {
           absl::EndsWith(url.host(), ".amazonaws.com"));
 }
 
-// One answer, as far as it matters.
+// The part of an HTTP answer that is used here.
 struct Answer {
   int code = 0;
   std::optional<int64_t> length;  // Of the whole file.
@@ -60,7 +60,7 @@ Answer HeadOf(const HttpResponse& head) {
     answer.length = NumberIn(AbslView(head.Header("content-length")));
     return answer;
   }
-  // `bytes 1-2/3`.
+  // Such as `bytes 1-2/3`.
   absl::string_view range = AbslView(head.Header("content-range"));
   absl::ConsumePrefix(&range, "bytes ");
   answer.first = NumberIn(range.substr(0, range.find('-'))).value_or(-1);
@@ -69,7 +69,7 @@ Answer HeadOf(const HttpResponse& head) {
   return answer;
 }
 
-// A look under way. Its steps run on the streamer's thread, one after the other.
+// A look under way. Its steps run on the streamer's thread, one after another.
 class Look : public HttpStream, public std::enable_shared_from_this<Look> {
  public:
   struct Subject {
@@ -118,7 +118,7 @@ class Look : public HttpStream, public std::enable_shared_from_this<Look> {
   void OnTail(Answer answer);
   void AskForStart();
   void AskForTail();
-  // Of an answer that is neither the file nor a part of it.
+  // Handles an answer that is neither the file nor a part of it.
   void OnRefusal(int code, const char* method);
   void Inspect(const Answer& answer);
   bool TakeLength(std::optional<int64_t> length, const char* method);
@@ -136,7 +136,7 @@ class Look : public HttpStream, public std::enable_shared_from_this<Look> {
   void Wrong(absl::string_view what) {
     End(InvalidField("fine_tune.data_source_uri", std::string(what)));
   }
-  // It says nothing about what Segmind will find.
+  // Warns that the look could not tell; Segmind may still find the file.
   void CannotTell(absl::string_view why);
 
   HttpStreamer& streamer_;
@@ -152,7 +152,7 @@ class Look : public HttpStream, public std::enable_shared_from_this<Look> {
   std::shared_ptr<HttpStream> stream_ ABSL_GUARDED_BY(mu_);
 };
 
-// Gathers one answer; ends its stream once there is enough.
+// Gathers one answer, and ends its stream once there is enough of it.
 class Look::Listener : public HttpStreamListener {
  public:
   Listener(std::shared_ptr<Look> look, Step then) : look_(std::move(look)), then_(then) {}
@@ -204,7 +204,7 @@ void Look::OnEnd(absl::Status status, Answer answer, Step then) {
     case absl::StatusCode::kInvalidArgument:
       return Wrong(absl::StrCat("cannot be fetched: ", status.message()));
     case absl::StatusCode::kPermissionDenied:
-      // The name of a public host may lead to an address of this network, as seen from here.
+      // The name of a public host may lead to an address in this network when it is resolved here.
       if (IsPrivateByName(subject_.url.host()) || !subject_.lenient)
         return Wrong(absl::StrCat("cannot be fetched: ", status.message()));
       return CannotTell(status.message());
@@ -246,7 +246,7 @@ bool Look::TakeLength(std::optional<int64_t> length, const char* method) {
 }
 
 void Look::OnHead(Answer answer) {
-  // A URL may be signed for one method alone.
+  // A URL may be signed for a single method.
   if (answer.code != 200 && answer.code < 500 && subject_.is_signed && !subject_.may_be_private)
     return AskForStart();
   if (answer.code != 200) return OnRefusal(answer.code, "HEAD");
@@ -286,7 +286,7 @@ void Look::Inspect(const Answer& answer) {
         image.empty() ? SeemsToBe(answer.body) : absl::StrCat("an image (", AbslView(image), ")"),
         ", no zip"));
   }
-  // The beginning of a larger file: whoever serves it knows no parts.
+  // This is the beginning of a larger file, from a server that does not serve parts.
   if (missing > 0) return End(absl::OkStatus());
   const DatasetFindings findings = inspector.Finish();
   if (findings.unusable.empty()) return End(absl::OkStatus());
@@ -301,7 +301,7 @@ DatasetLooks::DatasetLooks(HttpStreamer& streamer, const std::string& upstream_u
 std::shared_ptr<HttpStream> DatasetLooks::Start(const pb::FineTune& job, Purpose purpose,
                                                 const CallContext& context, Done done) const {
   const bool lenient = purpose == Purpose::kCreate;
-  // The caller's was checked to be a URL.
+  // ParseAnswer will do: a caller's URL has already been checked.
   auto url = Url::ParseAnswer(job.data_source_uri());
   if (!url.ok()) {
     std::move(done)(InvalidField("fine_tune.data_source_uri", std::string(url.status().message())));

@@ -14,7 +14,7 @@ namespace {
 
 bool IsAlnum(char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)); }
 
-// Letters, digits, `-`, `_`, `.`; the ends are letters or digits.
+// Letters, digits, `-`, `_` and `.`; it begins and ends with a letter or digit.
 bool IsLabelWord(absl::string_view text) {
   return !text.empty() && text.size() <= 63 && IsAlnum(text.front()) && IsAlnum(text.back()) &&
          std::all_of(text.begin(), text.end(),
@@ -55,7 +55,7 @@ std::string WrongWithLabelValue(std::string_view value) {
 }
 
 std::string WrongWithUrl(std::string_view text) {
-  // What signs a URL may be long, and is not kept.
+  // The part that signs a URL may be long, and is not kept.
   constexpr size_t kMost = 2048, kMostSigned = 8192;
   if (text.size() > kMostSigned) return absl::StrCat("must have at most ", kMostSigned, " bytes");
   const auto url = Url::Parse(text);

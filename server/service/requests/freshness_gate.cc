@@ -9,13 +9,13 @@
 namespace finetune {
 namespace {
 
-// An answer that two may bring, the second in vain: what is waited for, and the client's end.
-// Thread-safe.
+// An answer that either of two events gives, whichever comes first: the read, or the end of the
+// client. Thread-safe.
 class PendingAnswer {
  public:
   explicit PendingAnswer(FreshnessGate::Done done) : done_(std::move(done)) {}
 
-  // Null for the second.
+  // Null for the event that comes second.
   FreshnessGate::Done Take() {
     MutexLock lock(mu_);
     return std::exchange(done_, nullptr);
@@ -75,7 +75,7 @@ void FreshnessGate::AwaitRead(const std::string& id, absl::Time not_before, Unar
   tracker_.Refresh(id, not_before, call.answer_by(), [pending, &call](absl::Status status) mutable {
     Done answer = pending->Take();
     if (!answer) return;
-    // The call's own deadline has not passed: what failed it is Segmind.
+    // The call's own deadline has not passed, so it is Segmind that took too long.
     if (absl::IsDeadlineExceeded(status))
       status = Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
                      "no read of Segmind that is fresh enough ended in time")

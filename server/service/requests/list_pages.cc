@@ -15,11 +15,13 @@ namespace {
 
 constexpr size_t kDefaultPageSize = 50;
 constexpr size_t kMaxPageSize = 1000;
-// Clients refuse messages over 4 MB unless told otherwise; a page of long jobs has fewer of them.
+// Clients refuse messages over 4 MB unless told otherwise, so a page of long jobs has fewer of
+// them.
 constexpr size_t kMaxPageBytes = size_t{3} << 20;
-// What costs less is not worth a look whether it is there.
+// A page that costs less than this, in comparisons, is made on the spot: looking whether it is
+// cached would gain nothing.
 constexpr size_t kLeastCost = 2'000;
-// In comparisons, for each job whose place in an order has to be found.
+// The cost, in comparisons, of finding a job's place in an order.
 constexpr size_t kSortCost = 5;
 constexpr size_t kMaxCachedBytes = size_t{32} << 20;
 constexpr size_t kMaxCachedPages = 256;
@@ -75,7 +77,7 @@ size_t ListPages::CostOf(const ListQuery& query) {
 }
 
 grpc::ByteBuffer ListPages::Page(const ListQuery& query, LongWork::Piece& work) {
-  // Before the view, so that the view is at least as new.
+  // Read before the view, so that the view is at least as new.
   const absl::Time observed = catalog_.observe_time();
   const ViewPtr view = catalog_.view();
   const std::string key = KeyOf(query);

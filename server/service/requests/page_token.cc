@@ -11,7 +11,7 @@ namespace finetune {
 namespace {
 
 constexpr size_t kSignatureBytes = 12;
-// A place holds a display name at most.
+// A token's longest part is a display name.
 constexpr size_t kMaxToken = 4'096;
 
 std::string Signature(std::string_view epoch, std::string_view query, std::string_view place) {
@@ -36,7 +36,7 @@ absl::StatusOr<std::string> DecodePageToken(std::string_view epoch, std::string_
   std::string bytes;
   const bool decoded = token.size() <= kMaxToken &&
                        absl::WebSafeBase64Unescape({token.data(), token.size()}, &bytes);
-  // One form only: base64 would ignore a change of the last character's spare bits.
+  // Only one spelling is accepted: base64 would ignore a change of the last character's spare bits.
   const bool canonical = decoded && absl::WebSafeBase64Escape(bytes) == std::string(token);
   if (canonical && bytes.size() > kSignatureBytes) {
     const std::string place = bytes.substr(kSignatureBytes);

@@ -61,8 +61,8 @@ void TakePath(absl::string_view path, const pb::FineTune& job, UpdateCall& call,
   }
 }
 
-// Which labels the request carries without a path that names them; whether they are as the job has
-// them, the updater sees.
+// Notes the labels that the request carries though no path names them. The updater checks whether
+// they equal the job's.
 void FindUnnamedLabels(const pb::FineTune& job, UpdateCall& call) {
   if (call.labels) return;
   call.unnamed_labels = {job.labels().begin(), job.labels().end()};

@@ -14,8 +14,8 @@
 namespace finetune {
 namespace {
 
-// So many full blocks wait at most, while one is sent and one is filled; then the source is paused.
-// It goes on while there is still something to send.
+// The source is paused when this many full blocks wait, besides one being sent and one being
+// filled. It resumes while there is still something to send.
 constexpr size_t kQueue = 3;
 constexpr size_t kResumeAt = 1;
 constexpr size_t kMaxErrorBody = 4 << 10;
@@ -23,10 +23,11 @@ constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
 
 bool IsAnswer(int code) { return code == 200 || code == 206 || code == 416; }
 
-// Whether storage says that whoever asks may not read the file.
+// Whether storage's answer says that the file may not be read without permission.
 bool IsLocked(int code) { return code == 401 || code == 403; }
 
-// Whether Segmind has said that it cannot sign such a URL; else it may yet.
+// Whether Segmind has said for good that it cannot sign such a URL. After other errors it still
+// may.
 bool IsDefinite(const absl::Status& status) {
   switch (ReasonOf(status)) {
     case pb::ErrorReason::UPSTREAM_REJECTED:
@@ -209,7 +210,7 @@ void Download::OnDry() {
   Turn();
 }
 
-// What the end of the stream means.
+// What the end of storage's stream means for the caller.
 absl::Status Download::EndOf(const absl::Status& status) const {
   if (code_ != 0 && !IsAnswer(code_)) {
     if (code_ != 404) return StorageError(code_, error_body_);
@@ -229,20 +230,19 @@ void Download::OnEnd(absl::Status status) {
   bool given_up;
   {
     MutexLock lock(mu_);
-    // Refused, or nobody answered before the caller gave up: the URL may be the reason.
+    // Storage refused, or did not answer before the caller gave up: the URL may be the reason.
     useless = way_ == Way::kSigned && (code_ == 0 || (code_ >= 400 && code_ != 416));
     given_up = end_ || source_end_;
     if (!given_up) {
       absl::Status end = EndOf(status);
-      // Weights that were thought to be open, and are not (any more); or a URL that was signed in
-      // vain.
+      // The weights were thought to be open and are not (any more), or a signed URL did not help.
       if (way_ != Way::kDetails && IsLocked(code_))
         refusal = std::move(end);
       else
         source_end_ = std::move(end);
     }
   }
-  // The next one who asks gets a fresh URL.
+  // The next caller then gets a fresh URL.
   if (useless) transfers_.segmind().ForgetDownloadUrl(spec_.weights_uri);
   if (given_up) return;
   if (refusal) return TryNextWay(*std::move(refusal));
@@ -252,14 +252,14 @@ void Download::OnEnd(absl::Status status) {
 Download::Step Download::Next() {
   if (writing_) {
     if (!stuck_ || aborted_) return Step::kNone;
-    // Its status cannot pass what the client does not read.
+    // The client does not read, and a status cannot overtake what it has not read.
     aborted_ = true;
     return Step::kAbort;
   }
   if (end_) return Step::kFinish;
   if (queue_.empty() && filling_ && (dry_ || source_end_)) queue_.push_back(std::move(filling_));
   const bool first = messages_ == 0;
-  // The first message tells the size, also of a part without bytes.
+  // The first message tells the size, even of a part without bytes.
   if (!queue_.empty() || (first && answer_.ok() && source_end_ && source_end_->ok())) {
     TakeNext();
     return Step::kWrite;

@@ -13,7 +13,7 @@
 namespace finetune {
 namespace {
 
-// gRPC's side: passes on what happens, and does what it is told.
+// The gRPC side of a download: passes events on and does what the Download says.
 class DownloadCall final : public QueuedCall, private DownloadReceiver {
  public:
   DownloadCall(const DownloadMethod& method, CallQueues& queues)
@@ -53,7 +53,8 @@ class DownloadCall final : public QueuedCall, private DownloadReceiver {
   DownloadMethod::Writer writer_{&context_};
   DownloadDone done_;
   absl::Status status_;  // Set by End.
-  // Of a job that is not in the view, until what others committed was asked for.
+  // Kept to look once more, after others' commits have been read, for a job that is not in the
+  // view.
   DownloadMethod::Look look_;
   std::optional<grpc::Alarm> to_queue_;
   absl::Status caught_up_status_;

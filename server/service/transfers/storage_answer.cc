@@ -15,7 +15,7 @@
 namespace finetune {
 namespace {
 
-// `<Code>…</Code>` of the storages' XML, if it is a word.
+// The `<Code>…</Code>` of a storage's XML error, if it is a word.
 std::string StorageWord(std::string_view body) {
   constexpr std::string_view kOpen = "<Code>", kClose = "</Code>";
   const size_t from = body.find(kOpen);
@@ -54,7 +54,7 @@ absl::Status StorageUnavailable(absl::string_view message) {
 
 absl::Status StorageError(int code, std::string_view body) {
   const std::string word = StorageWord(body);
-  // What storage refuses now may do with a fresh URL; what broke in it, sooner.
+  // A fresh URL may help after a refusal. What broke within storage may work again sooner.
   return WithAnswer(Error(absl::StatusCode::kUnavailable, pb::ErrorReason::UPSTREAM_UNAVAILABLE,
                           absl::StrCat("Segmind's storage answered ", Shown(code, word)))
                         .RetryAfter(code >= 500 ? absl::Seconds(1) : absl::Seconds(5)),

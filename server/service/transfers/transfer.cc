@@ -77,7 +77,7 @@ void Transfer::StartStream(StreamRequest request) {
     if (!ended) stream_ = stream;
   }
   if (ended) return stream->Cancel();
-  // It may have paused before it was known here.
+  // It may have been paused before the stream was known here.
   stream->Resume();
 }
 
@@ -122,7 +122,7 @@ absl::Status Transfer::Stalled(absl::Time now) {
   return StorageUnavailable(absl::StrCat("Segmind's storage ", how));
 }
 
-// Every now and then until it is finished.
+// Runs again and again until the transfer is finished.
 void Transfer::Check() {
   const absl::Duration limit = transfers_.idle_timeout();
   absl::Status stalled;

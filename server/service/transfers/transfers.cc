@@ -11,7 +11,7 @@
 namespace finetune {
 namespace {
 
-// 8 MiB of them: what a few fast downloads have on the way.
+// 8 MiB: about what a few fast downloads have in flight.
 constexpr size_t kMostUnusedBlocks = 8;
 
 }  // namespace

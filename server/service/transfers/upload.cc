@@ -14,11 +14,12 @@
 namespace finetune {
 namespace {
 
-// What one PUT to S3 may hold; Segmind's own limit is a warning.
+// The most that one PUT to S3 may hold. For Segmind's own limit there is only a warning.
 constexpr int64_t kMaxSize = int64_t{5} << 30;
-// Beyond it the client is not read. One message more, at most 4 MiB, may be on top of it.
+// While more than this waits, the client is not read. One more message, of at most 4 MiB, may come
+// on top.
 constexpr size_t kQueue = size_t{1} << 20;
-// So much of what was sent is kept, to be sent again to another URL.
+// This much of what was sent is kept, so that it can be sent again to another URL.
 constexpr int64_t kReplay = int64_t{1} << 20;
 constexpr size_t kMaxErrorBody = 4 << 10;
 constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
@@ -162,7 +163,7 @@ void Upload::OnUrl(absl::StatusOr<UploadUrlAnswer> made) {
     request.body_size = size_;
     NoteStep();
   }
-  // What is refused before it is sent need not come from the client again.
+  // If storage refuses before the body is sent, the client need not send it again.
   request.ask_first = request.body_size > kReplay;
   StartStream(std::move(request));
 }
@@ -217,7 +218,8 @@ size_t Upload::OnSend(char* to, size_t room) {
   size_t copied = 0;
   {
     MutexLock lock(mu_);
-    // The last byte makes the dataset whole: it waits until all is known to be right.
+    // With the last byte the dataset is complete, so it waits until everything is known to be
+    // right.
     const int64_t may_go = (verified_ ? size_ : size_ - 1) - pieces_.sent();
     copied = pieces_.Copy(to, std::min(room, static_cast<size_t>(std::max<int64_t>(may_go, 0))));
     if (copied == 0)
@@ -253,7 +255,7 @@ bool Upload::BeginsAnew() {
 }
 
 absl::Status Upload::EndOf(const absl::Status& status) const {
-  // An answer that came before the bytes were taken often ends with a reset.
+  // A connection whose answer came before all bytes were taken often ends with a reset.
   if (code_ >= 300) return UploadError(code_, error_body_, size_);
   if (!status.ok()) return StreamError(status);
   if (verified_ && pieces_.sent() == size_) return absl::OkStatus();

@@ -13,7 +13,7 @@
 namespace finetune {
 namespace {
 
-// gRPC's side: passes on what happens, and does what it is told.
+// The gRPC side of an upload: passes events on and does what the Upload says.
 class UploadCall final : public QueuedCall, private UploadReceiver {
  public:
   UploadCall(const UploadMethod& method, CallQueues& queues)
@@ -43,7 +43,8 @@ class UploadCall final : public QueuedCall, private UploadReceiver {
       lasting_->CountUploaded(message_.Length());
       return upload_->OnMessage(message_);
     }
-    // All there is, or the client is gone: gRPC tells of that at the same time, in either order.
+    // This was the last message, or the client is gone; gRPC reports that at the same time, in
+    // either order.
     settle_.Set(&arrivals(), gpr_inf_past(GPR_CLOCK_MONOTONIC), settled_.Begin());
   }
   void OnSettled(bool) {

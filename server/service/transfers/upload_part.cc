@@ -20,8 +20,8 @@ bool TakeByte(std::vector<grpc::Slice>& slices, size_t& first, uint8_t& byte) {
   return true;
 }
 
-// The message's chunk without a copy, if it is made as every encoder makes it: one field, which
-// fills the message.
+// The message's chunk without a copy, if it is encoded the usual way: one field, which fills the
+// message.
 std::optional<std::vector<grpc::Slice>> PlainChunk(std::vector<grpc::Slice> slices,
                                                    size_t message_size) {
   size_t first = 0, header = 1;

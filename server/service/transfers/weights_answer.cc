@@ -40,7 +40,7 @@ struct ContentRange {
   std::optional<int64_t> first, last, total;
 };
 
-// `bytes 1-2/3`, `bytes */3`.
+// Such as `bytes 1-2/3` or `bytes */3`.
 ContentRange RangeOf(const HttpResponse& head) {
   ContentRange range;
   const std::string_view header = head.Header("content-range");
@@ -64,7 +64,8 @@ std::string GenerationOf(const HttpResponse& head) {
   return "";
 }
 
-// Some storages write what they did to a body on its way, and not what it is.
+// Some storages put into this header what was done to the body on its way, such as how it was
+// chunked.
 absl::Status CheckCoding(const HttpResponse& head) {
   const std::string_view header = head.Header("content-encoding");
   for (absl::string_view coding :
@@ -80,7 +81,7 @@ absl::Status CheckCoding(const HttpResponse& head) {
   return absl::OkStatus();
 }
 
-// For a part that does not begin where the bytes tell what they are.
+// Judges by type a part that does not begin where the bytes show what they are.
 absl::Status CheckType(const HttpResponse& head) {
   const std::string_view type = head.Header("content-type");
   for (const char* text :
@@ -107,10 +108,10 @@ absl::Status BeyondTheEnd(int64_t offset) {
       absl::StrCat("read_offset ", offset, " lies beyond the end of the weights"));
 }
 
-// What a 416 says.
+// What storage's 416 means.
 absl::Status NothingThere(const WeightsRange& range, const std::string& generation,
                           const WeightsAnswer& answer, const ContentRange& part) {
-  // Of the file that it is a part of, the client has more than this one has.
+  // The client has more bytes than the file has now.
   if (!generation.empty() && generation != answer.generation) return Changed();
   if (part.total == 0) return Malformed("an empty file, and no weights");
   if (range.first() > 0) return BeyondTheEnd(range.offset);

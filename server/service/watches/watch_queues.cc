@@ -27,7 +27,7 @@ void WatchQueue::Wait() {
 }
 
 void WatchQueue::Wake() {
-  // Once it has told, the alarm can be set again.
+  // The alarm can be set again only once it has fired.
   if (!woken_.exchange(true)) alarm_.Set(queue_.get(), gpr_inf_past(GPR_CLOCK_MONOTONIC), this);
 }
 

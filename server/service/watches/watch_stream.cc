@@ -47,7 +47,7 @@ class WatchStream final : public WatchSink {
     void (WatchStream::*const react_)(bool);
   };
 
-  // On the thread of arrivals. Not ok: the server shuts down, and there is no call.
+  // On the thread of arrivals. If not ok, the server shuts down and there is no call.
   void OnArrived(bool ok) {
     if (!ok) return Leave();
     AcceptWatch(route_);
@@ -81,7 +81,7 @@ class WatchStream final : public WatchSink {
     auto watcher = route_.hub.Watch(*std::move(spec), this, home_);
     if (!watcher.ok()) return Finish(watcher.status());
     watcher_ = *std::move(watcher);
-    // It went while what others committed was asked for.
+    // The client may have gone while the record was read for others' commits.
     if (is_gone_ && context_.IsCancelled()) watcher_->Cancel();
     if (lasting_ != nullptr)
       lasting_->OnRevokedDo([watcher = watcher_](const absl::Status& why) { watcher->End(why); });
@@ -104,7 +104,7 @@ class WatchStream final : public WatchSink {
     if (is_gone_) Leave();
   }
 
-  // Its last act.
+  // The last thing that the stream does.
   void Leave() {
     const std::shared_ptr<CallCount> calls = route_.call_queues.calls();
     delete this;
@@ -129,7 +129,7 @@ class WatchStream final : public WatchSink {
   Event gone_{*this, &WatchStream::OnGone};
   Event finished_{*this, &WatchStream::OnFinished};
 
-  // Queue's thread only.
+  // Used on the queue's thread only.
   std::shared_ptr<Watcher> watcher_;  // Null if it was refused.
   WatchStreamDone done_;
   WatchMethod::Look look_;
