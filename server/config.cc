@@ -19,7 +19,7 @@ namespace {
 
 constexpr absl::string_view kPrefix = "FINETUNE_GATEWAY_";
 
-// The text given for a flag, and where: `--listen` or `FINETUNE_GATEWAY_LISTEN`.
+// The text given for a flag, and where it was given: `--listen` or `FINETUNE_GATEWAY_LISTEN`.
 struct Given {
   std::string text;
   std::string origin;
@@ -48,7 +48,7 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
   return row.back();
 }
 
-// Null if none is like it.
+// Null if no flag is similar.
 const Flag* NearestFlag(absl::string_view name) {
   const auto& flags = Flags();
   const auto nearest =
@@ -95,14 +95,15 @@ absl::StatusOr<GivenFlags> ReadArguments(const std::vector<std::string>& argumen
   return given;
 }
 
-// What Kubernetes sets in every pod for a Service named finetune-gateway or finetune-gateway-x.
+// Whether Kubernetes sets such a variable in every pod for a Service named finetune-gateway or
+// finetune-gateway-x.
 bool IsOfKubernetes(absl::string_view name, absl::string_view value) {
   return absl::EndsWith(name, "_SERVICE_HOST") || absl::StrContains(name, "_SERVICE_PORT") ||
          absl::StrContains(name, "_TCP") || absl::StrContains(name, "_UDP") ||
          (absl::EndsWith(name, "_PORT") && absl::StrContains(value, "://"));
 }
 
-// Adds what only the environment gives.
+// Adds the values that only the environment gives.
 void ReadVariables(const Environment& environment, GivenFlags& given,
                    std::vector<std::string>& warnings) {
   for (const auto& [variable, value] : environment) {
@@ -137,13 +138,14 @@ absl::Status SetAll(const GivenFlags& given, const Environment& environment, Con
   return absl::OkStatus();
 }
 
-// What is wrong between flags.
+// Checks that the flags fit together.
 absl::Status CheckTogether(const Config& config) {
   if (config.idle_poll_interval < config.active_poll_interval)
     return absl::InvalidArgumentError(absl::StrCat(
         "--idle_poll_interval: must not be less than --active_poll_interval, which is ",
         absl::FormatDuration(config.active_poll_interval)));
-  // What another gateway submits may arrive that much later than it was last heard of.
+  // A job that another gateway submits may reach Segmind this long after the gateway was last heard
+  // of.
   if (!config.postgres_url.empty() && config.settle_time < config.submit_timeout + kMemberLease)
     return absl::InvalidArgumentError(absl::StrCat(
         "--settle_time: must not be less than ",

@@ -56,7 +56,7 @@ const std::string* FolderIn(const Environment& environment, const char* variable
                                                                             : nullptr;
 }
 
-// The error does not show what may hold a password.
+// The error does not show the text, which may hold a password.
 absl::Status SetStore(absl::string_view text, const Environment& environment, Config& config) {
   config.sqlite_path.clear();
   config.postgres_url.clear();

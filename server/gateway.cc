@@ -24,19 +24,19 @@
 namespace finetune {
 namespace {
 
-// Before gRPC ends what is left: creates are told what is known of them.
+// How long before gRPC ends the remaining calls creates are answered with what is known.
 constexpr absl::Duration kLastAnswers = absl::Seconds(1);
 constexpr absl::Duration kIdleFarewell = absl::Milliseconds(500);
 constexpr int kWatchThreads = 4;  // At least.
-// What a collector that hangs may cost at the end.
+// How long a collector that hangs may delay the end.
 constexpr absl::Duration kLastExport = absl::Seconds(2);
 constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
 
-// One takes a get for less CPU than two, and serves some 60,000 a second: more than one only where
-// there are many CPUs.
+// One thread answers a get with less CPU than two would, and serves some 60,000 a second, so there
+// is more than one only on machines with many CPUs.
 int CallThreads() { return std::clamp(CpuLimit() / 4, 1, 4); }
 
-// The error with the flag that it is about in front.
+// The error, preceded by the flag that it is about.
 absl::Status Blame(absl::string_view flag, const absl::Status& status) {
   if (status.ok()) return status;
   return absl::Status(status.code(), absl::StrCat("--", flag, ": ", status.message()));
@@ -387,7 +387,7 @@ absl::Status Gateway::OpenDoors() {
 void Gateway::Drain() {
   Log(LogLevel::kInfo, "draining");
   readiness_->Drain();
-  // Another one reads Segmind while this one ends its calls.
+  // Another gateway can then read Segmind while this one ends its calls.
   fleet_->Retire();
   grpc_server_->SetServing(false);
   absl::SleepFor(config_.drain_delay);
@@ -404,18 +404,18 @@ void Gateway::Close(absl::Duration grace) {
   }
   if (grpc_server_) {
     auto ended = std::make_shared<std::promise<void>>();
-    // Jitter spreads the reconnections of many watchers; a few need none.
+    // Jitter spreads the reconnections of many watchers; a few watchers need none.
     const absl::Duration over = std::min(grace / 2, hub_->watcher_count() * absl::Milliseconds(10));
     const absl::Time streams_end = clock_->Now() + grace;
     hub_->Drain(over, grace / 2, [ended] { ended->set_value(); });
     ended->get_future().wait_for(absl::ToChronoNanoseconds(grace));
     transfers_->Drain(std::max(absl::ZeroDuration(), streams_end - clock_->Now()));
-    // Calls are served until gRPC's farewell, which sends clients elsewhere: only what would
-    // outlast it ends here, and what a client repeats then no longer comes to this process.
+    // Calls are served until gRPC's GOAWAY, which sends clients elsewhere. Only calls that would
+    // outlast it end here, and what a client then repeats no longer comes to this process.
     service_->Drain();
     segmind_->EndQueue();
-    // Without calls under way only clients that are idle would be waited for: gRPC waits for them
-    // to acknowledge its farewell, and those that do not poll take seconds.
+    // If no calls are under way, only idle clients would be waited for: gRPC waits until they
+    // acknowledge its GOAWAY, and clients that do not poll take seconds.
     const bool busy = gate_->unary_calls() > 0;
     const absl::Duration farewell = busy ? grace : std::min(grace, kIdleFarewell);
     const absl::Time deadline = clock_->Now() + farewell;
@@ -437,7 +437,7 @@ void Gateway::Close(absl::Duration grace) {
 }
 
 void Gateway::CloseGrpc(absl::Time deadline) {
-  // A call that waits would keep the server from shutting down, whatever its own deadline.
+  // A waiting call would keep the server from shutting down, whatever its own deadline.
   const Clock::TimerId last_resort = clock_->RunAt(deadline, [this] {
     submitter_->Stop(absl::InfinitePast());
     http_->Shutdown();

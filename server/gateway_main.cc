@@ -29,7 +29,7 @@
 namespace finetune {
 namespace {
 
-// gRPC's own lines, which would go to stderr as text.
+// Takes over gRPC's own lines, which would go to stderr as text.
 void LogOfGrpc(gpr_log_func_args* line) {
   const LogLevel level =
       line->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
@@ -45,13 +45,13 @@ int Fail(const absl::Status& status, int code = 1) {
   return code;
 }
 
-// Protobuf's own lines, such as on text that is not UTF-8.
+// Takes over Protobuf's own lines, such as about text that is not UTF-8.
 void LogOfProtobuf(google::protobuf::LogLevel, const char* file, int line,
                    const std::string& message) {
   Log(LogLevel::kDebug, "protobuf", {{"text", message}, {"file", file}, {"line", line}});
 }
 
-// What the configuration is read from. The API key's variable stays where it is.
+// The environment for the configuration. The API key's variable stays in place.
 Environment ReadEnvironment() {
   Environment found;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -82,7 +82,7 @@ void EndAtOnceOnNextSignal(const sigset_t& signals) {
   try {
     std::thread([signals] { _exit(128 + WaitFor(signals)); }).detach();
   } catch (const std::system_error&) {
-    // Where no thread can be made, the drain goes on to its end.
+    // If no thread can be made, the drain just goes on to its end.
   }
 }
 
@@ -99,8 +99,8 @@ int Check(const Config& config) {
   return 0;
 }
 
-// Memory or threads are gone, in whatever thread: nothing that is in the store is lost by ending
-// here, and unwinding would need more of both.
+// Ends the process when memory or threads have run out, in whatever thread. Nothing that is in the
+// store is lost by that, and unwinding would need more of both.
 [[noreturn]] void EndOfResources() {
   const char* why = "of an unknown cause";
   try {
@@ -115,7 +115,7 @@ int Check(const Config& config) {
   _exit(1);
 }
 
-// A place for a record, as --store names it. False if it is neither a file nor a database.
+// Parses a place for a record, as --store names it. False if it is neither a file nor a database.
 bool ParsePlace(const std::string& text, StorePlace& place) {
   constexpr std::string_view kSqlite = "sqlite:";
   if (text.starts_with(kSqlite)) {
@@ -177,15 +177,15 @@ int RunCopyStore(const std::vector<std::string>& arguments) {
 
 int Run(const std::vector<std::string>& arguments) {
   std::set_terminate(EndOfResources);
-  // Blocked in every thread, so that one waits for them.
+  // Blocked in every thread, so that one can wait for them.
   const sigset_t signals = SetOf({SIGTERM, SIGINT, SIGHUP});
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  // A file that may not grow is a store that cannot be written, and no end of the process.
+  // At a limit on file sizes the store fails to write; the process does not end.
   signal(SIGXFSZ, SIG_IGN);
   ForbidCoreDumps();
-  // Abseil that was built with its assertions, as Debian's is, notes the order of all locks taken;
-  // the only ones here are gRPC's.
+  // Abseil with assertions, as Debian builds it, records the order of all locks taken. The only
+  // such locks here are gRPC's.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   const auto config = ReadConfig(arguments, ReadEnvironment());
   if (!config.ok()) return Fail(config.status(), absl::IsNotFound(config.status()) ? 2 : 1);
@@ -196,7 +196,7 @@ int Run(const std::vector<std::string>& arguments) {
   Log(LogLevel::kInfo, "starting",
       {{"version", FINETUNE_VERSION}, {"open_files", RaiseFileLimit()}, {"cpus", CpuLimit()}});
   if (absl::Status allowed = CheckProcessLimits(); !allowed.ok()) return Fail(allowed);
-  // Nobody takes the signals yet: they wait.
+  // Nobody takes signals yet, so they are pending.
   auto gateway = Gateway::Create(*config, [] {
     sigset_t pending;
     return sigpending(&pending) == 0 &&

@@ -12,7 +12,7 @@ namespace {
 
 constexpr absl::Duration kSoon = absl::Seconds(10);
 constexpr absl::Duration kLater = absl::Minutes(1);
-// What is not worth the work.
+// Less than this is not worth the work.
 constexpr int64_t kSlack = int64_t{16} << 20;
 
 int64_t ResidentBytes() {
@@ -45,7 +45,7 @@ IdleMemory::~IdleMemory() {
 }
 
 void IdleMemory::Start() {
-  // A wave may come before the first look.
+  // There may be a wave of calls before the first look.
   if (const int64_t now = process_.resident_bytes(); now > 0) least_ = now;
   Schedule(kSoon);
 }
@@ -67,7 +67,7 @@ absl::Duration IdleMemory::Look() {
   const int64_t after = process_.resident_bytes();
   if (after < before) returned_.Increment(static_cast<double>(before - after));
   least_ = std::min(least_, after);
-  // Where most of it is in use, it will be for a while.
+  // If most of it is in use, it will be for a while.
   interval_ = after <= before - kSlack ? kSoon : std::min(interval_ * 2, kLater);
   return interval_;
 }

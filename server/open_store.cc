@@ -64,7 +64,8 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStore(const Config& config,
   const PostgresOptions options{
       .target = TargetOf(config),
       .name = ReplicaName(config),
-      // It may have been sent as late as its gateway counted as alive, and taken as long as it may.
+      // A lost submission may have been sent until its gateway no longer counted as alive, and may
+      // have taken as long as a submission may.
       .caution = kMemberLease + config.submit_timeout + config.settle_time};
   std::unique_ptr<Store> store;
   const auto open = [&] {

@@ -18,7 +18,7 @@
 namespace finetune {
 namespace {
 
-// cgroup v2: "max 100000" or "150000 100000".
+// cgroup v2 writes "max 100000" or "150000 100000".
 double QuotaV2() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   std::string quota;
@@ -35,11 +35,11 @@ double QuotaV1() {
   return quota / period;
 }
 
-// What a gateway that nobody calls yet uses a fifth of.
+// A gateway without callers uses a fifth of this.
 constexpr rlim_t kLeastDescriptors = 128;
 // Stacks are 8 MiB each, and glibc reserves 64 MiB for each thread's heap.
 constexpr rlim_t kLeastAddressSpace = rlim_t{2} << 30;
-// More than are ever started.
+// More threads than are ever started.
 int ThreadsNeeded() { return 40 + 2 * CpuLimit(); }
 
 absl::Status CheckLimit(int resource, absl::string_view what, absl::string_view ulimit,
@@ -53,7 +53,8 @@ absl::Status CheckLimit(int resource, absl::string_view what, absl::string_view 
                                                  ": raise it (`ulimit ", ulimit, "`)"));
 }
 
-// Makes them all at once, because limits of a user, a container or the kernel cannot be asked for.
+// Makes all the threads at once, because one cannot ask for the limits of a user, a container or
+// the kernel.
 absl::Status TryThreads(int count) {
   std::promise<void> all_made;
   const std::shared_future<void> wait(all_made.get_future());

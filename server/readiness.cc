@@ -9,7 +9,7 @@ namespace finetune {
 namespace {
 
 constexpr absl::Duration kFollowInterval = absl::Milliseconds(100);
-// Callers who do not need an issuer that is away are served after this time.
+// After this time, callers are served even if an issuer cannot be reached: not all of them need it.
 constexpr absl::Duration kIssuerPatience = absl::Seconds(10);
 
 }  // namespace

@@ -30,7 +30,7 @@ absl::Status Refuse(const std::string& path, absl::string_view why) {
   return absl::FailedPreconditionError(absl::StrCat("the record '", path, "' ", why));
 }
 
-// A record is a file of SQLite's that may be written, or can be made.
+// Checks that the record's file can be written, or made.
 absl::Status CheckRecord(const std::string& path) {
   std::error_code error;
   if (std::filesystem::exists(path, error)) {
@@ -42,7 +42,7 @@ absl::Status CheckRecord(const std::string& path) {
     const bool is_sqlite = head == absl::string_view("SQLite format 3\0", 16);
     return file.gcount() == 0 || is_sqlite ? absl::OkStatus() : Refuse(path, "is none of SQLite's");
   }
-  // The nearest folder that is there: those below it are made.
+  // The nearest folder that exists; those below it are created.
   std::filesystem::path folder = std::filesystem::absolute(path, error).parent_path();
   while (!std::filesystem::exists(folder, error) && folder.has_relative_path())
     folder = folder.parent_path();

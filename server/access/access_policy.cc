@@ -46,7 +46,7 @@ absl::Status KeysMissing(absl::string_view why) {
       .RetryAfter(absl::Seconds(1));
 }
 
-// SHA-256; found once, because OpenSSL looks for it for longer than it takes.
+// SHA-256. OpenSSL takes longer to look the algorithm up than to run it, so it is looked up once.
 std::string Digest(std::string_view token) {
   static const EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);
   CHECK(sha256 != nullptr);
@@ -64,7 +64,7 @@ bool IsName(absl::string_view name) {
          });
 }
 
-// As bytes; empty if it is not 64 hexadecimal digits.
+// The digest as bytes; empty if `hex` is not 64 hexadecimal digits.
 std::string ReadSha256(const std::string& hex) {
   const bool good = hex.size() == size_t{2} * SHA256_DIGEST_LENGTH &&
                     std::all_of(hex.begin(), hex.end(), [](char c) {
@@ -106,7 +106,7 @@ absl::StatusOr<policy::Policy> ReadJson(const std::string& json) {
                             "; it must be DAY, WEEK, MONTH or AT_ONCE"}}));
 }
 
-// An absolute path, and an empty one, stay as they are.
+// Absolute paths and empty ones stay as they are.
 std::string PathIn(const std::string& folder, const std::string& path) {
   return path.empty() || path.front() == '/' ? path : absl::StrCat(folder, "/", path);
 }
@@ -120,7 +120,7 @@ absl::Status CheckKeyUrl(const std::string& url) {
   return absl::OkStatus();
 }
 
-// Fills in `issuer.keys`, as far as they are there.
+// Fills in `issuer.keys` as far as the keys are there.
 absl::Status FindKeys(const policy::JwtIssuer& entry, const std::string& folder,
                       const AccessPolicy::KeySources& sources, JwtIssuer& issuer,
                       std::vector<std::string>& warnings) {

@@ -11,14 +11,15 @@
 namespace finetune {
 namespace {
 
-// Bounds the tables below: beyond this, what machines hold is counted from zero again.
+// Bounds the tables below. Beyond it they are emptied, and machines start from zero again.
 constexpr size_t kMostAddresses = 10'000;
 
 class OpenAuthenticator : public Authenticator {
  public:
   absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase& context,
                                          absl::Time) override {
-    // Without the port: the same for all calls of a machine, as far as IPv4 goes, and quick.
+    // The peer without its port. For IPv4 it is the same for all calls of a machine, and quick to
+    // make.
     const std::string peer = context.peer();
     const absl::string_view address(peer.data(), std::min(peer.rfind(':'), peer.size()));
     MutexLock lock(mu_);
@@ -45,7 +46,7 @@ class OpenAuthenticator : public Authenticator {
 
   Mutex mu_;
   absl::flat_hash_map<std::string, Admission> by_address_ ABSL_GUARDED_BY(mu_);
-  // The same by machine, which may have several addresses.
+  // The same by machine; a machine may have several addresses.
   absl::flat_hash_map<std::string, Admission> machines_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -8,7 +8,7 @@
 namespace finetune {
 namespace {
 
-// How many calls may come at once.
+// How many calls may come at the same moment.
 double Burst(double rate) { return std::max(1.0, std::floor(rate)); }
 
 }  // namespace

@@ -19,7 +19,7 @@ using google::protobuf::Message;
 
 absl::Status Bad(absl::string_view what) { return absl::InvalidArgumentError(what); }
 
-// Whether any object in it has a member twice.
+// Whether any object in the value has a member twice.
 bool HasAnythingTwice(const JsonValue& value) {
   if (value.IsArray())
     return std::any_of(value.Begin(), value.End(),
@@ -45,7 +45,7 @@ absl::Status CheckTwice(const JsonValue& value, const Descriptor& type) {
     if (field == nullptr) continue;
     if (!seen.insert(field).second)
       return Bad(absl::StrCat("'", field->name(), "' is there twice"));
-    // In maps protobuf has looked for duplicates itself.
+    // In maps, protobuf itself has looked for duplicates.
     if (field->is_map() || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) continue;
     if (!member->value.IsArray()) {
       RETURN_IF_ERROR(CheckTwice(member->value, *field->message_type()));
@@ -87,8 +87,8 @@ absl::Status ReadJsonMessage(const std::string& json, Message& message) {
   options.ignore_unknown_fields = false;
   const auto status = google::protobuf::util::JsonStringToMessage(json, &message, options);
   if (!status.ok()) {
-    // The lines after the first quote the text, and the first may quote a value: a token, perhaps,
-    // where its SHA-256 belongs.
+    // The lines after the first quote the text. The first line may quote a value too, perhaps a
+    // token where its SHA-256 belongs.
     std::string why(status.message());
     why.erase(std::min(why.find('\n'), why.size()));
     const size_t opening = why.find('"');

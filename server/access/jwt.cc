@@ -43,7 +43,7 @@ const Value* Find(const Struct& object, const std::string& name) {
   return found == object.fields().end() ? nullptr : &found->second;
 }
 
-// A number is the text of a whole one, as far as a double holds them exactly.
+// Whether `text` is the number. Whole numbers only, as far as a double holds them exactly.
 bool SaysNumber(double number, std::string_view text) {
   constexpr int64_t kLargest = int64_t{1} << 53;
   int64_t whole = 0;
@@ -51,8 +51,8 @@ bool SaysNumber(double number, std::string_view text) {
          whole > -kLargest && whole < kLargest && number == static_cast<double>(whole);
 }
 
-// Whether a claim is what a policy calls `text`, or a list with it. With `words` also one of the
-// words that a text consists of.
+// Whether a claim is the policy's `text`, or a list that contains it. With `words`, also whether it
+// is one of the words of a text.
 bool Says(const Value& claim, std::string_view text, bool words) {
   switch (claim.kind_case()) {
     case Value::kStringValue: {
@@ -76,7 +76,7 @@ bool Says(const Value& claim, std::string_view text, bool words) {
   }
 }
 
-// Whether the token is for `audience`: a text, or a list with it.
+// Whether the token is for `audience`: its `aud` is that text, or a list that contains it.
 bool IsFor(const Struct& claims, const std::string& audience) {
   const Value* claim = Find(claims, "aud");
   if (claim == nullptr) return false;
@@ -146,7 +146,7 @@ bool HasClaim(const Struct& claims, const std::string& name, std::string_view va
     return Says(*claim, value, /*words=*/name == "scope" || name == "scp");
   const size_t dot = name.find('.');
   if (dot == name.npos) return false;
-  // The longest first part that is there: the names within may have dots, too.
+  // The longest prefix that names a claim: the names of inner claims may have dots, too.
   for (size_t end = name.rfind('.'); end != name.npos && end > 0; end = name.rfind('.', end - 1)) {
     const Value* outer = Find(claims, name.substr(0, end));
     if (outer != nullptr && outer->has_struct_value())

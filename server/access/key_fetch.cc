@@ -17,7 +17,7 @@ namespace {
 constexpr absl::Duration kTimeout = absl::Seconds(10);
 constexpr size_t kMaxBytes = size_t{1} << 20;
 
-// A bearer token that is reread when its file changes, as Kubernetes changes it every hour.
+// A bearer token that is reread when its file changes; Kubernetes changes it every hour.
 class TokenFile {
  public:
   static absl::StatusOr<std::unique_ptr<TokenFile>> Open(const std::string& path,
@@ -42,7 +42,7 @@ class TokenFile {
   absl::Status Take(RereadFiles::Read read) ABSL_LOCKS_EXCLUDED(mu_) {
     ASSIGN_OR_RETURN(const std::string text, read(path_));
     const absl::string_view token = absl::StripAsciiWhitespace(text);
-    // It is sent as a header.
+    // The token is sent in a header.
     if (token.empty() || !std::all_of(token.begin(), token.end(), absl::ascii_isgraph))
       return absl::InvalidArgumentError(
           absl::StrCat("the token file '", path_, "' holds no token"));
@@ -103,7 +103,7 @@ class LocationFetch {
   HttpClient& http_;
   FileRereader& rereader_;
 
-  // Null until they are opened, and where there are none.
+  // Null until they are opened, and if the location has none.
   std::unique_ptr<AuthoritiesFile> authorities_;
   std::unique_ptr<TokenFile> token_;
 };

@@ -23,10 +23,10 @@ using BnPtr = std::unique_ptr<BIGNUM, decltype(&BN_free)>;
 constexpr size_t kCoordinateBytes = 32;
 constexpr int kLeastRsaBits = 2048;
 constexpr int kMostRsaBits = 8192;
-// A token without a kid is tried with every one.
+// A token without a `kid` is tried with every key.
 constexpr size_t kMostKeys = 100;
 
-// Empty if it is missing or no text.
+// Empty if the member is missing or no text.
 std::string Text(const Struct& key, const char* name) {
   const auto found = key.fields().find(name);
   return found == key.fields().end() ? "" : found->second.string_value();
@@ -83,7 +83,8 @@ absl::StatusOr<EVP_PKEY*> EcKey(const Struct& jwk) {
   return MakeKey("EC", build.get());
 }
 
-// JWS has r and s side by side, OpenSSL wants them in DER. Empty if they are not.
+// A JWS signature is r and s side by side; OpenSSL wants them in DER. Empty if `raw` is not such a
+// pair.
 std::string DerSignature(std::string_view raw) {
   if (raw.size() != 2 * kCoordinateBytes) return "";
   const std::unique_ptr<ECDSA_SIG, decltype(&ECDSA_SIG_free)> signature(ECDSA_SIG_new(),

@@ -8,7 +8,7 @@
 namespace finetune {
 namespace {
 
-// Of all shards together: some 8,000 JWTs.
+// For all shards together: some 8,000 JWTs.
 constexpr size_t kMaxBytes = 8 << 20;
 
 uint64_t HashOf(std::string_view token) {
@@ -24,8 +24,8 @@ std::optional<Admission> KnownTokens::Find(std::string_view token, absl::Time no
   const auto found = shard.entries.find(hash);
   if (found == shard.entries.end()) return std::nullopt;
   const KnownToken& entry = found->second;
-  // A token that comes this far matches all 64 bits of a hash whose seed is secret. A guess does
-  // not, so that the time which this comparison takes tells it nothing.
+  // A token that gets here matches all 64 bits of a hash whose seed is secret. A guess does not get
+  // here, so it learns nothing from the time that this comparison takes.
   if (entry.token.Reveal() != token) return std::nullopt;
   if (now < entry.not_before || now >= entry.admission.good_until) return std::nullopt;
   return entry.admission;

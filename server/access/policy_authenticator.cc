@@ -69,7 +69,7 @@ class PolicyAuthenticator : public Authenticator {
     if (known.empty())
       return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,
                      "the policy knows none of the names in your client certificate");
-    // To choose one of them would be to guess whose jobs and money these are.
+    // To choose one of the callers would be to guess whose jobs and money these are.
     if (std::any_of(known.begin(), known.end(), [&](const auto& one) { return one != known[0]; }))
       return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,
                      "the names in your client certificate are those of several callers");

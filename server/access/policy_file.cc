@@ -96,7 +96,7 @@ absl::Status PolicyFile::Take(RereadFiles::Read read) {
   const std::string folder = std::filesystem::path(path_).parent_path();
   auto policy =
       AccessPolicy::Parse(text, folder.empty() ? "." : folder, {read, remote}, current().get());
-  // What neither the policy in force nor this one needs is not fetched any more.
+  // Locations that neither the policy in force nor this one needs are no longer fetched.
   const Remotes& kept = policy.ok() ? wanted : before;
   for (const Remotes* both : {&before, &wanted})
     for (const auto& [location, fetched] : *both)

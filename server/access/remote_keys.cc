@@ -11,7 +11,7 @@ namespace {
 constexpr absl::Duration kRefresh = absl::Minutes(10);
 constexpr absl::Duration kFirstRetry = absl::Seconds(1);
 constexpr absl::Duration kLastRetry = absl::Minutes(1);
-// Tokens that name keys at random must not make us ask more often.
+// Tokens that name random keys must not make us fetch more often than this.
 constexpr absl::Duration kLeastBetween = absl::Seconds(10);
 
 }  // namespace

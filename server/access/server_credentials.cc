@@ -21,7 +21,7 @@ using ConfigPtr = std::unique_ptr<grpc_ssl_server_certificate_config,
 
 ConfigPtr ConfigOf(const TlsMaterial& material) {
   const grpc_ssl_pem_key_cert_pair pair = {material.key.c_str(), material.cert_chain.c_str()};
-  // gRPC 1.51 asserts that there are authorities, also where no client is asked for a certificate.
+  // gRPC 1.51 asserts that there are authorities, even if clients are not asked for certificates.
   const std::string& roots = material.client_ca.empty() ? material.cert_chain : material.client_ca;
   return ConfigPtr(grpc_ssl_server_certificate_config_create(roots.c_str(), &pair, 1),
                    grpc_ssl_server_certificate_config_destroy);
@@ -29,24 +29,24 @@ ConfigPtr ConfigOf(const TlsMaterial& material) {
 
 }  // namespace
 
-// What new connections are to use. Thread-safe.
+// The certificates for new connections. Thread-safe.
 class CertificatesInForce {
  public:
-  // A new version, unless it says the same.
+  // Makes a new version, unless nothing changes.
   void Set(TlsMaterial material) ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
     if (version_ > 0 && material == material_) return;
     material_ = std::move(material);
     ++version_;
   }
-  // Null if the version is `known`; else `known` becomes it.
+  // The newest version, whose number becomes `known`. Null if `known` is it already.
   ConfigPtr NewerThan(uint64_t& known) const ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
     if (std::exchange(known, version_) == version_)
       return {nullptr, grpc_ssl_server_certificate_config_destroy};
     return ConfigOf(material_);
   }
-  // Zero before the first.
+  // Zero before the first version.
   uint64_t version() const ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
     return version_;
@@ -76,11 +76,11 @@ class RereadCredentials : public grpc::ServerCredentials {
                              &RereadCredentials::Fetch, this)),
                      grpc_server_credentials_release) {}
 
-  // The Authenticator judges calls.
+  // Calls are judged by the Authenticator instead.
   void SetAuthMetadataProcessor(const std::shared_ptr<grpc::AuthMetadataProcessor>&) override {}
 
  private:
-  // gRPC calls this while it holds the port's lock.
+  // gRPC calls this with the port's lock held.
   static grpc_ssl_certificate_config_reload_status Fetch(
       void* self, grpc_ssl_server_certificate_config** config) {
     auto* credentials = static_cast<RereadCredentials*>(self);
@@ -125,7 +125,7 @@ absl::Status ServerCertificates::Take(RereadFiles::Read read) {
   ASSIGN_OR_RETURN(TlsMaterial material, ReadTlsMaterial(files_, read));
   const absl::Time now = clock_.Now();
   const Validity validity = material.validity;
-  // A certificate that nobody would accept does not replace one that everybody does.
+  // A certificate that nobody would accept does not replace a valid one.
   if (in_force_->version() > 0 && in_force_->validity().Includes(now)) {
     if (validity.end <= now)
       return absl::InvalidArgumentError(absl::StrCat("--tls_cert_file: the certificate in '",

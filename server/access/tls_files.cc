@@ -18,7 +18,7 @@ namespace {
 
 using ContextPtr = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 
-// A file's text, and how errors call it.
+// A file's text, and its name for errors.
 struct PemFile {
   std::string text;
   std::string name;  // "--flag: 'path'".
@@ -36,7 +36,7 @@ absl::StatusOr<PemFile> ReadPem(absl::string_view flag, const std::string& path,
   return PemFile{*std::move(text), absl::StrCat(flag, ": '", path, "'")};
 }
 
-// What `write` writes to a BIO.
+// The text that `write` writes to a BIO.
 template <typename Write>
 std::string Written(const Write& write) {
   const BioPtr bio(BIO_new(BIO_s_mem()));
@@ -46,7 +46,7 @@ std::string Written(const Write& write) {
   return std::string(data, static_cast<size_t>(size));
 }
 
-// All certificates in the file, at least one. One that cannot be read is an error, not the end.
+// All certificates in the file, at least one. A certificate that cannot be read is an error.
 absl::StatusOr<std::vector<CertificatePtr>> ReadCertificates(const PemFile& file) {
   PemCertificates certificates = ReadPemCertificates(file.text);
   if (!certificates.fault.empty())
@@ -83,7 +83,7 @@ std::string PemOf(EVP_PKEY* key) {
   });
 }
 
-// Whether a server can be made of them: what gRPC will do, tried first.
+// Tries what gRPC will do: whether a server can be made of them.
 absl::Status TryAsServer(const PemFile& cert_file, const std::vector<CertificatePtr>& chain,
                          const PemFile& key_file, EVP_PKEY* key) {
   const ContextPtr context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);

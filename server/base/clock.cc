@@ -15,7 +15,8 @@
 namespace finetune {
 namespace {
 
-// A machine that was suspended may owe timers: condition variables do not count its sleep.
+// After a machine was suspended, timers may be overdue: condition variables do not count the time
+// asleep.
 constexpr absl::Duration kLongestSleep = absl::Seconds(5);
 
 absl::Time Read(clockid_t clock) {
@@ -24,7 +25,8 @@ absl::Time Read(clockid_t clock) {
   return absl::TimeFromTimespec(now);
 }
 
-// A thread that loses its processor between two reads would be off by as long as it waited for it.
+// A thread that is preempted between the two reads would be off by the time that it waited, so the
+// best of several tries counts.
 absl::Duration MeasureWallOffset() {
   constexpr int kTries = 8;
   constexpr absl::Duration kUndisturbed = absl::Microseconds(20);
@@ -81,7 +83,8 @@ class RealClock : public Clock {
   }
 
  private:
-  // Measured once in a tick of the kernel's (some milliseconds), which costs little to tell.
+  // Measured once per tick of the kernel's coarse clock (some milliseconds), which is cheap to
+  // read.
   absl::Duration WallOffset() override {
     const int64_t tick = absl::ToUnixNanos(Read(CLOCK_MONOTONIC_COARSE));
     const int64_t measured_at = measured_at_tick_.load(std::memory_order_acquire);
@@ -135,8 +138,8 @@ class RealClock : public Clock {
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   TimerId last_id_ ABSL_GUARDED_BY(mu_) = kNoTimer;
-  // When the thread looks at the timers again, whatever is set or cancelled meanwhile: one that is
-  // later need not wake it.
+  // When the thread looks at the timers next, whatever is set or cancelled in the meantime. A timer
+  // that is later need not wake it.
   absl::Time awake_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   TimerId running_ ABSL_GUARDED_BY(mu_) = kNoTimer;
   std::map<std::pair<absl::Time, TimerId>, absl::AnyInvocable<void() &&>> timers_

@@ -15,10 +15,10 @@
 namespace finetune {
 namespace {
 
-// Castagnoli's polynomial, its bits reversed.
+// Castagnoli's polynomial, bits reversed.
 constexpr uint32_t kPolynomial = 0x82f63b78;
 
-// What each of the eight bytes of a word adds, by its place.
+// What each of a word's eight bytes contributes, by its position.
 constexpr auto kTables = [] {
   std::array<std::array<uint32_t, 256>, 8> tables{};
   for (uint32_t byte = 0; byte < 256; ++byte) {
@@ -84,11 +84,11 @@ FINETUNE_CRC32C_TARGET inline uint32_t AddByte(uint32_t crc, unsigned char byte)
 
 #ifdef FINETUNE_CRC32C_TARGET
 
-// An instruction takes three cycles to answer, and one can begin in each: so three parts of a block
-// are done side by side, and joined.
+// The instruction has a latency of three cycles and a throughput of one per cycle, so three parts
+// of a block are computed side by side and then joined.
 constexpr size_t kPart = 4096;
 
-// What a CRC becomes by kPart zeros behind it, as 32 columns.
+// What kPart zeros after it make of a CRC, as a matrix of 32 columns.
 constexpr auto kShift = [] {
   std::array<uint32_t, 32> shift{};
   for (int bit = 0; bit < 32; ++bit) {
@@ -96,7 +96,7 @@ constexpr auto kShift = [] {
     for (size_t i = 0; i < 8 * 4; ++i) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kPolynomial : 0);
     shift[static_cast<size_t>(bit)] = crc;  // By four zeros, so far.
   }
-  // Doubled until it is kPart.
+  // Doubled until the matrix stands for kPart zeros.
   for (size_t zeros = 4; zeros < kPart; zeros *= 2) {
     std::array<uint32_t, 32> twice{};
     for (size_t bit = 0; bit < 32; ++bit)

@@ -10,7 +10,7 @@
 namespace finetune {
 namespace {
 
-// As much as a pipe takes at once.
+// A pipe takes this much at a time.
 constexpr size_t kMostAtOnce = 64 << 10;
 
 void WriteAll(int fd, std::string_view bytes) {
@@ -19,7 +19,7 @@ void WriteAll(int fd, std::string_view bytes) {
     if (written >= 0) {
       bytes.remove_prefix(static_cast<size_t>(written));
     } else if (errno == EAGAIN) {
-      // Somebody else has made the other end's terminal or pipe non-blocking.
+      // Somebody else who uses the same terminal or pipe has made it non-blocking.
       pollfd wait{.fd = fd, .events = POLLOUT, .revents = 0};
       poll(&wait, 1, -1);
     } else if (errno != EINTR) {
@@ -95,7 +95,7 @@ void LineWriter::Run() {
     WriteAll(fd_, taken);
     {
       MutexLock lock(mu_);
-      // What was dropped meanwhile is older than what is still to be taken.
+      // Lines that were dropped meanwhile are older than those that are still to be taken.
       finished_ = taken_;
     }
     finished_something_.NotifyAll();

@@ -20,12 +20,12 @@ std::atomic<LogLevel> least_level{LogLevel::kInfo};
 
 constexpr absl::string_view kNames[] = {"debug", "info", "warning", "error"};
 
-// What a reader that stands still may cost.
+// The most memory that a reader who has stopped may cost.
 constexpr size_t kMostBytes = 4 << 20;
-// At the end of the process.
+// How long the end of the process waits for the last lines.
 constexpr absl::Duration kFlushPatience = absl::Seconds(2);
 
-// All up to the message.
+// A line up to its message.
 std::string Beginning(LogLevel level, std::string_view message) {
   return absl::StrCat(
       "{\"ts\":\"", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone()),

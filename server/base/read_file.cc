@@ -19,13 +19,13 @@ constexpr size_t kMostBytes = size_t{4} << 20;
 constexpr int kPatienceMs = 10'000;
 constexpr absl::string_view kByteOrderMark = "\xef\xbb\xbf";
 
-// Waits for bytes or the end of a pipe. False after a while without either.
+// Waits for bytes or the end of a pipe. False if neither comes for a while.
 bool WaitForMore(int file) {
   pollfd wanted = {.fd = file, .events = POLLIN, .revents = 0};
   return poll(&wanted, 1, kPatienceMs) > 0;
 }
 
-// Empty, or why it cannot be read on.
+// Empty, or why the rest cannot be read.
 std::string ReadToEnd(int file, std::string& text) {
   char block[8192];
   while (true) {

@@ -73,8 +73,8 @@ absl::StatusOr<std::string> RereadFiles::ReadOne(const std::string& path) {
   return std::move(read->text);
 }
 
-// The files are small and in the page cache: comparing their texts misses nothing, whatever the
-// times on them say.
+// The files are small and in the page cache, and comparing their texts misses no change, whatever
+// their times say.
 bool RereadFiles::ChangedLocked() {
   for (const auto& [path, judged] : judged_) {
     auto text = ReadOne(path);

@@ -22,7 +22,8 @@ Secret& Secret::operator=(Secret&& other) noexcept {
 }
 
 void Secret::Wipe() {
-  // All that was allocated: what a shorter value was written over is still behind it.
+  // All that was allocated, because a longer earlier value may have left its end behind a shorter
+  // one.
   value_.resize(value_.capacity());
   OPENSSL_cleanse(value_.data(), value_.size());
   value_.clear();

@@ -9,15 +9,15 @@
 namespace finetune {
 namespace {
 
-// 00-{trace}-{span}-{flags}
+// The layout is 00-{trace}-{span}-{flags}.
 constexpr size_t kTraceAt = 3, kSpanAt = 36, kFlagsAt = 53, kLength = 55;
 
 std::string Hex(uint64_t number) { return absl::StrCat(absl::Hex(number, absl::kZeroPad16)); }
 
-// What must be passed on by the standard; more may be dropped.
+// The standard requires this much to be passed on; more may be dropped.
 constexpr size_t kLongestState = 512;
 
-// Of lower-case digits only, as the standard has it.
+// Accepts lower-case digits only, as the standard says.
 std::optional<uint64_t> ParseHex(std::string_view digits) {
   uint64_t number = 0;
   for (const char c : digits) {
@@ -68,7 +68,7 @@ std::optional<TraceContext> ParseTraceparent(std::string_view header) {
       header[kFlagsAt - 1] != '-')
     return std::nullopt;
   const auto version = ParseHex(header.substr(0, 2));
-  // Later versions may say more, behind another dash.
+  // Later versions may have more, after another dash.
   if (!version || *version == 0xff) return std::nullopt;
   if (header.size() > kLength && (*version == 0 || header[kLength] != '-')) return std::nullopt;
   const auto high = ParseHex(header.substr(kTraceAt, 16));
@@ -125,7 +125,7 @@ void Span::End() {
 void Span::EndAt(absl::Time time) {
   if (!record_) return;
   const absl::Duration took = std::max(time - record_->start, absl::ZeroDuration());
-  // Collectors put spans of many machines side by side: by the time of day.
+  // Collectors line up spans from many machines by the time of day.
   record_->start = context_.tracer->clock_->ToWall(record_->start);
   record_->end = record_->start + took;
   context_.tracer->sink_->OnEnd(std::move(*record_));
@@ -144,12 +144,12 @@ Span Tracer::Start(absl::Time start, SpanKind kind, std::string_view name,
   }
   context.sampled = Samples(parent, context.trace_low);
   if (context.sampled) return context.StartSpanAt(start, kind, name);
-  // Recorded nowhere, but logs and whoever is called next can name it.
+  // The span is not recorded, but logs and the next service can name it.
   if (context.span_id == 0) context.span_id = RandomId();
   return Span(context);
 }
 
-// By the trace's id, so that all who see the trace with the same ratio decide alike.
+// Decided by the trace's id, so that all services with the same ratio decide alike.
 bool Tracer::Samples(const TraceContext& parent, uint64_t trace_low) const {
   if (sampling_.follow_parent && parent.valid()) return parent.sampled;
   return sampling_.ratio >= 1 ||

@@ -45,7 +45,7 @@ std::optional<uint64_t> AddressNumber(absl::string_view text) {
   return value;
 }
 
-// Whether readers of URLs take such a host for an IPv4 address: its last label is a number.
+// Whether URL parsers take such a host for an IPv4 address: its last label is a number.
 bool EndsInNumber(const std::vector<absl::string_view>& labels) {
   const absl::string_view last = labels.back();
   if (absl::StartsWithIgnoreCase(last, "0x"))
@@ -110,7 +110,7 @@ std::string Encoded(absl::string_view text) {
   return encoded;
 }
 
-// The text without what browsers do not see.
+// The text without the characters that browsers ignore.
 std::string Visible(std::string_view text) {
   while (!text.empty() && static_cast<unsigned char>(text.front()) <= ' ') text.remove_prefix(1);
   while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
@@ -155,7 +155,7 @@ absl::StatusOr<Url> Url::Parse(std::string_view whole) {
     url.host_ = absl::AsciiStrToLower(authority.substr(1, close - 1));
     port = authority.substr(close + 1);
     if (!port.empty() && !absl::ConsumePrefix(&port, ":")) return NoUrl();
-    // In its one shortest form.
+    // Written in the one shortest form.
     in6_addr address;
     char text[INET6_ADDRSTRLEN];
     if (inet_pton(AF_INET6, url.host_.c_str(), &address) != 1 ||
@@ -180,7 +180,7 @@ absl::StatusOr<Url> Url::ParseAnswer(std::string_view text) {
   const absl::string_view whole = visible;
   const size_t scheme = whole.find("://");
   if (scheme == whole.npos) return NoUrl();
-  // A host is not encoded: it is what it is, or refused.
+  // A host is not encoded: it is taken as it is, or refused.
   const size_t path = std::min(whole.find_first_of("/?#\\", scheme + 3), whole.size());
   return Parse(absl::StrCat(whole.substr(0, path), Encoded(whole.substr(path))));
 }
@@ -197,7 +197,7 @@ absl::StatusOr<Url> Url::Resolve(std::string_view location) const {
   if (to.empty() || to.front() == '#') return ParseAnswer(absl::StrCat(origin, here));
   if (to.front() == '?') return ParseAnswer(absl::StrCat(origin, path, to));
   if (to.front() == '/') return ParseAnswer(absl::StrCat(origin, to));
-  // Dots in the path are curl's to remove.
+  // Curl removes dot segments from the path.
   const size_t folder = path.rfind('/');
   return ParseAnswer(
       absl::StrCat(origin, folder == path.npos ? "/" : path.substr(0, folder + 1), to));

@@ -19,13 +19,13 @@ using absl::string_view;
 constexpr int kMaxNesting = 3;  // URLs in parameters of URLs.
 constexpr size_t kMaxName = 64;
 
-// Of the clouds: they sign wherever they stand.
+// Prefixes of cloud providers' parameters, which count as a signature wherever they occur.
 constexpr string_view kPrefixes[] = {"x-amz-", "x-goog-", "x-oss-", "x-obs-", "x-cos-",
                                      "x-ms-",  "x-bce-",  "x-tos-", "q-sign", "q-key-time"};
 constexpr string_view kCloudNames[] = {"awsaccesskeyid",   "googleaccessid", "ossaccesskeyid",
                                        "key-pair-id",      "q-ak",           "q-header-list",
                                        "q-url-param-list", "security-token"};
-// A word of a query parameter's name that says what it is for ...
+// Words of a parameter's name that say what it is for ...
 constexpr string_view kWords[] = {
     "sig",        "sign",        "signature", "signed", "hmac",          "token",
     "policy",     "auth",        "secret",    "jwt",    "authorization", "verify",
@@ -33,11 +33,12 @@ constexpr string_view kWords[] = {
     "session",    "expires",     "expire",    "expiry", "exp",           "expiration",
     "hdnts",      "hdnea",       "hdntl",     "gda",    "rlkey",         "resourcekey",
     "apikey",     "accesskey"};
-// ... or what it ends with, where it is written in one word.
+// ... or its end, if the name is written in one word.
 constexpr string_view kEndings[] = {"token",     "signature",   "secret",   "apikey",
                                     "accesskey", "accesskeyid", "password", "credential"};
-// What goes along with a signature, and means something else or nothing without one: Azure's, the
-// nonces and times of others, and S3's wishes for the answer, which it takes from the signed alone.
+// Parameters that go with a signature, and mean something else or nothing without one: Azure's,
+// others' nonces and times, and S3's overrides of the answer, which it accepts in signed requests
+// only.
 constexpr string_view kCompanions[] = {
     "sv",    "ss",    "srt",   "sp",        "se",    "st",     "spr",       "sr",
     "si",    "sip",   "skoid", "sktid",     "skt",   "ske",    "sks",       "skv",
@@ -78,7 +79,7 @@ bool IsCloudName(string_view name) {
 
 bool IsWordOfName(char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)); }
 
-// Whether a query parameter of that (lower-case) name signs.
+// Whether a query parameter with that (lower-case) name signs.
 bool Signs(string_view name) {
   if (IsCloudName(name)) return true;
   for (string_view ending : kEndings)
@@ -97,7 +98,7 @@ bool IsCompanion(string_view name) {
          IsOneOf(name, std::begin(kCompanions), std::end(kCompanions));
 }
 
-// Where a query or a user's name that begins before `from` must have ended.
+// The position at which a query or a user's name that begins before `from` must have ended.
 size_t EndOfUrl(string_view text, size_t from) {
   while (from < text.size() && static_cast<unsigned char>(text[from]) > ' ' && text[from] != 0x7f &&
          !absl::StrContains("\"'<>`()[]{}\\", text[from]))
@@ -109,7 +110,7 @@ class Cleaner {
  public:
   Cleaner(string_view text, int nesting) : text_(text), nesting_(nesting) {}
 
-  // False if there was nothing to take away.
+  // False if there was nothing to remove.
   bool Run(std::string& to) {
     while (at_ < text_.size()) {
       const size_t next = text_.find_first_of("?@=", at_);
@@ -128,7 +129,7 @@ class Cleaner {
   }
 
  private:
-  // All up to there is kept that was not dropped.
+  // Keeps everything up to `to` that was not dropped.
   void Keep(size_t to) {
     if (to > done_) absl::StrAppend(&kept_, text_.substr(done_, to - done_));
     done_ = std::max(done_, to);
@@ -178,7 +179,7 @@ class Cleaner {
     absl::StrAppend(&kept_, query);
   }
 
-  // A parameter whose value is a URL.
+  // Cleans the value of a parameter that is itself a URL.
   bool CleanValue(string_view parameter, std::string& cleaned) const {
     if (nesting_ >= kMaxNesting || !absl::StrContains(parameter, "%")) return false;
     const size_t equals = std::min(parameter.find('='), parameter.size());
@@ -190,7 +191,7 @@ class Cleaner {
     return true;
   }
 
-  // `scheme://user:password@host`.
+  // Handles `scheme://user:password@host`.
   void TakeUser(size_t at_sign) {
     at_ = at_sign + 1;
     const size_t scheme = text_.substr(done_, at_sign - done_).rfind("://");
@@ -202,7 +203,7 @@ class Cleaner {
     Drop(from, at_);
   }
 
-  // `X-Amz-Signature=...` without a URL in front.
+  // Handles `X-Amz-Signature=...` without a URL in front of it.
   void TakeLooseParameter(size_t equals) {
     at_ = equals + 1;
     size_t from = equals;
@@ -230,12 +231,12 @@ bool Has(std::string_view text, char c) {
 }
 
 bool Clean(std::string_view text, std::string& cleaned) {
-  // Most texts have none of what a signature or a user's name begins with.
+  // Most texts have none of the characters with which a signature or a user's name begins.
   if (text.empty() || (!Has(text, '?') && !Has(text, '=') && !Has(text, '@'))) return false;
   return Cleaner({text.data(), text.size()}, 0).Run(cleaned);
 }
 
-// JSON with some of its escapes undone.
+// The JSON with some of its escapes undone.
 std::string Unescaped(string_view json) {
   struct Escape {
     string_view written;

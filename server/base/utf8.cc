@@ -7,7 +7,7 @@
 namespace finetune {
 namespace {
 
-// How many bytes of ASCII `text` begins with. Nearly all texts are nothing else.
+// How many bytes of ASCII `text` begins with. Nearly all texts consist of ASCII.
 size_t PlainPrefix(std::string_view text) {
   constexpr uint64_t kHighBits = 0x8080808080808080;
   size_t i = 0;

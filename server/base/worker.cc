@@ -25,7 +25,7 @@ bool Worker::Post(Task task) {
     unfinished_.fetch_add(1);
     tasks_.push_back(std::move(task));
   }
-  // Not under the lock: the thread would wake only to wait for it.
+  // Not under the lock: the thread would wake only to wait for the lock.
   changed_.NotifyOne();
   return true;
 }
@@ -36,7 +36,7 @@ bool Worker::RunOrPost(Task task) {
     if (stopping_) return false;
     unfinished_.fetch_add(1);
     if (running_ || !tasks_.empty()) {
-      // Whoever runs a task looks for more, and who waits was woken for the first.
+      // The thread that runs a task looks for more, and a waiting thread was woken for the first.
       tasks_.push_back(std::move(task));
       return true;
     }

@@ -14,12 +14,12 @@
 namespace finetune {
 namespace {
 
-// No photographs unpack to more, and a flat drawing of that size is no use for training.
+// No set of photographs unpacks to more, and a flat drawing of that size is no use for training.
 constexpr uint64_t kMaxUnpacked = uint64_t{2} << 30;
 constexpr uint64_t kMaxRatio = 200;
 constexpr uint64_t kLocalHeader = 30;
 
-// Files that desktop systems put into archives and that users did not mean to add.
+// Files that desktop systems add to archives without the user's knowledge.
 bool IsJunk(absl::string_view name) {
   const absl::string_view file = name.substr(name.rfind('/') + 1);
   return absl::StartsWith(name, "__MACOSX/") || IsJunkName({file.data(), file.size()});
@@ -37,7 +37,7 @@ bool LeavesFolder(absl::string_view name) {
   }
 }
 
-// A file's name as a warning can show it.
+// A file's name as a warning shows it.
 std::string Shown(std::string_view name) {
   std::string shown = ValidUtf8(name, 60);
   for (char& c : shown)
@@ -45,7 +45,7 @@ std::string Shown(std::string_view name) {
   return absl::StrCat("'", shown, "'");
 }
 
-// How many files are so, and one of them.
+// How many files have a fault, and the name of one of them.
 struct Tally {
   int count = 0;
   std::string example;
@@ -55,7 +55,7 @@ struct Tally {
   }
 };
 
-// Sorts entries into what the warnings are about.
+// Sorts entries by what the warnings are about.
 class Survey {
  public:
   explicit Survey(uint64_t file_size) : file_size_(file_size) {}
@@ -90,7 +90,8 @@ class Survey {
   }
 
   int images() const { return images_; }
-  // Python's zipfile, and with it a trainer, opens no zip with a name that is not what it says.
+  // Whether an entry's two names differ: Python's zipfile, and with it a trainer, opens no such
+  // zip.
   bool misnamed() const { return misnamed_; }
 
   std::vector<std::string> Warnings(uint64_t directory_start) {
@@ -167,7 +168,7 @@ void DatasetInspector::Write(std::string_view bytes) {
 void DatasetInspector::Skip(int64_t bytes) { seen_ = std::min(size_, seen_ + bytes); }
 
 bool DatasetInspector::MayBeZip() const {
-  // Also what an empty zip begins with, and one in several parts.
+  // Including the start of an empty zip and of one in several parts.
   constexpr std::string_view kStarts[] = {"PK\3\4", "PK\5\6", "PK\7\10"};
   return std::any_of(std::begin(kStarts), std::end(kStarts), [&](std::string_view start) {
     return start.substr(0, head_.size()) == head_;
@@ -178,7 +179,7 @@ DatasetFindings DatasetInspector::Finish() const {
   using Result = ZipDirectory::Result;
   DatasetFindings findings;
   auto& warnings = findings.warnings;
-  // What training fails over comes before what it may do badly with.
+  // What makes training fail comes before what may make it worse.
   const auto fault = [&](std::string what) {
     if (findings.fault.empty()) findings.fault = what;
     if (findings.unusable.empty()) findings.unusable = what;

@@ -18,7 +18,7 @@ constexpr uint16_t kZip64Field = 0x0001;
 constexpr uint32_t kUnixSymlink = 0120000;
 constexpr uint32_t kUnixTypeMask = 0170000;
 
-// Little-endian numbers at places that the caller has checked.
+// A little-endian number at a position that the caller has checked.
 uint64_t Number(std::string_view bytes, size_t at, int width) {
   uint64_t value = 0;
   for (int i = width - 1; i >= 0; --i)
@@ -60,8 +60,8 @@ std::optional<Extent> FindEnd64(std::string_view tail, size_t end, uint64_t tail
                 .end = offset};
 }
 
-// Replaces the sizes and the offset that did not fit by those of the zip64 field. False if they are
-// not there.
+// Replaces the sizes and the offset that did not fit by those of the zip64 field. False if the
+// field lacks them.
 bool ReadZip64Field(std::string_view extra, ZipEntry& entry) {
   constexpr uint32_t kElsewhere = 0xffffffff;
   while (extra.size() >= 4) {
@@ -81,7 +81,7 @@ bool ReadZip64Field(std::string_view extra, ZipEntry& entry) {
   return entry.size != kElsewhere && entry.packed_size != kElsewhere && entry.offset != kElsewhere;
 }
 
-// Takes the next entry off `bytes`; nullopt if what is there is not an entry.
+// Takes the next entry off `bytes`; nullopt if there is none there.
 std::optional<ZipEntry> TakeEntry(std::string_view& bytes) {
   if (bytes.size() < kEntrySize || Number(bytes, 0, 4) != kEntryMark) return std::nullopt;
   const size_t name = Number(bytes, 28, 2), extra = Number(bytes, 30, 2);

@@ -21,7 +21,7 @@ struct Block4 {
   uint32_t first;
   int bits;
 };
-// IANA's special-purpose registry: what is not globally reachable, and what is multicast.
+// From IANA's special-purpose registry: blocks that are not globally reachable, and multicast.
 constexpr Block4 kNotPublic4[] = {
     {0x00000000, 8},   // This network.
     {0x0a000000, 8},   // Private.
@@ -47,8 +47,8 @@ bool IsPublic4(uint32_t address) {
 }
 
 bool IsPublic6(const unsigned char* bytes) {
-  // Only 2000::/3 is given out. Mapped, compatible, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique
-  // local, link-local and multicast addresses all lie outside.
+  // Only 2000::/3 is allocated. Mapped, compatible, NAT64 (64:ff9b::/96, 64:ff9b:1::/48), unique
+  // local, link-local and multicast addresses all lie outside of it.
   if (bytes[0] >> 5 != 1) return false;
   const uint32_t first =
       static_cast<uint32_t>(bytes[0]) << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3];
@@ -104,7 +104,7 @@ absl::StatusOr<AddressPolicy::Rule> AddressPolicy::ParseRule(const std::string& 
         absl::StrCat("'", ValidUtf8(text, 200),
                      "' is no host such as storage.googleapis.com, *.segmind.com or storage:9000"));
   };
-  // What stands between the slashes of a URL, but for the stars.
+  // It must be a host as in a URL, apart from the stars.
   if (text.find_first_of("/?#") != text.npos) return bad();
   const auto url = Url::Parse(absl::StrCat("https://", absl::StrReplaceAll(text, {{"*", "x"}})));
   if (!url.ok() || !url->path_and_query().empty() || url->text().back() == ':') return bad();
@@ -117,7 +117,7 @@ absl::StatusOr<AddressPolicy::Rule> AddressPolicy::ParseRule(const std::string& 
   rule.labels = absl::StrSplit(absl::AsciiStrToLower(has_port ? name : text), '.');
   for (const std::string& label : rule.labels)
     if (label != "*" && (label.empty() || absl::StrContains(label, "*"))) return bad();
-  // Everything would be no policy.
+  // A rule for every host would be no policy.
   if (rule.labels.back() == "*") return bad();
   return rule;
 }

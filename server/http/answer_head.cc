@@ -14,7 +14,7 @@ bool AnswerHead::Take(absl::string_view line) {
   if (too_long()) return false;
   if (complete_) return true;  // A trailer.
   if (absl::StartsWith(line, "HTTP/")) {
-    // Perhaps after a 1xx.
+    // A 1xx may have come before.
     answer_.code = 0;
     answer_.headers.clear();
     const size_t space = line.find(' ');

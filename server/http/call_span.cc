@@ -15,7 +15,7 @@ void SetServer(Span& span, std::string_view url) {
   span.Set("server.port", parsed->port());
 }
 
-// Without what may be secret: credentials are no part of the URLs that Url::Parse takes.
+// The URL without the part that may be secret. Url::Parse accepts no credentials in URLs.
 std::string_view WithoutQuery(std::string_view url) {
   return url.substr(0, url.find_first_of("?#"));
 }

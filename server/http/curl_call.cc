@@ -52,7 +52,7 @@ void CurlCall::SetConnection(const CurlCallOptions& options, bool secure) {
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, kReceiveBuffer);
   curl_easy_setopt(curl, CURLOPT_MAXLIFETIME_CONN,
                    static_cast<long>(absl::ToInt64Seconds(options.max_connection_age)));
-  // Asks for bodies as they are, and unpacks those that come packed all the same.
+  // Asks for unpacked bodies, and unpacks those that come packed all the same.
   curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "identity");
   if (request_.fresh_connection) curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
   if (request_.fresh_connection && request_.may_send) {
@@ -62,8 +62,8 @@ void CurlCall::SetConnection(const CurlCallOptions& options, bool secure) {
     curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, this);
     curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, &CurlCall::CloseSocket);
   }
-  // Curl has a retry of its own for HTTP/2 streams that the server refuses. And without TLS there
-  // is no HTTP/2 to wait for.
+  // Curl itself retries HTTP/2 streams that the server refuses, which must not happen here. And
+  // without TLS there is no HTTP/2 to wait for.
   if (request_.fresh_connection || !secure) {
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   } else {
@@ -79,7 +79,7 @@ int CurlCall::OnReady(void* self, char*, char*, int, int) {
   return CURL_PREREQFUNC_ABORT;
 }
 
-// The kernel would go on sending for a quarter of an hour what nobody acknowledges.
+// Otherwise the kernel would go on for a quarter of an hour with sending what nobody acknowledges.
 int CurlCall::OnSocket(void* self, curl_socket_t socket, curlsocktype) {
   const absl::Duration left = static_cast<CurlCall*>(self)->request_.deadline - SteadyNow();
   const auto milliseconds = static_cast<unsigned>(
@@ -88,7 +88,7 @@ int CurlCall::OnSocket(void* self, curl_socket_t socket, curlsocktype) {
   return CURL_SOCKOPT_OK;
 }
 
-// A connection that ends with bytes on their way is reset, which takes them back.
+// A connection that ends with unacknowledged bytes is reset, which takes them back.
 int CurlCall::CloseSocket(void*, curl_socket_t socket) {
   int unacknowledged = 0;
   if (ioctl(socket, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged > 0) {
@@ -122,7 +122,7 @@ absl::Status CurlCall::SetBody() {
 }
 
 absl::Status CurlCall::SetHeaders() {
-  // Else curl would wait for a 100 that Segmind never sends.
+  // Otherwise curl would wait for a 100 that Segmind never sends.
   RETURN_IF_ERROR(headers_.Suppress("Expect"));
   for (const auto& [name, value] : request_.headers) RETURN_IF_ERROR(headers_.Add(name, value));
   for (const auto& [name, value] : request_.secret_headers)
@@ -153,7 +153,7 @@ size_t CurlCall::OnBody(char* data, size_t size, size_t count, void* self) {
   return bytes;
 }
 
-// Bytes as they come, before they are unpacked: what unpacks to nothing counts as well.
+// Counts bytes as they arrive, before they are unpacked, because some unpack to nothing.
 int CurlCall::OnProgress(void* self, curl_off_t, curl_off_t came, curl_off_t, curl_off_t) {
   auto& call = *static_cast<CurlCall*>(self);
   if (came < 0 || static_cast<uint64_t>(came) <= call.request_.max_body_bytes) return 0;
@@ -173,8 +173,8 @@ HttpResult CurlCall::Failed(absl::Status status) {
   return {.status = std::move(status), .sent = MayHaveBeenSent(), .start_time = start_time_};
 }
 
-// Curl notes the time just before it begins to send the request, when names are resolved and the
-// connection and TLS stand: without that note no byte of the request has left.
+// Curl notes the time just before it begins to send the request, once names are resolved and the
+// connection and TLS are up. Without that note, no byte of the request has left.
 bool CurlCall::MayHaveBeenSent() const {
   if (handle_ == nullptr || stopped_before_sending_) return false;
   curl_off_t before_send = 1;

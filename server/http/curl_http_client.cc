@@ -19,7 +19,7 @@ absl::Status Cancelled() { return absl::CancelledError("the call was cancelled")
 
 }  // namespace
 
-// Wakes the curl thread on behalf of calls that are cancelled, who may outlive it. Thread-safe.
+// Wakes the curl thread for calls that are cancelled, which may outlive it. Thread-safe.
 class CurlHttpClient::Waker {
  public:
   explicit Waker(Multi& multi) : multi_(&multi) {}
@@ -35,7 +35,7 @@ class CurlHttpClient::Waker {
   Multi* multi_ ABSL_GUARDED_BY(mu_);
 };
 
-// A request on its way: what CurlCall needs, and who is told of its end.
+// A request under way: what CurlCall needs, and who is told of its end.
 class CurlHttpClient::Call : public CurlCall {
  public:
   Call(HttpRequest request, Done done) : CurlCall(std::move(request)), done_(std::move(done)) {}
@@ -46,7 +46,7 @@ class CurlHttpClient::Call : public CurlCall {
   Done done_;
 };
 
-// The multi handle and the calls in it. Curl thread only, but for Wake.
+// The multi handle and the calls in it. On the curl thread only, except Wake.
 class CurlHttpClient::Multi {
  public:
   static absl::StatusOr<std::unique_ptr<Multi>> Create(const Options& options) {
@@ -74,7 +74,7 @@ class CurlHttpClient::Multi {
     running_.emplace(handle, std::move(call));
   }
 
-  // Moves all calls on, and finishes those that are done.
+  // Advances all calls, and finishes those that are done.
   void Perform() {
     int running = 0;
     curl_multi_perform(handle_, &running);
@@ -89,7 +89,7 @@ class CurlHttpClient::Multi {
     }
   }
 
-  // Ends the calls that nobody waits for any longer.
+  // Ends the calls for which nobody waits any longer.
   void EndCancelled() {
     std::vector<CURL*> cancelled;
     for (const auto& [handle, call] : running_)
@@ -115,7 +115,7 @@ class CurlHttpClient::Multi {
  private:
   using Running = absl::flat_hash_map<CURL*, std::unique_ptr<Call>>;
 
-  // So many that a call that follows another finds one; what a wave of calls needed is given back.
+  // Enough for a call that follows another one; what a wave of calls needed is released.
   static constexpr size_t kMostSpare = 4;
 
   explicit Multi(CURLM* handle) : handle_(handle) {}
@@ -127,7 +127,7 @@ class CurlHttpClient::Multi {
     return spare;
   }
 
-  // Wipes what was set for the last call, whose headers and body are about to go.
+  // Clears what was set for the last call, whose headers and body are about to go.
   void Keep(CurlHandle handle) {
     if (spare_.size() >= kMostSpare) return;
     curl_easy_reset(handle.get());

@@ -35,21 +35,21 @@ const char* Variable(const char* name) {
   return value != nullptr && *value != 0 ? value : nullptr;
 }
 
-// Libcurl does not look at OpenSSL's variables by itself.
+// Libcurl itself does not read OpenSSL's variables.
 void SetTrust(const CurlOptions& options, CURL* curl) {
   const char* const file =
       options.ca_file.empty() ? Variable("SSL_CERT_FILE") : options.ca_file.c_str();
   const char* const folder = Variable("SSL_CERT_DIR");
   if (file != nullptr) curl_easy_setopt(curl, CURLOPT_CAINFO, file);
   if (folder != nullptr) curl_easy_setopt(curl, CURLOPT_CAPATH, folder);
-  // Else curl keeps for a day what the file said.
+  // Otherwise curl would keep what the file said for a day.
   if (file != nullptr || folder != nullptr) curl_easy_setopt(curl, CURLOPT_CA_CACHE_TIMEOUT, 0L);
 }
 
 }  // namespace
 
 absl::Status InitCurl() {
-  // Once in the process and never undone: other threads may be in libcurl until the end.
+  // Once in the process and never undone, because other threads may be in libcurl until the end.
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (code != CURLE_OK) return absl::InternalError("libcurl cannot be initialised");
   return absl::OkStatus();
@@ -104,9 +104,9 @@ absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url&
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
   SetTrust(options, curl);
-  // The proxy's own answer is no answer.
+  // The proxy's own answer must not be taken for the server's.
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  // Also an empty one: then curl does not look into the environment by itself.
+  // Set even if it is empty, so that curl does not read the environment itself.
   curl_easy_setopt(curl, CURLOPT_PROXY, proxy.c_str());
   curl_easy_setopt(curl, CURLOPT_NOPROXY, "");
   return handle;
@@ -121,7 +121,7 @@ CurlHeaders::~CurlHeaders() {
 absl::Status CurlHeaders::Add(std::string_view name, std::string_view value) {
   if (HasLineBreak(name) || HasLineBreak(value))
     return absl::InvalidArgumentError("a header cannot be sent");
-  // A semicolon is how curl is told that the value is empty.
+  // A semicolon tells curl that the value is empty.
   std::string line = value.empty() ? absl::StrCat(AbslView(name), ";")
                                    : absl::StrCat(AbslView(name), ": ", AbslView(value));
   absl::Status status = Append(line);

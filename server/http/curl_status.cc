@@ -9,7 +9,7 @@ absl::Status StatusOfCurl(CURLcode code, absl::Time deadline) {
   const char* const text = curl_easy_strerror(code);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
-      // Or else it was the time to connect.
+      // Otherwise it was the time limit for connecting.
       if (SteadyNow() + absl::Milliseconds(5) >= deadline)
         return absl::DeadlineExceededError("no answer before the deadline");
       return absl::UnavailableError("no connection in time");

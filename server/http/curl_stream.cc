@@ -29,7 +29,8 @@ CurlStream::CurlStream(const StreamRequest& request, const Url& url, HttpStreamL
 absl::Status CurlStream::Prepare(const CurlOptions& options, const AddressPolicy& policy) {
   RETURN_IF_ERROR(request_.foreign ? policy.CheckForeign(url_) : policy.CheckTransfer(url_));
   const std::string proxy = ProxyOf(options, url_);
-  // What a proxy leads to is its own to judge; where the proxy is, is the operator's.
+  // A proxy judges itself what it connects to, and where the proxy is, is for the operator to
+  // decide.
   any_address_ = policy.MayBePrivate(url_) || !proxy.empty();
   via_ = WayTo(url_, proxy);
   ASSIGN_OR_RETURN(handle_, MakeCurlHandle(options, url_, proxy, request_.deadline));
@@ -48,7 +49,7 @@ absl::Status CurlStream::SetRequest() {
     RETURN_IF_ERROR(headers_.Add("Expect", "100-continue"));
     curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, kAskMs);
   } else {
-    // Curl would wait a second for a 100 from a server that sends none.
+    // Curl would wait a second for a 100 if the server sends none.
     RETURN_IF_ERROR(headers_.Suppress("Expect"));
   }
   for (const auto& [name, value] : request_.headers) RETURN_IF_ERROR(headers_.Add(name, value));
@@ -56,8 +57,8 @@ absl::Status CurlStream::SetRequest() {
   if (request_.method == "PUT") {
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request_.body_size));
-    // The body passes but once, so that it cannot be sent again when a kept connection turns out
-    // to be closed.
+    // The body passes only once, so it could not be sent again if a kept connection turned out to
+    // be closed.
     curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, &CurlStream::OnSend);
     curl_easy_setopt(curl, CURLOPT_READDATA, this);
@@ -100,7 +101,8 @@ bool CurlStream::TakeHeader(absl::string_view line) {
 size_t CurlStream::OnBody(char* data, size_t size, size_t count, void* self) {
   auto& stream = *static_cast<CurlStream*>(self);
   if (stream.redirected_) {
-    // Nobody reads the page that comes with a redirect. A long one is not worth the connection.
+    // Nobody reads the page that comes with a redirect. For a long one the connection is not worth
+    // keeping.
     stream.dropped_ += size * count;
     return stream.dropped_ <= kMaxDropped ? size * count : 0;
   }

@@ -21,7 +21,8 @@ constexpr int kDryMs = 1;
 
 }  // namespace
 
-// What other threads ask of the curl thread. Thread-safe; streams hold it beyond the streamer.
+// What other threads ask of the curl thread. Thread-safe; streams may hold it longer than the
+// streamer lives.
 class CurlStreamer::Mailbox {
  public:
   struct Message {
@@ -41,7 +42,7 @@ class CurlStreamer::Mailbox {
     if (messages_.size() == 1) curl_multi_wakeup(multi_);
     return true;
   }
-  // Takes what was posted. False once it is closed.
+  // Takes what has been posted. False once it is closed.
   bool Take(std::vector<Message>& messages) ABSL_LOCKS_EXCLUDED(mu_) {
     MutexLock lock(mu_);
     messages.swap(messages_);
@@ -89,7 +90,7 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
   CURL* handle() const { return hop_ ? hop_->handle() : nullptr; }
   CurlStream& hop() { return *hop_; }
 
-  // Goes where the answer leads. False if that was once too often.
+  // Follows a redirect. False if that was one too many.
   bool Redirect(Url url, int most) {
     hop_.reset();
     url_ = std::move(url);
@@ -163,7 +164,7 @@ class CurlStreamer::Loop {
     running_.emplace(handle, std::move(stream));
   }
 
-  // Moves all streams on, and ends those that are done.
+  // Advances all streams, and ends those that are done.
   void Perform() {
     int running = 0;
     curl_multi_perform(multi_, &running);
@@ -175,7 +176,7 @@ class CurlStreamer::Loop {
     }
   }
 
-  // Whether bytes came in it.
+  // Ends a round; tells whether bytes came in it.
   bool EndRound() {
     bool got_bytes = false;
     for (auto& [handle, stream] : running_) got_bytes |= stream->hop().EndRound();

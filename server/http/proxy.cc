@@ -20,7 +20,7 @@
 namespace finetune {
 namespace {
 
-// The first of these variables that says something.
+// The value of the first of these variables that is not empty.
 std::string FirstOf(std::initializer_list<const char*> names, const Environment& environment) {
   for (const char* name : names) {
     const auto found = environment.find(name);
@@ -54,7 +54,7 @@ bool InBlock(const Address& address, const Address& block, int bits) {
   return true;
 }
 
-// Splits `host:port`, where an IPv6 host has brackets, or no port.
+// Splits `host:port`, where an IPv6 host has brackets or no port follows.
 bool SplitPort(absl::string_view& host, int& port) {
   absl::string_view text;
   if (absl::ConsumePrefix(&host, "[")) {

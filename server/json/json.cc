@@ -16,21 +16,21 @@ namespace finetune {
 namespace {
 
 constexpr size_t kPoolBytes = size_t{32} << 10;
-// Enough for a job; what needs more of it pays for that.
+// Enough for a job; longer texts allocate.
 constexpr size_t kStackBytes = size_t{4} << 10;
-// The parser reads that far behind the text.
+// The parser reads this far beyond the text.
 constexpr size_t kVectorSlack = 16;
-// What a pool keeps for itself.
+// What a pool needs for itself.
 constexpr size_t kAllocatorBytes = 64;
-// The parser calls itself for each level: a few hundred kilobytes of stack at most, and a quarter
-// faster than the one that does not.
+// The parser recurses for each level: that takes a few hundred kilobytes of stack at most, and is a
+// quarter faster than the iterative one.
 constexpr int kMaxDepth = 512;
 
 absl::string_view Trimmed(std::string_view text) {
   return absl::StripAsciiWhitespace(absl::string_view(text.data(), text.size()));
 }
 
-// The code unit that `\\uXXXX` at `text` stands for; -1 if it is no such escape.
+// The code unit for which `\\uXXXX` at `text` stands; -1 if it is no such escape.
 int EscapedUnit(absl::string_view text) {
   uint32_t unit = 0;
   if (text.size() < 6 || !absl::StartsWith(text, "\\u") ||
@@ -39,8 +39,8 @@ int EscapedUnit(absl::string_view text) {
   return static_cast<int>(unit);
 }
 
-// Half a character, as an emoji leaves it that was cut in two, stands for nothing: the sign of
-// replacement takes its place.
+// Half of a surrogate pair, as in an emoji that was cut in two, stands for nothing: the replacement
+// character takes its place.
 void MendSurrogates(char* text, size_t size) {
   const absl::string_view whole(text, size);
   for (size_t i = whole.find('\\'); i < size; i = whole.find('\\', i)) {
@@ -61,7 +61,7 @@ void MendSurrogates(char* text, size_t size) {
 
 }  // namespace
 
-// Hands everything on to the document and stops the parser where nesting is too deep.
+// Passes everything on to the document, and stops the parser if nesting is too deep.
 class JsonParser::DepthGuard {
  public:
   explicit DepthGuard(Document& document) : document_(document) {}
@@ -77,7 +77,7 @@ class JsonParser::DepthGuard {
     has_big_ = has_big_ || std::abs(d) >= kBig;
     return document_.Double(d);
   }
-  // Only when numbers are parsed as strings. `s` ends where the text goes on.
+  // Called only when numbers are parsed as strings. `s` ends where the text goes on.
   bool RawNumber(const char* s, Size n, bool) {
     const absl::string_view digits(s, n);
     int64_t whole = 0;
@@ -96,7 +96,7 @@ class JsonParser::DepthGuard {
   bool StartArray() { return ++depth_ <= kMaxDepth && document_.StartArray(); }
   bool EndArray(Size n) { return --depth_ >= 0 && document_.EndArray(n); }
 
-  // There was a number that may be a whole one of more than 64 bits.
+  // Whether there was a number that may be a whole one of more than 64 bits.
   bool has_big() const { return has_big_; }
 
  private:
@@ -159,7 +159,7 @@ rapidjson::ParseErrorCode JsonParser::ParseAll(std::string_view text) {
     error = ParseLoaded<0>(has_big);
   }
   if (error != rapidjson::kParseErrorNone || !has_big) return error;
-  // Rare, and the digits are gone: once more, with the numbers as they stand.
+  // Rare, and the digits are lost, so it parses again with the numbers as text.
   Load(text);
   if (mend) MendSurrogates(text_.data(), text.size());
   return ParseLoaded<rapidjson::kParseNumbersAsStringsFlag>(has_big);
@@ -169,8 +169,8 @@ template <unsigned kMoreFlags>
 rapidjson::ParseErrorCode JsonParser::ParseLoaded(bool& has_big) {
   rapidjson::ParseErrorCode error = rapidjson::kParseErrorNone;
   auto generate = [&](Document& document) {
-    // Not kParseFullPrecisionFlag: its path takes clz(0) for a zero with an exponent, and what has
-    // 15 digits and a small exponent comes out exact without it.
+    // Not kParseFullPrecisionFlag: its code calls clz(0) for a zero with an exponent. Numbers with
+    // 15 digits and a small exponent come out exact without it.
     constexpr unsigned kFlags =
         rapidjson::kParseInsituFlag | rapidjson::kParseNanAndInfFlag | kMoreFlags;
     rapidjson::Reader reader;

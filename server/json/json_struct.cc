@@ -17,7 +17,7 @@ using google::protobuf::Value;
 
 bool Convert(const JsonValue& value, StructBudget& budget, Value& out);
 
-// One level down: false if that is too deep.
+// Runs `body` one level further down; false if that is too deep.
 template <typename Body>
 bool Nested(StructBudget& budget, Body body) {
   if (budget.depth == 0) return false;
@@ -34,7 +34,7 @@ bool ConvertText(std::string_view text, StructBudget& budget, std::string* out) 
   return true;
 }
 
-// A whole number that a double cannot hold becomes text: a Struct has only doubles.
+// A whole number that a double cannot hold becomes text, because a Struct has only doubles.
 bool ConvertNumber(const JsonValue& value, StructBudget& budget, Value& out) {
   if ((value.IsInt64() || value.IsUint64()) && std::abs(value.GetDouble()) >= kMaxExactWhole) {
     const std::optional<std::string> digits = TextOf(value);
@@ -104,7 +104,7 @@ bool AddToStruct(std::string_view name, const JsonValue& value, StructBudget& bu
     fields.erase(field);
     return false;
   }
-  // What is there already stays if this does not fit.
+  // What is already there stays if this does not fit.
   Value converted;
   if (!Convert(value, budget, converted)) return false;
   field->second = std::move(converted);

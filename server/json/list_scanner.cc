@@ -30,7 +30,7 @@ Marks MarksOf(const char* block) {
       const int mask = _mm_movemask_epi8(_mm_cmpeq_epi8(in, _mm_set1_epi8(c)));
       return static_cast<uint64_t>(static_cast<uint32_t>(mask)) << (16 * i);
     };
-    // The two kinds of brackets differ in this bit alone.
+    // Square brackets and braces differ in this bit alone.
     const __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
     marks.quotes |= where(bytes, '"');
     marks.backslashes |= where(bytes, '\\');
@@ -66,7 +66,7 @@ struct StringState {
   uint64_t in_string = 0;  // All ones if the last byte was within a string.
 };
 
-// Takes what is within strings out of the brackets.
+// Drops brackets that are within strings.
 void DropStrings(Marks& marks, StringState& state) {
   uint64_t escaped = state.escape ? 1 : 0;
   state.escape = false;
@@ -86,7 +86,7 @@ void DropStrings(Marks& marks, StringState& state) {
 
 bool IsSpace(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
-// Behind the string whose opening quote is `text[0]`.
+// The position after the string whose opening quote is `text[0]`.
 std::optional<size_t> ScanString(std::string_view text) {
   for (size_t i = 1; i < text.size(); ++i) {
     if (text[i] == '\\') {
@@ -98,12 +98,12 @@ std::optional<size_t> ScanString(std::string_view text) {
   return std::nullopt;
 }
 
-// What lies between an array's bracketed items: commas, and items that are not bracketed.
+// Checks what lies between an array's bracketed items: commas, and items without brackets.
 class Separators {
  public:
   explicit Separators(absl::FunctionRef<void(std::string_view)> item) : item_(item) {}
 
-  // False if `gap` cannot stand there.
+  // False if `gap` cannot be there.
   bool Take(std::string_view gap) {
     while (!(gap = SkipSpace(gap)).empty()) {
       size_t used = 1;
@@ -158,7 +158,7 @@ std::optional<size_t> ScanBrackets(std::string_view text,
     Marks marks = MarksOf(block);
     DropStrings(marks, state);
     const int closes = std::popcount(marks.closes);
-    // Deep within a child: nothing that begins or ends here is of interest.
+    // Deep within a child, nothing that begins or ends is of interest.
     if (depth - closes >= 2) {
       depth += std::popcount(marks.opens) - closes;
       continue;
@@ -188,7 +188,7 @@ std::optional<size_t> ScanArray(std::string_view text,
     gap_begin = end;
     if (good) item(text.substr(begin, end - begin));
   });
-  // The bracket that ends it may be of the other kind.
+  // The last bracket may be of the other kind.
   if (!good || !end || text[*end - 1] != ']') return std::nullopt;
   if (!separators.Take(text.substr(gap_begin, *end - 1 - gap_begin)) || !separators.MayEnd())
     return std::nullopt;

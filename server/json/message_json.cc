@@ -65,13 +65,13 @@ void WriteEnum(const FieldDescriptor* field, int number, JsonWriter& writer) {
     writer.String(value->name());
 }
 
-// Of a field that is not repeated, or of its element `i`.
+// The value of a field that is not repeated, or element `i` of one that is.
 class OneValue {
  public:
   OneValue(const Message& message, const FieldDescriptor* field, int i)
       : message_(message), reflection_(*message.GetReflection()), field_(field), i_(i) {}
 
-  // What 64 bits hold is text in JSON, whose readers have doubles.
+  // 64-bit numbers are text in JSON, whose readers have doubles.
   void Write(JsonWriter& writer) const {
     switch (field_->cpp_type()) {
       case FieldDescriptor::CPPTYPE_INT32:

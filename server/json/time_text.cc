@@ -13,13 +13,13 @@ namespace {
 
 constexpr size_t kMaxText = 80;
 
-// A count below this is one of seconds; below 1,000 times it, of milliseconds; and so on.
+// A count below this is in seconds; below 1,000 times this in milliseconds; and so on.
 constexpr int64_t kFirstMilliseconds = 100'000'000'000;
 constexpr int64_t kFirstMicroseconds = kFirstMilliseconds * 1000;
 constexpr int64_t kFirstNanoseconds = kFirstMicroseconds * 1000;
 
 std::optional<absl::Time> InRange(absl::Time time) {
-  // What google.protobuf.Timestamp can hold.
+  // The range of google.protobuf.Timestamp.
   static const absl::Time first = absl::FromUnixSeconds(-62135596800);
   static const absl::Time last = absl::FromUnixSeconds(253402300799);
   if (time < first || time > last) return std::nullopt;
@@ -33,7 +33,7 @@ std::optional<absl::Time> Parse(absl::string_view format, absl::string_view text
   return InRange(time);
 }
 
-// Takes a name of a zone that is UTC, or a remark in brackets, off the end.
+// Removes the name of a zone that is UTC, or a remark in brackets, from the end.
 absl::string_view WithoutZoneName(absl::string_view text) {
   if (absl::ConsumeSuffix(&text, ")")) {
     text = text.substr(0, text.rfind('('));
@@ -44,7 +44,7 @@ absl::string_view WithoutZoneName(absl::string_view text) {
   return absl::StripTrailingAsciiWhitespace(text);
 }
 
-// A comma between digits is how some write the fraction's point.
+// Some write a comma for the fraction's point.
 std::string WithPoint(absl::string_view text) {
   std::string with_point(text);
   for (size_t i = 1; i + 1 < with_point.size(); ++i) {
@@ -110,7 +110,7 @@ std::optional<absl::Time> TimeOfCount(int64_t count) {
 
 std::optional<absl::Time> TimeOfCount(double count) {
   if (!std::isfinite(count) || count <= 0 || count >= 9e18) return std::nullopt;
-  // A double's fraction of a second is good for microseconds.
+  // A double is exact to the microsecond here.
   if (count < static_cast<double>(kFirstMilliseconds))
     return InRange(absl::FromUnixMicros(std::llround(count * 1e6)));
   if (count < static_cast<double>(kFirstMicroseconds))

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kMaxText = 1024;
 constexpr int kStatusError = 2;  // opentelemetry.proto.trace.v1.Status.StatusCode
 
-// opentelemetry.proto.trace.v1.Span.SpanKind
+// As in opentelemetry.proto.trace.v1.Span.SpanKind.
 int NumberOf(SpanKind kind) {
   switch (kind) {
     case SpanKind::kInternal:

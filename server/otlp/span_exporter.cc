@@ -23,7 +23,8 @@ prometheus::Counter& Dropped(Metrics& metrics, const char* reason) {
                          {{"reason", reason}});
 }
 
-// Whether the collector may take the same batch later (OTLP's list, and no answer at all).
+// Whether the collector may take the same batch later: after the codes in OTLP's list, or no answer
+// at all.
 bool MayTakeLater(const HttpResult& result) {
   if (!result.status.ok())
     return absl::IsUnavailable(result.status) || absl::IsDeadlineExceeded(result.status);
@@ -31,7 +32,7 @@ bool MayTakeLater(const HttpResult& result) {
   return code == 429 || code == 502 || code == 503 || code == 504;
 }
 
-// In seconds; a date is not looked at.
+// Only a number of seconds is understood, not a date.
 absl::Duration RetryAfterOf(const HttpResponse& response) {
   const std::string_view text = response.Header("retry-after");
   int64_t seconds = 0;
@@ -142,7 +143,7 @@ void SpanExporter::Retry(absl::Duration at_least) {
   if (flushing_ || when > give_up_at_) return Drop(dropped_unreachable_);
   retry_timer_ = clock_.RunAt(when, [this] {
     worker_.Post([this] {
-      // A flush may have been first.
+      // A flush may have come first.
       if (batch_size_ > 0 && !in_flight_) PostBatch();
     });
   });
@@ -156,7 +157,7 @@ void SpanExporter::Drop(prometheus::Counter& reason) {
 void SpanExporter::EndBatch() {
   batch_size_ = 0;
   body_.clear();
-  // A collector that fails gets no more at the end, either.
+  // A collector that has been failing gets no more at the end, either.
   if (flushing_ && failing_) return EndFlush();
   Send(flushing_ ? 1 : settings_.max_batch);
 }
@@ -172,7 +173,7 @@ void SpanExporter::NoteFailure(const HttpResult& result) {
 void SpanExporter::BeginFlush() {
   flushing_ = true;
   if (batch_size_ == 0) return Send(1);
-  // One more try at once, for what waits for a later one.
+  // Tries what waits for a later try once more, at once.
   if (!in_flight_) PostBatch();
 }
 

@@ -19,22 +19,22 @@ namespace {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
-// The variables, and what is to be said of them.
+// The variables, and the warnings about them.
 class Variables {
  public:
   Variables(const Environment& environment, std::vector<std::string>& warnings)
       : environment_(environment), warnings_(warnings) {}
 
-  // An empty variable counts as absent, as the standard has it.
+  // An empty variable counts as absent, as the standard says.
   std::string Get(const std::string& name) const {
     const auto found = environment_.find(name);
     return found == environment_.end() ? std::string()
                                        : std::string(absl::StripAsciiWhitespace(found->second));
   }
-  // Of an enum: in lower case, because the standard tells no cases apart.
+  // The value of an enum in lower case, because the standard ignores case.
   std::string GetWord(const std::string& name) const { return absl::AsciiStrToLower(Get(name)); }
 
-  // The name of the variable that counts: the one for traces, or else the one for all signals.
+  // The name of the variable that counts: the one for traces, otherwise the one for all signals.
   std::string ForTraces(absl::string_view suffix) const {
     std::string own = absl::StrCat("OTEL_EXPORTER_OTLP_TRACES_", suffix);
     return Get(own).empty() ? absl::StrCat("OTEL_EXPORTER_OTLP_", suffix) : own;
@@ -66,8 +66,8 @@ std::optional<std::string> PercentDecoded(absl::string_view text) {
   return decoded;
 }
 
-// KEY=VALUE,KEY=VALUE with percent-encoded values. What is not such a pair is left out; nothing of
-// it is shown.
+// Reads KEY=VALUE,KEY=VALUE with percent-encoded values. What is not such a pair is left out, and
+// is not shown.
 Pairs ReadPairs(const Variables& variables, const std::string& variable) {
   Pairs pairs;
   const std::string text = variables.Get(variable);
@@ -141,12 +141,12 @@ void ReadEndpoint(const Variables& variables, TraceSettings& settings) {
                           "http/json, and in the endpoint the collector's port for it (mostly "
                           "4318)");
   const auto target = Url::Parse(url);
-  // Not shown: it may hold a password.
+  // The value is not shown: it may hold a password.
   if (!target.ok())
     return variables.Warn(variable,
                           "is not a plain http or https URL (without user name and password), so "
                           "nothing is traced");
-  // That for all signals names their common root.
+  // The variable for all signals names their common root.
   if (variable == "OTEL_EXPORTER_OTLP_ENDPOINT")
     url = absl::StrCat(absl::StripSuffix(url, "/"), "/v1/traces");
   settings.url = std::move(url);
@@ -231,7 +231,7 @@ void ReadBatching(const Variables& variables, TraceSettings& settings) {
 TraceSettings ReadTraceSettings(const Environment& environment) {
   TraceSettings settings;
   const Variables variables(environment, settings.warnings);
-  // Where nothing is traced, the rest is of no interest.
+  // If nothing is traced, the rest does not matter.
   if (IsSwitchedOff(variables)) return settings;
   ReadEndpoint(variables, settings);
   if (!settings.enabled()) return settings;

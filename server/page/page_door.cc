@@ -39,7 +39,7 @@ std::string TagOf(std::string_view bytes) {
   return absl::StrCat("\"", absl::BytesToHexString(Sha256Of(bytes).substr(0, 12)), "\"");
 }
 
-// What `name` has in a query; the values that are asked for here need no decoding.
+// The value of `name` in a query. The values that are asked for here need no decoding.
 std::string_view QueryValue(std::string_view query, std::string_view name) {
   while (!query.empty()) {
     const std::string_view pair = query.substr(0, query.find('&'));
@@ -68,7 +68,7 @@ bool IsFromElsewhere(const WebRequest& request) {
   return request.path != "/" || request.Header("sec-fetch-mode") != "navigate";
 }
 
-// A resume token that cannot be read belongs to no history that there is.
+// A resume token that cannot be read stands for a history that does not exist.
 std::optional<ResumePoint> ResumeFrom(const WebRequest& request) {
   std::string_view token = request.Header("last-event-id");
   if (token.empty()) token = QueryValue(request.query, "resume");
@@ -151,7 +151,7 @@ WebReply PageDoor::AnswerFile(const WebRequest& request, const File& file) const
 
 WebReply PageDoor::OpenEvents(const WebRequest& request) {
   WebReply reply{.content_type = "text/event-stream"};
-  // Its connection gets a head alone.
+  // HEAD gets the head only.
   if (request.method == "HEAD") return reply;
   WatchSpec spec{.filter = *Filter::Parse(""),
                  .resume = ResumeFrom(request),
@@ -161,7 +161,7 @@ WebReply PageDoor::OpenEvents(const WebRequest& request) {
     return {.code = 503,
             .body = absl::StrCat("as many pages are open as may be: ", options_.most_pages, "\n"),
             .headers = {{"Retry-After", "5"}}};
-  // Proxies that gather answers would keep events back.
+  // A proxy that buffers answers would hold events back.
   reply.headers.push_back({"X-Accel-Buffering", "no"});
   return reply;
 }

@@ -51,7 +51,7 @@ std::string EventText(const grpc::ByteBuffer& message) {
     return "";
   const std::string token = std::exchange(*response.mutable_resume_token(), "");
   std::optional<std::string_view> id;
-  // An empty id makes the browser forget the one that it has: it would resume what is void.
+  // An empty id makes the browser forget its last one, which could no longer be resumed.
   if (!token.empty() || response.has_restart()) id = token;
   return EventText(NameOf(response.event_case()), id, JsonOf(response));
 }
@@ -83,7 +83,7 @@ void PageStream::Begin(std::shared_ptr<WebOutlet> outlet) {
   if (watcher.ok()) {
     watcher_ = *std::move(watcher);
   } else {
-    // The gateway drains: the browser comes back.
+    // The gateway is draining, and the browser will connect again.
     finished_ = true;
     self = std::move(self_);
   }

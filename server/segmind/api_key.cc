@@ -23,7 +23,7 @@ absl::StatusOr<Secret> KeyIn(absl::string_view text, const std::string& where) {
   text = absl::StripAsciiWhitespace(text);
   if (text.empty()) return NoKey(absl::StrCat("there is no Segmind API key in ", where));
   if (text.size() > kMaxKey) return NoKey(absl::StrCat("what is in ", where, " is too long"));
-  // It is sent as a header.
+  // The key is sent in a header.
   for (const unsigned char c : text) {
     if (c <= ' ' || c >= 0x7f)
       return NoKey(absl::StrCat("what is in ", where, " cannot be a Segmind API key"));

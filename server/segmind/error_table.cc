@@ -19,10 +19,10 @@ using absl::StatusCode;
 
 constexpr size_t kMaxRequestId = 128;
 constexpr absl::Duration kRetryUnavailable = absl::Seconds(2);
-// When a 429 does not say: the limit is by the minute.
+// For a 429 that does not say how long; the limit is per minute.
 constexpr absl::Duration kRetryLimited = absl::Seconds(15);
 
-// What callers are told of an answer.
+// What callers are told about an answer.
 struct CallerError {
   StatusCode code;
   pb::ErrorReason::Reason reason;
@@ -54,7 +54,7 @@ constexpr CallerError kLimited = {StatusCode::kResourceExhausted,
                                   pb::ErrorReason::UPSTREAM_RATE_LIMITED,
                                   "Segmind limits the rate of calls"};
 
-// Whether Segmind's own words under a code say that it made no job.
+// Whether Segmind's own answer with a code says that it made no job.
 enum class Submit { kRefused, kOpen };
 
 struct Row {
@@ -63,10 +63,10 @@ struct Row {
   Submit submit;
 };
 
-// What each code means when Segmind's own JSON comes with it. A code that is not here means
-// kUnavailable, and leaves a submit open: 1xx and 2xx that curl did not take for such, and 5xx,
-// which say nothing of what was done before it went wrong; 3xx, below, as well. A submit that is
-// open is never sent again: its job is looked for.
+// What each code means if Segmind's own JSON comes with it. A code that is not here means
+// kUnavailable and leaves a submit open: 1xx and 2xx that curl did not accept as such, 5xx, which
+// say nothing about what was done before the failure, and 3xx, below. A submit that is open is
+// never sent again: its job is searched for.
 constexpr Row kRows[] = {
     {400, kRejected, Submit::kRefused},    // Malformed, or a missing field: documented.
     {401, kCredential, Submit::kRefused},  // Checked before anything is done.
@@ -97,9 +97,9 @@ constexpr Row kRows[] = {
     {451, kRejected, Submit::kRefused},    // Forbidden by law.
 };
 
-// Any other 4xx: a request that Segmind does not like, and codes that mean nothing for certain.
+// Any other 4xx: Segmind does not like the request, or the code means nothing for certain.
 constexpr Row kOther4xx = {0, kRejected, Submit::kOpen};
-// Redirects are off: the URL is configured, and the key goes nowhere else.
+// Redirects are not followed: the URL is configured, and the key goes nowhere else.
 constexpr Row kRedirect = {0, kMalformed, Submit::kOpen};
 constexpr Row kNothing = {0, kUnavailable, Submit::kOpen};
 
@@ -132,7 +132,7 @@ bool HasPhrase(const std::string& spaced, const absl::string_view (&phrases)[kCo
   });
 }
 
-// Whole phrases: a lone word such as `balance` may be about a picture's colours.
+// Whole phrases, because a single word such as `balance` may be about a picture's colours.
 constexpr absl::string_view kCreditPhrases[] = {"insufficient credit",
                                                 "not enough credit",
                                                 "no credit",
@@ -179,7 +179,7 @@ constexpr absl::string_view kContentTypePhrases[] = {
 
 bool SpeaksOfCredits(const std::string& spaced) {
   if (HasPhrase(spaced, kCreditPhrases)) return true;
-  // "Balance is poor." alone is the account's, "Image balance is poor." is not.
+  // "Balance is poor." by itself is about the account; "Image balance is poor." is not.
   for (absl::string_view phrase : kBalancePhrases)
     if (absl::StartsWith(spaced, absl::StrCat(" ", phrase, " "))) return true;
   return false;
@@ -187,7 +187,7 @@ bool SpeaksOfCredits(const std::string& spaced) {
 
 enum class Topic { kNone, kCredits, kContentType, kParameter };
 
-// What a word for machines is about.
+// What a machine-readable code is about.
 Topic TopicOf(const std::string& code) {
   const auto has = [&](std::initializer_list<absl::string_view> parts) {
     return std::any_of(parts.begin(), parts.end(),
@@ -211,8 +211,8 @@ Topic TopicOf(const ErrorBody& body) {
   return SpeaksOfCredits(spaced) ? Topic::kCredits : Topic::kNone;
 }
 
-// Whether nobody but Segmind can have said it. Its 405 is a page, and a 404 may be bare; a 429 is
-// obeyed whoever sends it.
+// Whether only Segmind can have given the answer. Its 405 is a page, and a 404 may be bare. A 429
+// is obeyed whoever sends it.
 bool IsSegminds(const CallSubject& subject, int code, const ErrorBody& body) {
   switch (body.kind) {
     case BodyKind::kError:
@@ -239,7 +239,7 @@ CallerError CallerErrorOf(const CallSubject& subject, int code, const ErrorBody&
     if (topic == Topic::kCredits) return kNoCredits;
     if (topic == Topic::kContentType && code == 406) return kMalformed;
   }
-  // A list has no parameters that a caller could have got wrong.
+  // A list has no parameters that a caller could get wrong.
   if (told.reason == pb::ErrorReason::UPSTREAM_REJECTED && subject.call == UpstreamCall::kList)
     return kMalformed;
   return told;
@@ -257,7 +257,7 @@ Error WithAnswer(Error error, const CallSubject& subject, const HttpResponse& re
   error = WithSubject(std::move(error), subject);
   std::move(error).Metadata("http_status", std::to_string(response.code));
   std::string id(response.Header("x-request-id"));
-  // Before it is cut, or a part of the key would stay.
+  // Before the id is cut, or part of the key could remain.
   scrubber.Scrub(id);
   if (!id.empty())
     std::move(error).Metadata("upstream_request_id", std::string_view(id).substr(0, kMaxRequestId));

@@ -24,14 +24,14 @@ constexpr int kMaxDepth = 3;
 
 bool IsSpace(char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; }
 
-// Members that say what is wrong, the plainest first.
+// Members that say what is wrong, the most readable first.
 constexpr std::string_view kWordNames[] = {
     "error",   "error_message", "errorMessage",      "message", "msg",         "detail",
     "details", "errors",        "error_description", "reason",  "description", "title"};
-// Those that are a word for machines if they are text.
+// Members that are machine-readable codes if they are text.
 constexpr std::string_view kCodeNames[] = {"code", "error_code", "errorCode", "type", "status"};
 
-// Where FastAPI and its like say that a text belongs: ["body", "steps"].
+// The place that FastAPI and its like give with a text, such as ["body", "steps"].
 std::string PlaceOf(const JsonValue& entry) {
   for (std::string_view name : {"loc", "field", "param", "path"}) {
     const JsonValue* place = MemberOf(entry, name);
@@ -102,9 +102,9 @@ std::string CodeIn(const JsonValue& object, int depth = 0) {
   return CodeIn(*inner, depth + 1);
 }
 
-// The credentials that may be in one word of a text: keys, tokens, what follows a URL's `?`.
+// The word without credentials: keys, tokens, and what follows a URL's `?`.
 std::string WordWithoutCredentials(absl::string_view word) {
-  // Segmind's keys begin so.
+  // Segmind's keys begin with this.
   if (const size_t at = word.find("SG_"); at != absl::string_view::npos && word.size() - at >= 8)
     return absl::StrCat(word.substr(0, at), "[removed]");
   const size_t scheme = word.find("://");
@@ -128,7 +128,7 @@ std::string WordWithoutCredentials(absl::string_view word) {
 
 // One line of at most kMaxWords bytes.
 std::string OneLine(std::string_view text, const Scrubber& scrubber) {
-  // Before it is cut, or a part of a key would stay.
+  // Before the text is cut, or part of a key could remain.
   const std::string clean = WithoutCredentials(text, scrubber);
   std::string line;
   for (const char c : clean) {

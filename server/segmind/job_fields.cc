@@ -21,7 +21,7 @@ constexpr ScalarMember<T> Member(T (FineTune::*get)() const, void (FineTune::*se
   return {get, set};
 }
 
-// The last column: the getter, and what edits a text or sets anything else.
+// The last column has the getter, and what edits a text or sets any other value.
 constexpr JobField kFields[] = {
     {FineTune::kDataSourceUriFieldNumber, "data_source_path", true,
      Member(&FineTune::data_source_uri, &FineTune::mutable_data_source_uri)},
@@ -42,7 +42,7 @@ constexpr JobField kFields[] = {
      Member(&FineTune::source_type, &FineTune::mutable_source_type)},
 };
 
-// What callers set that Segmind takes in another form, or not at all.
+// Fields that callers set and that Segmind takes in another form, or not at all.
 constexpr int kOtherInput[] = {
     FineTune::kDisplayNameFieldNumber,
     FineTune::kParametersFieldNumber,

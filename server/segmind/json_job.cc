@@ -21,12 +21,12 @@ namespace {
 
 using google::protobuf::FieldDescriptor;
 
-// Longer than any id of Segmind's; what is longer names nothing.
+// Longer than any id of Segmind's; a longer one names nothing.
 constexpr size_t kMaxId = 256;
 constexpr size_t kMaxStatus = 256;
 constexpr size_t kMaxName = 256;
 
-// The names of a job that an object gives.
+// The ids that an object gives for a job.
 struct Ids {
   std::string finetune_id;
   std::string id;
@@ -44,7 +44,7 @@ struct IdName {
   std::string Ids::*id;
 };
 
-// What is first here names the job.
+// The first id here that is present names the job.
 constexpr IdName kIdNames[] = {
     {"finetune_id", &Ids::finetune_id}, {"id", &Ids::id}, {"request_id", &Ids::request_id}};
 
@@ -69,7 +69,7 @@ std::optional<std::string> CleanTextOf(const JsonValue& value, const Scrubber& s
   return text;
 }
 
-// Reads a value into a field of a job; what cannot be read leaves it as it is.
+// Reads a value into a field of a job. A value that cannot be read leaves the field unchanged.
 struct FieldReader {
   const JsonValue& value;
   const Scrubber& scrubber;
@@ -153,7 +153,7 @@ void SetPublic(const JsonValue& value, Target& target) {
   if (auto flag = BoolOf(value)) target.job.is_public = *flag;
 }
 
-// An error may be an object; the words are then in one of its members.
+// An error may be an object, whose words are in one of its members.
 void SetError(const JsonValue& value, Target& target) {
   std::optional<std::string> words = TextOf(value);
   for (const char* name : {"message", "error", "detail"}) {
@@ -168,7 +168,7 @@ void SetError(const JsonValue& value, Target& target) {
   }
 }
 
-// No field for it is documented; these are the names that Segmind uses elsewhere, or might.
+// The cost has no documented member; these are names that Segmind uses elsewhere, or might use.
 void SetBilled(const JsonValue& value, Target& target) {
   if (const auto amount = DoubleOf(value)) target.job.billed_micros = MicrosOf(*amount);
 }
@@ -182,7 +182,7 @@ void SetModelInformation(const JsonValue& value, Target& target) {
   target.scrubber.Scrub(information);
 }
 
-// The parameters that the contract has a field for: plain ones, by name.
+// The parameters for which the contract has a field: scalar ones, by name.
 const std::vector<const FieldDescriptor*>& KnownParameters() {
   static const auto& fields = *new std::vector<const FieldDescriptor*>([] {
     std::vector<const FieldDescriptor*> plain;
@@ -222,7 +222,7 @@ bool ReadParameter(const JsonValue& value, const Scrubber& scrubber, const Field
   }
 }
 
-// Nothing where the parameters do not have it.
+// Writes nothing if the parameters do not have the field.
 void WriteParameter(const pb::TrainingParameters& parameters, const FieldDescriptor& field,
                     JsonWriter& writer) {
   const google::protobuf::Reflection& reflection = *parameters.GetReflection();
@@ -248,8 +248,8 @@ bool SetKnownParameter(std::string_view name, const JsonValue& value, const Scru
   return false;
 }
 
-// Takes a whole number that a Struct cannot hold. False if it is none, or if 64 bits do not hold it
-// either: the Struct then has it as text.
+// Takes a whole number that a Struct cannot hold. False if it is not one, or if 64 bits cannot hold
+// it either: the Struct then has it as text.
 bool SetInteger(std::string_view name, const JsonValue& value, pb::TrainingParameters& parameters) {
   constexpr int64_t kExact = int64_t{1} << 53;
   constexpr int kMaxIntegers = 256;
@@ -287,7 +287,7 @@ void SetParameters(const JsonValue& value, Target& target) {
   if (extra.fields_size() > 0) *parameters.mutable_extra() = std::move(extra);
 }
 
-// What reads one member of a job's object: a function of its own, or the row of a field.
+// Reads one member of a job's object: with a function of its own, or by the row of a field.
 struct Reader {
   std::string_view name;
   void (*read)(const JsonValue&, Target&) = nullptr;
@@ -320,7 +320,8 @@ constexpr Reader kReaders[] = {
     {"price", SetBilled},
 };
 
-// Finds a reader by its name: few names are equally long, and most that are ask for no comparison.
+// Finds a reader by name, first by length: few names have the same length, and most lookups need no
+// comparison.
 class Readers {
  public:
   Readers() {
@@ -365,7 +366,7 @@ void WriteParameters(const pb::TrainingParameters& parameters, JsonWriter& write
   writer.EndObject();
 }
 
-// Hears a job's object and keeps nothing of it but what may be its ids.
+// Receives a job's object and keeps nothing of it except what may be its ids.
 class IdFinder {
  public:
   // Empty if there is none that can name a job.
@@ -375,7 +376,7 @@ class IdFinder {
     return id;
   }
 
-  // As RapidJSON's handlers.
+  // RapidJSON's handler interface.
   using Size = rapidjson::SizeType;
   bool Null() { return Take(JsonValue()); }
   bool Bool(bool flag) { return Take(JsonValue(flag)); }
@@ -390,7 +391,7 @@ class IdFinder {
     if (depth_ != 1) return true;
     for (size_t i = 0; i < std::size(kIdNames); ++i)
       if (std::string_view(text, size) == kIdNames[i].name) next_ = &found_[i];
-    // Which of two counts is for JobOf to say.
+    // JobOf decides which of two counts.
     return next_ == nullptr || next_->IsNull();
   }
   bool StartObject() { return Go(1); }
@@ -415,7 +416,7 @@ class IdFinder {
   int depth_ = 0;
 };
 
-// Which of the names is the job's, and which the other one. False if there is none.
+// Chooses the job's id and its other name. False if there is none.
 bool TakeIds(Ids& ids, UpstreamJob& job) {
   for (const IdName& name : kIdNames) {
     std::string& id = ids.*name.id;

@@ -17,7 +17,8 @@
 namespace finetune {
 namespace {
 
-// 128 bits: what is equal by it is taken for equal. Not against an attacker, who would be Segmind.
+// 128 bits: items with the same digest are taken for equal. It is no protection from an attacker,
+// who would be Segmind.
 struct Digest {
   uint64_t low = 0;
   uint64_t high = 0;
@@ -34,7 +35,7 @@ Digest DigestOf(std::string_view text) {
   return {hash.low64, hash.high64};
 }
 
-// Of all bodies, and how long they are.
+// The digest of all bodies, and their length.
 std::pair<Digest, size_t> DigestOf(const std::vector<std::string_view>& bodies) {
   if (bodies.size() == 1) return {DigestOf(bodies[0]), bodies[0].size()};
   size_t size = 0;
@@ -48,7 +49,7 @@ std::pair<Digest, size_t> DigestOf(const std::vector<std::string_view>& bodies) 
   return {DigestOf(all), size};
 }
 
-// Of an item: unchanged if only its URLs were signed again.
+// The digest of an item. It does not change if only the item's URLs were signed again.
 Digest DigestOfItem(std::string_view text) {
   std::string cleaned;
   return JsonWithoutSignatures(text, cleaned) ? DigestOf(cleaned) : DigestOf(text);
@@ -63,8 +64,8 @@ const Scrubber& ScrubberOr(const std::shared_ptr<const Scrubber>& scrubber) {
   return scrubber == nullptr ? NothingToScrub() : *scrubber;
 }
 
-// Most items hide nothing: to see that once costs less than to see it of each text. Escapes must be
-// undone before, and percent signs make a long text dear.
+// Most items hide nothing, and it costs less to see that once than for each text. Escapes would
+// have to be undone first, and percent signs make a long text expensive.
 const Scrubber& ScrubberFor(std::string_view item, const Scrubber& scrubber) {
   const auto has = [&](char c) { return item.find(c) != item.npos; };
   return has('\\') || has('%') || scrubber.Finds(item) ? scrubber : NothingToScrub();
@@ -90,7 +91,7 @@ struct Slot {
   uint32_t next = kNone;  // The slot of the item behind it in the last list.
 };
 
-// A set of slots by their ids, which are found without a copy of them.
+// A set of slots by id, which is searched without copying the id.
 struct SlotHash {
   using is_transparent = void;
   size_t operator()(std::string_view id) const {
@@ -124,7 +125,7 @@ struct ListReader::Memory {
     size_t skipped = 0;
     size_t nameless = 0;
   };
-  // What is still to be made of the last list's news, and how.
+  // What is still to be read of the last list's news, and how.
   struct Rest {
     std::vector<std::string_view> items;  // In the list's order.
     std::shared_ptr<const Scrubber> scrubber;
@@ -160,7 +161,7 @@ struct ListReader::Memory {
   std::vector<uint32_t> free_slots;
   absl::flat_hash_map<Digest, uint32_t> by_digest;
   absl::flat_hash_set<uint32_t, SlotHash, SlotEqual> by_id{0, SlotHash{&slots}, SlotEqual{&slots}};
-  // What it said to be gone; after Forget that is owed to the next delta.
+  // The jobs that it reported as gone; after Forget, the next delta has to report them again.
   std::vector<std::string> last_gone;
   absl::flat_hash_set<std::string> owed_gone;
   Rest rest;
@@ -237,7 +238,7 @@ std::vector<UpstreamJob> ListReader::MoreChanged(size_t most) {
   const size_t begin = rest.items.size() - std::min(most, rest.items.size());
   jobs.reserve(rest.items.size() - begin);
   for (size_t i = begin; i < rest.items.size(); ++i) {
-    // That it is a job was seen when the list was read.
+    // It was found to be a job when the list was read.
     const JsonValue* value = memory.parser.Parse(rest.items[i]);
     if (value == nullptr) continue;
     const Scrubber& scrubber = ScrubberFor(rest.items[i], ScrubberOr(rest.scrubber));
@@ -271,16 +272,16 @@ absl::Status ListReader::Memory::Split(std::string_view array, std::vector<Item>
     items.push_back({text, digest, Recall(digest, expected)});
   });
   if (!end) return MalformedList("it is cut short or its items are not well separated");
-  // An array within an object was delimited before.
+  // For an array within an object this was checked before.
   if (!SkipSpace(array.substr(*end)).empty()) return MalformedList("something follows it");
   return absl::OkStatus();
 }
 
-// Lists come in the order of the last one, mostly: looking there first saves the table's cache
+// Lists mostly come in the order of the last one, so looking there first saves the table's cache
 // misses. `guess` is where the next item is expected.
 uint32_t ListReader::Memory::Recall(const Digest& digest, uint32_t& guess) const {
   uint32_t slot = guess;
-  // The second try is for an item that went, or changed.
+  // The second try is for an item that disappeared or changed.
   for (int tries = 0; tries < 2 && slot != kNone; ++tries, slot = slots[slot].next) {
     if (slots[slot].digest == digest) {
       guess = slots[slot].next;
@@ -293,8 +294,8 @@ uint32_t ListReader::Memory::Recall(const Digest& digest, uint32_t& guess) const
   return found->second;
 }
 
-// What an item is: `job`, where that is wanted, and its id. No id if it cannot be read; what is in
-// `job` is good for nothing then.
+// Reads an item: its id, and `job` if that is wanted. The id is empty if the item cannot be read,
+// and then `job` is of no use.
 absl::Status ListReader::Memory::Look(const Item& item, const UpstreamList& limits,
                                       UpstreamJob* job, std::string& id) {
   const Scrubber& scrubber = ScrubberOr(limits.scrubber);
@@ -317,7 +318,7 @@ uint32_t ListReader::Memory::Find(std::string_view id) const {
   return known == by_id.end() ? kNone : *known;
 }
 
-// Whether nothing was seen of this job yet.
+// Whether this is the first item about its job.
 bool ListReader::Memory::IsFirst(const News& news, std::vector<bool>& listed,
                                  absl::flat_hash_set<std::string_view>& new_ids) const {
   if (news.slot == kNone) return new_ids.insert(news.id).second;
@@ -326,11 +327,11 @@ bool ListReader::Memory::IsFirst(const News& news, std::vector<bool>& listed,
   return true;
 }
 
-// From the end on: of several items about one job the last one counts.
+// From the end, because the last of several items about one job counts.
 absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
     const std::vector<Item>& items, const UpstreamList& limits, size_t most) {
   Comparison comparison;
-  // Which known jobs stand in this list, and which others.
+  // Which known jobs are in this list, and which others.
   std::vector<bool> listed(slots.size(), false);
   absl::flat_hash_set<std::string_view> new_ids;  // Those of the news, which do not move.
   const auto unknown = std::count_if(items.begin(), items.end(),
@@ -354,7 +355,7 @@ absl::StatusOr<ListReader::Memory::Comparison> ListReader::Memory::Compare(
     }
     if (is_news) {
       news.slot = Find(news.id);
-      // First to where it stays: it is noted by its own id.
+      // Moved to its place first, because it is noted by its own id.
       comparison.news.push_back(std::move(news));
       is_news = IsFirst(comparison.news.back(), listed, new_ids);
       if (!is_news) comparison.news.pop_back();
@@ -382,7 +383,7 @@ void ListReader::Memory::Drop(uint32_t slot) {
   slots[slot].digest = Digest();
 }
 
-// A slot for a job that there was none for.
+// Adds a slot for a job that has none.
 uint32_t ListReader::Memory::AddSlot(std::string id) {
   if (free_slots.empty()) {
     free_slots.push_back(static_cast<uint32_t>(slots.size()));
@@ -410,7 +411,7 @@ void ListReader::Memory::Learn(std::vector<Item>& items, Comparison& comparison)
     free_slots.push_back(slot);
   }
   by_id.reserve(by_id.size() + comparison.added);
-  // Where most have changed, a new table is made sooner than the old one is mended.
+  // If most items have changed, a new table is made faster than the old one is updated.
   const bool anew = comparison.news.size() > by_digest.size() / 2;
   for (News& news : comparison.news) {
     const uint32_t slot = news.slot == kNone ? AddSlot(std::move(news.id)) : news.slot;

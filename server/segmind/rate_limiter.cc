@@ -9,14 +9,14 @@
 namespace finetune {
 namespace {
 
-// A little more than the minute, for calls that travel at different speeds.
+// A little more than a minute, because calls take different times to travel.
 constexpr absl::Duration kWindow = absl::Milliseconds(60'500);
-// Whoever would wait behind more than these waits for minutes.
+// A call behind more than this many would wait for minutes.
 constexpr size_t kMostWaiting = 256;
 constexpr ptrdiff_t kMostWaitingOfOne = 64;
-// Others were quicker: whoever asks at once is too late once more.
+// Other processes were quicker; asking again at once would be too late again.
 constexpr absl::Duration kAskAgainAfter = absl::Milliseconds(20);
-// How soon after its deadline somebody is told who waits while the budget is being asked.
+// While the budget is being asked, a waiting call learns this soon that its deadline has passed.
 constexpr absl::Duration kWhileAsking = absl::Milliseconds(100);
 
 }  // namespace
@@ -82,7 +82,7 @@ void RateLimiter::HoldUntil(absl::Time time) {
     hold_until_ = std::max(hold_until_, time);
   }
   if (budget_ != nullptr) budget_->HoldUntil(time);
-  // Those whose deadline comes before that need not wait for it.
+  // Calls whose deadline comes sooner need not wait for it.
   Pump();
 }
 
@@ -141,7 +141,7 @@ std::optional<RateLimiter::Priority> RateLimiter::NextToAsk(absl::Time now) {
   return waiters_[*next].want.priority;
 }
 
-// Whoever's turn it is by now has the call, should the one that it was asked for be gone.
+// The budget's grant goes to the call whose turn it is by now, in case the one that asked is gone.
 void RateLimiter::OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) {
   Ready ready;
   {
@@ -150,7 +150,7 @@ void RateLimiter::OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) {
     asking_ = false;
     if (stopped_) return;
     if (!answer.ok()) {
-      // They would wait for nothing: others may use all calls meanwhile.
+      // They would wait in vain: others may use all calls meanwhile.
       for (WaitingCall& waiter : waiters_)
         ready.emplace_back(std::move(waiter.granted), answer.status());
       waiters_.clear();
@@ -190,7 +190,7 @@ void RateLimiter::Count(Made made) {
   made_.push_back(std::move(made));
 }
 
-// Nobody's turn comes at once by it: what may go now does not wait.
+// This brings nobody's turn forward: a call that may go now does not wait.
 void RateLimiter::DropCancelled() {
   std::vector<Granted> dropped;
   {
@@ -215,7 +215,7 @@ void RateLimiter::Grant(size_t i, absl::Time now, Ready& ready) {
 }
 
 void RateLimiter::Expire(absl::Time now, Ready& ready) {
-  // Those whose turn will not come in time learn it now.
+  // Calls whose turn will not come in time learn that now.
   for (size_t i = 0; i < waiters_.size();) {
     WaitingCall& waiter = waiters_[i];
     const absl::Time turn = TurnOf(waiter.want, Ahead(waiter.want, i), now);
@@ -292,8 +292,8 @@ absl::Time RateLimiter::TurnOf(const Want& want, const std::vector<const Want*>&
         return turn;
       };
   absl::Time turn = within_limits(ahead);
-  // What is kept for it comes to it whoever else waits; but processes that share a budget may have
-  // used it up.
+  // The calls that are reserved for its priority come to it whoever else waits. But processes that
+  // share a budget may have used them up.
   const size_t kept = want.priority == Priority::kSubmit       ? kept_for_submits_
                       : want.priority == Priority::kBackground ? kept_for_own_
                                                                : 0;
@@ -311,8 +311,8 @@ absl::Time RateLimiter::TurnWithin(size_t budget, Concerns concerns,
   std::vector<absl::Time> made;
   for (const Made& one : made_)
     if (concerns(one.want)) made.push_back(one.time);
-  // Each call is made a window after the one `budget` places before it, which may be one that still
-  // waits: back to one that was made, or that nothing keeps waiting.
+  // Each call is made one window after the call `budget` places before it. That one may itself
+  // still wait, so this goes back to one that was made or that nothing delays.
   size_t place = made.size() +
                  static_cast<size_t>(std::count_if(
                      ahead.begin(), ahead.end(), [&](const Want* one) { return concerns(*one); }));
@@ -322,8 +322,8 @@ absl::Time RateLimiter::TurnWithin(size_t budget, Concerns concerns,
   return std::max(made[place] + kWindow, soonest) + kWindow * std::max(windows - 1, 0);
 }
 
-// Within a priority, whoever made fewer calls goes first, and each call that is granted counts: the
-// rank of a wait is what its sharer will have made once it is its turn.
+// Within a priority, the caller that made fewer calls goes first, and each granted call counts: a
+// waiting call's rank is how many its sharer will have made when its turn comes.
 std::vector<const RateLimiter::Want*> RateLimiter::Ahead(const Want& want, size_t i) const {
   absl::flat_hash_map<const Sharer*, size_t> ranks;
   const auto next_rank = [&](const Want& of) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -359,13 +359,13 @@ void RateLimiter::ArmTimer(absl::Time now) {
   absl::Time next = absl::InfiniteFuture();
   for (const WaitingCall& waiter : waiters_)
     next = std::min({next, std::max(TurnOf(waiter.want, {}, now), ask_at_), waiter.deadline});
-  // Whoever may go now went already.
+  // Calls that may go now have gone already.
   next = std::max(next, now + absl::Milliseconds(1));
-  // Its answer sees to the rest.
+  // The budget's answer takes care of the rest.
   if (asking_) next = std::max(next, now + kWhileAsking);
   if (next >= armed_for_) return;
   armed_for_ = next;
-  // A timer that an earlier one has replaced does nothing when it fires.
+  // A timer that was replaced by an earlier one does nothing when it fires.
   clock_.RunAt(next, [self = weak_from_this(), timer = ++timer_] {
     const std::shared_ptr<RateLimiter> limiter = self.lock();
     if (limiter == nullptr) return;

@@ -12,9 +12,9 @@ namespace {
 
 constexpr absl::Duration kBelieved = absl::Hours(24);
 constexpr absl::Duration kInsteadOfMore = absl::Hours(1);
-// What is older is of no use, however old it is.
+// Anything older means the same.
 constexpr absl::Duration kOldest = absl::Hours(24 * 365);
-// A number of seconds that is greater is a point in time.
+// A greater number of seconds is a point in time.
 constexpr double kFirstPoint = 1e9;
 
 std::optional<absl::Duration> DelayIn(std::string_view header, absl::Time now) {

@@ -18,14 +18,14 @@ namespace finetune {
 namespace {
 
 constexpr std::string_view kRemoved = "[removed]";
-// A key's code that is shorter could be anything.
+// A shorter code of a key could be anything.
 constexpr size_t kLeastCode = 8;
 constexpr size_t kLongestShift = 255;
 
 bool IsSpace(unsigned char c) { return c <= ' ' || c == 0x7f; }
 
-// The length of the invisible character at `text[i]`: white space, a control character, a space
-// that does not break, or one of no width. 0 if it is none.
+// The length of the invisible character at `text[i]`: white space, a control character, a
+// non-breaking space, or one without width. 0 if it is none.
 size_t InvisibleAt(std::string_view text, size_t i) {
   const auto at = [&](size_t k) {
     return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0u;
@@ -50,15 +50,15 @@ char PercentAt(std::string_view text, size_t i) {
   return static_cast<char>(byte);
 }
 
-// Whether a key may be hidden with this byte: it is `%`, or may begin an invisible character.
+// Whether this byte may hide a key: it is `%`, or may begin an invisible character.
 constexpr bool IsHider(unsigned char c) { return c <= ' ' || c == '%' || c >= 0x7f; }
 
-// The first of them from there on, or the text's size.
+// The position of the first such byte from `from` on, or the text's size.
 size_t FindHider(std::string_view text, size_t from) {
 #if defined(__SSE2__)
   for (; from + 16 <= text.size(); from += 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + from));
-    // With a sign, what is beyond ASCII comes before all else.
+    // As signed bytes, those beyond ASCII are below all others.
     const __m128i hiders = _mm_or_si128(_mm_or_si128(_mm_cmplt_epi8(bytes, _mm_set1_epi8(' ' + 1)),
                                                      _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f))),
                                         _mm_cmpeq_epi8(bytes, _mm_set1_epi8('%')));
@@ -70,7 +70,7 @@ size_t FindHider(std::string_view text, size_t from) {
   return from;
 }
 
-// The base64 letters that depend on nothing but `key`, when `before` bytes stand before it.
+// The base64 letters that depend on `key` alone, with `before` bytes in front of it.
 std::string InnerBase64(const std::string& key, size_t before) {
   const std::string code = absl::Base64Escape(std::string(before, '\0') + key);
   const size_t begin = (8 * before + 5) / 6;
@@ -115,7 +115,8 @@ struct Scrubber::Folded {
     return changed;
   }
 
-  // Takes the letters beside a code, which hold some bits of it or belong to the same.
+  // Extends the match over the letters beside a code, which hold some of its bits or belong to the
+  // same text.
   void Widen(Match& match, size_t from) const {
     while (match.begin > from && IsBase64(text[match.begin - 1]) &&
            places[match.begin - 1].end == places[match.begin].begin)

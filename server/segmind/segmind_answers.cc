@@ -17,7 +17,7 @@
 namespace finetune {
 namespace {
 
-// Of all but a list.
+// For every answer except a list.
 constexpr size_t kMaxAnswer = size_t{1} << 20;
 constexpr size_t kMaxUrl = size_t{16} << 10;
 
@@ -32,7 +32,7 @@ HttpRequest JsonRequest(const char* method, std::string url, std::string body) {
   return request;
 }
 
-// application/x-www-form-urlencoded.
+// As application/x-www-form-urlencoded.
 std::string FormEncoded(const std::string& text) {
   std::string encoded;
   for (const char c : text) {
@@ -48,10 +48,10 @@ std::string FormEncoded(const std::string& text) {
   return encoded;
 }
 
-// Whether it leads anywhere, once it is written as it should be.
+// Whether it is a URL once it is written correctly.
 bool IsUrl(std::string_view text) { return text.size() <= kMaxUrl && Url::ParseAnswer(text).ok(); }
 
-// The URL that `value` is, or that one of its members is; empty if there is none.
+// The URL that `value` is or that one of its members is; empty if there is none.
 std::string UrlIn(const JsonValue& value) {
   if (value.IsString()) return IsUrl(RawText(value)) ? std::string(RawText(value)) : std::string();
   if (!value.IsObject()) return "";
@@ -73,8 +73,8 @@ absl::Status Malformed(const CallSubject& subject, const ExchangeResult& result,
   return MalformedAnswer(subject, result.response, why, *result.scrubber);
 }
 
-// Whether an answer says that it went wrong. A job that it names by `finetune_id` was made all the
-// same; its other ids may be the call's own.
+// Whether an answer says that the call failed. A job that it names by `finetune_id` was made all
+// the same; its other ids may be the call's own.
 bool Complains(const JsonValue& answer, const ErrorBody& body) {
   if (body.names_job || !answer.IsObject()) return false;
   return std::any_of(answer.MemberBegin(), answer.MemberEnd(), [](const auto& member) {
@@ -152,7 +152,7 @@ SubmitOutcome SubmitOutcomeOf(const CallSubject& subject, const ExchangeResult& 
     }
     outcome.kind = Kind::kAccepted;
     outcome.job = *std::move(job);
-    // That the call went well: no job has ended that was made a moment ago.
+    // The word means that the call succeeded: a job that was just made cannot have ended.
     if (StateOf(outcome.job.status) == pb::FineTune::AVAILABLE) outcome.job.status.clear();
     return outcome;
   }

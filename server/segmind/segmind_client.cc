@@ -37,13 +37,13 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
     });
   }
 
-  // The request for the page behind the one that `result` is, if there is one.
+  // The request for the page after the one in `result`, if there is one.
   std::optional<HttpRequest> Take(ExchangeResult result) {
     const bool is_first = pager.pages() == 0;
     answer.start_time =
         is_first ? result.start_time : std::min(answer.start_time, result.start_time);
     if (!result.status.ok()) {
-      // Some pages are better than none, as long as it is said.
+      // Some pages are better than none, as long as the answer says that it is partial.
       if (is_first)
         status = std::move(result.status);
       else
@@ -194,8 +194,8 @@ void SegmindClient::CreateUploadUrl(const std::string& file_name, bool is_public
 void SegmindClient::SetPublic(const std::string& upstream_id, bool is_public,
                               const CallContext& context,
                               absl::AnyInvocable<void(absl::Status) &&> done) {
-  // Retried like a read: it says what shall be, not what shall change. The answer's body is not
-  // looked at: it may be `200`, empty or JSON.
+  // Retried like a read, because it sets a state and does not change it step by step. The answer's
+  // body is not looked at: it may be `200`, empty or JSON.
   ExchangeCall call{.subject = {UpstreamCall::kAccessUpdate, upstream_id},
                     .request = AccessUpdateRequest(core_->url(), upstream_id, is_public),
                     .deadline = context.deadline,

@@ -13,7 +13,7 @@ namespace {
 
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(250);
 constexpr absl::Duration kLastRetry = absl::Seconds(10);
-// After a 429 that does not say for how long.
+// How long calls are held after a 429 that does not say.
 constexpr absl::Duration kFirstHold = absl::Seconds(2);
 constexpr absl::Duration kLastHold = absl::Minutes(1);
 
@@ -88,7 +88,8 @@ UpstreamExchange::UpstreamExchange(int calls_per_minute, CallBudget* budget, Htt
     seconds_[call] =
         &metrics.Histogram("finetune_gateway_upstream_seconds", "How long Segmind took to answer.",
                            kLatencyBuckets, {{"call", name}});
-    // Those that an alert or a panel asks for; Prometheus sees no increase in a first appearance.
+    // Codes for which alerts and panels ask are made in advance: Prometheus sees no increase in a
+    // series that first appears.
     for (const int code : {0, 200, 401, 403, 406, 429, 500, 502, 503, 504})
       requests_[{call, code}] =
           &metrics.Counter(kRequests, kRequestsHelp, {{"call", name}, {"code", CodeLabel(code)}});
@@ -183,7 +184,7 @@ void UpstreamExchange::Queue(const FlightPtr& flight) {
 void UpstreamExchange::Send(const FlightPtr& flight, absl::Status turn) {
   const ExchangeCall& call = flight->call;
   if (!turn.ok()) {
-    // What Segmind said last tells more than that no time is left to ask again.
+    // Segmind's last answer tells more than that there is no time to ask again.
     ExchangeResult result = std::move(flight->last_result);
     if (result.status.ok()) result.status = std::move(turn);
     result.sent = false;
@@ -269,7 +270,7 @@ void UpstreamExchange::OnAnswer(const FlightPtr& flight, HttpResponse response) 
   result.refused = verdict.refused;
   result.response = std::move(response);
   bool again = code == 429 && !call.once;
-  // Segmind's own 401 took nothing: even a submit may be sent again then.
+  // With Segmind's own 401 nothing was done, so even a submit may be sent again.
   if (code == 401 && !flight->key_reread && (!call.once || verdict.refused)) {
     flight->key_reread = true;
     again = key_.Reread(flight->key);
@@ -305,7 +306,7 @@ void UpstreamExchange::HoldForLimit(std::optional<absl::Duration> told, absl::Ti
   {
     MutexLock lock(mu_);
     const absl::Duration guess = limited_backoff_.Next();
-    // A clock that is a little ahead of ours would let us go too early.
+    // If its clock is a little ahead of ours, the time would be too short.
     wait = std::max(told.value_or(guess), absl::Seconds(1));
   }
   limiter_->HoldUntil(now + wait);
@@ -340,7 +341,7 @@ void UpstreamExchange::NoteAnswer(UpstreamCall call, int code, const absl::Statu
   using Answer = UpstreamHealth::Answer;
   const auto reason = ReasonOf(status);
   const bool key_refused = reason == pb::ErrorReason::UPSTREAM_CREDENTIAL_REJECTED;
-  // A list has nothing that could be wrong with it but the way to Segmind, or Segmind.
+  // Nothing in a list's request can be wrong, so a failure is Segmind's or the network's.
   const bool failed = !status.ok() && (absl::IsUnavailable(status) || code == 429 || code < 400 ||
                                        call == UpstreamCall::kList);
   LogTurn(call, failed || key_refused ? status : absl::OkStatus());
@@ -368,7 +369,7 @@ void UpstreamExchange::LogTurn(UpstreamCall call, const absl::Status& status) {
 }
 
 void UpstreamExchange::NoteHealth(UpstreamCall call, UpstreamHealth::Answer answer) {
-  // Jobs do without it, and it belongs to another API of Segmind's.
+  // Jobs do not need the credits, which come from another API of Segmind's.
   if (call == UpstreamCall::kCredits) return;
   const absl::Time now = clock_.Now();
   MutexLock lock(mu_);

@@ -3,15 +3,15 @@
 namespace finetune {
 namespace {
 
-// A kind of call that is not made again says nothing after that long.
+// After this long, a kind of call that is not made again says nothing.
 constexpr absl::Duration kFailureCounts = absl::Minutes(10);
 
 }  // namespace
 
 void UpstreamHealth::Note(UpstreamCall call, Answer answer, absl::Time now) {
   Latest& latest = latest_[static_cast<size_t>(call)];
-  // Every key may list. When that ends, what went well before was with the key as it was; when it
-  // begins again, so was what was refused.
+  // Every key may list. When lists begin to be refused, earlier successes were with the key as it
+  // was; when they succeed again, so were the earlier refusals.
   const bool turns = call == UpstreamCall::kList && latest.known &&
                      ((latest.answer == Answer::kGood && answer == Answer::kKeyRefused) ||
                       (latest.answer == Answer::kKeyRefused && answer == Answer::kGood));

@@ -14,9 +14,9 @@ namespace {
 
 using pb::FineTune;
 
-// Segmind's words for the states, in upper or lower case and with any separators. Segmind documents
-// those that the comments of FineTune.State name; the others are what similar services say, and
-// what it may say one day.
+// Segmind's words for the states, in any case and with any separators. Segmind documents those that
+// the comments of FineTune.State name; the others are used by similar services, and perhaps by
+// Segmind one day.
 struct StateWords {
   FineTune::State state;
   std::vector<absl::string_view> words;
@@ -48,17 +48,17 @@ const std::vector<StateWords>& WordsOfStates() {
   return words;
 }
 
-// Words that end a job wherever they stand: TRAINING_FAILED, CANCELLED_BY_USER.
+// Words that end a job wherever they occur: TRAINING_FAILED, CANCELLED_BY_USER.
 constexpr absl::string_view kFailedWords[] = {"FAILED",  "FAILURE", "FAIL",    "ERROR",
                                               "ERRORED", "EXPIRED", "TIMEOUT", "REJECTED",
                                               "CRASHED", "REFUSED", "INVALID"};
 constexpr absl::string_view kCancelledWords[] = {"CANCELLED",  "CANCELED", "STOPPED", "ABORTED",
                                                  "TERMINATED", "KILLED",   "REVOKED"};
-// What is said around a word that says it all: MODEL_READY.
+// Words that add nothing to the one that counts: MODEL_READY.
 constexpr absl::string_view kFillers[] = {"JOB",   "REQUEST",  "TASK",      "MODEL",
                                           "FINE",  "TUNE",     "TUNING",    "STATUS",
                                           "STATE", "FINETUNE", "FINETUNING"};
-// Beside one of these, a word of the end may be none.
+// Next to one of these, a word for an end may not mean one.
 constexpr absl::string_view kCautions[] = {"NOT",      "NO",      "NON",        "RETRY",
                                            "RETRYING", "RETRIED", "REQUEUED",   "WILL",
                                            "AFTER",    "PENDING", "RECOVERING", "RECOVERED"};
@@ -87,7 +87,7 @@ std::vector<std::string> WordsOf(std::string_view status) {
   return words;
 }
 
-// By the words as they stand above, and by their letters alone.
+// By the words as written above, and by their letters alone.
 const absl::flat_hash_map<std::string, FineTune::State>& States() {
   static const auto& states = *[] {
     auto* made = new absl::flat_hash_map<std::string, FineTune::State>;

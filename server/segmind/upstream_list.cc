@@ -21,11 +21,12 @@ namespace finetune {
 namespace {
 
 constexpr std::string_view kNoItems = "[]";
-// Each page is a call of the account's few.
+// Each page is one of the account's few calls.
 constexpr size_t kMaxPages = 50;
 constexpr size_t kMaxNext = 2048;
 
-// The names under which a list has been seen, or may be; any other is taken if it is the only one.
+// The names under which a list has been seen, or may be. With any other name it is taken if it is
+// the only one.
 bool IsListName(std::string_view quoted_key) {
   for (std::string_view name : {"\"finetunes\"", "\"fine_tunes\"", "\"finetune\"", "\"requests\"",
                                 "\"data\"", "\"items\"", "\"results\"", "\"jobs\"", "\"list\""})
@@ -156,7 +157,7 @@ class PageHints {
       case Says::kNext:
         return NoteNext(key, *word, value);
       case Says::kTotal:
-        // `count` may be the page's own: the greatest counts.
+        // `count` may be the page's own, so the greatest counts.
         if (const auto total = NumberOf(value)) total_ = std::max(total_.value_or(0), *total);
         return;
       case Says::kPage:
@@ -179,7 +180,7 @@ class PageHints {
     }
   }
 
-  // Fills in what `page` says of others; `page.array` is known.
+  // Fills in what `page` says about other pages; `page.array` is known.
   void Judge(UpstreamPage& page) const {
     page.total = total_;
     if (has_more_) page.more = "it says that there are more";
@@ -187,7 +188,7 @@ class PageHints {
       page.more = absl::StrCat("it is page ", *page_, " of ", *pages_);
     if (!next_.empty() || next_unknown_) page.more = "it names a next page";
     page.next = next_;
-    // A page that is full ends where nothing says so.
+    // A full page is only known to be the last if something says so.
     const bool may_be_full = limit_ && *limit_ > 0 && !tells_end_ && !pages_ && !total_;
     if (page.more.empty() && !total_ && !may_be_full) return;
     const size_t items = CountItems(page.array);
@@ -235,7 +236,7 @@ class PageHints {
     }
     const std::string text(absl::StripAsciiWhitespace(TextOf(value).value_or("")));
     if (text.empty() || text.size() > kMaxNext || text == "0" || text == "-1") return;
-    // What names a next page outright goes before a cursor, which may be this page's own.
+    // A member that names the next page is preferred to a cursor, which may be this page's own.
     if (!next_.empty() && word.name == "cursor") return;
     if (IsReference(text)) {
       next_ = text;
@@ -281,7 +282,7 @@ class PageHints {
   absl::string_view offset_parameter_;
 };
 
-// What in an object may be its list.
+// The members of an object that may be its list.
 struct Candidates {
   std::vector<std::string_view> named;
   std::vector<std::string_view> of_objects;
@@ -325,7 +326,7 @@ class ArrayFinder {
     UpstreamPage page;
     for (int wraps = 0; wraps <= kMaxWraps; ++wraps) {
       body = SkipSpace(body);
-      // No jobs at all, as Go writes a list that was never made.
+      // No jobs: Go writes a slice that was never made as `null`.
       const bool none = body.substr(0, 4) == "null" && SkipSpace(body.substr(4)).empty();
       if (none || body.substr(0, 1) == "[") {
         page.array = none ? kNoItems : body;
@@ -339,7 +340,7 @@ class ArrayFinder {
   }
 
  private:
-  // What it has is there, and what it lacks may be, too.
+  // The jobs that it has exist; others may be missing.
   static absl::StatusOr<UpstreamPage> Complaining(UpstreamPage page) {
     if (PageHints::CountItems(page.array) == 0)
       return MalformedList("it is an error, and has no jobs");
@@ -414,7 +415,7 @@ std::string NextInLink(absl::string_view header) {
   return "";
 }
 
-// What headers say about pages, where the body says nothing.
+// What headers say about pages, if the body says nothing.
 void AddHeaders(const HttpResponse& response, UpstreamPage& page) {
   if (response.code == 206 && page.more.empty()) page.more = "its HTTP code says that it is a part";
   std::string next = NextInLink(AbslView(response.Header("link")));
@@ -477,7 +478,7 @@ std::optional<std::string> UpstreamPager::Take(HttpResponse response) {
   if (page->total && *page->total <= items_) return std::nullopt;
   if (page->total && page->more.empty())
     page->more = absl::StrCat("it says that there are ", *page->total, ", and has ", items_);
-  // A list that always has a cursor ends with an empty page.
+  // A list that has a cursor on every page ends with an empty page.
   if (page->more.empty() || (!is_first && items == 0 && !page->total)) return std::nullopt;
   pages_.more = page->more;
   const std::optional<std::string> next = UrlOf(page->next);
@@ -503,7 +504,7 @@ std::optional<std::string> UpstreamPager::UrlOf(const std::string& next) const {
   const absl::StatusOr<Url> own = Url::Parse(url_);
   if (!own.ok()) return std::nullopt;
   const absl::StatusOr<Url> url = own->Resolve(next);
-  // The key goes along: to no other host.
+  // The request carries the key, so it goes to no other host.
   if (!url.ok() || url->host() != own->host() || url->port() != own->port() ||
       url->secure() != own->secure())
     return std::nullopt;

@@ -30,7 +30,7 @@ std::string FirstOf(const JsonValue& object, const std::string_view (&names)[kCo
   return "";
 }
 
-// On the object itself, else in the first of its objects that has one.
+// Searches the object itself, then its inner objects, for the first that has one.
 template <size_t kCount>
 std::string Search(const JsonValue& object, const std::string_view (&names)[kCount],
                    bool (&fits)(std::string_view)) {

@@ -39,7 +39,7 @@ absl::CivilDay Following(PeriodKind kind, absl::CivilDay first) {
 }  // namespace
 
 Period PeriodAt(PeriodKind kind, const absl::TimeZone& zone, absl::Time time) {
-  // One before, because the clocks may have gone back over a midnight.
+  // From the day before, because clocks may have been set back over a midnight.
   absl::CivilDay first = FirstDayOf(kind, absl::ToCivilDay(time, zone) - 1);
   while (true) {
     const absl::CivilDay next = Following(kind, first);

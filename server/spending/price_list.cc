@@ -14,7 +14,7 @@ bool Fits(const Price& price, const pb::FineTune& job, absl::Time time) {
          time < price.valid_until;
 }
 
-// What the job says; nullopt if nothing, or nothing that is a number of steps.
+// The steps that the job gives; nullopt if it gives none, or no number of steps.
 std::optional<int64_t> StepsOf(const Price& price, const pb::FineTune& job) {
   const pb::TrainingParameters& parameters = job.parameters();
   const std::string& name = price.steps_parameter;
@@ -31,7 +31,7 @@ std::optional<int64_t> StepsOf(const Price& price, const pb::FineTune& job) {
              extra != parameters.extra().fields().end()) {
     said = true;
     const double number = extra->second.number_value();
-    // Of any other kind it is 0, and no number of steps.
+    // For a value of another kind this is 0, which is no number of steps.
     if (number >= 1 && number < 1e15 && std::floor(number) == number)
       steps = static_cast<int64_t>(number);
   }

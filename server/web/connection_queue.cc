@@ -9,7 +9,7 @@ void ConnectionQueue::Begin(int socket) {
   AppendLocked(socket);
   if (sockets_.size() <= most_) return;
   const int oldest = sockets_.begin()->second;
-  // Its own thread sees the end of it, and closes it.
+  // The connection's own thread sees its end and closes it.
   shutdown(oldest, SHUT_RDWR);
   RemoveLocked(oldest);
 }

@@ -64,7 +64,7 @@ void HttpConnection::Proceed() {
 }
 
 bool HttpConnection::ProceedWithHead() {
-  // Some clients end a body with an empty line too many.
+  // Some clients send an extra empty line after a body.
   while (absl::StartsWith(input_, "\r\n")) input_.erase(0, 2);
   if (input_.empty()) return false;
   const HeadEnd end = FindHeadEnd(input_);
@@ -85,7 +85,7 @@ bool HttpConnection::ProceedWithHead() {
 
 void HttpConnection::Begin() {
   if (auto reply = door_.Judge(Request())) {
-    // The rest of this request would be taken for the next one.
+    // Otherwise the rest of this request would be taken for the next one.
     if (head_.body != HttpHead::Body::kNone) head_.keep_alive = false;
     return Answer(*reply);
   }
@@ -154,7 +154,7 @@ void HttpConnection::Answer(const WebReply& reply) {
                   "\r\nDate: ", Now(), "\r\nCache-Control: ", reply.cache_control,
                   "\r\nX-Content-Type-Options: nosniff\r\n",
                   closing_ ? "Connection: close\r\n" : "");
-  // In a 304 they would describe the page that it stands for.
+  // In a 304 they would describe the page for which it stands.
   if (reply.code != 304) absl::StrAppend(&output_, "Content-Type: ", reply.content_type, "\r\n");
   if (reply.code != 304 && reply.stream == nullptr)
     absl::StrAppend(&output_, "Content-Length: ", reply.body.size(), "\r\n");

@@ -33,7 +33,7 @@ bool IsToken(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), IsTokenChar);
 }
 
-// Visible, space, tab, or a byte beyond ASCII.
+// Whether all are visible characters, spaces, tabs or bytes beyond ASCII.
 bool IsFieldText(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) {
     const auto byte = static_cast<unsigned char>(c);
@@ -59,8 +59,8 @@ bool AreDigits(std::string_view text) {
   });
 }
 
-// The bytes that %XX stand for. False for a bad escape, and for one of a control character: no path
-// here has one, and a NUL would end the path for code that reads it as a C string.
+// Replaces each %XX by its byte. False for a bad escape and for a control character: no path here
+// has one, and a NUL would end the path for code that reads C strings.
 bool DecodePath(std::string_view text, std::string& path) {
   path.clear();
   for (size_t i = 0; i < text.size(); ++i) {
@@ -78,7 +78,7 @@ bool DecodePath(std::string_view text, std::string& path) {
   return true;
 }
 
-// Of `http://host/path` what follows the host; of others all. Proxies send the whole URL.
+// What follows the host in `http://host/path`; other targets whole. Proxies send the whole URL.
 std::string_view WithoutAuthority(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (target.size() <= scheme.size() ||
@@ -122,7 +122,7 @@ Refusal ParseRequestLine(std::string_view line, HttpHead& head) {
 
 Refusal ParseField(std::string_view line, HttpHead& head) {
   const size_t colon = line.find(':');
-  // Also a line that begins with a space, which would go on with the one before.
+  // This also refuses a line that begins with a space, which would continue the one before.
   if (colon == line.npos || !IsToken(line.substr(0, colon))) return Bad("a header has no name");
   const std::string_view value = Trimmed(line.substr(colon + 1));
   if (!IsFieldText(value)) return Bad("a header holds a control character");
@@ -132,7 +132,7 @@ Refusal ParseField(std::string_view line, HttpHead& head) {
   return std::nullopt;
 }
 
-// How long the body is. At most one header may say so, and only once.
+// Finds out how long the body is. At most one header may say so, and only once.
 Refusal ParseFraming(bool knows_chunks, HttpHead& head) {
   const auto count = [&](std::string_view name) {
     return std::count_if(head.fields.begin(), head.fields.end(),
@@ -175,7 +175,7 @@ const std::string* HttpHead::Find(std::string_view name) const {
 HeadEnd FindHeadEnd(std::string_view text) {
   const size_t end = text.find("\r\n\r\n");
   const std::string_view head = text.substr(0, end == text.npos ? end : end + 4);
-  // A client that ends lines otherwise would wait forever for the head to end.
+  // A client that ends lines with LF alone would wait forever for the end of the head.
   for (size_t at = head.find('\n'); at != head.npos; at = head.find('\n', at + 1))
     if (at == 0 || head[at - 1] != '\r') return {0, Bad("lines end with CR and LF")};
   const std::string_view first_line = head.substr(0, head.find('\r'));

@@ -23,10 +23,10 @@ namespace {
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr auto kTick = std::chrono::milliseconds(500);
-// Descriptors are short: they are not asked for at each turn.
+// When descriptors are short, accepting pauses instead of failing at every turn.
 constexpr auto kPauseOfAccepting = std::chrono::milliseconds(100);
-// How long, and for how many bytes, one that was answered early may go on sending, so that its
-// kernel does not throw the answer away.
+// How long, and for how many bytes, a client that was answered early may go on sending, so that its
+// kernel does not discard the answer.
 constexpr auto kLingering = std::chrono::seconds(2);
 constexpr size_t kMostLingeringBytes = size_t{8} << 20;
 
@@ -63,7 +63,7 @@ class HttpServer::Loop {
   ~Loop() {
     const uint64_t one = 1;
     if (write(stop_.get(), &one, sizeof(one)) < 0) {
-      // The counter is full: it has been told.
+      // The counter is full, so the thread has been woken.
     }
     thread_.reset();
     while (!peers_.empty()) Close(peers_.begin()->first);
@@ -82,7 +82,7 @@ class HttpServer::Loop {
     bool was_idle = true;
     uint32_t events = 0;  // That are asked for.
 
-    // Of an answer that goes on; null before and after it.
+    // The stream of an answer under way; null before and after it.
     std::shared_ptr<WebStream> stream;
     bool stream_ended = false;  // It has said all.
     bool stream_rests = false;  // It had nothing to say when it was asked last.
@@ -192,7 +192,7 @@ class HttpServer::Loop {
     }
   }
 
-  // Goes on with a connection as far as its peer takes what it is sent, or closes it.
+  // Advances a connection as far as its peer takes what it is sent, or closes it.
   void Proceed(int fd, Peer& peer, bool open) {
     if (open && !peer.lingering) open = Send(fd, peer);
     if (open && peer.stream != nullptr) open = Stream(fd, peer);
@@ -200,7 +200,7 @@ class HttpServer::Loop {
     if (!open) Close(fd);
   }
 
-  // Each is false once the connection is over.
+  // Each of these is false once the connection is over.
   bool Read(int fd, Peer& peer) {
     char buffer[16384];
     const ssize_t got = recv(fd, buffer, sizeof(buffer), 0);
@@ -231,7 +231,7 @@ class HttpServer::Loop {
     return true;
   }
 
-  // A stream is no request that waits: its door bounds how many there are.
+  // A stream is not a waiting request: its door bounds how many there are.
   void BeginStream(int fd, Peer& peer, std::shared_ptr<WebStream> stream) {
     queue_.End(fd);
     peer.stream = std::move(stream);
@@ -239,8 +239,8 @@ class HttpServer::Loop {
     peer.stream->Begin(wakes_->OutletOf(fd, peer.number));
   }
 
-  // One turn, so that the other connections have theirs. What a stream has said must be taken
-  // within the patience, until it rests.
+  // One turn, so that other connections get theirs. Until the stream rests, what it has said must
+  // be taken within the patience.
   bool Stream(int fd, Peer& peer) {
     std::string& output = peer.connection.output();
     if (output.empty() && !peer.stream_ended && !peer.stream_rests) {
@@ -265,7 +265,7 @@ class HttpServer::Loop {
     return true;
   }
 
-  // Takes what is not wanted.
+  // Reads and discards.
   bool Drop(int fd, Peer& peer) {
     char dropped[16384];
     const ssize_t got = recv(fd, dropped, sizeof(dropped), 0);
@@ -274,7 +274,7 @@ class HttpServer::Loop {
     return got > 0 && peer.lingering_bytes <= kMostLingeringBytes;
   }
 
-  // Asks for what it needs next, and sets its time.
+  // Registers for what the connection needs next, and sets its time limit.
   bool Ask(int fd, Peer& peer) {
     const HttpConnection& connection = peer.connection;
     if (!peer.lingering && peer.stream == nullptr) {

@@ -17,7 +17,7 @@
 namespace finetune {
 namespace {
 
-// Another process may have, on the next address, the port that the first one was given.
+// On a further address, another process may have the port that the first one was given.
 constexpr int kTriesForAnyPort = 10;
 
 std::string BareHost(const std::string& host) {
@@ -64,9 +64,9 @@ int ListenOn(SocketAddress address, int port, bool alone) {
   if (fd < 0) return -1;
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  // Without it Nagle and delayed ACKs show up as 40 ms.
+  // Without it, Nagle and delayed ACKs cost 40 ms.
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  // `[::]` alone means IPv4, too; beside an IPv4 address it must not.
+  // `[::]` alone includes IPv4; next to an IPv4 address it must not.
   const int only_v6 = alone ? 0 : 1;
   if (address.bytes.ss_family == AF_INET6)
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, sizeof(only_v6));

@@ -39,14 +39,14 @@ void WakeList::Add(Call call) {
   }
   const uint64_t one = 1;
   if (write(fd_, &one, sizeof(one)) < 0) {
-    // The counter is full: it has been told.
+    // The counter is full, so the thread has been woken.
   }
 }
 
 std::vector<WakeList::Call> WakeList::Take() {
   uint64_t count = 0;
   if (read(fd_, &count, sizeof(count)) < 0) {
-    // Nothing was told since.
+    // There was nothing new.
   }
   MutexLock lock(mu_);
   return std::exchange(calls_, {});
