@@ -134,7 +134,8 @@ class PgConnection {
   PgError Broken(std::string_view why);
   // Puts the queries, and the end of them, into what is to be sent.
   PgError Send(const std::vector<PgQuery>& queries);
-  // What a statement failed with; marks the connection as broken if nothing more can be asked on it.
+  // What a statement failed with; marks the connection as broken if nothing more can be asked on
+  // it.
   PgError ErrorOf(const PGresult* result, absl::string_view sql);
   // Waits until there is something to read or, if `to_write`, room to write. False at the deadline.
   bool WaitForSocket(bool to_write, absl::Time deadline) const;

@@ -26,8 +26,8 @@ class PostgresCalls : public CallBudget {
   void Follow(std::function<void(const Picture&)> listener) override ABSL_LOCKS_EXCLUDED(mu_);
 
   // From here on: fleet's thread only.
-  // The connection is a new one, and its server may have lost calls that this process made, as after
-  // a failover: they are counted again before anything is granted.
+  // The connection is a new one, and its server may have lost calls that this process made, as
+  // after a failover: they are counted again before anything is granted.
   void OnConnected() { may_lack_ = true; }
   // Answers all questions so far. Not OK if the connection can no longer be used.
   PgError Run(PgConnection& connection, const DatabaseClock& clock, absl::Duration patience)

@@ -33,14 +33,15 @@ std::optional<JoinLook> JoinLookOf(const std::vector<PgRows>& rows);
 // it; zero if nothing can have been lost.
 std::vector<PgQuery> EraQueries(const StorePoint& point, const std::string& server,
                                 std::string_view why, absl::Duration caution);
-// Make a process a member, and forget those that are long gone. `age`: how long it has been running.
+// Make a process a member, and forget those that are long gone. `age`: how long it has been
+// running.
 std::vector<PgQuery> MemberQueries(const std::string& me, const std::string& name,
                                    absl::Duration lease, absl::Duration age);
 // Its time is over now, so that nobody waits for that: what it owned was settled.
 PgQuery LeaveQuery(const std::string& me);
 
-// What a batch that is committed in this era says of its writer: it is the `number`th of `by`, which
-// is one of `names`.
+// What a batch that is committed in this era says of its writer: it is the `number`th of `by`,
+// which is one of `names`.
 struct BatchWriter {
   uint64_t era = 0;
   std::string by;
