@@ -24,7 +24,7 @@ namespace {
 
 constexpr char kGlobalGroup[] = "Options of all commands";
 
-// Empty for what is good, as CLI11 wants it.
+// Empty if the status is OK, as CLI11 wants it.
 std::string Complaint(const absl::Status& status) {
   return status.ok() ? "" : std::string(status.message());
 }
@@ -123,7 +123,8 @@ std::vector<std::string> OptionNames(const CLI::App& app) {
   return names;
 }
 
-// One sentence for what cannot be read as protobuf wants it; only names of files may be anything.
+// One sentence about arguments that protobuf cannot hold as text; only file names may have any
+// bytes.
 std::string WhyNoText(const std::vector<std::string>& args) {
   for (size_t i = 0; i < args.size(); ++i) {
     std::error_code ignored;
@@ -145,7 +146,7 @@ std::vector<std::string> WithoutHelpCommand(const std::vector<std::string>& args
   return rest;
 }
 
-// As it is typed: `finetune config set-context`. Empty for none.
+// The command as one types it: `finetune config set-context`. Empty for none.
 std::string TypedName(const CLI::App* command) {
   if (command == nullptr) return "";
   const std::string above = TypedName(command->get_parent());
@@ -251,7 +252,7 @@ int RunCli(const std::vector<std::string>& args, std::ostream& out, std::ostream
                           "  finetune watch -o json --server gateway:50051\n"));
   AddGlobalOptions(app, session);
   AddCommands(app, session);
-  // Before a command runs, and once its flags are known.
+  // Called once the flags are known, before the command runs.
   app.parse_complete_callback([&app, &session, &style] {
     session.format = *OutputFormat::Parse(session.output);
     if (session.format.kind() == OutputFormat::Kind::kCsv && !app.got_subcommand("spend"))

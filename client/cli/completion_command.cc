@@ -62,7 +62,7 @@ complete -o default -F _finetune finetune
 constexpr char kListIds[] =
     "finetune list --limit 200 --timeout 2s -o name 2>/dev/null | sed s,fineTunes/,,";
 
-// What may stand behind a command that takes a word of a few: a subcommand of its own, or a topic.
+// The words that may follow a command that takes one of a few: a subcommand or a topic.
 std::string WordsBehind(const CLI::App& app, const CLI::App& command) {
   if (command.get_name() == "completion") return "bash zsh fish";
   std::vector<std::string> names;

@@ -14,7 +14,7 @@ absl::Status NoContext(const std::string& name) {
   return absl::NotFoundError(absl::StrCat("there is no context `", name, "`"));
 }
 
-// A file is named from everywhere.
+// The config is used from every directory, so it names files in full.
 void MakeAbsolute(std::string& path) {
   std::error_code ignored;
   if (!path.empty()) path = std::filesystem::absolute(path, ignored).lexically_normal().string();

@@ -35,7 +35,7 @@ struct CreateFlags {
   std::string wait;
   std::string wait_timeout = "24h";
 
-  // For telling a flag that was given from its default.
+  // To tell whether the flag was given.
   CLI::Option* steps_option = nullptr;
   CLI::Option* learning_rate_option = nullptr;
   CLI::Option* face_crop_option = nullptr;
@@ -81,7 +81,7 @@ absl::StatusOr<pb::FineTune> MakeJob(const CreateFlags& flags) {
   return job;
 }
 
-// Says what training will hardly be meant to do.
+// Warns of what is hardly meant.
 void WarnOfPrompt(Session& session, const pb::FineTune& job) {
   if (job.trigger_word().empty() || job.instance_prompt().empty() ||
       absl::StrContains(job.instance_prompt(), job.trigger_word()))
@@ -91,7 +91,7 @@ void WarnOfPrompt(Session& session, const pb::FineTune& job) {
               << "`: what is learned will hardly be tied to it\n";
 }
 
-// One job on its way to Segmind: what was asked for, and how far it has come.
+// A job under way to Segmind: what was asked for, and how far it has come.
 class Creation {
  public:
   Creation(Session& session, FineTuneClient& client, const CreateFlags& flags, pb::FineTune job)
@@ -100,7 +100,7 @@ class Creation {
   int Run() {
     WarnOfPrompt(session_, job_);
     if (!flags_.dataset.empty()) {
-      // All that can be known is, before a byte is sent.
+      // Everything that can be checked is checked before a byte is sent.
       auto data = LookAtData(session_, flags_.dataset, flags_.force);
       if (!data.ok()) return session_.Fail(data.status());
       if (absl::Status status = Check().status(); !status.ok()) return session_.Fail(status);
@@ -120,7 +120,7 @@ class Creation {
     Progress progress(session_.err, session_.terminal, "checking");
     auto checked = client_.Validate(job_);
     if (checked.ok() || flags_.dataset.empty()) return checked;
-    // An older gateway misses the address that the upload will give.
+    // An older gateway complains that there is no address, which the upload will give.
     const Error error = ErrorOf(checked.status());
     const bool only_that =
         error.violations.size() == 1 && error.violations[0].subject == "fine_tune.data_source_uri";
@@ -139,7 +139,7 @@ class Creation {
 
   // Sends the dataset, and lets the job train on it.
   absl::Status Send(const TrainingData& data) {
-    // What FAST_FLUX trains on must be readable for all.
+    // Data for FAST_FLUX must be readable by everybody.
     const bool is_public = flags_.dataset_public || job_.base_model() == "FAST_FLUX";
     auto dataset = SendData(session_, client_, data, is_public);
     if (!dataset.ok()) return dataset.status();
@@ -176,7 +176,7 @@ class Creation {
     const int code = session_.Fail(status);
     if (code != kUnavailable) return code;
     session_.err << "Run the same command again with --request-id " << Printable(request_id);
-    // Sent again, the dataset would get another address and the job other parameters.
+    // A second upload would get another address, and the job other parameters.
     if (!flags_.dataset.empty()) {
       session_.err << " and --data " << Printable(job_.data_source_uri())
                    << " instead of --dataset";

@@ -18,8 +18,8 @@ std::string WaitAdvice(const absl::Status& status, std::string_view otherwise) {
   return absl::StrCat("Try again in ", ShortDuration(std::max(*delay, absl::Seconds(1))), ".");
 }
 
-// Fields of the job go by their flags here; but in a filter they are words of its language, and
-// what Segmind says is quoted.
+// Names the job's fields by their flags. But in a filter they are words of its language, and what
+// Segmind says is quoted.
 std::string InWordsFor(std::string_view field, std::string_view sentence) {
   if (field == "filter" || field == "order_by") return std::string(sentence);
   return InWordsOfFlags(sentence);
@@ -119,7 +119,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 void PrintError(const absl::Status& status, std::ostream& err, std::string_view time_flag) {
   const Error error = ErrorOf(status);
   std::string message = error.message;
-  // What follows field by field is not said before as well.
+  // What follows field by field is not said twice.
   std::vector<std::string> lines;
   for (const auto& [field, description] : error.violations) {
     lines.push_back(absl::StrCat(FlagOf(field), ": ", InWordsFor(field, description)));
@@ -137,7 +137,7 @@ void PrintError(const absl::Status& status, std::ostream& err, std::string_view 
   if (message.empty())
     message = lines.empty() ? absl::StatusCodeToString(status.code()) : "this cannot be done";
   err << "finetune: " << message;
-  // A code says nothing about a local file.
+  // For a local file a code would say nothing.
   if (!error.local) {
     err << " ("
         << Printable(error.reason.empty() ? absl::StatusCodeToString(status.code()) : error.reason)

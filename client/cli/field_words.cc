@@ -11,7 +11,7 @@
 namespace finetune::cli {
 namespace {
 
-// Those that are not in FieldRows().
+// The fields that are not in FieldRows().
 constexpr std::pair<absl::string_view, absl::string_view> kFlags[] = {
     {"visibility", "--public"},
     {"parameters.steps", "--steps"},
@@ -65,7 +65,8 @@ std::string InWordsOfFlags(std::string_view sentence) {
     // A full stop ends a sentence, not a field.
     std::string_view stop = word.back() == '.' ? "." : "";
     word.remove_suffix(stop.size());
-    // Words that are no field's alone are left: only those with a prefix or an underscore mean one.
+    // Words that are not only a field's are left alone: only with a prefix or an underscore do they
+    // mean one.
     const bool field = word.find('_') != word.npos || word.substr(0, 10) == "fine_tune.";
     absl::StrAppend(&result, field ? FlagOf(word) : std::string(word), std::string(stop));
     at = end;

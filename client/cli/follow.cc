@@ -14,7 +14,7 @@
 namespace finetune::cli {
 namespace {
 
-// Where the watcher's thread tells the command's thread how things stand.
+// Through this the watcher's thread tells the command's thread how things stand.
 class Outcome {
  public:
   void Connected() ABSL_LOCKS_EXCLUDED(mu_) {
@@ -69,7 +69,7 @@ absl::Status Follow(FineTuneClient& client, absl::Duration connect_timeout, Foll
                     Progress& progress) {
   Outcome outcome;
   bool was_connected = false;
-  // Said once a break, however often it is tried again.
+  // Said once per interruption, however many tries follow.
   bool away = false;
   options.watcher.on_connection = [&](const WatchConnection& connection) {
     if (connection.connected) {
@@ -112,7 +112,7 @@ int ExitCodeOfJob(pb::FineTune::State state, pb::FineTune::State until) {
 
 namespace {
 
-// Follows one job to its end, and says each state as it comes. OK with the job as it then is.
+// Follows a job to its end and prints each state as it comes. OK with the job as it then is.
 absl::Status FollowJob(Session& session, FineTuneClient& client, const std::string& name,
                        pb::FineTune::State until, absl::Duration timeout, pb::FineTune& job) {
   const auto purpose = [until](const std::string& called) {

@@ -21,7 +21,7 @@ namespace {
 
 constexpr long kStalledBytesPerSecond = 1;
 constexpr long kStalledSeconds = 60;
-// A first piece of a body that is shorter says nothing yet.
+// A shorter first piece of a body says nothing yet.
 constexpr size_t kShortestTelling = 16;
 
 struct CloseCurl {
@@ -78,7 +78,7 @@ struct Fetching {
   CURL* curl = nullptr;
   std::string etag = {};
   int64_t length = -1;
-  // How the body is encoded; empty for its own bytes.
+  // The body's encoding; empty if there is none.
   std::string encoding = {};
   bool begun = false;
   absl::Status failure = absl::OkStatus();
@@ -88,7 +88,7 @@ size_t OnHeader(char* bytes, size_t, size_t size, void* user) {
   auto& fetching = *static_cast<Fetching*>(user);
   const absl::string_view line(bytes, size);
   if (absl::StartsWith(line, "HTTP/")) {
-    // Of the next answer, after a redirect.
+    // These belong to the next answer, after a redirect.
     fetching.etag.clear();
     fetching.length = -1;
     fetching.encoding.clear();
@@ -137,7 +137,7 @@ absl::Status FetchRest(const std::string& url, PartialFile& file, const Download
   if (curl == nullptr) return absl::InternalError("libcurl cannot be initialised");
   Fetching fetching{.file = file, .options = options, .curl = curl.get()};
   Headers headers;
-  // Bytes of the file alone can be continued and checked.
+  // Only the file's own bytes can be continued and checked.
   Append(headers, "Accept-Encoding: identity");
   if (file.size() > 0) {
     Append(headers, absl::StrCat("Range: bytes=", file.size(), "-"));
@@ -155,14 +155,14 @@ absl::Status FetchRest(const std::string& url, PartialFile& file, const Download
   long code = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &code);
   if (code == 416 && file.size() > 0) {
-    // Nothing lies beyond what is there: the file has changed, or was complete. Only a new transfer
-    // can tell.
+    // The storage has nothing beyond what is here: the file has changed, or was complete. Only a
+    // new transfer can tell which.
     if (absl::Status status = file.Restart(""); !status.ok()) return status;
     return absl::UnavailableError("the file has changed at its storage");
   }
   if (result != CURLE_OK) return StatusOfCurl(result);
   if (absl::Status status = StatusOfCode(code); !status.ok()) return status;
-  // A file without a byte has no body to begin with.
+  // An empty file has no body to begin with.
   if (!fetching.begun && file.size() > 0) return file.Restart("");
   return absl::OkStatus();
 }
@@ -201,7 +201,7 @@ absl::Status PutFile(const std::string& path, const std::string& url,
   const CURLcode result = curl_easy_perform(curl.get());
   long code = 0;
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &code);
-  // A storage that refuses may do so while the file is still being sent.
+  // A storage may refuse while the file is still being sent.
   if (code >= 300) return StatusOfCode(code);
   return result != CURLE_OK ? StatusOfCurl(result) : StatusOfCode(code);
 }
@@ -220,7 +220,7 @@ absl::StatusOr<DownloadedWeights> GetFile(const std::string& url, const std::str
     if (file.size() < before) resumed_bytes = 0;
     if (status.ok()) break;
     if (file.size() > before) attempt = 0;
-    // What has no version cannot be continued.
+    // A file without a version cannot be continued.
     if (file.generation().empty() && file.size() > 0) {
       if (absl::Status restarted = file.Restart(""); !restarted.ok()) return restarted;
       attempt = std::max(attempt, 1);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kMostNamed = 4;
 
-// Jobs with one thing in common, as an error names them.
+// Jobs that have something in common, as an error lists them.
 std::string Some(const std::vector<pb::FineTune>& jobs) {
   std::vector<std::string> shown;
   for (const pb::FineTune& job : jobs) {

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kShortId = 8;
 
-// Facts below each other; nothing for what is empty.
+// Facts, one below the other; empty ones are left out.
 class Page {
  public:
   Page(std::ostream& out, const Colours& colours) : out_(out), colours_(colours) {}

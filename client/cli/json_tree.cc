@@ -84,7 +84,7 @@ class Parser {
     return Take("}");
   }
 
-  // Escapes are protobuf's to read.
+  // Escapes are left to protobuf.
   bool String(std::string& text) {
     if (rest_.empty() || rest_.front() != '"') return false;
     size_t end = 1;
@@ -113,7 +113,7 @@ std::string Quoted(const std::string& text) {
   return google::protobuf::util::MessageToJsonString(value, &json).ok() ? json : "\"\"";
 }
 
-// Whether YAML reads the bare text as this string and nothing else.
+// Whether YAML reads the bare text as this very string.
 bool IsBareInYaml(const std::string& text) {
   if (text.empty() || text.front() == ' ' || text.back() == ' ') return false;
   for (const char* word : {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"}) {

@@ -186,7 +186,7 @@ const google::protobuf::Descriptor* PathTemplate::MessageAt(
       if (!unknown) unknown = Unknown{step.member, message};
       return nullptr;
     }
-    // Well-known types have a JSON of their own.
+    // Well-known types have their own JSON.
     const bool is_plain = !field->is_map() && field->message_type() != nullptr &&
                           field->message_type()->file()->package() != "google.protobuf";
     message = is_plain ? field->message_type() : nullptr;

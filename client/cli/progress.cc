@@ -75,7 +75,7 @@ void Progress::Redraw() {
   }
 }
 
-// With spaces, so that a terminal without escape sequences, or a user who wants none, gets none.
+// With spaces, for terminals without escape sequences and users who want none.
 void Progress::ClearLine() {
   if (drawn_ == 0) return;
   err_ << "\r" << std::string(drawn_, ' ') << "\r";
@@ -92,7 +92,7 @@ void Progress::DrawLine() {
   const std::string text = Shorten(text_, room - std::min(room, 2 + Width(time)));
   const std::string line = absl::StrCat(frame, " ", text, time);
   const size_t width = Width(line);
-  // What the last one left is written over.
+  // Overwrites what is left of the last line.
   err_ << "\r" << line;
   if (drawn_ > width) err_ << std::string(drawn_ - width, ' ') << "\r" << line;
   err_ << std::flush;

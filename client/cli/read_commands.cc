@@ -148,7 +148,7 @@ void PrintQuotas(const pb::GatewayStatus& status, std::ostream& out) {
 
 namespace {
 
-// Where several share one record.
+// Printed if several gateways share a record.
 void PrintReplicas(const pb::GatewayStatus& status, absl::Time now, std::ostream& out) {
   if (status.replicas().empty()) return;
   out << "store         " << Printable(status.store());

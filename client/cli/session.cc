@@ -15,7 +15,7 @@ namespace {
 
 constexpr char kDefaultServer[] = "127.0.0.1:50051";
 
-// What a flag does not say, the context does.
+// Takes from the context what no flag says.
 void FillIn(const Context& from, Context& gateway) {
   for (std::string Context::*text :
        {&Context::server, &Context::tls_ca, &Context::tls_cert, &Context::tls_key,
@@ -35,7 +35,7 @@ ConnectOptions OptionsOf(const Context& gateway, absl::Duration timeout) {
           .token_file = gateway.token_file,
           .allow_insecure_token = gateway.allow_insecure_token,
           .timeout = timeout,
-          // Who types an address that is wrong wants to know it at once.
+          // Whoever types a wrong address wants to know at once.
           .wait_for_ready = false};
 }
 
@@ -63,7 +63,7 @@ absl::StatusOr<Context> Session::Gateway() const {
   Context result = gateway;
   const auto config = ReadConfig(ConfigPath());
   if (!config.ok()) return config.status();
-  // A server that is named is not that of the current context, nor are its certificates.
+  // A server given by a flag is not the current context's, and neither are its certificates.
   const std::string& name = !context.empty()         ? context
                             : gateway.server.empty() ? config->current
                                                      : context;
@@ -93,8 +93,7 @@ absl::StatusOr<FineTuneClient*> Session::Client() {
 }
 
 void Session::WarnOfOpenSecrets(const Context& of) const {
-  // Where programs run each other, mounted secrets are often readable for all, and nobody reads
-  // this.
+  // Between programs, mounted secrets are often readable by everybody, and nobody reads this.
   if (!terminal.err) return;
   for (const std::string* path : {&of.tls_key, &of.token_file}) {
     struct stat facts;
@@ -106,7 +105,7 @@ void Session::WarnOfOpenSecrets(const Context& of) const {
 }
 
 int Session::Fail(const absl::Status& status, std::string_view time_flag) {
-  // Without a reason it comes from the connection, in words that do not name the gateway.
+  // An error without a reason comes from the connection, and its words do not name the gateway.
   const bool from_connection = client != nullptr && ErrorReasonNameOf(status).empty() &&
                                !status.GetPayload(kStorageFailure) && !status.GetPayload(kAdvice);
   if (from_connection && absl::IsUnavailable(status)) {

@@ -89,7 +89,7 @@ std::vector<std::string> FieldsOf(const pb::SpendingRow& row) {
           CostsOf(row.failed_costs())};
 }
 
-// As RFC 4180 has it.
+// As RFC 4180 says.
 std::string Quoted(const std::string& field) {
   if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
   return absl::StrCat("\"", absl::StrReplaceAll(field, {{"\"", "\"\""}}), "\"");

@@ -28,7 +28,7 @@ std::string NearestTo(std::string_view word, const std::vector<std::string>& can
   std::string nearest;
   size_t least = word.size() <= 4 ? 2 : 3;
   for (const std::string& candidate : candidates) {
-    // A beginning is a good guess, however much is missing.
+    // The beginning of a word is a good guess, however much is missing.
     const bool begins = word.size() >= 2 && candidate.substr(0, word.size()) == word;
     const size_t distance = begins ? 1 : Distance(word, candidate);
     if (distance >= least) continue;

@@ -52,7 +52,7 @@ void Table::Fit() {
     shown_.erase(last);
   }
   while (Total() > width_) {
-    // The widest gives first, so that all that can be cut end up alike.
+    // The widest column gives first, so that all that can be cut end up alike.
     size_t* widest = nullptr;
     for (const size_t i : shown_) {
       if (widths_[i] > narrowest(i) && (widest == nullptr || widths_[i] > *widest))
@@ -78,7 +78,7 @@ void Table::Print(std::ostream& out, const Colours& colours) {
 
 void Table::PrintRow(const std::vector<Cell>& row, std::ostream& out,
                      const Colours& colours) const {
-  // What is empty at the end leaves no trailing spaces.
+  // Empty cells at the end leave no trailing spaces.
   size_t gap = 0;
   for (const size_t i : shown_) {
     const std::string text = width_ > 0 ? Shorten(row[i].text, widths_[i]) : row[i].text;

@@ -23,15 +23,15 @@ struct Range {
   uint32_t last;
 };
 
-// What is not seen itself, but changes what is seen of other text: marks of direction, separators
-// of lines, what has no width, tags.
+// Invisible characters that change how other text is shown: direction marks, line separators,
+// zero-width characters, tags.
 constexpr Range kHidden[] = {
     {0x0, 0x1f},      {0x7f, 0x9f},     {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},
     {0x115f, 0x1160}, {0x17b4, 0x17b5}, {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
     {0x2060, 0x206f}, {0x3164, 0x3164}, {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfffb},
     {0xfdd0, 0xfdef}, {0xfffe, 0xffff}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
 };
-// Two columns wide: East Asian characters, and pictures.
+// Characters that are two columns wide: East Asian ones, and pictures.
 constexpr Range kWide[] = {
     {0x1100, 0x115e},   {0x2e80, 0x303e},   {0x3041, 0x4dbf},   {0x4e00, 0xa4cf},
     {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},   {0xff00, 0xff60},
@@ -50,7 +50,7 @@ bool IsIn(uint32_t code, const Range (&ranges)[N]) {
                      [&](const Range& range) { return range.first <= code && code <= range.last; });
 }
 
-// One character of a text: its bytes, and its code; none where the bytes are no UTF-8.
+// One character of a text: its bytes and its code, which is absent if the bytes are not UTF-8.
 struct Character {
   std::string_view bytes;
   std::optional<uint32_t> code;

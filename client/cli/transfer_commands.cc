@@ -56,7 +56,7 @@ OnProgress ShowIn(Progress& progress, const std::string& what) {
   auto begin = std::make_shared<std::optional<Begin>>();
   return [&progress, what, begin](int64_t done, int64_t total) {
     const absl::Time now = absl::Now();
-    // Anew where a transfer began again.
+    // The transfer may have begun again.
     if (!*begin || done < (*begin)->done) *begin = Begin{now, done};
     const double seconds = absl::ToDoubleSeconds(now - (*begin)->time);
     const double rate = seconds > 0 ? (done - (*begin)->done) / seconds : 0;
@@ -225,7 +225,7 @@ absl::StatusOr<pb::Dataset> SendData(Session& session, FineTuneClient& client,
   absl::StatusOr<pb::Dataset> dataset = absl::UnknownError("");
   {
     Progress progress(session.err, session.terminal, "uploading");
-    // What is to be forced was looked at before.
+    // The checks that --force skips were made before.
     const UploadOptions options{.force = true,
                                 .public_read = is_public,
                                 .file_name = data.file_name,

@@ -17,7 +17,7 @@ struct UpdateFlags {
   std::string etag;
 };
 
-// INVALID_ARGUMENT for what contradicts itself or changes nothing.
+// INVALID_ARGUMENT if the flags contradict each other or change nothing.
 absl::StatusOr<UpdateOptions> OptionsOf(const UpdateFlags& flags) {
   UpdateOptions options;
   options.etag = flags.etag;

@@ -104,7 +104,7 @@ absl::StatusOr<std::string> ParseSelector(std::string_view text) {
       continue;
     }
     absl::string_view value = part.substr(equals + 1);
-    // As kubectl takes it, too.
+    // `==` as well, like kubectl.
     absl::ConsumePrefix(&value, "=");
     parts.push_back(absl::StrCat("labels.", key, unequal ? " != " : " = ", "\"",
                                  absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}}),

@@ -97,12 +97,12 @@ class Printer {
                                  {.heading = "ID", .rank = 2},
                                  {.heading = "NOTE", .rank = 4, .least = 16}})) {
     if (!flags.until.empty()) until_ = *ParseState(flags.until);
-    // Widths that hold for what is still to come.
+    // Widths for everything that is still to come.
     const size_t id = fitted_ ? kShortId : kUuidWidth;
     table_.Widen({0, Width("SNAPSHOT"), Width("SUBMIT_UNKNOWN"), 24, id, 24});
   }
 
-  // True when enough was seen.
+  // True when the watch is over.
   bool Print(const WatchEvent& event) {
     if (IsWanted(event)) {
       progress_.Hide();
@@ -118,7 +118,7 @@ class Printer {
     return until_ && Met();
   }
 
-  // A job's state learned otherwise, for --until.
+  // Notes a job's state that was learned elsewhere, for --until.
   void Learn(const pb::FineTune& job) { states_[job.name()] = job.state(); }
 
   int ExitCodeOfJobs() const {
@@ -130,8 +130,8 @@ class Printer {
  private:
   static constexpr size_t kUuidWidth = 36;
 
-  // What people watch for is what happens: a job that was at its end before is left out, once the
-  // snapshot has shown it; programs get everything unless they ask otherwise.
+  // People watch for what happens, so once the snapshot has shown a job that had already ended, it
+  // is left out. Programs get everything unless they ask otherwise.
   bool IsWanted(const WatchEvent& event) const {
     if (event.fine_tune == nullptr || flags_.all) return true;
     if (!IsTerminal(event.fine_tune->state())) return true;
@@ -239,7 +239,7 @@ int Watch(Session& session, FineTuneClient& client, WatchFlags& flags) {
   Progress progress(session.err, session.terminal, "watching; Ctrl-C ends it");
   Printer printer(session, flags, progress);
   if (follows_on && !flags.until.empty()) {
-    // Without a snapshot the stream does not say what has been reached before.
+    // Without a snapshot, the stream does not say what was reached before.
     for (const std::string& name : flags.names) {
       auto job = client.Get(name);
       progress.Hide();

@@ -44,12 +44,12 @@ class Socket {
   int descriptor_;
 };
 
-// Reading and writing may not take longer than the patience, either.
+// Reads and writes may not take longer than the patience, either.
 absl::StatusOr<Socket> ConnectTo(const addrinfo& address) {
   Socket made(socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const timeval patience{.tv_sec = kPatienceMs / 1000, .tv_usec = 0};
   setsockopt(made.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  // Of connect(), too.
+  // This also limits connect().
   setsockopt(made.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
   if (::connect(made.get(), address.ai_addr, address.ai_addrlen) == 0) return made;
   return absl::UnavailableError(errno == EINPROGRESS ? "no answer" : std::strerror(errno));
@@ -76,12 +76,12 @@ struct FreeTls {
   void operator()(SSL* tls) const { SSL_free(tls); }
 };
 
-// One handshake, and what was learned by it. It goes on with a certificate that is not good, so
-// that more is learned; nothing is sent after it.
+// One handshake, and what it shows. It goes on with a bad certificate, to learn more; nothing is
+// sent after it.
 class Handshake {
  public:
-  // Without `pem` no authority is trusted, and no certificate shown; with none in it the system's
-  // are.
+  // Without `pem`, no authority is trusted and no certificate shown. A `pem` without authorities
+  // means the system's.
   Handshake(const Socket& socket, const std::string& host, const TlsPem* pem)
       : context_(SSL_CTX_new(TLS_client_method())) {
     SSL_CTX_set_client_cert_cb(context_.get(), OnCertificateWanted);
@@ -102,16 +102,16 @@ class Handshake {
   }
 
   bool done() const { return done_; }
-  // Something that speaks TLS is there, whatever it thinks of us.
+  // The other end speaks TLS, whatever it thinks of us.
   bool speaks_tls() const { return done_ || certificate() != nullptr; }
-  // Nothing came in time.
+  // Whether nothing came in time.
   bool silent() const { return silent_; }
   bool certificate_wanted() const { return certificate_wanted_; }
   long verify_result() const { return SSL_get_verify_result(tls_.get()); }  // NOLINT(*-int)
   X509* certificate() const { return SSL_get0_peer_certificate(tls_.get()); }
 
-  // Whether the other end goes on talking: an HTTP/2 server speaks first. A client's certificate
-  // that it does not like it refuses only after its own part of the handshake.
+  // Whether the other end goes on talking: an HTTP/2 server speaks first. It refuses a client's
+  // certificate only after its own part of the handshake.
   bool GoesOn() {
     char byte;
     return SSL_read(tls_.get(), &byte, 1) == 1;
@@ -134,7 +134,7 @@ class Handshake {
       SSL_CTX_use_PrivateKey(context_.get(), key->get());
   }
 
-  // Called where a certificate is asked for and there is none.
+  // Called when a certificate is asked for and there is none.
   static int OnCertificateWanted(SSL* tls, X509**, EVP_PKEY**) {
     static_cast<Handshake*>(SSL_get_app_data(tls))->certificate_wanted_ = true;
     return 0;
@@ -232,7 +232,7 @@ Cause WhyNotPlain(const HostAndPort& target) {
   return {};
 }
 
-// OpenSSL cannot be told to write without that signal.
+// OpenSSL cannot write without that signal.
 class SigpipeIgnored {
  public:
   ~SigpipeIgnored() { std::signal(SIGPIPE, before_); }
@@ -244,7 +244,7 @@ class SigpipeIgnored {
 }  // namespace
 
 Cause WhyUnreachable(const std::string& target, const ConnectOptions& options, const TlsPem& pem) {
-  // What is seen from here says nothing of what the proxy sees.
+  // What can be seen from here says nothing about what the proxy sees.
   if (const auto proxy = ProxyFor(target)) {
     return {
         absl::StrCat("the way there is the proxy ", Printable(proxy->url), " of ", proxy->variable),

@@ -7,7 +7,7 @@
 namespace finetune::inline client {
 namespace {
 
-// A file may change again without a newer time for as long as its file system's clock ticks.
+// Within a tick of the file system's clock, a file may change again without a newer time.
 constexpr int64_t kTickNanos = 2'000'000'000;
 
 }  // namespace
@@ -19,7 +19,8 @@ ChangingFile::Stamp ChangingFile::StampOf(const struct stat& facts) {
 
 absl::Status ChangingFile::Look() {
   if (path_.empty() || read_once_) return absl::OkStatus();
-  // The stamp of the name before it is read: what changes in between is seen the next time.
+  // The stamp is taken before the file is read, so that a change in between is noticed the next
+  // time.
   struct stat facts = {};
   const bool found = ::stat(path_.c_str(), &facts) == 0;
   if (found && StampOf(facts) == stamp_) return absl::OkStatus();
@@ -33,7 +34,7 @@ absl::Status ChangingFile::Look() {
   text_ = std::move(file->text);
   read_once_ = !file->lasting;
   stamp_ = StampOf(facts);
-  // One that has just been written is looked at once more.
+  // A file that has just been written is read once more.
   if (!found || absl::GetCurrentTimeNanos() - stamp_.changed_nanos < kTickNanos) stamp_ = {};
   return absl::OkStatus();
 }

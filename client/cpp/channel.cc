@@ -70,8 +70,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(kServiceConfig);
   arguments.SetMaxReceiveMessageSize(options.max_message_bytes);
-  // Files come fastest, and take the least work, in large frames and with a window that fits into
-  // the processor's cache; gRPC's own probing makes it several times as large.
+  // Files arrive fastest and with the least work in large frames, with a window that fits into the
+  // processor's cache. gRPC's own probing would make it several times as large.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 << 20);
@@ -79,12 +79,12 @@ std::shared_ptr<grpc::Channel> MakeChannel(
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
-  // Else the pings stop after two on a stream that is quiet.
+  // Otherwise the pings stop after two on a stream that is quiet.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // The default lets a channel sleep for two minutes after its server has come back.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
-  // A pod that is replaced comes back under another address; by default gRPC asks for it again only
+  // A pod that is replaced comes back at another address, for which gRPC by default asks again only
   // after half a minute.
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1'000);
   if (!ProxyFor(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

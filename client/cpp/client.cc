@@ -11,14 +11,14 @@
 namespace finetune::inline client {
 namespace {
 
-// In the metadata after the answer to a create.
+// A key of the metadata after the answer to a create.
 constexpr char kBudgetWarning[] = "finetune-budget-warning";
 
 using Stub = Connection::Stub;
 
-// One call of a longer wait: short enough to notice a server that has gone silent.
+// How long one call of a longer wait takes: short enough to notice a server that has gone silent.
 constexpr absl::Duration kWaitSlice = absl::Minutes(2);
-// What an answer may take beyond the time that the server was asked to wait.
+// How much longer an answer may take than the server was asked to wait.
 constexpr absl::Duration kWaitGrace = absl::Seconds(10);
 
 // Whether the same call may succeed later.
@@ -45,7 +45,7 @@ pb::UpdateFineTuneRequest RequestOf(const std::string& name, const UpdateOptions
     (*job.mutable_labels())[key] = value;
     mask.add_paths(absl::StrCat("labels.", key));
   }
-  // A label that is in the mask and not in the job is removed.
+  // A label that is in the mask but not in the job is removed.
   for (const std::string& key : options.remove_labels) mask.add_paths(absl::StrCat("labels.", key));
   return request;
 }
@@ -101,7 +101,7 @@ absl::StatusOr<Response> FineTuneClient::CallRepeatedly(Method<Request, Response
   while (true) {
     absl::StatusOr<Response> response =
         Call(method, request, deadline - absl::Now(), budget_warnings);
-    // What kept it from succeeding says more than that its time is over.
+    // What kept the call from succeeding says more than that its time is over.
     if (absl::IsDeadlineExceeded(response.status()) && !before.ok()) return before;
     if (!MayPass(response.status())) return response;
     before = response.status();
@@ -156,7 +156,7 @@ absl::StatusOr<pb::FineTune> FineTuneClient::Update(const std::string& name,
 
 absl::StatusOr<pb::FineTune> FineTuneClient::Update(const pb::UpdateFineTuneRequest& request,
                                                     const CallOptions& call) {
-  // With an etag its own success would make a repetition fail.
+  // With an etag, a repetition would fail because of its own success.
   if (request.fine_tune().etag().empty())
     return CallRepeatedly(&Stub::UpdateFineTune, request, TimeoutOf(call.timeout));
   return Call(&Stub::UpdateFineTune, request, TimeoutOf(call.timeout));
@@ -187,7 +187,7 @@ absl::StatusOr<pb::FineTune> FineTuneClient::Wait(const std::string& name,
       backoff.Reset();
       continue;
     }
-    // Out of reach, or a server that answers before its time and would be asked in a tight loop.
+    // The server is out of reach, or answers before its time and would be asked in a tight loop.
     const absl::Duration pause = backoff.Next(RetryDelayOf(response.status()));
     if (!response.ok() && absl::Now() + pause >= deadline) return response.status();
     absl::SleepFor(std::min(pause, deadline - absl::Now()));

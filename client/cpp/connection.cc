@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::chrono::seconds kLookEvery(1);
 constexpr absl::Duration kLookForCloseEvery = absl::Milliseconds(200);
-// The gateway takes 16 KiB of metadata; a token leaves room for the rest of it.
+// The gateway accepts 16 KiB of metadata; a token must leave room for the rest.
 constexpr size_t kLongestToken = 15 << 10;
 
 absl::StatusOr<std::string> TokenIn(const std::string& text, const std::string& path) {
@@ -76,7 +76,7 @@ void Connection::Refresh() {
   const auto now = std::chrono::steady_clock::now();
   if (now < look_again_) return;
   look_again_ = now + kLookEvery;
-  // Files that are being replaced, or hold nothing good, leave the set before in use.
+  // While files are being replaced, or are bad, the earlier set stays in use.
   if (tls_files_.Look().ok() && tls_files_.pem() != tls_pem_) MakeChannels();
 }
 

@@ -22,7 +22,7 @@ namespace {
 constexpr uint64_t kLargestZip = 0xffffffff;
 constexpr size_t kMostEntries = 0xfffe;
 constexpr uint16_t kVersion = 20;
-// The name is UTF-8.
+// Says that the name is UTF-8.
 constexpr uint16_t kFlags = 1 << 11;
 // 1 January 1980, the first day that the format knows: the same images give the same zip.
 constexpr uint32_t kTime = (1 << 21 | 1 << 16);
@@ -46,7 +46,7 @@ void Put(std::string& out, uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
 }
 
-// What the header before a file and its entry in the directory have in common.
+// What the header in front of a file and its entry in the directory have in common.
 std::string Facts(std::string_view name, std::string_view content) {
   std::string facts;
   Put(facts, kVersion, 2);
@@ -101,8 +101,8 @@ class ZipWriter {
   size_t entries_ = 0;
 };
 
-// A name as every reader of zips takes it: valid UTF-8, without what would mean a folder or move a
-// cursor. Bytes of another coding are taken for ISO 8859-1, which most old names are in.
+// A name that every reader of zips accepts: valid UTF-8, without characters that would mean a
+// folder or move a cursor. Other bytes are taken for ISO 8859-1, in which most old names are.
 std::string ZipNameOf(const std::string& name) {
   const bool valid = ValidUtf8(name) == name;
   std::string result;

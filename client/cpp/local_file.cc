@@ -49,7 +49,7 @@ absl::Status LockNamed(int file, const std::string& path) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, " is being written by another process"));
   }
-  // Who had the lock before may have given the file another name since it was opened here.
+  // Whoever had the lock before may have renamed the file since it was opened here.
   struct stat named = {};
   if (::stat(path.c_str(), &named) == 0 && named.st_dev == own.st_dev && named.st_ino == own.st_ino)
     return absl::OkStatus();
@@ -62,7 +62,7 @@ absl::Status SyncFolderOf(const std::string& path) {
   if (file < 0) return LocalFileError("write", folder, errno);
   const int failure = ::fsync(file) == 0 ? 0 : errno;
   ::close(file);
-  // Some network file systems have no such thing for a folder.
+  // Some network file systems cannot sync a folder.
   return failure == 0 || failure == EINVAL ? absl::OkStatus()
                                            : LocalFileError("write", folder, failure);
 }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kBlock = 1 << 20;
 
-// How often a name may become another file's between its opening and its locking: each time another
+// How often the name may become another file's between opening and locking it; each time another
 // process has finished or dropped its own.
 constexpr int kMostOpenings = 10;
 
@@ -49,7 +49,7 @@ absl::Status PartialFile::Load() {
   std::stringstream generation;
   generation << std::ifstream(generation_path(), std::ios::binary).rdbuf();
   generation_ = generation.str();
-  // Without its version nothing can be added to it.
+  // Without its version, nothing can be added to it.
   if (generation_.empty()) return Restart("");
   std::string block(kBlock, '\0');
   while (true) {
@@ -63,7 +63,7 @@ absl::Status PartialFile::Load() {
 }
 
 absl::Status PartialFile::Restart(std::string_view generation) {
-  // The version goes first: bytes that lie under a version are of it.
+  // The version is removed first, because bytes next to a version belong to it.
   ::unlink(generation_path().c_str());
   if (::ftruncate(file_, 0) != 0) return Failed("empty");
   size_ = 0;

@@ -39,7 +39,7 @@ class SessionInterceptors : public grpc::experimental::ClientInterceptorFactoryI
  public:
   grpc::experimental::Interceptor* CreateClientInterceptor(
       grpc::experimental::ClientRpcInfo* call) override {
-    // Streams have places of their own, and many messages.
+    // Streams have resume points of their own, and many messages.
     if (call->type() != grpc::experimental::ClientRpcInfo::Type::UNARY) return nullptr;
     return new SessionInterceptor(session_);  // gRPC deletes it.
   }

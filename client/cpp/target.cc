@@ -75,7 +75,7 @@ std::string WithoutUser(const std::string& url) {
   return at == url.npos ? url : url.substr(0, begin) + url.substr(at + 1);
 }
 
-// Whether the name is of a kind that has no port, as unix:/path or xds:///name.
+// Whether the name is of a kind without a port, such as unix:/path or xds:///name.
 bool HasNoPort(const std::string& target) {
   for (const char* scheme : {"unix:", "unix-abstract:", "vsock:"}) {
     if (absl::StartsWith(target, scheme)) return true;
@@ -99,7 +99,7 @@ absl::Status CheckTarget(const std::string& target) {
   if (colon != target.npos && absl::SimpleAtoi(target.substr(colon + 1), &port) &&
       (port < 1 || port > 65535))
     return absl::InvalidArgumentError(absl::StrCat("there is no port ", port));
-  // gRPC would take one of its own.
+  // Without a port, gRPC would choose one.
   const auto address = HostAndPortOf(target.substr(0, target.find(',')));
   const bool whole = address && !address->host.empty() && absl::SimpleAtoi(address->port, &port) &&
                      (!absl::StrContains(address->host, ':') || absl::StrContains(target, "]:"));

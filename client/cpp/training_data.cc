@@ -20,9 +20,9 @@ namespace finetune::inline client {
 namespace {
 
 constexpr size_t kBlock = 1 << 20;
-// What a local header has before the names.
+// The size of a local header without the names.
 constexpr size_t kLocalHeader = 30;
-// Packed bytes that surely hold a telling head.
+// This many packed bytes surely hold the telling head.
 constexpr size_t kPackedHead = 4096;
 // How many files with the same fault are named.
 constexpr size_t kMostNamed = 3;
@@ -36,7 +36,7 @@ std::string ReadAt(std::ifstream& file, uint64_t offset, size_t size) {
   return bytes;
 }
 
-// The first bytes of what a deflated entry unpacks to.
+// The first unpacked bytes of a deflated entry.
 std::string InflateHead(std::string& packed) {
   std::string head(kTellingHead, '\0');
   z_stream stream = {};

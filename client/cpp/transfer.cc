@@ -27,7 +27,7 @@ bool WorthAnotherTry(const absl::Status& status) {
     case absl::StatusCode::kUnknown:
     case absl::StatusCode::kDataLoss:
       return true;
-    // A connection that was reset shows itself as INTERNAL without a reason.
+    // A connection that was reset appears as INTERNAL without a reason.
     case absl::StatusCode::kInternal:
       return ErrorReasonNameOf(status).empty();
     case absl::StatusCode::kResourceExhausted:
@@ -43,7 +43,7 @@ absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path
   std::ifstream file(path, std::ios::binary);
   CallContext context(client.connection());
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
-  // It has waited; without a deadline it would wait for ever for a connection that is lost again.
+  // The connection was awaited before. Without a deadline this would wait for ever if it is lost.
   context.set_wait_for_ready(false);
   pb::Dataset dataset;
   auto writer = client.stub()->UploadDataset(&context, &dataset);
@@ -86,7 +86,7 @@ absl::StatusOr<pb::DatasetSpec> Describe(const std::string& path, const std::str
   return spec;
 }
 
-// What was told before the upload is not told again.
+// Warnings that came before the upload are not told again.
 void RemoveKnown(const std::vector<std::string>& known, pb::Dataset& dataset) {
   pb::Dataset others;
   for (const std::string& warning : dataset.warnings()) {
@@ -157,7 +157,7 @@ absl::Status Fetch(FineTuneClient& client, const std::string& name, PartialFile&
                    const DownloadOptions& options) {
   CallContext context(client.connection());
   if (absl::Status status = client.Prepare(context, std::nullopt); !status.ok()) return status;
-  // It has waited; without a deadline it would wait for ever for a connection that is lost again.
+  // The connection was awaited before. Without a deadline this would wait for ever if it is lost.
   context.set_wait_for_ready(false);
   pb::DownloadWeightsRequest request;
   request.set_name(name);
