@@ -81,8 +81,8 @@ struct SegmindClient::ListRead : std::enable_shared_from_this<ListRead> {
 };
 
 // What each call asks and how its answer is read; UpstreamExchange makes the calls. A class of its
-// own because whoever waits for a download URL that another call asks for may come to ask for it
-// when the client is gone: it holds this weakly.
+// own because a call that waits for a download URL which another call asks for may come to ask
+// itself when the client is gone: it holds this weakly.
 class SegmindClient::Core {
  public:
   Core(Options options, HttpClient& http, ApiKeySource& key, Clock& clock, Metrics& metrics)

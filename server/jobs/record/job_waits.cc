@@ -8,8 +8,7 @@
 namespace finetune {
 
 // The waits under way. Whoever takes a wait out of the table ends it, so that it ends once. A class
-// of its own because timers and cancellations may come when JobWaits is gone: they hold this
-// weakly.
+// of its own because timers and cancellations may come when JobWaits is gone: they hold it weakly.
 class JobWaits::Core : public std::enable_shared_from_this<Core> {
  public:
   Core(Catalog& catalog, Clock& clock) : catalog_(catalog), clock_(clock) {}
@@ -21,7 +20,7 @@ class JobWaits::Core : public std::enable_shared_from_this<Core> {
     uint64_t revision = 0;
     Predicate predicate;  // Null: waits for the revision. May run on several threads at once.
     bool ForRevision() const { return predicate == nullptr; }
-    // Of whoever took the wait out.
+    // Belongs to whoever took the wait out of the table.
     Done done;
     // Guarded by the core's lock.
     Clock::TimerId timer = Clock::kNoTimer;
@@ -161,7 +160,7 @@ void JobWaits::Core::OnCommitted(absl::Span<const ChangePtr> changes) {
   }
 }
 
-// A job that is no longer there is not waited for.
+// Nobody waits for a job that is no longer there.
 void JobWaits::Core::OnReloaded() {
   std::vector<WaitPtr> all;
   {

@@ -101,10 +101,9 @@ absl::Status CheckFits(const UpdateCall& call, const pb::FineTune& fine_tune) {
 
 }  // namespace
 
-// A job's updates run one after another in the order in which they came: each in steps that call
-// back, on whatever thread, perhaps before the call that began them returns. A class of its own
-// because callbacks of Segmind and of the recorder may come when the Updater is gone: they hold
-// this.
+// A job's updates run one after another in the order in which they came, each in steps that call
+// back on any thread, perhaps before the call that began them returns. A class of its own because
+// callbacks of Segmind and of the recorder may come when the Updater is gone: they hold it.
 class Updater::Core : public std::enable_shared_from_this<Core> {
  public:
   using UpdateDone = absl::AnyInvocable<void(absl::StatusOr<VersionPtr>) &&>;
@@ -139,9 +138,9 @@ class Updater::Core : public std::enable_shared_from_this<Core> {
     bool driven = false;     // Somebody is in Drive.
   };
 
-  // Starts the job's updates one after another until one is left under way or none is left. A loop:
-  // one that ends at once must not start the next one from within, or 10,000 of them would be as
-  // many frames on the stack.
+  // Starts the job's updates one after another until one stays under way or none is left. It is a
+  // loop because an update that ends at once must not start the next one from within: 10,000 of
+  // them would be as many frames on the stack.
   void Drive(const std::string& id) ABSL_LOCKS_EXCLUDED(mu_);
   void Start(const UpdatePtr& update);
   void RecordIt(const UpdatePtr& update);
