@@ -103,6 +103,9 @@ absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url&
   curl_easy_setopt(curl, CURLOPT_USERAGENT, options.user_agent.c_str());
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));
+  // Else whatever ends while its host's name is being looked for holds up the thread, and with it
+  // all others, until the name server has answered or was given up.
+  curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
   SetTrust(options, curl);
   // The proxy's own answer must not be taken for the server's.
   curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

@@ -122,6 +122,13 @@ size_t CurlStream::OnSend(char* data, size_t size, size_t count, void* self) {
   return sent > 0 ? sent : CURL_READFUNC_PAUSE;
 }
 
+bool CurlStream::awaits_name() const {
+  // Of an address, too, curl notes when it knew it.
+  curl_off_t found = 0;
+  return handle_ != nullptr &&
+         curl_easy_getinfo(handle(), CURLINFO_NAMELOOKUP_TIME_T, &found) == CURLE_OK && found == 0;
+}
+
 absl::StatusOr<Url> CurlStream::RedirectUrl() const {
   auto url = url_.Resolve(head_.answer().Header("location"));
   if (url.ok()) return url;

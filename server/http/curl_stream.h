@@ -33,6 +33,10 @@ class CurlStream {
   // no more do.
   bool EndRound();
 
+  // Whether its host's name is still being looked for: whoever ends it then leaves the lookup, and
+  // its thread, to themselves.
+  bool awaits_name() const;
+
   // What became of it, once curl is done with it.
   absl::Status StatusOf(CURLcode code) const;
   // Whether the request follows where the answer leads instead, and where that is.

@@ -8,10 +8,12 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/base/status_macros.h"
 #include "server/http/call_span.h"
 #include "server/http/curl_stream.h"
+#include "server/http/left_lookups.h"
 
 namespace finetune {
 namespace {
@@ -89,6 +91,7 @@ class CurlStreamer::Stream : public HttpStream, public std::enable_shared_from_t
   }
   CURL* handle() const { return hop_ ? hop_->handle() : nullptr; }
   CurlStream& hop() { return *hop_; }
+  bool foreign() const { return request_.foreign; }
 
   // Follows a redirect. False if that was one too many.
   bool Redirect(Url url, int most) {
@@ -149,13 +152,24 @@ class CurlStreamer::Loop {
     if (message.kind == Kind::kStart) return Begin(std::move(message.stream));
     const auto found = running_.find(message.stream->handle());
     if (found == running_.end()) return;
-    if (message.kind == Kind::kResume)
+    if (message.kind == Kind::kResume) {
       curl_easy_pause(found->first, CURLPAUSE_CONT);
-    else
-      Take(found)->End(absl::CancelledError("cancelled"));
+      return;
+    }
+    const std::shared_ptr<Stream> stream = Take(found);
+    NoteLookup(*stream);
+    stream->End(absl::CancelledError("cancelled"));
+  }
+
+  // Of a stream that ends.
+  void NoteLookup(Stream& stream) {
+    if (stream.hop().awaits_name()) left_lookups_.Add(SteadyNow());
   }
 
   void Begin(std::shared_ptr<Stream> stream) {
+    // Callers name hosts as they like.
+    if (stream->foreign() && left_lookups_.Full(SteadyNow()))
+      return stream->End(absl::UnavailableError("too many hosts' names are being looked for"));
     absl::Status status = stream->Prepare(curl_options_, policy_);
     if (status.ok() && curl_multi_add_handle(multi_, stream->handle()) != CURLM_OK)
       status = absl::InternalError("libcurl does not take the request");
@@ -184,6 +198,7 @@ class CurlStreamer::Loop {
   }
 
   void Complete(std::shared_ptr<Stream> stream, CURLcode code) {
+    if (code == CURLE_OPERATION_TIMEDOUT) NoteLookup(*stream);
     if (!stream->hop().redirected()) return stream->End(stream->hop().StatusOf(code));
     auto next = stream->hop().RedirectUrl();
     if (!next.ok()) return stream->End(next.status());
@@ -205,6 +220,7 @@ class CurlStreamer::Loop {
   const int max_redirects_;
   const CurlOptions curl_options_;
   Running running_;
+  LeftLookups left_lookups_;
 };
 
 absl::StatusOr<std::unique_ptr<CurlStreamer>> CurlStreamer::Create(Options options,
