@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -47,6 +48,11 @@ absl::Status SetApiUrl(absl::string_view text, std::string& url) {
   }
   url = std::string(text);
   return absl::OkStatus();
+}
+
+bool IsHostName(const std::string& name) {
+  const auto url = Url::Parse(absl::StrCat("https://", name));
+  return url.ok() && url->host() == absl::AsciiStrToLower(name);
 }
 
 // Null unless the variable holds an absolute path.
@@ -117,6 +123,20 @@ FlagValue Names(std::vector<std::string> Config::*field) {
           }};
 }
 
+FlagValue HostNames(std::vector<std::string> Config::*field) {
+  return {.kind = "host names with commas between",
+          .set = [field](absl::string_view text, const Environment&, Config& config) {
+            std::vector<std::string>& names = config.*field;
+            names = absl::StrSplit(text, ',', absl::SkipWhitespace());
+            for (std::string& name : names) {
+              absl::StripAsciiWhitespace(&name);
+              if (!IsHostName(name))
+                return IsNot(name, "a host's name such as finetune.example.com");
+            }
+            return absl::OkStatus();
+          }};
+}
+
 FlagValue Whole(int Config::*field, int least) {
   static constexpr absl::string_view kKind = "a whole number";
   return {.kind = kKind,
@@ -128,15 +148,15 @@ FlagValue Whole(int Config::*field, int least) {
           }};
 }
 
-FlagValue Time(absl::Duration Config::*field, absl::Duration least) {
+FlagValue Time(absl::Duration Config::*field, absl::Duration least, absl::Duration most) {
   static constexpr absl::string_view kKind = "a duration such as 15s or 5m";
   return {.kind = kKind,
-          .set = [field, least](absl::string_view text, const Environment&, Config& config) {
+          .set = [field, least, most](absl::string_view text, const Environment&, Config& config) {
             absl::Duration& duration = config.*field;
             if (!absl::ParseDuration(text, &duration)) return IsNot(text, kKind);
-            if (duration >= least && duration < absl::InfiniteDuration()) return absl::OkStatus();
-            return Bad(absl::StrCat("must be finite and at least ", absl::FormatDuration(least),
-                                    ", not ", absl::FormatDuration(duration)));
+            if (duration >= least && duration <= most) return absl::OkStatus();
+            return Bad(absl::StrCat("must be ", absl::FormatDuration(least), " to ",
+                                    absl::FormatDuration(most), ", not '", text, "'"));
           }};
 }
 

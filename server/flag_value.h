@@ -25,8 +25,13 @@ FlagValue Switch(bool Config::*field);
 FlagValue Text(std::string Config::*field);
 FlagValue TlsFile(std::string TlsFiles::*field);
 FlagValue Names(std::vector<std::string> Config::*field);
+// Names, each of which is a host's.
+FlagValue HostNames(std::vector<std::string> Config::*field);
 FlagValue Whole(int Config::*field, int least);
-FlagValue Time(absl::Duration Config::*field, absl::Duration least);
+// Points in time that are further away than the longest cannot be told from others everywhere.
+inline constexpr absl::Duration kLongestTime = absl::Hours(10 * 8760);
+FlagValue Time(absl::Duration Config::*field, absl::Duration least,
+               absl::Duration most = kLongestTime);
 FlagValue HostAndPort(Address Config::*field);
 FlagValue ApiUrl(std::string Config::*field);
 // sqlite_path or postgres_url.

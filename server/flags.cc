@@ -6,6 +6,8 @@ namespace finetune {
 namespace {
 
 constexpr absl::Duration kLeastWait = absl::Milliseconds(10);
+// Whoever stops a process longer than that has mistyped.
+constexpr absl::Duration kLongestDrain = absl::Hours(24);
 
 std::vector<Flag> MakeFlags() {
   return {
@@ -20,7 +22,7 @@ std::vector<Flag> MakeFlags() {
       {"page", "true", Switch(&Config::page),
        "Show the page with all jobs, read-only, at / of the operators' door. With --policy_file it "
        "is off unless given, because it is open to everybody who reaches that door."},
-      {"page_hosts", "", Names(&Config::page_hosts),
+      {"page_hosts", "", HostNames(&Config::page_hosts),
        "Names by which browsers may reach the page, with commas between, such as that of a proxy; "
        "addresses, localhost and names without a dot always may."},
       {"port_file", "", Text(&Config::port_file),
@@ -134,10 +136,10 @@ std::vector<Flag> MakeFlags() {
        "How many changes are kept for watchers that resume ..."},
       {"watch_window_age", "1h", Time(&Config::watch_window_age, absl::Seconds(1)),
        "... and how old they may be."},
-      {"drain_delay", "5s", Time(&Config::drain_delay, absl::ZeroDuration()),
+      {"drain_delay", "5s", Time(&Config::drain_delay, absl::ZeroDuration(), kLongestDrain),
        "On SIGTERM, how long the gateway is unready before it ends anything, so that load "
        "balancers can take the endpoint out."},
-      {"drain_time", "10s", Time(&Config::drain_time, absl::ZeroDuration()),
+      {"drain_time", "10s", Time(&Config::drain_time, absl::ZeroDuration(), kLongestDrain),
        "Time after that for ending streams and finishing calls. What is left is cancelled."},
       {"log_level", "info", Level(&Config::log_level), "debug, info, warning or error."},
       {"check", "false", Switch(&Config::check),

@@ -1,6 +1,7 @@
 #include "client/cpp/partial_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,6 +25,11 @@ constexpr int kMostOpenings = 10;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PartialFile>> PartialFile::Open(const std::string& path) {
+  struct stat there {};
+  // The finished file takes the name, and with it the place of whatever has it.
+  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+    return LocalFileError("write", path,
+                          S_ISDIR(there.st_mode) ? "it is a directory" : "it is no regular file");
   for (int opening = 1;; ++opening) {
     const std::string part = path + ".part";
     const int file = ::open(part.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);

@@ -365,6 +365,9 @@ func (f *partialFile) generationPath() string { return f.path + ".part.generatio
 func openPartial(path string) (*partialFile, error) {
 	if facts, err := os.Stat(path); err == nil && facts.IsDir() {
 		return nil, fmt.Errorf("%s is a folder; name the file", path)
+	} else if err == nil && !facts.Mode().IsRegular() {
+		// The finished file takes the name, and with it the place of whatever has it.
+		return nil, fmt.Errorf("%s is no regular file; name another", path)
 	}
 	f := &partialFile{path: path, digest: sha256.New()}
 	for {

@@ -10,6 +10,7 @@ import pathlib
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -363,6 +364,16 @@ class Conformance(EndToEnd):
         expected = self.emulator.call("GET", f"/emulator/weights/{done['upstreamId']}")
         self.assertEqual(hashlib.sha256(path.read_bytes()).hexdigest(), expected["sha256"])
         self.assertEqual((int(fetched["size_bytes"]), fetched["sha256"]), (path.stat().st_size, expected["sha256"]))
+
+    def test_a_download_takes_the_place_of_nothing_but_a_file(self):
+        self.world()
+        made = self.submit()["fine_tune"]
+        self.driver.call("wait", name=made["name"], until="AVAILABLE", timeout=60)
+        os.mkfifo(self.folder / "pipe")
+        with self.assertRaises(CallFailed):
+            self.driver.call("download", name=made["name"], path=str(self.folder / "pipe"))
+        self.assertTrue(stat.S_ISFIFO(os.stat(self.folder / "pipe").st_mode))
+        self.assertFalse((self.folder / "pipe.part").exists())
 
     def test_a_download_goes_on_in_another_process(self):
         self.world(emulator_flags=("--weights_bytes", "4000000"))

@@ -84,6 +84,10 @@ TEST_F(FlagValueTest, SwitchesLevelsAndNamesAreRead) {
   EXPECT_EQ(config_.log_level, LogLevel::kWarning);
   EXPECT_TRUE(Set(Names(&Config::page_hosts), "a,,b, ").ok());
   EXPECT_THAT(config_.page_hosts, ElementsAre("a", "b"));
+  EXPECT_TRUE(Set(HostNames(&Config::page_hosts), "A.example, 10.0.0.1,x").ok());
+  EXPECT_THAT(config_.page_hosts, ElementsAre("A.example", "10.0.0.1", "x"));
+  for (const char* bad : {"http://x", "x:80", "x/", "*", "*.com", "a b", "x?", "u@x", "\xff", "."})
+    EXPECT_FALSE(Set(HostNames(&Config::page_hosts), bad).ok()) << bad;
   EXPECT_TRUE(Set(Names(&Config::page_hosts), "").ok());
   EXPECT_THAT(config_.page_hosts, IsEmpty());
   EXPECT_TRUE(Set(TlsFile(&TlsFiles::cert), "/c.pem").ok());

@@ -40,13 +40,42 @@ TEST(Flags, SayWhatAValueMustBe) {
   EXPECT_THAT(ErrorOf(Time(&Config::settle_time, absl::Seconds(1)), "5"), HasSubstr("a duration"));
   for (const char* bad : {"inf", "-inf", "0s", "-1s"})
     EXPECT_THAT(ErrorOf(Time(&Config::settle_time, absl::Seconds(1)), bad),
-                HasSubstr("finite and at least 1s"))
+                HasSubstr("must be 1s to 87600h, not '"))
         << bad;
   for (const char* bad : {"", ":", "a", "a:", ":1", "a:b", "a:-1", "a:65536", "::1:5", "[::1:5"})
     EXPECT_THAT(ErrorOf(HostAndPort(&Config::listen), bad), HasSubstr("HOST:PORT")) << bad;
   EXPECT_EQ(ErrorOf(HostAndPort(&Config::listen), "[::1]:5"), "");
   EXPECT_THAT(ErrorOf(Level(&Config::log_level), "INFO"), HasSubstr("debug, info"));
   EXPECT_THAT(ErrorOf(StorePlace(), "file.db"), HasSubstr("sqlite:PATH"));
+}
+
+TEST(Flags, RefuseAbsurdValuesWhateverTheFlag) {
+  int times = 0, numbers = 0;
+  for (const Flag& flag : Flags()) {
+    if (absl::StartsWith(flag.value.kind, "a duration")) {
+      ++times;
+      // The third would be before now on a clock of nanoseconds.
+      for (const char* absurd :
+           {"", "99999999h", "2562048h", "9223372036854775807h", "1e308h", "inf", "-inf", "nan",
+            "NaN", "-1s", "-99999999h", "5", "1d", "5 s", "0x10s", "15s15"})
+        EXPECT_NE(ErrorOf(flag.value, absurd), "") << flag.name << " " << absurd;
+    } else if (flag.value.kind == "a whole number") {
+      ++numbers;
+      for (const char* absurd : {"", "-1", "1.5", "1e6", "NaN", "inf", "0x10", "2147483648",
+                                 "-2147483649", "99999999999999999999", "1_000"})
+        EXPECT_NE(ErrorOf(flag.value, absurd), "") << flag.name << " " << absurd;
+    } else if (flag.value.is_switch) {
+      for (const char* absurd : {"", "2", "maybe", "-1"})
+        EXPECT_NE(ErrorOf(flag.value, absurd), "") << flag.name << " " << absurd;
+    }
+  }
+  EXPECT_GT(times, 10);
+  EXPECT_GT(numbers, 5);
+  for (const Flag& flag : Flags()) {
+    if (absl::StartsWith(flag.name, "drain_")) {
+      EXPECT_THAT(ErrorOf(flag.value, "25h"), HasSubstr("must be 0 to 24h")) << flag.name;
+    }
+  }
 }
 
 TEST(Flags, FindAPlaceForTheRecord) {

@@ -51,6 +51,8 @@ export class PartialFile {
   static async open(path: string): Promise<PartialFile> {
     const there = await stat(path).catch(() => undefined);
     if (there?.isDirectory()) throw Object.assign(new Error(`${path} is a folder; name the file`), { code: "EISDIR" });
+    // The finished file takes the name, and with it the place of whatever has it.
+    if (there && !there.isFile()) throw Object.assign(new Error(`${path} is no regular file; name another`), { code: "EINVAL" });
     const file = await open(`${path}.part`, "a+");
     try {
       // A process that was killed leaves its lock behind, which counts for five seconds.

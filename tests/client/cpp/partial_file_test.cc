@@ -91,9 +91,9 @@ TEST_F(PartialFileTest, WhatTheDiskRefusesIsALocalErrorByItsName) {
   ASSERT_EQ(mkfifo(Path("f.part").c_str(), 0600), 0);
   EXPECT_TRUE(IsLocalFileError(PartialFile::Open(Path("f")).status()));
 
-  std::filesystem::create_directory(Path("d"));
   auto file = *PartialFile::Open(Path("d"));
   ASSERT_TRUE(file->Restart("v1").ok());
+  std::filesystem::create_directory(Path("d"));
   const absl::Status renamed = file->Finish().status();
   EXPECT_TRUE(IsLocalFileError(renamed)) << renamed;
   EXPECT_THAT(std::string(renamed.message()), HasSubstr("EISDIR"));
@@ -101,6 +101,19 @@ TEST_F(PartialFileTest, WhatTheDiskRefusesIsALocalErrorByItsName) {
   std::filesystem::create_directories(Path("g.part.generation/x"));
   auto unmarked = *PartialFile::Open(Path("g"));
   EXPECT_TRUE(IsLocalFileError(unmarked->Restart("v1")));
+}
+
+TEST_F(PartialFileTest, TakesThePlaceOfNothingButAFile) {
+  std::filesystem::create_directory(Path("d"));
+  ASSERT_EQ(mkfifo(Path("p").c_str(), 0600), 0);
+  std::filesystem::create_symlink(Path("p"), Path("l"));
+  for (const char* name : {"d", "p", "l"}) {
+    const absl::Status status = PartialFile::Open(Path(name)).status();
+    EXPECT_TRUE(IsLocalFileError(status)) << name << status;
+  }
+  EXPECT_THAT(std::string(PartialFile::Open("/dev/null").status().message()),
+              HasSubstr("cannot write /dev/null: it is no regular file"));
+  EXPECT_EQ(Names(), 3);
 }
 
 TEST_F(PartialFileTest, NothingIsLeftOfWhatIsDiscarded) {

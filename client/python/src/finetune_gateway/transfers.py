@@ -58,6 +58,9 @@ class PartialFile:
         self._generation_path = self.path.with_name(self.path.name + ".part.generation")
         if self.path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder; name the file", str(self.path))
+        # The finished file takes the name, and with it the place of whatever has it.
+        if self.path.exists() and not self.path.is_file():
+            raise OSError(errno.EINVAL, "is no regular file; name another", str(self.path))
         self._file = self._open_locked()
         self._digest = hashlib.sha256()
         self.size = 0

@@ -32,6 +32,9 @@ final class PartialFile implements AutoCloseable {
     part = path.resolveSibling(path.getFileName() + ".part");
     generationPath = path.resolveSibling(path.getFileName() + ".part.generation");
     if (Files.isDirectory(path)) throw new FileSystemException(path.toString(), null, "is a folder; name the file");
+    // The finished file takes the name, and with it the place of whatever has it.
+    if (Files.exists(path) && !Files.isRegularFile(path))
+      throw new FileSystemException(path.toString(), null, "is no regular file; name another");
     file = openLocked();
     load();
   }
