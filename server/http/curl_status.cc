@@ -15,8 +15,10 @@ absl::Status StatusOfCurl(CURLcode code, absl::Time deadline) {
       return absl::UnavailableError("no connection in time");
     case CURLE_PARTIAL_FILE:
       return absl::DataLossError("the answer is shorter than announced");
-    case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
+      // Url lets no other scheme through: what answered does not speak HTTP, or too new a one.
+      return absl::UnavailableError("what answers there does not speak HTTP");
+    case CURLE_URL_MALFORMAT:
       return absl::InvalidArgumentError("the URL cannot be used");
     case CURLE_WRITE_ERROR:
     case CURLE_OUT_OF_MEMORY:

@@ -18,7 +18,8 @@ TEST(CurlStatus, TellsWhatMayBeTriedAgainFromWhatMayNot) {
   EXPECT_EQ(CodeOf(CURLE_BAD_CONTENT_ENCODING), absl::StatusCode::kUnavailable);
   EXPECT_EQ(CodeOf(CURLE_PARTIAL_FILE), absl::StatusCode::kDataLoss);
   EXPECT_EQ(CodeOf(CURLE_URL_MALFORMAT), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf(CURLE_UNSUPPORTED_PROTOCOL), absl::StatusCode::kInvalidArgument);
+  // Of an answer in HTTP/0.9 or HTTP/3.0, or in none.
+  EXPECT_EQ(CodeOf(CURLE_UNSUPPORTED_PROTOCOL), absl::StatusCode::kUnavailable);
   EXPECT_EQ(CodeOf(CURLE_OUT_OF_MEMORY), absl::StatusCode::kInternal);
 }
 
