@@ -81,6 +81,7 @@ int CurlCall::OnReady(void* self, char*, char*, int, int) {
 
 // Otherwise the kernel would go on for a quarter of an hour with sending what nobody acknowledges.
 int CurlCall::OnSocket(void* self, curl_socket_t socket, curlsocktype) {
+  LimitConnecting(socket);
   const absl::Duration left = static_cast<CurlCall*>(self)->request_.deadline - SteadyNow();
   const auto milliseconds = static_cast<unsigned>(
       std::clamp<int64_t>(absl::ToInt64Milliseconds(left), 1, 24 * 3600 * 1000));

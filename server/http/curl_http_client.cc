@@ -197,7 +197,6 @@ void CurlHttpClient::Run() {
   const CurlCallOptions call_options{
       .curl = {.user_agent = options_.user_agent,
                .ca_file = options_.ca_file,
-               .connect_timeout = options_.connect_timeout,
                .use_environment_proxy = options_.use_environment_proxy},
       .max_connection_age = options_.max_connection_age,
   };

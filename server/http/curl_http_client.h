@@ -22,7 +22,6 @@ class CurlHttpClient : public HttpClient {
     std::string user_agent = "segmind-finetune-gateway/" FINETUNE_VERSION;
     // PEM certificates to trust instead of the system's.
     std::string ca_file;
-    absl::Duration connect_timeout = absl::Seconds(3);
     // A kept connection is not reused once it is this old.
     absl::Duration max_connection_age = absl::Seconds(300);
     int max_connections_per_host = 8;

@@ -1,7 +1,10 @@
 #include "server/http/curl_setup.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/crypto.h>
 #include <openssl/x509.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -35,6 +38,11 @@ const char* Variable(const char* name) {
   return value != nullptr && *value != 0 ? value : nullptr;
 }
 
+int OnSocket(void*, curl_socket_t socket, curlsocktype) {
+  LimitConnecting(socket);
+  return CURL_SOCKOPT_OK;
+}
+
 // Libcurl itself does not read OpenSSL's variables.
 void SetTrust(const CurlOptions& options, CURL* curl) {
   const char* const file =
@@ -47,6 +55,11 @@ void SetTrust(const CurlOptions& options, CURL* curl) {
 }
 
 }  // namespace
+
+void LimitConnecting(curl_socket_t socket) {
+  const int repeats = 1;  // After 1 s, and 2 s later it is over.
+  (void)setsockopt(socket, IPPROTO_TCP, TCP_SYNCNT, &repeats, sizeof repeats);
+}
 
 absl::Status InitCurl() {
   // Once in the process and never undone, because other threads may be in libcurl until the end.
@@ -100,6 +113,7 @@ absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url&
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, &OnSocket);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, options.user_agent.c_str());
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(absl::ToInt64Milliseconds(options.connect_timeout)));

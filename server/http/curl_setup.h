@@ -21,7 +21,9 @@ struct CurlOptions {
   // PEM certificates to trust instead of the system's bundle (its directory is trusted all the
   // same). Without it SSL_CERT_FILE and SSL_CERT_DIR count, as everywhere with OpenSSL.
   std::string ca_file;
-  absl::Duration connect_timeout;
+  // For the name, the connection, which alone gets 3 s, and TLS. Where the first of several name
+  // servers is silent, each name takes 5 s.
+  absl::Duration connect_timeout = absl::Seconds(15);
   // Whether http_proxy and the like in the environment count.
   bool use_environment_proxy = true;
 };
@@ -43,6 +45,10 @@ std::string ProxyOf(const CurlOptions& options, const Url& url);
 absl::StatusOr<CurlHandle> MakeCurlHandle(const CurlOptions& options, const Url& url,
                                           const std::string& proxy, absl::Time deadline,
                                           CurlHandle spare = nullptr);
+
+// A connection that is not answered within 3 s does not come about. For sockets of one's own
+// CURLOPT_SOCKOPTFUNCTION; all others have it.
+void LimitConnecting(curl_socket_t socket);
 
 // Where a request goes, for the messages of its failures: the host, and the proxy if there is one,
 // without what may be secret.

@@ -127,7 +127,6 @@ class CurlStreamer::Loop {
         max_redirects_(options.max_redirects),
         curl_options_{.user_agent = options.user_agent,
                       .ca_file = options.ca_file,
-                      .connect_timeout = options.connect_timeout,
                       .use_environment_proxy = options.use_environment_proxy} {}
 
   void Run() {

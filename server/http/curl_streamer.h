@@ -23,7 +23,6 @@ class CurlStreamer : public HttpStreamer {
     std::string user_agent = "segmind-finetune-gateway/" FINETUNE_VERSION;
     // PEM certificates to trust instead of the system's.
     std::string ca_file;
-    absl::Duration connect_timeout = absl::Seconds(5);
     int max_redirects = 10;
     // Whether http_proxy and its kin in the environment count.
     bool use_environment_proxy = true;

@@ -55,19 +55,36 @@ class SilentNameServer:
         self.socket.close()
 
 
+class NameServer(SilentNameServer):
+    """Says of every name that it is 127.0.0.1."""
+
+    def run(self):
+        try:
+            while True:
+                question, sender = self.socket.recvfrom(2000)
+                self.asked += 1
+                end = question.index(b"\0", 12) + 5
+                wants_ipv4 = question[end - 4:end - 2] == b"\0\1"
+                answer = b"\xc0\x0c\0\1\0\1\0\0\0\0\0\4\x7f\0\0\1" if wants_ipv4 else b""
+                counts = b"\0\1" + (b"\0\1" if wants_ipv4 else b"\0\0") + bytes(4)
+                self.socket.sendto(question[:2] + b"\x81\x80" + counts + question[12:end] + answer, sender)
+        except OSError:
+            pass
+
+
 @unittest.skipIf(why := missing(), why)
 class SilentNames(EndToEnd):
-    def start(self, *args, issuers=()):
+    def start(self, *args, issuers=(), others=(), upstream=None):
         self.names = SilentNameServer()
         self.addCleanup(self.names.socket.close)
         resolver = self.folder / "resolv.conf"
-        resolver.write_text(f"nameserver {self.names.address}\noptions timeout:5 attempts:2\n")
+        resolver.write_text("".join(f"nameserver {one.address}\n" for one in (self.names, *others)) + "options timeout:5 attempts:2\n")
         policy = credentials.write_policy(self.folder / "policy.json", [
             credentials.caller("alice", "ADMIN", ALICE, sees_all_jobs=True),
             credentials.caller("mallory", "SUBMITTER", MALLORY)], jwt_issuers=list(issuers))
         self.emulator = self.start_emulator("--check_datasets=false", time_scale=0)
         self.gateway = self.start_gateway(
-            self.emulator, "--policy_file", policy, *args,
+            self.emulator.url.replace("127.0.0.1", upstream or "127.0.0.1"), "--policy_file", policy, *args,
             prefix=["unshare", "-m", "sh", "-c", f'mount --bind {resolver} /etc/resolv.conf && exec "$@"', "sh"]).ready()
 
     def slowest(self, call, until, seconds=60):
@@ -131,6 +148,14 @@ class SilentNames(EndToEnd):
         self.assertGreater(self.names.asked, 10)
         self.assertLess(most, 150)
         self.create()
+
+    def test_where_the_first_name_server_is_silent_the_second_is_asked(self):
+        second = NameServer()
+        self.addCleanup(second.socket.close)
+        self.start(upstream="segmind.test", others=[second])
+        self.create()
+        self.assertGreater(self.names.asked, 0)
+        self.assertGreater(second.asked, 0)
 
     def test_a_stop_does_not_wait_for_names(self):
         self.start(issuers=[{"issuer": credentials.ISSUER, "audiences": [credentials.AUDIENCE],
