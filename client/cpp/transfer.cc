@@ -37,6 +37,16 @@ bool WorthAnotherTry(const absl::Status& status) {
   }
 }
 
+// What neither the gateway nor the connection says of itself: nginx ends so what is longer than its
+// client_max_body_size.
+absl::Status NameProxy(const absl::Status& status) {
+  if (status.code() != absl::StatusCode::kInternal || !ErrorReasonNameOf(status).empty())
+    return status;
+  return absl::InternalError(absl::StrCat(
+      status.message(),
+      "; if it happens again, a proxy before the gateway may not let so long an upload pass"));
+}
+
 // One attempt to send the file.
 absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path,
                                  const pb::DatasetSpec& spec, const UploadOptions& options) {
@@ -63,7 +73,7 @@ absl::StatusOr<pb::Dataset> Send(FineTuneClient& client, const std::string& path
   }
   writer->WritesDone();
   const grpc::Status status = writer->Finish();
-  if (!status.ok()) return ToStatus(status);
+  if (!status.ok()) return NameProxy(ToStatus(status));
   return dataset;
 }
 
