@@ -365,8 +365,8 @@ absl::Status Gateway::OpenDoors() {
                                        *service_, *gate_);
   if (!grpc_server.ok()) return Blame("listen", grpc_server.status());
   grpc_server_ = *std::move(grpc_server);
-  connection_guard_ =
-      std::make_unique<ConnectionGuard>(grpc_server_->port(), gate_->lasting_calls(), metrics_);
+  connection_guard_ = std::make_unique<ConnectionGuard>(
+      grpc_server_->port(), /*tls=*/!config_.tls.cert.empty(), gate_->lasting_calls(), metrics_);
   connection_guard_->Start();
   if (webhook_door_) {
     auto server = HttpServer::Start({.host = config_.webhook_listen.host,

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import re
+import resource
 import socket
 import ssl
 import struct
@@ -238,6 +239,38 @@ class Floods(EndToEnd):
         for chunks in (continuations, repeated, opened, whole_with_repeated_headers):
             for connections in (1, 2, 10):
                 self.check(chunks, connections=connections)
+
+    def test_handshakes_that_do_not_end(self):
+        """Thousands who say hello, or are through with TLS, and nothing more: little memory, and others come in."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard < 14_000:
+            self.skipTest("needs 14,000 descriptors")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 14_000), hard))
+        self.start_with_tls()
+        certificates = grpc.ssl_channel_credentials((self.folder / "ca.crt").read_bytes())
+        hello = self.client_hello()
+        crowd, memory, waited = [], 0, 0
+        self.addCleanup(lambda: [one.close() for one in crowd])
+        for i in range(12_000):
+            crowd.append(socket.create_connection(self.gateway.address.rsplit(":", 1)))
+            crowd[-1].sendall(hello if i % 3 else hello[:100])
+            if i % 200:
+                continue
+            memory = max(memory, self.resident_mb())
+            began = time.monotonic()
+            with grpc.secure_channel(self.gateway.address, certificates, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                rpc.FineTuneServiceStub(channel).GetGatewayStatus(svc.GetGatewayStatusRequest(), **self.me(WAITING))
+            waited = max(waited, time.monotonic() - began)
+        self.assertLess(memory, MEMORY_MB)
+        self.assertLess(waited, WAITING)
+        self.assertGreater(self.cut(), 0)
+
+    def client_hello(self):
+        """What a client of TLS says first."""
+        to, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.wrap_bio(answer, to).do_handshake()
+        return to.read()
 
     def large_zip(self, size):
         """One image of that size, and what a zip adds to it."""

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -86,11 +87,11 @@ constexpr int64_t kAheadOfReading = 2 * kMb;
 // The most descriptors that may be in use, whatever the process's limit: a connection without a
 // call holds 15 KB. It is more than all watches there may be, each on a connection of its own.
 constexpr int64_t kMostFiles = 32'768;
+// How many connections may be there without a call where there is TLS: each holds 65 KB from its
+// first byte on, and 85 KB once TLS stands.
+constexpr int64_t kMostIdleWithTls = 3'000;
 // After a search that found no connection to cut, the next one is this much later.
 constexpr absl::Duration kNothingToCut = absl::Seconds(1);
-// What a client sends and is sent before its first call.
-constexpr int64_t kGreetingRead = 200;
-constexpr int64_t kGreetingSent = 300;
 
 // The processor time that this thread has used.
 absl::Duration ProcessorTime() {
@@ -131,7 +132,7 @@ int64_t MostFiles() {
   return std::min<int64_t>(kMostFiles, static_cast<int64_t>(limit.rlim_cur / 2));
 }
 
-ConnectionGuard::Process ThisProcess(int port) {
+ConnectionGuard::Process ThisProcess(int port, bool tls) {
   auto statm = std::make_shared<Statm>();
   auto streams = std::make_shared<ConnectionStreams>();
   return {.resident_bytes = [statm] { return statm->ResidentBytes(); },
@@ -141,13 +142,14 @@ ConnectionGuard::Process ThisProcess(int port) {
           .cut = CutConnection,
           .streams = [streams](const std::string& peer) { return streams->Of(peer); },
           .refresh_streams = [streams] { streams->Refresh(); },
-          .most_files = MostFiles()};
+          .most_files = MostFiles(),
+          .most_idle = tls ? kMostIdleWithTls : INT64_MAX};
 }
 
 }  // namespace
 
-ConnectionGuard::ConnectionGuard(int port, LastingCalls& lasting_calls, Metrics& metrics)
-    : ConnectionGuard(ThisProcess(port), lasting_calls, metrics) {}
+ConnectionGuard::ConnectionGuard(int port, bool tls, LastingCalls& lasting_calls, Metrics& metrics)
+    : ConnectionGuard(ThisProcess(port, tls), lasting_calls, metrics) {}
 
 ConnectionGuard::ConnectionGuard(Process process, LastingCalls& lasting_calls, Metrics& metrics)
     : process_(std::move(process)),
@@ -174,7 +176,7 @@ void ConnectionGuard::Run() {
   absl::Time next_look = absl::InfinitePast();
   while (true) {
     absl::Time now = SteadyNow();
-    FreeDescriptors(now);
+    CutIdle(now);
     if (now >= next_look) {
       const absl::Duration used = ProcessorTime();
       const absl::Duration pause = Look(now);
@@ -334,32 +336,69 @@ void ConnectionGuard::Cut(const Suspect& suspect) {
        {"resident_bytes", last_}});
 }
 
-void ConnectionGuard::FreeDescriptors(absl::Time now) {
-  if (now < next_cut_ || process_.open_files() < process_.most_files) return;
+void ConnectionGuard::CutIdle(absl::Time now) {
+  if (now < next_cut_) return;
+  // As many descriptors are taken at least.
+  const int64_t files = process_.open_files();
+  if (files < std::min(process_.most_files, process_.most_idle)) return;
+  const absl::Duration used = ProcessorTime();
+  std::vector<TcpConnection> idle = IdleConnections();
+  int64_t most = 0;
+  if (files >= process_.most_files) most = process_.most_files / 2;
+  if (static_cast<int64_t>(idle.size()) >= process_.most_idle)
+    most = std::max(most, process_.most_idle / 2);
+  int64_t count = 0;
+  if (most > 0) {
+    SortByWorth(idle);
+    for (const TcpConnection& connection : idle) {
+      if (count == most) break;
+      if (process_.cut(connection)) ++count;
+    }
+  }
+  if (count == 0) {
+    // With very many calls to look through, most of the processor is others'.
+    next_cut_ = now + std::max(kNothingToCut, kShare * (ProcessorTime() - used));
+    return;
+  }
+  trim_at_ = std::min(trim_at_, now + kTrimAfter);
+  cut_.Increment(static_cast<double>(count));
+  Log(LogLevel::kWarning, "cut connections without a call: there are too many",
+      {{"connections", count},
+       {"idle", static_cast<int64_t>(idle.size())},
+       {"descriptors", files}});
+}
+
+std::vector<TcpConnection> ConnectionGuard::IdleConnections() const {
   const CallsOfPeers calls = lasting_calls_.ByPeer();
   std::vector<TcpConnection> idle = process_.connections();
   std::erase_if(idle, [&](const TcpConnection& connection) {
     const auto found = calls.find(connection.peer);
     return found != calls.end() && found->second.calls > 0;
   });
-  const auto has_called = [](const TcpConnection& connection) {
-    return connection.read_bytes > kGreetingRead || connection.sent_bytes > kGreetingSent;
+  return idle;
+}
+
+void ConnectionGuard::SortByWorth(std::vector<TcpConnection>& connections) const {
+  process_.refresh_streams();
+  struct Ranked {
+    bool has_called;
+    absl::Duration idle;
+    TcpConnection connection;
   };
-  std::sort(idle.begin(), idle.end(), [&](const TcpConnection& a, const TcpConnection& b) {
-    return std::tuple(has_called(a), b.idle) < std::tuple(has_called(b), a.idle);
+  std::vector<Ranked> ranked;
+  ranked.reserve(connections.size());
+  for (TcpConnection& connection : connections) {
+    // GRPC knows none whose TLS does not stand yet.
+    const std::optional<StreamCounts> streams = process_.streams(connection.peer);
+    ranked.push_back({.has_called = streams && streams->started > 0,
+                      .idle = connection.idle,
+                      .connection = std::move(connection)});
+  }
+  std::sort(ranked.begin(), ranked.end(), [](const Ranked& a, const Ranked& b) {
+    return std::tuple(a.has_called, b.idle) < std::tuple(b.has_called, a.idle);
   });
-  int64_t count = 0;
-  for (const TcpConnection& connection : idle) {
-    if (count == process_.most_files / 2) break;
-    if (process_.cut(connection)) ++count;
-  }
-  if (count == 0) {
-    next_cut_ = now + kNothingToCut;
-    return;
-  }
-  cut_.Increment(static_cast<double>(count));
-  Log(LogLevel::kWarning, "cut connections without a call: too many descriptors are taken",
-      {{"connections", count}, {"most", process_.most_files}});
+  connections.clear();
+  for (Ranked& one : ranked) connections.push_back(std::move(one.connection));
 }
 
 }  // namespace finetune

@@ -38,8 +38,9 @@ namespace finetune {
 //
 // It also keeps descriptors free for accepting, because once they are used up gRPC 1.51 never
 // accepts again. When half of them are taken, connections without a lasting call are cut, a quarter
-// of all descriptors at a time: first those that have never made a call, then those that have been
-// quiet longest.
+// of all descriptors at a time: first those that have never made a call, such as those whose TLS
+// handshake does not end, then those that have been quiet longest. With TLS, where each of them
+// holds much more memory, half of them are cut as soon as there are 3,000.
 //
 // It has a thread of its own ("memory-guard"). Start and Stop are for the owner; the rest is for
 // that thread, and for tests.
@@ -56,12 +57,13 @@ class ConnectionGuard {
     std::function<std::optional<StreamCounts>(const std::string& peer)> streams;
     // Connections may have come since `streams` was asked last.
     std::function<void()> refresh_streams;
-    // How many descriptors may be taken.
+    // How many descriptors may be taken, and how many connections may be without a call.
     int64_t most_files = INT64_MAX;
+    int64_t most_idle = INT64_MAX;
   };
 
   // `lasting_calls` outlives it.
-  ConnectionGuard(int port, LastingCalls& lasting_calls, Metrics& metrics);
+  ConnectionGuard(int port, bool tls, LastingCalls& lasting_calls, Metrics& metrics);
   ConnectionGuard(Process process, LastingCalls& lasting_calls, Metrics& metrics);
   ~ConnectionGuard() { Stop(); }
 
@@ -71,8 +73,8 @@ class ConnectionGuard {
 
   // Looks at time `now`, and says when to look again.
   absl::Duration Look(absl::Time now);
-  // Cuts connections without a call if too many descriptors are taken at time `now`.
-  void FreeDescriptors(absl::Time now);
+  // Cuts connections without a call if there are too many at time `now`.
+  void CutIdle(absl::Time now);
 
  private:
   // What is known of a connection, since it began.
@@ -109,6 +111,10 @@ class ConnectionGuard {
   static int64_t UnaccountedBytes(const Sums& now, const Sums& before);
   std::optional<Suspect> Weigh(TcpConnection connection, const CallsOfPeers& calls, absl::Time now);
   void Cut(const Suspect& suspect);
+  // Those without a call that lasts.
+  std::vector<TcpConnection> IdleConnections() const;
+  // Those first that are missed least.
+  void SortByWorth(std::vector<TcpConnection>& connections) const;
 
   const Process process_;
   LastingCalls& lasting_calls_;

@@ -26,6 +26,7 @@ class ConnectionGuardTest : public ::testing::Test {
     int64_t read_bytes = 0;
     StreamCounts streams;
     int64_t sent_bytes = 0;
+    bool known = true;  // To gRPC.
     absl::Duration idle;
   };
 
@@ -80,23 +81,26 @@ class ConnectionGuardTest : public ::testing::Test {
   std::map<std::string, Connection> connections_;
   std::vector<std::string> cut_;
 
-  ConnectionGuard guard_{
-      {.resident_bytes = [this] { return resident_; },
-       .open_files = [this] { return open_files_; },
-       .trim = [this] { ++trims_; },
-       .connections = [this] { return Connections(); },
-       .cut =
-           [this](const TcpConnection& connection) {
-             cut_.push_back(connection.peer);
-             return true;
-           },
-       .streams = [this](const std::string& peer) -> std::optional<StreamCounts> {
-         return connections_.at(peer).streams;
-       },
-       .refresh_streams = [] {},
-       .most_files = 6},
-      lasting_,
-      metrics_};
+  ConnectionGuard::Process ThisProcess() {
+    return {.resident_bytes = [this] { return resident_; },
+            .open_files = [this] { return open_files_; },
+            .trim = [this] { ++trims_; },
+            .connections = [this] { return Connections(); },
+            .cut =
+                [this](const TcpConnection& connection) {
+                  cut_.push_back(connection.peer);
+                  return true;
+                },
+            .streams = [this](const std::string& peer) -> std::optional<StreamCounts> {
+              const Connection& connection = connections_.at(peer);
+              if (!connection.known) return std::nullopt;
+              return connection.streams;
+            },
+            .refresh_streams = [] {},
+            .most_files = 6};
+  }
+
+  ConnectionGuard guard_{ThisProcess(), lasting_, metrics_};
 };
 
 TEST_F(ConnectionGuardTest, LooksAtNoConnectionWhileTheProcessIsAsLargeAsItWas) {
@@ -110,15 +114,36 @@ TEST_F(ConnectionGuardTest, LooksAtNoConnectionWhileTheProcessIsAsLargeAsItWas) 
 TEST_F(ConnectionGuardTest, CutsConnectionsWithoutACallWhenMostDescriptorsAreTaken) {
   connections_["watches"] = {.read_bytes = 100, .idle = absl::Hours(1)};
   Admit("watches");
-  connections_["busy"] = {.read_bytes = 5000, .sent_bytes = 9000, .idle = absl::Seconds(1)};
-  connections_["quiet"] = {.read_bytes = 5000, .sent_bytes = 9000, .idle = absl::Minutes(1)};
-  connections_["mute"] = {.read_bytes = 60, .sent_bytes = 80, .idle = absl::Milliseconds(1)};
+  connections_["busy"] = {.streams = {.started = 1, .ended = 1}, .idle = absl::Seconds(1)};
+  connections_["quiet"] = {.streams = {.started = 1, .ended = 1}, .idle = absl::Minutes(1)};
+  // Shakes hands for ever.
+  connections_["mute"] = {.read_bytes = 5000, .known = false, .idle = absl::Milliseconds(1)};
   connections_["deaf"] = {.idle = absl::Milliseconds(2)};
-  guard_.FreeDescriptors(clock_.Now());
+  guard_.CutIdle(clock_.Now());
   EXPECT_THAT(cut_, IsEmpty());
   open_files_ = 6;
-  guard_.FreeDescriptors(clock_.Now());
+  guard_.CutIdle(clock_.Now());
   EXPECT_THAT(cut_, ElementsAre("deaf", "mute", "quiet")) << "half of what may be open";
+}
+
+TEST_F(ConnectionGuardTest, CutsHalfOfThoseWithoutACallWhenTheyAreTooMany) {
+  ConnectionGuard::Process process = ThisProcess();
+  process.most_files = 100;
+  process.most_idle = 4;
+  ConnectionGuard guard(process, lasting_, metrics_);
+  open_files_ = 5;
+  connections_["watches"] = {.idle = absl::Hours(1)};
+  Admit("watches");
+  connections_["quiet"] = {.streams = {.started = 1, .ended = 1}, .idle = absl::Minutes(1)};
+  for (const char* peer : {"a", "b"})
+    connections_[peer] = {.read_bytes = 600, .known = false, .idle = absl::Seconds(1)};
+  guard.CutIdle(clock_.Now());
+  EXPECT_THAT(cut_, IsEmpty());
+  // It is about to stand.
+  connections_["new"] = {.read_bytes = 600, .known = false, .idle = absl::Milliseconds(1)};
+  clock_.Advance(absl::Seconds(1));
+  guard.CutIdle(clock_.Now());
+  EXPECT_THAT(cut_, UnorderedElementsAre("a", "b"));
 }
 
 TEST_F(ConnectionGuardTest, LooksSeldomForConnectionsToCutWhileAllHaveCalls) {
@@ -126,12 +151,12 @@ TEST_F(ConnectionGuardTest, LooksSeldomForConnectionsToCutWhileAllHaveCalls) {
   Admit("watches");
   open_files_ = 6;
   for (int i = 0; i < 25; ++i) {
-    guard_.FreeDescriptors(clock_.Now());
+    guard_.CutIdle(clock_.Now());
     clock_.Advance(absl::Milliseconds(40));
   }
   EXPECT_EQ(looks_at_connections_, 1);
   connections_["mute"] = {.read_bytes = 60, .sent_bytes = 80};
-  guard_.FreeDescriptors(clock_.Now());
+  guard_.CutIdle(clock_.Now());
   EXPECT_THAT(cut_, ElementsAre("mute"));
 }
 
