@@ -148,7 +148,7 @@ class CurlStreamer::Loop {
 
   void Act(Mailbox::Message& message) {
     using Kind = Mailbox::Message::Kind;
-    if (message.kind == Kind::kStart) return Begin(std::move(message.stream));
+    if (message.kind == Kind::kStart) return Begin(message.stream);
     const auto found = running_.find(message.stream->handle());
     if (found == running_.end()) return;
     if (message.kind == Kind::kResume) {
@@ -165,7 +165,7 @@ class CurlStreamer::Loop {
     if (stream.hop().awaits_name()) left_lookups_.Add(SteadyNow());
   }
 
-  void Begin(std::shared_ptr<Stream> stream) {
+  void Begin(const std::shared_ptr<Stream>& stream) {
     // Callers name hosts as they like.
     if (stream->foreign() && left_lookups_.Full(SteadyNow()))
       return stream->End(absl::UnavailableError("too many hosts' names are being looked for"));
@@ -174,7 +174,7 @@ class CurlStreamer::Loop {
       status = absl::InternalError("libcurl does not take the request");
     if (!status.ok()) return stream->End(std::move(status));
     CURL* const handle = stream->handle();
-    running_.emplace(handle, std::move(stream));
+    running_.emplace(handle, stream);
   }
 
   // Advances all streams, and ends those that are done.
@@ -196,14 +196,14 @@ class CurlStreamer::Loop {
     return got_bytes;
   }
 
-  void Complete(std::shared_ptr<Stream> stream, CURLcode code) {
+  void Complete(const std::shared_ptr<Stream>& stream, CURLcode code) {
     if (code == CURLE_OPERATION_TIMEDOUT) NoteLookup(*stream);
     if (!stream->hop().redirected()) return stream->End(stream->hop().StatusOf(code));
     auto next = stream->hop().RedirectUrl();
     if (!next.ok()) return stream->End(next.status());
     if (!stream->Redirect(*std::move(next), max_redirects_))
       return stream->End(absl::InvalidArgumentError("it is redirected too often"));
-    Begin(std::move(stream));
+    Begin(stream);
   }
 
   std::shared_ptr<Stream> Take(Running::iterator entry) {

@@ -42,7 +42,7 @@ absl::Status CopyAll(RecordSource& source, const RecordHead& head, RecordTarget&
                                                    "copy-store again)"));
     return put;
   }
-  const absl::Status ended = target.End();
+  absl::Status ended = target.End();
   if (ended.ok()) return ended;
   return absl::Status(ended.code(),
                       absl::StrCat(ended.message(),
@@ -67,7 +67,7 @@ absl::Status CopyStore(const StorePlace& from, const StorePlace& to) {
     ASSIGN_OR_RETURN(is_there, target->Has(head));
   }
   if (!is_there) RETURN_IF_ERROR(CopyAll(*source, head, *target));
-  const absl::Status marked = source->MarkMoved(target->name());
+  absl::Status marked = source->MarkMoved(target->name());
   if (marked.ok()) return marked;
   return absl::Status(
       marked.code(), absl::StrCat("the record is at ", target->name(), " now, but ", source->name(),

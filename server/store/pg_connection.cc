@@ -290,13 +290,11 @@ bool PgConnection::Exchange(absl::Time deadline, PgError& error) {
   PGconn* pg = connection_.get();
   const int unsent = PQflush(pg);
   if (unsent == 0 && PQisBusy(pg) == 0) return true;
-  if (unsent < 0) {
-    error = Broken(OneLine(PQerrorMessage(pg)));
-  } else if (!WaitForSocket(unsent > 0, deadline)) {
+  const bool in_time = unsent < 0 || WaitForSocket(unsent > 0, deadline);
+  if (!in_time)
     error = Broken("it did not answer in time");
-  } else if (PQconsumeInput(pg) == 0) {
+  else if (unsent < 0 || PQconsumeInput(pg) == 0)
     error = Broken(OneLine(PQerrorMessage(pg)));
-  }
   return false;
 }
 

@@ -124,7 +124,7 @@ PgError PostgresCalls::BringBack(PgConnection& connection, const DatabaseClock& 
     const auto numbers = [](const std::vector<PgValue>& values) {
       return PgValue::Array(PgValue::kBigint, values);
     };
-    const PgError error = connection.Run(
+    PgError error = connection.Run(
         {{kBringBack, {numbers(slots), numbers(ats), numbers(times), numbers(kinds)}}},
         now + patience, rows);
     if (!error.ok()) return error;
@@ -148,7 +148,7 @@ PgError PostgresCalls::RunOne(PgConnection& connection, const DatabaseClock& clo
   queries.push_back({"COMMIT"});
   std::vector<PgRows> rows;
   const absl::Time sent = SteadyNow();
-  const PgError error = connection.Run(queries, SteadyNow() + patience, rows);
+  PgError error = connection.Run(queries, SteadyNow() + patience, rows);
   if (!error.ok()) {
     if (!connection.broken()) (void)connection.Run({{"ROLLBACK"}}, SteadyNow() + patience, rows);
     return error;

@@ -390,9 +390,8 @@ void ConnectionGuard::SortByWorth(std::vector<TcpConnection>& connections) const
   for (TcpConnection& connection : connections) {
     // GRPC knows none whose TLS does not stand yet.
     const std::optional<StreamCounts> streams = process_.streams(connection.peer);
-    ranked.push_back({.has_called = streams && streams->started > 0,
-                      .idle = connection.idle,
-                      .connection = std::move(connection)});
+    const absl::Duration idle = connection.idle;
+    ranked.push_back({streams && streams->started > 0, idle, std::move(connection)});
   }
   std::sort(ranked.begin(), ranked.end(), [](const Ranked& a, const Ranked& b) {
     return std::tuple(a.has_called, b.idle) < std::tuple(b.has_called, a.idle);
