@@ -554,7 +554,7 @@ class FleetWorld(crash_world.World):
             if revision is None or not writer.startswith("finetune-gateway-"):
                 continue
             self.changes_of_leaders += 1
-            if writer.rsplit("-", 1)[1] != leader.rsplit("-", 1)[1]:
+            if writer.rsplit("-", 1)[-1] != leader.rsplit("-", 1)[-1]:
                 self.note_wrong(f"change {revision} of {name}, which a read of Segmind told of, was written by {writer} while {leader} led")
         self.terms = len(set(terms))
 
