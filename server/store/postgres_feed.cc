@@ -8,6 +8,7 @@
 
 #include "server/base/clock.h"
 #include "server/base/status_macros.h"
+#include "server/store/postgres_now.h"
 
 namespace finetune {
 namespace {
@@ -189,8 +190,8 @@ bool PostgresFeed::KeepAlive() {
   sign_at_ = now + options_.lease / 4;
   std::vector<PgRows> rows;
   const PgError error = session_->connection().Run(
-      {{"UPDATE finetune.members SET expires = (extract(epoch FROM clock_timestamp()) * "
-        "1e9)::bigint + $1::bigint WHERE id = $2::text AND expires > 0 RETURNING id",
+      {{"UPDATE finetune.members SET expires = " PG_NOW
+        " + $1::bigint WHERE id = $2::text AND expires > 0 RETURNING id",
         {PgValue::Number(absl::ToInt64Nanoseconds(options_.lease)), PgValue::Text(id)}}},
       now + options_.patience, rows);
   if (!error.ok()) return !session_->connection().broken();
@@ -222,8 +223,8 @@ bool PostgresFeed::Look(bool& is_new) {
   look_at_ = now + options_.poll_interval;
   std::vector<PgRows> rows;
   const PgError error = session_->connection().Run(
-      {{"SELECT era, seq, (SELECT count(*) FROM finetune.members WHERE expires BETWEEN 1 AND "
-        "(extract(epoch FROM clock_timestamp()) * 1e9)::bigint OR (id = $1::text AND seen_era <> "
+      {{"SELECT era, seq, (SELECT count(*) FROM finetune.members WHERE expires BETWEEN 1 "
+        "AND " PG_NOW " OR (id = $1::text AND seen_era <> "
         "era AND id = ANY (awaits))) FROM finetune.meta JOIN finetune.eras USING (era)",
         {PgValue::Text(membership_.id())}}},
       now + options_.patience, rows);

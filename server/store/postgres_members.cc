@@ -1,6 +1,7 @@
 #include "server/store/postgres_members.h"
 
 #include "server/store/lineage.h"
+#include "server/store/postgres_now.h"
 
 namespace finetune {
 namespace {
@@ -14,8 +15,7 @@ constexpr char kBeginEra[] =
     "SELECT $1::bigint, $2::bigint, $3::bigint, now, $4::text, now + $5::bigint, CASE WHEN "
     "$5::bigint = 0 THEN '{}' ELSE ARRAY(SELECT id FROM finetune.members AS m WHERE expires > 1 OR "
     "EXISTS (SELECT FROM finetune.eras AS e WHERE e.cautious_until > now AND m.id = ANY (e.awaits) "
-    "AND m.seen_era <> e.era)) END FROM (SELECT (extract(epoch FROM clock_timestamp()) * "
-    "1e9)::bigint AS now) AS n";
+    "AND m.seen_era <> e.era)) END FROM (SELECT " PG_NOW " AS now) AS n";
 
 PgValue Nanoseconds(absl::Duration duration) {
   return PgValue::Number(absl::ToInt64Nanoseconds(duration));
@@ -24,12 +24,11 @@ PgValue Nanoseconds(absl::Duration duration) {
 }  // namespace
 
 std::vector<PgQuery> JoinQuestions(const std::string& me) {
-  return {
-      {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-      {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR UPDATE"},
-      {"SELECT count(*) FILTER (WHERE expires > (extract(epoch FROM clock_timestamp()) * "
-       "1e9)::bigint), count(*) FILTER (WHERE id = $1::text AND expires > 0) FROM finetune.members",
-       {PgValue::Text(me)}}};
+  return {{"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+          {"SELECT epoch, era, seq, revision, server, marker_key FROM finetune.meta FOR UPDATE"},
+          {"SELECT count(*) FILTER (WHERE expires > " PG_NOW
+           "), count(*) FILTER (WHERE id = $1::text AND expires > 0) FROM finetune.members",
+           {PgValue::Text(me)}}};
 }
 
 std::optional<JoinLook> JoinLookOf(const std::vector<PgRows>& rows) {
@@ -66,7 +65,7 @@ std::vector<PgQuery> MemberQueries(const std::string& me, const std::string& nam
                                    absl::Duration lease, absl::Duration age) {
   return {{"INSERT INTO finetune.members (id, name, version, last_batch, seen, started, expires) "
            "SELECT $1::text, $2::text, $3::text, 0, now, now - $5::bigint, now + $4::bigint FROM "
-           "(SELECT (extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n ON CONFLICT "
+           "(SELECT " PG_NOW " AS now) AS n ON CONFLICT "
            "(id) DO UPDATE SET seen = excluded.seen, expires = excluded.expires",
            {PgValue::Text(me), PgValue::Text(name), PgValue::Text(FINETUNE_VERSION),
             Nanoseconds(lease), Nanoseconds(age)}},

@@ -1,5 +1,7 @@
 #include "server/store/postgres_rows.h"
 
+#include "server/store/postgres_now.h"
+
 namespace finetune {
 namespace {
 
@@ -7,7 +9,7 @@ namespace {
 constexpr char kSelectMembers[] =
     "SELECT id, CASE WHEN expires > now THEN 1 ELSE 0 END::bigint, now, (SELECT era.began FROM "
     "finetune.eras AS era JOIN finetune.meta USING (era)), last_batch FROM finetune.members, "
-    "(SELECT (extract(epoch FROM clock_timestamp()) * 1e9)::bigint AS now) AS n WHERE expires > 0";
+    "(SELECT " PG_NOW " AS now) AS n WHERE expires > 0";
 
 // A row for each member that is still awaited; an empty name stands for losses that nobody can
 // bring back.

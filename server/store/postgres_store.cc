@@ -13,6 +13,7 @@
 #include "server/store/postgres_feed.h"
 #include "server/store/postgres_ledger.h"
 #include "server/store/postgres_members.h"
+#include "server/store/postgres_now.h"
 #include "server/store/postgres_rows.h"
 #include "server/store/postgres_session.h"
 
@@ -268,7 +269,7 @@ absl::StatusOr<StoreNews> PostgresStore::NewsOf(const std::vector<PgRows>& rows,
 absl::Status PostgresStore::LookAtClock(StoreState& state) {
   std::vector<PgRows> rows;
   const absl::Time asked = SteadyNow();
-  RETURN_IF_ERROR(Run({{"SELECT (extract(epoch FROM clock_timestamp()) * 1e9)::bigint"}}, rows));
+  RETURN_IF_ERROR(Run({{"SELECT " PG_NOW}}, rows));
   state.clock = StoreClock{
       .time = absl::FromUnixNanos(rows[0].Number(0, 0)), .asked = asked, .answered = SteadyNow()};
   return absl::OkStatus();
