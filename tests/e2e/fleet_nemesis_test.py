@@ -64,17 +64,18 @@ class Nemesis:
         self.some(0.2, 12)
         replica.signal(signal.SIGCONT)
 
-    def pause_a_backend(self):
-        backends = self.world.primary.backends()
-        if not backends:
-            return
-        pid = self.chance.choice(backends)
+    def pause_one_of(self, pids):
+        pid = self.chance.choice(pids)
         try:
             os.kill(pid, signal.SIGSTOP)
             self.some(0.2, 8)
             os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             pass
+
+    def pause_a_backend(self):
+        if backends := self.world.primary.backends():
+            self.pause_one_of(backends)
 
     def pause_the_database(self):
         self.world.primary.signal_all(signal.SIGSTOP)
@@ -83,13 +84,7 @@ class Nemesis:
 
     def pause_a_process_of_the_database(self):
         """Any: one that writes the log or the tables, one that sends the log, or one that serves a gateway."""
-        pid = self.chance.choice([self.world.primary.popen.pid, *self.world.primary.processes()])
-        try:
-            os.kill(pid, signal.SIGSTOP)
-            self.some(0.2, 8)
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
+        self.pause_one_of([self.world.primary.popen.pid, *self.world.primary.processes()])
 
     def pause_segmind(self):
         self.world.emulator.popen.send_signal(signal.SIGSTOP)

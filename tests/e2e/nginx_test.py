@@ -49,6 +49,10 @@ class BehindNginx(EndToEnd):
         return subprocess.Popen([BIN / "finetune", *map(str, words)], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                 env={**os.environ, "FINETUNE_SERVER": f"127.0.0.1:{self.port}"})
 
+    def shows(self, watch, word):
+        if not any(word in line for line in watch.stdout):
+            self.fail(watch.stderr.read())
+
     def done(self, process):
         out, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, errors)
@@ -90,11 +94,7 @@ class BeforeTheGateway(BehindNginx):
         self.assertEqual(path.stat().st_size, 3_000_000)
         self.reload()
         self.create("after-the-reload")
-        for line in watch.stdout:
-            if "after-the-reload" in line:
-                break
-        else:
-            self.fail(watch.stderr.read())
+        self.shows(watch, "after-the-reload")
 
     def test_an_idle_timeout_ends_no_wait_and_no_watch(self):
         self.start("grpc_read_timeout 1s; grpc_send_timeout 1s;")
@@ -104,12 +104,7 @@ class BeforeTheGateway(BehindNginx):
         time.sleep(2.5)
         self.set(made, "AVAILABLE")
         self.done(wait)
-        for line in watch.stdout:
-            if "AVAILABLE" in line:
-                break
-        else:
-            self.fail(watch.stderr.read())
-
+        self.shows(watch, "AVAILABLE")
 
     def test_a_proxy_that_ends_uploads_is_named(self):
         self.start("", most="1m")

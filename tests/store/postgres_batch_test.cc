@@ -3,30 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "server/base/time_proto.h"
 #include "tests/store/prepared_database.h"
+#include "tests/store/sample_rows.h"
 
 namespace finetune {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-StoredChange Change(uint64_t revision, const std::string& id, const std::string& after,
-                    const std::string& before = "", bool forgotten = false) {
-  return {revision, absl::UnixEpoch(), id, after, before, forgotten};
-}
-
-record::Intent MakeIntent(const std::string& request_id, record::Intent::State state,
-                          std::optional<absl::Time> settled = std::nullopt) {
-  record::Intent intent;
-  intent.set_caller("alice");
-  intent.set_request_id(request_id);
-  intent.set_state(state);
-  *intent.mutable_create_time() = ToProto(absl::FromUnixSeconds(1));
-  if (settled) *intent.mutable_settle_time() = ToProto(*settled);
-  return intent;
-}
 
 TEST(PostgresBatch, OneThatChangesNothingHasNoStatements) {
   EXPECT_THAT(BatchQueries({}, {}), IsEmpty());
@@ -48,13 +32,6 @@ class PostgresBatchTest : public PreparedDatabase {
  protected:
   void Write(const StoreBatch& batch) {
     PreparedDatabase::Write(BatchQueries(batch, {.seq = seq_++}));
-  }
-  // The rows' texts.
-  std::vector<std::string> Texts(const char* sql) {
-    const PgRows rows = Ask({sql});
-    std::vector<std::string> texts;
-    for (int i = 0; i < rows.size(); ++i) texts.emplace_back(rows.Bytes(i, 0));
-    return texts;
   }
   std::vector<std::string> Jobs() {
     return Texts(

@@ -25,12 +25,6 @@ class PostgresMembersTest : public PreparedDatabase {
   void BeginEra(absl::Duration caution) {
     Write(EraQueries(Look("anybody").point, "server", "a reason", caution));
   }
-  std::vector<std::string> Texts(const char* sql) {
-    const PgRows rows = Ask({sql});
-    std::vector<std::string> texts;
-    for (int i = 0; i < rows.size(); ++i) texts.emplace_back(rows.Bytes(i, 0));
-    return texts;
-  }
   std::vector<std::string> Awaited() {
     return Texts(
         "SELECT unnest(awaits) FROM finetune.eras WHERE era = (SELECT era FROM "

@@ -29,6 +29,13 @@ class PreparedDatabase : public testing::Test {
     return rows;
   }
   PgRows Ask(const PgQuery& query) { return AskAll({query}).at(0); }
+  // The rows' only column.
+  std::vector<std::string> Texts(const char* sql) {
+    const PgRows rows = Ask({sql});
+    std::vector<std::string> texts;
+    for (int i = 0; i < rows.size(); ++i) texts.emplace_back(rows.Bytes(i, 0));
+    return texts;
+  }
   void Execute(const char* sql) { AskAll({{sql}}); }
   // As one transaction.
   void Write(std::vector<PgQuery> queries) {

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/base/error.h"
-#include "server/base/time_proto.h"
+#include "tests/store/sample_rows.h"
 
 namespace finetune {
 namespace {
@@ -12,22 +12,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-StoredChange Change(uint64_t revision, const std::string& id, const std::string& after,
-                    const std::string& before = "", bool forgotten = false) {
-  return {revision, absl::UnixEpoch(), id, after, before, forgotten};
-}
-
-record::Intent MakeIntent(const std::string& request_id, record::Intent::State state,
-                          std::optional<absl::Time> settled = std::nullopt) {
-  record::Intent intent;
-  intent.set_caller("alice");
-  intent.set_request_id(request_id);
-  intent.set_state(state);
-  *intent.mutable_create_time() = ToProto(absl::FromUnixSeconds(1));
-  if (settled) *intent.mutable_settle_time() = ToProto(*settled);
-  return intent;
-}
 
 class SqliteRecordTest : public testing::Test {
  protected:
