@@ -217,10 +217,14 @@ class Nemesis:
         self.world.replication.heal()
 
     def fail_over(self):
-        """The primary dies, the standby has all that was acknowledged."""
+        """The primary dies; a synchronous standby has all that was acknowledged."""
+        may_lose = self.world.standby_mode == "asynchronous"
+        self.world.losses += may_lose
         self.world.primary.kill()
         old = self.world.fail_over()
         self.some(0.5, 2)
+        if may_lose:
+            self.world.keep_history(old.data)
         old.remove()
         self.world.add_standby()
 
@@ -229,7 +233,6 @@ class Nemesis:
     def lose_the_tail_in_a_failover(self):
         self.world.lose_the_tail()
         self.some(0.5, 5)
-        self.world.losses += 1
         self.fail_over()
 
     def put_a_snapshot_back(self):
@@ -242,6 +245,7 @@ class Nemesis:
         server.kill()
         server.put_back("snapshot")
         server.start()
+        self.world.keep_history(server.put_aside)
         # It has seen more than the primary now.
         self.world.standby.remove()
         self.world.add_standby()
@@ -251,8 +255,9 @@ class Nemesis:
         self.world.losses += 1
         old = self.world.fail_over(stay_behind=1)
         self.some(0.5, 5)
-        self.world.replicas[0].database.retarget(self.world.primary.socket)
+        self.world.have_one_primary()
         old.kill()
+        self.world.keep_history(old.data)
         old.remove()
         self.world.add_standby()
 
@@ -319,7 +324,7 @@ class Hurt(Fleet):
         """All of it, and again and again the database forgets what it has said. Whoever saw that starts over; nothing is made twice."""
         world = self.play("Lost commits", Nemesis.WITH_LOSSES, standby="asynchronous")
         for watcher in world.watchers:
-            self.assertLessEqual({reason for _, reason in watcher.restarts}, {"OTHER_HISTORY"})
+            self.assertLessEqual({reason for _, reason, _ in watcher.restarts}, {"OTHER_HISTORY"})
 
 
 class Lost(Fleet):
@@ -335,7 +340,7 @@ class Lost(Fleet):
         world.check(self)
         report(what, world, Nemesis(world, SEED))
         for watcher in world.watchers:
-            self.assertLessEqual({reason for _, reason in watcher.restarts}, {"OTHER_HISTORY"})
+            self.assertLessEqual({reason for _, reason, _ in watcher.restarts}, {"OTHER_HISTORY"})
 
     def test_a_failover_that_loses_the_tail(self):
         world = self.world(standby="asynchronous").load()
@@ -344,7 +349,7 @@ class Lost(Fleet):
         self.some_more(world)
         world.losses += 1
         world.primary.kill()
-        world.fail_over()
+        world.keep_history(world.fail_over().data)
         self.finish("A lost tail", world)
 
     def test_a_snapshot_that_is_put_back(self):
@@ -359,6 +364,7 @@ class Lost(Fleet):
         server.kill()
         server.put_back("snapshot")
         server.start()
+        world.keep_history(server.put_aside)
         self.finish("A snapshot that was put back", world)
 
     def test_a_submission_that_only_a_dead_gateway_knew(self):
@@ -409,8 +415,9 @@ class Lost(Fleet):
         world.losses += 1
         old = world.fail_over(stay_behind=1)
         self.some_more(world)
-        world.replicas[0].database.retarget(world.primary.socket)
+        world.have_one_primary()
         old.kill()
+        world.keep_history(old.data)
         self.finish("Two primaries", world)
 
 

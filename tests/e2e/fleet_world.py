@@ -3,6 +3,7 @@
 The account is that of crash_world.World, held against Segmind's own count, and more: what each watcher and each session saw.
 """
 
+import collections
 import os
 import pathlib
 import random
@@ -16,6 +17,7 @@ import grpc
 
 import crash_world
 import credentials
+import fleet_history
 import postgres
 from harness import BIN, Gateway, State, ft, reason_of, rpc, svc, wait_until
 from links import Links
@@ -109,6 +111,7 @@ class Replica:
             gateway, self.gateway = self.gateway, None
         if gateway is None:
             return
+        self.world.ends.append((self.number, time.time()))
         code = gateway.kill() if seconds is None else gateway.terminate(seconds)
         self.world.kills += seconds is None
         if code != (-9 if seconds is None else 0):
@@ -151,7 +154,9 @@ class Watcher(threading.Thread):
         self.chance = random.Random(number)
         self.token, self.last = "", None
         self.known = {}
-        self.restarts = []
+        self.transitions = {}  # Name → how many it had.
+        self.restarts = []  # When, why, and the etag of the last change before.
+        self.last_etag = None
         self.streams = self.changes = 0
 
     def run(self):
@@ -172,8 +177,8 @@ class Watcher(threading.Thread):
     def take(self, response):
         event = response.WhichOneof("event")
         if event == "restart":
-            self.restarts.append((time.monotonic(), svc.Restart.Reason.Name(response.restart.reason)))
-            self.known, self.last, self.token = {}, None, ""
+            self.restarts.append((time.monotonic(), svc.Restart.Reason.Name(response.restart.reason), self.last_etag))
+            self.known, self.transitions, self.last, self.last_etag, self.token = {}, {}, None, None, ""
             return
         if event == "change":
             job = response.change.fine_tune
@@ -182,12 +187,13 @@ class Watcher(threading.Thread):
                 self.known.pop(job.name, None)
             else:
                 self.known[job.name] = job.etag
-            is_new = response.change.type != svc.Change.SNAPSHOT
-            if job.transitions and job.transitions[-1].source == ft.StateTransition.POLL:
-                # The first change with a transition made it.
-                self.world.polled.setdefault((job.name, len(job.transitions)), response.revision if is_new else None)
-            if is_new:
+            before = self.transitions.get(job.name)
+            self.transitions[job.name] = len(job.transitions)
+            if response.change.type != svc.Change.SNAPSHOT:
+                if before is not None and before < len(job.transitions) and job.transitions[-1].source == ft.StateTransition.POLL:
+                    self.world.polled.add(job.etag)
                 self.changes += 1
+                self.last_etag = job.etag
                 self.world.note_change(response.revision, job)
                 if self.last is not None and response.revision != self.last + 1:
                     self.world.note_wrong(f"watcher {self.number}: change {response.revision} came after {self.last}")
@@ -209,33 +215,44 @@ class Session(threading.Thread):
         self.chance = random.Random(number)
         self.token, self.revision = "", 0
         self.jobs = {}  # name → its revision, as it was read last.
-        self.reads = 0
+        self.not_found = set()  # Names of jobs that were acknowledged, and that a gateway did not know.
+        self.reads = self.losses = 0
+
+    def take(self, call):
+        """Of an answer. One that says so rests on a record that has lost what the session saw."""
+        metadata = dict(call.initial_metadata())
+        self.token = metadata.get("finetune-session", self.token)
+        if "finetune-session-lost" in metadata:
+            self.losses += 1
+            self.jobs, self.revision = {}, 0
 
     def run(self):
         while not self.world.stopped:
             replica = self.chance.choice(self.world.replicas)
             metadata = (("finetune-session", self.token),)
             acked = list(self.world.acked)
+            asked = f"asked replica {replica.number} with {self.token} at {time.strftime('%H:%M:%S', time.gmtime())}"
+            wanted = self.chance.choice(acked) if acked and self.chance.random() < 0.5 else None
             try:
-                if acked and self.chance.random() < 0.5:
-                    job, call = replica.stub.GetFineTune.with_call(
-                        svc.GetFineTuneRequest(name=self.chance.choice(acked)), timeout=3, metadata=metadata)
+                if wanted:
+                    job, call = replica.stub.GetFineTune.with_call(svc.GetFineTuneRequest(name=wanted), timeout=3, metadata=metadata)
                     self.world.note(job)
-                    if job.revision < self.jobs.get(job.name, 0) and not self.world.losses:
-                        self.world.note_wrong(f"session {self.number}: {job.name} of {job.revision} after {self.jobs[job.name]}")
+                    self.take(call)
+                    if job.revision < self.jobs.get(job.name, 0):
+                        self.world.note_wrong(f"session {self.number}: {job.name} of {job.revision} after {self.jobs[job.name]}, {asked}")
                     self.jobs[job.name] = job.revision
                 else:
                     answer, call = replica.stub.ListFineTunes.with_call(svc.ListFineTunesRequest(page_size=5), timeout=3, metadata=metadata)
-                    if answer.revision < self.revision and not self.world.losses:
-                        self.world.note_wrong(f"session {self.number}: revision {answer.revision} after {self.revision}")
+                    self.take(call)
+                    if answer.revision < self.revision:
+                        self.world.note_wrong(f"session {self.number}: revision {answer.revision} after {self.revision}, {asked}")
                     self.revision = answer.revision
                 self.reads += 1
-                self.token = dict(call.initial_metadata()).get("finetune-session", self.token)
             except ValueError:
                 pass
             except grpc.RpcError as error:
-                if error.code() == grpc.StatusCode.NOT_FOUND and not self.world.losses:
-                    self.world.note_wrong(f"session {self.number}: NOT_FOUND of an acknowledged job: {error.details()}")
+                if error.code() == grpc.StatusCode.NOT_FOUND:
+                    self.not_found.add(wanted)
                 elif error.code() not in crash_world.BROKEN | {grpc.StatusCode.NOT_FOUND}:
                     self.world.note_wrong(f"session {self.number}: {error.code()} {reason_of(error)} {error.details()}")
             time.sleep(self.chance.uniform(0.005, 0.05))
@@ -248,7 +265,8 @@ class Labeller(threading.Thread):
         super().__init__(daemon=True)
         self.world, self.number = world, number
         self.chance = random.Random(number)
-        self.job, self.count, self.acked = None, 0, 0
+        self.job, self.count = None, 0
+        self.acks = [(0, "")]  # What was acknowledged, as of which change.
 
     def run(self):
         while not self.world.stopped and not self.world.quiet:
@@ -259,10 +277,10 @@ class Labeller(threading.Thread):
                 continue
             self.count += 1
             try:
-                self.chance.choice(self.world.replicas).stub.UpdateFineTune(svc.UpdateFineTuneRequest(
+                job = self.chance.choice(self.world.replicas).stub.UpdateFineTune(svc.UpdateFineTuneRequest(
                     fine_tune=ft.FineTune(name=self.job, labels={f"count-{self.number}": str(self.count)}),
                     update_mask={"paths": [f"labels.count-{self.number}"]}), timeout=3)
-                self.acked = self.count
+                self.acks.append((self.count, job.etag))
             except ValueError:
                 pass
             except grpc.RpcError as error:
@@ -289,17 +307,6 @@ class Spender(threading.Thread):
             time.sleep(self.chance.uniform(0.2, 1))
 
 
-# Who led and who wrote, of each change, as the database itself saw it within the commit.
-WHO_WROTE = """
-CREATE TABLE IF NOT EXISTS public.written (revision bigint, writer text, leader text, term bigint);
-CREATE OR REPLACE FUNCTION public.note_writer() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-  INSERT INTO public.written SELECT NEW.revision, current_setting('application_name'), (SELECT m.name FROM finetune.members AS m WHERE m.id = l.holder),
-    l.term FROM finetune.leader AS l;
-  RETURN NEW; END $$;
-CREATE OR REPLACE TRIGGER note_writer AFTER INSERT ON finetune.changes FOR EACH ROW EXECUTE FUNCTION public.note_writer();
-"""
-
-
 class FleetWorld(crash_world.World):
     """`standby`: none, asynchronous or synchronous; `user`: as whom replicas come to the database; `own_disk`: of each server; `limited`: there
     are callers who may make few jobs a day.
@@ -321,9 +328,11 @@ class FleetWorld(crash_world.World):
         self.chance = random.Random()
         self.acked = []  # Names of jobs whose creation was acknowledged.
         self.changes = {}  # etag → what it names.
-        self.polled = {}  # (job, number of a transition that a list or its details told of) → the revision that made it, if a watcher saw it.
-        self.were_two_primaries = False
-        self.losses = 0  # Times that acknowledged commits were taken away.
+        self.polled = set()  # Etags of changes that a list or a job's details told of, as far as a watcher saw them being made.
+        self.two_primaries = []  # From when to when there were two, by the wall clock.
+        self.losses = 0  # Times that acknowledged commits were taken away, or may have been.
+        self.ended = []  # The histories that ended then, as `keep_history` has read them.
+        self.ends = []  # (replica, time) of each end of a gateway.
         self.standby_mode = standby
         self.own_disk = own_disk
         self.primary = primary or postgres.Server(*SETTINGS, own_disk=own_disk)
@@ -364,18 +373,30 @@ class FleetWorld(crash_world.World):
         self.primary.promote()
         self.primary.sql("ALTER SYSTEM RESET synchronous_standby_names")
         self.primary.sql("SELECT pg_reload_conf()")
-        self.were_two_primaries = self.were_two_primaries or stay_behind > 0
+        if stay_behind:
+            self.two_primaries.append((time.time(), None))
         for replica in self.replicas[stay_behind:]:
             replica.database.retarget(self.primary.socket)
         self.standby = self.replication = None
         return old
+
+    def have_one_primary(self):
+        """Whoever stayed behind comes after the others."""
+        for replica in self.replicas:
+            if replica.database.target != self.primary.socket:
+                replica.database.retarget(self.primary.socket)
+        self.two_primaries[-1] = (self.two_primaries[-1][0], time.time())
+
+    def keep_history(self, data):
+        """Before the data of a server that ended goes: of what it alone had, too, the account is right."""
+        self.ended.append(fleet_history.History.of_data(data, *SETTINGS))
 
     def start_all(self):
         for replica in self.replicas:
             replica.start()
         for replica in self.replicas:
             replica.gateway.ready()
-        self.primary.sql(WHO_WROTE)
+        self.primary.sql(fleet_history.NOTES)
         return self
 
     def load(self, creators=3, watchers=4, sessions=4, labellers=2):
@@ -489,11 +510,7 @@ class FleetWorld(crash_world.World):
         self.replication.blackhole("down")
 
     def check(self, test):
-        busiest = self.emulator.call("GET", "/emulator/stats")["most_api_calls_in_a_minute"]
-        # Two databases at once cannot share a limit.
-        allowed = CALLS_A_MINUTE * (1 if self.has_leader() else len(self.replicas)) * (1 + self.were_two_primaries)
-        if busiest > allowed:
-            self.note_wrong(f"Segmind had {busiest} calls in a minute, and {allowed} are allowed")
+        self.check_calls()
         # Jobs go on changing; the emulator stops them, so that there is an end to compare.
         self.emulator.call("POST", "/emulator/clock", {"time_scale": 0})
         self.settle()
@@ -510,17 +527,7 @@ class FleetWorld(crash_world.World):
                 lacks = {name: (etag, watcher.known.get(name)) for name, etag in jobs.items() if watcher.known.get(name) != etag}
                 if lacks or len(jobs) != len(watcher.known):
                     self.note_wrong(f"{error}: watcher {watcher.number} lacks {list(lacks.items())[:5]} and has {len(watcher.known)} jobs")
-        for watcher in self.watchers:
-            if watcher.restarts and not self.losses:
-                self.note_wrong(f"watcher {watcher.number} was restarted without a cause: {watcher.restarts}")
-        for labeller in self.labellers:
-            if labeller.job is None or self.losses:
-                continue
-            job = replica.stub.GetFineTune(svc.GetFineTuneRequest(name=labeller.job), timeout=10)
-            if not labeller.acked <= int(job.labels.get(f"count-{labeller.number}", "0")) <= labeller.count:
-                self.note_wrong(f"labeller {labeller.number} was told {labeller.acked}, and {job.labels} is there")
-        self.check_limits()
-        self.check_writers()
+        self.check_histories()
         if self.losses:
             self.check_after_a_loss()
             # Until its details were read, a job that was lost and came back is known by its name alone.
@@ -528,37 +535,61 @@ class FleetWorld(crash_world.World):
                 self.seen.pop(submission.display_name, None)
         super().check(test)
 
-    def check_limits(self):
-        """No caller has made more in a day than it may; commits that were lost with the only gateway that knew of them count for nobody."""
-        if self.losses:
+    def check_calls(self):
+        """Two databases at once cannot share a limit; but before and after, calls of both count."""
+        allowed = CALLS_A_MINUTE * (1 if self.has_leader() else len(self.replicas))
+        calls = collections.Counter(dict(self.emulator.call("GET", "/emulator/seconds")))
+        for second in calls:
+            two = any(second < end + 1 and second + 60 > start for start, end in self.two_primaries)
+            count = sum(calls[second + n] for n in range(60))
+            if count > allowed * (1 + two):
+                self.note_wrong(f"Segmind had {count} calls in the minute after {second}, and {allowed * (1 + two)} are allowed; two primaries: "
+                                f"{self.two_primaries}")
+                return
+
+    def check_histories(self):
+        """Holds what each was told against all that was ever committed, lost or not."""
+        self.histories = fleet_history.Histories(self.ended, fleet_history.History.read(self.primary))
+        self.changes_of_leaders = self.histories.check_writers(self.polled)
+        self.terms = len({(change.leader, change.term) for change in self.histories.by_etag.values()})
+        self.check_limits()
+        for watcher in self.watchers:
+            for _, why, etag in watcher.restarts:
+                if not self.losses or etag is not None and etag not in self.histories.lost_changes:
+                    self.note_wrong(f"watcher {watcher.number} was restarted ({why}), and {etag}, the last change that it saw, was never lost")
+        for session in self.sessions:
+            for name in session.not_found:
+                if name.rsplit("/", 1)[-1] not in self.histories.lost_jobs:
+                    self.note_wrong(f"session {session.number}: NOT_FOUND of {name}, which was acknowledged and never lost")
+            if session.losses and not self.histories.lost_changes:
+                self.note_wrong(f"session {session.number} was told {session.losses} times that something was lost, and nothing was")
+        for labeller in self.labellers:
+            self.check_labels(labeller)
+
+    def check_labels(self, labeller):
+        """Of what was acknowledged, the last that the record still has is there, or what was asked for later."""
+        acked = [count for count, etag in labeller.acks if not etag or etag in self.histories.etags_left]
+        if labeller.job is None or (len(acked) == 1 and self.losses):
             return
+        job = self.replicas[0].stub.GetFineTune(svc.GetFineTuneRequest(name=labeller.job), timeout=10)
+        if not acked[-1] <= int(job.labels.get(f"count-{labeller.number}", "0")) <= labeller.count:
+            self.note_wrong(f"labeller {labeller.number} was told {acked[-1]}, and {job.labels} is there")
+
+    def check_limits(self):
+        """No caller has made more in a day than it may, nor by what each database knew; submissions that a failover lost and that no gateway was left
+        to tell of count for nobody."""
+        limits = dict.fromkeys(self.spent, CREATES_A_DAY)
+        self.untold = self.histories.check_limits(limits, self.ends)
+        self.wrong += self.histories.wrong
         made = {submit["body"]["instance_prompt"].rsplit(" ", 1)[-1] for submit in self.emulator.submits()}
         for who, submissions in self.spent.items():
-            count = sum(1 for submission in submissions if submission.request_id in made)
+            count = sum(1 for submission in submissions if submission.request_id in made - self.untold)
             if count > CREATES_A_DAY:
                 self.note_wrong(f"{who} has made {count} jobs, and may make {CREATES_A_DAY} a day")
         self.limits_reached = sum(1 for submissions in self.spent.values() if any(s.refusal == "CLIENT_QUOTA_EXCEEDED" for s in submissions))
 
-    def check_writers(self):
-        """What only a leader writes was written by whoever led within that very commit; terms only grow."""
-        if self.losses:
-            return
-        rows = [line.split("|") for line in self.primary.sql("SELECT revision, writer, leader, term FROM public.written ORDER BY revision").stdout.split()]
-        by_revision = {int(revision): (writer, leader) for revision, writer, leader, _ in rows}
-        terms = [int(term) for *_, term in rows]
-        if terms != sorted(terms):
-            self.note_wrong(f"a change of an older term came after one of a newer one: {terms}")
-        self.changes_of_leaders = 0
-        for (name, _), revision in self.polled.items():
-            writer, leader = by_revision.get(revision, ("", ""))
-            if revision is None or not writer.startswith("finetune-gateway-"):
-                continue
-            self.changes_of_leaders += 1
-            if writer.rsplit("-", 1)[-1] != leader.rsplit("-", 1)[-1]:
-                self.note_wrong(f"change {revision} of {name}, which a read of Segmind told of, was written by {writer} while {leader} led")
-        self.terms = len(set(terms))
-
     limits_reached = changes_of_leaders = terms = 0
+    histories, untold = fleet_history.Histories([], fleet_history.History([], [])), frozenset()
 
     def check_after_a_loss(self):
         """Every caller asks once more, as one may that has lost the answer: Segmind gets no second job for it."""
@@ -588,8 +619,10 @@ class FleetWorld(crash_world.World):
 
     def totals(self):
         return {**super().totals(), "watched": sum(w.changes for w in self.watchers), "streams": sum(w.streams for w in self.watchers),
-                "session reads": sum(s.reads for s in self.sessions), "labels": sum(l.acked for l in self.labellers), "limits reached": self.limits_reached,
-                "changes that only a leader makes": self.changes_of_leaders, "terms": self.terms}
+                "session reads": sum(s.reads for s in self.sessions), "labels": sum(l.acks[-1][0] for l in self.labellers), "limits reached": self.limits_reached,
+                "changes that only a leader makes": self.changes_of_leaders, "terms": self.terms, "histories": len(self.histories.all),
+                "changes lost": len(self.histories.lost_changes), "submissions lost": sum(len({i.request_id for i in lost.intents}) for lost in
+                                                                                          self.histories.lost), "of them untold": len(self.untold)}
 
 
 def in_words(totals):

@@ -59,42 +59,46 @@ class Server:
     """One PostgreSQL, on a socket in its folder and, for the networks of `allow`, at the addresses of `listen`, port 5432. Its folder goes with `remove`.
 
     `standby_of` is what it follows: {"host": …, "port": …}, such as a server's `place`. With `own_disk` all of it is on a file system of
-    its own, `disk`.
+    its own, `disk`. `data` is what another one left, which stays with that one.
     """
 
-    def __init__(self, *settings, standby_of=None, folder=None, listen="", allow=None, own_disk=False):
+    def __init__(self, *settings, standby_of=None, folder=None, listen="", allow=None, own_disk=False, data=None):
         self.bin = pathlib.Path(FOLDERS[-1])
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self.disk = Disk(self.folder) if own_disk else None
-        self.data = self.folder / "data"
+        self.data = data or self.folder / "data"
         self.socket = self.folder / ".s.PGSQL.5432"
         self.settings = list(settings)
         self.listen = listen
         self.as_user = []
         self.popen = None
         try:
-            self._make(standby_of, allow)
+            self._make(standby_of, allow, is_there=data is not None)
         except BaseException:
             self.remove()
             raise
 
-    def _make(self, standby_of, allow):
+    def _make(self, standby_of, allow, is_there):
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres", "postgres")
             self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
         self.password = self.folder / "password"
         self.password.write_text(PASSWORD + "\n")
         self.password.chmod(0o644)
+        if not is_there:
+            self._make_data(standby_of)
+        if allow is not None:
+            with open(self.data / "pg_hba.conf", "a") as rules:
+                rules.write(f"host all all {allow} scram-sha-256\n")
+        self.start()
+
+    def _make_data(self, standby_of):
         if standby_of is None:
             self._run("initdb", "-D", self.data, "-U", "admin", "-A", "scram-sha-256", "-N", "--pwfile", self.password,
                       "--locale=C.UTF-8", "-E", "UTF8")
         else:
             self._run("pg_basebackup", "-D", self.data, "-R", "-c", "fast", "-d", " ".join(
                 f"{key}={value}" for key, value in {**standby_of, "user": "admin", "password": PASSWORD, "application_name": "standby"}.items()))
-        if allow is not None:
-            with open(self.data / "pg_hba.conf", "a") as rules:
-                rules.write(f"host all all {allow} scram-sha-256\n")
-        self.start()
 
     def _run(self, program, *args):
         done = subprocess.run([*self.as_user, self.bin / program, *args], capture_output=True, text=True, check=False,
@@ -169,9 +173,14 @@ class Server:
         (target / "postmaster.pid").unlink(missing_ok=True)
 
     def put_back(self, name):
-        """The server must not run."""
-        shutil.rmtree(self.data)
+        """The server must not run. What it had until now is in `put_aside`."""
+        shutil.rmtree(self.put_aside, ignore_errors=True)
+        self.data.rename(self.put_aside)
         subprocess.run([*self.as_user, "cp", "-a", self.folder / name, self.data], check=True)
+
+    @property
+    def put_aside(self):
+        return self.folder / "put-aside"
 
     def sql(self, text, database="postgres", check=True, timeout=30):
         return subprocess.run(

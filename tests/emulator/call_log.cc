@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kMostCalls = 20000;
 constexpr size_t kMostSubmits = 200000;
 constexpr size_t kMostWebhooks = 50000;
+constexpr size_t kMostSeconds = 86400;
 
 std::string Array(const std::vector<std::string>& items) {
   std::string text = "[";
@@ -50,6 +51,9 @@ void CallLog::CountMinute(WallTime now) {
   }
   ++seconds_[second % 60];
   most_in_minute_ = std::max(most_in_minute_, ++calls_in_minute_);
+  if (by_second_.empty() || by_second_.back().first < second) by_second_.emplace_back(second, 0);
+  ++by_second_.back().second;
+  if (by_second_.size() > kMostSeconds) by_second_.pop_front();
 }
 
 void CallLog::AddCall(const std::string& call, const std::string& method, const std::string& path,
@@ -117,6 +121,7 @@ void CallLog::Clear() {
   connections_total_ = connections_;
   seconds_.fill(0);
   calls_in_minute_ = most_in_minute_ = 0;
+  by_second_.clear();
 }
 
 std::string CallLog::StatsText() const {
@@ -150,6 +155,15 @@ std::string CallLog::StatsText() const {
       .Add("connections_open", connections_)
       .Add("connections_total", connections_total_)
       .Text();
+}
+
+std::string CallLog::SecondsText() const {
+  std::vector<std::string> items;
+  MutexLock lock(&mu_);
+  for (const auto& [second, calls] : by_second_) {
+    items.push_back("[" + std::to_string(second) + "," + std::to_string(calls) + "]");
+  }
+  return Array(items);
 }
 
 std::string CallLog::CallsText(size_t limit) const {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/emulator/job.h"
@@ -44,6 +45,8 @@ class CallLog {
   void Clear();
 
   std::string StatsText() const;
+  // [second since 1970, API calls within it], for each second that had any.
+  std::string SecondsText() const;
   // The newest `limit` of each, oldest first, as JSON arrays.
   std::string CallsText(size_t limit) const;
   std::string SubmitsText(size_t limit, const std::string& name) const;
@@ -88,6 +91,8 @@ class CallLog {
   int64_t last_second_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t calls_in_minute_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t most_in_minute_ ABSL_GUARDED_BY(mu_) = 0;
+  // The second and its API calls, oldest first.
+  std::deque<std::pair<int64_t, int64_t>> by_second_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace finetune::emulator

@@ -73,6 +73,7 @@ Answer ControlDoor::Read(const std::string& what, const Request& request) const 
   const size_t limit = LimitOf(request);
   if (what == "health") return Done();
   if (what == "stats") return JsonAnswer(parts_.log->StatsText());
+  if (what == "seconds") return JsonAnswer(parts_.log->SecondsText());
   if (what == "calls") return JsonAnswer(parts_.log->CallsText(limit));
   if (what == "submits") {
     return JsonAnswer(parts_.log->SubmitsText(limit, request.Query("name").value_or("")));
@@ -96,9 +97,10 @@ Answer ControlDoor::Read(const std::string& what, const Request& request) const 
     return job ? JsonAnswer(ControlText(*job)) : ErrorAnswer(404, "there is no such job");
   }
   if (absl::StartsWith(what, "weights/")) return WeightsText(what.substr(8));
-  return ErrorAnswer(404,
-                     "GET knows health, stats, calls, submits, webhooks, duplicates, settings, "
-                     "jobs, jobs/ID, weights/ID, faults, faults/kinds");
+  return ErrorAnswer(
+      404,
+      "GET knows health, stats, seconds, calls, submits, webhooks, duplicates, settings, "
+      "jobs, jobs/ID, weights/ID, faults, faults/kinds");
 }
 
 Answer ControlDoor::JobsText(const Request& request) const {

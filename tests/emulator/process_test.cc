@@ -190,6 +190,21 @@ TEST_F(EmulatorTest, KeepsTheRateLimit) {
   EXPECT_THAT(refused.head, HasSubstr("x-rate-limit-reset-at-utc: "));
 }
 
+TEST_F(EmulatorTest, CountsTheCallsOfEachSecond) {
+  for (int i = 0; i < 3; ++i) List();
+  const auto seconds = ParseJson(Call("GET", url_ + "/emulator/seconds").body);
+  ASSERT_TRUE(seconds && seconds->IsArray());
+  int64_t calls = 0, last = 0;
+  for (const auto& second : seconds->GetArray()) {
+    EXPECT_LT(last, second[0].GetInt64());
+    last = second[0].GetInt64();
+    calls += second[1].GetInt64();
+  }
+  EXPECT_EQ(calls, 3);
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  EXPECT_NEAR(last, std::chrono::duration_cast<std::chrono::seconds>(now).count(), 60);
+}
+
 TEST_F(EmulatorTest, PostsWebhooksAndSpoilsThem) {
   // Its own API is the receiver: what arrives there is counted as a refused call.
   Control("settings",

@@ -25,16 +25,14 @@ std::optional<std::string> MetadataOf(const grpc::ServerContextBase& context, co
 void Sessions::Enter(UnaryCall& call, absl::AnyInvocable<void() &&> answer) {
   const auto token = MetadataOf(call.context(), kSessionKey);
   if (!token) return std::move(answer)();
-  call.OnAnswerDo([this](grpc::ServerContextBase& context) {
-    const ResumePoint now = catalog_.point();
-    context.AddInitialMetadata(kSessionKey,
-                               absl::StrCat(now.revision, ".", EncodeResumeToken(now)));
-  });
-  if (token->empty()) return std::move(answer)();
+  if (token->empty()) {
+    Answer(call, std::nullopt);
+    return std::move(answer)();
+  }
   const auto point = PointOf(*token);
   if (!point.ok()) return call.Fail(point.status());
   auto enter = [this, point = *point, &call, answer = std::move(answer)]() mutable {
-    if (!catalog_.HasPoint(point)) call.context().AddInitialMetadata(kSessionLostKey, "1");
+    Answer(call, point);
     std::move(answer)();
   };
   if (catalog_.HasPoint(*point) || !catalog_.MayComeTo(*point)) return std::move(enter)();
@@ -43,6 +41,20 @@ void Sessions::Enter(UnaryCall& call, absl::AnyInvocable<void() &&> answer) {
       if (!status.ok()) return call.Fail(status);
       std::move(enter)();
     });
+  });
+}
+
+void Sessions::Answer(UnaryCall& call, const std::optional<ResumePoint>& seen) {
+  // Each point before the question whether it is still there: nothing is lost unseen in between.
+  const ResumePoint before = catalog_.point();
+  const bool was_lost = seen && !catalog_.HasPoint(*seen);
+  call.OnAnswerDo([this, before, was_lost, seen](grpc::ServerContextBase& context) {
+    ResumePoint now = catalog_.point();
+    const bool is_lost = !catalog_.HasPoint(before);
+    if (is_lost) now = before;
+    if (seen && (was_lost || is_lost)) context.AddInitialMetadata(kSessionLostKey, "1");
+    context.AddInitialMetadata(kSessionKey,
+                               absl::StrCat(now.revision, ".", EncodeResumeToken(now)));
   });
 }
 

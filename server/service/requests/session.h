@@ -34,6 +34,11 @@ class Sessions {
   bool MayBeAhead(const grpc::ServerContextBase& context) const;
 
  private:
+  // Tells with the answer whether what was `seen` is lost, and gives a token that covers it. If the
+  // view loses something while the call is answered, nobody knows on which one the answer rests:
+  // then its token is of what was lost, so that the next answer says so, too.
+  void Answer(UnaryCall& call, const std::optional<ResumePoint>& seen);
+
   Catalog& catalog_;
   Recorder& recorder_;
 };

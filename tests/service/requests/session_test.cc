@@ -15,7 +15,10 @@ class SessionTest : public testing::Test, protected OneMethod {
     EXPECT_TRUE(jobs_.Put(MakeJob("a")).ok());
     EXPECT_TRUE(jobs_.Put(MakeJob("b")).ok());
     Serve([this](auto request, UnaryCall& call) {
-      sessions_.Enter(call, [&call, request] { call.Reply(Named(request.name())); });
+      sessions_.Enter(call, [this, &call, request] {
+        if (meanwhile_) meanwhile_();
+        call.Reply(Named(request.name()));
+      });
     });
   }
   ~SessionTest() override { Shutdown(); }
@@ -45,6 +48,20 @@ class SessionTest : public testing::Test, protected OneMethod {
     return absl::StrCat(point.revision, ".", EncodeResumeToken(point));
   }
 
+  // All but the first change is gone from the view, as after a failover.
+  void LoseAllButOne() {
+    StoreState state = jobs_.store->Load().value();
+    std::vector<Era> eras = state.lineage.eras();
+    eras.push_back(
+        {.id = eras.back().id + 1, .base_revision = 1, .base_seq = 1, .began = {}, .why = {}});
+    state.lineage = Lineage(eras);
+    state.point = {.era = eras.back().id, .seq = 1, .revision = 1};
+    state.records.resize(1);
+    state.changes.resize(1);
+    ASSERT_TRUE(jobs_.catalog.Load(state).ok());
+  }
+
+  std::function<void()> meanwhile_;  // Runs while a call is answered.
   JobsFixture jobs_;
   Sessions sessions_{jobs_.catalog, *jobs_.recorder};
 };
@@ -81,6 +98,29 @@ TEST_F(SessionTest, WhatWasLostIsSaidAndAnsweredFromWhatIsThere) {
   EXPECT_TRUE(told.status.ok()) << told.status.error_message();
   EXPECT_TRUE(told.lost);
   EXPECT_EQ(told.token, TokenOf(jobs_.catalog.point()));
+}
+
+// Whether the answer rests on what was there before or after cannot be told: neither may pass for a
+// record without a loss, in this answer or in the next one.
+TEST_F(SessionTest, ALossWhileACallIsAnsweredIsSaidWithTheAnswerAndAfterIt) {
+  const std::string first = *Ask("").token;
+  meanwhile_ = [this] { LoseAllButOne(); };
+  const Told told = Ask(first);
+  EXPECT_TRUE(told.lost);
+  EXPECT_EQ(told.token, first) << "what may have been answered is not in the record any more";
+  meanwhile_ = nullptr;
+  const Told next = Ask(told.token);
+  EXPECT_TRUE(next.lost);
+  EXPECT_EQ(next.token, TokenOf(jobs_.catalog.point()));
+  EXPECT_FALSE(Ask(next.token).lost);
+}
+
+TEST_F(SessionTest, ALossWhileTheFirstCallIsAnsweredIsSaidAfterIt) {
+  meanwhile_ = [this] { LoseAllButOne(); };
+  const Told told = Ask("");
+  EXPECT_FALSE(told.lost) << "the client had nothing";
+  meanwhile_ = nullptr;
+  EXPECT_TRUE(Ask(told.token).lost);
 }
 
 TEST_F(SessionTest, WhatIsNoTokenIsRefused) {
