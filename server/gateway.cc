@@ -87,7 +87,7 @@ absl::Status Gateway::Open(const std::function<bool()>& should_stop) {
   LogWarnings();
   OpenTracer();
   RETURN_IF_ERROR(OpenRecord(should_stop));
-  RETURN_IF_ERROR(OpenSegmind());
+  RETURN_IF_ERROR(OpenSegmind(should_stop));
   MakeReadiness();
   MakeDoors();
   MakeService();
@@ -137,9 +137,7 @@ absl::Status Gateway::OpenRecord(const std::function<bool()>& should_stop) {
   recorder_ =
       std::make_unique<Recorder>(Recorder::Options{.forget_lost_after = config_.forget_lost_after},
                                  *store_, *catalog_, *clock_, metrics_);
-  const auto load = [this] { return recorder_->Load(); };
-  const absl::Status loaded = recorder_->is_shared() ? AwaitDatabase(load, should_stop) : load();
-  if (!loaded.ok()) return Blame("store", loaded);
+  RETURN_IF_ERROR(AwaitRecord([this] { return recorder_->Load(); }, should_stop));
   job_metrics_ = std::make_unique<JobMetrics>(*clock_, metrics_);
   job_metrics_->Load(*catalog_->view());
   job_waits_ = std::make_unique<JobWaits>(*catalog_, *clock_);
@@ -153,7 +151,14 @@ absl::Status Gateway::OpenRecord(const std::function<bool()>& should_stop) {
   return absl::OkStatus();
 }
 
-absl::Status Gateway::OpenSegmind() {
+absl::Status Gateway::AwaitRecord(const std::function<absl::Status()>& attempt,
+                                  const std::function<bool()>& should_stop) {
+  const absl::Status status =
+      recorder_->is_shared() ? AwaitDatabase(attempt, should_stop) : attempt();
+  return status.ok() ? status : Blame("store", status);
+}
+
+absl::Status Gateway::OpenSegmind(const std::function<bool()>& should_stop) {
   auto policy = AddressPolicy::Create(config_.transfer_hosts, config_.upstream_url);
   if (!policy.ok()) return Blame("transfer_hosts", policy.status());
   ASSIGN_OR_RETURN(streamer_, CurlStreamer::Create({.ca_file = UpstreamCa()}, *std::move(policy)));
@@ -177,8 +182,7 @@ absl::Status Gateway::OpenSegmind() {
       Submitter::Options{.markers = config_.markers, .require_credits = config_.require_credits},
       *segmind_, *recorder_, *catalog_, *tracker_, *clock_, metrics_);
   recorder_->AddListener(submitter_.get());
-  if (absl::Status recovered = submitter_->Recover(); !recovered.ok())
-    return Blame("store", recovered);
+  RETURN_IF_ERROR(AwaitRecord([this] { return submitter_->Recover(); }, should_stop));
   spending_ = std::make_unique<SpendingReader>(*recorder_);
   spending_summary_ = std::make_unique<SpendingSummary>(*spending_, *clock_);
   updater_ = std::make_unique<Updater>(*segmind_, *recorder_, *catalog_);

@@ -77,7 +77,10 @@ class Gateway {
   // Open's steps, in their order.
   absl::Status OpenFiles();
   absl::Status OpenRecord(const std::function<bool()>& should_stop);
-  absl::Status OpenSegmind();
+  absl::Status OpenSegmind(const std::function<bool()>& should_stop);
+  // An attempt at a record that others share is made again for as long as their database is away.
+  absl::Status AwaitRecord(const std::function<absl::Status()>& attempt,
+                           const std::function<bool()>& should_stop);
   void MakeReadiness();
   void MakeDoors();
   void MakeService();

@@ -115,16 +115,20 @@ class Server:
             stdout=log, stderr=log)
         log.close()
         if wait:
-            wait_until("PostgreSQL to answer", self.answers)
+            self.come_back()
         return self
 
     def come_back(self):
-        """It may have ended, or be about to: it is started as often as need be, as whatever watches over servers does."""
+        """It may have ended, or be about to: it is started as often as need be, as whatever watches over servers does. None starts while a
+        backend of one that was killed has yet to notice."""
         def back():
             if self.popen.poll() is not None:
                 self.start(wait=False)
             return self.answers()
-        wait_until("PostgreSQL to come back", back, step=0.2)
+        try:
+            wait_until("PostgreSQL to answer", back, step=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.log[-3000:]}") from None
 
     def answers(self):
         return self.sql("SELECT 1", check=False).returncode == 0

@@ -4,6 +4,7 @@ import collections
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import unittest
 import uuid
@@ -80,6 +81,18 @@ class Postgres(EndToEnd):
         self.assertEqual(len(self.emulator.submits()), len(ids))
         self.assertEqual(self.emulator.call("GET", "/emulator/duplicates"), [])
         self.assertEqual(gateway.terminate(), 0)
+
+    def test_a_start_waits_for_whoever_stands_in_its_way(self):
+        """Again and again, each time for longer than any one statement waits: whatever step of the start it meets, the next attempt goes on."""
+        self.gateway().terminate()
+        holds = "DO $$ BEGIN FOR i IN 1..4 LOOP PERFORM seq FROM finetune.meta FOR UPDATE; PERFORM pg_sleep(2.5); COMMIT; " \
+                "PERFORM pg_sleep(0.003); COMMIT; END LOOP; END $$"
+        holder = threading.Thread(target=self.server.sql, args=(holds,))
+        holder.start()
+        self.addCleanup(holder.join)
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        wait_until("the row to be locked", lambda: self.server.sql(sleeping).stdout == "1\n")
+        self.create(self.gateway(), str(uuid.uuid4()))
 
     def test_a_second_gateway_has_the_same_record(self):
         first, second = self.gateway(), self.gateway()
