@@ -220,13 +220,18 @@ void Gateway::MakeDoors() {
                    .spending = [this] { return spending_summary_->Get(); }},
         *catalog_);
   admin_door_ = std::make_unique<AdminDoor>(
-      metrics_, [this] { UpdateMetrics(); },
-      [this] { return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout); },
+      metrics_, [this] { UpdateMetrics(); }, [this] { return ProbeGrpcPort(); },
       [this] {
         RETURN_IF_ERROR(readiness_->status());
-        return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout);
+        return ProbeGrpcPort();
       },
       page_door_.get());
+}
+
+absl::Status Gateway::ProbeGrpcPort() const {
+  // It may be closed to this very machine, for some seconds.
+  if (connection_guard_->closes_door()) return absl::OkStatus();
+  return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout);
 }
 
 void Gateway::MakeService() {

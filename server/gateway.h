@@ -95,6 +95,8 @@ class Gateway {
   void LogWarnings() const;
   absl::Status OpenDoors();
   void UpdateMetrics();
+  // Whether the port still takes connections.
+  absl::Status ProbeGrpcPort() const;
   // Ends streams within `grace`, then calls within as much again, then all the rest. Idempotent.
   void Close(absl::Duration grace);
   // Calls to Segmind that are still under way after `deadline` are cancelled.

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "server/base/log.h"
+#include "server/service/connections/closed_door.h"
 
 namespace finetune {
 namespace {
@@ -53,6 +54,14 @@ constexpr int64_t kTolerated = 24 * kMb;
 constexpr int64_t kLeastCost = 4 * kMb;
 // What they may cost while it is watchful.
 constexpr int64_t kToleratedThen = 16 * kMb;
+
+// While the process has grown by so much, no connections are taken from where some were cut, for
+// this long at least, and this long at most.
+constexpr int64_t kFlooded = 96 * kMb;
+constexpr absl::Duration kKeptOut = absl::Milliseconds(200);
+constexpr absl::Duration kLongestKeptOut = absl::Seconds(5);
+// Meanwhile it is seen that often how much of the memory is still used.
+constexpr absl::Duration kTrimWhileClosed = absl::Milliseconds(100);
 
 // A connection that has sent less than this is not looked at.
 constexpr int64_t kLeastBytes = 32 * kKb;
@@ -141,6 +150,7 @@ ConnectionGuard::Process ThisProcess(int port, bool tls) {
           .connections = [port] { return ConnectionsOn(port); },
           .cut = CutConnection,
           .streams = [streams](const std::string& peer) { return streams->Of(peer); },
+          .close_door = [port](const std::vector<Source>& sources) { CloseDoorTo(sources, port); },
           .refresh_streams = [streams] { streams->Refresh(); },
           .most_files = MostFiles(),
           .most_idle = tls ? kMostIdleWithTls : INT64_MAX};
@@ -197,11 +207,13 @@ absl::Duration ConnectionGuard::Look(absl::Time now) {
   // By now the connections that were cut are gone, with what they held.
   if (now >= trim_at_) {
     trim_at_ = now < watchful_until_ ? watchful_until_ : absl::InfiniteFuture();
+    if (closes_door()) trim_at_ = now + kTrimWhileClosed;
     trimmer_.Post(process_.trim);
   }
   const int64_t resident = process_.resident_bytes();
   if (resident <= 0) return kLongest;
   least_ = std::min(least_, resident);
+  OpenDoor(now, resident);
   const bool grows = resident > std::exchange(last_, resident) + kStep;
   const bool first = !alarm_;
   if (first) {
@@ -271,9 +283,10 @@ bool ConnectionGuard::Judge(absl::Time now, bool active) {
   for (const Suspect& suspect : suspects) {
     if (cost <= (now < watchful_until_ ? kToleratedThen : kTolerated)) break;
     cost -= suspect.cost;
-    Cut(suspect);
+    Cut(suspect, now);
     any = true;
   }
+  if (any && !kept_out_.empty()) SetDoor();
   return any;
 }
 
@@ -325,7 +338,7 @@ std::optional<ConnectionGuard::Suspect> ConnectionGuard::Weigh(TcpConnection con
       .streams = std::max<int64_t>(0, sums.streams.started - sums.streams.ended - own.calls)};
 }
 
-void ConnectionGuard::Cut(const Suspect& suspect) {
+void ConnectionGuard::Cut(const Suspect& suspect, absl::Time now) {
   seen_[suspect.connection.inode].cut = true;
   if (!process_.cut(suspect.connection)) return;
   cut_.Increment();
@@ -334,6 +347,25 @@ void ConnectionGuard::Cut(const Suspect& suspect) {
        {"bytes", suspect.bytes},
        {"streams", suspect.streams},
        {"resident_bytes", last_}});
+  if (last_ < least_ + kFlooded) return;
+  const auto [kept_out, is_new] = kept_out_.insert_or_assign(suspect.connection.source, now);
+  if (is_new)
+    Log(LogLevel::kWarning, "takes no more connections from an address for a while",
+        {{"address", NameOf(kept_out->first)}, {"resident_bytes", last_}});
+}
+
+void ConnectionGuard::OpenDoor(absl::Time now, int64_t resident) {
+  const bool flooded = resident >= least_ + kFlooded;
+  const absl::Duration at_least = flooded ? kLongestKeptOut : kKeptOut;
+  if (std::erase_if(kept_out_, [&](const auto& one) { return now >= one.second + at_least; }) > 0)
+    SetDoor();
+}
+
+void ConnectionGuard::SetDoor() {
+  std::vector<Source> sources;
+  for (const auto& [source, since] : kept_out_) sources.push_back(source);
+  closes_door_.store(!sources.empty(), std::memory_order_relaxed);
+  process_.close_door(sources);
 }
 
 void ConnectionGuard::CutIdle(absl::Time now) {

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +39,12 @@ namespace finetune {
 // until little is left. A client whose calls are admitted may have tens of thousands of them wait
 // for their turn.
 //
+// Who is cut can come back at once, and the calls of a connection that is gone take gRPC longer to
+// give back than new ones take to come. So while the process is large all the same, no connections
+// are taken from the addresses of those that were cut, for a fifth of a second to five seconds.
+// Others at such an address can be told from them only by what is behind a connection, so they wait
+// as long for a new one; connections that stand go on.
+//
 // It also keeps descriptors free for accepting, because once they are used up gRPC 1.51 never
 // accepts again. When half of them are taken, connections without a lasting call are cut, a quarter
 // of all descriptors at a time: first those that have never made a call, such as those whose TLS
@@ -55,6 +64,8 @@ class ConnectionGuard {
     std::function<std::vector<TcpConnection>()> connections;
     std::function<bool(const TcpConnection&)> cut;
     std::function<std::optional<StreamCounts>(const std::string& peer)> streams;
+    // Takes no more connections from these, and from all others again.
+    std::function<void(const std::vector<Source>& sources)> close_door;
     // Connections may have come since `streams` was asked last.
     std::function<void()> refresh_streams;
     // How many descriptors may be taken, and how many connections may be without a call.
@@ -75,6 +86,9 @@ class ConnectionGuard {
   absl::Duration Look(absl::Time now);
   // Cuts connections without a call if there are too many at time `now`.
   void CutIdle(absl::Time now);
+
+  // Whether connections from somewhere are not taken just now. Any thread.
+  bool closes_door() const { return closes_door_.load(std::memory_order_relaxed); }
 
  private:
   // What is known of a connection, since it began.
@@ -110,7 +124,10 @@ class ConnectionGuard {
   bool Judge(absl::Time now, bool active);
   static int64_t UnaccountedBytes(const Sums& now, const Sums& before);
   std::optional<Suspect> Weigh(TcpConnection connection, const CallsOfPeers& calls, absl::Time now);
-  void Cut(const Suspect& suspect);
+  void Cut(const Suspect& suspect, absl::Time now);
+  // Opens the door to those that were kept out long enough.
+  void OpenDoor(absl::Time now, int64_t resident);
+  void SetDoor();
   // Those without a call that lasts.
   std::vector<TcpConnection> IdleConnections() const;
   // Those first that are missed least.
@@ -133,6 +150,9 @@ class ConnectionGuard {
   absl::Time next_census_ = absl::InfinitePast();
   int census_ = 0;
   absl::flat_hash_map<ino_t, Seen> seen_;  // By the socket.
+  std::map<Source, absl::Time> kept_out_;  // When the last connection from there was cut.
+
+  std::atomic<bool> closes_door_ = false;
 
   Mutex mu_;
   CondVar changed_;

@@ -54,13 +54,29 @@ std::string PeerName(const Address& address) {
   return absl::StrCat("ipv6:%5B", text, zone, "%5D:", address.port());
 }
 
+Source SourceOf(const Address& address) {
+  const auto number = [](const uint8_t* bytes, int count) {
+    uint64_t value = 0;
+    for (int i = 0; i < count; ++i) value = value << 8 | bytes[i];
+    return value;
+  };
+  if (address.is_four()) return {.bits = ntohl(address.four().sin_addr.s_addr)};
+  const in6_addr& six = address.six().sin6_addr;
+  if (IN6_IS_ADDR_V4MAPPED(&six)) return {.bits = number(six.s6_addr + 12, 4)};
+  return {.is_six = true, .bits = number(six.s6_addr, 8)};
+}
+
+bool IsOn(int port, int fd) {
+  Address here;
+  return getsockname(fd, here.get(), &here.size) == 0 && (here.is_four() || here.is_six()) &&
+         here.port() == port;
+}
+
 std::optional<TcpConnection> Describe(int fd, int port) {
   struct stat file {};
-  if (fstat(fd, &file) != 0 || !S_ISSOCK(file.st_mode)) return std::nullopt;
-  Address here, there;
-  if (getsockname(fd, here.get(), &here.size) != 0 || !(here.is_four() || here.is_six()) ||
-      here.port() != port || getpeername(fd, there.get(), &there.size) != 0)
-    return std::nullopt;
+  if (fstat(fd, &file) != 0 || !S_ISSOCK(file.st_mode) || !IsOn(port, fd)) return std::nullopt;
+  Address there;
+  if (getpeername(fd, there.get(), &there.size) != 0) return std::nullopt;
   tcp_info info{};
   socklen_t size = sizeof(info);
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
@@ -70,9 +86,22 @@ std::optional<TcpConnection> Describe(int fd, int port) {
       .inode = file.st_ino,
       .fd = fd,
       .peer = PeerName(there),
+      .source = SourceOf(there),
       .read_bytes = std::max<int64_t>(0, static_cast<int64_t>(info.tcpi_bytes_received) - unread),
       .sent_bytes = static_cast<int64_t>(info.tcpi_bytes_acked),
       .idle = absl::Milliseconds(info.tcpi_last_data_recv)};
+}
+
+// Calls `look` with each open file of the process.
+template <typename Look>
+void ForEachFile(const Look& look) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> files(opendir("/proc/self/fd"), &closedir);
+  if (files == nullptr) return;
+  while (const dirent* entry = readdir(files.get())) {
+    int fd = -1;
+    const char* end = entry->d_name + std::strlen(entry->d_name);
+    if (std::from_chars(entry->d_name, end, fd).ptr == end) look(fd);
+  }
 }
 
 bool IsSame(int fd, const TcpConnection& connection) {
@@ -82,16 +111,34 @@ bool IsSame(int fd, const TcpConnection& connection) {
 
 }  // namespace
 
+std::string NameOf(const Source& source) {
+  char text[INET6_ADDRSTRLEN] = "";
+  if (!source.is_six) {
+    const in_addr four{.s_addr = htonl(static_cast<uint32_t>(source.bits))};
+    return inet_ntop(AF_INET, &four, text, sizeof(text));
+  }
+  in6_addr six{};
+  for (int i = 0; i < 8; ++i) six.s6_addr[i] = static_cast<uint8_t>(source.bits >> (56 - 8 * i));
+  return absl::StrCat(inet_ntop(AF_INET6, &six, text, sizeof(text)), "/64");
+}
+
 std::vector<TcpConnection> ConnectionsOn(int port) {
   std::vector<TcpConnection> found;
-  const std::unique_ptr<DIR, int (*)(DIR*)> files(opendir("/proc/self/fd"), &closedir);
-  if (files == nullptr) return found;
-  while (const dirent* entry = readdir(files.get())) {
-    int fd = -1;
-    const char* end = entry->d_name + std::strlen(entry->d_name);
-    if (std::from_chars(entry->d_name, end, fd).ptr != end) continue;
+  ForEachFile([&](int fd) {
     if (auto connection = Describe(fd, port)) found.push_back(*std::move(connection));
-  }
+  });
+  return found;
+}
+
+std::vector<int> ListenersOn(int port) {
+  std::vector<int> found;
+  ForEachFile([&](int fd) {
+    int listens = 0;
+    socklen_t size = sizeof(listens);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0 &&
+        IsOn(port, fd))
+      found.push_back(fd);
+  });
   return found;
 }
 

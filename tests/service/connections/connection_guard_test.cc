@@ -28,6 +28,7 @@ class ConnectionGuardTest : public ::testing::Test {
     int64_t sent_bytes = 0;
     bool known = true;  // To gRPC.
     absl::Duration idle;
+    Source source = {};
   };
 
   std::vector<TcpConnection> Connections() {
@@ -36,6 +37,7 @@ class ConnectionGuardTest : public ::testing::Test {
     for (const auto& [peer, connection] : connections_)
       all.push_back({.inode = std::hash<std::string>()(peer),
                      .peer = peer,
+                     .source = connection.source,
                      .read_bytes = connection.read_bytes,
                      .sent_bytes = connection.sent_bytes,
                      .idle = connection.idle});
@@ -80,6 +82,7 @@ class ConnectionGuardTest : public ::testing::Test {
   int trims_ = 0;
   std::map<std::string, Connection> connections_;
   std::vector<std::string> cut_;
+  std::vector<Source> kept_out_;
 
   ConnectionGuard::Process ThisProcess() {
     return {.resident_bytes = [this] { return resident_; },
@@ -96,6 +99,7 @@ class ConnectionGuardTest : public ::testing::Test {
               if (!connection.known) return std::nullopt;
               return connection.streams;
             },
+            .close_door = [this](const std::vector<Source>& sources) { kept_out_ = sources; },
             .refresh_streams = [] {},
             .most_files = 6};
   }
@@ -306,6 +310,46 @@ TEST_F(ConnectionGuardTest, CutsWhoTakesCallsBack) {
                           .streams = {.started = 8000, .ended = 8000, .failed = 8000}};
   Look();
   EXPECT_THAT(cut_, ElementsAre(kFlood));
+}
+
+TEST_F(ConnectionGuardTest, KeepsOutForAWhileWhoIsCutWhileTheProcessIsLarge) {
+  const Source source{.bits = 0xc0000201};
+  BeginAlarm();
+  connections_[kFlood] = {.streams = {.started = 60'000}, .source = source};
+  connections_[kFlood].read_bytes = kMb;
+  connections_[kHonest] = {.read_bytes = kKb, .source = {.bits = 0xc0000202}};
+  Look();
+  ASSERT_THAT(cut_, ElementsAre(kFlood));
+  EXPECT_THAT(kept_out_, IsEmpty()) << "to cut it was enough";
+
+  connections_.erase(kFlood);
+  connections_["ipv4:192.0.2.1:2"] = {
+      .read_bytes = kMb, .streams = {.started = 60'000}, .source = source};
+  resident_ += 100 * kMb;
+  Look();
+  ASSERT_EQ(cut_.size(), 2);
+  EXPECT_THAT(kept_out_, ElementsAre(source));
+  EXPECT_TRUE(guard_.closes_door());
+
+  resident_ = 120 * kMb;
+  Look(absl::Milliseconds(100));
+  EXPECT_THAT(kept_out_, ElementsAre(source));
+  Look(absl::Milliseconds(150));
+  EXPECT_THAT(kept_out_, IsEmpty());
+  EXPECT_FALSE(guard_.closes_door());
+}
+
+TEST_F(ConnectionGuardTest, KeepsNobodyOutForLongHoweverLargeTheProcessStays) {
+  connections_[kFlood] = {
+      .read_bytes = kMb, .streams = {.started = 60'000}, .source = {.bits = 0xc0000201}};
+  BeginAlarm();
+  resident_ += 300 * kMb;
+  for (int i = 0; i < 10 && cut_.empty(); ++i) Look();
+  ASSERT_EQ(kept_out_.size(), 1);
+  Look(absl::Seconds(2));
+  EXPECT_EQ(kept_out_.size(), 1) << "it does not help to let more in";
+  Look(absl::Seconds(4));
+  EXPECT_THAT(kept_out_, IsEmpty());
 }
 
 TEST_F(ConnectionGuardTest, AcceptsGrowthThatNobodyIsToBlameFor) {
