@@ -7,10 +7,12 @@ import re
 import unittest
 import uuid
 
+import grpc
+
 import fleet_world
 import postgres
 from fleet_world import FleetWorld
-from harness import SOURCE, EndToEnd, Gateway, job, svc, wait_until
+from harness import SOURCE, EndToEnd, Gateway, job, reason_of, svc, wait_until
 
 FORM = 3
 # To all tables at once or to none, and never long in the way of those who commit: as gateways raise their tables.
@@ -58,6 +60,34 @@ class Upgrade(EndToEnd):
         world.replicas[0].end(seconds=40)
         with self.assertRaisesRegex(AssertionError, rf"newer version \(form {FORM + 1}\).*this one knows {FORM}"):
             world.replicas[0].start()
+
+    def test_a_newer_version_that_lets_this_one_only_read(self):
+        """As the ledger's did: the tables refuse what does not keep up what it added."""
+        emulator = self.start_emulator("--check_datasets=false", time_scale=20)
+        world = FleetWorld(self.folder, emulator, replicas=2)
+        self.addCleanup(world.end)
+        world.start_all().load()
+        self.some_more(world)
+        # Those whose commit is in the way are tried again, as the newer version would.
+        wait_until("the newer version's tables", lambda: world.primary.sql(
+            "SET lock_timeout = '2s'; ALTER TABLE finetune.meta ADD COLUMN added_seq bigint; UPDATE finetune.meta SET added_seq = seq; "
+            "ALTER TABLE finetune.meta ADD CONSTRAINT written_by_newer_ones CHECK (added_seq = seq)", check=False).returncode == 0)
+        submits = len(emulator.submits())
+        with self.assertRaises(grpc.RpcError) as caught:
+            world.replicas[0].stub.CreateFineTune(svc.CreateFineTuneRequest(request_id=str(uuid.uuid4()), fine_tune=job()), timeout=20)
+        self.assertEqual(reason_of(caught.exception), "STORE_UNAVAILABLE")
+        for replica in world.replicas:
+            self.assertGreater(len(replica.stub.ListFineTunes(svc.ListFineTunesRequest(), timeout=10).fine_tunes), 0)
+        # What was under way by then may have been sent, and was acknowledged to nobody. The rest is sent by those that come after.
+        self.assertLessEqual(len(emulator.submits()), submits + len(world.creating))
+        for replica in world.replicas:
+            replica.end(seconds=40)
+        world.primary.sql("ALTER TABLE finetune.meta DROP CONSTRAINT written_by_newer_ones, DROP COLUMN added_seq")
+        for replica in world.replicas:
+            replica.start()
+        self.some_more(world)
+        world.calm()
+        world.check(self)
 
 
 @unittest.skipIf(fleet_world.missing(), fleet_world.missing())
