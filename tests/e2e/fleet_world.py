@@ -549,8 +549,9 @@ class FleetWorld(crash_world.World):
 
     def check_histories(self):
         """Holds what each was told against all that was ever committed, lost or not."""
+        polled = set(self.polled)  # Watchers go on; what they see from here on is not in what is read then.
         self.histories = fleet_history.Histories(self.ended, fleet_history.History.read(self.primary))
-        self.changes_of_leaders = self.histories.check_writers(self.polled)
+        self.changes_of_leaders = self.histories.check_writers(polled)
         self.terms = len({(change.leader, change.term) for change in self.histories.by_etag.values()})
         self.check_limits()
         for watcher in self.watchers:
