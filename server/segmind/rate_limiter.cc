@@ -1,8 +1,10 @@
 #include "server/segmind/rate_limiter.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "server/base/error.h"
 
@@ -56,15 +58,18 @@ void RateLimiter::Acquire(Priority priority, std::shared_ptr<Sharer> sharer, abs
   {
     MutexLock lock(mu_);
     ForgetOld(now);
-    if (refusals_ != nullptr && want.sharer != nullptr && !made_by_.contains(want.sharer.get()))
+    if (refusals_ != nullptr && want.sharer != nullptr && MadeBy(want.sharer) == 0)
       refusals_->Know(*want.sharer);
-    const absl::Time turn = TurnOf(want, Ahead(want, waiters_.size()), now);
     if (stopped_) {
       refusal = absl::CancelledError("the gateway is stopping");
-    } else if (turn > deadline || IsFull(want)) {
-      refusal = TooLong(want, turn, now);
     } else {
+      const bool full = IsFull(want);
       waiters_.push_back({std::move(want), deadline, cancellation, std::move(granted)});
+      if (const absl::Time turn = TurnOfLast(now); full || turn > deadline) {
+        refusal = TooLong(waiters_.back().want, turn, now);
+        granted = std::move(waiters_.back().granted);
+        waiters_.pop_back();
+      }
     }
   }
   if (!refusal.ok()) return std::move(granted)(refusal);
@@ -90,10 +95,8 @@ int RateLimiter::calls_left() const {
   const absl::Time now = clock_.Now();
   MutexLock lock(mu_);
   if (now < hold_until_) return 0;
-  const auto recent =
-      std::upper_bound(made_.begin(), made_.end(), now - kWindow,
-                       [](absl::Time time, const Made& made) { return time < made.time; });
-  const size_t used = made_.end() - recent;
+  const MadeCalls::Times& made = made_.In(CallGroup::kAll);
+  const size_t used = made.end() - std::upper_bound(made.begin(), made.end(), now - kWindow);
   return used >= limit_ ? 0 : static_cast<int>(limit_ - used);
 }
 
@@ -159,7 +162,7 @@ void RateLimiter::OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) {
         ask_at_ = now + kAskAgainAfter;
       } else if (const auto next = NextInTurn(now)) {
         Grant(*next, now, ready);
-        made_.back().id = *answer->granted;
+        made_.SetLastId(*answer->granted);
       }
       TakePicture(answer->picture);
     }
@@ -170,24 +173,16 @@ void RateLimiter::OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) {
 
 void RateLimiter::TakePicture(const CallBudget::Picture& picture) {
   absl::flat_hash_map<uint64_t, std::shared_ptr<Sharer>> own;
-  for (Made& made : made_) own.try_emplace(made.id, std::move(made.want.sharer));
-  made_.clear();
-  made_as_ = {};
-  made_by_.clear();
+  for (MadeCalls::Call& call : made_.Take()) own.try_emplace(call.id, std::move(call.want.sharer));
   for (const CallBudget::Call& call : picture.calls) {
     const int kind = std::clamp(call.kind, 0, kPriorities - 1);
     const auto known = own.find(call.id);
-    Count({call.time,
-           {static_cast<Priority>(kind), known == own.end() ? nullptr : std::move(known->second)},
-           call.id});
+    made_.Add(
+        {call.time,
+         {static_cast<Priority>(kind), known == own.end() ? nullptr : std::move(known->second)},
+         call.id});
   }
   hold_until_ = std::max(hold_until_, picture.hold_until);
-}
-
-void RateLimiter::Count(Made made) {
-  ++made_as_[static_cast<size_t>(made.want.priority)];
-  if (made.want.sharer != nullptr) ++made_by_[made.want.sharer.get()];
-  made_.push_back(std::move(made));
 }
 
 // This brings nobody's turn forward: a call that may go now does not wait.
@@ -210,22 +205,35 @@ void RateLimiter::DropCancelled() {
 void RateLimiter::Grant(size_t i, absl::Time now, Ready& ready) {
   WaitingCall& waiter = waiters_[i];
   ready.emplace_back(std::move(waiter.granted), absl::OkStatus());
-  Count({.time = now, .want = std::move(waiter.want)});
+  made_.Add({.time = now, .want = std::move(waiter.want)});
   waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(i));
 }
 
+// Calls whose turn will not come in time learn that now.
 void RateLimiter::Expire(absl::Time now, Ready& ready) {
-  // Calls whose turn will not come in time learn that now.
-  for (size_t i = 0; i < waiters_.size();) {
-    WaitingCall& waiter = waiters_[i];
-    const absl::Time turn = TurnOf(waiter.want, Ahead(waiter.want, i), now);
+  if (waiters_.empty()) return;
+  std::vector<size_t> late;
+  const std::vector<const Want*> waiting = Waiting();
+  TurnOrder order(waiting, made_);
+  while (const auto i = order.Next()) {
+    WaitingCall& waiter = waiters_[*i];
+    const absl::Time turn = TurnOf(waiter.want, order.Ahead(), now);
     if (waiter.deadline >= turn && waiter.deadline >= now) {
-      ++i;
+      order.Keep();
       continue;
     }
     ready.emplace_back(std::move(waiter.granted), TooLong(waiter.want, turn, now));
-    waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(i));
+    late.push_back(*i);
   }
+  std::sort(late.begin(), late.end(), std::greater<>());
+  for (const size_t i : late) waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(i));
+}
+
+std::vector<const RateLimiter::Want*> RateLimiter::Waiting() const {
+  std::vector<const Want*> waiting;
+  waiting.reserve(waiters_.size());
+  for (const WaitingCall& waiter : waiters_) waiting.push_back(&waiter.want);
+  return waiting;
 }
 
 std::optional<size_t> RateLimiter::NextInTurn(absl::Time now) const {
@@ -243,107 +251,71 @@ std::optional<size_t> RateLimiter::NextInTurn(absl::Time now) const {
   return best;
 }
 
-void RateLimiter::ForgetOld(absl::Time now) {
-  while (!made_.empty() && made_.front().time <= now - kWindow) {
-    const Want& want = made_.front().want;
-    --made_as_[static_cast<size_t>(want.priority)];
-    if (const auto by = made_by_.find(want.sharer.get()); by != made_by_.end() && --by->second == 0)
-      made_by_.erase(by);
-    made_.pop_front();
-  }
-}
-
-size_t RateLimiter::MadeBy(const std::shared_ptr<Sharer>& sharer) const {
-  const auto found = made_by_.find(sharer.get());
-  return found == made_by_.end() ? 0 : found->second;
-}
+void RateLimiter::ForgetOld(absl::Time now) { made_.ForgetUntil(now - kWindow); }
 
 bool RateLimiter::MayGoNow(const Want& want) const {
-  if (made_.size() >= limit_) return false;
-  const size_t interactive = MadeAs(Priority::kInteractive), own = MadeAs(Priority::kBackground);
-  if (want.priority != Priority::kSubmit && interactive + own >= limit_ - kept_for_submits_)
+  if (MadeIn(CallGroup::kAll) >= limit_) return false;
+  if (want.priority != Priority::kSubmit &&
+      MadeIn(CallGroup::kNotSubmits) >= limit_ - kept_for_submits_)
     return false;
   if (want.priority == Priority::kBackground) return true;
-  if (MadeByCallers() >= limit_ - kept_for_own_) return false;
+  if (MadeIn(CallGroup::kOfCallers) >= limit_ - kept_for_own_) return false;
   if (want.priority == Priority::kInteractive &&
-      interactive >= limit_ - kept_for_submits_ - kept_for_own_)
+      MadeIn(CallGroup::kInteractive) >= limit_ - kept_for_submits_ - kept_for_own_)
     return false;
-  return want.sharer == nullptr || MadeBy(want.sharer) < share_ || MadeByCallers() < scarce_;
+  return want.sharer == nullptr || MadeBy(want.sharer) < share_ ||
+         MadeIn(CallGroup::kOfCallers) < scarce_;
 }
 
-absl::Time RateLimiter::TurnOf(const Want& want, const std::vector<const Want*>& ahead,
-                               absl::Time now) const {
-  const auto soonest = std::max(now, hold_until_);
-  if (ahead.empty() && MayGoNow(want)) return soonest;
-  const auto all = [](const Want&) { return true; };
-  const auto of_callers = [](const Want& one) { return one.priority != Priority::kBackground; };
-  const auto not_submits = [](const Want& one) { return one.priority != Priority::kSubmit; };
-  const auto alike = [&](const Want& one) { return one.priority == want.priority; };
-  const auto within_limits =
-      [&](const std::vector<const Want*>& before) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-        absl::Time turn = TurnWithin(limit_, all, before, now);
-        if (want.priority != Priority::kSubmit)
-          turn = std::max(turn, TurnWithin(limit_ - kept_for_submits_, not_submits, before, now));
-        if (want.priority != Priority::kBackground)
-          turn = std::max(turn, TurnWithin(limit_ - kept_for_own_, of_callers, before, now));
-        if (want.priority == Priority::kInteractive)
-          turn = std::max(
-              turn, TurnWithin(limit_ - kept_for_submits_ - kept_for_own_, alike, before, now));
-        return turn;
-      };
-  absl::Time turn = within_limits(ahead);
+absl::Time RateLimiter::TurnOfLast(absl::Time now) const {
+  const size_t last = waiters_.size() - 1;
+  if (last == 0) return TurnOf(waiters_[0].want, {}, now);
+  const std::vector<const Want*> waiting = Waiting();
+  TurnOrder order(waiting, made_);
+  while (order.Next() != last) order.Keep();
+  return TurnOf(waiters_[last].want, order.Ahead(), now);
+}
+
+absl::Time RateLimiter::TurnOf(const Want& want, const CallsAhead& ahead, absl::Time now) const {
+  if (ahead.none() && MayGoNow(want)) return std::max(now, hold_until_);
+  absl::Time turn = TurnWithinLimits(want.priority, ahead, now);
   // The calls that are reserved for its priority come to it whoever else waits. But processes that
   // share a budget may have used them up.
   const size_t kept = want.priority == Priority::kSubmit       ? kept_for_submits_
                       : want.priority == Priority::kBackground ? kept_for_own_
                                                                : 0;
-  if (kept > 0)
-    turn = std::min(turn, std::max(TurnWithin(kept, alike, ahead, now), within_limits({})));
+  if (kept > 0) {
+    turn = std::min(turn, std::max(TurnWithin(kept, GroupOf(want.priority), ahead, now),
+                                   TurnWithinLimits(want.priority, {}, now)));
+  }
   if (want.sharer == nullptr || want.priority == Priority::kBackground) return turn;
-  const auto its_own = [&](const Want& one) { return one.sharer == want.sharer; };
-  return std::max(turn, std::min(TurnWithin(share_, its_own, ahead, now),
-                                 TurnWithin(scarce_, of_callers, ahead, now)));
+  return std::max(turn, std::min(TurnWithin(share_, made_.By(want.sharer.get()), ahead.own, now),
+                                 TurnWithin(scarce_, CallGroup::kOfCallers, ahead, now)));
 }
 
-absl::Time RateLimiter::TurnWithin(size_t budget, Concerns concerns,
-                                   const std::vector<const Want*>& ahead, absl::Time now) const {
+absl::Time RateLimiter::TurnWithinLimits(Priority priority, const CallsAhead& ahead,
+                                         absl::Time now) const {
+  absl::Time turn = TurnWithin(limit_, CallGroup::kAll, ahead, now);
+  const auto also = [&](size_t budget, CallGroup group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    turn = std::max(turn, TurnWithin(budget, group, ahead, now));
+  };
+  if (priority != Priority::kSubmit) also(limit_ - kept_for_submits_, CallGroup::kNotSubmits);
+  if (priority != Priority::kBackground) also(limit_ - kept_for_own_, CallGroup::kOfCallers);
+  if (priority == Priority::kInteractive)
+    also(limit_ - kept_for_submits_ - kept_for_own_, CallGroup::kInteractive);
+  return turn;
+}
+
+absl::Time RateLimiter::TurnWithin(size_t budget, const MadeCalls::Times& made, size_t ahead,
+                                   absl::Time now) const {
   const absl::Time soonest = std::max(now, hold_until_);
-  std::vector<absl::Time> made;
-  for (const Made& one : made_)
-    if (concerns(one.want)) made.push_back(one.time);
   // Each call is made one window after the call `budget` places before it. That one may itself
   // still wait, so this goes back to one that was made or that nothing delays.
-  size_t place = made.size() +
-                 static_cast<size_t>(std::count_if(
-                     ahead.begin(), ahead.end(), [&](const Want* one) { return concerns(*one); }));
+  size_t place = made.size() + ahead;
   int windows = 0;
   for (; place >= made.size() && place >= budget; place -= budget) ++windows;
   if (place >= made.size()) return soonest + kWindow * windows;
   return std::max(made[place] + kWindow, soonest) + kWindow * std::max(windows - 1, 0);
-}
-
-// Within a priority, the caller that made fewer calls goes first, and each granted call counts: a
-// waiting call's rank is how many its sharer will have made when its turn comes.
-std::vector<const RateLimiter::Want*> RateLimiter::Ahead(const Want& want, size_t i) const {
-  absl::flat_hash_map<const Sharer*, size_t> ranks;
-  const auto next_rank = [&](const Want& of) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    const auto [rank, is_new] = ranks.try_emplace(of.sharer.get(), 0);
-    if (is_new) rank->second = MadeBy(of.sharer);
-    return rank->second++;
-  };
-  const auto alike = [&](const WaitingCall& other) { return other.want.priority == want.priority; };
-  size_t rank = MadeBy(want.sharer);
-  for (size_t other = 0; other < i; ++other)
-    if (alike(waiters_[other]) && waiters_[other].want.sharer == want.sharer) ++rank;
-  std::vector<const Want*> ahead;
-  for (size_t other = 0; other < waiters_.size(); ++other) {
-    const Want& one = waiters_[other].want;
-    if (one.priority < want.priority) ahead.push_back(&one);
-    if (!alike(waiters_[other])) continue;
-    const size_t its_rank = next_rank(one);
-    if (its_rank < rank || (its_rank == rank && other < i)) ahead.push_back(&one);
-  }
-  return ahead;
 }
 
 bool RateLimiter::IsFull(const Want& want) const {

@@ -1,14 +1,11 @@
 #pragma once
 
-#include <array>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/base/call_budget.h"
@@ -16,6 +13,8 @@
 #include "server/base/clock.h"
 #include "server/base/fair_share.h"
 #include "server/base/mutex.h"
+#include "server/segmind/made_calls.h"
+#include "server/segmind/turn_order.h"
 
 namespace finetune {
 
@@ -29,7 +28,7 @@ namespace finetune {
 // Timers hold it weakly, so it must be made by Make.
 class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
  public:
-  enum class Priority { kSubmit, kInteractive, kBackground };
+  using Priority = CallPriority;
   // With OK the call must be made at once. Runs exactly once, with no lock held, on the caller's
   // thread (even within Acquire) or the clock's.
   using Granted = absl::AnyInvocable<void(absl::Status) &&>;
@@ -60,16 +59,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
 
  private:
   static constexpr int kPriorities = 3;
-  // What is asked for, and for whom.
-  struct Want {
-    Priority priority;
-    std::shared_ptr<Sharer> sharer;
-  };
-  struct Made {
-    absl::Time time;
-    Want want;
-    uint64_t id = 0;  // The budget's.
-  };
+  using Want = CallWant;
   struct WaitingCall {
     Want want;
     absl::Time deadline;
@@ -78,7 +68,6 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   };
   // What to call once the lock is released.
   using Ready = std::deque<std::pair<Granted, absl::Status>>;
-  using Concerns = absl::FunctionRef<bool(const Want&)>;
 
   RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refusals, CallBudget* budget);
 
@@ -90,31 +79,37 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   void OnBudget(const absl::StatusOr<CallBudget::Answer>& answer) ABSL_LOCKS_EXCLUDED(mu_);
   // What all processes have made takes the place of what was known of it.
   void TakePicture(const CallBudget::Picture& picture) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Count(Made made) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropCancelled() ABSL_LOCKS_EXCLUDED(mu_);
   void ForgetOld(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ArmTimer(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The number of the waiter whose turn it is.
   std::optional<size_t> NextInTurn(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  // Calls of the last minute: of that priority, of all callers, of that one.
-  size_t MadeAs(Priority priority) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return made_as_[static_cast<size_t>(priority)];
+  // Calls of the last minute.
+  size_t MadeIn(CallGroup group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return made_.In(group).size();
   }
-  size_t MadeByCallers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return MadeAs(Priority::kSubmit) + MadeAs(Priority::kInteractive);
+  size_t MadeBy(const std::shared_ptr<Sharer>& sharer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return made_.By(sharer.get()).size();
   }
-  size_t MadeBy(const std::shared_ptr<Sharer>& sharer) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool MayGoNow(const Want& want) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // When `want` may be made that has `ahead` waiters before it (in waiters_, by precedence).
-  absl::Time TurnOf(const Want& want, const std::vector<const Want*>& ahead, absl::Time now) const
+  std::vector<const Want*> Waiting() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // When it is the turn of the one that came last.
+  absl::Time TurnOfLast(absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // When `want` may be made that has `ahead` before it.
+  absl::Time TurnOf(const Want& want, const CallsAhead& ahead, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The same by one bound: at most `budget` of those that it concerns in a minute.
-  absl::Time TurnWithin(size_t budget, Concerns concerns, const std::vector<const Want*>& ahead,
+  // The same by the account's bounds, whoever calls.
+  absl::Time TurnWithinLimits(Priority priority, const CallsAhead& ahead, absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // The same by one bound: at most `budget` of those that it concerns in a minute. `made` and
+  // `ahead` are of these.
+  absl::Time TurnWithin(size_t budget, const MadeCalls::Times& made, size_t ahead,
                         absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // The waiters that go before `want`, which is, or will be, number `i` of them.
-  std::vector<const Want*> Ahead(const Want& want, size_t i) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Time TurnWithin(size_t budget, CallGroup group, const CallsAhead& ahead,
+                        absl::Time now) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return TurnWithin(budget, made_.In(group), ahead.In(group), now);
+  }
   bool IsFull(const Want& want) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status TooLong(const Want& want, absl::Time turn, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -136,9 +131,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   // The budget is being asked; and it is not asked again before.
   bool asking_ ABSL_GUARDED_BY(mu_) = false;
   absl::Time ask_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
-  std::deque<Made> made_ ABSL_GUARDED_BY(mu_);  // In the last minute, oldest first.
-  std::array<size_t, kPriorities> made_as_ ABSL_GUARDED_BY(mu_) = {};
-  absl::flat_hash_map<const Sharer*, size_t> made_by_ ABSL_GUARDED_BY(mu_);
+  MadeCalls made_ ABSL_GUARDED_BY(mu_);                   // In the last minute.
   std::deque<WaitingCall> waiters_ ABSL_GUARDED_BY(mu_);  // In the order of their coming.
   absl::Time armed_for_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   uint64_t timer_ ABSL_GUARDED_BY(mu_) = 0;  // The number of the only timer that counts.
