@@ -113,6 +113,7 @@ void AddTransfers(CLI::App& app, TransferOptions& options, Runs& chosen) {
     command->add_option("--target", options.target)->required();
     command->add_option("--job", options.job);
     command->add_option("--size-bytes", options.size_bytes);
+    command->add_flag("--skip-sha256", options.skip_sha256);
     command->add_option("--at-once", options.at_once);
     command->callback([&options, &chosen, run] { chosen = [&, run] { return run(options); }; });
   };

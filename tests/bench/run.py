@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # In the order of the report: modules of sections/ (whose __init__ says what one must have).
 SECTIONS = ("calls", "proxied", "polling", "fan_out", "peers", "concerned", "stopped", "webhook", "sparse", "ingest", "budgets", "start", "fleet", "transfers", "access", "hostile", "overload", "day")
 # What --quick runs: under 3 minutes together, if no section has to be repeated.
-QUICK = ("calls", "proxied", "concerned", "ingest", "budgets", "start")
+QUICK = ("calls", "proxied", "fan_out", "concerned", "ingest", "budgets", "start", "overload")
 
 
 def version_of(package):

@@ -86,6 +86,7 @@ grpc::Status Download(const TransferOptions& options, int64_t& moved) {
   RawCall call(options.target, "DownloadWeights");
   pb::DownloadWeightsRequest request;
   request.set_name(options.job);
+  request.set_skip_sha256(options.skip_sha256);
   call.Write(Bytes(request));
   call.WritesDone();
   grpc::ByteBuffer message;

@@ -117,9 +117,9 @@ class Transfers(EndToEnd):
         name = wait_until("the job to be known", known)
         return name, self.emulator.call("GET", f"/emulator/weights/{upstream_id}")
 
-    def download(self, name, offset=0, limit=0, timeout=120):
+    def download(self, name, offset=0, limit=0, timeout=120, skip_sha256=False):
         return self.stub.DownloadWeights(
-            svc.DownloadWeightsRequest(name=name, read_offset=offset, read_limit=limit), timeout=timeout)
+            svc.DownloadWeightsRequest(name=name, read_offset=offset, read_limit=limit, skip_sha256=skip_sha256), timeout=timeout)
 
     def fetched(self, name, **more):
         """Size, SHA-256 and first response of a whole download."""
@@ -380,6 +380,8 @@ class Downloads(Transfers):
         for offset, limit in ((1, 0), (0, 3 * MIB)):
             self.assertFalse(any(r.sha256 for r in self.download(name, offset, limit)))
         self.assertEqual(list(self.download(name, 0, 9 * MIB))[-1].sha256.hex(), weights["sha256"])
+        without = list(self.download(name, skip_sha256=True))
+        self.assertEqual([(r.chunk, r.crc32c, r.sha256) for r in without], [(r.chunk, r.crc32c, b"") for r in responses])
 
     def test_only_the_same_file_is_continued(self):
         name, weights = self.trained(weights_bytes=MIB)

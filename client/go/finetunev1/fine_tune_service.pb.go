@@ -2039,7 +2039,11 @@ type DownloadWeightsRequest struct {
 	// From the first response of the download that is to be continued: if the
 	// file in storage has been replaced since, the call is refused with
 	// WEIGHTS_CHANGED. Empty: whatever is there.
-	Generation    string `protobuf:"bytes,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation string `protobuf:"bytes,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Leave `sha256` out of the last response. It takes the gateway half a second
+	// of a processor for each GB, which a client may save that has a digest of
+	// its own, or is content with the checksum of each chunk.
+	SkipSha256    bool `protobuf:"varint,5,opt,name=skip_sha256,json=skipSha256,proto3" json:"skip_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2102,6 +2106,13 @@ func (x *DownloadWeightsRequest) GetGeneration() string {
 	return ""
 }
 
+func (x *DownloadWeightsRequest) GetSkipSha256() bool {
+	if x != nil {
+		return x.SkipSha256
+	}
+	return false
+}
+
 type DownloadWeightsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Chunk []byte                 `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
@@ -2115,7 +2126,8 @@ type DownloadWeightsResponse struct {
 	// CRC-32C (Castagnoli) of this chunk.
 	Crc32C uint32 `protobuf:"fixed32,5,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
 	// SHA-256 of the whole file, 32 bytes; in the last response of a download
-	// that began at the first byte and reached the last one.
+	// that began at the first byte and reached the last one, unless the request
+	// says skip_sha256.
 	Sha256        []byte `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3107,7 +3119,7 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"\x06sha256\x18\x03 \x01(\fR\x06sha256\x12\x1f\n" +
 	"\vimage_count\x18\x04 \x01(\x05R\n" +
 	"imageCount\x12\x1a\n" +
-	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"\x8c\x01\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"\xad\x01\n" +
 	"\x16DownloadWeightsRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vread_offset\x18\x02 \x01(\x03R\n" +
@@ -3116,7 +3128,9 @@ const file_segmind_finetune_v1_fine_tune_service_proto_rawDesc = "" +
 	"read_limit\x18\x03 \x01(\x03R\treadLimit\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x04 \x01(\tR\n" +
-	"generation\"\xc1\x01\n" +
+	"generation\x12\x1f\n" +
+	"\vskip_sha256\x18\x05 \x01(\bR\n" +
+	"skipSha256\"\xc1\x01\n" +
 	"\x17DownloadWeightsResponse\x12\x14\n" +
 	"\x05chunk\x18\x01 \x01(\fR\x05chunk\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12(\n" +

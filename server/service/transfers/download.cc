@@ -128,7 +128,7 @@ void Download::OnHead(const HttpResponse& head) {
     telling_ = answer->telling;
     to_skip_ = answer->skip;
     to_come_ = answer->wanted;
-    whole_ = range_.offset == 0 && answer->wanted == answer->total;
+    with_digest_ = !spec_.skip_sha256 && range_.offset == 0 && answer->wanted == answer->total;
     sha256_ = Sha256();
   }
   MutexLock lock(mu_);
@@ -178,8 +178,8 @@ void Download::Pass(std::string_view bytes) {
   if (bytes.empty()) return;
   to_come_ -= static_cast<int64_t>(bytes.size());
   // Not under the lock: it is the longest part, and the call's thread serves other calls.
-  if (whole_) sha256_.Update(bytes);
-  std::string digest = whole_ && to_come_ == 0 ? sha256_.Finish() : std::string();
+  if (with_digest_) sha256_.Update(bytes);
+  std::string digest = with_digest_ && to_come_ == 0 ? sha256_.Finish() : std::string();
   {
     MutexLock lock(mu_);
     if (end_) return;
@@ -350,7 +350,8 @@ absl::StatusOr<DownloadSpec> CheckDownload(const pb::DownloadWeightsRequest& req
                       .open = job.base_model() == "FAST_FLUX",
                       .offset = request.read_offset(),
                       .limit = request.read_limit(),
-                      .generation = request.generation()};
+                      .generation = request.generation(),
+                      .skip_sha256 = request.skip_sha256()};
 }
 
 }  // namespace finetune

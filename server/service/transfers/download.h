@@ -27,6 +27,7 @@ struct DownloadSpec {
   int64_t offset = 0;
   int64_t limit = 0;       // 0: all.
   std::string generation;  // Of the file that is continued; empty: any.
+  bool skip_sha256 = false;
   TraceContext trace;
   std::shared_ptr<Sharer> sharer;
 };
@@ -107,7 +108,7 @@ class Download final : public Transfer {
   int64_t telling_ = 0;  // How many of them are still to come.
   int64_t to_skip_ = 0;
   int64_t to_come_ = 0;
-  bool whole_ = false;  // All of the file is wanted.
+  bool with_digest_ = false;  // All of the file is wanted, and its digest.
   Sha256 sha256_;
   std::string error_body_;
 

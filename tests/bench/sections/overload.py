@@ -15,7 +15,7 @@ import credentials
 TITLE = "Beyond capacity"
 GREEDY, MODEST, LIMITED = ("token-of-greedy-0123456789abcdef", "token-of-modest-0123456789abcdef", "token-of-limited-0123456789abcde")
 # Of capacity.
-FACTORS, QUICK_FACTORS = (0.5, 1, 2, 4, 10), (0.5, 10)
+FACTORS = (0.5, 1, 2, 4, 10)
 OUTSTANDING = 50_000
 # Of the open loop: what a client of ten thousands of calls would keep for itself.
 MOST = 20_000
@@ -79,9 +79,9 @@ class Callers:
         return greedy.result(), modest.result(), max(memory)
 
 
-def at_rates(report, options, callers, capacity, seconds):
+def at_rates(report, callers, capacity, seconds):
     rows, found = [], {}
-    for factor in QUICK_FACTORS if options.quick else FACTORS:
+    for factor in FACTORS:
         greedy, modest, memory = callers.beside(seconds, "--rate", capacity * factor, "--most-outstanding", MOST, "--connections", 4)
         found[factor] = {"greedy": greedy, "modest": modest, "memory": memory}
         rows.append([f"{factor}", f"{capacity * factor:.0f}", f"{greedy['calls_per_s']:.0f}", number(greedy["p99_ms"]), *(f"{greedy[what]}" for what in ("late", "left_out", "errors")),
@@ -91,9 +91,9 @@ def at_rates(report, options, callers, capacity, seconds):
     return found
 
 
-def refusal_against_get(report, options, callers, seconds):
+def refusal_against_get(report, callers, seconds):
     gets, refusals = [], []
-    for _ in range(1 if options.quick else 3):
+    for _ in range(3):
         gets.append(callers.get("greedy", seconds)["cpu_us_per_call"])
         refusals.append(callers.get("limited", seconds)["cpu_us_per_call"])
     report.say(f"CPU of a get: {number(median(gets))} µs; of one that is refused because its caller is beyond its limit, with the log on: "
@@ -102,23 +102,45 @@ def refusal_against_get(report, options, callers, seconds):
     return {"get": gets, "refused": refusals}
 
 
-def measure(report, options):
-    seconds = 2 if options.quick else 8
+def ready_callers():
     folder = pathlib.Path(tempfile.mkdtemp(prefix="finetune-bench-"))
     limited = {**credentials.caller("limited", "VIEWER", LIMITED, sees_all_jobs=True), "limits": {"calls_per_second": 1}}
     policy = credentials.write_policy(folder / "policy.json", [
         credentials.caller("greedy", "VIEWER", GREEDY, sees_all_jobs=True), credentials.caller("modest", "VIEWER", MODEST, sees_all_jobs=True), limited])
     ours = Ours(1000)
     again(ours, "--policy_file", policy, "--log_level", "info")
-    callers, probes = Callers(ours, folder), Probes(ours.gateway)
+    return ours, Callers(ours, folder)
+
+
+def measure_quick(report):
+    """What a run on any machine can guard: costs and memory as ratios."""
+    ours, callers = ready_callers()
+    capacity = callers.get("greedy", 1)["calls_per_s"]
+    _, _, at_capacity = callers.beside(2, "--rate", capacity / 2, "--most-outstanding", MOST, "--connections", 4)
+    costs = refusal_against_get(report, callers, 1)
+    _, modest, most = callers.beside(2, "--outstanding", OUTSTANDING, "--connections", 16)
+    ours.close()
+    report.against_baseline("CPU of a refused call against a get", median(costs["refused"]) / median(costs["get"]))
+    report.limit(f"memory with {OUTSTANDING} outstanding against half of capacity", most / at_capacity, 2)
+    report.limit("calls of the modest caller refused", modest["refused"], 0)
+    report.say()
+
+
+def measure(report, options):
+    if options.quick:
+        measure_quick(report)
+        return
+    seconds = 8
+    ours, callers = ready_callers()
+    probes = Probes(ours.gateway)
     best = callers.get("greedy", seconds)
     capacity = best["calls_per_s"]
     report.say(f"Capacity is what a closed loop of 64 gets has: {capacity:.0f} a second. The generator runs on the same cores and cannot begin ten times as "
                f"many: what it begins late or, with {MOST} outstanding, not at all, is counted, and its own queue is in the times from the schedule. What the gateway does to others "
                "is what a second caller sees, who gets 200 times a second on a connection of its own.")
     report.say()
-    rates = at_rates(report, options, callers, capacity, seconds)
-    costs = refusal_against_get(report, options, callers, seconds)
+    rates = at_rates(report, callers, capacity, seconds)
+    costs = refusal_against_get(report, callers, seconds)
     many, beside_many, most = callers.beside(seconds, "--outstanding", OUTSTANDING, "--connections", 16)
     end = time.monotonic() + PATIENCE
     at_capacity = rates[FACTORS[0]]["memory"]

@@ -89,6 +89,16 @@ TEST_F(DownloadTest, TellsTheWholesDigestOfTheWholeAlone) {
   EXPECT_EQ(receiver_.messages.back().sha256(), "");
 }
 
+TEST_F(DownloadTest, TakesNoDigestThatIsNotWanted) {
+  DownloadSpec spec = Open();
+  spec.skip_sha256 = true;
+  auto download = Begin(spec);
+  streamer_.last().Answer(200, Weights(2000));
+  TakeAll(*download);
+  EXPECT_EQ(receiver_.bytes(), Weights(2000));
+  EXPECT_EQ(receiver_.messages.back().sha256(), "");
+}
+
 TEST_F(DownloadTest, BringsAFewBytesOfTheBeginningOnceAllThatTellsIsSeen) {
   DownloadSpec spec = Open();
   spec.offset = 3;

@@ -786,6 +786,12 @@ export interface DownloadWeightsRequest {
    * WEIGHTS_CHANGED. Empty: whatever is there.
    */
   generation: string;
+  /**
+   * Leave `sha256` out of the last response. It takes the gateway half a second
+   * of a processor for each GB, which a client may save that has a digest of
+   * its own, or is content with the checksum of each chunk.
+   */
+  skipSha256: boolean;
 }
 
 export interface DownloadWeightsResponse {
@@ -803,7 +809,8 @@ export interface DownloadWeightsResponse {
   crc32c: number;
   /**
    * SHA-256 of the whole file, 32 bytes; in the last response of a download
-   * that began at the first byte and reached the last one.
+   * that began at the first byte and reached the last one, unless the request
+   * says skip_sha256.
    */
   sha256: Buffer;
 }
@@ -3146,7 +3153,7 @@ export const Dataset: MessageFns<Dataset> = {
 };
 
 function createBaseDownloadWeightsRequest(): DownloadWeightsRequest {
-  return { name: "", readOffset: 0n, readLimit: 0n, generation: "" };
+  return { name: "", readOffset: 0n, readLimit: 0n, generation: "", skipSha256: false };
 }
 
 export const DownloadWeightsRequest: MessageFns<DownloadWeightsRequest> = {
@@ -3168,6 +3175,9 @@ export const DownloadWeightsRequest: MessageFns<DownloadWeightsRequest> = {
     }
     if (message.generation !== "") {
       writer.uint32(34).string(message.generation);
+    }
+    if (message.skipSha256 !== false) {
+      writer.uint32(40).bool(message.skipSha256);
     }
     return writer;
   },
@@ -3211,6 +3221,14 @@ export const DownloadWeightsRequest: MessageFns<DownloadWeightsRequest> = {
           message.generation = reader.string();
           continue;
         }
+        case 5: {
+          if (tag !== 40) {
+            break;
+          }
+
+          message.skipSha256 = reader.bool();
+          continue;
+        }
       }
       if ((tag & 7) === 4 || tag === 0) {
         break;
@@ -3226,6 +3244,7 @@ export const DownloadWeightsRequest: MessageFns<DownloadWeightsRequest> = {
       readOffset: isSet(object.readOffset) ? BigInt(object.readOffset) : 0n,
       readLimit: isSet(object.readLimit) ? BigInt(object.readLimit) : 0n,
       generation: isSet(object.generation) ? globalThis.String(object.generation) : "",
+      skipSha256: isSet(object.skipSha256) ? globalThis.Boolean(object.skipSha256) : false,
     };
   },
 
@@ -3243,6 +3262,9 @@ export const DownloadWeightsRequest: MessageFns<DownloadWeightsRequest> = {
     if (message.generation !== "") {
       obj.generation = message.generation;
     }
+    if (message.skipSha256 !== false) {
+      obj.skipSha256 = message.skipSha256;
+    }
     return obj;
   },
 
@@ -3255,6 +3277,7 @@ export const DownloadWeightsRequest: MessageFns<DownloadWeightsRequest> = {
     message.readOffset = object.readOffset ?? 0n;
     message.readLimit = object.readLimit ?? 0n;
     message.generation = object.generation ?? "";
+    message.skipSha256 = object.skipSha256 ?? false;
     return message;
   },
 };

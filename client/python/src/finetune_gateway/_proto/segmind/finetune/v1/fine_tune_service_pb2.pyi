@@ -95,16 +95,18 @@ class DatasetSpec(_message.Message):
     def __init__(self, file_name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., public_read: bool = ..., sha256: _Optional[bytes] = ...) -> None: ...
 
 class DownloadWeightsRequest(_message.Message):
-    __slots__ = ["generation", "name", "read_limit", "read_offset"]
+    __slots__ = ["generation", "name", "read_limit", "read_offset", "skip_sha256"]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     READ_LIMIT_FIELD_NUMBER: _ClassVar[int]
     READ_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SKIP_SHA256_FIELD_NUMBER: _ClassVar[int]
     generation: str
     name: str
     read_limit: int
     read_offset: int
-    def __init__(self, name: _Optional[str] = ..., read_offset: _Optional[int] = ..., read_limit: _Optional[int] = ..., generation: _Optional[str] = ...) -> None: ...
+    skip_sha256: bool
+    def __init__(self, name: _Optional[str] = ..., read_offset: _Optional[int] = ..., read_limit: _Optional[int] = ..., generation: _Optional[str] = ..., skip_sha256: bool = ...) -> None: ...
 
 class DownloadWeightsResponse(_message.Message):
     __slots__ = ["chunk", "crc32c", "generation", "offset", "sha256", "total_size_bytes"]
