@@ -231,7 +231,8 @@ void Gateway::MakeDoors() {
 absl::Status Gateway::ProbeGrpcPort() const {
   // It may be closed to this very machine, for some seconds.
   if (connection_guard_->closes_door()) return absl::OkStatus();
-  return ProbeListener(config_.listen.host, grpc_server_->port(), kProbeTimeout);
+  return ProbeListener(config_.listen.host, grpc_server_->port(), config_.tls.enabled(),
+                       kProbeTimeout);
 }
 
 void Gateway::MakeService() {

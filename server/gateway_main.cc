@@ -19,6 +19,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "google/protobuf/stubs/logging.h"
+#include "server/base/clock.h"
+#include "server/base/line_quota.h"
 #include "server/base/log.h"
 #include "server/config.h"
 #include "server/gateway.h"
@@ -30,10 +32,20 @@ namespace finetune {
 namespace {
 
 // Takes over gRPC's own lines, which would go to stderr as text.
+// Anybody who reaches the port can cause some, such as of a TLS handshake that fails, so that there
+// are only a few a second from each place in its code.
 void LogOfGrpc(gpr_log_func_args* line) {
+  static auto* const quota = new LineQuota;  // Never destroyed: gRPC's threads may outlive main.
   const LogLevel level =
       line->severity == GPR_LOG_SEVERITY_ERROR ? LogLevel::kWarning : LogLevel::kDebug;
-  Log(level, "grpc", {{"text", line->message}, {"file", line->file}, {"line", line->line}});
+  if (!LogEnabled(level)) return;
+  const auto left_out = quota->Take(absl::StrCat(line->file, ":", line->line), SteadyNow());
+  if (!left_out) return;
+  Log(level, "grpc",
+      {{"text", line->message},
+       {"file", line->file},
+       {"line", line->line},
+       {"lines_left_out", *left_out}});
 }
 
 // Exit codes: 0 after a drain, --help or a --check that finds nothing, 1 if the start failed, 2 for

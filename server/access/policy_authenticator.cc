@@ -39,6 +39,10 @@ absl::StatusOr<std::optional<std::string_view>> BearerToken(
   return std::optional(std::string_view(text.data(), text.size()));
 }
 
+bool IsSpiffeUri(const grpc::string_ref& uri) {
+  return absl::StartsWithIgnoreCase({uri.data(), uri.size()}, "spiffe:");
+}
+
 class PolicyAuthenticator : public Authenticator {
  public:
   explicit PolicyAuthenticator(const PolicyFile& policy) : policy_(policy) {}
@@ -60,11 +64,21 @@ class PolicyAuthenticator : public Authenticator {
       return Refusal(pb::ErrorReason::CREDENTIALS_MISSING,
                      "send a token as 'authorization: Bearer TOKEN', or call with a client "
                      "certificate");
+    // Of such a certificate gRPC does not tell the SPIFFE ID, so that other names would decide.
+    const auto uris = auth->FindPropertyValues(GRPC_PEER_URI_PROPERTY_NAME);
+    if (uris.size() > 1 && std::any_of(uris.begin(), uris.end(), IsSpiffeUri))
+      return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,
+                     "your client certificate has a SPIFFE ID and other URIs beside it: it must "
+                     "have that one alone");
     std::vector<AccessPolicy::CallerPtr> known;
     for (const grpc::string_ref& id : auth->FindPropertyValues(GRPC_PEER_SPIFFE_ID_PROPERTY_NAME))
       known.push_back(policy.FindBySpiffeId({id.data(), id.size()}));
     for (const grpc::string_ref& name : auth->FindPropertyValues(GRPC_PEER_DNS_PROPERTY_NAME))
       known.push_back(policy.FindByDnsName(absl::AsciiStrToLower({name.data(), name.size()})));
+    if (known.empty())
+      return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,
+                     "your client certificate has neither a SPIFFE ID nor a DNS name; its common "
+                     "name does not count");
     std::erase(known, nullptr);
     if (known.empty())
       return Refusal(pb::ErrorReason::CREDENTIALS_INVALID,

@@ -1,6 +1,8 @@
 #include "server/service/listener_probe.h"
 
 #include <netdb.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,7 +18,7 @@ namespace finetune {
 namespace {
 
 // The client's preface and an empty SETTINGS frame.
-constexpr char kHello[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+constexpr char kPreface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
 
 class Socket {
  public:
@@ -46,13 +48,34 @@ bool Await(int fd, short events, absl::Time deadline) {
   return left > 0 && poll(&wanted, 1, static_cast<int>(left)) == 1;
 }
 
+// What a client of TLS says first; empty if OpenSSL has no memory.
+std::string TlsHello() {
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()),
+                                                                  SSL_CTX_free);
+  if (context == nullptr) return "";
+  const std::unique_ptr<SSL, decltype(&SSL_free)> tls(SSL_new(context.get()), SSL_free);
+  BIO* const in = BIO_new(BIO_s_mem());
+  BIO* const out = BIO_new(BIO_s_mem());
+  if (tls == nullptr || in == nullptr || out == nullptr) {
+    BIO_free(in);
+    BIO_free(out);
+    return "";
+  }
+  SSL_set_bio(tls.get(), in, out);  // It owns them now.
+  SSL_connect(tls.get());           // Not further than it can go without an answer.
+  ERR_clear_error();
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out, &data);
+  return std::string(data, static_cast<size_t>(size));
+}
+
 absl::Status Failed(absl::string_view what) {
   return absl::UnavailableError(absl::StrCat("the gRPC port ", what));
 }
 
 }  // namespace
 
-absl::Status ProbeListener(const std::string& host, int port, absl::Duration timeout) {
+absl::Status ProbeListener(const std::string& host, int port, bool tls, absl::Duration timeout) {
   const absl::Time deadline = SteadyNow() + timeout;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -65,7 +88,8 @@ absl::Status ProbeListener(const std::string& host, int port, absl::Duration tim
   if (connect(socket.fd(), found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS)
     return Failed(absl::StrCat("refuses connections: ", std::strerror(errno)));
   if (!Await(socket.fd(), POLLOUT, deadline)) return Failed("does not take connections");
-  if (send(socket.fd(), kHello, sizeof(kHello) - 1, MSG_NOSIGNAL) < 0)
+  const std::string hello = tls ? TlsHello() : std::string(kPreface, sizeof(kPreface) - 1);
+  if (send(socket.fd(), hello.data(), hello.size(), MSG_NOSIGNAL) < 0)
     return Failed(absl::StrCat("refuses connections: ", std::strerror(errno)));
   if (!Await(socket.fd(), POLLIN, deadline)) return Failed("takes connections but does not answer");
   return absl::OkStatus();

@@ -243,9 +243,11 @@ class Access(EndToEnd):
         self.certificates.make("wildcard", "DNS:*")
         self.certificates.make("common-name", subject="by-name")
         self.certificates.make("two-ids", "URI:spiffe://finetune.dev/dev", "URI:spiffe://finetune.dev/other")
+        self.certificates.make("two-ids-and-a-name", "URI:spiffe://finetune.dev/dev", "URI:spiffe://finetune.dev/other", "DNS:by-name")
+        self.certificates.make("an-id-and-a-uri", "URI:spiffe://finetune.dev/dev", "URI:https://x.test/", "DNS:by-name")
         self.certificates.make("longer", "URI:spiffe://finetune.dev/dev/x", "DNS:by-name.evil.test")
         gateway = self.gateway(*self.certificates.flags(mutual=True))
-        for name in ("both", "wildcard", "common-name", "two-ids", "longer"):
+        for name in ("both", "wildcard", "common-name", "two-ids", "two-ids-and-a-name", "an-id-and-a-uri", "longer"):
             self.expect(self.secure_channel(gateway, name), INVALID, "fineTunes/x", name, methods=("ListFineTunes",))
         self.expect(self.secure_channel(gateway, "several"), OK, "", "several names of which one is known", methods=("ListFineTunes",))
 

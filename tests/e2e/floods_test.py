@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import pathlib
@@ -17,7 +18,7 @@ import zipfile
 
 import credentials
 from deaf_client import DeafClient, _frame, _text
-from harness import EndToEnd, grpc, rpc, svc
+from harness import EndToEnd, grpc, rpc, svc, wait_until
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(DeafClient.SETTINGS, 0, 0)
 CONTINUATION, RST_STREAM = 9, 3
@@ -303,6 +304,38 @@ class Floods(EndToEnd):
         self.assertLess(memory, MEMORY_MB)
         self.assertLess(waited, WAITING)
         self.assertGreater(self.cut(), 0)
+
+    def lines(self, message):
+        return [json.loads(line) for line in self.gateway.log.splitlines() if f'"msg":"{message}"' in line]
+
+    def test_who_is_refused_does_not_fill_the_log(self):
+        """Neither those who speak no TLS, nor those who have no credential."""
+        self.start_with_tls()
+        host, port = self.gateway.address.rsplit(":", 1)
+        for _ in range(300):
+            with socket.create_connection((host, int(port))) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                with contextlib.suppress(ConnectionError):
+                    connection.recv(1)
+        self.assertLess(len(self.lines("grpc")), 100)
+        calls = 3000
+        for call in [self.stub.ListFineTunes.future(svc.ListFineTunesRequest()) for _ in range(calls)]:
+            self.assertEqual(call.code(), grpc.StatusCode.UNAUTHENTICATED)
+
+        def counted():
+            own = [line for line in self.lines("call") if line["reason"] == "CREDENTIALS_MISSING"]
+            rest = [line for line in self.lines("more calls were refused") if line["peer"] == "127.0.0.1"]
+            return len(own), sum(line["calls"] for line in rest)
+
+        wait_until("all refusals to be told", lambda: sum(counted()) == calls)
+        self.assertLess(counted()[0], calls // 10)
+
+    def test_probes_leave_no_line(self):
+        self.start_with_tls()
+        for path in ("/livez", "/readyz"):
+            self.assertEqual(self.gateway.admin(path)[0], 200)
+        self.gateway.terminate()
+        self.assertEqual(self.lines("grpc"), [])
 
     def client_hello(self):
         """What a client of TLS says first."""

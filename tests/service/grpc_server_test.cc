@@ -106,9 +106,9 @@ TEST_F(GrpcServerTest, TakesTokensOfSixteenKibibytes) {
 
 TEST_F(GrpcServerTest, TheProbeSeesTheListener) {
   const int port = world_.server->port();
-  EXPECT_TRUE(ProbeListener("127.0.0.1", port, absl::Seconds(5)).ok());
+  EXPECT_TRUE(ProbeListener("127.0.0.1", port, /*tls=*/false, absl::Seconds(5)).ok());
   world_.Stop();
-  EXPECT_FALSE(ProbeListener("127.0.0.1", port, absl::Seconds(1)).ok());
+  EXPECT_FALSE(ProbeListener("127.0.0.1", port, /*tls=*/false, absl::Seconds(1)).ok());
 }
 
 }  // namespace

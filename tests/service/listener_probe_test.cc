@@ -43,7 +43,7 @@ TEST(ListenerProbe, AServerThatTakesConnectionsIsWell) {
   builder.RegisterService(&service);
   const auto server = builder.BuildAndStart();
   for (const char* host : {"127.0.0.1", "0.0.0.0"}) {
-    const absl::Status status = ProbeListener(host, port, absl::Seconds(20));
+    const absl::Status status = ProbeListener(host, port, /*tls=*/false, absl::Seconds(20));
     EXPECT_TRUE(status.ok()) << host << ": " << status;
   }
   server->Shutdown();
@@ -52,20 +52,22 @@ TEST(ListenerProbe, AServerThatTakesConnectionsIsWell) {
 TEST(ListenerProbe, OneThatTakesThemAndSaysNothingIsNot) {
   MuteListener listener;
   listener.Listen();
-  const absl::Status status = ProbeListener("127.0.0.1", listener.port(), absl::Milliseconds(100));
+  const absl::Status status =
+      ProbeListener("127.0.0.1", listener.port(), /*tls=*/false, absl::Milliseconds(100));
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("does not answer"));
 }
 
 TEST(ListenerProbe, APortWhereNobodyListensRefuses) {
   const MuteListener bound;
-  const absl::Status status = ProbeListener("127.0.0.1", bound.port(), absl::Seconds(20));
+  const absl::Status status =
+      ProbeListener("127.0.0.1", bound.port(), /*tls=*/false, absl::Seconds(20));
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("refuses connections"));
 }
 
 TEST(ListenerProbe, AHostWithoutAnAddressSaysSo) {
-  const absl::Status status = ProbeListener("[no address]", 1, absl::Seconds(20));
+  const absl::Status status = ProbeListener("[no address]", 1, /*tls=*/false, absl::Seconds(20));
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), HasSubstr("has no address"));
 }
@@ -73,7 +75,8 @@ TEST(ListenerProbe, AHostWithoutAnAddressSaysSo) {
 TEST(ListenerProbe, NeverTakesLongerThanItMay) {
   MuteListener listener;
   listener.Listen();
-  EXPECT_FALSE(ProbeListener("127.0.0.1", listener.port(), absl::ZeroDuration()).ok());
+  EXPECT_FALSE(
+      ProbeListener("127.0.0.1", listener.port(), /*tls=*/false, absl::ZeroDuration()).ok());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "server/access/peer_address.h"
 #include "server/base/check.h"
 #include "server/base/error.h"
 #include "server/base/log.h"
@@ -64,11 +65,18 @@ pb::ErrorReason::Reason ReasonAtEnd(const absl::Status& status) {
   return absl::IsResourceExhausted(status) ? known.Of(status, ReasonOf) : ReasonOf(status);
 }
 
-void WriteRefusals(pb::ErrorReason::Reason reason, const std::string& caller, int64_t calls) {
+// As the log has it.
+std::string NameOf(pb::ErrorReason::Reason reason) {
+  return reason == pb::ErrorReason::REASON_UNSPECIFIED ? std::string()
+                                                       : pb::ErrorReason::Reason_Name(reason);
+}
+
+void WriteRefusals(const RefusalLog::Refused& refused, int64_t calls) {
   Log(LogLevel::kInfo, "more calls were refused",
       {{"audit", true},
-       {"client", caller},
-       {"reason", pb::ErrorReason::Reason_Name(reason)},
+       {"client", refused.caller},
+       {"peer", refused.machine},
+       {"reason", NameOf(refused.reason)},
        {"calls", calls}});
 }
 
@@ -235,7 +243,12 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status,
     return;
   if (!LogEnabled(LogLevel::kInfo)) return;
   const std::string caller = call.caller ? call.caller->identity : std::string();
-  if (!refusal_log_.HasOwnLine(reason, caller)) return;
+  const std::string peer = rule.cheap ? call.context->peer() : call.peer;
+  const bool refused = refusals_.contains(reason) || (rule.cheap && !status.ok());
+  if (refused &&
+      !refusal_log_.HasOwnLine(
+          {.reason = reason, .caller = caller, .machine = call.caller ? "" : MachineOf(peer)}))
+    return;
   // The metadata of a cheap call that is not traced has not been read yet.
   const TraceContext trace =
       call.span.context().valid() || !rule.cheap ? call.span.context() : TraceOf(*call.context);
@@ -245,13 +258,11 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status,
        {"grpc_method", rule.name},
        {"grpc_code", absl::StatusCodeToString(status.code())},
        {"duration_s", absl::ToDoubleSeconds(took)},
-       {"peer", rule.cheap ? call.context->peer() : call.peer},
+       {"peer", peer},
        {"audit", IsWrite(call.method) || refusals_.contains(reason)},
        {"client", caller},
        {"fine_tune", call.fine_tune},
-       {"reason", reason == pb::ErrorReason::REASON_UNSPECIFIED
-                      ? std::string()
-                      : pb::ErrorReason::Reason_Name(reason)}});
+       {"reason", NameOf(reason)}});
 }
 
 }  // namespace finetune

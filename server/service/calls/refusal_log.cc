@@ -1,7 +1,5 @@
 #include "server/service/calls/refusal_log.h"
 
-#include "absl/strings/str_cat.h"
-
 namespace finetune {
 
 RefusalLog::~RefusalLog() {
@@ -15,18 +13,15 @@ RefusalLog::~RefusalLog() {
   WriteCounts();
 }
 
-bool RefusalLog::HasOwnLine(pb::ErrorReason::Reason reason, const std::string& caller) {
-  if (reason != pb::ErrorReason::CLIENT_QUOTA_EXCEEDED && reason != pb::ErrorReason::OVERLOADED)
-    return true;
-  const std::string key = absl::StrCat(static_cast<int>(reason), "/", caller);
+bool RefusalLog::HasOwnLine(const Refused& refused) {
   MutexLock lock(mu_);
-  auto found = refusals_.find(key);
+  auto found = refusals_.find(refused);
   if (found == refusals_.end()) {
     if (refusals_.size() >= kMost) return true;
-    found = refusals_.emplace(key, Refusals{reason, caller}).first;
+    found = refusals_.emplace(refused, 0).first;
     if (timer_ == Clock::kNoTimer) BeginPeriod();
   }
-  return ++found->second.count <= kLinesEach;
+  return ++found->second <= kLinesEach;
 }
 
 void RefusalLog::BeginPeriod() {
@@ -43,15 +38,13 @@ void RefusalLog::EndPeriod() {
 }
 
 void RefusalLog::WriteCounts() {
-  absl::flat_hash_map<std::string, Refusals> counted;
+  absl::flat_hash_map<Refused, int64_t> counted;
   {
     MutexLock lock(mu_);
     counted.swap(refusals_);
   }
-  for (const auto& [key, refusals] : counted) {
-    if (refusals.count <= kLinesEach) continue;
-    write_count_(refusals.reason, refusals.caller, refusals.count - kLinesEach);
-  }
+  for (const auto& [refused, count] : counted)
+    if (count > kLinesEach) write_count_(refused, count - kLinesEach);
 }
 
 }  // namespace finetune

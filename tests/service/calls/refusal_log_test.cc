@@ -21,9 +21,11 @@ class RefusalLogTest : public ::testing::Test {
  protected:
   // How many of so many refusals have lines of their own.
   int64_t OwnLines(int64_t refusals, const std::string& caller,
-                   pb::ErrorReason::Reason reason = pb::ErrorReason::CLIENT_QUOTA_EXCEEDED) {
+                   pb::ErrorReason::Reason reason = pb::ErrorReason::CLIENT_QUOTA_EXCEEDED,
+                   const std::string& machine = "") {
     int64_t own = 0;
-    for (int64_t i = 0; i < refusals; ++i) own += log_->HasOwnLine(reason, caller) ? 1 : 0;
+    for (int64_t i = 0; i < refusals; ++i)
+      own += log_->HasOwnLine({reason, caller, machine}) ? 1 : 0;
     return own;
   }
 
@@ -31,11 +33,10 @@ class RefusalLogTest : public ::testing::Test {
   std::vector<std::string> counts_;
   int64_t refused_meanwhile_ = 0;
   std::optional<RefusalLog> log_{
-      std::in_place, clock_,
-      [this](pb::ErrorReason::Reason reason, const std::string& caller, int64_t calls) {
-        counts_.push_back(
-            absl::StrCat(caller, " ", pb::ErrorReason::Reason_Name(reason), " ", calls));
-        OwnLines(std::exchange(refused_meanwhile_, 0), caller);
+      std::in_place, clock_, [this](const RefusalLog::Refused& refused, int64_t calls) {
+        counts_.push_back(absl::StrCat(refused.caller, refused.machine, " ",
+                                       pb::ErrorReason::Reason_Name(refused.reason), " ", calls));
+        OwnLines(std::exchange(refused_meanwhile_, 0), refused.caller);
       }};
 };
 
@@ -73,9 +74,12 @@ TEST_F(RefusalLogTest, EachPeriodBeginsAnew) {
   EXPECT_EQ(clock_.timers(), 0u) << "without refusals nothing runs";
 }
 
-TEST_F(RefusalLogTest, WhatIsNoFloodOfALimitIsAlwaysALine) {
-  EXPECT_EQ(OwnLines(1'000, "", pb::ErrorReason::CREDENTIALS_INVALID), 1'000);
-  EXPECT_EQ(OwnLines(1'000, "mallory", pb::ErrorReason::REASON_UNSPECIFIED), 1'000);
+TEST_F(RefusalLogTest, ThoseWhomNobodyKnowsAreToldApartByTheirMachines) {
+  constexpr auto kInvalid = pb::ErrorReason::CREDENTIALS_INVALID;
+  EXPECT_EQ(OwnLines(1'000, "", kInvalid, "192.0.2.1"), RefusalLog::kLinesEach);
+  EXPECT_EQ(OwnLines(2, "", kInvalid, "192.0.2.2"), 2) << "it is not hidden by the flood";
+  clock_.Advance(RefusalLog::kPeriod);
+  EXPECT_THAT(counts_, UnorderedElementsAre("192.0.2.1 CREDENTIALS_INVALID 990"));
 }
 
 TEST_F(RefusalLogTest, TheEndLosesNothing) {
