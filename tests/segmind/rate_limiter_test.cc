@@ -242,6 +242,18 @@ TEST_F(FairRateLimit, CountsWhomItRefused) {
       EXPECT_EQ(metric.counter.value, metric.label[0].value == "mallory" ? 7 : 0);
 }
 
+// If each had to be looked at for each that waits, this would take hours.
+TEST_F(RateLimit, HoweverManyWereMadeWhoeverComesIsToldAtOnce) {
+  Limit(400'000);
+  for (int i = 0; i < 280'000; ++i) Acquire("");
+  ASSERT_EQ(granted_.size(), 280'000u);  // All that callers may have.
+  const auto mallory = std::make_shared<Sharer>("mallory");
+  for (int i = 0; i < 10'064; ++i)
+    Acquire("", absl::InfiniteDuration(), RateLimiter::Priority::kInteractive, mallory);
+  EXPECT_EQ(granted_.size(), 280'000u);
+  EXPECT_EQ(refused_.size(), 10'000u);
+}
+
 TEST_F(RateLimit, NeverLetsThroughMoreThanTheLimitInAnyMinute) {
   std::mt19937 random(1);
   Limit(7);

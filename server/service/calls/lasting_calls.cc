@@ -81,6 +81,8 @@ void LastingCalls::Add(const std::shared_ptr<LastingCall>& call, absl::Time good
   {
     MutexLock lock(mu_);
     calls_.insert(call);
+    ++calls_by_peer_[call->peer_];
+    if (call->is_upload_) uploads_.insert(call.get());
   }
   if (good_until != absl::InfiniteFuture()) {
     const Clock::TimerId timer =
@@ -98,8 +100,12 @@ void LastingCalls::Add(const std::shared_ptr<LastingCall>& call, absl::Time good
 void LastingCalls::Remove(const std::shared_ptr<LastingCall>& call) {
   {
     MutexLock lock(mu_);
-    calls_.erase(call);
-    if (keeps_accounts_ && call->is_upload_) ended_upload_bytes_[call->peer_] += call->uploaded_;
+    if (calls_.erase(call) > 0) {
+      const auto of_peer = calls_by_peer_.find(call->peer_);
+      if (--of_peer->second == 0) calls_by_peer_.erase(of_peer);
+    }
+    if (uploads_.erase(call.get()) > 0 && keeps_accounts_)
+      ended_upload_bytes_[call->peer_] += call->uploaded_;
   }
   LastingCall::End end;  // Dropped after the lock.
   Clock::TimerId timer;
@@ -118,11 +124,11 @@ CallsOfPeers LastingCalls::ByPeer() {
   MutexLock lock(mu_);
   for (const auto& [peer, bytes] : ended_upload_bytes_) by_peer[peer].upload_bytes = bytes;
   for (const std::string& peer : admitted_) by_peer[peer].admitted = true;
-  for (const auto& call : calls_) {
-    CallsOfPeer& of_peer = by_peer[call->peer_];
-    ++of_peer.calls;
-    of_peer.uploads += call->is_upload_ ? 1 : 0;
-    of_peer.upload_bytes += call->uploaded_;
+  for (const auto& [peer, calls] : calls_by_peer_) by_peer[peer].calls = calls;
+  for (const LastingCall* upload : uploads_) {
+    CallsOfPeer& of_peer = by_peer[upload->peer_];
+    ++of_peer.uploads;
+    of_peer.upload_bytes += upload->uploaded_;
   }
   return by_peer;
 }

@@ -32,7 +32,8 @@ class LastingCall {
         caller_(std::move(caller)),
         context_(&context) {}
 
-  // It is an upload, and has read a message of that size.
+  // It is an upload, and has read a message of that size. The first time, at the latest before it
+  // is added, may be with none.
   void CountUploaded(size_t bytes) {
     uploaded_.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
     is_upload_.store(true, std::memory_order_relaxed);
@@ -98,7 +99,8 @@ class LastingCalls {
   // To be called when what callers may do has changed. Takes as long as authenticating all of them.
   void JudgeAll() ABSL_LOCKS_EXCLUDED(mu_);
 
-  // By what gRPC calls the other end.
+  // By what gRPC calls the other end. Takes as long as there are connections and uploads, however
+  // many calls there are: others wait meanwhile to make theirs.
   CallsOfPeers ByPeer() ABSL_LOCKS_EXCLUDED(mu_);
   // Whether, from now on, ByPeer includes what ended uploads have read, and whose calls were
   // admitted.
@@ -117,6 +119,8 @@ class LastingCalls {
 
   Mutex mu_;
   absl::flat_hash_set<std::shared_ptr<LastingCall>> calls_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<const LastingCall*> uploads_ ABSL_GUARDED_BY(mu_);  // Among them.
+  absl::flat_hash_map<std::string, int64_t> calls_by_peer_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, int64_t> ended_upload_bytes_ ABSL_GUARDED_BY(mu_);  // By peer.
   absl::flat_hash_set<std::string> admitted_ ABSL_GUARDED_BY(mu_);
 };

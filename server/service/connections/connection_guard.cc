@@ -347,7 +347,8 @@ void ConnectionGuard::Cut(const Suspect& suspect, absl::Time now) {
        {"bytes", suspect.bytes},
        {"streams", suspect.streams},
        {"resident_bytes", last_}});
-  if (last_ < least_ + kFlooded) return;
+  // Callers that may call have shares of what there is, and others may call from where they are.
+  if (suspect.admitted || last_ < least_ + kFlooded) return;
   const auto [kept_out, is_new] = kept_out_.insert_or_assign(suspect.connection.source, now);
   if (is_new)
     Log(LogLevel::kWarning, "takes no more connections from an address for a while",

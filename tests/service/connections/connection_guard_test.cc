@@ -57,9 +57,18 @@ class ConnectionGuardTest : public ::testing::Test {
     Look();
   }
 
-  std::shared_ptr<LastingCall> Admit(const std::string& peer) {
-    const auto call = std::make_shared<LastingCall>("UploadDataset", Role::kViewer, context_, peer,
-                                                    std::make_shared<const Caller>());
+  std::shared_ptr<LastingCall> AdmitUpload(const std::string& peer) {
+    const auto call = MakeCall(peer);
+    call->CountUploaded(0);
+    return Admit(call);
+  }
+  std::shared_ptr<LastingCall> AdmitWatch(const std::string& peer) { return Admit(MakeCall(peer)); }
+
+  std::shared_ptr<LastingCall> MakeCall(const std::string& peer) {
+    return std::make_shared<LastingCall>("a call", Role::kViewer, context_, peer,
+                                         std::make_shared<const Caller>());
+  }
+  std::shared_ptr<LastingCall> Admit(const std::shared_ptr<LastingCall>& call) {
     lasting_.Add(call, absl::InfiniteFuture(), lasting_.judgements());
     admitted_.push_back(call);
     return call;
@@ -117,7 +126,7 @@ TEST_F(ConnectionGuardTest, LooksAtNoConnectionWhileTheProcessIsAsLargeAsItWas) 
 
 TEST_F(ConnectionGuardTest, CutsConnectionsWithoutACallWhenMostDescriptorsAreTaken) {
   connections_["watches"] = {.read_bytes = 100, .idle = absl::Hours(1)};
-  Admit("watches");
+  AdmitWatch("watches");
   connections_["busy"] = {.streams = {.started = 1, .ended = 1}, .idle = absl::Seconds(1)};
   connections_["quiet"] = {.streams = {.started = 1, .ended = 1}, .idle = absl::Minutes(1)};
   // Shakes hands for ever.
@@ -137,7 +146,7 @@ TEST_F(ConnectionGuardTest, CutsHalfOfThoseWithoutACallWhenTheyAreTooMany) {
   ConnectionGuard guard(process, lasting_, metrics_);
   open_files_ = 5;
   connections_["watches"] = {.idle = absl::Hours(1)};
-  Admit("watches");
+  AdmitWatch("watches");
   connections_["quiet"] = {.streams = {.started = 1, .ended = 1}, .idle = absl::Minutes(1)};
   for (const char* peer : {"a", "b"})
     connections_[peer] = {.read_bytes = 600, .known = false, .idle = absl::Seconds(1)};
@@ -152,7 +161,7 @@ TEST_F(ConnectionGuardTest, CutsHalfOfThoseWithoutACallWhenTheyAreTooMany) {
 
 TEST_F(ConnectionGuardTest, LooksSeldomForConnectionsToCutWhileAllHaveCalls) {
   connections_["watches"] = {.read_bytes = 100, .idle = absl::Hours(1)};
-  Admit("watches");
+  AdmitWatch("watches");
   open_files_ = 6;
   for (int i = 0; i < 25; ++i) {
     guard_.CutIdle(clock_.Now());
@@ -223,7 +232,7 @@ TEST_F(ConnectionGuardTest, CutsAsManyAsItTakes) {
 }
 
 TEST_F(ConnectionGuardTest, LeavesUploadsAloneThatAreRead) {
-  const auto upload = Admit(kHonest);
+  const auto upload = AdmitUpload(kHonest);
   upload->CountUploaded(300 * kMb);
   // Others have ended.
   connections_[kHonest] = {.read_bytes = 900 * kMb,
@@ -238,7 +247,7 @@ TEST_F(ConnectionGuardTest, LeavesUploadsAloneThatAreRead) {
   lasting_.Remove(upload);
   admitted_.clear();
   ++connections_[kHonest].streams.ended;
-  const auto next = Admit(kHonest);
+  const auto next = AdmitUpload(kHonest);
   ++connections_[kHonest].streams.started;
   connections_[kHonest].read_bytes += 30 * kMb;
   next->CountUploaded(30 * kMb);
@@ -247,7 +256,7 @@ TEST_F(ConnectionGuardTest, LeavesUploadsAloneThatAreRead) {
 }
 
 TEST_F(ConnectionGuardTest, AnUploadIsNoCoverForAFlood) {
-  const auto upload = Admit(kFlood);
+  const auto upload = AdmitUpload(kFlood);
   upload->CountUploaded(kMb);
   connections_[kFlood] = {.read_bytes = kMb, .streams = {.started = 2, .messages_received = 1}};
   BeginAlarm();
@@ -260,7 +269,7 @@ TEST_F(ConnectionGuardTest, AnUploadIsNoCoverForAFlood) {
 }
 
 TEST_F(ConnectionGuardTest, LeavesWatchesAloneThatWereAdmitted) {
-  for (int i = 0; i < 10'000; ++i) Admit(kHonest);
+  for (int i = 0; i < 10'000; ++i) AdmitWatch(kHonest);
   connections_[kHonest] = {.read_bytes = 3 * kMb, .streams = {.started = 10'000}};
   BeginAlarm();
   for (int i = 0; i < 10; ++i) {
@@ -349,6 +358,17 @@ TEST_F(ConnectionGuardTest, KeepsNobodyOutForLongHoweverLargeTheProcessStays) {
   Look(absl::Seconds(2));
   EXPECT_EQ(kept_out_.size(), 1) << "it does not help to let more in";
   Look(absl::Seconds(4));
+  EXPECT_THAT(kept_out_, IsEmpty());
+}
+
+TEST_F(ConnectionGuardTest, KeepsNobodyOutWhoMayCall) {
+  BeginAlarm();
+  lasting_.NoteAdmitted(kHonest);
+  connections_[kHonest] = {
+      .read_bytes = 6 * kMb, .streams = {.started = 100'000}, .source = {.bits = 0xc0000202}};
+  resident_ += 600 * kMb;
+  Look();
+  EXPECT_THAT(cut_, ElementsAre(kHonest));
   EXPECT_THAT(kept_out_, IsEmpty());
 }
 
