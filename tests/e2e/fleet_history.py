@@ -19,8 +19,9 @@ CREATE TABLE IF NOT EXISTS public.written (number bigserial, at timestamptz DEFA
 CREATE TABLE IF NOT EXISTS public.asked (number bigserial, at timestamptz DEFAULT clock_timestamp(), writer text, seq bigint, caller text,
   request_id text, state bigint);
 CREATE OR REPLACE FUNCTION public.note_writer() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-  INSERT INTO public.written (etag, job, writer, leader, term) SELECT to_hex(NEW.revision) || '-' || lpad(to_hex(m.era), 16, '0'), NEW.id,
-    current_setting('application_name'), (SELECT name FROM finetune.members WHERE id = l.holder), l.term FROM finetune.leader AS l, finetune.meta AS m;
+  INSERT INTO public.written (etag, job, writer, leader, term)
+    SELECT to_hex(NEW.revision) || '-' || lpad(to_hex(m.era), 16, '0'), NEW.id, current_setting('application_name'),
+      (SELECT name FROM finetune.members WHERE id = l.holder), l.term FROM finetune.leader AS l, finetune.meta AS m;
   RETURN NEW; END $$;
 CREATE OR REPLACE TRIGGER note_writer AFTER INSERT ON finetune.changes FOR EACH ROW EXECUTE FUNCTION public.note_writer();
 CREATE OR REPLACE FUNCTION public.note_asked() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
@@ -165,9 +166,10 @@ class Histories:
         for history in self.all:
             self.wrong += history.wrong_limits(limits)
         untold = set()
-        for lost, before, after in zip(self.lost, self.all, self.all[1:]):
-            common = {intent.request_id: intent.counts for intent in before.intents if intent not in set(lost.intents)}
-            told = after.beyond(before).intents
+        for n, lost in enumerate(self.lost):
+            common = {intent.request_id: intent.counts for intent in self.all[n].intents if intent not in set(lost.intents)}
+            # Until the last history: another loss may come before it is told.
+            told = [((k, intent.seq), intent) for k in range(n + 1, len(self.all)) for intent in self.all[k].beyond(self.all[k - 1]).intents]
             for intent in self._not_counted(lost, common):
                 if intent.caller in limits:
                     self._check_lost(intent, common, told, ends, untold)
@@ -183,13 +185,13 @@ class Histories:
         return [intent for who, intent in first.items() if last[who].counts and not common.get(who, False)]
 
     def _check_lost(self, intent, common, told, ends, untold):
-        back = next((other.seq for other in told if other.request_id == intent.request_id), None)
-        sooner = next((other for other in told if other.caller == intent.caller and other.is_new(common) and (back is None or other.seq < back)), None)
-        if back is None or sooner is not None:
-            untold.add(intent.request_id)
+        back = next((commit for commit, other in told if other.request_id == intent.request_id), None)
+        sooner = next((other for commit, other in told
+                       if other.caller == intent.caller and other.is_new(common) and (back is None or commit < back)), None)
         if sooner is None:
             return
+        untold.add(intent.request_id)
         gone = any(str(number) == number_of(intent.writer) and intent.at <= at <= sooner.at for number, at in ends)
-        if not gone and sooner.at < told[0].at + CAUTION_SECONDS:
-            self.wrong.append(f"{sooner.writer} accepted {sooner.request_id} of {intent.caller} before {intent.writer}, which lives, has brought back "
-                              f"{intent.request_id}, which the database has lost")
+        if not gone and sooner.at < told[0][1].at + CAUTION_SECONDS:
+            self.wrong.append(f"{sooner.writer} accepted {sooner.request_id} of {intent.caller} before {intent.writer}, which lives, "
+                              f"has brought back {intent.request_id}, which the database has lost")

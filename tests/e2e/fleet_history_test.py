@@ -84,6 +84,12 @@ class Limits(unittest.TestCase):
         self.assertNotEqual(self.wrong([lost], [intent(1, "a"), intent(11, "c")], ends=[(2, 5.0)]), [], "another one ended")
         self.assertNotEqual(self.wrong([lost], [intent(1, "a"), intent(11, "c")], ends=[(1, 1.0)]), [], "it ended before")
 
+    def test_a_second_loss_does_not_excuse_it(self):
+        lost, begun = [intent(1, "a"), intent(2, "b")], [intent(1, "a"), intent(10, "z", REFUSED)]
+        self.assertEqual(self.wrong([lost, [*begun, intent(11, "y", REFUSED)]], [*begun, intent(20, "b", UNKNOWN), intent(21, "a", ACCEPTED)]), [])
+        self.assertIn("accepted c", self.wrong([lost, [*begun, intent(11, "y", REFUSED)]], [*begun, intent(20, "c"), intent(21, "b", UNKNOWN)])[0])
+        self.assertIn("accepted c", self.wrong([lost, [*begun, intent(11, "b", UNKNOWN)]], [*begun, intent(20, "c"), intent(21, "b", UNKNOWN)])[0])
+
     def test_or_whoever_knows_stays_away_for_too_long(self):
         late = 10 + fleet_history.CAUTION_SECONDS
         lost = [intent(1, "a"), intent(2, "b")]

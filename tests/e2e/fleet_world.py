@@ -620,10 +620,11 @@ class FleetWorld(crash_world.World):
 
     def totals(self):
         return {**super().totals(), "watched": sum(w.changes for w in self.watchers), "streams": sum(w.streams for w in self.watchers),
-                "session reads": sum(s.reads for s in self.sessions), "labels": sum(l.acks[-1][0] for l in self.labellers), "limits reached": self.limits_reached,
-                "changes that only a leader makes": self.changes_of_leaders, "terms": self.terms, "histories": len(self.histories.all),
-                "changes lost": len(self.histories.lost_changes), "submissions lost": sum(len({i.request_id for i in lost.intents}) for lost in
-                                                                                          self.histories.lost), "of them untold": len(self.untold)}
+                "session reads": sum(s.reads for s in self.sessions), "labels": sum(l.acks[-1][0] for l in self.labellers),
+                "limits reached": self.limits_reached, "changes that only a leader makes": self.changes_of_leaders, "terms": self.terms,
+                "histories": len(self.histories.all), "changes lost": len(self.histories.lost_changes),
+                "submissions lost": sum(len({intent.request_id for intent in lost.intents}) for lost in self.histories.lost),
+                "told too late": len(self.untold)}
 
 
 def in_words(totals):

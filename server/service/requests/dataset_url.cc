@@ -273,9 +273,12 @@ void Look::OnTail(Answer answer) {
 }
 
 void Look::Inspect(const Answer& answer) {
-  const int64_t missing = length_ - answer.first - static_cast<int64_t>(answer.body.size());
   const bool from_start = answer.first == 0;
-  if (answer.first < 0 || missing < 0) return CannotTell("a part has no good Content-Range");
+  const int64_t rest = length_ - answer.first;  // A server may have said any number.
+  const auto size = static_cast<int64_t>(answer.body.size());
+  if (answer.first < 0 || rest < size) return CannotTell("a part has no good Content-Range");
+  const int64_t missing = rest - size;
+  if (missing > 0 && !from_start) return CannotTell("the last part ends before the file does");
   DatasetInspector inspector(length_);
   inspector.Skip(answer.first);
   inspector.Write(answer.body);

@@ -164,6 +164,19 @@ TEST_F(DatasetUrlTest, LooksAtTheFirstBytesWhereThereAreNoParts) {
   }
 }
 
+TEST_F(DatasetUrlTest, TakesNoPartForTheEndOfTheFileThatIsNotThere) {
+  for (const char* range :
+       {"bytes 9223372036854775807-9223372036854775807/5000", "bytes 4900-9223372036854775807/5000",
+        "bytes 5001-5100/5000", "bytes 99999999999999999999-1/5000", "bytes 100-199/5000",
+        "bytes x", ""}) {
+    Look(kUrl);
+    streamer_.last().Head(200, 5000);
+    streamer_.last().listener->OnEnd(absl::OkStatus());
+    streamer_.last().Answer(206, std::string(101, 'x'), {{"content-range", range}});
+    ExpectWrong("cannot be fetched");
+  }
+}
+
 TEST_F(DatasetUrlTest, LetsACreateGoOnWhereItCannotBeToldFromHere) {
   for (const absl::Status& failure :
        {absl::UnavailableError("no connection"), absl::DeadlineExceededError("no answer"),
