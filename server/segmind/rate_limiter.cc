@@ -51,10 +51,12 @@ RateLimiter::RateLimiter(int calls_per_minute, Clock& clock, ShareRefusals* refu
       budget_(budget) {}
 
 void RateLimiter::Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
-                          std::shared_ptr<const Cancellation> cancellation, Granted granted) {
+                          const std::shared_ptr<const Cancellation>& cancellation,
+                          Granted granted) {
   const absl::Time now = clock_.Now();
   Want want{priority, std::move(sharer)};
   absl::Status refusal;
+  Granted refused;
   {
     MutexLock lock(mu_);
     ForgetOld(now);
@@ -62,17 +64,20 @@ void RateLimiter::Acquire(Priority priority, std::shared_ptr<Sharer> sharer, abs
       refusals_->Know(*want.sharer);
     if (stopped_) {
       refusal = absl::CancelledError("the gateway is stopping");
+      refused = std::move(granted);
     } else {
       const bool full = IsFull(want);
-      waiters_.push_back({std::move(want), deadline, cancellation, std::move(granted)});
+      waiters_.push_back({std::move(want), deadline, cancellation, nullptr});
       if (const absl::Time turn = TurnOfLast(now); full || turn > deadline) {
         refusal = TooLong(waiters_.back().want, turn, now);
-        granted = std::move(waiters_.back().granted);
+        refused = std::move(granted);
         waiters_.pop_back();
+      } else {
+        waiters_.back().granted = std::move(granted);
       }
     }
   }
-  if (!refusal.ok()) return std::move(granted)(refusal);
+  if (refused) return std::move(refused)(refusal);
   if (cancellation != nullptr) {
     cancellation->OnCancelDo([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->DropCancelled();

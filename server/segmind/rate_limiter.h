@@ -45,7 +45,7 @@ class RateLimiter : public std::enable_shared_from_this<RateLimiter> {
   // be null) says so, because no call should wait behind one that nobody waits for. UNAVAILABLE /
   // STORE_UNAVAILABLE if it cannot be found out whether other processes leave room.
   void Acquire(Priority priority, std::shared_ptr<Sharer> sharer, absl::Time deadline,
-               std::shared_ptr<const Cancellation> cancellation, Granted granted)
+               const std::shared_ptr<const Cancellation>& cancellation, Granted granted)
       ABSL_LOCKS_EXCLUDED(mu_);
 
   // Segmind said that it takes no call before `time`.

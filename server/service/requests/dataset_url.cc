@@ -99,7 +99,7 @@ class Look : public HttpStream, public std::enable_shared_from_this<Look> {
   }
 
  private:
-  using Step = void (Look::*)(Answer);
+  using Step = void (Look::*)(const Answer&);
   class Listener;
 
   void EndStream() {
@@ -111,11 +111,11 @@ class Look : public HttpStream, public std::enable_shared_from_this<Look> {
     if (stream) stream->Cancel();
   }
   void Ask(const char* method, const std::string& range, Step then);
-  void OnEnd(absl::Status status, Answer answer, Step then);
+  void OnEnd(const absl::Status& status, const Answer& answer, Step then);
 
-  void OnHead(Answer answer);
-  void OnStart(Answer answer);
-  void OnTail(Answer answer);
+  void OnHead(const Answer& answer);
+  void OnStart(const Answer& answer);
+  void OnTail(const Answer& answer);
   void AskForStart();
   void AskForTail();
   // Handles an answer that is neither the file nor a part of it.
@@ -168,7 +168,7 @@ class Look::Listener : public HttpStreamListener {
   size_t OnSend(char*, size_t) override { return 0; }
   void OnEnd(absl::Status status) override {
     if (enough_) status = absl::OkStatus();
-    look_->OnEnd(std::move(status), std::move(answer_), then_);
+    look_->OnEnd(status, answer_, then_);
   }
 
  private:
@@ -198,8 +198,8 @@ void Look::Ask(const char* method, const std::string& range, Step then) {
   if (cancelled) stream->Cancel();
 }
 
-void Look::OnEnd(absl::Status status, Answer answer, Step then) {
-  if (status.ok()) return (this->*then)(std::move(answer));
+void Look::OnEnd(const absl::Status& status, const Answer& answer, Step then) {
+  if (status.ok()) return (this->*then)(answer);
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
       return Wrong(absl::StrCat("cannot be fetched: ", status.message()));
@@ -245,7 +245,7 @@ bool Look::TakeLength(std::optional<int64_t> length, const char* method) {
   return false;
 }
 
-void Look::OnHead(Answer answer) {
+void Look::OnHead(const Answer& answer) {
   // A URL may be signed for a single method.
   if (answer.code != 200 && answer.code < 500 && subject_.is_signed && !subject_.may_be_private)
     return AskForStart();
@@ -255,7 +255,7 @@ void Look::OnHead(Answer answer) {
 
 void Look::AskForStart() { Ask("GET", absl::StrCat("bytes=0-", kTail - 1), &Look::OnStart); }
 
-void Look::OnStart(Answer answer) {
+void Look::OnStart(const Answer& answer) {
   if (answer.code != 200 && answer.code != 206) return OnRefusal(answer.code, "GET");
   if (!TakeLength(answer.length, "GET")) return;
   if (answer.code == 200 || length_ <= kTail) return Inspect(answer);
@@ -267,7 +267,7 @@ void Look::AskForTail() {
       &Look::OnTail);
 }
 
-void Look::OnTail(Answer answer) {
+void Look::OnTail(const Answer& answer) {
   if (answer.code != 200 && answer.code != 206) return OnRefusal(answer.code, "GET");
   Inspect(answer);
 }
