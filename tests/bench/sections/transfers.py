@@ -10,6 +10,9 @@ from report import median, spread
 from servers import BIN, Ours, load, resident_kb, svc
 
 TITLE = "Transfers"
+# By the CPU of the table.
+WHY_COPIES = ("The gateway gathers what comes into messages of 1 MiB, one copy, and takes the CRC-32C of each: 0.1 s of CPU a GB more than the relay, which passes on what it reads. On two "
+              "cores storage, gateway and client share, that is a tenth of the speed; where each has a core of its own it is hidden.")
 
 def cpu_seconds(pid):
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
@@ -179,8 +182,8 @@ def measure(report, options):
                  down.rows("down", "curl") + (files.rows("to a file", "curl, then the digest") if files.mb_per_s else []) + up.rows("up", "curl"))
     for name, runs in (("down", down), ("to a file", files), ("up", up)):
         report.keep(name, {"bytes": runs.size, "mb_per_s": runs.mb_per_s, "cpu_s_per_gb": runs.cpu, "growth_mb": runs.growth})
-    report.limit("down without a digest, of curl's speed", down.ratio("gateway, skip_sha256", "curl"), 0.8, at_most=False)
-    report.limit("down without a digest, of the smallest relay's speed", down.ratio("gateway, skip_sha256", "smallest relay"), 0.8, at_most=False)
+    report.limit("down without a digest, of curl's speed", down.ratio("gateway, skip_sha256", "curl"), 0.8, at_most=False, why=WHY_COPIES)
+    report.limit("down without a digest, of the smallest relay's speed", down.ratio("gateway, skip_sha256", "smallest relay"), 0.8, at_most=False, why=WHY_COPIES)
     if files.mb_per_s:
         report.limit("to a file with its digest, of curl's speed with one", files.ratio("finetune download", "curl, then the digest"), 0.8, at_most=False)
     report.limit("up, of curl's speed", up.ratio("gateway", "curl"), 0.8, at_most=False)
