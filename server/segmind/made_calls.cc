@@ -3,6 +3,7 @@
 #include <utility>
 
 namespace finetune {
+
 bool IsIn(CallGroup group, CallPriority priority) {
   switch (group) {
     case CallGroup::kAll:
@@ -29,26 +30,19 @@ CallGroup GroupOf(CallPriority priority) {
 }
 
 void MadeCalls::Add(Call call) {
-  for (size_t group = 0; group < kCallGroups; ++group)
-    if (IsIn(static_cast<CallGroup>(group), call.want.priority))
-      groups_[group].push_back(call.time);
-  if (call.want.sharer != nullptr) {
-    std::unique_ptr<Times>& own = by_sharer_[call.want.sharer.get()];
-    if (own == nullptr) own = std::make_unique<Times>();
-    own->push_back(call.time);
-  }
+  ForEachGroupOf(call.want.priority, [&](size_t group) { groups_[group].push_back(call.time); });
+  if (call.want.sharer != nullptr) by_sharer_[call.want.sharer.get()].push_back(call.time);
   calls_.push_back(std::move(call));
 }
 
 void MadeCalls::ForgetUntil(absl::Time time) {
   for (; !calls_.empty() && calls_.front().time <= time; calls_.pop_front()) {
     const CallWant& want = calls_.front().want;
-    for (size_t group = 0; group < kCallGroups; ++group)
-      if (IsIn(static_cast<CallGroup>(group), want.priority)) groups_[group].pop_front();
+    ForEachGroupOf(want.priority, [&](size_t group) { groups_[group].pop_front(); });
     const auto own = by_sharer_.find(want.sharer.get());
     if (own == by_sharer_.end()) continue;
-    own->second->pop_front();
-    if (own->second->empty()) by_sharer_.erase(own);
+    own->second.pop_front();
+    if (own->second.empty()) by_sharer_.erase(own);
   }
 }
 
@@ -61,7 +55,7 @@ std::deque<MadeCalls::Call> MadeCalls::Take() {
 const MadeCalls::Times& MadeCalls::By(const Sharer* sharer) const {
   static const Times kNone;
   const auto found = by_sharer_.find(sharer);
-  return found == by_sharer_.end() ? kNone : *found->second;
+  return found == by_sharer_.end() ? kNone : found->second;
 }
 
 }  // namespace finetune

@@ -28,6 +28,12 @@ constexpr size_t kCallGroups = 6;
 bool IsIn(CallGroup group, CallPriority priority);
 // Those of that priority alone.
 CallGroup GroupOf(CallPriority priority);
+// Calls `look` with the number of each group that calls of that priority are in.
+template <typename Look>
+void ForEachGroupOf(CallPriority priority, const Look& look) {
+  for (size_t group = 0; group < kCallGroups; ++group)
+    if (IsIn(static_cast<CallGroup>(group), priority)) look(group);
+}
 
 // The calls of the last minute with their times, in groups and by caller, so that to look one up
 // costs the same however many there are. Not thread-safe.
@@ -56,7 +62,7 @@ class MadeCalls {
  private:
   std::deque<Call> calls_;
   std::array<Times, kCallGroups> groups_;
-  absl::flat_hash_map<const Sharer*, std::unique_ptr<Times>> by_sharer_;
+  absl::flat_hash_map<const Sharer*, Times> by_sharer_;
 };
 
 }  // namespace finetune

@@ -37,8 +37,7 @@ void TurnOrder::Keep() {
   const CallWant& want = *waiting_[*current_];
   ++line_->rank;
   ++own_[want.sharer.get()];
-  for (size_t group = 0; group < kCallGroups; ++group)
-    if (IsIn(static_cast<CallGroup>(group), want.priority)) ++groups_[group];
+  ForEachGroupOf(want.priority, [&](size_t group) { ++groups_[group]; });
 }
 
 }  // namespace finetune

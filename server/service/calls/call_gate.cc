@@ -243,11 +243,12 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status,
     return;
   if (!LogEnabled(LogLevel::kInfo)) return;
   const std::string caller = call.caller ? call.caller->identity : std::string();
-  const std::string peer = rule.cheap ? call.context->peer() : call.peer;
+  // Made for those alone who need it: most calls that are refused get no line.
+  const auto peer = [&] { return rule.cheap ? call.context->peer() : call.peer; };
   const bool refused = refusals_.contains(reason) || (rule.cheap && !status.ok());
   if (refused &&
       !refusal_log_.HasOwnLine(
-          {.reason = reason, .caller = caller, .machine = call.caller ? "" : MachineOf(peer)}))
+          {.reason = reason, .caller = caller, .machine = call.caller ? "" : MachineOf(peer())}))
     return;
   // The metadata of a cheap call that is not traced has not been read yet.
   const TraceContext trace =
@@ -258,7 +259,7 @@ void CallGate::WriteLog(const Call& call, const absl::Status& status,
        {"grpc_method", rule.name},
        {"grpc_code", absl::StatusCodeToString(status.code())},
        {"duration_s", absl::ToDoubleSeconds(took)},
-       {"peer", peer},
+       {"peer", peer()},
        {"audit", IsWrite(call.method) || refusals_.contains(reason)},
        {"client", caller},
        {"fine_tune", call.fine_tune},

@@ -42,9 +42,8 @@ namespace finetune {
 // Who is cut can come back at once, and the calls of a connection that is gone take gRPC longer to
 // give back than new ones take to come. So while the process is large all the same, no connections
 // are taken from the addresses of those that were cut and had no call admitted, for a fifth of a
-// second to five seconds.
-// Others at such an address can be told from them only by what is behind a connection, so they wait
-// as long for a new one; connections that stand go on.
+// second to five seconds. Others at such an address can be told from them only by what is behind a
+// connection, so they wait as long for a new one; connections that stand go on.
 //
 // It also keeps descriptors free for accepting, because once they are used up gRPC 1.51 never
 // accepts again. When half of them are taken, connections without a lasting call are cut, a quarter

@@ -12,7 +12,8 @@ from servers import BIN, Ours, load, resident_kb, svc
 TITLE = "Transfers"
 # By the CPU of the table.
 WHY_COPIES = ("The gateway gathers what comes into messages of 1 MiB, one copy, and takes the CRC-32C of each: 0.1 s of CPU a GB more than the relay, which passes on what it reads. On two "
-              "cores storage, gateway and client share, that is a tenth of the speed; where each has a core of its own it is hidden.")
+              "cores storage, gateway and client share, that is a tenth of the speed.")
+
 
 def cpu_seconds(pid):
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
