@@ -47,7 +47,9 @@ absl::Status BringBack(Draft& draft, const record::Intent& intent, uint64_t read
   if (found->has_value() && ((*found)->fine_tune_id() != intent.fine_tune_id() ||
                              (*found)->state() != record::Intent::PREPARED))
     return absl::OkStatus();
-  BecomeUnknown(draft, intent, "the database has lost its record", read);
+  record::Intent back = intent;
+  back.set_brought_back(true);
+  BecomeUnknown(draft, std::move(back), "the database has lost its record", read);
   return absl::OkStatus();
 }
 

@@ -58,7 +58,7 @@ void Candidates::Add(std::vector<Candidate> seen) {
   }
 }
 
-void Candidates::Take(const SearchResult& result, bool with_absences) {
+void Candidates::Take(const SearchResult& result, bool of_list) {
   for (const auto* gone : {&result.adopted, &result.dropped})
     for (const std::string& id : *gone) jobs_.erase(id);
   if (!result.dropped.empty() && result.loads == loads_) {
@@ -66,13 +66,20 @@ void Candidates::Take(const SearchResult& result, bool with_absences) {
     dropped->insert(result.dropped.begin(), result.dropped.end());
     dropped_ = std::move(dropped);
   }
-  if (with_absences) absences_ = result.absences;
+  if (of_list) absences_ = result.absences;
+  if (of_list && !result.uncompared.empty() && result.loads == loads_) {
+    auto compared = std::make_shared<Ids>(*compared_);
+    compared->insert(result.uncompared.begin(), result.uncompared.end());
+    compared_ = std::move(compared);
+    dropped_ = std::make_shared<const Ids>();
+  }
   for (const std::string& id : result.settled) told_.erase(id);
 }
 
 void Candidates::ForgetDropped(uint64_t loads) {
   loads_ = loads;
   if (!dropped_->empty()) dropped_ = std::make_shared<const Ids>();
+  if (!compared_->empty()) compared_ = std::make_shared<const Ids>();
 }
 
 void Candidates::TakeDetails(const std::string& upstream_id, const UpstreamJob& details,

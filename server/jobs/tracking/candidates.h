@@ -32,8 +32,9 @@ class Candidates {
     absl::erase_if(jobs_, [&](const auto& entry) { return !has(entry.first); });
   }
 
-  // What a search came to. Its dropped candidates are to be forgotten.
-  void Take(const SearchResult& result, bool with_absences);
+  // What a search came to. Its dropped candidates are to be forgotten. After one of a list that has
+  // `uncompared` submissions, the next list is to name all jobs.
+  void Take(const SearchResult& result, bool of_list);
 
   // The jobs that were dropped since the gateway began to look for a submission, by
   // UpstreamJob::id: they are none of the submissions known then, and existed before any later one.
@@ -41,7 +42,10 @@ class Candidates {
   // found.
   using Ids = absl::flat_hash_set<std::string>;
   const std::shared_ptr<const Ids>& dropped() const { return dropped_; }
-  // Nothing is looked for any more; or the record was loaded anew, as often as `loads` says.
+  // SubmissionSearch::compared.
+  const std::shared_ptr<const Ids>& compared() const { return compared_; }
+  // Both, when nothing is looked for any more; or when the record was loaded anew, as often as
+  // `loads` says.
   void ForgetDropped(uint64_t loads);
 
   bool Has(const std::string& upstream_id) const { return jobs_.contains(upstream_id); }
@@ -74,7 +78,8 @@ class Candidates {
   absl::flat_hash_map<std::string, Known> jobs_;  // By UpstreamJob::id.
   Absences absences_;
   std::shared_ptr<const Ids> dropped_ = std::make_shared<const Ids>();
-  uint64_t loads_ = 0;  // Of the record that dropped_ rests on.
+  std::shared_ptr<const Ids> compared_ = std::make_shared<const Ids>();
+  uint64_t loads_ = 0;  // Of the record that these rest on.
   absl::flat_hash_set<std::string> told_;
 };
 

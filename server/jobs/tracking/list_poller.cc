@@ -117,7 +117,8 @@ SubmissionSearch ListPoller::SearchIn(const ListRead& read, const RollCall& roll
                           .list_time = read.answer.start_time,
                           .absences = parts_.candidates.absences(),
                           .settle_lists = options_.settle_lists,
-                          .settle_time = options_.settle_time};
+                          .settle_time = options_.settle_time,
+                          .compared = parts_.candidates.compared()};
   if (!parts_.recorder.has_unsettled()) {
     last_doubt_.clear();
     return search;
@@ -230,6 +231,7 @@ void ListPoller::OnListRecorded(const Recording& recording, const absl::Status& 
   listener_.on_recorded(
       {.asked = read.asked, .start = start, .roll = recording.roll, .search = outcome.search});
   NoteTooMany(recording);
+  if (!outcome.search.uncompared.empty()) ForgetLists();
   TakeNextList();
   listener_.on_step();
 }

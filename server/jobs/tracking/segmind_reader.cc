@@ -332,6 +332,7 @@ void SegmindReader::SearchAgain() {
   search->candidates = candidates_.Snapshot();
   if (search->candidates.empty()) return;
   search->absences = candidates_.absences();
+  search->compared = candidates_.compared();
   auto result = std::make_shared<SearchResult>();
   recorder_.Record(
       [search, result, &catalog = catalog_](Draft& draft) {

@@ -25,6 +25,7 @@ class Search {
       return a.prepared_read() < b.prepared_read();
     });
     is_open_.assign(intents_.size(), true);
+    for (const record::Intent& intent : intents_) is_uncompared_.push_back(IsUncompared(intent));
     is_overdue_.assign(intents_.size(), false);
     is_free_.assign(search_.candidates.size(), true);
     waits_for_details_.assign(search_.candidates.size(), false);
@@ -44,6 +45,13 @@ class Search {
 
  private:
   const Candidate& candidate(size_t c) const { return search_.candidates[c]; }
+  // Whether a job that has long been shown may be it.
+  bool IsUncompared(const record::Intent& intent) const {
+    return intent.brought_back() &&
+           (search_.compared == nullptr || !search_.compared->contains(intent.fine_tune_id()));
+  }
+  // Whether it may be decided what has become of it.
+  bool IsToDecide(size_t i) const { return is_open_[i] && !is_uncompared_[i]; }
   bool IsUnknown(size_t i) const { return intents_[i].state() == record::Intent::UNKNOWN; }
   const Likeness& At(size_t i, size_t c) const {
     return likeness_[i * search_.candidates.size() + c];
@@ -77,7 +85,7 @@ class Search {
   // Segmind.
   void AdoptMarked() {
     for (size_t i = 0; i < intents_.size(); ++i) {
-      if (!is_open_[i]) continue;
+      if (!IsToDecide(i)) continue;
       std::vector<size_t> marked;
       for (size_t c = 0; c < search_.candidates.size(); ++c)
         if (IsClear(i, c) && At(i, c).marker == MarkerTrace::kWhole) marked.push_back(c);
@@ -154,7 +162,7 @@ class Search {
   // same are equal.
   void AdoptUnmarked() {
     for (size_t i = 0; i < intents_.size(); ++i) {
-      if (!is_open_[i] || !IsUnknown(i)) continue;
+      if (!IsToDecide(i) || !IsUnknown(i)) continue;
       std::vector<size_t> jobs;
       for (size_t c = 0; c < search_.candidates.size(); ++c)
         if (IsClear(i, c)) jobs.push_back(c);
@@ -173,7 +181,7 @@ class Search {
   bool FindOverdue() {
     bool found = false;
     for (size_t i = 0; i < intents_.size(); ++i) {
-      if (!is_open_[i] || !IsUnknown(i) || !HasTimeless(i) || IsUnread(i)) continue;
+      if (!IsToDecide(i) || !IsUnknown(i) || !HasTimeless(i) || IsUnread(i)) continue;
       is_overdue_[i] = IsMissingLongEnough(i);
       found = found || is_overdue_[i];
     }
@@ -249,7 +257,7 @@ class Search {
       may_be_one = true;
       // Something that is not known yet decides: an answer, the details of another job, or more
       // lists.
-      awaited = awaited || !IsUnknown(i) || IsUnread(i) || IsWaitedFor(i, c);
+      awaited = awaited || !IsUnknown(i) || is_uncompared_[i] || IsUnread(i) || IsWaitedFor(i, c);
     }
     if (waits_for_details_[c]) may_be_one = awaited = true;
     // Only a list shows whether that job is another one.
@@ -275,7 +283,8 @@ class Search {
   // candidates, or it is absent.
   void Leave(size_t i) {
     ++result_.unsettled;
-    if (!IsUnknown(i)) return;
+    if (is_uncompared_[i]) result_.uncompared.push_back(intents_[i].fine_tune_id());
+    if (!IsUnknown(i) || is_uncompared_[i]) return;
     SearchResult::Undecided undecided{.intent = intents_[i], .upstream_ids = {}};
     bool waits = false;
     for (size_t c = 0; c < search_.candidates.size(); ++c) {
@@ -328,6 +337,7 @@ class Search {
   std::vector<record::Intent> intents_;  // In the order in which they were submitted.
   std::vector<Likeness> likeness_;       // Of each intent to each candidate.
   std::vector<bool> is_open_;            // By intent: not settled in this run.
+  std::vector<bool> is_uncompared_;      // By intent: see IsUncompared.
   std::vector<bool> is_overdue_;         // By intent: see FindOverdue.
   std::vector<bool> is_free_;            // By candidate: nobody's.
   // By candidate: whether it may be a job that was given up, which its details or another's will

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,11 @@ struct SubmissionSearch {
   Absences absences;
   int settle_lists = 0;
   absl::Duration settle_time;
+
+  // Of submissions that were brought back (Intent.brought_back), those that all jobs were compared
+  // with, by Intent.fine_tune_id. Lists name what has changed only, so for the others nothing is
+  // decided yet. May be null.
+  std::shared_ptr<const absl::flat_hash_set<std::string>> compared;
 };
 
 // What a search found out about the submissions that it looked for.
@@ -76,6 +82,8 @@ struct SearchResult {
   std::vector<std::string> wanted;
   std::vector<Undecided> undecided;
   std::vector<Unlike> unlike;
+  // Intent.fine_tune_id of those that all jobs have to be compared with first.
+  std::vector<std::string> uncompared;
   Absences absences;
   int unsettled = 0;
   // Catalog::loads of the record in which it was searched.

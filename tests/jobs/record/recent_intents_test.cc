@@ -97,6 +97,7 @@ TEST_F(BringBackTest, WhatMayHaveBeenSentIsUnknownUntilItIsFoundOut) {
     ASSERT_TRUE(found) << record::Intent::State_Name(state);
     EXPECT_EQ(found->state(), record::Intent::UNKNOWN) << record::Intent::State_Name(state);
     EXPECT_EQ(found->fine_tune_id(), kId);
+    EXPECT_TRUE(found->brought_back());
   }
 }
 

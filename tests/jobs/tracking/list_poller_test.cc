@@ -2,6 +2,7 @@
 
 #include "server/base/error.h"
 #include "server/jobs/record/marker.h"
+#include "server/jobs/record/recent_intents.h"
 #include "tests/jobs/tracking/fake_jobs.h"
 #include "tests/jobs/tracking/reading_rig.h"
 
@@ -25,6 +26,7 @@ class ListPollerTest : public ReadingRig {
                                  [this](const ListPoller::Recorded& list) {
                                    // As the SegmindReader does.
                                    pace_.OnListRecorded(list.asked, list.start);
+                                   candidates_.Take(list.search, /*of_list=*/true);
                                    recorded_.push_back(list.roll.total);
                                    End();
                                  },
@@ -167,6 +169,48 @@ TEST_F(ListPollerTest, KeepsAJobBackThatMayBeALostSubmission) {
   Poll();
   EXPECT_EQ(jobs_.catalog.FindUpstream("a"), nullptr);
   Do([&] { EXPECT_TRUE(candidates_.Has("a")); });
+}
+
+// Another process saw a submission that a failover has lost, and brings it back when lists have
+// long shown its job.
+TEST_F(ListPollerTest, FindsTheJobOfASubmissionThatWasBroughtBackAmongThoseThatDoNotChange) {
+  record::Intent intent;
+  intent.set_caller("alice");
+  intent.set_request_id("r");
+  intent.set_fine_tune_id("lost");
+  intent.set_state(record::Intent::ACCEPTED);
+  intent.mutable_fine_tune()->set_display_name("cats");
+  AddJob("a");
+  ASSERT_TRUE(jobs_
+                  .Run([&](Draft& draft) {
+                    intent.set_prepared_read(jobs_.catalog.numbers().Next());
+                    intent.set_marker(MakeMarker(draft.marker_key(), "alice", "r", 0));
+                    record::Intent open;  // So that jobs which it is not are noted as such.
+                    open.set_fine_tune_id("open");
+                    open.set_request_id("s");
+                    open.set_state(record::Intent::UNKNOWN);
+                    open.mutable_fine_tune()->set_display_name("job a");
+                    draft.PutIntent(open);
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  segmind_.Change("a", [&](FakeJob& job) { job.name = AddMarker("cats", intent.marker()); });
+  Poll(/*lists=*/1);
+  ASSERT_EQ(Job("a").creator(), "") << "nobody's, as far as the record knows";
+  ASSERT_TRUE(jobs_
+                  .Run([&](Draft& draft) {
+                    return BringBack(draft, intent, jobs_.catalog.numbers().NotBeforeNow());
+                  })
+                  .ok());
+  // Enough for a job that is nowhere to be given up.
+  for (int i = 0; i < 5; ++i) {
+    jobs_.clock.Advance(absl::Minutes(2));
+    Poll();
+  }
+  const VersionPtr version = jobs_.catalog.Find("lost");
+  ASSERT_NE(version, nullptr);
+  EXPECT_EQ(version->state, FineTune::SUBMIT_UNKNOWN);
+  Do([&] { EXPECT_TRUE(candidates_.Has("a")) << "its details decide"; });
 }
 
 }  // namespace

@@ -72,7 +72,8 @@ class SubmissionSearchTest : public ::testing::Test {
                             .list_time = list_time_,
                             .absences = absences_,
                             .settle_lists = 3,
-                            .settle_time = absl::Minutes(2)};
+                            .settle_time = absl::Minutes(2),
+                            .compared = compared_};
     SearchResult result;
     EXPECT_TRUE(
         jobs_.Run([&](Draft& draft) { return SearchSubmissions(search, draft, result); }).ok());
@@ -90,6 +91,7 @@ class SubmissionSearchTest : public ::testing::Test {
   JobsFixture jobs_;
   int submitted_ = 0;
   Absences absences_;
+  std::shared_ptr<const absl::flat_hash_set<std::string>> compared_;
   absl::Time list_time_ = absl::FromUnixSeconds(1'000'000);
 };
 
@@ -271,6 +273,31 @@ TEST_F(SubmissionSearchTest, ASubmissionIsGivenUpAfterEnoughListsOverEnoughTime)
   list_time_ += absl::Minutes(2);
   EXPECT_THAT(Search({}, /*counts_absence=*/true).settled, ElementsAre(intent.fine_tune_id()));
   EXPECT_EQ(StateOf(intent), FineTune::FAILED);
+}
+
+TEST_F(SubmissionSearchTest, NothingIsDecidedOfOneThatWasBroughtBackBeforeAllJobsWereCompared) {
+  record::Intent intent = Submit("r", /*marked=*/true, /*lost=*/false);
+  intent.set_brought_back(true);
+  ASSERT_TRUE(jobs_
+                  .Run([&](Draft& draft) {
+                    BecomeUnknown(draft, intent, "lost", kUnknown);
+                    return absl::OkStatus();
+                  })
+                  .ok());
+  const std::string name = AddMarker("cats", intent.marker());
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_THAT(Search({}, /*counts_absence=*/true).uncompared, ElementsAre(intent.fine_tune_id()));
+    list_time_ += absl::Minutes(2);
+  }
+  const SearchResult waits = Search({Job("copy", name)}, /*counts_absence=*/true);
+  EXPECT_THAT(waits.adopted, IsEmpty()) << "the original may be one that lists do not repeat";
+  EXPECT_THAT(waits.dropped, IsEmpty());
+  EXPECT_EQ(StateOf(intent), FineTune::SUBMIT_UNKNOWN);
+  compared_ = std::make_shared<const absl::flat_hash_set<std::string>>(
+      absl::flat_hash_set<std::string>{intent.fine_tune_id()});
+  const SearchResult decided = Search({Job("copy", name)}, /*counts_absence=*/true);
+  EXPECT_THAT(decided.uncompared, IsEmpty());
+  EXPECT_THAT(decided.adopted, ElementsAre("copy"));
 }
 
 TEST_F(SubmissionSearchTest, AListThatBeganBeforeTheOutcomeWasUnknownDoesNotCount) {
