@@ -174,7 +174,7 @@ FlagValue ApiUrl(std::string Config::*field) {
           }};
 }
 
-FlagValue StorePlace() {
+FlagValue StorePlaceValue() {
   return {.kind = "sqlite:PATH or postgresql://USER@HOST:PORT/DATABASE", .set = SetStore};
 }
 

@@ -35,7 +35,7 @@ FlagValue Time(absl::Duration Config::*field, absl::Duration least,
 FlagValue HostAndPort(Address Config::*field);
 FlagValue ApiUrl(std::string Config::*field);
 // sqlite_path or postgres_url.
-FlagValue StorePlace();
+FlagValue StorePlaceValue();
 FlagValue Level(LogLevel Config::*field);
 
 }  // namespace finetune

@@ -93,7 +93,7 @@ std::vector<Flag> MakeFlags() {
       {"markers", "true", Switch(&Config::markers),
        "Put a short marker into the name that Segmind sees, so that a submission whose answer was "
        "lost can be found again."},
-      {"store", "sqlite:", StorePlace(),
+      {"store", "sqlite:", StorePlaceValue(),
        "The record: sqlite:PATH for one gateway, or postgresql://USER@HOST:PORT/DATABASE for any "
        "number of them that share it. Without a path, finetune-gateway/store.db under "
        "$XDG_STATE_HOME or ~/.local/state."},

@@ -9,7 +9,7 @@
 namespace finetune {
 namespace {
 
-constexpr absl::Duration kSoon = absl::Hours(7 * 24);
+constexpr absl::Duration kExpiresSoon = absl::Hours(7 * 24);
 
 bool EverybodyMayRead(const std::string& path) {
   struct stat facts;
@@ -25,7 +25,7 @@ void LookAtCertificate(const std::string& path, const Validity& validity, absl::
   if (validity.end <= now)
     found.push_back(absl::StrCat("the certificate in '", path, "' expired on ", Day(validity.end),
                                  ": no client will connect until the file has a new one"));
-  else if (validity.end <= now + kSoon)
+  else if (validity.end <= now + kExpiresSoon)
     found.push_back(absl::StrCat("the certificate in '", path, "' expires on ", Day(validity.end),
                                  ": replace the file before then"));
   if (validity.begin > now)

@@ -113,7 +113,7 @@ std::vector<std::string> CommandNames(const CLI::App& app) {
   return names;
 }
 
-std::vector<std::string> OptionNames(const CLI::App& app) {
+std::vector<std::string> AllOptionNames(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* level = &app; level != nullptr; level = level->get_parent()) {
     for (const CLI::Option* option : level->get_options()) {
@@ -168,7 +168,7 @@ int TellUsage(const CLI::App& app, const CLI::ParseError& error, std::ostream& o
     what = is_flag(word)     ? absl::StrCat("there is no flag ", Printable(bare))
            : command == &app ? absl::StrCat("there is no command `", Printable(word), "`")
                              : absl::StrCat("`", Printable(word), "` is one argument too many");
-    nearest = NearestTo(bare, is_flag(word) ? OptionNames(*command) : CommandNames(*command));
+    nearest = NearestTo(bare, is_flag(word) ? AllOptionNames(*command) : CommandNames(*command));
   } else if (command == &app && !words.empty()) {
     what = absl::StrCat("there is no command `", Printable(words.front()), "`");
     nearest = NearestTo(words.front(), CommandNames(app));

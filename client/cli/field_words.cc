@@ -12,7 +12,7 @@ namespace finetune::cli {
 namespace {
 
 // The fields that are not in FieldRows().
-constexpr std::pair<absl::string_view, absl::string_view> kFlags[] = {
+constexpr std::pair<absl::string_view, absl::string_view> kFlagsOfFields[] = {
     {"visibility", "--public"},
     {"parameters.steps", "--steps"},
     {"parameters.learning_rate", "--learning-rate"},
@@ -38,7 +38,7 @@ std::string FlagOf(std::string_view field) {
   absl::ConsumePrefix(&rest, "fine_tune.");
   for (const FieldRow& row : FieldRows())
     if (row.flag != nullptr && rest == row.field->name()) return row.flag;
-  for (const auto& [name, flag] : kFlags) {
+  for (const auto& [name, flag] : kFlagsOfFields) {
     if (rest == name) return std::string(flag);
   }
   for (const absl::string_view prefix : {"parameters.extra.", "parameters.integers."}) {

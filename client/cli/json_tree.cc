@@ -106,7 +106,7 @@ class Parser {
   std::string_view rest_;
 };
 
-std::string Quoted(const std::string& text) {
+std::string JsonQuoted(const std::string& text) {
   google::protobuf::Value value;
   value.set_string_value(text);
   std::string json;
@@ -176,14 +176,14 @@ std::string JsonTree::ToJson() const {
     case Kind::kNumber:
       return text;
     case Kind::kString:
-      return Quoted(text);
+      return JsonQuoted(text);
     case Kind::kList:
       for (const JsonTree& item : items)
         absl::StrAppend(&out, out.empty() ? "" : ",", item.ToJson());
       return absl::StrCat("[", out, "]");
     case Kind::kObject:
       for (size_t i = 0; i < items.size(); ++i)
-        absl::StrAppend(&out, i > 0 ? "," : "", Quoted(keys[i]), ":", items[i].ToJson());
+        absl::StrAppend(&out, i > 0 ? "," : "", JsonQuoted(keys[i]), ":", items[i].ToJson());
       return absl::StrCat("{", out, "}");
   }
   return out;

@@ -90,18 +90,18 @@ std::vector<std::string> FieldsOf(const pb::SpendingRow& row) {
 }
 
 // As RFC 4180 says.
-std::string Quoted(const std::string& field) {
+std::string CsvQuoted(const std::string& field) {
   if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
   return absl::StrCat("\"", absl::StrReplaceAll(field, {{"\"", "\"\""}}), "\"");
 }
 
 void PrintCsv(const pb::GetSpendingResponse& spending, const std::string& group,
               std::ostream& out) {
-  out << "period," << Quoted(group)
+  out << "period," << CsvQuoted(group)
       << ",jobs,open,available,failed,cancelled,lost,unpriced,cost,failed_cost\n";
   for (const pb::SpendingRow& row : spending.rows()) {
     out << absl::StrJoin(FieldsOf(row), ",", [](std::string* line, const std::string& field) {
-      absl::StrAppend(line, Quoted(field));
+      absl::StrAppend(line, CsvQuoted(field));
     }) << "\n";
   }
 }

@@ -11,7 +11,7 @@ struct UploadUrlFlags {
   bool is_public = false;
 };
 
-std::string Quoted(const std::string& text) {
+std::string ShellQuoted(const std::string& text) {
   std::string result = "'";
   for (char c : text) c == '\'' ? result.append("'\\''") : result.append(1, c);
   return result.append("'");
@@ -29,11 +29,11 @@ int MakeUploadUrl(Session& session, FineTuneClient& client, const UploadUrlFlags
   for (const auto& [name, value] : url->required_headers()) {
     session.out << "header           " << Printable(name) << ": " << Printable(value) << "\n";
   }
-  session.out << "\ncurl --upload-file " << Quoted(flags.file_name);
+  session.out << "\ncurl --upload-file " << ShellQuoted(flags.file_name);
   for (const auto& [name, value] : url->required_headers()) {
-    session.out << " --header " << Quoted(Printable(absl::StrCat(name, ": ", value)));
+    session.out << " --header " << ShellQuoted(Printable(absl::StrCat(name, ": ", value)));
   }
-  session.out << " " << Quoted(Printable(url->upload_uri())) << "\n";
+  session.out << " " << ShellQuoted(Printable(url->upload_uri())) << "\n";
   return kSuccess;
 }
 

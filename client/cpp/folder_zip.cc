@@ -103,7 +103,7 @@ class ZipWriter {
 
 // A name that every reader of zips accepts: valid UTF-8, without characters that would mean a
 // folder or move a cursor. Other bytes are taken for ISO 8859-1, in which most old names are.
-std::string ZipNameOf(const std::string& name) {
+std::string NameInZip(const std::string& name) {
   const bool valid = ValidUtf8(name) == name;
   std::string result;
   for (const char c : name) {
@@ -161,7 +161,7 @@ absl::StatusOr<Choice> Choose(const std::string& folder) {
   for (const std::string& name : images) stems.insert(std::string(StemOf(name)));
   Choice choice{.files = {}, .facts = std::move(facts)};
   const auto take = [&](const std::string& name, std::vector<std::string>& as) {
-    const std::string zip_name = ZipNameOf(name);
+    const std::string zip_name = NameInZip(name);
     if (!choice.files.emplace(zip_name, name).second)
       return absl::InvalidArgumentError(
           absl::StrCat("two files of ", folder, " would be called ", zip_name, " in the zip"));

@@ -19,7 +19,7 @@
 namespace finetune::inline client {
 namespace {
 
-constexpr size_t kBlock = 1 << 20;
+constexpr size_t kReadSize = 1 << 20;
 // The size of a local header without the names.
 constexpr size_t kLocalHeader = 30;
 // This many packed bytes surely hold the telling head.
@@ -95,7 +95,7 @@ absl::Status LookAtZip(TrainingData& data) {
   std::ifstream file(data.path, std::ios::binary);
   if (!file.good()) return LocalFileError("read", data.path, errno);
   DatasetInspector inspector(static_cast<int64_t>(size));
-  std::string block(kBlock, '\0');
+  std::string block(kReadSize, '\0');
   while (file.read(block.data(), static_cast<std::streamsize>(block.size())), file.gcount() > 0)
     inspector.Write(std::string_view(block).substr(0, file.gcount()));
   if (file.bad()) return LocalFileError("read", data.path, errno);
@@ -111,7 +111,7 @@ absl::Status LookAtZip(TrainingData& data) {
 }
 
 // What the zip of a folder is called at Segmind.
-std::string ZipNameOf(const std::string& folder) {
+std::string NameOfZip(const std::string& folder) {
   std::error_code ignored;
   const std::string stem = std::filesystem::canonical(folder, ignored).filename().string();
   return absl::StrCat(stem.empty() ? "dataset" : ValidUtf8(stem), ".zip");
@@ -122,7 +122,7 @@ absl::Status ZipIt(const std::string& folder, TrainingData& data) {
   if (!file.ok()) return file.status();
   data.zip = *std::move(file);
   data.path = data.zip->path();
-  data.file_name = ZipNameOf(folder);
+  data.file_name = NameOfZip(folder);
   const auto zipped = ZipFolder(folder, data.path);
   if (!zipped.ok()) return zipped.status();
   for (const std::string& name : zipped->left_out) {

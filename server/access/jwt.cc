@@ -20,7 +20,7 @@ using google::protobuf::Value;
 // Seconds since 1970 up to the year 9999.
 constexpr double kLatestTime = 253402300799.0;
 
-absl::Status Bad(absl::string_view why) { return absl::InvalidArgumentError(why); }
+absl::Status Refused(absl::string_view why) { return absl::InvalidArgumentError(why); }
 
 struct TokenPieces {
   std::string_view header;
@@ -98,11 +98,11 @@ std::string Text(const Struct& object, const std::string& name) {
 }
 
 absl::StatusOr<JwtAlgorithm> AlgorithmOf(const Struct& header) {
-  if (Find(header, "crit") != nullptr) return Bad("the token asks for extensions");
+  if (Find(header, "crit") != nullptr) return Refused("the token asks for extensions");
   const std::string name = Text(header, "alg");
   if (name == "RS256") return JwtAlgorithm::kRs256;
   if (name == "ES256") return JwtAlgorithm::kEs256;
-  return Bad("the token's algorithm is not RS256 or ES256");
+  return Refused("the token's algorithm is not RS256 or ES256");
 }
 
 absl::Status CheckKeyIsHere(const JwtIssuer& issuer, const std::string& kid) {
@@ -110,7 +110,7 @@ absl::Status CheckKeyIsHere(const JwtIssuer& issuer, const std::string& kid) {
   const bool on_the_way = issuer.look_again != nullptr && issuer.look_again();
   if (on_the_way || issuer.keys.empty())
     return absl::UnavailableError("the keys of the token's issuer are being fetched");
-  return Bad("the token's signature is not its issuer's: no key has its kid");
+  return Refused("the token's signature is not its issuer's: no key has its kid");
 }
 
 // Nullopt if the claim is missing or no time.
@@ -124,15 +124,15 @@ std::optional<absl::Time> TimeOf(const Struct& claims, const std::string& name) 
 
 absl::Status CheckTimes(absl::Time now, JwtClaims& claims) {
   const auto expires = TimeOf(claims.all, "exp");
-  if (!expires) return Bad("the token does not say when it expires");
+  if (!expires) return Refused("the token does not say when it expires");
   claims.good_until = *expires + claims.issuer->leeway;
-  if (now >= claims.good_until) return Bad("the token has expired");
+  if (now >= claims.good_until) return Refused("the token has expired");
   claims.not_before = absl::InfinitePast();
   if (Find(claims.all, "nbf") == nullptr) return absl::OkStatus();
   const auto begins = TimeOf(claims.all, "nbf");
-  if (!begins) return Bad("the token does not say from when it is valid");
+  if (!begins) return Refused("the token does not say from when it is valid");
   claims.not_before = *begins - claims.issuer->leeway;
-  if (now < claims.not_before) return Bad("the token is not valid yet");
+  if (now < claims.not_before) return Refused("the token is not valid yet");
   return absl::OkStatus();
 }
 
@@ -163,20 +163,20 @@ absl::StatusOr<JwtClaims> VerifyJwt(std::string_view token, const std::vector<Jw
   std::string signature;
   if (!parts || !ReadObject(parts->header, header) || !ReadObject(parts->payload, claims.all) ||
       !DecodeBase64Url(parts->signature, signature))
-    return Bad("the token is no JWT");
+    return Refused("the token is no JWT");
   ASSIGN_OR_RETURN(const JwtAlgorithm algorithm, AlgorithmOf(header));
   const std::string issuer = Text(claims.all, "iss");
   for (const JwtIssuer& known : issuers)
     if (known.issuer == issuer) claims.issuer = &known;
-  if (claims.issuer == nullptr) return Bad("the token's issuer is not known here");
+  if (claims.issuer == nullptr) return Refused("the token's issuer is not known here");
   RETURN_IF_ERROR(CheckKeyIsHere(*claims.issuer, Text(header, "kid")));
   if (!claims.issuer->keys.Verify(algorithm, Text(header, "kid"), parts->signed_text, signature))
-    return Bad("the token's signature is not its issuer's");
+    return Refused("the token's signature is not its issuer's");
   RETURN_IF_ERROR(CheckTimes(now, claims));
   const auto& audiences = claims.issuer->audiences;
   if (!std::any_of(audiences.begin(), audiences.end(),
                    [&](const std::string& one) { return IsFor(claims.all, one); }))
-    return Bad("the token is for another audience");
+    return Refused("the token is for another audience");
   claims.subject = Text(claims.all, "sub");
   return claims;
 }

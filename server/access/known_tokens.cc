@@ -9,7 +9,7 @@ namespace finetune {
 namespace {
 
 // For all shards together: some 8,000 JWTs.
-constexpr size_t kMaxBytes = 8 << 20;
+constexpr size_t kMaxTokenBytes = 8 << 20;
 
 uint64_t HashOf(std::string_view token) {
   return absl::HashOf(absl::string_view(token.data(), token.size()));
@@ -38,7 +38,7 @@ void KnownTokens::Add(std::string_view token, const Admission& admission, absl::
   Shard& shard = ShardOf(hash);
   MutexLock lock(shard.mu);
   shard.EraseEnded(now);
-  if (shard.bytes + bytes > kMaxBytes / kShards) {
+  if (shard.bytes + bytes > kMaxTokenBytes / kShards) {
     shard.entries.clear();
     shard.bytes = 0;
   }

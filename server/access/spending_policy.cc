@@ -19,7 +19,7 @@ constexpr int64_t kMaxLimit = 1'000'000'000'000'000'000;
 constexpr int64_t kMaxSteps = 1'000'000'000;
 
 template <typename... Words>
-absl::Status Bad(const Words&... words) {
+absl::Status Wrong(const Words&... words) {
   return absl::InvalidArgumentError(absl::StrCat(words...));
 }
 
@@ -43,16 +43,16 @@ absl::StatusOr<Price> ReadPrice(const policy::Price& entry) {
               .per_step_micros = entry.per_step_micros()};
   if (price.base_micros < 0 || price.base_micros > kMaxJobMicros || price.per_step_micros < 0 ||
       price.per_step_micros > kMaxJobMicros)
-    return Bad("base_micros and per_step_micros must be 0 to ", kMaxJobMicros);
+    return Wrong("base_micros and per_step_micros must be 0 to ", kMaxJobMicros);
   if (!entry.steps_parameter().empty()) price.steps_parameter = entry.steps_parameter();
   if (entry.has_default_steps()) price.default_steps = entry.default_steps();
   if (price.per_step_micros == 0 && (price.default_steps || !entry.steps_parameter().empty()))
-    return Bad("default_steps and steps_parameter go with per_step_micros");
+    return Wrong("default_steps and steps_parameter go with per_step_micros");
   if (price.default_steps && (*price.default_steps < 1 || *price.default_steps > kMaxSteps))
-    return Bad("default_steps must be 1 to ", kMaxSteps);
+    return Wrong("default_steps must be 1 to ", kMaxSteps);
   if (entry.has_valid_from()) price.valid_from = FromProto(entry.valid_from());
   if (entry.has_valid_until()) price.valid_until = FromProto(entry.valid_until());
-  if (price.valid_from >= price.valid_until) return Bad("valid_from must be before valid_until");
+  if (price.valid_from >= price.valid_until) return Wrong("valid_from must be before valid_until");
   return price;
 }
 
@@ -71,10 +71,10 @@ absl::Status ReadPrices(const policy::Policy& policy, std::vector<Price>& prices
   for (int i = 0; i < policy.prices_size(); ++i) {
     const std::string where = absl::StrCat("prices[", i, "]: ");
     auto price = ReadPrice(policy.prices(i));
-    if (!price.ok()) return Bad(where, price.status().message());
+    if (!price.ok()) return Wrong(where, price.status().message());
     for (size_t earlier = 0; earlier < prices.size(); ++earlier)
       if (Hides(prices[earlier], *price))
-        return Bad(where, "never fits a job, because prices[", earlier, "] comes first");
+        return Wrong(where, "never fits a job, because prices[", earlier, "] comes first");
     prices.push_back(*std::move(price));
   }
   return absl::OkStatus();
@@ -86,14 +86,14 @@ absl::Status ReadSubject(const policy::Budget& entry, const policy::Policy& poli
   switch (entry.subject_case()) {
     case policy::Budget::kAccount:
       budget.of = Budget::Of::kAccount;
-      if (!entry.account()) return Bad("account is true, or is left out");
+      if (!entry.account()) return Wrong("account is true, or is left out");
       return absl::OkStatus();
     case policy::Budget::kCaller:
       budget.of = Budget::Of::kCaller;
       budget.subject = entry.caller();
       if (std::none_of(callers.begin(), callers.end(),
                        [&](const auto& caller) { return caller.name() == entry.caller(); }))
-        return Bad("there is no caller '", entry.caller(), "'");
+        return Wrong("there is no caller '", entry.caller(), "'");
       return absl::OkStatus();
     case policy::Budget::kTeam:
       budget.of = Budget::Of::kTeam;
@@ -101,20 +101,20 @@ absl::Status ReadSubject(const policy::Budget& entry, const policy::Policy& poli
       if (entry.team().empty() ||
           std::none_of(callers.begin(), callers.end(),
                        [&](const auto& caller) { return caller.team() == entry.team(); }))
-        return Bad("no caller is of the team '", entry.team(), "'");
+        return Wrong("no caller is of the team '", entry.team(), "'");
       return absl::OkStatus();
     case policy::Budget::kLabel:
       budget.of = Budget::Of::kLabel;
       budget.subject = entry.label().key();
       budget.value = entry.label().value();
-      if (!IsLabelKey(budget.subject)) return Bad("label.key is no label's key");
+      if (!IsLabelKey(budget.subject)) return Wrong("label.key is no label's key");
       if (!budget.value.empty() && !IsLabelValue(budget.value))
-        return Bad("label.value is no label's value");
+        return Wrong("label.value is no label's value");
       return absl::OkStatus();
     case policy::Budget::SUBJECT_NOT_SET:
       break;
   }
-  return Bad("needs one of account, caller, team and label");
+  return Wrong("needs one of account, caller, team and label");
 }
 
 absl::Status ReadPeriod(const policy::Budget& entry, Budget& budget) {
@@ -130,13 +130,13 @@ absl::Status ReadPeriod(const policy::Budget& entry, Budget& budget) {
       break;
     case policy::Budget::AT_ONCE:
       if (!entry.time_zone().empty() || entry.has_micros())
-        return Bad("AT_ONCE goes with jobs, and without a time_zone");
+        return Wrong("AT_ONCE goes with jobs, and without a time_zone");
       return absl::OkStatus();
     default:
-      return Bad("period must be DAY, WEEK, MONTH or AT_ONCE");
+      return Wrong("period must be DAY, WEEK, MONTH or AT_ONCE");
   }
   const auto zone = FindZone(entry.time_zone().empty() ? "UTC" : entry.time_zone());
-  if (!zone) return Bad("there is no time zone '", entry.time_zone(), "' on this machine");
+  if (!zone) return Wrong("there is no time zone '", entry.time_zone(), "' on this machine");
   budget.zone = *zone;
   return absl::OkStatus();
 }
@@ -144,22 +144,22 @@ absl::Status ReadPeriod(const policy::Budget& entry, Budget& budget) {
 absl::StatusOr<Budget> ReadBudget(const policy::Budget& entry, const policy::Policy& policy) {
   Budget budget;
   budget.name = entry.name();
-  if (!IsWord(budget.name, 64, "-_.")) return Bad("name must be 1 to 64 letters, digits and -_.");
+  if (!IsWord(budget.name, 64, "-_.")) return Wrong("name must be 1 to 64 letters, digits and -_.");
   RETURN_IF_ERROR(ReadSubject(entry, policy, budget));
   RETURN_IF_ERROR(ReadPeriod(entry, budget));
-  if (entry.has_jobs() == entry.has_micros()) return Bad("needs jobs or micros, and not both");
+  if (entry.has_jobs() == entry.has_micros()) return Wrong("needs jobs or micros, and not both");
   budget.money = entry.has_micros();
   budget.limit = budget.money ? entry.micros() : entry.jobs();
   if (budget.limit < 0 || budget.limit > kMaxLimit)
-    return Bad("jobs and micros must be 0 to ", kMaxLimit);
+    return Wrong("jobs and micros must be 0 to ", kMaxLimit);
   if (budget.money && policy.prices().empty())
-    return Bad("is one of money, and there are no prices");
+    return Wrong("is one of money, and there are no prices");
   budget.soft = entry.soft();
   budget.warn_at_percent = entry.warn_at_percent();
   if (budget.warn_at_percent < 0 || budget.warn_at_percent > 100)
-    return Bad("warn_at_percent must be 1 to 100");
+    return Wrong("warn_at_percent must be 1 to 100");
   budget.allow_unpriced = entry.allow_unpriced();
-  if (budget.allow_unpriced && !budget.money) return Bad("allow_unpriced goes with micros");
+  if (budget.allow_unpriced && !budget.money) return Wrong("allow_unpriced goes with micros");
   return budget;
 }
 
@@ -169,14 +169,14 @@ absl::StatusOr<std::shared_ptr<const SpendingRules>> ReadSpendingRules(
     const policy::Policy& policy) {
   auto rules = std::make_shared<SpendingRules>();
   rules->unit = policy.unit().empty() ? kDefaultUnit : policy.unit();
-  if (!IsWord(rules->unit, 16, "")) return Bad("unit must be 1 to 16 letters and digits");
+  if (!IsWord(rules->unit, 16, "")) return Wrong("unit must be 1 to 16 letters and digits");
   RETURN_IF_ERROR(ReadPrices(policy, rules->prices));
   std::set<std::string> names;
   for (int i = 0; i < policy.budgets_size(); ++i) {
     auto budget = ReadBudget(policy.budgets(i), policy);
     if (budget.ok() && !names.insert(budget->name).second)
-      budget = Bad("the name '", budget->name, "' is there twice");
-    if (!budget.ok()) return Bad("budgets[", i, "]: ", budget.status().message());
+      budget = Wrong("the name '", budget->name, "' is there twice");
+    if (!budget.ok()) return Wrong("budgets[", i, "]: ", budget.status().message());
     if (budget->of == Budget::Of::kLabel) rules->guarded_labels.insert(budget->subject);
     rules->budgets.push_back(*std::move(budget));
   }
@@ -191,14 +191,14 @@ absl::StatusOr<std::shared_ptr<const Spender>> ReadSpender(
   spender->rules = rules;
   spender->team = caller.team();
   if (!caller.team().empty() && !IsWord(caller.team(), 128, "-_.:/@"))
-    return Bad("team must be up to 128 letters, digits and -_.:/@");
+    return Wrong("team must be up to 128 letters, digits and -_.:/@");
   std::set<std::string> keys;
   for (const policy::LabelRule& entry : caller.labels()) {
-    if (!IsLabelKey(entry.key())) return Bad("labels: '", entry.key(), "' is no label's key");
+    if (!IsLabelKey(entry.key())) return Wrong("labels: '", entry.key(), "' is no label's key");
     if (!keys.insert(entry.key()).second)
-      return Bad("labels: the key '", entry.key(), "' is there twice");
+      return Wrong("labels: the key '", entry.key(), "' is there twice");
     for (const std::string& value : entry.values())
-      if (!IsLabelValue(value)) return Bad("labels: '", value, "' is no label's value");
+      if (!IsLabelValue(value)) return Wrong("labels: '", value, "' is no label's value");
     spender->labels.push_back({.key = entry.key(),
                                .values = {entry.values().begin(), entry.values().end()},
                                .required = entry.required()});

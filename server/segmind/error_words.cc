@@ -22,7 +22,7 @@ constexpr size_t kMaxTexts = 6;
 constexpr size_t kMaxCode = 64;
 constexpr int kMaxDepth = 3;
 
-bool IsSpace(char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; }
+bool IsBlank(char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; }
 
 // Members that say what is wrong, the most readable first.
 constexpr std::string_view kWordNames[] = {
@@ -132,7 +132,7 @@ std::string OneLine(std::string_view text, const Scrubber& scrubber) {
   const std::string clean = WithoutCredentials(text, scrubber);
   std::string line;
   for (const char c : clean) {
-    if (!IsSpace(c)) {
+    if (!IsBlank(c)) {
       line += c;
     } else if (!line.empty() && line.back() != ' ') {
       line += ' ';
@@ -217,12 +217,12 @@ std::string WithoutCredentials(std::string_view raw, const Scrubber& scrubber) {
   std::string clean;
   bool after_bearer = false;
   for (size_t i = 0; i < text.size();) {
-    if (IsSpace(text[i])) {
+    if (IsBlank(text[i])) {
       clean += text[i++];
       continue;
     }
     const size_t end =
-        std::find_if(text.begin() + static_cast<ptrdiff_t>(i), text.end(), IsSpace) - text.begin();
+        std::find_if(text.begin() + static_cast<ptrdiff_t>(i), text.end(), IsBlank) - text.begin();
     const absl::string_view word = absl::string_view(text).substr(i, end - i);
     clean += after_bearer ? std::string("[removed]") : WordWithoutCredentials(word);
     after_bearer = absl::EqualsIgnoreCase(word, "bearer") && word != "bearer.";

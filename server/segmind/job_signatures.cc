@@ -5,21 +5,21 @@
 namespace finetune {
 namespace {
 
-void RemoveSignatures(google::protobuf::Value& value) {
+void RemoveFromValue(google::protobuf::Value& value) {
   if (value.has_string_value()) {
     if (IsSigned(value.string_value()))
       value.set_string_value(WithoutSignatures(value.string_value()));
   } else if (value.has_struct_value()) {
-    finetune::RemoveSignatures(*value.mutable_struct_value());
+    RemoveSignatures(*value.mutable_struct_value());
   } else if (value.has_list_value()) {
-    for (auto& item : *value.mutable_list_value()->mutable_values()) RemoveSignatures(item);
+    for (auto& item : *value.mutable_list_value()->mutable_values()) RemoveFromValue(item);
   }
 }
 
 }  // namespace
 
 void RemoveSignatures(google::protobuf::Struct& object) {
-  for (auto& [name, value] : *object.mutable_fields()) RemoveSignatures(value);
+  for (auto& [name, value] : *object.mutable_fields()) RemoveFromValue(value);
 }
 
 void RemoveSignatures(pb::FineTune& job) {

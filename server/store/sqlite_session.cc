@@ -25,7 +25,7 @@ constexpr char kInMemory[] = ":memory:";
 
 // In exclusive mode the file stays locked while it is open, and no shared memory is needed. Pages
 // whose cells make no sense are refused as soon as they are read.
-constexpr char kSettings[] = R"(
+constexpr char kPragmas[] = R"(
   PRAGMA locking_mode = EXCLUSIVE;
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = FULL;
@@ -97,7 +97,7 @@ absl::Status SqliteSession::CreateFile(bool create) {
 absl::Status SqliteSession::OpenFile() {
   SqliteError error = db.Open(path);
   if (error.ok()) error = db.Execute(kBusyTimeout);
-  if (error.ok()) error = db.Execute(kSettings);
+  if (error.ok()) error = db.Execute(kPragmas);
   // Takes the lock and shows that the file can be written.
   if (error.ok()) error = db.Execute("BEGIN IMMEDIATE; PRAGMA user_version; COMMIT");
   return error.ok() ? absl::OkStatus() : Refusal(error);

@@ -17,7 +17,7 @@ namespace finetune {
 namespace {
 
 // More starts than anybody looks back on; an era takes some 60 bytes.
-constexpr size_t kMaxEras = 1'000;
+constexpr size_t kMostEras = 1'000;
 
 // Needs no locks and no questions to others: the file belongs to this process alone. Not
 // thread-safe.
@@ -221,11 +221,11 @@ absl::Status SqliteStore::BeginEra() {
   RETURN_IF_ERROR(s.Check(s.PutEra(number, era)));
   std::vector<Era> eras = lineage_.eras();
   eras.push_back(era);
-  if (eras.size() > kMaxEras) {
+  if (eras.size() > kMostEras) {
     // The first era stays, because tokens of the first format belong to it.
     RETURN_IF_ERROR(s.Check(s.db.Execute(absl::StrCat(
-        "DELETE FROM eras WHERE number > 1 AND number <= ", number - int64_t{kMaxEras} + 1))));
-    eras.erase(eras.begin() + 1, eras.end() - (kMaxEras - 1));
+        "DELETE FROM eras WHERE number > 1 AND number <= ", number - int64_t{kMostEras} + 1))));
+    eras.erase(eras.begin() + 1, eras.end() - (kMostEras - 1));
   }
   RETURN_IF_ERROR(EndCommit(std::move(next)));
   lineage_ = Lineage(std::move(eras));

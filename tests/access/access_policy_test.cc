@@ -29,7 +29,7 @@ absl::StatusOr<std::shared_ptr<const AccessPolicy>> Parse(const std::string& jso
   return AccessPolicy::Parse(json, "/folder", {file, remote}, previous);
 }
 
-std::string ErrorOf(const std::string& json, const std::string& key_set = "") {
+std::string PolicyError(const std::string& json, const std::string& key_set = "") {
   auto policy = Parse(json, key_set);
   return policy.ok() ? "accepted" : std::string(policy.status().message());
 }
@@ -154,10 +154,10 @@ TEST_F(PolicyWithJwts, KnowsClaimsOfEveryKindThatIssuersWrite) {
 TEST_F(PolicyWithJwts, RefusesClaimsThatFitNothing) {
   for (const char* claims : {R"("":"x")", R"("a":"")", R"("a":{"b":"c"})", R"("a":["b"])"})
     EXPECT_NE(
-        ErrorOf(Json(absl::StrCat(
-                    R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","claims":{)",
-                    claims, "}}]}")),
-                signer_.KeySetJson()),
+        PolicyError(Json(absl::StrCat(
+                        R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","claims":{)",
+                        claims, "}}]}")),
+                    signer_.KeySetJson()),
         "accepted")
         << claims;
 }
@@ -184,7 +184,7 @@ TEST_F(PolicyWithJwts, SkipsBadKeysBesideGoodOnesAndTellsOfThem) {
                 testing::ElementsAre(HasSubstr("of the issuer https://k8s: key 1 is skipped: ")));
   }
   EXPECT_THAT(
-      ErrorOf(
+      PolicyError(
           Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"x"}]})"),
           absl::StrCat(R"({"keys":[)", weak, "]}")),
       HasSubstr("2048"));
@@ -235,50 +235,53 @@ TEST_F(PolicyWithJwts, ANewPolicyVerifiesAllTokensAnew) {
 TEST_F(PolicyWithJwts, SaysWhatIsWrongWithAnIssuer) {
   const std::string caller =
       R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s","subject":"one"}]})";
-  EXPECT_THAT(ErrorOf(Json(caller)), HasSubstr("cannot read"));
-  EXPECT_THAT(ErrorOf(Json(caller), "{}"), HasSubstr("keys.json"));
-  EXPECT_THAT(ErrorOf(Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s"}]})"),
-                      signer_.KeySetJson()),
+  EXPECT_THAT(PolicyError(Json(caller)), HasSubstr("cannot read"));
+  EXPECT_THAT(PolicyError(Json(caller), "{}"), HasSubstr("keys.json"));
+  EXPECT_THAT(PolicyError(Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"https://k8s"}]})"),
+                          signer_.KeySetJson()),
               HasSubstr("subject or claims"));
   EXPECT_THAT(
-      ErrorOf(Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"x","subject":"one"}]})"),
-              signer_.KeySetJson()),
+      PolicyError(Json(R"({"name":"a","role":"ADMIN","jwts":[{"issuer":"x","subject":"one"}]})"),
+                  signer_.KeySetJson()),
       HasSubstr("not among jwt_issuers"));
-  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(), R"(,"jwt_issuers":[{"issuer":"x","jwks_file":"k"}])")),
-              HasSubstr("audience"));
-  EXPECT_THAT(ErrorOf(Json(caller + R"(,{"name":"b","role":"VIEWER",)" +
-                           R"("jwts":[{"issuer":"https://k8s","subject":"one"}]})"),
-                      signer_.KeySetJson()),
+  EXPECT_THAT(
+      PolicyError(PolicyOf(OneCaller(), R"(,"jwt_issuers":[{"issuer":"x","jwks_file":"k"}])")),
+      HasSubstr("audience"));
+  EXPECT_THAT(PolicyError(Json(caller + R"(,{"name":"b","role":"VIEWER",)" +
+                               R"("jwts":[{"issuer":"https://k8s","subject":"one"}]})"),
+                          signer_.KeySetJson()),
               HasSubstr("there twice"));
 }
 
 TEST(Policy, SaysWhatIsWrong) {
-  EXPECT_THAT(ErrorOf(""), HasSubstr("no policy"));
-  EXPECT_THAT(ErrorOf("{}"), HasSubstr("names no callers"));
-  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(R"(,"rolle":"ADMIN")"))), HasSubstr("rolle"));
-  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(R"(,"limits":{"creates_per_hour":1})"))),
+  EXPECT_THAT(PolicyError(""), HasSubstr("no policy"));
+  EXPECT_THAT(PolicyError("{}"), HasSubstr("names no callers"));
+  EXPECT_THAT(PolicyError(PolicyOf(OneCaller(R"(,"rolle":"ADMIN")"))), HasSubstr("rolle"));
+  EXPECT_THAT(PolicyError(PolicyOf(OneCaller(R"(,"limits":{"creates_per_hour":1})"))),
               HasSubstr("creates_per_hour"));
-  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"OWNER","dns_names":["a"]})")),
+  EXPECT_THAT(PolicyError(PolicyOf(R"({"name":"a","role":"OWNER","dns_names":["a"]})")),
               HasSubstr("role"));
-  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","dns_names":["a"]})")), HasSubstr("VIEWER"));
-  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"ADMIN"})")), HasSubstr("recognised"));
-  EXPECT_THAT(ErrorOf(PolicyOf(R"({"role":"ADMIN","dns_names":["a"]})")), HasSubstr("name"));
-  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller() + "," + OneCaller("", "indexer", "t2"))),
+  EXPECT_THAT(PolicyError(PolicyOf(R"({"name":"a","dns_names":["a"]})")), HasSubstr("VIEWER"));
+  EXPECT_THAT(PolicyError(PolicyOf(R"({"name":"a","role":"ADMIN"})")), HasSubstr("recognised"));
+  EXPECT_THAT(PolicyError(PolicyOf(R"({"role":"ADMIN","dns_names":["a"]})")), HasSubstr("name"));
+  EXPECT_THAT(PolicyError(PolicyOf(OneCaller() + "," + OneCaller("", "indexer", "t2"))),
               HasSubstr("the name is there twice"));
-  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller() + "," + OneCaller("", "other"))),
+  EXPECT_THAT(PolicyError(PolicyOf(OneCaller() + "," + OneCaller("", "other"))),
               HasSubstr("callers[1] 'other': a bearer_token_sha256 is there twice"));
-  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller(R"(,"limits":{"active_jobs":-1})"))),
+  EXPECT_THAT(PolicyError(PolicyOf(OneCaller(R"(,"limits":{"active_jobs":-1})"))),
               HasSubstr("negative"));
-  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"ADMIN","dns_names":["*.x"]})")),
+  EXPECT_THAT(PolicyError(PolicyOf(R"({"name":"a","role":"ADMIN","dns_names":["*.x"]})")),
               HasSubstr("wildcards"));
-  EXPECT_THAT(ErrorOf(PolicyOf(OneCaller("", "indexer", ""))), HasSubstr("an empty token"));
-  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":9,"dns_names":["a"]})")), HasSubstr("role"));
-  EXPECT_THAT(ErrorOf(PolicyOf(R"({"name":"a","role":"VIEWER","role":"ADMIN","dns_names":["a"]})")),
-              HasSubstr("'role' is there twice"));
+  EXPECT_THAT(PolicyError(PolicyOf(OneCaller("", "indexer", ""))), HasSubstr("an empty token"));
+  EXPECT_THAT(PolicyError(PolicyOf(R"({"name":"a","role":9,"dns_names":["a"]})")),
+              HasSubstr("role"));
+  EXPECT_THAT(
+      PolicyError(PolicyOf(R"({"name":"a","role":"VIEWER","role":"ADMIN","dns_names":["a"]})")),
+      HasSubstr("'role' is there twice"));
 }
 
 TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
-  const std::string error = ErrorOf(
+  const std::string error = PolicyError(
       PolicyOf(R"({"name":"a","role":"ADMIN","bearer_token_sha256":["canary-token-0123456"]})"));
   EXPECT_THAT(error, HasSubstr("hexadecimal"));
   EXPECT_THAT(error, ::testing::Not(HasSubstr("canary")));
@@ -286,11 +289,11 @@ TEST(Policy, DoesNotRepeatATokenThatWasPutInForItsHash) {
        {R"({"name":"a","role":"canary"})",
         R"({"name":"a","role":"VIEWER","sees_all_jobs":"canary"})", R"({"name":"a" "canary"})",
         R"({"name":"a","limits":{"watchers":"canary\"\""}})"}) {
-    const std::string other = ErrorOf(PolicyOf(caller));
+    const std::string other = PolicyError(PolicyOf(caller));
     EXPECT_THAT(other, HasSubstr("is no policy"));
     EXPECT_THAT(other, ::testing::Not(HasSubstr("canary")));
   }
-  EXPECT_THAT(ErrorOf(R"({"callers": ["canary-token-0123456" "x"]})"),
+  EXPECT_THAT(PolicyError(R"({"callers": ["canary-token-0123456" "x"]})"),
               ::testing::Not(HasSubstr("canary")));
 }
 

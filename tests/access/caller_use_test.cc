@@ -7,7 +7,7 @@
 namespace finetune {
 namespace {
 
-const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+const absl::Time kUsed = absl::FromUnixSeconds(1'700'000'000);
 
 Caller Limited(CallerLimits limits) {
   return {.identity = "a", .role = Role::kAdmin, .sees_all = true, .limits = limits, .use = {}};
@@ -21,11 +21,11 @@ TEST(CallerUse, LetsThroughAsManyCallsASecondAsAllowed) {
     for (int i = 0; i < 100; ++i) count += use.TakeCall(caller, now).ok() ? 1 : 0;
     return count;
   };
-  EXPECT_EQ(let_through(kNow), 10);
-  EXPECT_EQ(let_through(kNow), 0);
-  EXPECT_EQ(let_through(kNow + absl::Milliseconds(250)), 2);
-  EXPECT_EQ(let_through(kNow + absl::Hours(1)), 10);
-  const absl::Status refusal = use.TakeCall(caller, kNow + absl::Hours(1));
+  EXPECT_EQ(let_through(kUsed), 10);
+  EXPECT_EQ(let_through(kUsed), 0);
+  EXPECT_EQ(let_through(kUsed + absl::Milliseconds(250)), 2);
+  EXPECT_EQ(let_through(kUsed + absl::Hours(1)), 10);
+  const absl::Status refusal = use.TakeCall(caller, kUsed + absl::Hours(1));
   EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ReasonOf(refusal), pb::ErrorReason::CLIENT_QUOTA_EXCEEDED);
   EXPECT_EQ(RetryDelayOf(refusal), absl::Milliseconds(100));
@@ -34,38 +34,38 @@ TEST(CallerUse, LetsThroughAsManyCallsASecondAsAllowed) {
 TEST(CallerUse, AClockThatGoesBackGivesNothing) {
   CallerUse use("a");
   const Caller caller = Limited({.calls_per_second = 1});
-  EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
-  EXPECT_FALSE(use.TakeCall(caller, kNow - absl::Hours(1)).ok());
-  EXPECT_FALSE(use.TakeCall(caller, kNow).ok());
+  EXPECT_TRUE(use.TakeCall(caller, kUsed).ok());
+  EXPECT_FALSE(use.TakeCall(caller, kUsed - absl::Hours(1)).ok());
+  EXPECT_FALSE(use.TakeCall(caller, kUsed).ok());
 }
 
 TEST(CallerUse, ZeroAllowsNone) {
   CallerUse use("a");
-  EXPECT_FALSE(use.TakeCall(Limited({.calls_per_second = 0}), kNow).ok());
+  EXPECT_FALSE(use.TakeCall(Limited({.calls_per_second = 0}), kUsed).ok());
 }
 
 TEST(CallerUse, ASlowRateLetsOneThroughAtATimeAndSaysWhenTheNextMayCome) {
   CallerUse use("a");
   const Caller caller = Limited({.calls_per_second = 0.1});
-  EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
-  EXPECT_EQ(RetryDelayOf(use.TakeCall(caller, kNow + absl::Seconds(4))), absl::Seconds(6));
-  EXPECT_TRUE(use.TakeCall(caller, kNow + absl::Seconds(10)).ok());
+  EXPECT_TRUE(use.TakeCall(caller, kUsed).ok());
+  EXPECT_EQ(RetryDelayOf(use.TakeCall(caller, kUsed + absl::Seconds(4))), absl::Seconds(6));
+  EXPECT_TRUE(use.TakeCall(caller, kUsed + absl::Seconds(10)).ok());
 }
 
 TEST(CallerUse, TellsWhatOfABurstIsUsed) {
   CallerUse use("a");
   const Caller caller = Limited({.calls_per_second = 10});
-  EXPECT_EQ(use.calls_used(10, kNow), 0);
-  for (int i = 0; i < 4; ++i) EXPECT_TRUE(use.TakeCall(caller, kNow).ok());
-  EXPECT_EQ(use.calls_used(10, kNow), 4);
-  EXPECT_EQ(use.calls_used(10, kNow + absl::Milliseconds(200)), 2);
-  EXPECT_EQ(use.calls_used(10, kNow + absl::Minutes(1)), 0);
+  EXPECT_EQ(use.calls_used(10, kUsed), 0);
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(use.TakeCall(caller, kUsed).ok());
+  EXPECT_EQ(use.calls_used(10, kUsed), 4);
+  EXPECT_EQ(use.calls_used(10, kUsed + absl::Milliseconds(200)), 2);
+  EXPECT_EQ(use.calls_used(10, kUsed + absl::Minutes(1)), 0);
 }
 
 TEST(CallerUse, WithoutALimitCountsNothing) {
   CallerUse use("a");
-  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(use.TakeCall(Limited({}), kNow).ok());
-  EXPECT_EQ(use.calls_used(10, kNow), 0);
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(use.TakeCall(Limited({}), kUsed).ok());
+  EXPECT_EQ(use.calls_used(10, kUsed), 0);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+const absl::Time kIssued = absl::FromUnixSeconds(1'700'000'000);
 
 std::string Claims(const std::string& more = "", int64_t exp = 1'700'000'600,
                    const std::string& aud = R"("gateway")") {
@@ -29,7 +29,7 @@ class Jwt : public ::testing::Test {
     return issuers;
   }
   std::string ErrorOf(const std::string& token) {
-    auto claims = VerifyJwt(token, issuers_, kNow);
+    auto claims = VerifyJwt(token, issuers_, kIssued);
     return claims.ok() ? "accepted" : std::string(claims.status().message());
   }
 
@@ -38,14 +38,14 @@ class Jwt : public ::testing::Test {
 };
 
 TEST_F(Jwt, TakesWhatItsIssuerSigned) {
-  auto claims = VerifyJwt(signer_.Sign(Claims()), issuers_, kNow);
+  auto claims = VerifyJwt(signer_.Sign(Claims()), issuers_, kIssued);
   ASSERT_TRUE(claims.ok()) << claims.status();
   EXPECT_EQ(claims->subject, "indexer");
   EXPECT_EQ(claims->good_until, absl::FromUnixSeconds(1'700'000'630));
   const JwtSigner ec = JwtSigner::Ec();
   const auto issuers = Issuers(ec);
-  EXPECT_TRUE(VerifyJwt(ec.Sign(Claims()), issuers, kNow).ok());
-  EXPECT_TRUE(VerifyJwt(ec.SignWithHeader(R"({"alg":"ES256"})", Claims()), issuers, kNow).ok())
+  EXPECT_TRUE(VerifyJwt(ec.Sign(Claims()), issuers, kIssued).ok());
+  EXPECT_TRUE(VerifyJwt(ec.SignWithHeader(R"({"alg":"ES256"})", Claims()), issuers, kIssued).ok())
       << "without a kid any key of the issuer does";
 }
 

@@ -11,7 +11,7 @@
 namespace finetune {
 namespace {
 
-const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+const absl::Time kFirst = absl::FromUnixSeconds(1'700'000'000);
 constexpr size_t kMebibyte = 1 << 20;
 
 Admission Of(const std::string& identity, absl::Time good_until = absl::InfiniteFuture()) {
@@ -24,11 +24,11 @@ std::string LongToken(int number) { return absl::StrCat(std::string(8'000, 'x'),
 
 class KnownTokensTest : public ::testing::Test {
  protected:
-  bool Knows(const std::string& token, absl::Time now = kNow) {
+  bool Knows(const std::string& token, absl::Time now = kFirst) {
     return tokens_.Find(token, now).has_value();
   }
   void Add(const std::string& token, absl::Time good_until = absl::InfiniteFuture(),
-           absl::Time now = kNow) {
+           absl::Time now = kFirst) {
     tokens_.Add(token, Of(token, good_until), absl::InfinitePast(), now);
   }
 
@@ -39,18 +39,18 @@ TEST_F(KnownTokensTest, TellTokensApart) {
   Add("one");
   Add("two");
   ASSERT_TRUE(Knows("one"));
-  EXPECT_EQ(tokens_.Find("one", kNow)->caller->identity, "one");
-  EXPECT_EQ(tokens_.Find("two", kNow)->caller->identity, "two");
+  EXPECT_EQ(tokens_.Find("one", kFirst)->caller->identity, "one");
+  EXPECT_EQ(tokens_.Find("two", kFirst)->caller->identity, "two");
   for (const char* other : {"", "on", "onE", "one ", "three"}) EXPECT_FALSE(Knows(other)) << other;
 }
 
 TEST_F(KnownTokensTest, AreGoodInTheirTimeOnly) {
-  const absl::Time end = kNow + absl::Seconds(10);
-  tokens_.Add("one", Of("one", end), kNow, kNow);
-  EXPECT_FALSE(Knows("one", kNow - absl::Nanoseconds(1)));
-  EXPECT_TRUE(Knows("one", kNow));
+  const absl::Time end = kFirst + absl::Seconds(10);
+  tokens_.Add("one", Of("one", end), kFirst, kFirst);
+  EXPECT_FALSE(Knows("one", kFirst - absl::Nanoseconds(1)));
+  EXPECT_TRUE(Knows("one", kFirst));
   EXPECT_TRUE(Knows("one", end - absl::Nanoseconds(1)));
-  EXPECT_EQ(tokens_.Find("one", kNow)->good_until, end);
+  EXPECT_EQ(tokens_.Find("one", kFirst)->good_until, end);
   EXPECT_FALSE(Knows("one", end));
 }
 
@@ -69,7 +69,7 @@ TEST_F(KnownTokensTest, TakeABoundedAmountOfMemory) {
 TEST_F(KnownTokensTest, LetGoOfThoseThatEndedBeforeOthers) {
   for (int i = 0; i < 200; ++i) Add(absl::StrCat("lasting", i));
   // One after another, for longer than there is memory.
-  absl::Time now = kNow;
+  absl::Time now = kFirst;
   for (int i = 0; i < 3'000; ++i, now += absl::Seconds(1))
     Add(LongToken(i), now + absl::Seconds(500), now);
   for (int i = 0; i < 200; ++i) EXPECT_TRUE(Knows(absl::StrCat("lasting", i), now)) << i;
@@ -79,7 +79,7 @@ TEST_F(KnownTokensTest, AreTheSameForAllThreads) {
   const auto run = [this] {
     for (int i = 0; i < 20'000; ++i) {
       const std::string token = absl::StrCat("token", i % 50);
-      const auto found = tokens_.Find(token, kNow);
+      const auto found = tokens_.Find(token, kFirst);
       if (found) {
         EXPECT_EQ(found->caller->identity, token);
       } else {

@@ -15,7 +15,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+const absl::Time kWritten = absl::FromUnixSeconds(1'700'000'000);
 
 class PolicyFiles : public ::testing::Test {
  protected:
@@ -48,12 +48,12 @@ TEST_F(PolicyFiles, AreRereadAndABadOneIsRefused) {
   (*file)->OnChangeDo([&] { ++changes; });
   Write("{");
   rereader_.LookNow();
-  EXPECT_TRUE((*file)->current()->FindByToken(kToken, kNow).ok()) << "the old one stays";
+  EXPECT_TRUE((*file)->current()->FindByToken(kToken, kWritten).ok()) << "the old one stays";
   EXPECT_EQ(changes, 0);
   Write("\xef\xbb\xbf" + PolicyOf(OneCaller("", "indexer", "new-token")));
   rereader_.LookNow();
-  EXPECT_TRUE((*file)->current()->FindByToken("new-token", kNow).ok());
-  EXPECT_FALSE((*file)->current()->FindByToken(kToken, kNow).ok());
+  EXPECT_TRUE((*file)->current()->FindByToken("new-token", kWritten).ok());
+  EXPECT_FALSE((*file)->current()->FindByToken(kToken, kWritten).ok());
   EXPECT_EQ(changes, 1);
 }
 
@@ -77,9 +77,9 @@ TEST_F(PolicyFiles, StayAsTheyWereForWhoHoldsOne) {
   const auto held = (*file)->current();
   Write(PolicyOf(OneCaller("", "indexer", "new-token")));
   rereader_.LookNow();
-  EXPECT_TRUE(held->FindByToken(kToken, kNow).ok());
-  EXPECT_EQ((*file)->current()->FindByToken("new-token", kNow)->caller->use,
-            held->FindByToken(kToken, kNow)->caller->use);
+  EXPECT_TRUE(held->FindByToken(kToken, kWritten).ok());
+  EXPECT_EQ((*file)->current()->FindByToken("new-token", kWritten)->caller->use,
+            held->FindByToken(kToken, kWritten)->caller->use);
 }
 
 }  // namespace

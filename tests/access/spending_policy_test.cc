@@ -20,7 +20,7 @@ policy::Policy Read(const std::string& more) {
   EXPECT_TRUE(read.ok()) << read << more;
   return policy;
 }
-std::string ErrorOf(const std::string& more) {
+std::string SpendingError(const std::string& more) {
   const auto rules = ReadSpendingRules(Read(more));
   return rules.ok() ? "accepted" : std::string(rules.status().message());
 }
@@ -58,7 +58,7 @@ TEST(SpendingPolicy, ReadsPricesBudgetsAndLabels) {
 
 TEST(SpendingPolicy, SaysWhatIsWrong) {
   const auto budget = [](const std::string& fields) {
-    return ErrorOf(absl::StrCat(R"("budgets":[{"name":"x",)", fields, "}]"));
+    return SpendingError(absl::StrCat(R"("budgets":[{"name":"x",)", fields, "}]"));
   };
   EXPECT_EQ(budget(R"("account":true,"period":"DAY","jobs":0)"), "accepted");
   EXPECT_THAT(budget(R"("period":"DAY","jobs":1)"), HasSubstr("budgets[0]: needs one of account"));
@@ -81,18 +81,20 @@ TEST(SpendingPolicy, SaysWhatIsWrong) {
               HasSubstr("warn_at_percent"));
   EXPECT_THAT(budget(R"("account":true,"period":"DAY","jobs":1,"allow_unpriced":true)"),
               HasSubstr("allow_unpriced"));
-  EXPECT_THAT(ErrorOf(R"("budgets":[{"name":"a b","account":true,"period":"DAY","jobs":1}])"),
+  EXPECT_THAT(SpendingError(R"("budgets":[{"name":"a b","account":true,"period":"DAY","jobs":1}])"),
               HasSubstr("name must be"));
-  EXPECT_THAT(ErrorOf(R"("budgets":[{"name":"x","account":true,"period":"DAY","jobs":1},
+  EXPECT_THAT(SpendingError(R"("budgets":[{"name":"x","account":true,"period":"DAY","jobs":1},
                                     {"name":"x","account":true,"period":"DAY","jobs":1}])"),
               HasSubstr("budgets[1]: the name 'x' is there twice"));
-  EXPECT_THAT(ErrorOf(R"("unit":"€")"), HasSubstr("unit must be"));
-  EXPECT_THAT(ErrorOf(R"("prices":[{"base_micros":-1}])"), HasSubstr("prices[0]: base_micros"));
-  EXPECT_THAT(ErrorOf(R"("prices":[{"base_micros":1,"default_steps":5}])"),
+  EXPECT_THAT(SpendingError(R"("unit":"€")"), HasSubstr("unit must be"));
+  EXPECT_THAT(SpendingError(R"("prices":[{"base_micros":-1}])"),
+              HasSubstr("prices[0]: base_micros"));
+  EXPECT_THAT(SpendingError(R"("prices":[{"base_micros":1,"default_steps":5}])"),
               HasSubstr("go with per_step_micros"));
-  EXPECT_THAT(ErrorOf(R"("prices":[{"base_micros":1},{"base_model":"FLUX","base_micros":2}])"),
-              HasSubstr("prices[1]: never fits a job, because prices[0]"));
-  EXPECT_THAT(ErrorOf(R"("prices":[{"valid_from":"2026-01-02T00:00:00Z",
+  EXPECT_THAT(
+      SpendingError(R"("prices":[{"base_micros":1},{"base_model":"FLUX","base_micros":2}])"),
+      HasSubstr("prices[1]: never fits a job, because prices[0]"));
+  EXPECT_THAT(SpendingError(R"("prices":[{"valid_from":"2026-01-02T00:00:00Z",
                                     "valid_until":"2026-01-01T00:00:00Z"}])"),
               HasSubstr("before valid_until"));
 }

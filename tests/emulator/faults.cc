@@ -188,7 +188,7 @@ std::optional<std::string> SetOther(const std::string& name, const rapidjson::Va
   return std::nullopt;
 }
 
-bool OneOf(const std::string& word, const std::vector<std::string>& words) {
+bool IsAmong(const std::string& word, const std::vector<std::string>& words) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
@@ -207,10 +207,10 @@ std::optional<std::string> CheckFault(const Fault& fault) {
   }
   if (fault.kind == "raw" && !fault.body) return "raw needs body";
   if (fault.kind == "headers" && fault.headers.empty()) return "headers needs headers";
-  if (!fault.shape.empty() && !OneOf(fault.shape, ErrorShapes())) {
+  if (!fault.shape.empty() && !IsAmong(fault.shape, ErrorShapes())) {
     return absl::StrCat("shape must be one of ", absl::StrJoin(ErrorShapes(), ", "));
   }
-  if (!fault.content.empty() && !OneOf(fault.content, FileContents())) {
+  if (!fault.content.empty() && !IsAmong(fault.content, FileContents())) {
     return absl::StrCat("content must be one of ", absl::StrJoin(FileContents(), ", "));
   }
   if (fault.count == 0 || fault.count < -1) return "count must be -1 or at least 1";

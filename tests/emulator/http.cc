@@ -58,7 +58,7 @@ std::map<std::string, std::string> ParseUrlEncoded(std::string_view body) {
 }
 
 // The value of `name="..."` or `name=...` in a header such as Content-Disposition.
-std::string Parameter(std::string_view header, std::string_view name) {
+std::string ParameterOf(std::string_view header, std::string_view name) {
   const std::string lower = absl::AsciiStrToLower(std::string(header));
   size_t at = 0;
   while ((at = lower.find(std::string(name) + "=", at)) != std::string::npos) {
@@ -87,7 +87,7 @@ std::optional<std::map<std::string, std::string>> ParseMultipart(const std::stri
     if (head_end == std::string_view::npos) return std::nullopt;
     const size_t next = body.find("\r\n" + delimiter, head_end + 2);
     if (next == std::string_view::npos) return std::nullopt;
-    const std::string name = Parameter(body.substr(at, head_end - at), "name");
+    const std::string name = ParameterOf(body.substr(at, head_end - at), "name");
     if (name.empty()) return std::nullopt;
     const size_t start = head_end + 4;
     fields[name] = next >= start ? std::string(body.substr(start, next - start)) : std::string();
@@ -150,7 +150,7 @@ std::optional<std::map<std::string, std::string>> ParseForm(const std::string& c
   const std::string lower = absl::AsciiStrToLower(content_type);
   if (absl::StartsWith(lower, "application/x-www-form-urlencoded")) return ParseUrlEncoded(body);
   if (absl::StartsWith(lower, "multipart/form-data")) {
-    return ParseMultipart(Parameter(content_type, "boundary"), body);
+    return ParseMultipart(ParameterOf(content_type, "boundary"), body);
   }
   return std::nullopt;
 }

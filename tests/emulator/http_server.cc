@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kMostBody = 64 << 20;
 constexpr uint64_t kMostUpload = 5ull << 30;
-constexpr size_t kBlock = 128 << 10;
+constexpr size_t kSendSize = 128 << 10;
 
 MHD_Result AddHeader(void* cls, MHD_ValueKind, const char* name, const char* value) {
   auto* headers = static_cast<std::map<std::string, std::string>*>(cls);
@@ -189,7 +189,7 @@ MHD_Response* HttpServer::Exchange::MakeResponse() {
   auto* flow = new Outflow{server_, connection_, answer_};
   flow->end = std::min(answer_.break_after.value_or(answer_.body_size()), answer_.body_size());
   return MHD_create_response_from_callback(
-      answer_.body_size(), kBlock,
+      answer_.body_size(), kSendSize,
       [](void* cls, uint64_t position, char* buffer, size_t room) {
         return static_cast<Outflow*>(cls)->Read(position, buffer, room);
       },

@@ -103,16 +103,16 @@ Answer NoCredits(const Fault&, const Occasion& occasion) {
 }
 
 // A kind that answers in place of the application.
-struct Kind {
+struct Stand {
   Answer (*answer)(const Fault&, const Occasion&);
   bool acts = false;  // Unless the fault says otherwise.
   // Of the calls that the fault is for, those that it answers; null: all.
   bool (*answers)(const Fault&, const std::string& call) = nullptr;
 };
 
-const Kind* FindKind(const Fault& fault) {
+const Stand* FindStand(const Fault& fault) {
   using Call = const std::string&;
-  static const auto* const kinds = new std::map<std::string, Kind>{
+  static const auto* const kinds = new std::map<std::string, Stand>{
       {"status", {[](const Fault& f, const Occasion& o) { return StatusAnswer(f, o, 500); }}},
       {"error_after",
        {[](const Fault& f, const Occasion& o) { return StatusAnswer(f, o, 502); }, true}},
@@ -155,8 +155,8 @@ const Kind* FindKind(const Fault& fault) {
   return it == kinds->end() ? nullptr : &it->second;
 }
 
-const Kind* KindFor(const Fault& fault, const std::string& call) {
-  const Kind* kind = FindKind(fault);
+const Stand* StandFor(const Fault& fault, const std::string& call) {
+  const Stand* kind = FindStand(fault);
   if (kind == nullptr) return nullptr;
   return kind->answers == nullptr || kind->answers(fault, call) ? kind : nullptr;
 }
@@ -166,14 +166,14 @@ const Kind* KindFor(const Fault& fault, const std::string& call) {
 std::optional<Answer> AnswerInstead(const std::vector<Fault>& faults, const std::string& call,
                                     const Settings& settings) {
   for (const Fault& fault : faults) {
-    if (const Kind* kind = KindFor(fault, call)) return kind->answer(fault, {call, settings});
+    if (const Stand* kind = StandFor(fault, call)) return kind->answer(fault, {call, settings});
   }
   return std::nullopt;
 }
 
 bool MayAct(const std::vector<Fault>& faults, const std::string& call) {
   return std::all_of(faults.begin(), faults.end(), [&](const Fault& fault) {
-    const Kind* kind = KindFor(fault, call);
+    const Stand* kind = StandFor(fault, call);
     return fault.act.value_or(kind == nullptr || kind->acts);
   });
 }

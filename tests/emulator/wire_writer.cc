@@ -15,7 +15,7 @@ namespace {
 using Deadline = std::chrono::steady_clock::time_point;
 
 // Of `text`, over and over, at least so much is sent at once.
-constexpr size_t kBlock = 64 << 10;
+constexpr size_t kWriteSize = 64 << 10;
 
 // False: the other side has gone, the time is over, or nobody wants more.
 bool Send(int fd, std::string_view bytes, Deadline deadline, const std::atomic<bool>& stopping) {
@@ -73,7 +73,7 @@ void WireWriter::Write(int fd, const WireScript& script) const {
   const Deadline deadline = std::chrono::steady_clock::now() + script.longest;
   if (!Send(fd, script.head, deadline, stopping_)) return;
   std::string block = script.repeat;
-  while (!block.empty() && block.size() < kBlock) block += script.repeat;
+  while (!block.empty() && block.size() < kWriteSize) block += script.repeat;
   for (uint64_t left = block.empty() ? 0 : script.repeat_bytes; left > 0;) {
     const size_t part = std::min<uint64_t>(left, block.size());
     if (!Send(fd, std::string_view(block).substr(0, part), deadline, stopping_)) return;

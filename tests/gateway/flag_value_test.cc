@@ -95,25 +95,25 @@ TEST_F(FlagValueTest, SwitchesLevelsAndNamesAreRead) {
 }
 
 TEST_F(FlagValueTest, AStoreIsAFileOrADatabaseAndTheLastOneCounts) {
-  EXPECT_TRUE(Set(StorePlace(), "sqlite:/var/x.db").ok());
+  EXPECT_TRUE(Set(StorePlaceValue(), "sqlite:/var/x.db").ok());
   EXPECT_EQ(config_.sqlite_path, "/var/x.db");
-  EXPECT_TRUE(Set(StorePlace(), "postgres://u@h/d").ok());
+  EXPECT_TRUE(Set(StorePlaceValue(), "postgres://u@h/d").ok());
   EXPECT_EQ(config_.postgres_url, "postgres://u@h/d");
   EXPECT_EQ(config_.sqlite_path, "");
-  EXPECT_TRUE(Set(StorePlace(), "sqlite::memory:").ok());
+  EXPECT_TRUE(Set(StorePlaceValue(), "sqlite::memory:").ok());
   EXPECT_EQ(config_.postgres_url, "");
-  const absl::Status status = Set(StorePlace(), "mysql://u:s3cret@h");
+  const absl::Status status = Set(StorePlaceValue(), "mysql://u:s3cret@h");
   EXPECT_THAT(status.ToString(), Not(HasSubstr("s3cret")));
   EXPECT_FALSE(status.ok());
 }
 
 TEST_F(FlagValueTest, AStoreWithoutAPathGoesWhereAUsersStateGoes) {
-  EXPECT_TRUE(Set(StorePlace(), "sqlite:", {{"XDG_STATE_HOME", "/s"}, {"HOME", "/h"}}).ok());
+  EXPECT_TRUE(Set(StorePlaceValue(), "sqlite:", {{"XDG_STATE_HOME", "/s"}, {"HOME", "/h"}}).ok());
   EXPECT_EQ(config_.sqlite_path, "/s/finetune-gateway/store.db");
   // A path that is not absolute counts as none.
-  EXPECT_TRUE(Set(StorePlace(), "sqlite:", {{"XDG_STATE_HOME", "s"}, {"HOME", "/h"}}).ok());
+  EXPECT_TRUE(Set(StorePlaceValue(), "sqlite:", {{"XDG_STATE_HOME", "s"}, {"HOME", "/h"}}).ok());
   EXPECT_EQ(config_.sqlite_path, "/h/.local/state/finetune-gateway/store.db");
-  EXPECT_FALSE(Set(StorePlace(), "sqlite:", {{"HOME", ""}}).ok());
+  EXPECT_FALSE(Set(StorePlaceValue(), "sqlite:", {{"HOME", ""}}).ok());
 }
 
 }  // namespace

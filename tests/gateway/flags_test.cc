@@ -46,7 +46,7 @@ TEST(Flags, SayWhatAValueMustBe) {
     EXPECT_THAT(ErrorOf(HostAndPort(&Config::listen), bad), HasSubstr("HOST:PORT")) << bad;
   EXPECT_EQ(ErrorOf(HostAndPort(&Config::listen), "[::1]:5"), "");
   EXPECT_THAT(ErrorOf(Level(&Config::log_level), "INFO"), HasSubstr("debug, info"));
-  EXPECT_THAT(ErrorOf(StorePlace(), "file.db"), HasSubstr("sqlite:PATH"));
+  EXPECT_THAT(ErrorOf(StorePlaceValue(), "file.db"), HasSubstr("sqlite:PATH"));
 }
 
 TEST(Flags, RefuseAbsurdValuesWhateverTheFlag) {
@@ -80,7 +80,7 @@ TEST(Flags, RefuseAbsurdValuesWhateverTheFlag) {
 
 TEST(Flags, FindAPlaceForTheRecord) {
   Config config;
-  const FlagValue store = StorePlace();
+  const FlagValue store = StorePlaceValue();
   ASSERT_TRUE(store.set("sqlite:", {{"HOME", "/h"}, {"XDG_STATE_HOME", "/s"}}, config).ok());
   EXPECT_EQ(config.sqlite_path, "/s/finetune-gateway/store.db");
   ASSERT_TRUE(store.set("sqlite:", {{"HOME", "/h"}, {"XDG_STATE_HOME", "no path"}}, config).ok());

@@ -14,9 +14,9 @@ namespace finetune {
 namespace {
 
 // Takes what comes, up to `room` bytes, and sends `body`, up to `released` bytes.
-class Listener : public HttpStreamListener {
+class QueueListener : public HttpStreamListener {
  public:
-  explicit Listener(size_t room = SIZE_MAX) : room_(room) {}
+  explicit QueueListener(size_t room = SIZE_MAX) : room_(room) {}
 
   void OnHead(const HttpResponse& head) override { code = head.code; }
   bool OnData(std::string_view bytes) override {
@@ -104,7 +104,7 @@ TEST(CurlStreamer, PausesTheSourceUntilThereIsRoom) {
     connection.Answer(200, body);
   });
   auto streamer = StreamerFor(server.url());
-  auto listener = std::make_shared<Listener>(1 << 20);
+  auto listener = std::make_shared<QueueListener>(1 << 20);
   auto stream = streamer->Start(Get(server.url()), listener);
   listener->AwaitPause();
   EXPECT_LE(listener->received().size(), size_t{1} << 20);
@@ -116,7 +116,7 @@ TEST(CurlStreamer, PausesTheSourceUntilThereIsRoom) {
 }
 
 TEST(CurlStreamer, TellsWhenNoMoreComes) {
-  auto listener = std::make_shared<Listener>();
+  auto listener = std::make_shared<QueueListener>();
   RawServer server([&](RawConnection& connection) {
     connection.ReadRequest();
     connection.Send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none");
@@ -137,7 +137,7 @@ TEST(CurlStreamer, SendsABodyAsItComesWithExactlyTheHeadersAndTheLength) {
     connection.Answer(200, "");
   });
   auto streamer = StreamerFor(server.url());
-  auto listener = std::make_shared<Listener>();
+  auto listener = std::make_shared<QueueListener>();
   auto stream = streamer->Start({.method = "PUT",
                                  .url = Secret(server.url() + "/x"),
                                  .headers = {{"Content-Type", "application/zip"}},
@@ -163,7 +163,7 @@ TEST(CurlStreamer, SendsNothingThatIsRefusedWhenItAsksFirst) {
     connection.Answer(403, "no", "Connection: close\r\n");
   });
   auto streamer = StreamerFor(server.url());
-  auto listener = std::make_shared<Listener>();
+  auto listener = std::make_shared<QueueListener>();
   listener->Give(std::string(5 << 20, 'z'));
   streamer->Start(
       {.method = "PUT", .url = Secret(server.url()), .body_size = 5 << 20, .ask_first = true},
@@ -181,7 +181,7 @@ TEST(CurlStreamer, SendsAfterAWhileWhatNobodySpokeOf) {
     connection.Answer(200, "");
   });
   auto streamer = StreamerFor(server.url());
-  auto listener = std::make_shared<Listener>();
+  auto listener = std::make_shared<QueueListener>();
   listener->Give("body");
   streamer->Start({.method = "PUT", .url = Secret(server.url()), .body_size = 4, .ask_first = true},
                   listener);
@@ -208,7 +208,7 @@ TEST(CurlStreamer, FollowsRedirectsToAllowedHostsOnly) {
   auto streamer = StreamerFor(server.url());
   const auto fetch = [&](const std::string& to) {
     target = to;
-    auto listener = std::make_shared<Listener>();
+    auto listener = std::make_shared<QueueListener>();
     streamer->Start(Get(server.url() + "/first?secret=1"), listener);
     return std::make_pair(listener->Ended(), listener->received());
   };
@@ -231,7 +231,7 @@ TEST(CurlStreamer, ChecksTheAddressOfTheSocket) {
   const std::string port = server.url().substr(server.url().rfind(':'));
   // Allowed by name, with an address that only DNS knows.
   auto streamer = StreamerFor("https://api.segmind.com");
-  auto listener = std::make_shared<Listener>();
+  auto listener = std::make_shared<QueueListener>();
   streamer->Start(
       {.method = "HEAD", .url = Secret("http://localhost" + port + "/"), .foreign = true},
       listener);
@@ -259,7 +259,7 @@ TEST(CurlStreamer, FollowsLocationsAsBrowsersDoOrSaysWhyNot) {
   const auto end = [&](const std::string& to) {
     location = to;
     asked.clear();
-    auto listener = std::make_shared<Listener>();
+    auto listener = std::make_shared<QueueListener>();
     streamer->Start(Get(server.url()), listener);
     return listener->Ended();
   };
@@ -303,7 +303,7 @@ TEST(CurlStreamer, ChecksTheAddressOfTheSocketBesideAProxyToo) {
   auto streamer =
       *CurlStreamer::Create({}, *AddressPolicy::Create({"*.localhost"}, "http://127.0.0.1:1"));
   const auto end = [&](const std::string& url, bool foreign) {
-    auto listener = std::make_shared<Listener>();
+    auto listener = std::make_shared<QueueListener>();
     StreamRequest request = Get(url);
     request.foreign = foreign;
     streamer->Start(std::move(request), listener);
@@ -331,11 +331,11 @@ TEST(CurlStreamer, TellsAShortBodyAndAReset) {
     if (reset) connection.Reset();
   });
   auto streamer = StreamerFor(server.url());
-  auto listener = std::make_shared<Listener>();
+  auto listener = std::make_shared<QueueListener>();
   streamer->Start(Get(server.url() + "/short"), listener);
   EXPECT_EQ(listener->Ended().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(listener->received(), "only this");
-  listener = std::make_shared<Listener>();
+  listener = std::make_shared<QueueListener>();
   streamer->Start(Get(server.url() + "/reset"), listener);
   EXPECT_FALSE(listener->Ended().ok());
 }
@@ -346,8 +346,8 @@ TEST(CurlStreamer, EndsAtOnceWhenCancelledOrShutDown) {
     connection.AwaitEnd();
   });
   auto streamer = StreamerFor(server.url());
-  auto one = std::make_shared<Listener>(), two = std::make_shared<Listener>(),
-       three = std::make_shared<Listener>();
+  auto one = std::make_shared<QueueListener>(), two = std::make_shared<QueueListener>(),
+       three = std::make_shared<QueueListener>();
   auto stream = streamer->Start(Get(server.url()), one);
   stream->Cancel();
   EXPECT_TRUE(absl::IsCancelled(one->Ended()));

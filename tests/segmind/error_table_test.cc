@@ -20,7 +20,7 @@ HttpResponse Answer(int code, std::string body,
   return {code, std::move(headers), std::move(body)};
 }
 
-std::string ErrorBody(const std::string& words) { return "{\"error\": \"" + words + "\"}"; }
+std::string BodyOf(const std::string& words) { return "{\"error\": \"" + words + "\"}"; }
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
 
@@ -47,29 +47,28 @@ AnswerVerdict Judge(UpstreamCall call, const HttpResponse& response,
 
 TEST(ErrorTable, HasARowForEveryKindOfAnswer) {
   const std::vector<Row> rows = {
-      {U::kSubmit, 400, ErrorBody("name is required"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
-      {U::kSubmit, 401, ErrorBody("Unauthorized. API key is invalid"), C::kInternal,
+      {U::kSubmit, 400, BodyOf("name is required"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
+      {U::kSubmit, 401, BodyOf("Unauthorized. API key is invalid"), C::kInternal,
        R::UPSTREAM_CREDENTIAL_REJECTED},
-      {U::kList, 403, ErrorBody("no"), C::kInternal, R::UPSTREAM_CREDENTIAL_REJECTED},
-      {U::kSubmit, 402, ErrorBody("pay"), C::kResourceExhausted, R::UPSTREAM_CREDITS_EXHAUSTED},
-      {U::kDetails, 404, ErrorBody("not found"), C::kNotFound, R::FINE_TUNE_NOT_FOUND},
+      {U::kList, 403, BodyOf("no"), C::kInternal, R::UPSTREAM_CREDENTIAL_REJECTED},
+      {U::kSubmit, 402, BodyOf("pay"), C::kResourceExhausted, R::UPSTREAM_CREDITS_EXHAUSTED},
+      {U::kDetails, 404, BodyOf("not found"), C::kNotFound, R::FINE_TUNE_NOT_FOUND},
       {U::kDetails, 404, "", C::kNotFound, R::FINE_TUNE_NOT_FOUND},
-      {U::kAccessUpdate, 404, ErrorBody("not found"), C::kNotFound, R::FINE_TUNE_NOT_FOUND},
-      {U::kSubmit, 404, ErrorBody("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
-      {U::kList, 404, ErrorBody("no"), C::kInternal, R::UPSTREAM_MALFORMED},
+      {U::kAccessUpdate, 404, BodyOf("not found"), C::kNotFound, R::FINE_TUNE_NOT_FOUND},
+      {U::kSubmit, 404, BodyOf("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
+      {U::kList, 404, BodyOf("no"), C::kInternal, R::UPSTREAM_MALFORMED},
       {U::kDetails, 405, kHtml, C::kInternal, R::UPSTREAM_MALFORMED},
-      {U::kSubmit, 406, ErrorBody("steps must be below 6000"), C::kInvalidArgument,
+      {U::kSubmit, 406, BodyOf("steps must be below 6000"), C::kInvalidArgument,
        R::UPSTREAM_REJECTED},
-      {U::kSubmit, 410, ErrorBody("gone"), C::kFailedPrecondition, R::UPSTREAM_RETIRED},
-      {U::kList, 429, ErrorBody("slow down"), C::kResourceExhausted, R::UPSTREAM_RATE_LIMITED,
-       true},
+      {U::kSubmit, 410, BodyOf("gone"), C::kFailedPrecondition, R::UPSTREAM_RETIRED},
+      {U::kList, 429, BodyOf("slow down"), C::kResourceExhausted, R::UPSTREAM_RATE_LIMITED, true},
       {U::kList, 429, kHtml, C::kResourceExhausted, R::UPSTREAM_RATE_LIMITED, true},
-      {U::kSubmit, 413, ErrorBody("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
-      {U::kSubmit, 415, ErrorBody("no"), C::kInternal, R::UPSTREAM_MALFORMED},
-      {U::kSubmit, 422, ErrorBody("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
-      {U::kList, 400, ErrorBody("no"), C::kInternal, R::UPSTREAM_MALFORMED},
+      {U::kSubmit, 413, BodyOf("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
+      {U::kSubmit, 415, BodyOf("no"), C::kInternal, R::UPSTREAM_MALFORMED},
+      {U::kSubmit, 422, BodyOf("no"), C::kInvalidArgument, R::UPSTREAM_REJECTED},
+      {U::kList, 400, BodyOf("no"), C::kInternal, R::UPSTREAM_MALFORMED},
       {U::kList, 408, "", C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
-      {U::kList, 500, ErrorBody("oops"), C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
+      {U::kList, 500, BodyOf("oops"), C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
       {U::kList, 502, kHtml, C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
       {U::kList, 504, "", C::kUnavailable, R::UPSTREAM_UNAVAILABLE, true},
       {U::kList, 302, kHtml, C::kInternal, R::UPSTREAM_MALFORMED},
@@ -130,14 +129,14 @@ TEST(ErrorTable, TellsTheMeaningsOf406Apart) {
         "Spending limit exceeded", "Balance is poor", "Your balance is too low",
         "Account balance is poor", "Insufficient balance", "Insufficient funds", "Out of credit!",
         "You have no credits left", "Payment required"})
-    EXPECT_EQ(reason(ErrorBody(words)), R::UPSTREAM_CREDITS_EXHAUSTED) << words;
+    EXPECT_EQ(reason(BodyOf(words)), R::UPSTREAM_CREDITS_EXHAUSTED) << words;
   for (const char* words :
        {"Image balance is poor", "White balance is poor", "insufficient images", "class balance",
         "steps must be below 6000", "credit the photographer", "billing", "spend", "balance",
         "data_source_path has content type text/html"})
-    EXPECT_EQ(reason(ErrorBody(words)), R::UPSTREAM_REJECTED) << words;
+    EXPECT_EQ(reason(BodyOf(words)), R::UPSTREAM_REJECTED) << words;
   for (const char* words : {"Invalid content type", "Unsupported Content-Type: text/plain"})
-    EXPECT_EQ(reason(ErrorBody(words)), R::UPSTREAM_MALFORMED) << words;
+    EXPECT_EQ(reason(BodyOf(words)), R::UPSTREAM_MALFORMED) << words;
   // A word for machines goes before the words.
   EXPECT_EQ(reason(R"({"error":"no","code":"INSUFFICIENT_CREDITS"})"),
             R::UPSTREAM_CREDITS_EXHAUSTED);
@@ -149,9 +148,9 @@ TEST(ErrorTable, TellsTheMeaningsOf406Apart) {
   EXPECT_EQ(reason(R"({"error":"insufficient credits","code":"not_acceptable"})"),
             R::UPSTREAM_CREDITS_EXHAUSTED);
   for (const char* words : {"Insufficient credits", "Image balance is poor"})
-    EXPECT_THAT(Message(Judge(U::kSubmit, Answer(406, ErrorBody(words))).status), HasSubstr(words));
+    EXPECT_THAT(Message(Judge(U::kSubmit, Answer(406, BodyOf(words))).status), HasSubstr(words));
   // Credits are not the key's fault.
-  EXPECT_EQ(ReasonOf(Judge(U::kSubmit, Answer(403, ErrorBody("Insufficient credits"))).status),
+  EXPECT_EQ(ReasonOf(Judge(U::kSubmit, Answer(403, BodyOf("Insufficient credits"))).status),
             R::UPSTREAM_CREDITS_EXHAUSTED);
 }
 
@@ -180,11 +179,10 @@ TEST(ErrorTable, PassesOnHowLongToWait) {
 }
 
 TEST(ErrorTable, ShowsNoSecret) {
-  const std::string message =
-      Message(Judge(U::kSubmit,
-                    Answer(400, ErrorBody("key the-key-0123456789 and dGhlLWtleS0wMTIzNDU2Nzg5")),
-                    Secret("the-key-0123456789"))
-                  .status);
+  const std::string message = Message(
+      Judge(U::kSubmit, Answer(400, BodyOf("key the-key-0123456789 and dGhlLWtleS0wMTIzNDU2Nzg5")),
+            Secret("the-key-0123456789"))
+          .status);
   EXPECT_THAT(message, HasSubstr("[removed] and [removed]"));
 }
 

@@ -11,9 +11,11 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr char kKey[] = "the-key-0123456789";
+constexpr char kShortKey[] = "the-key-0123456789";
 
-ErrorBody Read(std::string_view body) { return ReadErrorBody(body, Scrubber(Secret(kKey))); }
+ErrorBody ReadBody(std::string_view body) {
+  return ReadErrorBody(body, Scrubber(Secret(kShortKey)));
+}
 
 TEST(ErrorWords, AreFoundWhereverTheyStand) {
   const std::vector<std::pair<std::string, std::string>> rows = {
@@ -45,8 +47,8 @@ TEST(ErrorWords, AreFoundWhereverTheyStand) {
       {"{\"error\":\"\xff\"}", "\xef\xbf\xbd"},
   };
   for (const auto& [body, words] : rows) {
-    EXPECT_EQ(Read(body).words, words) << body;
-    EXPECT_EQ(Read(body).kind, BodyKind::kError) << body;
+    EXPECT_EQ(ReadBody(body).words, words) << body;
+    EXPECT_EQ(ReadBody(body).kind, BodyKind::kError) << body;
   }
 }
 
@@ -72,42 +74,44 @@ TEST(ErrorWords, AreNotSegmindsOwnElsewhere) {
       {std::string(70'000, 'x'), BodyKind::kCut, ""},
   };
   for (const auto& [body, kind, words] : rows) {
-    EXPECT_EQ(Read(body).kind, kind) << body.substr(0, 100);
-    EXPECT_EQ(Read(body).words, words) << body.substr(0, 100);
+    EXPECT_EQ(ReadBody(body).kind, kind) << body.substr(0, 100);
+    EXPECT_EQ(ReadBody(body).words, words) << body.substr(0, 100);
   }
 }
 
 TEST(ErrorWords, AreShortAndShowNoSecret) {
-  EXPECT_LE(Read("{\"error\":\"" + std::string(5000, 'x') + "\"}").words.size(), 300);
-  const std::string words = Read(R"({"error":"key the-key-0123456789 for )"
-                                 R"(https://u:pw@s3.amazonaws.com/f.zip?X-Amz-Signature=abc and )"
-                                 R"(SG_0123456789abcdef, /f.zip?Signature=abc or )"
-                                 R"(X-Amz-Date=1&X-Amz-Signature=abc, Bearer eyJhbGciOi",)"
-                                 R"("detail":"the-key- 0123456789"})")
-                                .words;
+  EXPECT_LE(ReadBody("{\"error\":\"" + std::string(5000, 'x') + "\"}").words.size(), 300);
+  const std::string words =
+      ReadBody(R"({"error":"key the-key-0123456789 for )"
+               R"(https://u:pw@s3.amazonaws.com/f.zip?X-Amz-Signature=abc and )"
+               R"(SG_0123456789abcdef, /f.zip?Signature=abc or )"
+               R"(X-Amz-Date=1&X-Amz-Signature=abc, Bearer eyJhbGciOi",)"
+               R"("detail":"the-key- 0123456789"})")
+          .words;
   EXPECT_THAT(words, HasSubstr("s3.amazonaws.com/f.zip"));
   for (const char* secret : {"the-key", "0123456789", "Signature", "SG_", "eyJ", "pw"})
     EXPECT_THAT(words, Not(HasSubstr(secret)));
 }
 
 TEST(ErrorWords, ComeWithAWordForMachines) {
-  EXPECT_EQ(Read(R"({"error":"x","code":"INSUFFICIENT-CREDITS"})").code, "insufficient_credits");
-  EXPECT_EQ(Read(R"({"error":{"message":"x","type":"rate limit"}})").code, "rate_limit");
-  EXPECT_EQ(Read(R"({"error":"x","code":406})").code, "");
-  EXPECT_EQ(Read(R"({"error":"x","code":"406"})").code, "");
+  EXPECT_EQ(ReadBody(R"({"error":"x","code":"INSUFFICIENT-CREDITS"})").code,
+            "insufficient_credits");
+  EXPECT_EQ(ReadBody(R"({"error":{"message":"x","type":"rate limit"}})").code, "rate_limit");
+  EXPECT_EQ(ReadBody(R"({"error":"x","code":406})").code, "");
+  EXPECT_EQ(ReadBody(R"({"error":"x","code":"406"})").code, "");
 }
 
 TEST(ErrorWords, TellAJobThatTheyName) {
-  EXPECT_TRUE(Read(R"({"error":"x","finetune_id":"a"})").names_job);
-  EXPECT_TRUE(Read(R"({"error":"x","finetune":{"id":"a"}})").names_job);
+  EXPECT_TRUE(ReadBody(R"({"error":"x","finetune_id":"a"})").names_job);
+  EXPECT_TRUE(ReadBody(R"({"error":"x","finetune":{"id":"a"}})").names_job);
   // Many services give each request a name of its own.
-  EXPECT_FALSE(Read(R"({"error":"x","request_id":"a"})").names_job);
+  EXPECT_FALSE(ReadBody(R"({"error":"x","request_id":"a"})").names_job);
 }
 
 TEST(ErrorWords, NeverCrashOnHostileBodies) {
   for (const Variation& variation : HostileVariations(
            "{\n\"error\": {\"message\": \"x\"},\n\"detail\": [{\"loc\": [1]}],\n\"errors\": {}\n}"))
-    EXPECT_TRUE(IsValidUtf8(Read(variation.body).words)) << variation.name;
+    EXPECT_TRUE(IsValidUtf8(ReadBody(variation.body).words)) << variation.name;
 }
 
 TEST(Complaints, AreToldFromWhatIsFine) {

@@ -11,7 +11,7 @@
 namespace finetune {
 namespace {
 
-std::optional<UpstreamJob> Read(const std::string& json) {
+std::optional<UpstreamJob> ReadJob(const std::string& json) {
   JsonParser parser;
   const JsonValue* value = parser.Parse(json);
   if (value == nullptr) return std::nullopt;
@@ -32,18 +32,18 @@ std::optional<absl::Time> TimeIn(const std::string& json) {
 }
 
 TEST(Job, MayTellWhatItCosts) {
-  EXPECT_EQ(Read(R"({"id": "a"})")->billed_micros, std::nullopt);
+  EXPECT_EQ(ReadJob(R"({"id": "a"})")->billed_micros, std::nullopt);
   for (const char* name : {"credits_used", "credits_charged", "cost", "price"}) {
     const std::string field = "{\"id\": \"a\", \"" + std::string(name) + "\": ";
-    EXPECT_EQ(Read(field + "2.5}")->billed_micros, 2'500'000);
-    EXPECT_EQ(Read(field + "\"2.5\"}")->billed_micros, 2'500'000);
+    EXPECT_EQ(ReadJob(field + "2.5}")->billed_micros, 2'500'000);
+    EXPECT_EQ(ReadJob(field + "\"2.5\"}")->billed_micros, 2'500'000);
     for (const char* value : {"null", "-1", "\"much\"", "{}", "[1]", "true", "1e300"})
-      EXPECT_EQ(Read(field + value + "}")->billed_micros, std::nullopt) << value;
+      EXPECT_EQ(ReadJob(field + value + "}")->billed_micros, std::nullopt) << value;
   }
 }
 
 TEST(Job, IsReadFromTheDocumentedDetails) {
-  const auto job = Read(Sample("details.json"));
+  const auto job = ReadJob(Sample("details.json"));
   ASSERT_TRUE(job);
   EXPECT_EQ(job->id, "uuid");
   EXPECT_EQ(job->request_id, "");
@@ -64,7 +64,7 @@ TEST(Job, IsReadFromTheDocumentedDetails) {
 }
 
 TEST(Job, IsReadFromTheDocumentedSubmitAnswer) {
-  const auto job = Read(Sample("submit.json"));
+  const auto job = ReadJob(Sample("submit.json"));
   ASSERT_TRUE(job);
   EXPECT_EQ(job->id, "uuid");
   EXPECT_EQ(job->status, "REQUESTED");
@@ -111,39 +111,41 @@ TEST(Job, HasTheIdThatIsReadAlone) {
 }
 
 TEST(Job, TakesFinetuneIdBeforeIdBeforeRequestId) {
-  auto job = Read(R"({"request_id":"r","id":"i","finetune_id":"f"})");
+  auto job = ReadJob(R"({"request_id":"r","id":"i","finetune_id":"f"})");
   ASSERT_TRUE(job);
   EXPECT_EQ(job->id, "f");
   EXPECT_EQ(job->request_id, "i");
-  job = Read(R"({"request_id":"r","id":null,"finetune_id":""})");
+  job = ReadJob(R"({"request_id":"r","id":null,"finetune_id":""})");
   ASSERT_TRUE(job);
   EXPECT_EQ(job->id, "r");
   EXPECT_EQ(job->request_id, "");
-  EXPECT_EQ(Read(R"({"id":42})")->id, "42");
+  EXPECT_EQ(ReadJob(R"({"id":42})")->id, "42");
 }
 
 TEST(Job, NeedsAnId) {
   for (const char* json :
        {"{}", R"({"id":null})", R"({"id":""})", R"({"id":{}})", R"({"id":true})", "[]", "3",
         R"({"id":"a b"})", R"({"id":"a\u0000"})", R"({"finetune":null})"})
-    EXPECT_FALSE(Read(json)) << json;
-  EXPECT_FALSE(Read("{\"id\":\"" + std::string(1000, 'x') + "\"}"));
+    EXPECT_FALSE(ReadJob(json)) << json;
+  EXPECT_FALSE(ReadJob("{\"id\":\"" + std::string(1000, 'x') + "\"}"));
 }
 
 TEST(Job, HasThreeNamesForThePublicFlag) {
   for (const char* name : {"public_model", "segmind_public_model", "segmind_public"}) {
     for (const char* yes : {"true", "\"True\"", "\"true\"", "1", "\"1\"", "\" TRUE \""})
-      EXPECT_EQ(Read(std::string("{\"id\":\"x\",\"") + name + "\":" + yes + "}")->is_public, true);
+      EXPECT_EQ(ReadJob(std::string("{\"id\":\"x\",\"") + name + "\":" + yes + "}")->is_public,
+                true);
     for (const char* no : {"false", "\"False\"", "0", "\"no\""})
-      EXPECT_EQ(Read(std::string("{\"id\":\"x\",\"") + name + "\":" + no + "}")->is_public, false);
+      EXPECT_EQ(ReadJob(std::string("{\"id\":\"x\",\"") + name + "\":" + no + "}")->is_public,
+                false);
     for (const char* neither : {"null", "\"maybe\"", "{}", "[true]"})
-      EXPECT_EQ(Read(std::string("{\"id\":\"x\",\"") + name + "\":" + neither + "}")->is_public,
+      EXPECT_EQ(ReadJob(std::string("{\"id\":\"x\",\"") + name + "\":" + neither + "}")->is_public,
                 std::nullopt);
   }
 }
 
 TEST(Job, KeepsParametersByTheContractsFieldsAndTheRestAsExtra) {
-  const auto job = Read(R"({"id":"x","advance_parameters":{
+  const auto job = ReadJob(R"({"id":"x","advance_parameters":{
       "steps":"2000","learning_rate":0.0001,"face_crop":"False","finetune_type":"LORA",
       "prompt":"p","lora_rank":16,"nested":{"a":[1,null]},"none":null}})");
   ASSERT_TRUE(job && job->parameters);
@@ -186,7 +188,7 @@ TEST(Job, KeepsParametersByTheContractsFieldsAndTheRestAsExtra) {
 
 TEST(Job, ShowsAKnownParameterThatDoesNotFitAmongTheOthers) {
   const auto job =
-      Read(R"({"id":"x","advance_parameters":{"steps":3000000000,"learning_rate":"fast"}})");
+      ReadJob(R"({"id":"x","advance_parameters":{"steps":3000000000,"learning_rate":"fast"}})");
   ASSERT_TRUE(job && job->parameters);
   EXPECT_FALSE(job->parameters->has_steps());
   EXPECT_EQ(job->parameters->extra().fields().at("steps").number_value(), 3e9);
@@ -195,12 +197,12 @@ TEST(Job, ShowsAKnownParameterThatDoesNotFitAmongTheOthers) {
 
 TEST(Job, HasNoIdThatAPathOrATerminalTakesForSomethingElse) {
   for (const char* id : {".", "..", "...", "a b", "a\\nb", "\\u0000", "", "a\\u007f"})
-    EXPECT_FALSE(Read("{\"finetune_id\":\"" + std::string(id) + "\"}")) << id;
-  EXPECT_EQ(Read(R"({"finetune_id":"..","id":"real"})")->id, "real");
+    EXPECT_FALSE(ReadJob("{\"finetune_id\":\"" + std::string(id) + "\"}")) << id;
+  EXPECT_EQ(ReadJob(R"({"finetune_id":"..","id":"real"})")->id, "real");
 }
 
 TEST(Job, ShowsEveryWholeNumberExactly) {
-  const auto job = Read(R"({"id":"a","advance_parameters":{"seed":9007199254740993,
+  const auto job = ReadJob(R"({"id":"a","advance_parameters":{"seed":9007199254740993,
       "low":-9223372036854775808,"edge":9007199254740992,"wide":18446744073709551615,
       "huge":123456789012345678901234567890,"nested":{"s":[9007199254740993,1.5,1e30,"x"]},
       "steps":9007199254740995,"float":1e20},
@@ -229,12 +231,13 @@ TEST(Job, ShowsEveryWholeNumberExactly) {
 }
 
 TEST(Job, CountsTimesThatItCannotRead) {
-  const auto job = Read(R"({"id":"a","created_ts":"some day","updated_ts":"2025-01-01T00:00Z"})");
+  const auto job =
+      ReadJob(R"({"id":"a","created_ts":"some day","updated_ts":"2025-01-01T00:00Z"})");
   ASSERT_TRUE(job);
   EXPECT_EQ(job->created, std::nullopt);
   EXPECT_NE(job->updated, std::nullopt);
   EXPECT_EQ(job->unread_times, 1);
-  EXPECT_EQ(Read(R"({"id":"a","created_ts":null})")->unread_times, 0);
+  EXPECT_EQ(ReadJob(R"({"id":"a","created_ts":null})")->unread_times, 0);
 }
 
 TEST(Job, ReadsTimesInAllTheirForms) {
@@ -251,15 +254,15 @@ TEST(Job, ReadsTimesInAllTheirForms) {
 }
 
 TEST(Job, CutsLongTextsAndRepairsTheirEncoding) {
-  auto job = Read("{\"id\":\"x\",\"name\":\"" + std::string(10 << 20, 'n') + "\"}");
+  auto job = ReadJob("{\"id\":\"x\",\"name\":\"" + std::string(10 << 20, 'n') + "\"}");
   ASSERT_TRUE(job);
   EXPECT_EQ(job->name->size(), kMaxJsonString);
-  job = Read("{\"id\":\"x\",\"name\":\"a\xff\"}");
+  job = ReadJob("{\"id\":\"x\",\"name\":\"a\xff\"}");
   EXPECT_EQ(job->name, "a\xef\xbf\xbd");
 }
 
 TEST(Job, IsReadWithoutWhatSignsItsUrls) {
-  const auto job = Read(
+  const auto job = ReadJob(
       R"({"id":"x","cloud_storage_url":"https://b.s3.amazonaws.com/w?X-Amz-Date=1&X-Amz-Signature=s3cret",
       "data_source_path":"https://h/d.zip?sv=1&sig=s3cret","slug":"gs://b/m?X-Goog-Signature=s3cret",
       "error_message":"cannot fetch https://h/d.zip?token=s3cret.",
@@ -276,20 +279,20 @@ TEST(Job, IsReadWithoutWhatSignsItsUrls) {
   EXPECT_THAT(facts, testing::HasSubstr("https://h/q?n=1"));
   EXPECT_THAT(facts, testing::Not(testing::HasSubstr("s3cret")));
   EXPECT_EQ(job->parameters->extra().fields().at("init_image").string_value(), "https://h/i");
-  EXPECT_FALSE(Read(R"({"id":"x","cloud_storage_url":"https://h/w"})")->signed_weights_url);
+  EXPECT_FALSE(ReadJob(R"({"id":"x","cloud_storage_url":"https://h/w"})")->signed_weights_url);
 }
 
 TEST(Job, FindsTheWordsInAnErrorThatIsAnObject) {
-  EXPECT_EQ(Read(R"({"id":"x","error_message":{"message":"Download failed"}})")->error_message,
+  EXPECT_EQ(ReadJob(R"({"id":"x","error_message":{"message":"Download failed"}})")->error_message,
             "Download failed");
-  EXPECT_EQ(Read(R"({"id":"x","error_message":""})")->error_message, "");
-  EXPECT_EQ(Read(R"({"id":"x","error_message":[]})")->error_message, std::nullopt);
+  EXPECT_EQ(ReadJob(R"({"id":"x","error_message":""})")->error_message, "");
+  EXPECT_EQ(ReadJob(R"({"id":"x","error_message":[]})")->error_message, std::nullopt);
 }
 
 TEST(Struct, DropsWhatIsNestedTooDeeply) {
   std::string json = "1";
   for (int i = 0; i < 100; ++i) json = "{\"a\":" + json + "}";
-  const auto job = Read("{\"id\":\"x\",\"model_information\":" + json + "}");
+  const auto job = ReadJob("{\"id\":\"x\",\"model_information\":" + json + "}");
   ASSERT_TRUE(job && job->model_information);
   int depth = 0;
   for (const auto* at = &*job->model_information; at->fields_size() > 0; ++depth)
@@ -306,9 +309,9 @@ TEST(Struct, KeepsNoMoreThanItsBudget) {
   std::string many = "{";
   for (int i = 0; i < 100'000; ++i) many += "\"k" + std::to_string(i) + "\":1,";
   many.back() = '}';
-  EXPECT_LE(
-      Read("{\"id\":\"x\",\"model_information\":" + many + "}")->model_information->fields_size(),
-      4096);
+  EXPECT_LE(ReadJob("{\"id\":\"x\",\"model_information\":" + many + "}")
+                ->model_information->fields_size(),
+            4096);
   const std::string large = "{\"a\":[" + std::string(20, ' ') + "\"" + std::string(100'000, 'x') +
                             "\"" +
                             [] {
@@ -318,9 +321,9 @@ TEST(Struct, KeepsNoMoreThanItsBudget) {
                               return more;
                             }() +
                             "]}";
-  EXPECT_LE(
-      Read("{\"id\":\"x\",\"model_information\":" + large + "}")->model_information->ByteSizeLong(),
-      300'000);
+  EXPECT_LE(ReadJob("{\"id\":\"x\",\"model_information\":" + large + "}")
+                ->model_information->ByteSizeLong(),
+            300'000);
 }
 
 TEST(SubmitBody, IsTheDocumentedOne) {

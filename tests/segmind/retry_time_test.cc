@@ -6,12 +6,12 @@ namespace finetune {
 namespace {
 
 // 2025-01-01T00:00:00Z.
-const absl::Time kNow = absl::FromUnixSeconds(1'735'689'600);
+const absl::Time kAnswered = absl::FromUnixSeconds(1'735'689'600);
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 std::optional<absl::Duration> Delay(Headers headers) {
-  return RetryDelayIn({.code = 503, .headers = std::move(headers), .body = ""}, kNow);
+  return RetryDelayIn({.code = 503, .headers = std::move(headers), .body = ""}, kAnswered);
 }
 
 TEST(RetryTime, IsReadInEveryForm) {

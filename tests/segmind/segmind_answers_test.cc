@@ -14,14 +14,14 @@ using ::testing::Not;
 using ::testing::Pair;
 using Kind = SubmitOutcome::Kind;
 
-constexpr char kKey[] = "SG_0123456789abcdef";
+constexpr char kApiKey[] = "SG_0123456789abcdef";
 
 // What the exchange hands on for a 2xx answer with this body.
 ExchangeResult Answered(std::string body) {
   ExchangeResult result;
   result.response = {200, {}, std::move(body)};
   result.sent = true;
-  result.scrubber = std::make_shared<const Scrubber>(Secret(kKey));
+  result.scrubber = std::make_shared<const Scrubber>(Secret(kApiKey));
   return result;
 }
 
@@ -43,7 +43,7 @@ void ExpectMalformed(const absl::StatusOr<T>& answer, const std::string& about) 
   ASSERT_FALSE(answer.ok()) << about;
   EXPECT_EQ(answer.status().code(), absl::StatusCode::kInternal) << about;
   EXPECT_EQ(ReasonOf(answer.status()), pb::ErrorReason::UPSTREAM_MALFORMED) << about;
-  EXPECT_THAT(std::string(answer.status().message()), Not(HasSubstr(kKey)));
+  EXPECT_THAT(std::string(answer.status().message()), Not(HasSubstr(kApiKey)));
 }
 
 TEST(SegmindRequests, GoOutOnAConnectionOfTheirOwnOnlyToSubmit) {
@@ -154,7 +154,7 @@ TEST(UploadUrls, NeedAUrlThatLeadsSomewhere) {
         std::string(R"({"presigned_url":{"url":"https://b/f"}})"),
         std::string(R"({"presigned_url":"file:///etc/passwd"})"),
         "{\"presigned_url\":\"" + too_long + "\"}",
-        std::string(R"({"presigned_url":"https://b/f?k=)") + kKey + "\"}"})
+        std::string(R"({"presigned_url":"https://b/f?k=)") + kApiKey + "\"}"})
     ExpectMalformed(ReadUploadUrl(subject, Answered(body)), body.substr(0, 80));
 }
 
@@ -168,7 +168,7 @@ TEST(DownloadUrls, AreTakenBareOrInJson) {
   }
   for (const std::string& body :
        {std::string(), std::string("not found"), std::string("{}"), std::string("[\"https://b\"]"),
-        std::string("gs://b/w"), std::string("https://b/") + kKey,
+        std::string("gs://b/w"), std::string("https://b/") + kApiKey,
         std::string("<a href=\"https://b/w\">")})
     ExpectMalformed(ReadDownloadUrl(subject, Answered(body)), body);
 }

@@ -15,7 +15,7 @@ constexpr char kUrl[] = "https://api.segmind.com/finetune/request/list";
 constexpr char kTwo[] = R"([{"id":"a"},{"id":"b"}])";
 constexpr char kNone[] = "[]";
 
-HttpResponse Answer(std::string body,
+HttpResponse PageOf(std::string body,
                     std::vector<std::pair<std::string, std::string>> headers = {}) {
   return {200, std::move(headers), std::move(body)};
 }
@@ -109,7 +109,7 @@ TEST(UpstreamPage, SaysThatThereIsMoreAndHowToAskForIt) {
 
 TEST(UpstreamPager, EndsWithABareArray) {
   UpstreamPager pager(kUrl, 1 << 20);
-  EXPECT_EQ(pager.Take(Answer(kTwo)), std::nullopt);
+  EXPECT_EQ(pager.Take(PageOf(kTwo)), std::nullopt);
   const UpstreamList pages = std::move(pager).Finish();
   EXPECT_EQ(pages.more, "");
   EXPECT_THAT(pages.bodies, SizeIs(1));
@@ -117,10 +117,10 @@ TEST(UpstreamPager, EndsWithABareArray) {
 
 TEST(UpstreamPager, FollowsPagesToTheirEnd) {
   UpstreamPager pager(kUrl, 1 << 20);
-  EXPECT_EQ(pager.Take(Answer(Wrapped(R"("next_cursor":"b")"))), std::string(kUrl) + "?cursor=b");
-  EXPECT_EQ(pager.Take(Answer(Wrapped(R"("next":"/finetune/request/list?cursor=d","x":1)"))),
+  EXPECT_EQ(pager.Take(PageOf(Wrapped(R"("next_cursor":"b")"))), std::string(kUrl) + "?cursor=b");
+  EXPECT_EQ(pager.Take(PageOf(Wrapped(R"("next":"/finetune/request/list?cursor=d","x":1)"))),
             std::string(kUrl) + "?cursor=d");
-  EXPECT_EQ(pager.Take(Answer(Wrapped(R"("next_cursor":null)"))), std::nullopt);
+  EXPECT_EQ(pager.Take(PageOf(Wrapped(R"("next_cursor":null)"))), std::nullopt);
   const UpstreamList pages = std::move(pager).Finish();
   EXPECT_EQ(pages.more, "");
   EXPECT_THAT(pages.bodies, SizeIs(3));
@@ -140,16 +140,16 @@ TEST(UpstreamPager, FollowsWhatHeadersSay) {
             "https://api.segmind.com/l?p=2"},
            {"x-next-page", "2", std::string(kUrl) + "?page=2"}}) {
     UpstreamPager pager(kUrl, 1 << 20);
-    EXPECT_EQ(pager.Take(Answer(kTwo, {{name, value}})), url) << value;
-    EXPECT_EQ(pager.Take(Answer(kTwo)), std::nullopt);
+    EXPECT_EQ(pager.Take(PageOf(kTwo, {{name, value}})), url) << value;
+    EXPECT_EQ(pager.Take(PageOf(kTwo)), std::nullopt);
     EXPECT_EQ(std::move(pager).Finish().more, "");
   }
   UpstreamPager counted(kUrl, 1 << 20);
-  EXPECT_EQ(counted.Take(Answer(kTwo, {{"x-total-count", "3"}})), std::nullopt);
+  EXPECT_EQ(counted.Take(PageOf(kTwo, {{"x-total-count", "3"}})), std::nullopt);
   EXPECT_THAT(std::move(counted).Finish().more, HasSubstr("3"));
   for (const char* value : {"", "<", "<https://x", "</l>; rel=prev", "</l>", ";rel=next"}) {
     UpstreamPager pager(kUrl, 1 << 20);
-    EXPECT_EQ(pager.Take(Answer(kTwo, {{"link", value}})), std::nullopt) << value;
+    EXPECT_EQ(pager.Take(PageOf(kTwo, {{"link", value}})), std::nullopt) << value;
     EXPECT_EQ(std::move(pager).Finish().more, "") << value;
   }
 }
@@ -160,7 +160,7 @@ TEST(UpstreamPager, TakesTheKeyToNoOtherHost) {
         "https://api.segmind.com:8443/l", "//evil.example/l",
         "https://api.segmind.com@evil.example/", "/l?x=a\\nb", "ftp://api.segmind.com/"}) {
     UpstreamPager pager(kUrl, 1 << 20);
-    const auto url = pager.Take(Answer(Wrapped("\"next_url\":\"" + std::string(next) + "\"")));
+    const auto url = pager.Take(PageOf(Wrapped("\"next_url\":\"" + std::string(next) + "\"")));
     EXPECT_EQ(url, std::nullopt) << next;
     EXPECT_NE(std::move(pager).Finish().more, "") << next;
   }
@@ -170,21 +170,21 @@ TEST(UpstreamPager, SaysSoWhereThePagesEndTooSoon) {
   {
     // Segmind does not know the parameter, and gives the first page again.
     UpstreamPager pager(kUrl, 1 << 20);
-    EXPECT_TRUE(pager.Take(Answer(Wrapped(R"("next_cursor":"b")"))).has_value());
-    EXPECT_EQ(pager.Take(Answer(Wrapped(R"("next_cursor":"b")"))), std::nullopt);
+    EXPECT_TRUE(pager.Take(PageOf(Wrapped(R"("next_cursor":"b")"))).has_value());
+    EXPECT_EQ(pager.Take(PageOf(Wrapped(R"("next_cursor":"b")"))), std::nullopt);
     const UpstreamList pages = std::move(pager).Finish();
     EXPECT_THAT(pages.bodies, SizeIs(1));
     EXPECT_NE(pages.more, "");
   }
   {
     UpstreamPager pager(kUrl, 1 << 20);
-    EXPECT_TRUE(pager.Take(Answer(Wrapped(R"("next_cursor":"b","total":9)"))).has_value());
-    EXPECT_EQ(pager.Take(Answer(Wrapped(R"("total":9)", R"([{"id":"c"}])"))), std::nullopt);
+    EXPECT_TRUE(pager.Take(PageOf(Wrapped(R"("next_cursor":"b","total":9)"))).has_value());
+    EXPECT_EQ(pager.Take(PageOf(Wrapped(R"("total":9)", R"([{"id":"c"}])"))), std::nullopt);
     EXPECT_THAT(std::move(pager).Finish().more, HasSubstr("9"));
   }
   {
     UpstreamPager pager(kUrl, 1 << 20);
-    EXPECT_TRUE(pager.Take(Answer(Wrapped(R"("next_cursor":"b")"))).has_value());
+    EXPECT_TRUE(pager.Take(PageOf(Wrapped(R"("next_cursor":"b")"))).has_value());
     pager.Fail(absl::UnavailableError("HTTP 500"));
     const UpstreamList pages = std::move(pager).Finish();
     EXPECT_THAT(pages.more, HasSubstr("HTTP 500"));
@@ -193,8 +193,8 @@ TEST(UpstreamPager, SaysSoWhereThePagesEndTooSoon) {
   {
     // No JSON after a good page: what came is kept.
     UpstreamPager pager(kUrl, 1 << 20);
-    EXPECT_TRUE(pager.Take(Answer(Wrapped(R"("next_cursor":"b")"))).has_value());
-    EXPECT_EQ(pager.Take(Answer("<html>")), std::nullopt);
+    EXPECT_TRUE(pager.Take(PageOf(Wrapped(R"("next_cursor":"b")"))).has_value());
+    EXPECT_EQ(pager.Take(PageOf("<html>")), std::nullopt);
     const UpstreamList pages = std::move(pager).Finish();
     EXPECT_NE(pages.more, "");
     EXPECT_THAT(pages.bodies, SizeIs(1));
@@ -203,21 +203,21 @@ TEST(UpstreamPager, SaysSoWhereThePagesEndTooSoon) {
     // Pages for ever.
     UpstreamPager pager(kUrl, 1 << 20);
     int asked = 1;
-    while (pager.Take(Answer(Wrapped("\"next\":" + std::to_string(asked + 1))))) ++asked;
+    while (pager.Take(PageOf(Wrapped("\"next\":" + std::to_string(asked + 1))))) ++asked;
     EXPECT_LE(asked, 50);
     EXPECT_NE(std::move(pager).Finish().more, "");
   }
   {
     UpstreamPager pager(kUrl, 10);
-    EXPECT_EQ(pager.Take(Answer(Wrapped(R"("next_cursor":"b")"))), std::nullopt);
+    EXPECT_EQ(pager.Take(PageOf(Wrapped(R"("next_cursor":"b")"))), std::nullopt);
     EXPECT_NE(std::move(pager).Finish().more, "");
   }
 }
 
 TEST(UpstreamPager, EndsAtTheEmptyPageBehindTheLastCursor) {
   UpstreamPager pager(kUrl, 1 << 20);
-  EXPECT_TRUE(pager.Take(Answer(Wrapped(R"("cursor":"b")"))).has_value());
-  EXPECT_EQ(pager.Take(Answer(Wrapped(R"("cursor":"c")", kNone))), std::nullopt);
+  EXPECT_TRUE(pager.Take(PageOf(Wrapped(R"("cursor":"b")"))).has_value());
+  EXPECT_EQ(pager.Take(PageOf(Wrapped(R"("cursor":"c")", kNone))), std::nullopt);
   EXPECT_EQ(std::move(pager).Finish().more, "");
 }
 

@@ -19,7 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr char kToken[] = "0123456789abcdef0123456789abcdef";
+constexpr char kDoorToken[] = "0123456789abcdef0123456789abcdef";
 constexpr char kNextToken[] = "fedcba9876543210fedcba9876543210";
 
 class WebhookTest : public ::testing::Test {
@@ -28,7 +28,7 @@ class WebhookTest : public ::testing::Test {
     path_ = std::filesystem::temp_directory_path() /
             absl::StrCat("webhook-token-", getpid(), "-",
                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    Write(absl::StrCat(kToken, "\n"));
+    Write(absl::StrCat(kDoorToken, "\n"));
     tokens_ = *WebhookTokens::Open(path_, rereader_);
     door_ = std::make_unique<WebhookDoor>(
         *tokens_,
@@ -64,15 +64,15 @@ class WebhookTest : public ::testing::Test {
 };
 
 TEST_F(WebhookTest, TakesAnEventAsAHint) {
-  EXPECT_EQ(Send("POST", kToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})"), 200);
+  EXPECT_EQ(Send("POST", kDoorToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})"), 200);
   EXPECT_THAT(hints_, ElementsAre("f-1"));
   EXPECT_EQ(door_->last_event_time(), clock_.Now());
 }
 
 TEST_F(WebhookTest, AnEventIsATraceThatDoesNotShowTheToken) {
-  Send("POST", kToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})");
+  Send("POST", kDoorToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})");
   Send("POST", kNextToken, R"({"finetune_id":"f-1","status":"AVAILABLE"})");
-  Send("GET", kToken, "");
+  Send("GET", kDoorToken, "");
   ASSERT_EQ(spans_.records().size(), 1u) << "only of those that may speak";
   const SpanRecord span = spans_.records()[0];
   EXPECT_EQ(span.name, "POST /webhooks/segmind/{token}");
@@ -83,7 +83,7 @@ TEST_F(WebhookTest, AnEventIsATraceThatDoesNotShowTheToken) {
   EXPECT_EQ(AttributeOf(span, "http.response.status_code"), "200");
   EXPECT_EQ(AttributeOf(span, "finetune.upstream_id"), "f-1");
   for (const auto& [key, value] : span.attributes)
-    EXPECT_THAT(AttributeOf(span, key), Not(HasSubstr(kToken))) << key;
+    EXPECT_THAT(AttributeOf(span, key), Not(HasSubstr(kDoorToken))) << key;
 }
 
 TEST_F(WebhookTest, TakesWhateverComesWithAGoodTokenAsAReasonToLook) {
@@ -100,13 +100,13 @@ TEST_F(WebhookTest, TakesWhateverComesWithAGoodTokenAsAReasonToLook) {
       std::string("\x1f\x8b\x08\0\0\0\0\0", 8),
       std::string("\0\xff", 2),
   };
-  for (const std::string& body : kBodies) EXPECT_EQ(Send("POST", kToken, body), 200) << body;
+  for (const std::string& body : kBodies) EXPECT_EQ(Send("POST", kDoorToken, body), 200) << body;
   EXPECT_EQ(hints_.size(), std::size(kBodies));
   for (const std::string& hint : hints_) EXPECT_EQ(hint, "");
 }
 
 TEST_F(WebhookTest, JudgesPathTokenAndMethodBeforeAnyBody) {
-  const std::string good = absl::StrCat("/webhooks/segmind/", kToken);
+  const std::string good = absl::StrCat("/webhooks/segmind/", kDoorToken);
   EXPECT_EQ(door_->Judge({.method = "POST", .path = good}).has_value(), false);
   EXPECT_EQ(door_->Judge({.method = "PUT", .path = good})->code, 405);
   EXPECT_EQ(door_->Judge({.method = "POST", .path = good + "x"})->code, 404);
@@ -122,33 +122,33 @@ TEST_F(WebhookTest, IsUnknownToWhoHasNoToken) {
 }
 
 TEST_F(WebhookTest, TakesOnlyPost) {
-  const std::string path = absl::StrCat("/webhooks/segmind/", kToken);
+  const std::string path = absl::StrCat("/webhooks/segmind/", kDoorToken);
   const WebReply reply = Ask({.method = "GET", .path = path});
   EXPECT_EQ(reply.code, 405);
   EXPECT_THAT(reply.headers, ElementsAre(testing::Pair("Allow", "POST")));
 }
 
 TEST_F(WebhookTest, RefusesABodyThatIsTooLongAndLooksAllTheSame) {
-  const std::string path = absl::StrCat("/webhooks/segmind/", kToken);
+  const std::string path = absl::StrCat("/webhooks/segmind/", kDoorToken);
   EXPECT_EQ(Ask({.method = "POST", .path = path, .body_too_long = true}).code, 413);
   EXPECT_THAT(hints_, ElementsAre("")) << "something has happened all the same";
 }
 
 TEST_F(WebhookTest, TakesTwoTokensDuringRotationAndThenOne) {
-  Write(absl::StrCat(kToken, "\n\n  ", kNextToken, "  \n"));
+  Write(absl::StrCat(kDoorToken, "\n\n  ", kNextToken, "  \n"));
   rereader_.LookNow();
-  EXPECT_EQ(Send("POST", kToken, "{}"), 200);
+  EXPECT_EQ(Send("POST", kDoorToken, "{}"), 200);
   EXPECT_EQ(Send("POST", kNextToken, "{}"), 200);
   Write(absl::StrCat(kNextToken, "\n"));
   rereader_.LookNow();
-  EXPECT_EQ(Send("POST", kToken, "{}"), 404);
+  EXPECT_EQ(Send("POST", kDoorToken, "{}"), 404);
   EXPECT_EQ(Send("POST", kNextToken, "{}"), 200);
 }
 
 TEST_F(WebhookTest, KeepsItsTokensWhenTheFileTurnsBad) {
   Write("short\n");
   rereader_.LookNow();
-  EXPECT_EQ(Send("POST", kToken, "{}"), 200);
+  EXPECT_EQ(Send("POST", kDoorToken, "{}"), 200);
   EXPECT_EQ(Send("POST", "short", "{}"), 404);
 }
 
@@ -156,11 +156,11 @@ TEST_F(WebhookTest, LosesARevokedTokenAlthoughTheFileCouldNotBeReadAtThatMoment)
   std::filesystem::remove(path_);
   std::filesystem::create_directory(path_);
   rereader_.LookNow();
-  EXPECT_EQ(Send("POST", kToken, "{}"), 200);
+  EXPECT_EQ(Send("POST", kDoorToken, "{}"), 200);
   std::filesystem::remove(path_);
   Write(absl::StrCat("\xef\xbb\xbf", kNextToken, "\n"));
   rereader_.LookNow();
-  EXPECT_EQ(Send("POST", kToken, "{}"), 404);
+  EXPECT_EQ(Send("POST", kDoorToken, "{}"), 404);
   EXPECT_EQ(Send("POST", kNextToken, "{}"), 200);
 }
 

@@ -5,7 +5,7 @@
 namespace finetune {
 namespace {
 
-constexpr absl::Duration kPatience = absl::Seconds(30);
+constexpr absl::Duration kTimeToTake = absl::Seconds(30);
 
 }  // namespace
 
@@ -25,7 +25,7 @@ UntakenAnswers::~UntakenAnswers() {
 }
 
 void UntakenAnswers::Add(Place& place, grpc::ServerContextBase& context) {
-  const absl::Time until = clock_.Now() + kPatience;
+  const absl::Time until = clock_.Now() + kTimeToTake;
   {
     MutexLock lock(mu_);
     place.context_ = &context;

@@ -18,11 +18,11 @@ namespace {
 constexpr int64_t kMaxSize = int64_t{5} << 30;
 // While more than this waits, the client is not read. One more message, of at most 4 MiB, may come
 // on top.
-constexpr size_t kQueue = size_t{1} << 20;
+constexpr size_t kMostWaiting = size_t{1} << 20;
 // This much of what was sent is kept, so that it can be sent again to another URL.
 constexpr int64_t kReplay = int64_t{1} << 20;
-constexpr size_t kMaxErrorBody = 4 << 10;
-constexpr absl::Duration kUrlTimeout = absl::Seconds(30);
+constexpr size_t kMaxAnswer = 4 << 10;
+constexpr absl::Duration kSigningTimeout = absl::Seconds(30);
 
 absl::Status WrongBytes(const std::string& message) {
   return Error(absl::StatusCode::kDataLoss, pb::ErrorReason::CHECKSUM_MISMATCH, message);
@@ -90,7 +90,7 @@ void Upload::Begin() {
 
 Upload::Step Upload::Next() {
   if (end_) return Step::kFinish;
-  if (reading_ || half_closed_ || pieces_.waiting() >= kQueue) return Step::kNone;
+  if (reading_ || half_closed_ || pieces_.waiting() >= kMostWaiting) return Step::kNone;
   reading_ = true;
   return Step::kRead;
 }
@@ -148,7 +148,7 @@ void Upload::AskForUrl() {
   auto self = std::static_pointer_cast<Upload>(shared_from_this());
   transfers_.segmind().CreateUploadUrl(
       spec_->file_name(), spec_->public_read(),
-      {transfers_.clock().Now() + kUrlTimeout, trace_, sharer_, cancellation_},
+      {transfers_.clock().Now() + kSigningTimeout, trace_, sharer_, cancellation_},
       [self](absl::StatusOr<UploadUrlAnswer> made) { self->OnUrl(std::move(made)); });
 }
 
@@ -242,7 +242,7 @@ void Upload::OnHead(const HttpResponse& head) {
 
 bool Upload::OnData(std::string_view bytes) {
   MutexLock lock(mu_);
-  error_body_.append(bytes.substr(0, kMaxErrorBody - error_body_.size()));
+  error_body_.append(bytes.substr(0, kMaxAnswer - error_body_.size()));
   return true;
 }
 

@@ -14,8 +14,8 @@ using ::testing::UnorderedElementsAre;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
 
-record::Intent Intent(const std::string& request_id, record::Intent::State state,
-                      absl::Time created = kNow) {
+record::Intent Prepared(const std::string& request_id, record::Intent::State state,
+                        absl::Time created = kNow) {
   record::Intent intent;
   intent.set_caller("alice");
   intent.set_request_id(request_id);
@@ -56,32 +56,32 @@ class DraftIntentsTest : public ::testing::Test {
 };
 
 TEST_F(DraftIntentsTest, SeesTheLatestOfStoreCommitAndMutation) {
-  Store({Intent("a", record::Intent::PREPARED), Intent("b", record::Intent::ACCEPTED)});
+  Store({Prepared("a", record::Intent::PREPARED), Prepared("b", record::Intent::ACCEPTED)});
   EXPECT_EQ(StateOf("a"), record::Intent::PREPARED);
   EXPECT_EQ(StateOf("b"), record::Intent::ACCEPTED);
   EXPECT_EQ(StateOf("c"), record::Intent::STATE_UNSPECIFIED);
-  draft_.Put(Intent("a", record::Intent::UNKNOWN));
+  draft_.Put(Prepared("a", record::Intent::UNKNOWN));
   draft_.EndMutation(true);
   EXPECT_EQ(StateOf("a"), record::Intent::UNKNOWN);
-  draft_.Put(Intent("a", record::Intent::ACCEPTED));
+  draft_.Put(Prepared("a", record::Intent::ACCEPTED));
   EXPECT_EQ(StateOf("a"), record::Intent::ACCEPTED);
   EXPECT_THAT(Unsettled(), IsEmpty());
 }
 
 TEST_F(DraftIntentsTest, ForgetsWhatAMutationPutThatFailed) {
-  draft_.Put(Intent("a", record::Intent::PREPARED));
+  draft_.Put(Prepared("a", record::Intent::PREPARED));
   draft_.EndMutation(false);
   EXPECT_EQ(StateOf("a"), record::Intent::STATE_UNSPECIFIED);
   EXPECT_TRUE(draft_.empty());
   EXPECT_EQ(draft_.puts(), 0u);
-  draft_.Put(Intent("a", record::Intent::PREPARED));
+  draft_.Put(Prepared("a", record::Intent::PREPARED));
   draft_.EndMutation(true);
   EXPECT_EQ(draft_.All().size(), 1u);
   EXPECT_EQ(draft_.puts(), 1u);
 }
 
 TEST_F(DraftIntentsTest, ARefusedOneCountsAsNone) {
-  Store({Intent("a", record::Intent::PREPARED)});
+  Store({Prepared("a", record::Intent::PREPARED)});
   draft_.Refuse({"alice", "a"});
   EXPECT_EQ(StateOf("a"), record::Intent::STATE_UNSPECIFIED);
   EXPECT_EQ(draft_.FindByMarker("m-a"), std::nullopt);
@@ -93,11 +93,11 @@ TEST_F(DraftIntentsTest, ARefusedOneCountsAsNone) {
 }
 
 TEST_F(DraftIntentsTest, FindsByMarkerOnlyWhatIsNotSettledByNow) {
-  Store({Intent("a", record::Intent::PREPARED), Intent("b", record::Intent::UNKNOWN)});
+  Store({Prepared("a", record::Intent::PREPARED), Prepared("b", record::Intent::UNKNOWN)});
   EXPECT_EQ(draft_.FindByMarker("m-a")->request_id(), "a");
-  draft_.Put(Intent("a", record::Intent::ACCEPTED));
+  draft_.Put(Prepared("a", record::Intent::ACCEPTED));
   EXPECT_EQ(draft_.FindByMarker("m-a"), std::nullopt);
-  draft_.Put(Intent("c", record::Intent::PREPARED));
+  draft_.Put(Prepared("c", record::Intent::PREPARED));
   EXPECT_EQ(draft_.FindByMarker("m-c")->request_id(), "c");
   EXPECT_EQ(draft_.FindByMarker(""), std::nullopt);
   EXPECT_THAT(Unsettled(), UnorderedElementsAre("b", "c"));
@@ -106,15 +106,16 @@ TEST_F(DraftIntentsTest, FindsByMarkerOnlyWhatIsNotSettledByNow) {
 TEST_F(DraftIntentsTest, CountsWhatACallerSpendsWithWhatThisCommitAddsAndTakesBack) {
   const absl::Time old = kNow - kSpendingWindow - absl::Seconds(1);
   const absl::Time earlier = kNow - absl::Hours(1);
-  Store({Intent("a", record::Intent::ACCEPTED, earlier), Intent("b", record::Intent::PREPARED),
-         Intent("c", record::Intent::NOT_SUBMITTED), Intent("d", record::Intent::ACCEPTED, old)});
+  Store({Prepared("a", record::Intent::ACCEPTED, earlier), Prepared("b", record::Intent::PREPARED),
+         Prepared("c", record::Intent::NOT_SUBMITTED),
+         Prepared("d", record::Intent::ACCEPTED, old)});
   EXPECT_EQ(draft_.CountCreates("alice")->count, 2);
   EXPECT_EQ(draft_.CountCreates("alice")->oldest, earlier);
-  draft_.Put(Intent("e", record::Intent::PREPARED));
+  draft_.Put(Prepared("e", record::Intent::PREPARED));
   EXPECT_EQ(draft_.CountCreates("alice")->count, 3);
   draft_.EndMutation(true);
   // Settled either way, it counts once or not at all.
-  draft_.Put(Intent("e", record::Intent::ACCEPTED));
+  draft_.Put(Prepared("e", record::Intent::ACCEPTED));
   EXPECT_EQ(draft_.CountCreates("alice")->count, 3);
   draft_.Refuse({"alice", "b"});
   EXPECT_EQ(draft_.CountCreates("alice")->count, 2);
@@ -122,12 +123,12 @@ TEST_F(DraftIntentsTest, CountsWhatACallerSpendsWithWhatThisCommitAddsAndTakesBa
 }
 
 TEST_F(DraftIntentsTest, CountsHiddenSubmissionsOfThatCallerAlone) {
-  Store({Intent("a", record::Intent::PREPARED), Intent("b", record::Intent::UNKNOWN)});
+  Store({Prepared("a", record::Intent::PREPARED), Prepared("b", record::Intent::UNKNOWN)});
   const auto visible = [](const std::string& id) { return id == "job-b"; };
   EXPECT_EQ(draft_.CountHidden("alice", visible), 1);
-  draft_.Put(Intent("c", record::Intent::PREPARED));
+  draft_.Put(Prepared("c", record::Intent::PREPARED));
   EXPECT_EQ(draft_.CountHidden("alice", visible), 2);
-  draft_.Put(Intent("a", record::Intent::ACCEPTED));
+  draft_.Put(Prepared("a", record::Intent::ACCEPTED));
   EXPECT_EQ(draft_.CountHidden("alice", visible), 1);
   EXPECT_EQ(draft_.CountHidden("alic", visible), 0);
 }

@@ -10,7 +10,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr absl::Duration kAfter = absl::Hours(24);
-constexpr uint64_t kEra = 1;
+constexpr uint64_t kAnyEra = 1;
 
 class ForgettingTest : public DraftRig {
  protected:
@@ -28,7 +28,7 @@ class ForgettingTest : public DraftRig {
       if (change->forgotten()) gone.push_back(change->after()->id);
     return gone;
   }
-  StoreBatch Described(uint64_t revision, uint64_t era = kEra) {
+  StoreBatch Described(uint64_t revision, uint64_t era = kAnyEra) {
     StoreBatch batch;
     forgetting_.Describe({.era = era, .seq = 1, .revision = revision}, batch);
     return batch;
@@ -81,7 +81,7 @@ TEST_F(ForgettingTest, LetsChangesGoThatNoWatcherCanResumeFrom) {
   EXPECT_EQ(Described(kept).forget_changes_through, 0u);
   const StoreBatch batch = Described(kept + 7);
   EXPECT_EQ(batch.forget_changes_through, 7u);
-  forgetting_.OnCommitted({.era = kEra}, batch);
+  forgetting_.OnCommitted({.era = kAnyEra}, batch);
   EXPECT_EQ(Described(kept + 7).forget_changes_through, 0u) << "once is enough";
   EXPECT_EQ(Described(kept + 8).forget_changes_through, 8u);
 }
@@ -92,9 +92,9 @@ TEST_F(ForgettingTest, LooksNoFurtherBackThanItsLastCommitOfThisEraDid) {
   forgetting_.OnLoaded();
   const uint64_t kept = catalog_.options().window_changes;
   EXPECT_EQ(Described(kept + 7).forget_changes_after, 0u);
-  forgetting_.OnCommitted({.era = kEra}, Described(kept + 7));
+  forgetting_.OnCommitted({.era = kAnyEra}, Described(kept + 7));
   EXPECT_EQ(Described(kept + 8).forget_changes_after, 7u);
-  EXPECT_EQ(Described(kept + 8, kEra + 1).forget_changes_after, 0u);
+  EXPECT_EQ(Described(kept + 8, kAnyEra + 1).forget_changes_after, 0u);
   forgetting_.OnLoaded();
   EXPECT_EQ(Described(kept + 8).forget_changes_after, 0u);
 }
@@ -105,7 +105,7 @@ TEST_F(ForgettingTest, LetsOldSubmissionsGoNowAndThen) {
   EXPECT_EQ(batch.forget_refusals_before, clock_.WallNow() - absl::Minutes(10));
   EXPECT_EQ(batch.forget_spending_before, clock_.WallNow() - kKeepSpending);
   EXPECT_NE(Described(1).forget_intents_before, absl::InfinitePast()) << "it was not committed yet";
-  forgetting_.OnCommitted({.era = kEra}, batch);
+  forgetting_.OnCommitted({.era = kAnyEra}, batch);
   EXPECT_EQ(Described(1).forget_intents_before, absl::InfinitePast());
   clock_.Advance(absl::Minutes(10));
   EXPECT_NE(Described(1).forget_intents_before, absl::InfinitePast());

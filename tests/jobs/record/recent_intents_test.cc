@@ -13,7 +13,7 @@ using ::testing::IsEmpty;
 
 constexpr char kId[] = "11111111-1111-4111-8111-111111111111";
 
-record::Intent Intent(const std::string& request_id, record::Intent::State state) {
+record::Intent Submitted(const std::string& request_id, record::Intent::State state) {
   record::Intent intent;
   intent.set_caller("alice");
   intent.set_request_id(request_id);
@@ -32,9 +32,9 @@ std::vector<std::string> Told(const std::vector<record::Intent>& intents) {
 
 TEST(RecentIntents, TellsEachAsTheLatestCommitLeftIt) {
   RecentIntents recent;
-  recent.Note(1, Intent("a", record::Intent::PREPARED));
-  recent.Note(2, Intent("b", record::Intent::PREPARED));
-  recent.Note(3, Intent("a", record::Intent::ACCEPTED));
+  recent.Note(1, Submitted("a", record::Intent::PREPARED));
+  recent.Note(2, Submitted("b", record::Intent::PREPARED));
+  recent.Note(3, Submitted("a", record::Intent::ACCEPTED));
   EXPECT_THAT(Told(recent.After(0)), ElementsAre("a ACCEPTED", "b PREPARED"));
   EXPECT_THAT(Told(recent.After(2)), ElementsAre("a ACCEPTED"));
   EXPECT_THAT(recent.After(3), IsEmpty());
@@ -42,11 +42,11 @@ TEST(RecentIntents, TellsEachAsTheLatestCommitLeftIt) {
 
 TEST(RecentIntents, KeepsWhatAFailoverLostForAnother) {
   RecentIntents recent;
-  recent.Note(5, Intent("a", record::Intent::PREPARED));
-  recent.Note(9, Intent("b", record::Intent::ACCEPTED));
+  recent.Note(5, Submitted("a", record::Intent::PREPARED));
+  recent.Note(9, Submitted("b", record::Intent::ACCEPTED));
   recent.GoBackTo(7);
   EXPECT_THAT(recent.After(7), IsEmpty()) << "they were brought back";
-  recent.Note(8, Intent("b", record::Intent::UNKNOWN));
+  recent.Note(8, Submitted("b", record::Intent::UNKNOWN));
   EXPECT_THAT(Told(recent.After(7)), ElementsAre("b UNKNOWN"));
   recent.GoBackTo(4);
   EXPECT_THAT(Told(recent.After(3)), ElementsAre("a PREPARED", "b UNKNOWN"));
@@ -55,7 +55,7 @@ TEST(RecentIntents, KeepsWhatAFailoverLostForAnother) {
 TEST(RecentIntents, KeepsTheLatestTenThousand) {
   RecentIntents recent;
   for (int i = 0; i < 10'010; ++i)
-    recent.Note(i, Intent(std::to_string(i), record::Intent::PREPARED));
+    recent.Note(i, Submitted(std::to_string(i), record::Intent::PREPARED));
   const auto all = recent.After(0);
   EXPECT_EQ(all.size(), 10'000u);
   for (const record::Intent& intent : all) EXPECT_GE(std::stoi(intent.request_id()), 10);
@@ -93,7 +93,7 @@ class BringBackTest : public ::testing::Test {
 TEST_F(BringBackTest, WhatMayHaveBeenSentIsUnknownUntilItIsFoundOut) {
   for (const auto state :
        {record::Intent::PREPARED, record::Intent::UNKNOWN, record::Intent::ACCEPTED}) {
-    const auto found = After(Intent("a", state));
+    const auto found = After(Submitted("a", state));
     ASSERT_TRUE(found) << record::Intent::State_Name(state);
     EXPECT_EQ(found->state(), record::Intent::UNKNOWN) << record::Intent::State_Name(state);
     EXPECT_EQ(found->fine_tune_id(), kId);
@@ -102,20 +102,22 @@ TEST_F(BringBackTest, WhatMayHaveBeenSentIsUnknownUntilItIsFoundOut) {
 }
 
 TEST_F(BringBackTest, WhatCameToNothingMayBeAskedForAnew) {
-  EXPECT_FALSE(After(Intent("a", record::Intent::REFUSED)));
-  EXPECT_FALSE(After(Intent("a", record::Intent::NOT_SUBMITTED)));
+  EXPECT_FALSE(After(Submitted("a", record::Intent::REFUSED)));
+  EXPECT_FALSE(After(Submitted("a", record::Intent::NOT_SUBMITTED)));
 }
 
 TEST_F(BringBackTest, WhatTheRecordKnowsGoesOnUnlessItWasAboutToBeSent) {
   EXPECT_EQ(
-      After(Intent("a", record::Intent::ACCEPTED), Intent("a", record::Intent::PREPARED))->state(),
+      After(Submitted("a", record::Intent::ACCEPTED), Submitted("a", record::Intent::PREPARED))
+          ->state(),
       record::Intent::UNKNOWN);
   EXPECT_EQ(
-      After(Intent("a", record::Intent::PREPARED), Intent("a", record::Intent::ACCEPTED))->state(),
+      After(Submitted("a", record::Intent::PREPARED), Submitted("a", record::Intent::ACCEPTED))
+          ->state(),
       record::Intent::ACCEPTED);
-  record::Intent another = Intent("a", record::Intent::PREPARED);
+  record::Intent another = Submitted("a", record::Intent::PREPARED);
   another.set_fine_tune_id("22222222-2222-4222-8222-222222222222");
-  EXPECT_EQ(After(Intent("a", record::Intent::UNKNOWN), another)->fine_tune_id(),
+  EXPECT_EQ(After(Submitted("a", record::Intent::UNKNOWN), another)->fine_tune_id(),
             another.fine_tune_id());
 }
 

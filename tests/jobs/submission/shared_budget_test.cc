@@ -12,7 +12,7 @@ namespace finetune {
 namespace {
 
 constexpr int kGateways = 3;
-constexpr int kCalls = 9;
+constexpr int kCallsEach = 9;
 constexpr SharedRecord::Faults kFaults = {
     .refused = 0.03, .open_written = 0.03, .open_lost = 0.03, .still_open = 0.2, .away = 0.03};
 
@@ -88,7 +88,7 @@ void SharedBudgetHistory::Run(uint32_t seed, const char* zone_name, const char* 
   segmind.set_submit_fate(Fates(seed));
   std::vector<Gateway> gateways(kGateways);
   for (int i = 0; i < kGateways; ++i) Start(gateways[i], segmind, /*reads=*/i == 0);
-  std::vector<std::optional<CreateReply>> calls(kCalls);
+  std::vector<std::optional<CreateReply>> calls(kCallsEach);
   for (int round = 0; round < 60 && !HasFailure(); ++round) {
     for (auto& call : calls) {
       if (call && call->ready()) call.reset();
@@ -102,7 +102,7 @@ void SharedBudgetHistory::Run(uint32_t seed, const char* zone_name, const char* 
     if (random() % 10 == 0) {
       // Never the one that reads.
       Gateway& victim = gateways[1 + random() % (kGateways - 1)];
-      calls.assign(kCalls, std::nullopt);
+      calls.assign(kCallsEach, std::nullopt);
       Kill(victim);
       Start(victim, segmind, /*reads=*/false);
     }

@@ -9,7 +9,7 @@ namespace {
 
 using pb::FineTune;
 
-const absl::Time kNow = absl::FromUnixSeconds(1'000'000);
+const absl::Time kMissed = absl::FromUnixSeconds(1'000'000);
 
 class MissingJobsTest : public ::testing::Test {
  protected:
@@ -39,7 +39,7 @@ class MissingJobsTest : public ::testing::Test {
   std::vector<std::string> gone_;
   size_t strangers_ = 3;
   bool first_ = true;
-  absl::Time now_ = kNow;
+  absl::Time now_ = kMissed;
 };
 
 TEST_F(MissingJobsTest, AWholeListProvesAbsence) {

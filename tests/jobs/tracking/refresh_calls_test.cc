@@ -6,7 +6,7 @@
 namespace finetune {
 namespace {
 
-const absl::Time kNow = absl::FromUnixSeconds(1'000'000);
+const absl::Time kAsked = absl::FromUnixSeconds(1'000'000);
 
 class RefreshCallsTest : public ::testing::Test {
  protected:
@@ -26,9 +26,9 @@ class RefreshCallsTest : public ::testing::Test {
 };
 
 TEST_F(RefreshCallsTest, EndOnceAListIsNewEnough) {
-  Wait("early", "", kNow);
-  Wait("late", "", kNow + absl::Seconds(5));
-  jobs_.catalog.SetObserveTime(kNow + absl::Seconds(1));
+  Wait("early", "", kAsked);
+  Wait("late", "", kAsked + absl::Seconds(5));
+  jobs_.catalog.SetObserveTime(kAsked + absl::Seconds(1));
   calls_.FinishServed();
   ASSERT_EQ(ended_.size(), 1u);
   EXPECT_TRUE(ended_.at("early").ok());
@@ -36,27 +36,27 @@ TEST_F(RefreshCallsTest, EndOnceAListIsNewEnough) {
 }
 
 TEST_F(RefreshCallsTest, AJobThatListsDoNotShowIsAsFreshAsItsOwnRead) {
-  Wait("all", "", kNow);
-  Wait("a", "a", kNow);
-  Wait("b", "b", kNow);
-  jobs_.catalog.SetObserveTime(kNow, {{"a", kNow - absl::Hours(1)}});
+  Wait("all", "", kAsked);
+  Wait("a", "a", kAsked);
+  Wait("b", "b", kAsked);
+  jobs_.catalog.SetObserveTime(kAsked, {{"a", kAsked - absl::Hours(1)}});
   calls_.FinishServed();
   ASSERT_EQ(ended_.size(), 1u);
   EXPECT_TRUE(ended_.at("b").ok());
   EXPECT_EQ(calls_.ids(), std::vector<std::string>{"a"});
-  jobs_.catalog.SetObserveTimeOf("a", kNow);
+  jobs_.catalog.SetObserveTimeOf("a", kAsked);
   calls_.FinishServed();
   EXPECT_EQ(ended_.size(), 3u);
 }
 
 TEST_F(RefreshCallsTest, EndAtTheirDeadlineOrWithTheReadsError) {
-  Wait("short", "", kNow, kNow + absl::Seconds(1));
-  Wait("early", "", kNow, kNow + absl::Minutes(1));
-  Wait("late", "", kNow + absl::Seconds(5), kNow + absl::Minutes(1));
-  EXPECT_EQ(calls_.NextDeadline(), kNow + absl::Seconds(1));
-  calls_.Expire(kNow + absl::Seconds(1));
+  Wait("short", "", kAsked, kAsked + absl::Seconds(1));
+  Wait("early", "", kAsked, kAsked + absl::Minutes(1));
+  Wait("late", "", kAsked + absl::Seconds(5), kAsked + absl::Minutes(1));
+  EXPECT_EQ(calls_.NextDeadline(), kAsked + absl::Seconds(1));
+  calls_.Expire(kAsked + absl::Seconds(1));
   EXPECT_TRUE(absl::IsDeadlineExceeded(ended_.at("short")));
-  calls_.Fail(kNow, absl::UnavailableError("down"));
+  calls_.Fail(kAsked, absl::UnavailableError("down"));
   EXPECT_TRUE(absl::IsUnavailable(ended_.at("early")));
   EXPECT_FALSE(ended_.contains("late")) << "that read was too early for it";
   calls_.EndAll(absl::CancelledError("stopped"));

@@ -11,9 +11,9 @@ namespace finetune {
 namespace {
 
 // A fleet that keeps what the leader tells.
-class Listening : public SoloFleet {
+class ListeningFleet : public SoloFleet {
  public:
-  Listening() : SoloFleet(FleetMember{}) {}
+  ListeningFleet() : SoloFleet(FleetMember{}) {}
   void Tell(const FleetReading& reading) override {
     MutexLock lock(mu_);
     told_ = reading;
@@ -95,7 +95,7 @@ class SegmindReaderTest : public ::testing::Test {
   FakeSegmind segmind_{jobs_.clock};
   std::unique_ptr<HttpClient> connection_ = segmind_.Connect();
   std::unique_ptr<SegmindClient> client_;
-  Listening fleet_;
+  ListeningFleet fleet_;
   UpstreamClock upstream_clock_;
   std::atomic<bool> list_is_partial_ = false;
   std::unique_ptr<SegmindReader> reader_;

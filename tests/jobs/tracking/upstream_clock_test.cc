@@ -5,38 +5,39 @@
 namespace finetune {
 namespace {
 
-const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+const absl::Time kReceived = absl::FromUnixSeconds(1'700'000'000);
 
 TEST(UpstreamClock, KnowsNothingBeforeItIsTold) {
   UpstreamClock clock;
-  EXPECT_FALSE(clock.CreatedAt(kNow));
+  EXPECT_FALSE(clock.CreatedAt(kReceived));
   EXPECT_TRUE(clock.wants_created());
 }
 
 TEST(UpstreamClock, LearnsFromDateHeaders) {
   UpstreamClock clock;
-  clock.NoteDate(kNow, kNow + absl::Seconds(2), kNow - absl::Seconds(44));
-  EXPECT_EQ(clock.CreatedAt(kNow), kNow - absl::Seconds(45));
-  clock.NoteDate(kNow, kNow + absl::Seconds(2), kNow + absl::Hours(1) + absl::Seconds(1));
-  EXPECT_EQ(clock.CreatedAt(kNow), kNow + absl::Hours(1)) << "it was set";
+  clock.NoteDate(kReceived, kReceived + absl::Seconds(2), kReceived - absl::Seconds(44));
+  EXPECT_EQ(clock.CreatedAt(kReceived), kReceived - absl::Seconds(45));
+  clock.NoteDate(kReceived, kReceived + absl::Seconds(2),
+                 kReceived + absl::Hours(1) + absl::Seconds(1));
+  EXPECT_EQ(clock.CreatedAt(kReceived), kReceived + absl::Hours(1)) << "it was set";
 }
 
 TEST(UpstreamClock, TakesItsOwnJobsTimesForMore) {
   UpstreamClock clock;
   // Written in a time zone that it does not name.
-  clock.NoteCreated(kNow, kNow, kNow + absl::Hours(5));
-  clock.NoteDate(kNow, kNow, kNow);
-  EXPECT_EQ(clock.CreatedAt(kNow), kNow + absl::Hours(5));
+  clock.NoteCreated(kReceived, kReceived, kReceived + absl::Hours(5));
+  clock.NoteDate(kReceived, kReceived, kReceived);
+  EXPECT_EQ(clock.CreatedAt(kReceived), kReceived + absl::Hours(5));
   EXPECT_FALSE(clock.wants_created());
 }
 
 TEST(UpstreamClock, LearnsNothingFromNonsense) {
   UpstreamClock clock;
-  clock.NoteDate(kNow, kNow, absl::UnixEpoch());
-  clock.NoteDate(kNow, kNow, absl::InfiniteFuture());
-  clock.NoteDate(kNow, kNow - absl::Seconds(1), kNow);
-  clock.NoteDate(kNow, kNow + absl::Minutes(3), kNow);
-  EXPECT_FALSE(clock.CreatedAt(kNow));
+  clock.NoteDate(kReceived, kReceived, absl::UnixEpoch());
+  clock.NoteDate(kReceived, kReceived, absl::InfiniteFuture());
+  clock.NoteDate(kReceived, kReceived - absl::Seconds(1), kReceived);
+  clock.NoteDate(kReceived, kReceived + absl::Minutes(3), kReceived);
+  EXPECT_FALSE(clock.CreatedAt(kReceived));
 }
 
 }  // namespace

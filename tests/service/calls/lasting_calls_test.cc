@@ -17,7 +17,7 @@ Admission Known(const std::string& identity, Role role = Role::kSubmitter, bool 
 }
 
 // Whoever a test says, and how often that was asked.
-class OneCaller : public Authenticator {
+class NamedCaller : public Authenticator {
  public:
   absl::StatusOr<Admission> Authenticate(const grpc::ServerContextBase&, absl::Time) override {
     ++asked;
@@ -43,7 +43,7 @@ class LastingCallsTest : public ::testing::Test {
     return why_ ? ReasonOf(*why_) : pb::ErrorReason::REASON_UNSPECIFIED;
   }
 
-  OneCaller door_;
+  NamedCaller door_;
   ManualClock clock_;
   LastingCalls calls_{door_, clock_};
   grpc::ServerContext context_;

@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class Receiver : public UploadReceiver {
+class CountingReceiver : public UploadReceiver {
  public:
   void Read() override { ++reads; }
   void End(const absl::Status& status) override { ended = status; }
@@ -50,7 +50,7 @@ class UploadTest : public TransferRig {
     EXPECT_THAT(std::string(receiver_.ended->message()), HasSubstr(words));
   }
 
-  Receiver receiver_;
+  CountingReceiver receiver_;
   std::shared_ptr<Upload> upload_;
 };
 
