@@ -32,7 +32,9 @@ if [[ $# -eq 0 ]]; then
   set -- "${all[@]}"
 fi
 rm -f ".build/$preset/failed.txt"
-printf '%s\n' "$@" | xargs -P "$jobs" -I ROOM bash -c "$(declare -f one); one $preset ROOM"
+export -f one
+# shellcheck disable=SC2016 # The other shell expands it.
+printf '%s\n' "$@" | xargs -P "$jobs" -n 1 bash -c 'one "$@"' -- "$preset"
 [[ -s .build/$preset/failed.txt ]] || exit 0
 # shellcheck disable=SC2086 # Several arguments.
 tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure -j "$(nproc)" --timeout "${FINETUNE_TEST_TIMEOUT:-600}" \
