@@ -1,21 +1,18 @@
 #!/bin/bash
 # Installs what the tests need, builds, and runs them all.
-#   tests/run.sh [--nightly] [--preset dev|edit|asan|tsan] [--repeat until-pass:N] [CTEST-ARGUMENTS...]
+#   tests/run.sh [--nightly] [--preset dev|edit|asan|tsan] [CTEST-ARGUMENTS...]
 #   --nightly  the long versions of the randomised tests (10,000 watch histories, 5,000 crashes, two hours of a fleet's nemesis), and ten minutes
 #              of each fuzz target
-#   --repeat   a test that fails is run up to N times
 # Example: tests/run.sh -R jobs      runs the tests whose names match "jobs".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=dev
 nightly=
-repeat=()
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 ;;
     --preset) preset=$2; shift ;;
-    --repeat) repeat=(--repeat "$2"); shift ;;
-    --help) sed -n '2,7p' "$0"; exit 0 ;;
+    --help) sed -n '2,6p' "$0"; exit 0 ;;
     *) break ;;
   esac
   shift
@@ -29,19 +26,13 @@ run_tests() {
   local jobs=$1
   shift
   if ctest --test-dir ".build/$preset" -N "$@" | grep -q '^Total Tests: 0$'; then return; fi
-  tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure -j "$jobs" --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "${repeat[@]}" "$@"
+  tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure -j "$jobs" --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "$@"
 }
 # Where processes talk to each other they mostly wait: for polls, deadlines, restarts. A core has time for several of these tests at once;
 # those that have not ask for more of the places (PROCESSORS).
 waits='^(e2e|clients|deploy)$'
 failed=
-if [[ $# -eq 0 && ! $nightly ]]; then
-  # Some wait for databases and timers.
-  CTEST_ARGUMENTS="${repeat[*]}" tests/rooms.sh "$preset" "$((2 * $(nproc)))" || failed=1
-  run_tests "$(nproc)" -LE '^(unit|e2e|clients|deploy)$' || failed=1
-else
-  run_tests "$(nproc)" "$@" -LE "$waits" || failed=1
-fi
+run_tests "$(nproc)" "$@" -LE "$waits" || failed=1
 run_tests "$((3 * $(nproc)))" "$@" -L "$waits" || failed=1
 [[ ! $failed ]]
 if [[ $nightly ]]; then tests/fuzz/run.sh 600; fi
