@@ -19,7 +19,7 @@ namespace {
 
 namespace pb = ::segmind::finetune::v1;
 
-grpc::ByteBuffer ToBytes(const google::protobuf::Message& message) {
+grpc::ByteBuffer Serialised(const google::protobuf::Message& message) {
   grpc::Slice slice(message.SerializeAsString());
   return grpc::ByteBuffer(&slice, 1);
 }
@@ -108,15 +108,15 @@ class GrpcTransport : public Transport {
         age.set_seconds(options_.max_staleness_ms / 1000);
         age.set_nanos(static_cast<int32_t>(options_.max_staleness_ms % 1000 * 1'000'000));
       }
-      request_ = ToBytes(request);
+      request_ = Serialised(request);
     } else if (options_.call == "status") {
       method_ = "/segmind.finetune.v1.FineTuneService/GetGatewayStatus";
-      request_ = ToBytes(pb::GetGatewayStatusRequest());
+      request_ = Serialised(pb::GetGatewayStatusRequest());
     } else {
       method_ = "/segmind.finetune.v1.FineTuneService/ListFineTunes";
       pb::ListFineTunesRequest request;
       request.set_page_size(options_.page_size);
-      request_ = ToBytes(request);
+      request_ = Serialised(request);
     }
   }
 
