@@ -108,12 +108,11 @@ std::string NameInZip(const std::string& name) {
   std::string result;
   for (const char c : name) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || c == '\\' || c == ':') {
+    const bool is_control = byte < 0x20 || byte == 0x7f || (!valid && byte >= 0x80 && byte < 0xa0);
+    if (is_control || c == '\\' || c == ':') {
       result += '_';
     } else if (valid || byte < 0x80) {
       result += c;
-    } else if (byte < 0xa0) {
-      result += '_';
     } else {
       result += static_cast<char>(0xc0 | (byte >> 6));
       result += static_cast<char>(0x80 | (byte & 0x3f));
