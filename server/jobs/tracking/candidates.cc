@@ -67,11 +67,14 @@ void Candidates::Take(const SearchResult& result, bool of_list) {
     dropped_ = std::move(dropped);
   }
   if (of_list) absences_ = result.absences;
-  if (of_list && !result.uncompared.empty() && result.loads == loads_) {
-    auto compared = std::make_shared<Ids>(*compared_);
-    compared->insert(result.uncompared.begin(), result.uncompared.end());
-    compared_ = std::move(compared);
-    dropped_ = std::make_shared<const Ids>();
+  if (of_list && result.loads == loads_) {
+    compared_ = compared_by_next_list_;
+    if (!result.uncompared.empty()) {
+      auto next = std::make_shared<Ids>(*compared_);
+      next->insert(result.uncompared.begin(), result.uncompared.end());
+      compared_by_next_list_ = std::move(next);
+      dropped_ = std::make_shared<const Ids>();
+    }
   }
   for (const std::string& id : result.settled) told_.erase(id);
 }
@@ -79,7 +82,8 @@ void Candidates::Take(const SearchResult& result, bool of_list) {
 void Candidates::ForgetDropped(uint64_t loads) {
   loads_ = loads;
   if (!dropped_->empty()) dropped_ = std::make_shared<const Ids>();
-  if (!compared_->empty()) compared_ = std::make_shared<const Ids>();
+  if (!compared_by_next_list_->empty())
+    compared_ = compared_by_next_list_ = std::make_shared<const Ids>();
 }
 
 void Candidates::TakeDetails(const std::string& upstream_id, const UpstreamJob& details,

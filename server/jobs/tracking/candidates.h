@@ -42,9 +42,11 @@ class Candidates {
   // found.
   using Ids = absl::flat_hash_set<std::string>;
   const std::shared_ptr<const Ids>& dropped() const { return dropped_; }
-  // SubmissionSearch::compared.
+  // SubmissionSearch::compared: of the next list, which is a whole one if it has news; and of a
+  // search that comes before it.
+  const std::shared_ptr<const Ids>& compared_by_next_list() const { return compared_by_next_list_; }
   const std::shared_ptr<const Ids>& compared() const { return compared_; }
-  // Both, when nothing is looked for any more; or when the record was loaded anew, as often as
+  // All of these, when nothing is looked for any more; or when the record was loaded anew, as often as
   // `loads` says.
   void ForgetDropped(uint64_t loads);
 
@@ -78,7 +80,8 @@ class Candidates {
   absl::flat_hash_map<std::string, Known> jobs_;  // By UpstreamJob::id.
   Absences absences_;
   std::shared_ptr<const Ids> dropped_ = std::make_shared<const Ids>();
-  std::shared_ptr<const Ids> compared_ = std::make_shared<const Ids>();
+  std::shared_ptr<const Ids> compared_by_next_list_ = std::make_shared<const Ids>();
+  std::shared_ptr<const Ids> compared_ = compared_by_next_list_;
   uint64_t loads_ = 0;  // Of the record that these rest on.
   absl::flat_hash_set<std::string> told_;
 };

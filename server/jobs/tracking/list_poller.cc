@@ -118,7 +118,7 @@ SubmissionSearch ListPoller::SearchIn(const ListRead& read, const RollCall& roll
                           .absences = parts_.candidates.absences(),
                           .settle_lists = options_.settle_lists,
                           .settle_time = options_.settle_time,
-                          .compared = parts_.candidates.compared()};
+                          .compared = parts_.candidates.compared_by_next_list()};
   if (!parts_.recorder.has_unsettled()) {
     last_doubt_.clear();
     return search;

@@ -68,7 +68,7 @@ TEST(Candidates, ForgetWhatIsDecidedAndWhatListsNoLongerHave) {
   SearchResult result;
   result.adopted = {"a"};
   result.dropped = {"b"};
-  candidates.Take(result, /*with_absences=*/true);
+  candidates.Take(result, /*of_list=*/true);
   candidates.KeepOnly([](const std::string& id) { return id == "d"; });
   ASSERT_EQ(candidates.Snapshot().size(), 1u);
   EXPECT_TRUE(candidates.Has("d"));
@@ -87,6 +87,25 @@ TEST(Candidates, RememberWhatWasDroppedOfThisRecordAlone) {
   EXPECT_THAT(*candidates.dropped(), testing::IsEmpty());
   candidates.Take(result, true);
   EXPECT_THAT(*candidates.dropped(), testing::IsEmpty()) << "it was searched in the one before";
+}
+
+// Jobs that were dropped may be it, and it is decided about only after a whole list.
+TEST(Candidates, CompareASubmissionThatWasBroughtBackWithAllJobsOfTheNextList) {
+  Candidates candidates(absl::Minutes(2));
+  SearchResult result;
+  result.dropped = {"a"};
+  result.uncompared = {"lost"};
+  candidates.Take(result, /*of_list=*/false);
+  EXPECT_THAT(*candidates.compared_by_next_list(), testing::IsEmpty()) << "that was no list";
+  candidates.Take(result, /*of_list=*/true);
+  EXPECT_THAT(*candidates.dropped(), testing::IsEmpty());
+  EXPECT_THAT(*candidates.compared_by_next_list(), testing::ElementsAre("lost"));
+  EXPECT_THAT(*candidates.compared(), testing::IsEmpty()) << "the list is still to come";
+  candidates.Take(SearchResult(), /*of_list=*/true);
+  EXPECT_THAT(*candidates.compared(), testing::ElementsAre("lost"));
+  candidates.ForgetDropped(/*loads=*/1);
+  EXPECT_THAT(*candidates.compared(), testing::IsEmpty());
+  EXPECT_THAT(*candidates.compared_by_next_list(), testing::IsEmpty());
 }
 
 TEST(Candidates, TellOfAnUndecidedSubmissionOnceUntilItIsDecided) {
