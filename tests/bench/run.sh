@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures the gateway beside what people would use instead, in one run on one machine, and writes tests/bench/RESULTS.md.
 #   tests/bench/run.sh [--quick] [--only NAME[,NAME...]] [--minutes N] [--out FILE]
-#   --quick  the subset that the checks run, with a build of their own (edit), in under 3 minutes: fails on ratios beyond their limits (+25 %),
+#   --quick  the subset that the checks run, with a build of their own (edit), in under 3 minutes after that: fails on ratios beyond their limits (+25 %),
 #            above all of CPU per call to the bare server's against tests/bench/baseline.json; writes no file. What runs beside it makes a
 #            ratio worse and never better: a section with a ratio beyond its limit is measured up to two more times, all tries are
 #            printed, and the best one counts
