@@ -89,12 +89,13 @@ class OneRecord(Budgets):
         for thread in threads:
             thread.join(30)
         self.assertLessEqual(len(self.emulator.submits()), budget)
-        # What a kill left unknown is settled as made or given back, and what was given back may be spent.
-        wait_until("all submissions to be settled", lambda: all(
-            j.state != j.SUBMIT_UNKNOWN for j in gateway.stub.ListFineTunes(
-                svc.ListFineTunesRequest(), timeout=20, metadata=bearer(BOSS)).fine_tunes), 60)
-        while used() < budget:
-            self.create(gateway)
+
+        def spent():
+            while used() < budget:
+                self.create(gateway)
+            return len(self.emulator.submits()) >= budget
+        # What a kill left unsent or unknown is settled as made or given back, and what was given back may be spent.
+        wait_until("all of the budget to be jobs", spent, 90)
         self.assertEqual(len(self.emulator.submits()), budget)
         error = self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED, "CLIENT_QUOTA_EXCEEDED", gateway.stub.CreateFineTune, a_create(),
                              metadata=bearer(ART))

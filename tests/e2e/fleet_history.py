@@ -74,6 +74,7 @@ class History:
     def __init__(self, changes, intents):
         self.changes = sorted(changes, key=lambda change: change.number)
         self.intents = sorted(intents, key=lambda intent: intent.number)
+        self.etags = {change.etag for change in self.changes}
 
     @staticmethod
     def read(server):
@@ -140,7 +141,6 @@ class Histories:
                     self.wrong.append(f"etag {change.etag} names {self.by_etag[change.etag]} and {change}")
             self.wrong += history.wrong_terms()
         self.lost = [before.beyond(after) for before, after in zip(self.all, self.all[1:])]
-        self.etags_left = {change.etag for change in left.changes}
         self.lost_changes = {change.etag for lost in self.lost for change in lost.changes}
         self.lost_jobs = {change.job for lost in self.lost for change in lost.changes}
 

@@ -47,7 +47,7 @@ class Terms(unittest.TestCase):
     def test_tells_what_was_lost(self):
         histories = Histories([History([change(1), change(2)], []), History([change(1), change(3, era=2)], [])], History([change(1)], []))
         self.assertEqual(histories.lost_changes, {change(2).etag, change(3, era=2).etag})
-        self.assertEqual(histories.etags_left, {change(1).etag})
+        self.assertEqual(histories.left.etags, {change(1).etag})
 
 
 class Limits(unittest.TestCase):

@@ -177,7 +177,7 @@ class Watcher(threading.Thread):
     def take(self, response):
         event = response.WhichOneof("event")
         if event == "restart":
-            self.restarts.append((time.monotonic(), svc.Restart.Reason.Name(response.restart.reason), self.last_etag))
+            self.restarts.append((time.time(), svc.Restart.Reason.Name(response.restart.reason), self.last_etag))
             self.known, self.transitions, self.last, self.last_etag, self.token = {}, {}, None, None, ""
             return
         if event == "change":
@@ -555,8 +555,8 @@ class FleetWorld(crash_world.World):
         self.terms = len({(change.leader, change.term) for change in self.histories.by_etag.values()})
         self.check_limits()
         for watcher in self.watchers:
-            for _, why, etag in watcher.restarts:
-                if not self.losses or etag is not None and etag not in self.histories.lost_changes:
+            for when, why, etag in watcher.restarts:
+                if not self.losses or etag is not None and not self.is_missing(etag, when):
                     self.note_wrong(f"watcher {watcher.number} was restarted ({why}), and {etag}, the last change that it saw, was never lost")
         for session in self.sessions:
             for name in session.not_found:
@@ -567,9 +567,14 @@ class FleetWorld(crash_world.World):
         for labeller in self.labellers:
             self.check_labels(labeller)
 
+    def is_missing(self, etag, when):
+        """Whether some replica's database lacked this change then: it was lost, or the replica had stayed behind with the old one of two primaries."""
+        two = any(start < when < (end or when) + 1 for start, end in self.two_primaries)
+        return etag in self.histories.lost_changes or two and any(etag not in before.etags for before in self.ended)
+
     def check_labels(self, labeller):
         """Of what was acknowledged, the last that the record still has is there, or what was asked for later."""
-        acked = [count for count, etag in labeller.acks if not etag or etag in self.histories.etags_left]
+        acked = [count for count, etag in labeller.acks if not etag or etag in self.histories.left.etags]
         if labeller.job is None or (len(acked) == 1 and self.losses):
             return
         job = self.replicas[0].stub.GetFineTune(svc.GetFineTuneRequest(name=labeller.job), timeout=10)
