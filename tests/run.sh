@@ -4,15 +4,16 @@
 #   --nightly  the long versions of the randomised tests (10,000 watch histories, 5,000 crashes, two hours of a fleet's nemesis), and ten minutes
 #              of each fuzz target
 # Example: tests/run.sh -R jobs      runs the tests whose names match "jobs".
+#          GTEST_FILTER='Catalog.*' tests/run.sh -R jobs/record      some of a room's unit tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=dev
 nightly=
 while [[ ${1:-} == --* ]]; do
   case $1 in
-    --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 ;;
+    --nightly) nightly=1; export FINETUNE_HISTORIES=10000 FINETUNE_CRASHES=5000 FINETUNE_NIGHTLY=1 FINETUNE_TEST_TIMEOUT=${FINETUNE_TEST_TIMEOUT:-7200} ;;
     --preset) preset=$2; shift ;;
-    --help) sed -n '2,6p' "$0"; exit 0 ;;
+    --help) sed -n '2,7p' "$0"; exit 0 ;;
     *) break ;;
   esac
   shift

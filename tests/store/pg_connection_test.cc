@@ -98,21 +98,21 @@ TEST(PgTarget, IsShownWithoutWhatMayBeSecret) {
   EXPECT_EQ(ShownPgUrl("postgresql://me:hunter2@db/record"), "postgresql:");
 }
 
-class PgConnectionTest : public testing::Test {
+class PgConnectionTest : public DatabaseTest {
  protected:
   void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
+    DatabaseTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     connection_ = Open();
   }
   std::unique_ptr<PgConnection> Open() {
-    return PgConnection::Open({.url = server_.Url("postgres")}, Soon()).value();
+    return PgConnection::Open({.url = server_.Url("record")}, Soon()).value();
   }
   static absl::Time Soon() { return SteadyNow() + absl::Seconds(30); }
   PgError Run(const std::vector<PgQuery>& queries) {
     return connection_->Run(queries, Soon(), rows_);
   }
 
-  PostgresServer server_;
   std::unique_ptr<PgConnection> connection_;
   std::vector<PgRows> rows_;
 };
@@ -189,7 +189,7 @@ TEST_F(PgConnectionTest, OneToAStandbyIsNoUse) {
   const PostgresStandby standby(server_);
   ASSERT_TRUE(standby.running());
   for (const char* sql : {"CREATE TABLE t (i int)", "BEGIN READ WRITE"}) {
-    connection_ = PgConnection::Open({.url = standby.Url("postgres")}, Soon()).value();
+    connection_ = PgConnection::Open({.url = standby.Url("record")}, Soon()).value();
     EXPECT_TRUE(Run({{"SELECT 1"}}).ok());
     EXPECT_FALSE(connection_->broken());
     const PgError error = Run({{sql}});
@@ -223,7 +223,7 @@ TEST_F(PgConnectionTest, OfSeveralPlacesTakesTheFirstThatCanBeWritten) {
 
 TEST_F(PgConnectionTest, TextIsUtf8WhateverTheUrlSays) {
   connection_ =
-      PgConnection::Open({.url = server_.Url("postgres") + "?client_encoding=LATIN1"}, Soon())
+      PgConnection::Open({.url = server_.Url("record") + "?client_encoding=LATIN1"}, Soon())
           .value();
   ASSERT_TRUE(Run({{"SELECT length($1::text)::bigint, $1::text", {PgValue::Text("日本")}}}).ok());
   EXPECT_EQ(rows_[0].Number(0, 0), 2);
@@ -272,7 +272,7 @@ TEST_F(PgConnectionTest, AWaitEndsWithTheDescriptorOrTheDeadline) {
 }
 
 TEST_F(PgConnectionTest, NobodyThereIsUnavailable) {
-  const std::string url = server_.Url("postgres");
+  const std::string url = server_.Url("record");
   server_.Stop(SIGQUIT);
   EXPECT_EQ(PgConnection::Open({.url = url}, Soon()).status().code(),
             absl::StatusCode::kUnavailable);

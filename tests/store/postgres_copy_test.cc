@@ -13,12 +13,8 @@ using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 // Each side by itself; both together: postgres_store_test.cc.
-class PostgresCopyTest : public testing::Test {
+class PostgresCopyTest : public DatabaseTest {
  protected:
-  void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
-  }
   PgTarget Target() const { return {.url = server_.Url("record")}; }
   // A target that has begun, with that many changes of one job.
   std::unique_ptr<RecordTarget> Filled(uint64_t changes) {
@@ -39,8 +35,6 @@ class PostgresCopyTest : public testing::Test {
     }
     return *std::move(target);
   }
-
-  PostgresServer server_;
 };
 
 TEST_F(PostgresCopyTest, WhatWasPutIsReadAgainInSlices) {

@@ -14,7 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::UnorderedElementsAre;
 
-class PostgresFeedTest : public testing::Test {
+class PostgresFeedTest : public DatabaseTest {
  protected:
   // One gateway, with what it knows.
   struct Gateway {
@@ -58,10 +58,6 @@ class PostgresFeedTest : public testing::Test {
     }
   };
 
-  void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
-  }
   PostgresOptions Options() {
     return {.target = {.url = server_.Url("record")},
             .lock_patience = absl::Milliseconds(100),
@@ -94,7 +90,6 @@ class PostgresFeedTest : public testing::Test {
     return batch;
   }
 
-  PostgresServer server_;
   absl::Duration poll_interval_ = absl::Seconds(1);
   absl::Duration lease_ = absl::Seconds(8);
 };

@@ -129,11 +129,11 @@ class Member : public FleetListener {
   std::unique_ptr<Fleet> fleet_;
 };
 
-class PostgresFleetTest : public testing::Test {
+class PostgresFleetTest : public DatabaseTest {
  protected:
   void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
+    DatabaseTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     ASSERT_TRUE(PreparePostgresTables(*Connect(), "e", absl::Now() + absl::Seconds(20)).ok());
   }
   std::unique_ptr<PgConnection> Connect() {
@@ -151,8 +151,6 @@ class PostgresFleetTest : public testing::Test {
     fleet.calls()->Ask(kind, [&](auto answer) { done.set_value(std::move(answer)); });
     return done.get_future().get();
   }
-
-  PostgresServer server_;
 };
 
 TEST_F(PostgresFleetTest, OneLeadsAndAnotherFollowsItAtOnceWhenItStops) {

@@ -10,12 +10,8 @@
 namespace finetune {
 namespace {
 
-class PostgresSchemaTest : public testing::Test {
+class PostgresSchemaTest : public DatabaseTest {
  protected:
-  void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
-  }
   std::unique_ptr<PgConnection> Connect() {
     return PgConnection::Open({.url = server_.Url("record")}, absl::Now() + absl::Seconds(10))
         .value();
@@ -51,8 +47,6 @@ class PostgresSchemaTest : public testing::Test {
       ASSERT_EQ(server_.Execute("record", sql), "");
     }
   }
-
-  PostgresServer server_;
 };
 
 TEST_F(PostgresSchemaTest, MakesAllTablesOnce) {

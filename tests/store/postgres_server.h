@@ -1,6 +1,7 @@
 #pragma once
 
 #include <grp.h>
+#include <gtest/gtest.h>
 #include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -106,9 +107,49 @@ class SocketProgram {
   pid_t pid_ = 0;
 };
 
-// A PostgreSQL with an empty database.
+// A PostgreSQL. To make one takes longer than most tests, so one test after another has it.
 class PostgresServer : public SocketProgram {
  public:
+  // This process's; it runs unless there is no PostgreSQL here.
+  static PostgresServer& Get() {
+    static PostgresServer server;
+    return server;
+  }
+  // Nothing is in it afterwards but an empty database, `record`. An error in words.
+  std::string Clear() {
+    if (!running()) Start();
+    for (const auto& entry : std::filesystem::directory_iterator(folder())) {
+      const std::string name = entry.path().filename();
+      if (name != "data" && !name.starts_with(".s.")) std::filesystem::remove_all(entry);
+    }
+    auto connection = PgConnection::Open({.url = Url("postgres")}, SteadyNow() + absl::Seconds(10));
+    if (!connection.ok()) return connection.status().ToString();
+    std::vector<PgRows> rows;
+    const PgError error =
+        (*connection)
+            ->Run({{"SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM "
+                    "pg_database WHERE datname NOT LIKE 'template_' AND datname <> "
+                    "'postgres' UNION ALL SELECT format('DROP ROLE %I', rolname) FROM "
+                    "pg_roles WHERE rolname NOT LIKE 'pg\\_%' AND rolname <> 'admin'"}},
+                  SteadyNow() + absl::Seconds(10), rows);
+    if (!error.ok()) return error.message;
+    std::vector<std::string> statements = {"ALTER ROLE admin RESET ALL", "CREATE DATABASE record"};
+    for (int i = rows[0].size(); i-- > 0;)
+      statements.insert(statements.begin(), std::string(rows[0].Bytes(i, 0)));
+    for (const std::string& sql : statements) {
+      std::string failed = Execute("postgres", sql);
+      if (!failed.empty()) return absl::StrCat(sql, ": ", failed);
+    }
+    return "";
+  }
+  bool is_here() const { return !bin().empty(); }
+  void Start() {
+    SocketProgram::Start({bin() + "postgres", "-D", data(), "-k", folder(), "-h", "", "-F", "-c",
+                          "max_connections=30", "-c", "shared_buffers=16MB", "-c",
+                          "log_min_messages=fatal"});
+  }
+
+ private:
   PostgresServer() {
     if (bin().empty()) return;
     if (RunToEnd({bin() + "initdb", "-D", data(), "-U", "admin", "-A", "trust", "-N",
@@ -117,14 +158,18 @@ class PostgresServer : public SocketProgram {
     }
     Start();
   }
-  void Start() {
-    SocketProgram::Start({bin() + "postgres", "-D", data(), "-k", folder(), "-h", "", "-F", "-c",
-                          "max_connections=30", "-c", "shared_buffers=16MB", "-c",
-                          "log_min_messages=fatal"});
+  std::string data() const { return folder() + "/data"; }
+};
+
+// A test of an empty database, `record`. Skipped where there is no PostgreSQL.
+class DatabaseTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!server_.is_here()) GTEST_SKIP() << "there is no PostgreSQL here";
+    ASSERT_EQ(server_.Clear(), "");
   }
 
- private:
-  std::string data() const { return folder() + "/data"; }
+  PostgresServer& server_ = PostgresServer::Get();
 };
 
 // A standby that follows a server.

@@ -17,12 +17,8 @@ TEST(PgUnavailable, SaysWhatTheDatabaseSaid) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("it is going away"));
 }
 
-class PostgresSessionTest : public testing::Test {
+class PostgresSessionTest : public DatabaseTest {
  protected:
-  void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
-  }
   absl::StatusOr<std::unique_ptr<PostgresSession>> Open(Use use) {
     return PostgresSession::Open({.url = server_.Url("record")}, use, Soon(), absl::ZeroDuration());
   }
@@ -33,8 +29,6 @@ class PostgresSessionTest : public testing::Test {
         {{"SELECT current_setting($1::text)", {PgValue::Text(name)}}}, Soon(), rows);
     return error.ok() ? std::string(rows[0].Bytes(0, 0)) : error.message;
   }
-
-  PostgresServer server_;
 };
 
 TEST_F(PostgresSessionTest, OneThatIsAloneKeepsAllOthersOut) {

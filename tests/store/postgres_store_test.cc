@@ -116,12 +116,8 @@ class LossyProxy {
   std::thread thread_;
 };
 
-class PostgresStoreTest : public testing::Test {
+class PostgresStoreTest : public DatabaseTest {
  protected:
-  void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    ASSERT_EQ(server_.Execute("postgres", "CREATE DATABASE record"), "");
-  }
   absl::StatusOr<StoreState> Start(const std::string& folder = "") {
     store_.reset();
     auto opened = OpenPostgresStore({.target = {.url = server_.Url("record", "admin", folder)}});
@@ -170,7 +166,6 @@ class PostgresStoreTest : public testing::Test {
     return store_->FindIntent("c", request_id).value().has_value();
   }
 
-  PostgresServer server_;
   std::unique_ptr<Store> store_;
   StorePoint point_;
 };

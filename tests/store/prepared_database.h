@@ -11,12 +11,13 @@
 
 namespace finetune {
 
-// A database with the record's tables, and a connection to it. Skips where there is no PostgreSQL.
-class PreparedDatabase : public testing::Test {
+// The record's tables, and a connection to them.
+class PreparedDatabase : public DatabaseTest {
  protected:
   void SetUp() override {
-    if (!server_.running()) GTEST_SKIP() << "there is no PostgreSQL here";
-    connection_ = PgConnection::Open({.url = server_.Url("postgres")}, Soon()).value();
+    DatabaseTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    connection_ = PgConnection::Open({.url = server_.Url("record")}, Soon()).value();
     const absl::Status prepared = PreparePostgresTables(*connection_, "epoch", Soon());
     ASSERT_TRUE(prepared.ok()) << prepared;
   }
@@ -44,7 +45,6 @@ class PreparedDatabase : public testing::Test {
     AskAll(queries);
   }
 
-  PostgresServer server_;
   std::unique_ptr<PgConnection> connection_;
 };
 
