@@ -36,7 +36,7 @@ DRIVERS = {
     "python-aio": [sys.executable, HERE / "python/driver.py", "--aio"],
     "typescript": ["node", HERE / "typescript/driver.mjs"],
     "go": ["{bin}/clients/go-driver"],
-    "java": ["java", "-XX:+UseSerialGC", "-cp", "{bin}/clients/java/driver:{bin}/clients/java/client/target/finetune-gateway-client-0.1.0.jar:"
+    "java": ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "{bin}/clients/java/driver:{bin}/clients/java/client/target/finetune-gateway-client-0.1.0.jar:"
              "{bin}/clients/java/client/target/lib/*", "Driver"],
 }
 
