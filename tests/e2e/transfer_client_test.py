@@ -198,13 +198,18 @@ class Example(Transfers):
 class Neighbours(Transfers):
     """What one transfer suffers, the others do not notice."""
 
+    def sized(self, weights_bytes):
+        """As trained(), for one job: the others keep their weights."""
+        name, _ = self.trained()
+        upstream_id = self.stub.GetFineTune(svc.GetFineTuneRequest(name=name), timeout=10).upstream_id
+        self.emulator.call("POST", f"/emulator/jobs/{upstream_id}", {"weights_bytes": weights_bytes})
+        return name, self.emulator.call("GET", f"/emulator/weights/{upstream_id}")
+
     def test_slow_stopped_and_dying_readers_and_stalled_sources_hold_up_nobody(self):
         name, weights = self.trained(weights_bytes=48 * MIB)
         self.fetched(name)
-        short, short_weights = self.trained(weights_bytes=2 * MIB)
-        long, _ = self.trained()
-        upstream_id = self.stub.GetFineTune(svc.GetFineTuneRequest(name=long), timeout=10).upstream_id
-        self.emulator.call("POST", f"/emulator/jobs/{upstream_id}", {"weights_bytes": 500 * MIB})
+        short, short_weights = self.sized(2 * MIB)
+        long, _ = self.sized(500 * MIB)
         stalled = self.download(long)
         self.emulator.fault("weights_get", "stall", job="gcs-content", bytes=100000, ms=60000, count=1)
         victim = self.download(name)
