@@ -272,12 +272,12 @@ class Nemesis:
                    put_a_snapshot_back, put_a_snapshot_back, have_two_primaries]
 
     def run(self, seconds, faults):
-        """Each kind once, in any order, before any of them again."""
+        """Each kind once, in any order, before any of them again; for a minute longer where nothing was acknowledged meanwhile."""
         if self.world.primary.disk is not None:
             faults = [*faults, *self.OF_DISKS]
-        end = time.monotonic() + seconds
+        end, before = time.monotonic() + seconds, len(self.world.acked)
         deck = []
-        while time.monotonic() < end and not self.world.wrong:
+        while time.monotonic() < end + 60 * (len(self.world.acked) == before) and not self.world.wrong:
             if not deck:
                 deck = self.chance.sample(faults, len(faults))
             fault = deck.pop()
