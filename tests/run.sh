@@ -27,15 +27,18 @@ run_tests() {
   local jobs=$1
   shift
   if ctest --test-dir ".build/$preset" -N "$@" | grep -q '^Total Tests: 0$'; then return; fi
+  found=1
   tests/suppressions/apply.sh ctest --test-dir ".build/$preset" --output-on-failure -j "$jobs" --timeout "${FINETUNE_TEST_TIMEOUT:-600}" "$@"
 }
 # Where processes talk to each other they mostly wait: for polls, deadlines, restarts. A core has time for several of these tests at once;
 # those that have not ask for more of the places (PROCESSORS).
 waits='^(e2e|clients|deploy)$'
 failed=
+found=
 run_tests "$(nproc)" "$@" -LE "$waits" || failed=1
 run_tests "$((3 * $(nproc)))" "$@" -L "$waits" || failed=1
 [[ ! $failed ]]
+[[ $found ]] || { echo "tests/run.sh: no test is named so; ctest --test-dir .build/$preset -N lists them" >&2; exit 1; }
 if [[ $nightly ]]; then tests/fuzz/run.sh 600; fi
 if [[ -s .build/$preset/left-out.txt ]]; then
   echo "Left out here:"
